@@ -1,0 +1,81 @@
+"""Every error that a person can meet: one sentence, what to do next, an exit code and an HTTP status."""
+
+
+class MariTalkError(Exception):
+    """An error told to a person: `message` says what was wrong and by how much, `hint` what to do next."""
+
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(MariTalkError):
+    """An option, a value or a configuration file that cannot be used."""
+
+    exit_code = 2
+
+
+class LicenseError(MariTalkError):
+    """A licence key that is missing, unknown, or not for the model that was asked for."""
+
+    exit_code = 3
+
+
+class NoSuitableGPU(MariTalkError):
+    """No GPU of this machine can serve the model."""
+
+    exit_code = 4
+
+
+class WeightsError(MariTalkError):
+    """The weights of the model are not here, not whole, or do not fit on the disk."""
+
+    exit_code = 6
+
+
+class EngineError(MariTalkError):
+    """vLLM is missing, of an unknown version, failed to start, or died."""
+
+    exit_code = 7
+
+
+class PortError(MariTalkError):
+    """The server cannot listen where it was told to."""
+
+    exit_code = 8
+
+
+class RequestError(MariTalkError):
+    """A request that cannot be answered as it was sent."""
+
+    http_status = 400
+
+
+class Unavailable(MariTalkError):
+    """The server cannot take the request now; the same request may succeed later."""
+
+    http_status = 503
+
+
+_BY_NAME = {
+    leaf.__name__: leaf
+    for leaf in (UsageError, LicenseError, NoSuitableGPU, WeightsError, EngineError, PortError, RequestError)
+}
+
+
+def to_message(error: MariTalkError) -> dict[str, str]:
+    """The error as plain data, to be told to another process."""
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def from_message(message: dict[str, str]) -> MariTalkError:
+    """The error that `to_message` of another process described."""
+    leaf = _BY_NAME.get(message["error"], MariTalkError)
+    return leaf(message["message"], message["hint"])

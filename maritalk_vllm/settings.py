@@ -1,0 +1,99 @@
+"""Every option, once: name, default, meaning, limits. The command line, the environment and the file follow from it."""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+APP_NAME = "maritalk-vllm"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
+class TimeUnit(StrEnum):
+    """The unit of the three times in an answer: whole milliseconds or float seconds."""
+
+    MILLISECONDS = "ms"
+    SECONDS = "s"
+
+
+def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
+    """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `secret`, `shown` default."""
+    return field(default=default, metadata={"help": help, **extra})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user asked for. Precedence: file < environment < flags."""
+
+    license: str | None = option(
+        None,
+        "Your licence key. 000000-00000-00000-00000 evaluates with the demo model. "
+        "An open model (--model PATH or a Hugging Face name) needs none.",
+        metavar="KEY",
+        secret=True,
+    )
+    port: int = option(
+        9000, "HTTP port to listen on; 0 takes a free one.", short="-p", metavar="PORT", min=0, max=65535
+    )
+    host: str = option("0.0.0.0", "Address to listen on.", metavar="ADDRESS")
+    model: str | None = option(
+        None,
+        "What to serve: demo, small or medium, a folder with a checkpoint, or a Hugging Face name.",
+        metavar="PROFILE|PATH|HF-ID",
+        shown="what the licence entitles to",
+    )
+    device: Device = option(Device.AUTO, "Where to run: auto takes the GPUs if there are any.")
+    max_model_len: int | None = option(
+        None, "Longest prompt and answer together, in tokens.", metavar="N", min=1, shown="the model's own limit"
+    )
+    gpu_memory_utilization: float | None = option(
+        None,
+        "Fraction of each GPU's memory that vLLM may use.",
+        metavar="F",
+        min=0.0,
+        max=1.0,
+        shown="vLLM's own default",
+    )
+    time_unit: TimeUnit = option(
+        TimeUnit.MILLISECONDS,
+        "Unit of queue_time, prompt_time and generation_time: ms gives whole milliseconds, s gives float seconds.",
+    )
+    cache_dir: Path = option(
+        platformdirs.user_cache_path(APP_NAME),
+        "Folder for prepared models and logs.",
+        metavar="FOLDER",
+        shown="the user's cache folder",
+    )
+    log_file: Path | None = option(
+        None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
+    )
+    debug: bool = option(False, "Show tracebacks.")
+    engine_args: tuple[str, ...] = option((), "Flags for vLLM itself, after `--`.")
+
+    @property
+    def engine_log(self) -> Path:
+        """Where vLLM's own log goes."""
+        return self.log_file or self.cache_dir / "logs" / f"serve-{self.port}.log"
+
+
+OPTIONS = {f.name: f for f in fields(Settings)}
+"""Each option's field, by name."""
+
+
+def flag(name: str) -> str:
+    """The long flag of an option: `max_model_len` -> `--max-model-len`."""
+    return "--" + name.replace("_", "-")
+
+
+def environment_variable(name: str) -> str:
+    """The environment variable of an option: `max_model_len` -> `MARITALK_MAX_MODEL_LEN`."""
+    return f"MARITALK_{name.upper()}"
