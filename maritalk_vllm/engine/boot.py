@@ -1,0 +1,82 @@
+"""The one small file that touches vLLM's server internals, which move at every release."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import EngineError, UsageError
+from ..settings import Device
+from .temperature import allow_any_temperature
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from vllm.engine.protocol import EngineClient
+
+
+def preload(device: Device) -> None:
+    """Import all that the engine's processes need, so that what is forked from this one need not."""
+    import vllm.entrypoints.launchers.api_server.app_state
+    import vllm.entrypoints.launchers.app
+    import vllm.entrypoints.openai.chat_completion.serving
+    import vllm.v1.engine.async_llm
+    import vllm.v1.engine.core
+    import vllm.v1.executor.multiproc_executor
+
+    if device is Device.CPU:
+        # Not on CUDA: a worker's imports may initialise it, and a process that has must not be forked.
+        import vllm.v1.worker.cpu_model_runner
+        import vllm.v1.worker.cpu_worker  # noqa: F401
+    allow_any_temperature()
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """vLLM's own reading of its flags. Raises UsageError for one it does not know."""
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"vLLM refuses its flags: {message}.", "vLLM documents them under `vllm serve`.")
+
+    parser = _make_arg_parser()(FlexibleArgumentParser(add_help=False))
+    parser.error = refuse
+    args: argparse.Namespace = parser.parse_args(list(arguments))
+    return args
+
+
+def start_engine(args: argparse.Namespace) -> "EngineClient":
+    """Load the model: blocks until the engine is ready, and has to be called where no loop and no thread is at work."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config()
+    # The CPU platform sets spawn while the config is made: every process would import torch and vllm again.
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+    return AsyncLLM.from_vllm_config(config, disable_log_stats=False)
+
+
+async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":
+    """vLLM's own application, with all its routes, on this engine."""
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.app import build_app
+
+    tasks = await client.get_supported_tasks()
+    if "generate" not in tasks:
+        raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
+    app: FastAPI = build_app(args, tasks, client.model_config)
+    await init_app_state(client, app.state, args, tasks)
+    return app
+
+
+def is_dead(client: "EngineClient") -> bool:
+    """Whether the engine's process has died."""
+    return bool(client.errored and not client.is_running)
+
+
+def _make_arg_parser() -> Callable[..., Any]:
+    try:
+        from vllm.entrypoints.launchers import cli_args  # 0.32
+    except ImportError:
+        from vllm.entrypoints.common import cli_args  # 0.33
+    make: Callable[..., Any] = cli_args.make_arg_parser
+    return make

@@ -1,0 +1,32 @@
+"""The environment that vLLM's processes start with."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..settings import Device, environment_variable
+from .temperature import OPT_IN
+
+
+def engine_environment(device: Device, temporary_folder: Path) -> dict[str, str]:
+    """This process's environment, changed for the engine: without the licence, with sockets in a folder of ours."""
+    environment = dict(os.environ)
+    environment.pop(environment_variable("license"), None)
+    environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    environment["TMPDIR"] = environment["VLLM_RPC_BASE_PATH"] = str(temporary_folder)
+    environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"
+    if device is Device.CPU:
+        environment["LD_PRELOAD"] = _with_libgomp(environment)
+    return environment
+
+
+def _with_libgomp(environment: Mapping[str, str]) -> str:
+    # vLLM preloads torch's OpenMP in the workers that it spawns, since without it a thread-bound worker uses one core
+    # (vllm/platforms/cpu.py). Ours are forked, so it has to be there from the first process on.
+    preloaded = environment.get("LD_PRELOAD", "")
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None or "omp" in preloaded:
+        return preloaded
+    libraries = sorted((Path(torch.origin).parent / "lib").glob("libgomp*.so*"))
+    return ":".join(filter(None, [preloaded, *map(str, libraries[:1])]))

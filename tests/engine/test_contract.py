@@ -1,0 +1,93 @@
+"""What we use of vLLM's inside: a new version that moves it fails here, with a name, and not at a user's start."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+
+from maritalk_vllm.engine import boot
+from maritalk_vllm.engine.version import installed_build
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.settings import Device
+
+
+def test_the_installed_version_is_in_the_window() -> None:
+    assert installed_build() is Device.CPU
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_the_parts_of_vllm_that_we_rely_on() -> None:
+    boot.preload(Device.CPU)
+    from vllm.engine.protocol import EngineClient
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.app import build_app
+    from vllm.exceptions import GracefulHTTPError, VLLMClientError
+    from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
+    from vllm.renderers import BaseRenderer, ChatParams
+    from vllm.renderers.chat_utils import load_chat_template
+    from vllm.renderers.inputs.preprocess import parse_model_prompt
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    from vllm.v1.metrics.stats import RequestStateStats
+
+    from maritalk_vllm.api.plugin import MariTalkPlugin
+
+    def parameters(function: object) -> list[str]:
+        return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+    assert parameters(build_app)[:3] == ["args", "supported_tasks", "model_config"]
+    assert parameters(init_app_state)[:4] == ["engine_client", "state", "args", "supported_tasks"]
+    assert parameters(EngineClient.generate)[:4] == ["self", "prompt", "sampling_params", "request_id"]
+    assert {"vllm_config", "disable_log_stats"} <= set(parameters(AsyncLLM.from_vllm_config))
+    assert callable(AsyncLLM.get_num_unfinished_requests)
+    assert callable(BaseRenderer.render_cmpl_async) and callable(BaseRenderer.render_chat_async)
+    assert parameters(parse_model_prompt) == ["model_config", "prompt"]
+    assert {"chat_template", "chat_template_kwargs"} <= set(parameters(ChatParams))
+    assert {"queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts"} <= set(parameters(RequestStateStats))
+    assert issubclass(EngineDeadError, Exception) and issubclass(EngineGenerateError, Exception)
+    assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
+    assert callable(load_chat_template)
+    assert isinstance(MariTalkPlugin(), EndpointPlugin)
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_a_flag_that_vllm_does_not_know_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="--nonsense"):
+        boot.parse(["--model", "x", "--nonsense"])
+    assert boot.parse(["--model", "x", "--seed", "3"]).seed == 3
+
+
+TEMPERATURE = """
+import sys
+from vllm.plugins import load_general_plugins
+from vllm.sampling_params import SamplingParams
+load_general_plugins()
+try:
+    params = SamplingParams(temperature=3.0)
+    print(params.temperature)
+except Exception as error:
+    print(type(error).__name__)
+for wrong in (dict(temperature=-1.0), dict(temperature=3.0, top_p=2.0)):
+    try:
+        SamplingParams(**wrong)
+        print("accepted")
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("environment", "high"),
+    [({}, "VLLMValidationError"), ({"VLLM_PLUGINS": "maritalk"}, "3.0"), ({"MARITALK_ANY_TEMPERATURE": "1"}, "3.0")],
+)
+def test_temperatures_above_two(environment: dict[str, str], high: str) -> None:
+    """vLLM refuses them, and takes them where we are asked to see to it; every other check stays."""
+    result = subprocess.run(
+        [sys.executable, "-c", TEMPERATURE], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert result.stdout.split() == [high, "VLLMValidationError", "VLLMValidationError"], result.stderr
