@@ -1,0 +1,1 @@
+"""The MariTalk wire: schemas, routes and errors."""

@@ -1,0 +1,166 @@
+"""The three routes of MariTalk Local on the real engine."""
+
+import re
+import socket
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.serving import Answer, Server
+
+GREEDY = {"do_sample": False, "max_tokens": 16}
+
+
+def generate(server: Server, **fields: object) -> Answer:
+    return server.ask("/generate", {"prompt": "1 2 3 4 5", **GREEDY, **fields})
+
+
+def assert_refused(answer: Answer, *says: str) -> None:
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json) == {"error"}
+    for words in says:
+        assert words in answer.json["error"]
+
+
+def test_status(shared_server: Server) -> None:
+    answer = shared_server.ask("/")
+    assert answer.status == 200
+    assert answer.json == {"status": "idle"}
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_busy_while_a_request_runs(shared_server: Server) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(generate, shared_server, max_tokens=100, prompt="Era uma vez")
+        seen = set()
+        while not running.done():
+            seen.add(shared_server.ask().json["status"])
+    assert "busy" in seen
+    assert shared_server.ask().json == {"status": "idle"}
+
+
+def test_a_completion(shared_server: Server) -> None:
+    answer = generate(shared_server)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["output"].startswith("6 7 8")
+    assert set(answer.json) == {"output", "queue_time", "prompt_time", "generation_time"}
+    assert all(type(answer.json[name]) is int for name in answer.json if name != "output")
+
+
+def test_greedy_is_the_same_each_time_whatever_temperature_says(shared_server: Server) -> None:
+    outputs = {generate(shared_server, temperature=t, seed=s).json["output"] for t, s in [(0.7, None), (3.0, 5)]}
+    outputs.add(generate(shared_server, do_sample=True, temperature=0).json["output"])
+    assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("temperature", [0.7, 2.0, 3.0, 50.0])
+def test_a_seed_repeats_an_answer(shared_server: Server, temperature: float) -> None:
+    sampled = {"do_sample": True, "temperature": temperature, "top_p": 1.0}
+    outputs = [generate(shared_server, **sampled, seed=seed).json["output"] for seed in (1, 1, 2)]
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_a_higher_temperature_is_really_higher(shared_server: Server) -> None:
+    """3 must not be cut to 2: after counting to five the model is sure of what follows, at 50 of nothing."""
+    counting = {"do_sample": True, "top_p": 1.0, "max_tokens": 2}
+    hits = {
+        temperature: sum(
+            generate(shared_server, **counting, temperature=temperature, seed=seed).json["output"].startswith("6")
+            for seed in range(20)
+        )
+        for temperature in (0.5, 2.0, 50.0)
+    }
+    assert hits[0.5] > hits[2.0] >= hits[50.0]
+
+
+def test_stop_sequences_end_the_answer_and_are_not_part_of_it(shared_server: Server) -> None:
+    assert generate(shared_server, stop_sequences=["8"]).json["output"] == "6 7 "
+    assert generate(shared_server, stop_sequences=["nope", "7 8"]).json["output"] == "6 "
+
+
+def test_max_tokens(shared_server: Server) -> None:
+    assert len(generate(shared_server, max_tokens=2).json["output"].split()) <= 2
+
+
+def test_the_chat_route_uses_the_models_own_template(shared_server: Server) -> None:
+    """The same text as a chat and as the prompt that the template makes of it gives the same answer."""
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHi!<|im_end|>\n<|im_start|>assistant\n"
+    chat = shared_server.ask("/chat/generate", {"messages": [{"role": "user", "content": "Hi!"}], **GREEDY})
+    assert chat.json["output"] == generate(shared_server, prompt=prompt).json["output"]
+    own = [{"role": "system", "content": "Say no."}, {"role": "user", "content": "Hi!"}]
+    assert shared_server.ask("/chat/generate", {"messages": own, **GREEDY}).json["output"] != chat.json["output"]
+
+
+def test_bad_input(shared_server: Server) -> None:
+    assert_refused(shared_server.ask("/generate", b"nothing"), "JSON")
+    assert_refused(generate(shared_server, prompt=["oldest clients post their list here"]), "prompt", "array")
+    assert_refused(generate(shared_server, prompt=""), "empty")
+    assert_refused(generate(shared_server, max_tokens=9000), "9000", "8192")
+    assert_refused(generate(shared_server, prompt="a b " * 9000), "8192")
+    assert_refused(shared_server.ask("/chat/generate", {"messages": []}), "messages")
+    assert_refused(generate(shared_server, prompt="x \ud800"), "JSON")
+    assert generate(shared_server, prompt="x \0").status == 200
+    assert generate(shared_server).status == 200
+
+
+def test_the_body_is_json_whatever_its_type_says(shared_server: Server) -> None:
+
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{shared_server.port}/generate", b'{"prompt":"1","max_tokens":1}'
+    )
+    request.add_header("Content-Type", "text/plain")
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+
+
+def _engine_seconds(server: Server) -> float:
+    """Queue and inference time of all requests so far, from the engine's own statistics."""
+    text = server.ask("/metrics").body.decode()
+    names = ("vllm:request_queue_time_seconds_sum", "vllm:request_inference_time_seconds_sum")
+    return sum(float(re.search(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)[1]) for name in names)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 48])
+def test_the_times_are_the_engines_own(shared_server: Server, max_tokens: int) -> None:
+    generate(shared_server, max_tokens=1)
+    before = _engine_seconds(shared_server)
+    answer = generate(shared_server, max_tokens=max_tokens).json
+    spent = (_engine_seconds(shared_server) - before) * 1000
+    told = answer["queue_time"] + answer["prompt_time"] + answer["generation_time"]
+    assert told == pytest.approx(spent, rel=0.05, abs=10)
+
+
+def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
+    """More requests than the engine runs at once: some wait, and their answers say how long."""
+    with ThreadPoolExecutor(300) as pool:
+        answers = list(pool.map(lambda _: generate(shared_server, max_tokens=4), range(300)))
+    assert {answer.status for answer in answers} == {200}
+    assert max(answer.json["queue_time"] for answer in answers) > 10
+    for answer in answers:
+        told = sum(answer.json[name] for name in ("queue_time", "prompt_time", "generation_time"))
+        assert told <= answer.seconds * 1000 + 2
+
+
+def test_a_client_that_hangs_up_frees_its_place(shared_server: Server) -> None:
+    content = b'{"prompt": "Era uma vez", "max_tokens": 8000, "seed": 1}'
+    with socket.create_connection(("127.0.0.1", shared_server.port)) as client:
+        client.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        while shared_server.ask().json["status"] != "busy":
+            time.sleep(0.01)
+    deadline = time.monotonic() + 5
+    while shared_server.ask().json["status"] != "idle":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_vllms_own_routes_are_there(shared_server: Server) -> None:
+    answer = shared_server.ask(
+        "/v1/completions", {"model": "demo", "prompt": "1 2 3 4 5", "max_tokens": 8, "temperature": 0}
+    )
+    ours = generate(shared_server, max_tokens=8)
+    assert answer.json["choices"][0]["text"].removeprefix(" ") == ours.json["output"]
