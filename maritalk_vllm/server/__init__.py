@@ -1,0 +1,1 @@
+"""The processes around the engine: states, signals and the port."""

@@ -1,0 +1,116 @@
+"""The API process: vLLM's engine and application, with our routes, on the socket that it inherits."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+
+from ..api.plugin import MariTalkPlugin
+from ..engine import boot, failure
+from ..engine.generate import Generator, Sampling
+from ..engine.generate import Message as Turn
+from ..errors import EngineError, RequestError
+from ..settings import TimeUnit
+from .channel import Channel, Message
+
+if TYPE_CHECKING:
+    from vllm.engine.protocol import EngineClient
+
+FINISH_SECONDS = 4
+"""How long running requests may go on after the order to stop."""
+
+ENGINE_STOP_SECONDS = 2
+"""How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
+
+_WATCH_SECONDS = 0.5
+
+
+def serve(order: Message, channel: Channel) -> None:
+    """Load the model and serve until SIGTERM. `order`: engine_args, socket (a descriptor), time_unit, log (a file).
+
+    Raises EngineError if the engine does not start, or dies, and UsageError for a flag that vLLM does not know.
+    """
+    listener = socket.socket(fileno=order["socket"])
+    # Whoever is forked below would keep the port open beyond our end.
+    os.register_at_fork(after_in_child=listener.close)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    args = boot.parse(order["engine_args"])
+    channel.send({"event": "progress", "step": "Loading the model"})
+    with failure.told(Path(order["log"])):
+        client = boot.start_engine(args)
+    channel.send({"event": "loaded"})
+    try:
+        uvloop.run(_serve(client, args, listener, TimeUnit(order["time_unit"]), channel))
+        if boot.is_dead(client):
+            raise EngineError("The engine died.", f"vLLM's log says why: {order['log']}")
+    finally:
+        client.shutdown(timeout=ENGINE_STOP_SECONDS)
+
+
+async def _serve(
+    client: "EngineClient", args: Namespace, listener: socket.socket, unit: TimeUnit, channel: Channel
+) -> None:
+    plugin = MariTalkPlugin(unit)
+    app = await boot.build_app(client, args)
+    plugin.attach_router(app)
+    await plugin.init_state(client, app.state, args)
+    channel.send({"event": "warming_up"})
+    await _warm_up(app.state.maritalk_generator)
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+    server = _Server(config, channel)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.stop)
+    watch = loop.create_task(_stop_with_engine(client, server))
+    await server.serve(sockets=[listener])
+    watch.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and leaves the signals to us."""
+
+    def __init__(self, config: uvicorn.Config, channel: Channel) -> None:
+        super().__init__(config)
+        self._channel = channel
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._channel.send({"event": "ready"})
+
+    def stop(self) -> None:
+        """Take no more requests, finish those that run, and end."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _warm_up(generator: Generator) -> None:
+    """One request through all that a user's will go through: the first is slower than any after it."""
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=4)
+    await generator.complete("1 2 3", sampling)
+    # A model without a chat template serves /generate all the same.
+    with contextlib.suppress(RequestError):
+        await generator.complete([Turn("user", "olá")], sampling)
+
+
+async def _stop_with_engine(client: "EngineClient", server: _Server) -> None:
+    while not boot.is_dead(client):
+        await asyncio.sleep(_WATCH_SECONDS)
+    server.stop()

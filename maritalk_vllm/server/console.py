@@ -1,0 +1,102 @@
+"""What a start prints: the lines that people and their scripts wait for."""
+
+import contextlib
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..settings import TimeUnit
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+BANNER = """\
+Start using MariTalk Local API:
+
+        $ pip install maritalk
+        $ python
+        >>> import maritalk
+        >>> client = maritalk.MariTalkLocal({arguments})
+        >>> messages = [
+                {{"role": "user", "content": "sugira três nomes para a minha cachorra"}},
+                {{"role": "assistant", "content": "nina, bela e luna."}},
+                {{"role": "user", "content": "e para o meu peixe?"}},
+        ]
+        >>> client.generate(messages)
+        {{'output': 'nani, bento e leo.', {times}}}
+"""
+
+
+EXAMPLE_TIMES = {
+    TimeUnit.MILLISECONDS: "'queue_time': 0, 'prompt_time': 185, 'generation_time': 127",
+    TimeUnit.SECONDS: "'queue_time': 0.0, 'prompt_time': 0.185, 'generation_time': 0.127",
+}
+
+
+class Console:
+    """Prints a start to stdout: a spinner on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
+
+    A client that starts the server holds its stdout in a pipe that it never reads: a full pipe would stop the server.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        # Clients since 0.2.5 draw a spinner of their own and say so.
+        self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
+        self._status: Status | None = None
+        self._step = ""
+
+    def starting(self, model: str, notes: tuple[str, ...], engine_log: Path) -> None:
+        """The model, what the user should know about the plan, and where vLLM's log is."""
+        self._print(f"Starting MariTalk Local API {model}...")
+        for note in notes:
+            self._print(note)
+        self._print(f"vLLM's log: {engine_log}")
+
+    def progress(self, step: str, fraction: float | None = None) -> None:
+        """Something that takes a while; printed when the step changes, drawn continuously on a terminal."""
+        text = step if fraction is None else f"{step} ({fraction:.0%})"
+        if self._animated:
+            self._spin(f"{text}...")
+        elif step != self._step:
+            self._print(f"{text}...")
+        self._step = step
+
+    def loaded(self) -> None:
+        """The engine has the model."""
+        self._print(f"✓ Loaded in {time.monotonic() - self._began:.0f}s")
+
+    def warming_up(self) -> None:
+        """The first request is under way."""
+        self._print(f"{_now()} Warming up...")
+
+    def listening(self, url: str, *, arguments: str, unit: TimeUnit) -> None:
+        """Ready: how to use it, and last the line that scripts wait for."""
+        self._print(BANNER.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
+        self._print(f"{_now()} Listening on {url}")
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _spin(self, text: str) -> None:
+        if self._status is None:
+            from rich.status import Status
+
+            self._status = Status(text)
+            self._status.start()
+        self._status.update(text)
+
+    def _print(self, text: str) -> None:
+        self.stop()
+        with contextlib.suppress(OSError):  # nobody reads any more: serve on
+            print(text, flush=True)
+
+
+def _now() -> str:
+    return f"[{datetime.now(UTC):%Y-%m-%d %H:%M:%S %z}]"

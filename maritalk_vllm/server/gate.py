@@ -1,0 +1,115 @@
+"""What the port answers before the engine can: the status at once, generation requests when it is ready."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ..errors import MariTalkError, Unavailable
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HOLD_SECONDS = 0.25
+"""How long `GET /` waits before it says `loading`: clients since 0.2.5 ask again at once, without any pause."""
+
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"host"}
+
+
+class Gate:
+    """An ASGI application for the time of loading. Every answer closes its connection: the next finds the engine."""
+
+    def __init__(self) -> None:
+        self._decided = asyncio.Event()
+        self._forward_to: str | None = None
+        self._error: MariTalkError | None = None
+
+    def open(self, url: str) -> None:
+        """The engine is ready: pass on to this address what waits here."""
+        self._forward_to = url
+        self._decided.set()
+
+    def refuse(self, error: MariTalkError) -> None:
+        """The engine will not come: tell those who wait."""
+        self._forward_to = None
+        self._error = error
+        self._decided.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        reading = scope["method"] in ("GET", "HEAD")
+        if reading and not self._decided.is_set():
+            if scope["path"] != "/":
+                await _respond(send, 503, {"error": "The model is still loading. Try again in a moment."})
+                return
+            try:
+                await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
+            except TimeoutError:
+                await _respond(send, 200, {"status": "loading"})
+                return
+        await self._decided.wait()
+        if self._forward_to is None:
+            error = self._error or Unavailable("The server is stopping.")
+            await _respond(send, 503, {"error": str(error)})
+            return
+        await _forward(self._forward_to, scope, receive, send)
+
+
+async def _respond(send: Send, status: int, content: dict[str, str]) -> None:
+    body = json.dumps(content).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass one request on, and its answer back as it comes. A client that hangs up ends both."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    passing = asyncio.create_task(_pass_on(url, scope, body, send))
+    gone = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait((passing, gone), return_when=asyncio.FIRST_COMPLETED)
+        if passing.done():
+            passing.result()
+    finally:
+        passing.cancel()
+        gone.cancel()
+
+
+async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
+    import httpx
+
+    query = scope["query_string"].decode("latin-1")
+    target = url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+    headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
+    async with (
+        httpx.AsyncClient(timeout=None, trust_env=False) as client,
+        client.stream(scope["method"], target, headers=headers, content=body) as answer,
+    ):
+        kept = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in _HOP_BY_HOP]
+        start = {"type": "http.response.start", "status": answer.status_code}
+        await send({**start, "headers": [*kept, (b"connection", b"close")]})
+        async for chunk in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

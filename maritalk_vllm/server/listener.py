@@ -1,0 +1,47 @@
+"""The socket that the server listens on."""
+
+import errno
+import ipaddress
+import socket
+
+from ..errors import PortError
+
+_BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises PortError."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise PortError(f"There is no address {host} to listen on: {error.strerror}.") from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortError(
+                f"Port {port} is in use by another program.", "Stop that program, or choose another with --port."
+            ) from error
+        raise PortError(f"The server cannot listen on {host}, port {port}: {error.strerror}.") from error
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    """The address that it listens on, for people: http://0.0.0.0:9000."""
+    return _url(*listener.getsockname()[:2])
+
+
+def local_url(listener: socket.socket) -> str:
+    """An address by which this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return _url(host, port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

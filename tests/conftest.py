@@ -1,0 +1,75 @@
+"""What every test shares: folders of its own, and one real server for all that need one."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.models import demo
+from maritalk_vllm.models.profile import find
+from tests.serving import MARITALK_VARIABLES, Server, Startup, observe_startup
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first, then those that start processes of their own, last those that share one server."""
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        shares = "startup" in getattr(item, "fixturenames", ())
+        if shares:
+            item.add_marker(pytest.mark.engine)
+        return shares, item.get_closest_marker("engine") is not None
+
+    items.sort(key=turn)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for the whole run: the demo model is prepared in it once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which the demo model is ready, for servers that come before the shared one."""
+    cache = tmp_path_factory.mktemp("prepared")
+    profile = find("demo")
+    assert profile is not None and profile.embedded is not None
+    process = multiprocessing.get_context("spawn").Process(
+        target=demo.materialise, args=(profile.embedded, demo.folder(profile, cache), _quietly)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return cache
+
+
+def _quietly(step: str, fraction: float) -> None:
+    pass
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own folders and options."""
+    home = tmp_path_factory.mktemp("home")
+    for name in MARITALK_VARIABLES & os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+
+
+@pytest.fixture(scope="session")
+def startup(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Startup]:
+    """The shared server, and what was seen of it while it started: the demo model's preparation is part of it."""
+    server = Server(tmp_path_factory.mktemp("server"), "--cache-dir", str(cache_dir), port=9000)
+    try:
+        yield observe_startup(server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_server(startup: Startup) -> Server:
+    """A server on the real engine, ready, for all tests that only ask it something."""
+    return startup.server

@@ -1,0 +1,29 @@
+"""An engine that does not start says why in one sentence, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_stop import assert_nothing_left
+from tests.serving import Server
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("flags", "exit_code", "says"),
+    [
+        (["--nonsense"], 2, "--nonsense"),
+        (["--max-model-len", "99999"], 7, "99999"),
+        (["--tensor-parallel-size", "2"], 7, "attention heads (9) must be divisible by tensor parallel size (2)"),
+        (["--kv-cache-memory-bytes", "1000000"], 7, "No available memory for the cache blocks"),
+    ],
+)
+def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path, flags: list[str], exit_code: int, says: str) -> None:
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--", *flags)
+    server.process.wait(timeout=120)
+    error = server.stderr.read_text()
+    assert server.process.returncode == exit_code
+    assert says in error
+    assert error.count("\n") == 1
+    assert "pydantic" not in error
+    assert_nothing_left(server)

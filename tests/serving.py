@@ -1,0 +1,156 @@
+"""Starts the real server as a user would, and watches it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.settings import OPTIONS, environment_variable
+
+MARITALK_VARIABLES = {environment_variable(name) for name in OPTIONS} | {environment_variable("config")}
+BIN = Path(sys.executable).parent
+READY_SECONDS = 240
+"""For a machine that is busy with other work; a start takes 10 to 40 s on two cores."""
+
+
+def free_port(preferred: int = 0) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", preferred))
+        except OSError:
+            probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def _headers(message: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in message.items()}
+
+
+class Server:
+    """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
+
+    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str = EVALUATION_KEY) -> None:
+        self.port = free_port(port)
+        self.mark = uuid.uuid4().hex
+        self.stdout = folder / "stdout"
+        self.stderr = folder / "stderr"
+        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark}
+        command = [BIN / "maritalk-serve", "--license", license, "--port", str(self.port), *arguments]
+        self.began = time.monotonic()
+        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment, cwd=folder
+            )
+
+    def ask(self, path: str = "/", body: object = None, timeout: float = 120) -> Answer:
+        """GET, or POST what is given: bytes as they are, anything else as JSON. Errors are answers too."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
+        request.add_header("Content-Type", "application/json")
+        began = time.monotonic()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                return Answer(reply.status, _headers(reply.headers), reply.read(), time.monotonic() - began)
+        except urllib.error.HTTPError as reply:
+            with reply:
+                return Answer(reply.code, _headers(reply.headers), reply.read(), time.monotonic() - began)
+
+    def wait_for(self, line: str, seconds: float = READY_SECONDS) -> None:
+        """Until stdout has this text."""
+        deadline = time.monotonic() + seconds
+        while line not in self.stdout.read_text():
+            assert self.process.poll() is None, f"ended: {self.stderr.read_text()}"
+            assert time.monotonic() < deadline, f"no {line!r} in {self.stdout.read_text()}"
+            time.sleep(0.02)
+
+    def wait_for_port(self, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    def wait_until_ready(self) -> None:
+        self.wait_for("Listening on http://")
+
+    def processes(self) -> dict[int, str]:
+        """Every process that carries the mark: its id and its command line."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"MARITALK_TEST_MARK={self.mark}".encode() in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Send a signal and wait for the end; the seconds it took."""
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(timeout=60)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        return time.monotonic() - began
+
+
+@dataclass
+class Startup:
+    """What was seen from the start of a process until the engine was ready."""
+
+    server: Server
+    port_seconds: float = 0
+    first_status: Answer | None = None
+    polls: list[Answer] = field(default_factory=list)
+    held: Answer | None = None
+    other_route: Answer | None = None
+
+
+POLLS = 1000
+
+
+def observe_startup(server: Server) -> Startup:
+    """Ask the status a thousand times while the engine loads, and send a request that has to wait for it."""
+    seen = Startup(server)
+    server.wait_for_port()
+    seen.first_status = server.ask()
+    seen.port_seconds = time.monotonic() - server.began
+    seen.other_route = server.ask("/v1/models")
+    with ThreadPoolExecutor(32) as pool:
+        held = pool.submit(server.ask, "/generate", {"prompt": "1 2 3", "max_tokens": 4, "do_sample": False}, 300)
+        polls: list[Future[Answer]] = [pool.submit(server.ask) for _ in range(POLLS)]
+        seen.polls = [poll.result() for poll in polls]
+        server.wait_until_ready()
+        seen.held = held.result()
+    return seen
