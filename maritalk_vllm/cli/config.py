@@ -1,0 +1,54 @@
+"""`maritalk-vllm config`: what the options are, and where each value comes from."""
+
+from dataclasses import asdict
+
+import typer
+import yaml
+
+from ..settings import OPTIONS, Settings, environment_variable, flag
+from .options import with_settings
+from .run import HELP
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
+
+_SOURCES = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file", "DEFAULT": "default"}
+
+
+@app.callback()
+def config() -> None:
+    """Show the options of maritalk-serve."""
+
+
+def show(ctx: typer.Context, settings: Settings) -> None:
+    """Show each option's value and where it comes from: a flag, the environment, the file or the default."""
+    rows = []
+    for name, value in asdict(settings).items():
+        source = ctx.get_parameter_source(name)
+        hidden = OPTIONS[name].metadata.get("secret") and value is not None
+        rows.append((name, "********" if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
+    width = max(len(name) for name, *_ in rows)
+    for name, value, origin in rows:
+        print(f"{name:<{width}}  {value}  [{origin}]")
+
+
+app.command()(with_settings(show))
+
+
+@app.command()
+def example() -> None:
+    """Print a configuration file with every option, its meaning and its default."""
+    print(f"# Options of maritalk-serve, for --config FILE or {environment_variable('config')}.")
+    for name, field in OPTIONS.items():
+        about = field.metadata
+        default = f" Default: {about['shown']}." if isinstance(about.get("shown"), str) else ""
+        print(f"\n# {about['help']}{default}\n# {flag(name)}, {environment_variable(name)}")
+        print(f"# {name}: {_yaml(None if default else field.default)}")
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _yaml(value: object) -> str:
+    plain = list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | None) else str(value)
+    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()

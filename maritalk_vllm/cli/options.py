@@ -1,0 +1,108 @@
+"""Turns the settings dataclass into command line options, and what the user gave into settings."""
+
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+import yaml
+
+from ..errors import MariTalkError, UsageError
+from ..settings import OPTIONS, Settings, environment_variable, flag
+from ..words import nearest
+
+
+def with_settings(command: Callable[[typer.Context, Settings], None], *more: inspect.Parameter) -> Callable[..., None]:
+    """A command that has one option for each field of `Settings` (and `more`), called with what came of them."""
+
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
+        values = {name: given[name] for name in OPTIONS}
+        engine_args = values["engine_args"] = tuple(values["engine_args"] or ())
+        if engine_args and not engine_args[0].startswith("-"):
+            raise UsageError(
+                f"Unexpected argument: {engine_args[0]}.",
+                "Flags for vLLM itself come after `--` and begin with a dash.",
+            )
+        settings = Settings(**values)
+        try:
+            command(ctx, settings)
+        except MariTalkError:
+            if settings.debug:
+                traceback.print_exc()
+            raise
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    parameters = [parameter("ctx", typer.Context), parameter("config", _CONFIG, None), *map(_option, OPTIONS), *more]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Options from a YAML file; an unknown one is refused with the nearest name. Raises UsageError."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UsageError(f"The configuration file {file} cannot be read: {reason}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise UsageError(
+            f"The configuration file {file} does not hold options.", "Write one `name: value` per line, as YAML."
+        )
+    options = {str(key).replace("-", "_"): value for key, value in content.items()}
+    for name in options:
+        if name not in OPTIONS:
+            raise UsageError(f"The configuration file {file} has an unknown option: {name}.", nearest(name, OPTIONS))
+    return options
+
+
+def _use_config(ctx: typer.Context, file: Path | None) -> Path | None:
+    # Click looks into default_map after the command line and the environment: our precedence, for nothing.
+    if file is not None:
+        ctx.default_map = read_config(file)
+    return file
+
+
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="YAML file with options, named as below without dashes.",
+        metavar="FILE",
+        envvar=environment_variable("config"),
+        is_eager=True,
+        callback=_use_config,
+        show_default=False,
+    ),
+]
+
+
+def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+    """A keyword parameter, as Typer reads it from a signature."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _option(name: str) -> inspect.Parameter:
+    """One field of `Settings` as a parameter that Typer understands."""
+    field = OPTIONS[name]
+    about = dict(field.metadata)
+    if name == "engine_args":
+        argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
+        return parameter(name, Annotated[list[str] | None, argument], None)
+    typed = get_type_hints(Settings)[name]
+    short = [about["short"]] if "short" in about else []
+    information = typer.Option(
+        *short,
+        flag(name),
+        help=about["help"],
+        metavar=about.get("metavar"),
+        min=about.get("min"),
+        max=about.get("max"),
+        envvar=environment_variable(name),
+        show_default=about.get("shown", field.default is not None and typed is not bool),
+    )
+    return parameter(name, Annotated[typed, information], field.default)

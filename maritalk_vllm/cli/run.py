@@ -1,0 +1,42 @@
+"""Runs a command line application; the one place where an error becomes a sentence and an exit code."""
+
+import contextlib
+import sys
+from typing import NoReturn, TextIO
+
+import typer
+
+from ..errors import MariTalkError, UsageError
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Context settings of every command."""
+
+INTERRUPTED = 130
+
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run `app` and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        _write_utf8(stream)
+    try:
+        code = app(prog_name=name, standalone_mode=False)
+    except typer.TyperException as error:
+        # Typer does not export the class that has this method, of which all that it raises here are.
+        text = str(error.format_message()).rstrip(".") if hasattr(error, "format_message") else str(error)
+        code = _tell(name, UsageError(f"{text}.", f"Try `{name} --help`."))
+    except MariTalkError as error:
+        code = _tell(name, error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    sys.exit(code or 0)
+
+
+def _tell(name: str, error: MariTalkError) -> int:
+    with contextlib.suppress(OSError):  # nobody reads: the exit code still tells
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+def _write_utf8(stream: TextIO) -> None:
+    # Clients decode what we write as UTF-8, whatever the locale here.
+    stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[attr-defined]

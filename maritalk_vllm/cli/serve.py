@@ -1,0 +1,39 @@
+"""`maritalk-serve`: the server. It takes no subcommand."""
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..settings import Settings
+from .options import parameter, with_settings
+from .run import HELP, run
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+
+
+def serve(ctx: typer.Context, settings: Settings) -> None:
+    """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
+    from ..server.console import Console
+    from ..server.launch import decide
+    from ..server.supervisor import supervise
+
+    supervise(decide(settings), Console())
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"maritalk-serve {__version__}")
+        raise typer.Exit
+
+
+_VERSION = Annotated[
+    bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
+]
+
+app.command()(with_settings(serve, parameter("version", _VERSION, False)))
+
+
+def main() -> None:
+    """The console script."""
+    run(app, "maritalk-serve")

@@ -1,0 +1,21 @@
+"""`maritalk-vllm`: the toolbox around the server."""
+
+import typer
+
+from .config import app as config
+from .run import HELP, run
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
+
+
+@app.callback()
+def toolbox() -> None:
+    """Tools around maritalk-serve."""
+
+
+app.add_typer(config, name="config")
+
+
+def main() -> None:
+    """The console script."""
+    run(app, "maritalk-vllm")

@@ -1,0 +1,127 @@
+"""`maritalk-serve` as it is typed: what it refuses, in one sentence and with which exit code."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm import __version__
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.serving import BIN
+
+LICENSED = ["--license", EVALUATION_KEY]
+
+
+def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [BIN / "maritalk-serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        (["--prot", "9001"], 2, "--port"),
+        (["--port", "nine"], 2, "--port"),
+        (["--port", "70000"], 2, "65535"),
+        (["--device", "tpu"], 2, "'auto', 'cuda', 'cpu'"),
+        (["--time-unit", "us"], 2, "'ms', 's'"),
+        (["--max-model-len", "0"], 2, "1"),
+        (["extra"], 2, "extra"),
+        (["--config", "/nowhere.yaml"], 2, "/nowhere.yaml"),
+        ([], 2, "--license"),
+        (["--model", "mediun"], 2, "medium"),
+        ([*LICENSED, "--", "--port", "1"], 2, "before the `--`"),
+        (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 3, "evaluation"),
+        (["--model", "demo"], 3, "--license"),
+        ([*LICENSED, "--model", "small"], 4, "24 GB"),
+        ([*LICENSED, "--model", "medium"], 4, "70 GB"),
+        ([*LICENSED, "--model", "large", "--device", "cpu"], 4, "70 GB"),
+        ([*LICENSED, "--device", "cuda"], 4, "--device cpu"),
+        (["--model", "."], 6, "config.json"),
+        ([*LICENSED, "--host", "999.1.1.1"], 8, "999.1.1.1"),
+        ([*LICENSED, "--host", "192.0.2.1"], 8, "192.0.2.1"),
+    ],
+)
+def test_refuses_with_a_sentence(arguments: list[str], exit_code: int, says: str) -> None:
+    result = serve(*arguments)
+    assert result.returncode == exit_code
+    assert result.stdout == ""
+    assert result.stderr.startswith("maritalk-serve: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        result = serve(*LICENSED, "--port", str(port))
+    assert result.returncode == 8
+    assert f"Port {port} is in use" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = serve(*LICENSED, "--port", "0", "--log-file", str(tmp_path / "file" / "log"))
+    assert result.returncode == 2
+    assert "log" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in serve("--license", "AAAAA", "--debug").stderr
+    assert "Traceback" in serve("--license", "AAAAA", MARITALK_DEBUG="1").stderr
+
+
+def test_an_error_never_repeats_the_licence() -> None:
+    result = serve("--license", "SECRET-12345", "--debug")
+    assert "SECRET-12345" not in result.stdout + result.stderr
+
+
+def test_version() -> None:
+    for flag in ("--version", "-V"):
+        assert serve(flag).stdout == f"maritalk-serve {__version__}\n"
+
+
+LIGHT = """
+import sys
+sys.argv = {argv!r}
+from maritalk_vllm.cli.{module} import main
+try:
+    main()
+finally:
+    heavy = {{"torch", "vllm", "transformers", "numpy"}} & set(sys.modules)
+    if heavy:
+        print("imported", *heavy, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "argv"),
+    [
+        ("serve", ["maritalk-serve", "--help"]),
+        ("serve", ["maritalk-serve", "--version"]),
+        ("serve", ["maritalk-serve", *LICENSED, "--model", "small"]),
+        ("toolbox", ["maritalk-vllm", "config", "show"]),
+    ],
+)
+def test_light(module: str, argv: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(argv=argv, module=module)], capture_output=True, text=True
+    )
+    assert "imported" not in result.stderr
+
+
+def test_the_supervisor_is_light() -> None:
+    """The process that answers while vllm is imported must not import it itself."""
+    code = "import sys, maritalk_vllm.server.supervisor; print({'torch', 'vllm', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
