@@ -1,0 +1,35 @@
+"""The published `maritalk` client, of the reference's day and the newest, each in an environment of its own."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Server
+
+CLIENTS = Path(sys.prefix) / "clients"
+EXAMPLE = Path(__file__).with_name("reference_example.py")
+
+
+@pytest.mark.parametrize("version", ["0.2.3", "0.3.2"])
+def test_the_references_whole_example(shared_server: Server, version: str, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    if shared_server.port != 9000:  # where something else has the port
+        text = text.replace("MariTalkLocal()", f"MariTalkLocal(port={shared_server.port})")
+    script = tmp_path / "example.py"
+    script.write_text(text)
+    result = subprocess.run(
+        [CLIENTS / version / "bin" / "python", script], capture_output=True, text=True, timeout=120, env=os.environ
+    )
+    assert result.returncode == 0, result.stderr
+    status, review, chat = (ast.literal_eval(line) for line in result.stdout.splitlines())
+    assert status == {"status": "idle"}
+    for answer in (review, chat):
+        assert list(answer) == ["output", "queue_time", "prompt_time", "generation_time"]
+        assert all(type(answer[name]) is int for name in list(answer)[1:])
+    assert review["output"]
+    assert not review["output"].startswith(" ")
+    assert chat["output"]
