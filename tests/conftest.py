@@ -9,7 +9,14 @@ import pytest
 
 from maritalk_vllm.models import demo
 from maritalk_vllm.models.profile import find
-from tests.serving import MARITALK_VARIABLES, Server, Startup, observe_startup
+from tests.serving import MARITALK_VARIABLES, Server, Startup, figures, observe_startup
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if figures:
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.write_line(figure)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,14 @@ READY_SECONDS = 240
 """For a machine that is busy with other work; a start takes 10 to 40 s on two cores."""
 
 
+figures: list[str] = []
+"""What was measured on the way: printed at the end of a run, never asserted, since machines are shared and noisy."""
+
+
+def note(figure: str) -> None:
+    figures.append(figure)
+
+
 def free_port(preferred: int = 0) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

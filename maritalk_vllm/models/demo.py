@@ -15,7 +15,7 @@ from ..errors import WeightsError
 from .profile import Embedded, Profile
 
 Progress = Callable[[str, float], None]
-"""Told a step and the fraction of the whole that is done, 0 to 1."""
+"""Told a step and the fraction of the whole that is done before it, 0 to 1."""
 
 _MB = 10**6
 _CHUNK = 4 * _MB
@@ -51,7 +51,6 @@ def materialise(embedded: Embedded, checkpoint: Path, progress: Progress) -> Non
             _convert(source, aside, progress)
             _flush(aside)
             aside.rename(checkpoint)
-            progress("The demo model is ready", 1.0)
 
 
 def _source(embedded: Embedded) -> Path:

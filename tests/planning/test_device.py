@@ -2,7 +2,7 @@
 
 import pytest
 
-from maritalk_vllm.errors import NoSuitableGPU
+from maritalk_vllm.errors import EngineError, NoSuitableGPU
 from maritalk_vllm.hardware.gpu import Gpu
 from maritalk_vllm.models.profile import Profile, find
 from maritalk_vllm.planning.device import choose_device
@@ -26,10 +26,10 @@ DEMO, SMALL = find("demo"), find("small")
         (Device.AUTO, SMALL, [T4, A10], Device.CUDA, Device.CUDA, ""),
         (Device.AUTO, None, [A10], Device.CUDA, Device.CUDA, ""),
         (Device.AUTO, DEMO, [], Device.CPU, Device.CPU, "No NVIDIA GPU was found: serving on the CPU."),
-        (Device.AUTO, DEMO, [T4], Device.CUDA, Device.CPU, "Tesla T4 (7.5)"),
+        (Device.AUTO, DEMO, [T4], Device.CPU, Device.CPU, "Tesla T4 (7.5)"),
         (Device.AUTO, DEMO, [A10], Device.CPU, Device.CPU, "The installed vLLM is its CPU build"),
         (Device.AUTO, None, [], Device.CPU, Device.CPU, "No NVIDIA GPU"),
-        (Device.CPU, DEMO, [A10], Device.CUDA, Device.CPU, ""),
+        (Device.CPU, DEMO, [A10], Device.CPU, Device.CPU, ""),
         (Device.CUDA, DEMO, [A10], Device.CUDA, Device.CUDA, ""),
     ],
 )
@@ -40,6 +40,14 @@ def test_chosen(
     assert chosen is device
     assert says in why
     assert bool(why) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("wish", "profile", "gpus"), [(Device.CPU, DEMO, [A10]), (Device.AUTO, DEMO, []), (Device.AUTO, None, [T4])]
+)
+def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, profile: Profile | None, gpus: list[Gpu]) -> None:
+    with pytest.raises(EngineError, match="CUDA build"):
+        choose_device(wish, profile, gpus, Device.CUDA)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import Server
+from tests.serving import Server, note
 
 LIMIT_SECONDS = 10
 
@@ -33,6 +33,13 @@ def while_importing(server: Server) -> None:
 MOMENTS = [at_once, before_the_port_opens, when_the_port_is_open, while_importing]
 
 
+def assert_stops(server: Server, moment: str, number: signal.Signals = signal.SIGTERM) -> None:
+    seconds = server.stop(number)
+    note(f"{number.name} {moment.replace('_', ' ')}: everything ended {seconds:.2f} s later")
+    assert seconds < LIMIT_SECONDS
+    assert_nothing_left(server)
+
+
 def assert_nothing_left(server: Server) -> None:
     deadline = time.monotonic() + 1
     while server.processes() and time.monotonic() < deadline:
@@ -48,8 +55,7 @@ def test_stopped_while_starting(
 ) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     moment(server)
-    assert server.stop(number) < LIMIT_SECONDS
-    assert_nothing_left(server)
+    assert_stops(server, moment.__name__, number)
     assert "Traceback" not in server.stderr.read_text()
 
 
@@ -62,26 +68,28 @@ def test_killed_while_starting(tmp_path: Path, prepared_cache: Path) -> None:
 
 
 @pytest.mark.engine
-def test_stopped_while_preparing_and_loading_and_generating(tmp_path: Path, prepared_cache: Path) -> None:
-    arguments = ["--cache-dir", str(prepared_cache), "--time-unit", "s"]
-    (tmp_path / "1").mkdir()
-    (tmp_path / "2").mkdir()
-    (tmp_path / "3").mkdir()
-
-    server = Server(tmp_path / "1", "--cache-dir", str(tmp_path / "empty"))
+def test_stopped_while_preparing(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--cache-dir", str(tmp_path / "empty"))
     server.wait_for("Reading the demo model's weights")
-    assert server.stop() < LIMIT_SECONDS
-    assert_nothing_left(server)
-    assert not [path for path in (tmp_path / "empty" / "models").iterdir() if path.suffix == ""]
+    assert_stops(server, "while preparing")
+    assert {path.suffix for path in (tmp_path / "empty" / "models").iterdir()} <= {".lock", ".partial"}
 
-    server = Server(tmp_path / "2", *arguments)
+
+@pytest.mark.engine
+@pytest.mark.parametrize("seconds", [0, 1, 2, 4])
+def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path, seconds: int) -> None:
+    before = shared_memory()
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_for("Loading the model")
-    time.sleep(1)
-    assert server.stop() < LIMIT_SECONDS
-    assert_nothing_left(server)
+    time.sleep(seconds)
+    assert_stops(server, f"{seconds} s into loading")
+    assert shared_memory() <= before
 
-    before = set(Path("/dev/shm").iterdir())
-    server = Server(tmp_path / "3", *arguments)
+
+@pytest.mark.engine
+def test_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
+    before = shared_memory()
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--time-unit", "s")
     server.wait_until_ready()
     answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 4}).json
     assert isinstance(answer["generation_time"], float)
@@ -90,9 +98,12 @@ def test_stopped_while_preparing_and_loading_and_generating(tmp_path: Path, prep
         running = [pool.submit(server.ask, "/generate", {"prompt": "Era uma vez", "max_tokens": 6000}) for _ in "1234"]
         while server.ask().json["status"] != "busy":
             time.sleep(0.05)
-        assert server.stop() < LIMIT_SECONDS
+        assert_stops(server, "while generating")
         # Cut off by the stop: answered with an error, or hung up on, but not left waiting.
         assert all(one.exception() or one.result().status in (200, 500, 503) for one in running)
     assert server.process.returncode == 0
-    assert_nothing_left(server)
-    assert set(Path("/dev/shm").iterdir()) <= before
+    assert shared_memory() <= before
+
+
+def shared_memory() -> set[Path]:
+    return set(Path("/dev/shm").iterdir())

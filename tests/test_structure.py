@@ -1,0 +1,69 @@
+"""The rules of docs/structure.md, held against the code's own imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
+GROUND = ("settings", "errors", "words")
+# Each room may import those after it, and the ground.
+ROOMS = ("cli", "server", "api", "engine", "planning", "weights", "licensing", "models", "hardware")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(file: Path) -> Iterator[tuple[str, str]]:
+    """Every module that a file imports, by its full name, and when: `now`, `later` in a function, `typing` never."""
+    tree = ast.parse(file.read_text())
+    when = {}
+    for part in ast.walk(tree):
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            when |= {id(node): "later" for node in ast.walk(part)}
+        elif isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING":
+            when |= {id(node): "typing" for node in ast.walk(part)}
+    here = ("maritalk_vllm", *file.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            names = [".".join((*base, *filter(None, [node.module])))]
+            if node.module is None:
+                names = [f"{names[0]}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, when.get(id(node), "now")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_downwards(file: Path) -> None:
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name, _ in imports(file):
+        if not name.startswith("maritalk_vllm."):
+            continue
+        other = name.split(".")[1]
+        if other in GROUND or other == room or other.startswith("__"):
+            continue
+        assert room in ROOMS, f"{file.name} imports {name}"
+        assert ROOMS.index(room) < ROOMS.index(other), f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
+    place = file.relative_to(PACKAGE)
+    for name, when in imports(file):
+        top = name.partition(".")[0]
+        if top == "vllm":
+            assert place.parts[0] == "engine" or when == "typing", f"{place} imports {name}"
+        if top in ("vllm", "torch", "transformers", "numpy"):
+            assert when != "now", f"{place} imports {name} as soon as it is imported"
+        if top == "pynvml":
+            assert place == Path("hardware/nvml.py")
+
+
+def test_every_room_is_in_the_picture() -> None:
+    picture = (PACKAGE.parent / "docs" / "structure.md").read_text()
+    assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == set(ROOMS)
+    assert all(f"`{room}/`" in picture for room in ROOMS)

@@ -1,0 +1,38 @@
+"""The wheel, installed where no checkout is: it has what it needs."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.engine  # slow: it makes an environment
+def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run([python, *pip[1:], "install", "--no-deps", wheel], check=True)
+    # Its dependencies are the ones that are here; what is imported of ours must be the wheel's.
+    site = next((environment / "lib").glob("*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    show = "import maritalk_vllm; from maritalk_vllm.models.profile import profiles; "
+    result = subprocess.run(
+        [python, "-c", show + "print(maritalk_vllm.__file__, *profiles())"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    file, *names = result.stdout.split()
+    assert Path(file).is_relative_to(environment), result.stderr
+    assert names == ["demo", "medium", "small"]
+    serve = [environment / "bin" / "maritalk-serve", "--license", "000000-00000-00000-00000", "--model", "medium"]
+    refused = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)
+    assert refused.returncode == 4, refused.stderr
