@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 FINISH_SECONDS = 4
 """How long running requests may go on after the order to stop."""
 
-ENGINE_STOP_SECONDS = 2
+ENGINE_STOP_SECONDS = 3
 """How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
 
 _WATCH_SECONDS = 0.5
@@ -42,7 +41,6 @@ def serve(order: Message, channel: Channel) -> None:
     listener = socket.socket(fileno=order["socket"])
     # Whoever is forked below would keep the port open beyond our end.
     os.register_at_fork(after_in_child=listener.close)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     args = boot.parse(order["engine_args"])
     channel.send({"event": "progress", "step": "Loading the model"})
     with failure.told(Path(order["log"])):

@@ -4,11 +4,12 @@ import contextlib
 import ctypes
 import os
 import signal
-import time
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_REAP_SECONDS = 2
+_PATIENCE_SECONDS = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 _parent = 0
 
@@ -30,15 +31,26 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_group(leader: int) -> None:
-    """Kill what is left of a group of processes, and see the last of it and of every orphan that was adopted."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
-    deadline = time.monotonic() + _REAP_SECONDS
-    with contextlib.suppress(ChildProcessError):
-        while time.monotonic() < deadline:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.01)
+def end_descendants() -> None:
+    """Kill all that descends from this process, and see the last of it.
+
+    Python's resource trackers are left to end by themselves: they remove the shared memory of those that were killed.
+    """
+    everyone = psutil.Process().children(recursive=True)
+    trackers = [process for process in everyone if _is_tracker(process)]
+    others = [process for process in everyone if process not in trackers]
+    for process in others:
+        process.kill()
+    _, slow = psutil.wait_procs([*others, *trackers], timeout=_PATIENCE_SECONDS)
+    for process in slow:
+        process.kill()
+    psutil.wait_procs(slow, timeout=_PATIENCE_SECONDS)
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+    return False
 
 
 def _prctl(option: int, value: int) -> None:

@@ -78,7 +78,8 @@ class _Supervisor:
             serving.cancel()
             await self._stop_backend()
             loop.remove_reader(channel)
-            lifeline.end_group(nursery.pid)
+            lifeline.end_descendants()
+            nursery.wait()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(answering, timeout=1)
             shutil.rmtree(folder, ignore_errors=True)
