@@ -46,13 +46,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def start_engine(args: argparse.Namespace) -> "EngineClient":
     """Load the model: blocks until the engine is ready, and has to be called where no loop and no thread is at work."""
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-    config = AsyncEngineArgs.from_cli_args(args).create_engine_config()
+    # vLLM sizes a batch by who asks: a server's is larger than a library's.
+    usage = UsageContext.OPENAI_API_SERVER
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage)
     # The CPU platform sets spawn while the config is made: every process would import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
-    return AsyncLLM.from_vllm_config(config, disable_log_stats=False)
+    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False)
 
 
 async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":

@@ -41,7 +41,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert parameters(build_app)[:3] == ["args", "supported_tasks", "model_config"]
     assert parameters(init_app_state)[:4] == ["engine_client", "state", "args", "supported_tasks"]
     assert parameters(EngineClient.generate)[:4] == ["self", "prompt", "sampling_params", "request_id"]
-    assert {"vllm_config", "disable_log_stats"} <= set(parameters(AsyncLLM.from_vllm_config))
+    assert {"vllm_config", "usage_context", "disable_log_stats"} <= set(parameters(AsyncLLM.from_vllm_config))
     assert callable(AsyncLLM.get_num_unfinished_requests)
     assert callable(BaseRenderer.render_cmpl_async) and callable(BaseRenderer.render_chat_async)
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
