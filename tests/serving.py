@@ -67,7 +67,8 @@ class Server:
         self.mark = uuid.uuid4().hex
         self.stdout = folder / "stdout"
         self.stderr = folder / "stderr"
-        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark}
+        # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
+        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
         command = [BIN / "maritalk-serve", "--license", license, "--port", str(self.port), *arguments]
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:

@@ -43,26 +43,28 @@ def serve(order: Message, channel: Channel) -> None:
     os.register_at_fork(after_in_child=listener.close)
     args = boot.parse(order["engine_args"])
     channel.send({"event": "progress", "step": "Loading the model"})
-    with failure.told(Path(order["log"])):
+    log = Path(order["log"])
+    with failure.told(log):
         client = boot.start_engine(args)
     channel.send({"event": "loaded"})
     try:
-        uvloop.run(_serve(client, args, listener, TimeUnit(order["time_unit"]), channel))
+        uvloop.run(_serve(client, args, order, listener, channel))
         if boot.is_dead(client):
-            raise EngineError("The engine died.", f"vLLM's log says why: {order['log']}")
+            raise EngineError("The engine died.", f"vLLM's log says why: {log}")
     finally:
         client.shutdown(timeout=ENGINE_STOP_SECONDS)
 
 
 async def _serve(
-    client: "EngineClient", args: Namespace, listener: socket.socket, unit: TimeUnit, channel: Channel
+    client: "EngineClient", args: Namespace, order: Message, listener: socket.socket, channel: Channel
 ) -> None:
-    plugin = MariTalkPlugin(unit)
-    app = await boot.build_app(client, args)
-    plugin.attach_router(app)
-    await plugin.init_state(client, app.state, args)
-    channel.send({"event": "warming_up"})
-    await _warm_up(app.state.maritalk_generator)
+    plugin = MariTalkPlugin(TimeUnit(order["time_unit"]))
+    with failure.told(Path(order["log"])):
+        app = await boot.build_app(client, args)
+        plugin.attach_router(app)
+        await plugin.init_state(client, app.state, args)
+        channel.send({"event": "warming_up"})
+        await _warm_up(app.state.maritalk_generator)
 
     config = uvicorn.Config(
         app,
@@ -102,10 +104,10 @@ class _Server(uvicorn.Server):
 async def _warm_up(generator: Generator) -> None:
     """One request through all that a user's will go through: the first is slower than any after it."""
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=4)
-    await generator.complete("1 2 3", sampling)
-    # A model without a chat template serves /generate all the same.
-    with contextlib.suppress(RequestError):
-        await generator.complete([Turn("user", "olá")], sampling)
+    for prompt in ("1 2 3", [Turn("user", "olá")]):
+        # A model may have no chat template, or a context too short for this; it serves what it can.
+        with contextlib.suppress(RequestError):
+            await generator.complete(prompt, sampling)
 
 
 async def _stop_with_engine(client: "EngineClient", server: _Server) -> None:

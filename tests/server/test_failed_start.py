@@ -15,6 +15,7 @@ from tests.serving import Server
         (["--nonsense"], 2, "--nonsense"),
         (["--max-model-len", "99999"], 7, "99999"),
         (["--tensor-parallel-size", "2"], 7, "attention heads (9) must be divisible by tensor parallel size (2)"),
+        (["--chat-template", "/nowhere.jinja"], 7, "/nowhere.jinja"),
         (["--kv-cache-memory-bytes", "1000000"], 7, "No available memory for the cache blocks"),
     ],
 )
