@@ -64,12 +64,6 @@ class Unavailable(MariTalkError):
     http_status = 503
 
 
-_BY_NAME = {
-    leaf.__name__: leaf
-    for leaf in (UsageError, LicenseError, NoSuitableGPU, WeightsError, EngineError, PortError, RequestError)
-}
-
-
 def to_message(error: MariTalkError) -> dict[str, str]:
     """The error as plain data, to be told to another process."""
     return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
@@ -77,5 +71,5 @@ def to_message(error: MariTalkError) -> dict[str, str]:
 
 def from_message(message: dict[str, str]) -> MariTalkError:
     """The error that `to_message` of another process described."""
-    leaf = _BY_NAME.get(message["error"], MariTalkError)
-    return leaf(message["message"], message["hint"])
+    leaves = {leaf.__name__: leaf for leaf in MariTalkError.__subclasses__()}
+    return leaves.get(message["error"], MariTalkError)(message["message"], message["hint"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.models import demo
-from maritalk_vllm.models.profile import find
+from tests.demo_model import PROFILE, make
 from tests.serving import MARITALK_VARIABLES, Server, Startup, figures, observe_startup
 
 
@@ -32,44 +32,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache folder for the whole run: the demo model is prepared in it once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="session")
 def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder in which the demo model is ready, for servers that come before the shared one."""
     cache = tmp_path_factory.mktemp("prepared")
-    profile = find("demo")
-    assert profile is not None and profile.embedded is not None
-    process = multiprocessing.get_context("spawn").Process(
-        target=demo.materialise, args=(profile.embedded, demo.folder(profile, cache), _quietly)
-    )
+    process = multiprocessing.get_context("spawn").Process(target=make, args=(demo.folder(PROFILE, cache),))
     process.start()
     process.join()
     assert process.exitcode == 0
     return cache
 
 
-def _quietly(step: str, fraction: float) -> None:
-    pass
-
-
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own folders and options."""
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, and no server that tests share, reads or writes the user's own folders and options."""
     home = tmp_path_factory.mktemp("home")
-    for name in MARITALK_VARIABLES & os.environ.keys():
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in MARITALK_VARIABLES & os.environ.keys():
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")
-def startup(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Startup]:
+def startup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
     """The shared server, and what was seen of it while it started: the demo model's preparation is part of it."""
-    server = Server(tmp_path_factory.mktemp("server"), "--cache-dir", str(cache_dir), port=9000)
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(folder, "--cache-dir", str(folder / "cache"), port=9000)
     try:
         yield observe_startup(server)
     finally:

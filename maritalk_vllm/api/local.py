@@ -1,6 +1,5 @@
 """The three routes of MariTalk Local."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,9 +7,10 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
-from ..engine.generate import Completion, Generator
-from ..errors import MariTalkError, RequestError
+from ..engine.generate import Generator
+from ..errors import MariTalkError
 from ..settings import TimeUnit
+from .hangup import unless_gone
 from .schemas import ChatGenerateRequest, GenerateRequest, answer, read
 
 JSON = "application/json"
@@ -65,24 +65,5 @@ async def chat_generate(request: Request) -> Response:
 async def _answer(request: Request, asked: GenerateRequest | ChatGenerateRequest) -> Response:
     generator: Generator = request.app.state.maritalk_generator
     unit: TimeUnit = request.app.state.maritalk_time_unit
-    completion = await _unless_gone(request, generator.complete(asked.content(), asked.sampling()))
+    completion = await unless_gone(request.receive, generator.complete(asked.content(), asked.sampling()))
     return Response(answer(completion, unit), media_type=JSON)
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Completion]) -> Completion:
-    """The result of `work`, which is cancelled when the client hangs up: nobody waits for it any more."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnect(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise RequestError("The client has gone.")  # for the log alone: nobody reads it
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

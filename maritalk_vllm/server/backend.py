@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from ..engine.generate import Message as Turn
 from ..errors import EngineError, RequestError
 from ..settings import TimeUnit
 from .channel import Channel, Message
+from .web import WebServer
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -81,8 +81,8 @@ async def _serve(
     watch.cancel()
 
 
-class _Server(uvicorn.Server):
-    """Says when it listens, and leaves the signals to us."""
+class _Server(WebServer):
+    """Says when it listens."""
 
     def __init__(self, config: uvicorn.Config, channel: Channel) -> None:
         super().__init__(config)
@@ -95,10 +95,6 @@ class _Server(uvicorn.Server):
     def stop(self) -> None:
         """Take no more requests, finish those that run, and end."""
         self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def _warm_up(generator: Generator) -> None:

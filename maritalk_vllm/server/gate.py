@@ -1,14 +1,15 @@
 """What the port answers before the engine can: the status at once, generation requests when it is ready."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..errors import MariTalkError, Unavailable
+from ..api.hangup import ClientGone, Receive, unless_gone
+from ..errors import MariTalkError
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HOLD_SECONDS = 0.25
@@ -22,18 +23,18 @@ class Gate:
 
     def __init__(self) -> None:
         self._decided = asyncio.Event()
-        self._forward_to: str | None = None
-        self._error: MariTalkError | None = None
+        self._outcome: str | MariTalkError = ""
 
     def open(self, url: str) -> None:
         """The engine is ready: pass on to this address what waits here."""
-        self._forward_to = url
-        self._decided.set()
+        self._decide(url)
 
     def refuse(self, error: MariTalkError) -> None:
         """The engine will not come: tell those who wait."""
-        self._forward_to = None
-        self._error = error
+        self._decide(error)
+
+    def _decide(self, outcome: str | MariTalkError) -> None:
+        self._outcome = outcome
         self._decided.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,11 +52,10 @@ class Gate:
                 await _respond(send, 200, {"status": "loading"})
                 return
         await self._decided.wait()
-        if self._forward_to is None:
-            error = self._error or Unavailable("The server is stopping.")
-            await _respond(send, 503, {"error": str(error)})
-            return
-        await _forward(self._forward_to, scope, receive, send)
+        if isinstance(self._outcome, MariTalkError):
+            await _respond(send, 503, {"error": str(self._outcome)})
+        else:
+            await _forward(self._outcome, scope, receive, send)
 
 
 async def _respond(send: Send, status: int, content: dict[str, str]) -> None:
@@ -81,15 +81,8 @@ async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None
             return
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    passing = asyncio.create_task(_pass_on(url, scope, body, send))
-    gone = asyncio.create_task(_disconnect(receive))
-    try:
-        await asyncio.wait((passing, gone), return_when=asyncio.FIRST_COMPLETED)
-        if passing.done():
-            passing.result()
-    finally:
-        passing.cancel()
-        gone.cancel()
+    with contextlib.suppress(ClientGone):
+        await unless_gone(receive, _pass_on(url, scope, body, send))
 
 
 async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
@@ -108,8 +101,3 @@ async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
         async for chunk in answer.aiter_raw():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

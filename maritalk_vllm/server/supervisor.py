@@ -25,6 +25,7 @@ from .console import Console
 from .gate import Gate
 from .launch import Launch
 from .listener import listen, local_url, url
+from .web import WebServer
 
 STOP_SECONDS = 8
 """From the order to stop to the moment when what still runs is killed."""
@@ -101,7 +102,7 @@ class _Supervisor:
                     str(os.getpid()),
                 ],
                 pass_fds=descriptors,
-                # Ctrl-C in a terminal is this process's business alone, and what descends is killed as one group.
+                # Ctrl-C in a terminal is this process's business alone, and no signal meant for it reaches the others.
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -140,7 +141,7 @@ class _Supervisor:
         await self._until("ended")
         raise EngineError("The server's API process ended by itself.", f"vLLM's log says why: {launch.log}")
 
-    async def _until(self, event: str) -> Message:
+    async def _until(self, event: str) -> None:
         """Follow the messages up to this event. Raises what another process says or shows to have failed."""
         while True:
             message = await self._messages.get()
@@ -167,7 +168,7 @@ class _Supervisor:
                             f"vLLM's log says why: {self._launch.log}",
                         )
             if message["event"] == event:
-                return message
+                return
 
     def _announce(self) -> None:
         port = self._listener.getsockname()[1]
@@ -184,18 +185,14 @@ class _Supervisor:
             await asyncio.wait_for(self._until("ended"), STOP_SECONDS)
 
 
-class _Door(uvicorn.Server):
-    """Lets the gate answer until the API process takes the port over. Leaves the signals to the supervisor."""
+class _Door(WebServer):
+    """Lets the gate answer until the API process takes the port over."""
 
     def hand_over(self) -> None:
         """Accept no more, at once; requests that wait in the gate go on."""
         for server in getattr(self, "servers", ()):
             server.close()
         self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextlib.contextmanager

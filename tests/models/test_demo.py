@@ -11,20 +11,9 @@ from filelock import FileLock
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.models import demo
-from maritalk_vllm.models.profile import Embedded, find
+from tests.demo_model import EMBEDDED, make, quietly
 
-PROFILE = find("demo")
-assert PROFILE is not None and PROFILE.embedded is not None
-EMBEDDED: Embedded = PROFILE.embedded
 WHOLE = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
-
-
-def quietly(step: str, fraction: float) -> None:
-    pass
-
-
-def make(checkpoint: Path) -> None:
-    demo.materialise(EMBEDDED, checkpoint, quietly)
 
 
 def make_with_small_files_only(checkpoint: Path, result: Path) -> None:

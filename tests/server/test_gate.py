@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import uvicorn
@@ -10,18 +10,13 @@ import uvicorn
 from maritalk_vllm.errors import EngineError
 from maritalk_vllm.server.gate import HOLD_SECONDS, Gate, Receive, Scope, Send
 from maritalk_vllm.server.listener import listen, local_url
-
-
-class Quiet(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+from maritalk_vllm.server.web import WebServer
 
 
 @contextlib.asynccontextmanager
 async def running(app: object) -> AsyncIterator[str]:
     listener = listen("127.0.0.1", 0)
-    server = Quiet(uvicorn.Config(app, lifespan="off", log_config=None))  # type: ignore[arg-type]
+    server = WebServer(uvicorn.Config(app, lifespan="off", log_config=None))  # type: ignore[arg-type]
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield local_url(listener)
