@@ -69,12 +69,12 @@ class _Supervisor:
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
+            self._gate.refuse(Unavailable("The server is stopping."))
         except MariTalkError as error:
             self._gate.refuse(error)
             raise
         finally:
             self._console.stop()
-            self._gate.refuse(Unavailable("The server is stopping."))
             self._door.hand_over()
             serving.cancel()
             await self._stop_backend()
@@ -145,7 +145,8 @@ class _Supervisor:
         """Follow the messages up to this event. Raises what another process says or shows to have failed."""
         while True:
             message = await self._messages.get()
-            if message is None:
+            if message is None:  # the nursery has ended, and the kernel has ended what was below it
+                self._backend_pid = None
                 raise EngineError("The engine's processes ended unexpectedly.", f"vLLM's log: {self._launch.log}")
             match message["event"]:
                 case "importing":

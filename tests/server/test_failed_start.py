@@ -1,4 +1,4 @@
-"""An engine that does not start says why in one sentence, and leaves nothing behind."""
+"""An engine that does not start says why in one sentence, also to those who wait, and leaves nothing behind."""
 
 from pathlib import Path
 
@@ -21,10 +21,14 @@ from tests.serving import Server
 )
 def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path, flags: list[str], exit_code: int, says: str) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--", *flags)
+    server.wait_for_port()
+    held = server.ask("/generate", {"prompt": "1 2 3"})
     server.process.wait(timeout=120)
     error = server.stderr.read_text()
     assert server.process.returncode == exit_code
     assert says in error
     assert error.count("\n") == 1
     assert "pydantic" not in error
+    assert held.status == 503
+    assert error == f"maritalk-serve: {held.json['error']}\n"
     assert_nothing_left(server)
