@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -60,30 +59,29 @@ class _Supervisor:
         answering = loop.create_task(self._door.serve(sockets=[self._listener.dup()]))
         launch = self._launch
         self._console.starting(launch.name, launch.notes, launch.log)
-        folder = Path(tempfile.mkdtemp(prefix="maritalk-"))
-        nursery, channel = self._start_nursery(folder)
-        loop.add_reader(channel, self._take_message, channel)
-        serving = loop.create_task(self._serve(channel))
-        stopping = loop.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            self._gate.refuse(Unavailable("The server is stopping."))
-        except MariTalkError as error:
-            self._gate.refuse(error)
-            raise
-        finally:
-            self._console.stop()
-            self._door.hand_over()
-            serving.cancel()
-            await self._stop_backend()
-            loop.remove_reader(channel)
-            lifeline.end_descendants()
-            nursery.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(answering, timeout=1)
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
+            nursery, channel = self._start_nursery(Path(folder))
+            loop.add_reader(channel, self._take_message, channel)
+            serving = loop.create_task(self._serve(channel))
+            stopping = loop.create_task(self._stopping.wait())
+            try:
+                await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    serving.result()
+                self._gate.refuse(Unavailable("The server is stopping."))
+            except MariTalkError as error:
+                self._gate.refuse(error)
+                raise
+            finally:
+                self._console.stop()
+                self._door.hand_over()
+                serving.cancel()
+                await self._stop_backend()
+                loop.remove_reader(channel)
+                lifeline.end_descendants()
+                nursery.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(answering, timeout=1)
 
     def _start_nursery(self, folder: Path) -> tuple[subprocess.Popen[bytes], Channel]:
         ours, theirs = Channel.pair()

@@ -71,8 +71,11 @@ def test_a_port_in_use() -> None:
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = serve(*LICENSED, "--port", "0", "--log-file", str(tmp_path / "file" / "log"))
+    (tmp_path / "temporary").mkdir()
+    file = str(tmp_path / "file" / "log")
+    result = serve(*LICENSED, "--port", "0", "--log-file", file, TMPDIR=str(tmp_path / "temporary"))
     assert result.returncode == 2
+    assert list((tmp_path / "temporary").iterdir()) == []
     assert "log" in result.stderr
     assert result.stderr.count("\n") == 1
 
