@@ -1,5 +1,7 @@
 """Every error that a person can meet: one sentence, what to do next, an exit code and an HTTP status."""
 
+import re
+
 
 class MariTalkError(Exception):
     """An error told to a person: `message` says what was wrong and by how much, `hint` what to do next."""
@@ -14,6 +16,11 @@ class MariTalkError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+    @property
+    def code(self) -> str:
+        """The kind of error, for programs: `does_not_fit`."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class UsageError(MariTalkError):
@@ -32,6 +39,12 @@ class NoSuitableGPU(MariTalkError):
     """No GPU of this machine can serve the model."""
 
     exit_code = 4
+
+
+class DoesNotFit(MariTalkError):
+    """The GPUs, or the host's memory, are too small for the model as it was asked for."""
+
+    exit_code = 5
 
 
 class WeightsError(MariTalkError):

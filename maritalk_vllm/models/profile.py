@@ -1,12 +1,11 @@
 """A model that this program knows by name: what it needs and where its weights come from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-_PACKAGE = Path(__file__).resolve().parent.parent
+from .. import data
+from .footprint import Footprint
+from .shape import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +21,16 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One file of configs/. GB are 10^9 bytes, of a card's total memory as NVML reports it."""
+    """One file of configs/. GB are 10^9 bytes, of a card's total memory as NVML reports it.
+
+    `shape` and `weights_bytes` stand for the weights as long as they are not on this machine.
+    """
 
     name: str
     title: str
     devices: tuple[str, ...]
+    shape: Shape
+    weights_bytes: int
     aliases: tuple[str, ...] = ()
     min_compute_capability: tuple[int, int] = (8, 0)
     gpu_memory_gb: int = 0
@@ -36,11 +40,15 @@ class Profile:
     cpu_kv_cache_bytes: int | None = None
     embedded: Embedded | None = None
 
+    @property
+    def footprint(self) -> Footprint:
+        """What is known before the weights are here."""
+        return Footprint(shape=self.shape, split_bytes=self.weights_bytes)
+
 
 def profiles() -> dict[str, Profile]:
     """Every profile, by its name."""
-    found = [_read(file) for file in sorted(_folder().glob("*.yaml"))]
-    return {profile.name: profile for profile in found}
+    return {name: _read(name) for name in data.names() if name != "gpus"}
 
 
 def find(name: str) -> Profile | None:
@@ -48,15 +56,10 @@ def find(name: str) -> Profile | None:
     return next((p for p in profiles().values() if name in (p.name, *p.aliases)), None)
 
 
-def _folder() -> Path:
-    # In a wheel configs/ lies inside the package; in a checkout beside it.
-    inside = _PACKAGE / "configs"
-    return inside if inside.is_dir() else _PACKAGE.parent / "configs"
-
-
-def _read(file: Path) -> Profile:
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if embedded := values.pop("embedded", None):
-        values["embedded"] = Embedded(**embedded)
-    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+def _read(name: str) -> Profile:
+    values: dict[str, Any] = data.read(name)
+    for key, kind in (("embedded", Embedded), ("shape", Shape)):
+        if key in values:
+            values[key] = kind(**values[key])
+    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     return Profile(**given)

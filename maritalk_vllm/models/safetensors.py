@@ -1,0 +1,79 @@
+"""The header of a safetensors file: what it holds, and whether all of it is there.
+
+The package `safetensors` reads headers too, but through numpy, whose import alone takes as long as a plan.
+Format: https://huggingface.co/docs/safetensors, version 0.8: eight bytes of length, JSON, and then the tensors.
+"""
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from ..errors import WeightsError
+
+# The format's own limit.
+_LARGEST_HEADER = 100_000_000
+_HINT = "Copy or download it again."
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """One tensor: its type as the format names it (`BF16`), its shape, and where its bytes begin and end."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Its size in the file."""
+        return self.data_offsets[1] - self.data_offsets[0]
+
+
+_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TENSOR = msgspec.json.Decoder(Tensor)
+
+
+def read_header(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by their names. Raises WeightsError, which names the file, if it is damaged or cut off."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as content:
+            length = int.from_bytes(content.read(8), "little")
+            if size < 8 or length > min(size - 8, _LARGEST_HEADER):
+                raise WeightsError(
+                    f"The weights file {file} is damaged or cut off: its {size:,} bytes hold no whole header.", _HINT
+                )
+            header = content.read(length)
+    except OSError as error:
+        raise WeightsError(f"The weights file {file} cannot be read: {error.strerror}.") from error
+    try:
+        raw = _DECODER.decode(header)
+        raw.pop("__metadata__", None)
+        tensors = {name: _TENSOR.decode(value) for name, value in raw.items()}
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"The weights file {file} is damaged: its header cannot be read ({error}).", _HINT
+        ) from error
+    promised = 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
+    if size != promised:
+        what = "cut off" if size < promised else "damaged"
+        raise WeightsError(
+            f"The weights file {file} is {what}: its header promises {promised:,} bytes and it has {size:,}.", _HINT
+        )
+    for name, tensor in tensors.items():
+        if tensor.bytes < 0 or ((bits := _BITS.get(tensor.dtype)) and tensor.elements * bits != tensor.bytes * 8):
+            raise WeightsError(
+                f"The weights file {file} is damaged: its tensor {name} has {tensor.bytes:,} bytes, which is not the "
+                f"size of {tensor.dtype} {list(tensor.shape)}.",
+                _HINT,
+            )
+    return tensors
+
+
+_BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I64": 64, "I32": 32, "I16": 16}
+_BITS |= {"I8": 8, "U8": 8, "BOOL": 8, "U16": 16, "U32": 32, "U64": 64}

@@ -1,0 +1,40 @@
+"""Writes safetensors files and folders of models by hand, without torch: also such as no library would write."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "I32": 4, "U8": 1}
+
+LLAMA = {
+    "model_type": "llama",
+    "torch_dtype": "bfloat16",
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "vocab_size": 128,
+    "intermediate_size": 128,
+    "max_position_embeddings": 1024,
+}
+
+
+def safetensors(file: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
+    """A file with these types and shapes, full of zeros."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + ITEM_BYTES[dtype] * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+    return file
+
+
+def model(folder: Path, tensors: dict[str, tuple[str, list[int]]], **config: object) -> Path:
+    """A folder with one weights file and a config.json of a small Llama, changed as given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**LLAMA, **config}))
+    safetensors(folder / "model.safetensors", tensors)
+    return folder
