@@ -13,18 +13,74 @@ _CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<tex
 _SECOND_HAND = ("initialization failed", "root cause")
 
 
+_GIB = r"([\d.]+)"
+# vLLM's messages for what a plan can miss, with the numbers that they name, and what they mean here (0.32 and 0.33).
+_KNOWN = (
+    (
+        rf"To serve at least one request with the model's max seq len \((\d+)\), \({_GIB} GiB KV cache is needed, "
+        rf"which is larger than the available KV cache memory \({_GIB} GiB\).*estimated maximum model length is (\d+)",
+        "one request of {0} tokens needs {1} GiB of KV cache, and {2} GiB are available.",
+        "Serve shorter ones: --max-model-len {3}.",
+    ),
+    (
+        rf"Free memory on device (\S+) \({_GIB}/{_GIB} GiB\) on startup is less than desired GPU memory utilization "
+        rf"\({_GIB}, {_GIB} GiB\)",
+        "{1} of {2} GiB are free on {0}, and {4} GiB were planned for (--gpu-memory-utilization {3}).",
+        "Another program has taken memory since the plan was made: see maritalk-vllm doctor.",
+    ),
+    (
+        r"Total number of attention heads \((\d+)\) must be divisible by tensor parallel size \((\d+)\)",
+        "{0} attention heads cannot be split over {1} GPUs.",
+        "Choose a --tensor-parallel-size that divides {0}.",
+    ),
+    (
+        r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=(\d+)",
+        "--max-model-len {0} is more than the {1} tokens that the model can read.",
+        "Choose a smaller one, or leave it out.",
+    ),
+    (
+        r"No available memory for the cache blocks",
+        "nothing is left for the KV cache beside the weights.",
+        "Give vLLM more memory with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
+    ),
+    (
+        rf"out of memory\. Tried to allocate {_GIB} (\w+)\. GPU (\d+) has a total capacity of {_GIB} (\w+) of which "
+        rf"{_GIB} (\w+) is free",
+        "GPU {2} ran out of memory: {0} {1} were asked for, and {5} {6} of {3} {4} were free.",
+        "Give vLLM less with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
+    ),
+)
+
+
 @contextlib.contextmanager
 def told(engine_log: Path) -> Iterator[None]:
     """Turn what vLLM raises at its start into an EngineError that names the first cause, also of another process."""
     try:
         yield
+    except EngineError as error:  # ours, from a first request that the engine did not survive
+        if (text := first_cause(engine_log)) is None:
+            raise
+        raise _failed(text, engine_log) from error
     except MariTalkError:
         raise
     except Exception as error:
         text = _text(error)
         if any(words in text for words in _SECOND_HAND):
             text = first_cause(engine_log) or text
-        raise EngineError(f"vLLM failed to start: {text}", f"Its log has the details: {engine_log}") from error
+        raise _failed(text, engine_log) from error
+
+
+def _failed(text: str, engine_log: Path) -> EngineError:
+    cause, hint = explained(text)
+    return EngineError(f"vLLM failed to start: {cause.rstrip('.')}.", f"{hint} Its log: {engine_log}".strip())
+
+
+def explained(text: str) -> tuple[str, str]:
+    """What an error of vLLM's means here, and what to do; the text itself if it is none that we know."""
+    for pattern, meaning, hint in _KNOWN:
+        if found := re.search(pattern, text):
+            return meaning.format(*found.groups()), hint.format(*found.groups())
+    return text, ""
 
 
 def _text(error: Exception) -> str:

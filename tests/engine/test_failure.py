@@ -1,8 +1,11 @@
-"""The first cause of a failed start, found in vLLM's log."""
+"""The first cause of a failed start, found in vLLM's log, and what it means to a user."""
 
 from pathlib import Path
 
-from maritalk_vllm.engine.failure import first_cause
+import pytest
+
+from maritalk_vllm.engine.failure import explained, first_cause, told
+from maritalk_vllm.errors import EngineError, UsageError
 
 LOG = """\
 (serve pid=1) INFO 11-23 11:46:20 [core.py:1] ValueError: not an error, a quotation
@@ -13,11 +16,78 @@ LOG = """\
 """
 
 
-def test_the_first_error_that_is_not_about_another(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text(LOG)
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    file = tmp_path / "log"
+    file.write_text(LOG)
+    return file
+
+
+def test_the_first_error_that_is_not_about_another(log: Path) -> None:
     assert first_cause(log) == "No room for the weights: 24 GiB."
 
 
 def test_none_without_one(tmp_path: Path) -> None:
     assert first_cause(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Engine core initialization failed."), EngineError("The engine has stopped.")]
+)
+def test_an_error_about_another_process_is_replaced_by_its_cause(log: Path, error: Exception) -> None:
+    with pytest.raises(EngineError, match="vLLM failed to start: No room for the weights: 24 GiB") as caught, told(log):
+        raise error
+    assert str(log) in caught.value.hint
+
+
+def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="wrong"), told(log):
+        raise UsageError("wrong")
+    with pytest.raises(EngineError, match="It generates no text"), told(tmp_path / "empty"):
+        raise EngineError("It generates no text")
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "hint"),
+    [
+        (
+            "To serve at least one request with the model's max seq len (8192), (0.18 GiB KV cache is needed, which "
+            "is larger than the available KV cache memory (0.09 GiB). Based on the available memory, the estimated "
+            "maximum model length is 3968. Try increasing `gpu_memory_utilization`",
+            "one request of 8192 tokens needs 0.18 GiB of KV cache, and 0.09 GiB are available.",
+            "--max-model-len 3968",
+        ),
+        (
+            "Free memory on device cuda:0 (10.5/22.05 GiB) on startup is less than desired GPU memory utilization "
+            "(0.92, 20.29 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+            "10.5 of 22.05 GiB are free on cuda:0, and 20.29 GiB were planned for (--gpu-memory-utilization 0.92).",
+            "maritalk-vllm doctor",
+        ),
+        (
+            "Total number of attention heads (9) must be divisible by tensor parallel size (2).",
+            "9 attention heads cannot be split over 2 GPUs.",
+            "divides 9",
+        ),
+        (
+            "User-specified max_model_len (9999) is greater than the derived max_model_len "
+            "(max_position_embeddings=8192.0 or model_max_length=None in model's config.json).",
+            "--max-model-len 9999 is more than the 8192 tokens that the model can read.",
+            "leave it out",
+        ),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 22.05 GiB of which 1.10 GiB "
+            "is free. Process 1 has 20 GiB memory in use.",
+            "GPU 0 ran out of memory: 2.00 GiB were asked for, and 1.10 GiB of 22.05 GiB were free.",
+            "--tensor-parallel-size",
+        ),
+        (
+            "No available memory for the cache blocks. Try",
+            "nothing is left for the KV cache beside the weights.",
+            "--gpu",
+        ),
+        ("Something that nobody has seen.", "Something that nobody has seen.", ""),
+    ],
+)
+def test_what_vllm_says_and_what_it_means(text: str, cause: str, hint: str) -> None:
+    assert explained(text)[0] == cause
+    assert hint in explained(text)[1]
