@@ -52,16 +52,31 @@ class Settings:
         shown="what the licence entitles to",
     )
     device: Device = option(Device.AUTO, "Where to run: auto takes the GPUs if there are any.")
+    tensor_parallel_size: int | None = option(
+        None, "GPUs that share each layer of the model.", metavar="N", min=1, shown="the fewest that hold it"
+    )
+    pipeline_parallel_size: int | None = option(
+        None,
+        "Groups of GPUs that the layers are spread over.",
+        metavar="N",
+        min=1,
+        shown="1, more where tensor parallelism alone does not fit",
+    )
+    replicas: str = option("1", "Copies of the model; auto makes as many as the GPUs hold.", metavar="N|auto")
     max_model_len: int | None = option(
-        None, "Longest prompt and answer together, in tokens.", metavar="N", min=1, shown="the model's own limit"
+        None,
+        "Longest prompt and answer together, in tokens.",
+        metavar="N",
+        min=1,
+        shown="what the model and memory allow",
     )
     gpu_memory_utilization: float | None = option(
         None,
         "Fraction of each GPU's memory that vLLM may use.",
         metavar="F",
-        min=0.0,
+        min=0.01,
         max=1.0,
-        shown="vLLM's own default",
+        shown="0.92, less where less is free",
     )
     time_unit: TimeUnit = option(
         TimeUnit.MILLISECONDS,
@@ -76,6 +91,7 @@ class Settings:
     log_file: Path | None = option(
         None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
     )
+    dry_run: bool = option(False, "Print the plan and stop: nothing is loaded.")
     debug: bool = option(False, "Show tracebacks.")
     engine_args: tuple[str, ...] = option((), "Flags for vLLM itself, after `--`.")
 

@@ -55,6 +55,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a libnvidia-ml.so.1 that plays the fleet which a file describes."""
+    from tests.hardware.fleet import compile_nvml
+
+    return compile_nvml(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="session")
 def startup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
     """The shared server, and what was seen of it while it started: the demo model's preparation is part of it."""
     folder = tmp_path_factory.mktemp("server")

@@ -24,6 +24,13 @@ def test_the_help_is_printed_as_it_is() -> None:
     assert text in blocks("")
 
 
+def test_the_plan_is_printed_as_it_is() -> None:
+    (shown,) = (text for text in blocks("") if text.startswith("$ maritalk-vllm plan"))
+    command, _, expected = shown.partition("\n")
+    result = subprocess.run([BIN / "maritalk-vllm", *command.split()[2:]], capture_output=True, text=True)
+    assert result.stdout == expected
+
+
 def test_the_defaults_in_the_table_of_fields() -> None:
     from maritalk_vllm.api.schemas import GenerateRequest
 

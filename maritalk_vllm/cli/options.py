@@ -14,8 +14,11 @@ from ..settings import OPTIONS, Settings, environment_variable, flag
 from ..words import nearest
 
 
-def with_settings(command: Callable[[typer.Context, Settings], None], *more: inspect.Parameter) -> Callable[..., None]:
-    """A command that has one option for each field of `Settings` (and `more`), called with what came of them."""
+def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
+    """A command that has one option for each field of `Settings`, and `more`.
+
+    It is called with the context, the settings, and the values of `more` by their names.
+    """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         values = {name: given[name] for name in OPTIONS}
@@ -27,7 +30,7 @@ def with_settings(command: Callable[[typer.Context, Settings], None], *more: ins
             )
         settings = Settings(**values)
         try:
-            command(ctx, settings)
+            command(ctx, settings, **{p.name: given[p.name] for p in more if p.name in given})
         except MariTalkError:
             if settings.debug:
                 traceback.print_exc()

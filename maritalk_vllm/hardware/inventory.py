@@ -1,23 +1,25 @@
 """What this machine has to serve a model with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .gpu import Gpu
-from .host import Host, host
+from .gpu import Driver, Gpu, Unusable
+from .host import Host
+from .link import Links
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """GPUs and host of one machine."""
+    """GPUs and host of one machine. `host` is None where nothing is known of it.
+
+    `gpus` are those that CUDA shows, in its order; `hidden` those that CUDA_VISIBLE_DEVICES leaves out. `remarks` are
+    for the user, `absent` says why there is no driver.
+    """
 
     gpus: tuple[Gpu, ...]
-    host: Host
-
-
-def look(*, gpus: bool = True) -> Inventory:
-    """This machine as it is now; `gpus=False` leaves the driver alone. Raises NoSuitableGPU if it does not answer."""
-    if not gpus:
-        return Inventory((), host())
-    from . import nvml
-
-    return Inventory(nvml.gpus(), host())
+    host: Host | None
+    unusable: tuple[Unusable, ...] = ()
+    hidden: tuple[Gpu, ...] = ()
+    links: Links = field(default_factory=dict)
+    driver: Driver | None = None
+    remarks: tuple[str, ...] = ()
+    absent: str = ""

@@ -1,34 +1,31 @@
-"""Which device a model runs on. Pure: it looks at nothing but its arguments."""
-
-from collections.abc import Sequence
+"""Which device a model runs on. Pure."""
 
 from ..errors import EngineError, NoSuitableGPU
 from ..hardware.gpu import Gpu
-from ..models.profile import Profile
+from ..hardware.inventory import Inventory
 from ..settings import Device
+from .cards import dotted, sort_out
+from .need import Need
 
-MIN_COMPUTE_CAPABILITY = (8, 0)
-"""For models without a profile; the MariTalk Local document asks for the same."""
 
-
-def choose_device(wish: Device, profile: Profile | None, gpus: Sequence[Gpu], build: Device) -> tuple[Device, str]:
+def choose_device(wish: Device, need: Need, inventory: Inventory, build: Device) -> tuple[Device, str]:
     """CUDA or CPU, and a sentence that says why where the user left it open.
 
     `build` is the device that the installed vLLM was built for. Raises NoSuitableGPU or EngineError.
     """
-    name = profile.title if profile else "This model"
-    lowest = profile.min_compute_capability if profile else MIN_COMPUTE_CAPABILITY
-    suitable = [gpu for gpu in gpus if gpu.compute_capability >= lowest]
-    on_cpu = profile is None or Device.CPU in profile.devices
+    on_cpu = need.profile is None or Device.CPU in need.profile.devices
     if wish is Device.CPU:
         if not on_cpu:
-            raise NoSuitableGPU(f"{name} does not run on a CPU: {needs(profile)}.")
+            raise NoSuitableGPU(f"{need.title} does not run on a CPU: {needs(need)}.")
         return _on_cpu("", build)
-    obstacle = _obstacle(gpus, suitable, lowest, build)
+    suitable, _ = sort_out(inventory, need.lowest_capability)
+    obstacle = _obstacle(need, inventory, suitable, build)
     if not obstacle:
         return Device.CUDA, ""
     if wish is Device.CUDA or not on_cpu:
-        raise NoSuitableGPU(f"{name} cannot be served on a GPU here: {obstacle}; {needs(profile)}.", _way_out(on_cpu))
+        raise NoSuitableGPU(
+            f"{need.title} cannot be served on a GPU here: {obstacle}; {needs(need)}.", _way_out(on_cpu)
+        )
     return _on_cpu(f"{obstacle[0].upper()}{obstacle[1:]}", build)
 
 
@@ -41,21 +38,25 @@ def _on_cpu(why: str, build: Device) -> tuple[Device, str]:
     return Device.CPU, f"{why}: serving on the CPU." if why else ""
 
 
-def needs(profile: Profile | None) -> str:
+def needs(need: Need) -> str:
     """What GPU a model needs, as part of a sentence."""
-    major, minor = profile.min_compute_capability if profile else MIN_COMPUTE_CAPABILITY
-    text = f"it needs an NVIDIA GPU of compute capability {major}.{minor} or more"
-    if profile and profile.gpu_memory_gb:
-        text += f" and {profile.gpu_memory_gb} GB of GPU memory in all (tested on {', '.join(profile.tested_gpus)})"
+    text = f"it needs an NVIDIA GPU of compute capability {dotted(need.lowest_capability)} or more"
+    if need.profile and need.profile.gpu_memory_gb:
+        tested = ", ".join(need.profile.tested_gpus)
+        text += f" and {need.profile.gpu_memory_gb} GB of GPU memory in all (tested on {tested})"
     return text
 
 
-def _obstacle(gpus: Sequence[Gpu], suitable: Sequence[Gpu], lowest: tuple[int, int], build: Device) -> str:
-    if not gpus:
-        return "no NVIDIA GPU was found"
+def _obstacle(need: Need, inventory: Inventory, suitable: tuple[Gpu, ...], build: Device) -> str:
+    if not inventory.gpus:
+        if inventory.hidden:
+            return f"no GPU is visible: {' '.join(inventory.remarks).rstrip('.')}"
+        if inventory.unusable:
+            return "no GPU can be used: " + "; ".join(f"GPU {each.index}: {each.reason}" for each in inventory.unusable)
+        return "no NVIDIA GPU was found" + (f" ({inventory.absent})" if inventory.absent else "")
     if not suitable:
-        cards = ", ".join(f"{g.name} ({g.compute_capability[0]}.{g.compute_capability[1]})" for g in gpus)
-        return f"no GPU has compute capability {lowest[0]}.{lowest[1]}: {cards}"
+        cards = ", ".join(f"{gpu.name} ({dotted(gpu.compute_capability)})" for gpu in inventory.gpus)
+        return f"no GPU has compute capability {dotted(need.lowest_capability)}: {cards}"
     if build is not Device.CUDA:
         return "the installed vLLM is its CPU build"
     return ""

@@ -1,47 +1,56 @@
-"""How a model will be served. Pure: it looks at nothing but its arguments."""
+"""How a model will be served: what the engine is told, and what people are told of it. Pure."""
 
 from dataclasses import dataclass
 
-from ..hardware.inventory import Inventory
-from ..models.profile import Profile
-from ..settings import Device, Settings
-from .device import choose_device
+from ..hardware.gpu import Gpu
+from ..settings import Device
+from .cards import Rejected
 
-GiB = 1 << 30
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes of all cards together, counted as full as the fullest, and of that one alone. On a CPU, of RAM.
+
+    The overhead is an estimate.
+    """
+
+    weights_bytes: int = 0
+    kv_cache_bytes: int = 0
+    overhead_bytes: int = 0
+    per_gpu_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the engine will be told. Sizes in bytes; None leaves the value to vLLM. `notes` are for the user."""
+    """Sizes in bytes, lengths in tokens; None leaves a value to vLLM, or says that it cannot be told.
 
+    `gpus` come in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is what vLLM
+    is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
+    counts users at full context, in all copies together.
+    """
+
+    model: str
+    title: str
     device: Device
     dtype: str
-    max_model_len: int | None
-    kv_cache_bytes: int | None
-    gpu_memory_utilization: float | None
-    notes: tuple[str, ...]
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    gpus: tuple[Gpu, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    cores: tuple[tuple[int, ...], ...] = ()
+    memory: Memory = Memory()
+    host_memory_available_bytes: int | None = None
+    gpu_memory_utilization: float | None = None
+    max_model_len: int | None = None
+    kv_cache_bytes: int | None = None
+    kv_cache_tokens: int | None = None
+    max_concurrency: float | None = None
+    considered: tuple[str, ...] = ()
+    adjustments: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
-
-def make_plan(profile: Profile | None, inventory: Inventory, settings: Settings, build: Device) -> Plan:
-    """A plan for this model on this machine; `build` is vLLM's own. Raises NoSuitableGPU or EngineError."""
-    device, why = choose_device(settings.device, profile, inventory.gpus, build)
-    on_cpu = device is Device.CPU
-    return Plan(
-        device=device,
-        dtype=_cpu_dtype(inventory) if on_cpu else "auto",
-        max_model_len=settings.max_model_len or (profile.max_model_len if profile else None),
-        kv_cache_bytes=_cpu_kv_cache_bytes(profile, inventory) if on_cpu else None,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        notes=(why,) if why else (),
-    )
-
-
-def _cpu_dtype(inventory: Inventory) -> str:
-    # Without AVX512_BF16 or AMX, oneDNN falls back: 46 tokens/s at 16 users in bfloat16 against 112 to 172 in float32.
-    return "bfloat16" if inventory.host.fast_bfloat16 else "float32"
-
-
-def _cpu_kv_cache_bytes(profile: Profile | None, inventory: Inventory) -> int:
-    if profile and profile.cpu_kv_cache_bytes:
-        return profile.cpu_kv_cache_bytes
-    return max(GiB, min(4 * GiB, inventory.host.memory_total_bytes // 10))
+    @property
+    def workers(self) -> int:
+        """Processes that compute, one a card."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ class Console:
         self._bar: Progress | None = None
         self._step = ""
 
-    def starting(self, model: str, notes: tuple[str, ...], engine_log: Path) -> None:
+    def starting(self, model: str, notes: Sequence[str], engine_log: Path) -> None:
         """The model, what the user should know about the plan, and where vLLM's log is."""
         self._print(f"Starting MariTalk Local API {model}...")
         for note in notes:

@@ -4,10 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.arguments import engine_arguments
-from ..engine.version import installed_build
-from ..hardware.inventory import look
-from ..planning.plan import make_plan
+from ..engine.version import installed_vllm
+from ..errors import DoesNotFit, NoSuitableGPU
+from ..hardware.catalogue import cards
+from ..hardware.inventory import Inventory
+from ..hardware.look import look
+from ..planning.make import make_plan
+from ..planning.market import what_would_do
+from ..planning.need import Need
+from ..planning.plan import Plan
 from ..settings import Device, Settings, TimeUnit
+from ..weights.known import known_footprint
 from ..weights.source import locate, wanted_profile
 
 
@@ -18,9 +25,8 @@ class Launch:
     name: str
     location: str
     must_be_prepared: bool
-    device: Device
+    plan: Plan
     engine_args: list[str]
-    notes: tuple[str, ...]
     host: str
     port: int
     time_unit: TimeUnit
@@ -29,20 +35,34 @@ class Launch:
 
 def decide(settings: Settings) -> Launch:
     """From what the user asked for and what the machine has, in a fraction of a second. Raises MariTalkError."""
-    build = installed_build()
-    profile = wanted_profile(settings)
-    inventory = look(gpus=settings.device is not Device.CPU)
-    plan = make_plan(profile, inventory, settings, build)
-    source = locate(settings, profile)
+    build = installed_vllm().device
+    need = wanted(settings)
+    plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, build)
+    source = locate(settings, need.profile)
     return Launch(
         name=source.name,
         location=source.location,
         must_be_prepared=source.must_be_prepared,
-        device=plan.device,
+        plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args),
-        notes=plan.notes,
         host=settings.host,
         port=settings.port,
         time_unit=settings.time_unit,
         log=settings.engine_log,
     )
+
+
+def wanted(settings: Settings) -> Need:
+    """What the user asks for, with all that is known of it. Raises UsageError, LicenseError or WeightsError."""
+    profile = wanted_profile(settings)
+    return Need.of(*known_footprint(settings, profile), profile, settings)
+
+
+def planned(need: Need, inventory: Inventory, wish: Device, build: Device) -> Plan:
+    """A plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the first two say which cards would do."""
+    try:
+        return make_plan(need, inventory, wish, build)
+    except (DoesNotFit, NoSuitableGPU) as error:
+        if not error.hint or isinstance(error, NoSuitableGPU):
+            error.hint = f"{what_would_do(need, cards())} {error.hint}".strip()
+        raise

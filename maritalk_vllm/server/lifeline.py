@@ -4,12 +4,15 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_SECONDS = 2
+_SHARED_MEMORY = Path("/dev/shm")
 _libc = ctypes.CDLL(None, use_errno=True)
 _parent = 0
 
@@ -45,6 +48,20 @@ def end_descendants() -> None:
     for process in slow:
         process.kill()
     psutil.wait_procs(slow, timeout=_PATIENCE_SECONDS)
+
+
+def shared_memory_of_workers(rendezvous: Path) -> list[Path]:
+    """What several workers on a CPU keep in /dev/shm, by the files in the folder where they met.
+
+    vLLM's C++ code makes it (csrc/cpu/shm.cpp) and leaves it behind, also when it is stopped with care.
+    """
+    return [shared for met in rendezvous.glob("vllm_dist_*") for shared in _SHARED_MEMORY.glob(f"{met.name}-*")]
+
+
+def remove(files: Iterable[Path]) -> None:
+    """Whatever is still there of these files."""
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _is_tracker(process: psutil.Process) -> bool:

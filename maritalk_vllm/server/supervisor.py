@@ -17,6 +17,7 @@ import uvicorn
 
 from ..engine.environment import engine_environment
 from ..errors import EngineError, MariTalkError, Unavailable, UsageError, from_message
+from ..planning.report import summary
 from ..settings import Settings
 from . import lifeline
 from .channel import Channel, Message
@@ -58,7 +59,7 @@ class _Supervisor:
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         answering = loop.create_task(self._door.serve(sockets=[self._listener.dup()]))
         launch = self._launch
-        self._console.starting(launch.name, launch.notes, launch.log)
+        self._console.starting(launch.name, summary(launch.plan), launch.log)
         with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
             nursery, channel = self._start_nursery(Path(folder))
             loop.add_reader(channel, self._take_message, channel)
@@ -76,17 +77,19 @@ class _Supervisor:
                 self._console.stop()
                 self._door.hand_over()
                 serving.cancel()
+                shared_memory = lifeline.shared_memory_of_workers(Path(folder))
                 await self._stop_backend()
                 loop.remove_reader(channel)
                 lifeline.end_descendants()
                 nursery.wait()
+                lifeline.remove(shared_memory)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(answering, timeout=1)
 
     def _start_nursery(self, folder: Path) -> tuple[subprocess.Popen[bytes], Channel]:
         ours, theirs = Channel.pair()
         descriptors = (theirs.fileno(), self._listener.fileno())
-        device = self._launch.device
+        plan = self._launch.plan
         with _log_file(self._launch.log) as log:
             nursery = subprocess.Popen(
                 # -P: a folder named vllm in the working directory must not be taken for the package.
@@ -95,7 +98,7 @@ class _Supervisor:
                     "-P",
                     "-m",
                     "maritalk_vllm.server.nursery",
-                    device,
+                    plan.device,
                     str(descriptors[0]),
                     str(os.getpid()),
                 ],
@@ -105,7 +108,7 @@ class _Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=engine_environment(device, folder),
+                env=engine_environment(plan, folder),
             )
         theirs.close()
         return nursery, ours

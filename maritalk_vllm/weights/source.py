@@ -48,7 +48,7 @@ def locate(settings: Settings, profile: Profile | None) -> Source:
     """The weights of the wanted model. Raises LicenseError, UsageError or WeightsError."""
     if profile is None:
         assert settings.model is not None
-        return _open_model(settings.model)
+        return open_model(settings.model)
     _check_license(settings.license, profile)
     if profile.embedded is None:
         raise WeightsError(
@@ -68,7 +68,8 @@ def _check_license(key: str | None, profile: Profile) -> None:
         )
 
 
-def _open_model(model: str) -> Source:
+def open_model(model: str) -> Source:
+    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():

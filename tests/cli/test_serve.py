@@ -45,6 +45,10 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         ([*LICENSED, "--model", "medium"], 4, "70 GB"),
         ([*LICENSED, "--model", "large", "--device", "cpu"], 4, "70 GB"),
         ([*LICENSED, "--device", "cuda"], 4, "--device cpu"),
+        ([*LICENSED, "--", "--tensor_parallel_size=2"], 2, "use --tensor-parallel-size before the `--`"),
+        ([*LICENSED, "--replicas", "many"], 2, "auto"),
+        ([*LICENSED, "--tensor-parallel-size", "2"], 5, "9 attention heads"),
+        ([*LICENSED, "--replicas", "9999"], 5, "9999 workers"),
         (["--model", "."], 6, "config.json"),
         ([*LICENSED, "--host", "999.1.1.1"], 8, "999.1.1.1"),
         ([*LICENSED, "--host", "192.0.2.1"], 8, "192.0.2.1"),
@@ -115,6 +119,9 @@ finally:
         ("serve", ["maritalk-serve", "--version"]),
         ("serve", ["maritalk-serve", *LICENSED, "--model", "small"]),
         ("toolbox", ["maritalk-vllm", "config", "show"]),
+        ("toolbox", ["maritalk-vllm", "plan", "--json"]),
+        ("toolbox", ["maritalk-vllm", "plan", "--model", "medium", "--suggest"]),
+        ("serve", ["maritalk-serve", *LICENSED, "--dry-run"]),
     ],
 )
 def test_light(module: str, argv: list[str]) -> None:

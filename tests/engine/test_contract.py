@@ -8,13 +8,17 @@ import sys
 import pytest
 
 from maritalk_vllm.engine import boot
-from maritalk_vllm.engine.version import installed_build
+from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
+from maritalk_vllm.hardware.catalogue import imagine
+from maritalk_vllm.models.footprint import padded_vocabulary
+from maritalk_vllm.models.shape import biggest_stage
+from maritalk_vllm.planning import demand
 from maritalk_vllm.settings import Device
 
 
 def test_the_installed_version_is_in_the_window() -> None:
-    assert installed_build() is Device.CPU
+    assert installed_vllm().device is Device.CPU
 
 
 @pytest.mark.engine
@@ -51,6 +55,37 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm.config import CacheConfig
+    from vllm.distributed.utils import get_pp_indices
+    from vllm.engine import arg_utils
+    from vllm.model_executor.layers.vocab_parallel_embedding import pad_vocab_size
+    from vllm.usage.usage_lib import UsageContext
+
+    assert CacheConfig().gpu_memory_utilization == demand.DEFAULT_GPU_MEMORY_UTILIZATION
+    for size in (1, 64, 65, 49152, 128257):
+        assert pad_vocab_size(size) == padded_vocabulary(size)
+    for layers, stages in ((32, 1), (32, 3), (61, 4), (30, 7)):
+        borders = [get_pp_indices(layers, rank, stages) for rank in range(stages)]
+        assert max(end - begin for begin, end in borders) == biggest_stage(layers, stages)
+
+    for gpu in imagine("T4,A10,A100-40GB,A100-80GB,H100,H200,B200").gpus:
+
+        class Platform:
+            """Stands in for the card, which vLLM asks for its memory and its name alone."""
+
+            get_device_total_memory = staticmethod(lambda gpu=gpu: gpu.memory_total_bytes)
+            get_device_name = staticmethod(lambda gpu=gpu: gpu.name)
+            is_tpu = is_cpu = staticmethod(lambda: False)
+
+        monkeypatch.setattr(arg_utils, "current_platform", Platform)
+        tokens, sequences = arg_utils.EngineArgs.get_batch_defaults(1)
+        server = UsageContext.OPENAI_API_SERVER
+        assert demand.batch(gpu) == demand.Batch(tokens[server], sequences[server])
 
 
 @pytest.mark.engine

@@ -12,15 +12,14 @@ from tests.serving import Server
 @pytest.mark.parametrize(
     ("flags", "exit_code", "says"),
     [
-        (["--nonsense"], 2, "--nonsense"),
-        (["--max-model-len", "99999"], 7, "99999"),
-        (["--tensor-parallel-size", "2"], 7, "attention heads (9) must be divisible by tensor parallel size (2)"),
-        (["--chat-template", "/nowhere.jinja"], 7, "/nowhere.jinja"),
-        (["--kv-cache-memory-bytes", "1000000"], 7, "No available memory for the cache blocks"),
+        (["--", "--nonsense"], 2, "--nonsense"),
+        (["--max-model-len", "9999"], 7, "--max-model-len 9999 is more than the 8192 tokens"),
+        (["--", "--chat-template", "/nowhere.jinja"], 7, "/nowhere.jinja"),
+        (["--", "--kv-cache-memory-bytes", "100000000"], 7, "one request of 8192 tokens needs 0."),
     ],
 )
 def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path, flags: list[str], exit_code: int, says: str) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--", *flags)
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), *flags)
     server.wait_for_port()
     held = server.ask("/generate", {"prompt": "1 2 3"})
     server.process.wait(timeout=120)

@@ -43,7 +43,8 @@ def test_the_lines_that_scripts_wait_for(startup: Startup) -> None:
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000\]"
     in_order = [
         r"^Starting MariTalk Local API demo\.\.\.$",
-        r"^No NVIDIA GPU was found: serving on the CPU\.$",
+        r"^Plan: the CPU, \d+ cores?, \w+; 0\.[35] GB of weights and 1\.1 GB of KV cache in [\d.]+ GB of memory, for ",
+        r"^No NVIDIA GPU was found \(.*\): serving on the CPU\.$",
         r"^vLLM's log: /\S+$",
         r"^✓ Loaded in \d+s$",
         rf"^{stamp} Warming up\.\.\.$",

@@ -1,0 +1,109 @@
+"""`maritalk-vllm plan`: how a model would be served, here or on other cards, before anything is loaded."""
+
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import DoesNotFit, MariTalkError, UsageError
+from ..settings import Device, Settings
+from ..words import gigabytes, table
+from .options import parameter, with_settings
+
+_DEFAULT_MODEL = "demo"
+
+
+def plan(ctx: typer.Context, settings: Settings, *, gpus: str | None, as_json: bool, suggest: bool) -> None:
+    """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
+
+    Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit.
+    """
+    if settings.model is None and settings.license is None:
+        settings = replace(settings, model=_DEFAULT_MODEL)
+    if suggest:
+        if gpus:
+            raise UsageError("--suggest looks at all cards of the table.", "Leave --gpus out.")
+        _suggest(settings, as_json)
+    else:
+        _plan(settings, gpus, as_json)
+
+
+def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
+    from ..engine.version import installed_vllm
+    from ..hardware.catalogue import imagine
+    from ..hardware.inventory import Inventory
+    from ..hardware.look import look
+    from ..planning.cards import left_out
+    from ..planning.report import as_data, as_refusal, report
+    from ..server.launch import planned, wanted
+
+    inventory, model = Inventory((), None), settings.model
+    try:
+        if gpus:
+            inventory, wish, build = imagine(gpus), Device.CUDA, Device.CUDA
+        else:
+            inventory, wish, build = (
+                look(gpus=settings.device is not Device.CPU),
+                settings.device,
+                installed_vllm().device,
+            )
+        need = wanted(settings)
+        model = need.name
+        made = planned(need, inventory, wish, build)
+    except UsageError:
+        raise
+    except MariTalkError as error:
+        if as_json:
+            _print(as_refusal(model, error, left_out(inventory)))
+        raise
+    if as_json:
+        _print(as_data(made))
+    else:
+        print("\n".join(report(made)))
+
+
+def _suggest(settings: Settings, as_json: bool) -> None:
+    from ..hardware.catalogue import cards
+    from ..planning.market import suggestions, what_would_do
+    from ..server.launch import wanted
+
+    need = wanted(settings)
+    if need.footprint is None:
+        raise DoesNotFit(f"{need.title} is not on this machine, so that its size is unknown.", "Download it first.")
+    found = suggestions(need, cards())
+    if not found:
+        raise DoesNotFit(f"No eight cards of one kind in the table hold {need.title} as it was asked for.")
+    if as_json:
+        rows = [
+            {
+                "gpus": f"{each.count}x{each.card.short_name}",
+                "count": each.count,
+                "name": each.card.names[0],
+                "memory_total_bytes": each.memory_total_bytes,
+            }
+            for each in found
+        ]
+        _print({"model": need.name, "suggestions": rows})
+    else:
+        print(f"{need.title}. {what_would_do(need, cards())}")
+        print()
+        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
+
+
+def _print(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+_GPUS = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus", metavar="4xA10,...", help="Plan for these cards instead of this machine's.", show_default=False
+    ),
+]
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SUGGEST = Annotated[bool, typer.Option("--suggest", help="Which cards would hold the model: what to rent.")]
+
+command = with_settings(
+    plan, parameter("gpus", _GPUS, None), parameter("as_json", _JSON, False), parameter("suggest", _SUGGEST, False)
+)

@@ -1,0 +1,29 @@
+"""How fast two GPUs talk to each other."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+
+class Link(IntEnum):
+    """The way between two GPUs, the slowest first."""
+
+    SYSTEM = 0
+    NODE = 1
+    SWITCH = 2
+    NVLINK = 3
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return _TEXTS[self]
+
+
+_TEXTS = {
+    Link.NVLINK: "NVLink",
+    Link.SWITCH: "the same PCIe switch",
+    Link.NODE: "the same processor",
+    Link.SYSTEM: "different processors",
+}
+
+Links = Mapping[frozenset[str], Link]
+"""The link of each pair of GPUs, by their UUIDs."""

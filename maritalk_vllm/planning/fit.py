@@ -1,0 +1,141 @@
+"""Finds the smallest split of a model over cards that holds it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..errors import DoesNotFit
+from ..hardware.gpu import Gpu
+from ..hardware.link import Links
+from ..models.footprint import Footprint
+from ..words import counted, gigabytes
+from .cards import best, kinds
+from .demand import Degrees, batch, budget_bytes, overhead_bytes, usable_bytes, utilization
+from .need import Need
+from .shortage import refusal, what_a_card_lacks
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Cards that hold the model, copy after copy, and why what is smaller does not. `kv_cache_bytes` on each card."""
+
+    degrees: Degrees
+    gpus: tuple[Gpu, ...]
+    gpu_memory_utilization: float
+    kv_cache_bytes: int
+    considered: tuple[str, ...] = ()
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model."""
+        return len(self.gpus) // self.degrees.cards
+
+
+@dataclass(slots=True)
+class _Search:
+    need: Need
+    footprint: Footprint
+    links: Links
+    considered: list[str] = field(default_factory=list)
+    nearest: tuple[int, str] | None = None
+    """Of what was considered and does not fit, the bytes that are missing and the words, where these are fewest."""
+
+
+def find_fit(need: Need, footprint: Footprint, gpus: Sequence[Gpu], links: Links) -> Fit:
+    """The smallest tensor-parallel degree that fits, else tensor x pipeline. Raises DoesNotFit: what was short."""
+    search = _Search(need, footprint, links)
+    groups = kinds(gpus)
+    most = max(map(len, groups))
+    for degrees in candidates(need, footprint, most):
+        fits = [fit for group in groups if (fit := _fit(search, degrees, group)) is not None]
+        if fits:
+            chosen = max(fits, key=lambda fit: fit.kv_cache_bytes)
+            return replace(chosen, considered=(*search.considered, *_indivisible(need, footprint, chosen, most)))
+    raise refusal(need, footprint, groups, search.nearest[1] if search.nearest else None)
+
+
+def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> Iterator[str]:
+    """The degrees that were passed over since the model does not divide by them."""
+    if need.tensor_parallel_size is None:
+        largest = most if chosen.degrees.pipeline > 1 else chosen.degrees.tensor
+        for size in range(2, largest + 1):
+            if why := footprint.splits_by(size):
+                yield f"{size} cards, tensor parallel: {why}"
+
+
+def find_cards(need: Need, gpus: Sequence[Gpu], links: Links) -> Fit:
+    """Cards for a model of which nothing is known: as many as the user says, else one. Raises DoesNotFit."""
+    degrees = Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or 1)
+    count = degrees.cards * (need.replicas or 1)
+    groups = [group for group in kinds(gpus) if len(group) >= count]
+    if not groups:
+        raise DoesNotFit(f"{counted(count, 'card')} of one kind are needed, and {counted(len(gpus), 'card')} are here.")
+    chosen = max((best(group, count, links) for group in groups), key=lambda cards: cards[-1].memory_free_bytes)
+    return Fit(degrees, tuple(chosen), min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen), 0)
+
+
+def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees]:
+    """Every split over up to `cards` cards that model and user allow: tensor parallel first, few cards first."""
+    tensor = footprint.degrees(cards)
+    if need.tensor_parallel_size is not None:
+        tensor = [size for size in tensor if size == need.tensor_parallel_size]
+    layers = footprint.shape.layers
+    pipeline = [need.pipeline_parallel_size] if need.pipeline_parallel_size else range(1, min(cards, layers or 1) + 1)
+    splits = [Degrees(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= cards]
+    return iter(sorted(splits, key=lambda split: (split.pipeline > 1, split.cards, split.pipeline)))
+
+
+def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
+    """This split on cards of one kind; None, and why, if they do not hold it."""
+    need, copies = search.need, search.need.replicas or 1
+    what = f"{degrees.cards} x {group[0].name}{degrees.text}"
+    total = degrees.cards * group[0].memory_total_bytes
+    if total < need.total_gpu_memory_bytes:
+        if degrees.cards <= len(group):
+            search.considered.append(
+                f"{what}: {gigabytes(total)} of GPU memory, {gigabytes(need.total_gpu_memory_bytes)} are needed"
+            )
+        return None
+    room = {gpu.uuid: kv_cache_bytes(need, search.footprint, degrees, gpu) for gpu in group}
+    least = request_bytes(search.footprint, degrees, group[0], need.shortest)
+    able = [gpu for gpu in group if room[gpu.uuid] >= least]
+    if len(able) < degrees.cards * copies:
+        if degrees.cards * copies <= len(group):
+            worst = max((gpu for gpu in group if gpu not in able), key=lambda gpu: room[gpu.uuid])
+            short = least - room[worst.uuid]
+            search.considered.append(
+                f"{what}: {what_a_card_lacks(need, search.footprint, degrees, worst, least, short)}"
+            )
+            if search.nearest is None or short < search.nearest[0]:
+                search.nearest = short, search.considered[-1]
+        return None
+    if need.replicas is None:
+        copies = len(able) // degrees.cards
+    chosen: list[Gpu] = []
+    for _ in range(copies):
+        chosen += best([gpu for gpu in able if gpu not in chosen], degrees.cards, search.links)
+    return Fit(
+        degrees,
+        tuple(chosen),
+        min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen),
+        min(room[gpu.uuid] for gpu in chosen),
+    )
+
+
+def kv_cache_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu) -> int:
+    """What a card has left for KV cache; negative if it does not even hold the weights."""
+    budget = budget_bytes(gpu, need.gpu_memory_utilization)
+    if budget > usable_bytes(gpu):  # the user's own share: vLLM would refuse it
+        return usable_bytes(gpu) - budget
+    weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
+    return budget - weights - overhead_bytes(footprint, degrees, gpu)
+
+
+def request_bytes(footprint: Footprint, degrees: Degrees, gpu: Gpu, tokens: int) -> int:
+    """KV cache of one request of this many tokens, on each card."""
+    return footprint.shape.kv_cache_bytes(
+        tokens,
+        tensor_parallel_size=degrees.tensor,
+        pipeline_parallel_size=degrees.pipeline,
+        in_flight=batch(gpu).tokens,
+        dtype=footprint.shape.dtype,
+    )

@@ -1,0 +1,172 @@
+"""A plan for GPUs. Pure."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DoesNotFit
+from ..hardware.gpu import Gpu
+from ..hardware.inventory import Inventory
+from ..hardware.link import Link, Links
+from ..models.footprint import Footprint
+from ..settings import Device
+from ..words import counted, gigabytes
+from .cards import Rejected, label, sort_out, weakest_link
+from .context import longest_context
+from .demand import DEFAULT_GPU_MEMORY_UTILIZATION, overhead_bytes, utilization
+from .fit import Fit, find_cards, find_fit, request_bytes
+from .host import check_host
+from .need import Need
+from .plan import Memory, Plan
+
+NOT_NEEDED = "not needed"
+
+
+def plan_gpus(need: Need, inventory: Inventory) -> Plan:
+    """The cards to take and what goes where. Raises DoesNotFit."""
+    suitable, rejected = sort_out(inventory, need.lowest_capability)
+    footprint, doubts = need.footprint, ""
+    if footprint is None:
+        doubts = f"{need.title} is not on this machine, so that its size is unknown: nothing was checked against it."
+        fit = find_cards(need, suitable, inventory.links)
+    else:
+        try:
+            fit = _find_fit(need, footprint, suitable, inventory.links)
+        except DoesNotFit as error:
+            if not need.memory_flags:
+                raise
+            doubts = f"{error} It is tried all the same, since {', '.join(need.memory_flags)} changes what vLLM takes."
+            fit, footprint = find_cards(need, suitable, inventory.links), None
+    rejected += _not_needed(suitable, fit)
+    plan = Plan(
+        model=need.name,
+        title=need.title,
+        device=Device.CUDA,
+        dtype="auto",
+        tensor_parallel_size=fit.degrees.tensor,
+        pipeline_parallel_size=fit.degrees.pipeline,
+        data_parallel_size=fit.replicas,
+        gpus=fit.gpus,
+        rejected=rejected,
+        gpu_memory_utilization=fit.gpu_memory_utilization,
+        max_model_len=need.wanted_max_model_len,
+        considered=fit.considered,
+        warnings=(
+            *inventory.remarks,
+            *check_host(need, inventory.host, len(fit.gpus)),
+            *_cautions(need, fit, inventory, rejected),
+            *filter(None, [doubts]),
+        ),
+    )
+    return plan if footprint is None else _sized(plan, need, footprint, fit)
+
+
+def _find_fit(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Links) -> Fit:
+    try:
+        return find_fit(need, footprint, gpus, links)
+    except DoesNotFit as error:
+        error.hint = error.hint or next(_ways_out(need, footprint, gpus, links), "")
+        raise
+
+
+def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Links) -> Iterator[str]:
+    """What the user could set instead of what does not fit."""
+
+    def without(option: str) -> Iterator[Fit]:
+        changes: dict[str, Any] = {option: None}
+        relaxed = replace(need, **changes)
+        if relaxed != need:
+            with contextlib.suppress(DoesNotFit):
+                yield find_fit(relaxed, footprint, gpus, links)
+
+    for fit in without("gpu_memory_utilization"):
+        yield f"--gpu-memory-utilization {fit.gpu_memory_utilization:g} would fit."
+    for fit in without("wanted_max_model_len"):
+        yield f"--max-model-len {_context(replace(need, wanted_max_model_len=None), footprint, fit)} would fit."
+    for fit in without("tensor_parallel_size"):
+        yield f"--tensor-parallel-size {fit.degrees.tensor} would fit."
+    for fit in without("pipeline_parallel_size"):
+        yield f"--pipeline-parallel-size {fit.degrees.pipeline} would fit."
+    for fit in without("replicas"):
+        yield f"--replicas {fit.replicas} would fit."
+
+
+def _context(need: Need, footprint: Footprint, fit: Fit) -> int:
+    """The longest context that this split holds."""
+    return longest_context(
+        need.longest or need.shortest,
+        need.shortest,
+        fit.kv_cache_bytes,
+        lambda tokens: request_bytes(footprint, fit.degrees, fit.gpus[0], tokens),
+    )
+
+
+def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit) -> Plan:
+    """The plan with what goes where."""
+    degrees, card, cards = fit.degrees, fit.gpus[0], len(fit.gpus)
+    context = _context(need, footprint, fit)
+    a_request = request_bytes(footprint, degrees, card, context)
+    users = fit.kv_cache_bytes / a_request * fit.replicas if a_request else None
+    weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
+    overhead = overhead_bytes(footprint, degrees, card)
+    return replace(
+        plan,
+        memory=Memory(
+            weights_bytes=weights * cards,
+            kv_cache_bytes=fit.kv_cache_bytes * cards,
+            overhead_bytes=overhead * cards,
+            per_gpu_bytes=weights + fit.kv_cache_bytes + overhead,
+        ),
+        max_model_len=context,
+        kv_cache_tokens=int(users * context) if users else None,
+        max_concurrency=users,
+        adjustments=tuple(_adjustments(need, fit, context)),
+    )
+
+
+def _adjustments(need: Need, fit: Fit, context: int) -> Iterator[str]:
+    longest = need.longest or need.shortest
+    if context < longest:
+        yield (
+            f"max_model_len: {context} instead of {longest} tokens, the longest that "
+            f"{gigabytes(fit.kv_cache_bytes)} of KV cache on each card hold."
+        )
+    share = fit.gpu_memory_utilization
+    if need.gpu_memory_utilization is None and share < DEFAULT_GPU_MEMORY_UTILIZATION:
+        card = min(fit.gpus, key=lambda gpu: utilization(gpu, None))
+        yield (
+            f"gpu_memory_utilization: {share:g} instead of {DEFAULT_GPU_MEMORY_UTILIZATION:g}, since "
+            f"{gigabytes(card.memory_free_bytes)} of {gigabytes(card.memory_total_bytes)} are free on {label(card)}."
+        )
+
+
+def _cautions(need: Need, fit: Fit, inventory: Inventory, rejected: tuple[Rejected, ...]) -> Iterator[str]:
+    degrees = fit.degrees
+    if degrees.pipeline > 1:
+        why = "" if need.pipeline_parallel_size else ", since tensor parallelism alone does not fit"
+        yield (
+            f"The layers are spread over {degrees.pipeline} stages (pipeline parallel){why}: "
+            "one user is answered more slowly."
+        )
+    if degrees.tensor > 1:
+        groups = [fit.gpus[at : at + degrees.tensor] for at in range(0, len(fit.gpus), degrees.tensor)]
+        weakest = min((weakest_link(group, inventory.links) or Link.NVLINK) for group in groups)
+        if weakest < Link.SWITCH:
+            yield f"The cards are linked through {weakest.text}, without NVLink: tensor parallelism loses speed to it."
+    idle = sum(each.reason == NOT_NEEDED for each in rejected)
+    if idle >= degrees.cards:
+        yield f"Idle: {counted(idle, 'GPU')} of this kind; --replicas auto serves more copies there."
+    elif idle:
+        yield f"Idle: {counted(idle, 'GPU')} of this kind, too few for another copy."
+
+
+def _not_needed(suitable: tuple[Gpu, ...], fit: Fit) -> tuple[Rejected, ...]:
+    def reason(gpu: Gpu) -> str:
+        if gpu.name != fit.gpus[0].name or gpu.memory_total_bytes != fit.gpus[0].memory_total_bytes:
+            return f"of another kind than the {fit.gpus[0].name} that were chosen"
+        if gpu.memory_free_bytes < min(chosen.memory_free_bytes for chosen in fit.gpus):
+            return f"less free than the others: {gigabytes(gpu.memory_free_bytes)}"
+        return NOT_NEEDED
+
+    return tuple(Rejected(gpu.uuid, reason(gpu), label(gpu)) for gpu in suitable if gpu not in fit.gpus)

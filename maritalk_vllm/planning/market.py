@@ -1,0 +1,60 @@
+"""Which cards would hold a model: what to rent for it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import DoesNotFit
+from ..hardware.catalogue import Card, machine
+from .cards import sort_out
+from .fit import find_fit
+from .need import Need
+
+_COUNTS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """So many cards of a kind, all in one tensor-parallel group."""
+
+    card: Card
+    count: int
+
+    @property
+    def memory_total_bytes(self) -> int:
+        """Of all cards together."""
+        return self.count * self.card.memory_total_bytes
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.card.short_name}"
+
+
+def suggestions(need: Need, cards: Sequence[Card]) -> list[Suggestion]:
+    """For each kind the fewest cards that hold the model without pipeline parallelism, few and small cards first."""
+    found = [suggestion for card in cards for suggestion in _fewest(need, card)]
+    # Cards of nearly the same size stay in the table's order, which is that of their age.
+    return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))
+
+
+def what_would_do(need: Need, cards: Sequence[Card]) -> str:
+    """A sentence with up to four of them that can be rented, each with another number of cards."""
+    found = suggestions(need, [card for card in cards if card.cloud]) if need.footprint else []
+    first = {each.count: each for each in reversed(found)}
+    return (
+        f"What would do: {', '.join(map(str, sorted(first.values(), key=lambda each: each.count)))}." if found else ""
+    )
+
+
+def _fewest(need: Need, card: Card) -> Iterator[Suggestion]:
+    assert need.footprint is not None
+    for count in _COUNTS:
+        inventory = machine([card] * count)
+        suitable, _ = sort_out(inventory, need.lowest_capability)
+        if not suitable:
+            return
+        try:
+            fit = find_fit(need, need.footprint, suitable, inventory.links)
+        except DoesNotFit:
+            continue
+        if fit.degrees.pipeline == 1 or need.pipeline_parallel_size:
+            yield Suggestion(card, count)
+            return

@@ -1,0 +1,105 @@
+"""What is to be planned: a model, and what the user set. Pure."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import UsageError
+from ..models.footprint import Footprint
+from ..models.profile import Profile
+from ..settings import Settings
+
+MIN_CONTEXT = 4096
+"""Tokens that a plan holds at least, if the model can and the user asked for nothing else."""
+
+MIN_COMPUTE_CAPABILITY = (8, 0)
+"""For models without a profile; the MariTalk Local document asks for the same."""
+
+AUTO = "auto"
+
+_MEMORY_FLAGS = {
+    "--cpu-offload-gb",
+    "--enforce-eager",
+    "--hf-overrides",
+    "--kv-cache-dtype",
+    "--kv-cache-memory-bytes",
+    "--load-format",
+    "--max-num-batched-tokens",
+    "--max-num-seqs",
+    "--quantization",
+    "-q",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A model with its demands, and the user's own choices, None where they left it open.
+
+    `footprint` is None for a model of which nothing is on this machine. `max_model_len` is the longest context that
+    the model itself, or its profile, allows. `replicas` is None for as many as there is room for. `memory_flags` are
+    those flags for vLLM itself that change what it takes, which no plan counts.
+    """
+
+    name: str
+    profile: Profile | None
+    footprint: Footprint | None
+    max_model_len: int | None
+    wanted_max_model_len: int | None
+    tensor_parallel_size: int | None
+    pipeline_parallel_size: int | None
+    replicas: int | None
+    gpu_memory_utilization: float | None
+    memory_flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, footprint: Footprint | None, profile: Profile | None, settings: Settings) -> Self:
+        """Raises UsageError if --replicas is neither a number nor `auto`."""
+        own = footprint.shape.max_model_len if footprint else None
+        return cls(
+            name=name,
+            profile=profile,
+            footprint=footprint,
+            max_model_len=(profile.max_model_len if profile else None) or own,
+            wanted_max_model_len=settings.max_model_len,
+            tensor_parallel_size=settings.tensor_parallel_size,
+            pipeline_parallel_size=settings.pipeline_parallel_size,
+            replicas=_replicas(settings.replicas),
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            memory_flags=tuple(_MEMORY_FLAGS.intersection(map(_flag, settings.engine_args))),
+        )
+
+    @property
+    def title(self) -> str:
+        """The model for people."""
+        return self.profile.title if self.profile else self.name
+
+    @property
+    def lowest_capability(self) -> tuple[int, int]:
+        """The least compute capability."""
+        return self.profile.min_compute_capability if self.profile else MIN_COMPUTE_CAPABILITY
+
+    @property
+    def total_gpu_memory_bytes(self) -> int:
+        """What the cards of one copy must have together, by the MariTalk Local document; 0 without a profile."""
+        return self.profile.gpu_memory_gb * 10**9 if self.profile else 0
+
+    @property
+    def longest(self) -> int | None:
+        """The context that is aimed at, in tokens."""
+        return self.wanted_max_model_len or self.max_model_len
+
+    @property
+    def shortest(self) -> int:
+        """The context under which a plan does not count, in tokens."""
+        return self.wanted_max_model_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)
+
+
+def _flag(word: str) -> str:
+    return word.partition("=")[0].replace("_", "-")
+
+
+def _replicas(text: str) -> int | None:
+    if text == AUTO:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"--replicas is {text!r}.", f"Give a number from 1 on, or {AUTO}.")
+    return int(text)

@@ -1,0 +1,161 @@
+"""A plan in words and as data. Pure."""
+
+from typing import Any
+
+from ..errors import MariTalkError
+from ..hardware.gpu import Gpu
+from ..settings import Device
+from ..words import counted, gigabytes, table
+from .cards import Rejected, dotted
+from .plan import Plan
+
+
+def summary(plan: Plan) -> list[str]:
+    """What a start prints: one line on the plan, and one for each adjustment and warning."""
+    return [f"Plan: {_where(plan)}{_holds(plan)}.", *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+
+
+def report(plan: Plan) -> list[str]:
+    """All of a plan, for people: cards, what goes where, how many users, what was left out and why."""
+    lines = [f"{plan.title} fits: {_where(plan)}.", "", *_cards(plan), *_sizes(plan)]
+    for title, entries in (
+        ("Left out", [f"{each.label}: {each.reason}" for each in plan.rejected]),
+        ("Considered", plan.considered),
+        ("Adjusted", plan.adjustments),
+        ("Warnings", plan.warnings),
+    ):
+        if entries:
+            lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
+    return lines
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """A plan that fits, for programs."""
+    memory = plan.memory
+    return {
+        "fits": True,
+        "model": plan.model,
+        "device": plan.device.value,
+        "tensor_parallel_size": plan.tensor_parallel_size,
+        "pipeline_parallel_size": plan.pipeline_parallel_size,
+        "data_parallel_size": plan.data_parallel_size,
+        "gpus": [_gpu(gpu) for gpu in plan.gpus],
+        "rejected": [_rejected(each) for each in plan.rejected],
+        "memory": {
+            "weights_bytes": memory.weights_bytes,
+            "kv_cache_bytes": memory.kv_cache_bytes,
+            "overhead_bytes": memory.overhead_bytes,
+            "per_gpu_bytes": memory.per_gpu_bytes,
+        },
+        "gpu_memory_utilization": plan.gpu_memory_utilization,
+        "max_model_len": plan.max_model_len,
+        "max_concurrency": None if plan.max_concurrency is None else round(plan.max_concurrency, 2),
+        "adjustments": list(plan.adjustments),
+        "warnings": list(plan.warnings),
+        "error": None,
+    }
+
+
+def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected, ...]) -> dict[str, Any]:
+    """What does not fit, with the same keys."""
+    return {
+        "fits": False,
+        "model": model,
+        "device": None,
+        "tensor_parallel_size": None,
+        "pipeline_parallel_size": None,
+        "data_parallel_size": None,
+        "gpus": [],
+        "rejected": [_rejected(each) for each in rejected],
+        "memory": None,
+        "gpu_memory_utilization": None,
+        "max_model_len": None,
+        "max_concurrency": None,
+        "adjustments": [],
+        "warnings": [],
+        "error": {"code": error.code, "message": error.message, "hint": error.hint},
+    }
+
+
+def _where(plan: Plan) -> str:
+    if plan.device is Device.CPU:
+        cores = sum(map(len, plan.cores))
+        workers = f" by {plan.workers} workers" if plan.workers > 1 else ""
+        return f"the CPU, {counted(cores, 'core')}{workers}, {plan.dtype}"
+    split = [
+        f"{name} parallel {size}"
+        for name, size in (("tensor", plan.tensor_parallel_size), ("pipeline", plan.pipeline_parallel_size))
+        if size > 1
+    ]
+    copies = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
+    return ", ".join([f"{len(plan.gpus)} x {plan.gpus[0].name}", *split, *copies])
+
+
+def _holds(plan: Plan) -> str:
+    if plan.max_concurrency is None:
+        return ""
+    each = "" if plan.workers == 1 else " on each" if plan.device is Device.CUDA else " for each"
+    free = plan.host_memory_available_bytes
+    memory = plan.memory
+    return (
+        f"; {gigabytes(memory.weights_bytes / plan.workers)} of weights and "
+        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{each}"
+        f"{f' in {gigabytes(free)} of memory' if free else ''}, for {_users(plan)}"
+    )
+
+
+def _users(plan: Plan) -> str:
+    return f"{plan.max_concurrency:.1f} users at {plan.max_model_len} tokens" if plan.max_concurrency else "no users"
+
+
+def _cards(plan: Plan) -> list[str]:
+    if not plan.gpus:
+        return []
+    head = ("GPU", "name", "capability", "total", "free", "weights", "KV cache", "overhead")
+    memory, cards = plan.memory, len(plan.gpus)
+    sizes = [gigabytes(size / cards) for size in (memory.weights_bytes, memory.kv_cache_bytes, memory.overhead_bytes)]
+    rows = [
+        (
+            str(gpu.index),
+            gpu.name,
+            dotted(gpu.compute_capability),
+            gigabytes(gpu.memory_total_bytes),
+            gigabytes(gpu.memory_free_bytes),
+            *(sizes if plan.max_concurrency is not None else ("?", "?", "?")),
+        )
+        for gpu in plan.gpus
+    ]
+    return [*table([head, *rows]), ""]
+
+
+def _sizes(plan: Plan) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    if plan.device is Device.CPU and plan.max_concurrency is not None:
+        memory = plan.memory
+        rows.append(("weights", gigabytes(memory.weights_bytes)))
+        rows.append(("processes", gigabytes(memory.overhead_bytes)))
+        rows.append(("memory available", gigabytes(plan.host_memory_available_bytes or 0)))
+    if plan.max_concurrency is not None:
+        copies = f" in {plan.data_parallel_size} copies" if plan.data_parallel_size > 1 else ""
+        rows.append(("KV cache", f"{plan.kv_cache_tokens:,} tokens{copies}, {gigabytes(plan.memory.kv_cache_bytes)}"))
+        rows.append(("users at full context", f"{plan.max_concurrency:.1f}"))
+    if plan.max_model_len is not None:
+        rows.append(("max_model_len", f"{plan.max_model_len} tokens"))
+    if plan.gpu_memory_utilization is not None:
+        rows.append(("gpu_memory_utilization", f"{plan.gpu_memory_utilization:g}"))
+    return table(rows) if rows else []
+
+
+def _gpu(gpu: Gpu) -> dict[str, Any]:
+    return {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "memory_total_bytes": gpu.memory_total_bytes,
+        "memory_free_bytes": gpu.memory_free_bytes,
+        "compute_capability": dotted(gpu.compute_capability),
+    }
+
+
+def _rejected(each: Rejected) -> dict[str, Any]:
+    return {"uuid": each.uuid, "reason": each.reason}

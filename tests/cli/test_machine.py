@@ -1,0 +1,140 @@
+"""A whole plan for machines with GPUs: the real pynvml, a library that plays the driver, and vLLM's CUDA build.
+
+Of that build only the metadata is there, which is all that a plan looks at.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
+from tests.models.files import model
+from tests.serving import BIN
+
+
+@pytest.fixture(scope="session")
+def cuda_build(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("site")
+    information = folder / "vllm-0.32.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    return str(folder)
+
+
+class Machine:
+    def __init__(self, library: Path, build: str) -> None:
+        self._library, self._build = library, build
+
+    def run(self, program: str, fleet: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        env = environment(self._library, fleet, PYTHONPATH=self._build, **more)
+        return subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=60, env=env)
+
+    def plan(self, fleet: str, *arguments: str, **more: str) -> dict[str, Any]:
+        result = self.run("maritalk-vllm", fleet, "plan", "--json", *arguments, **more)
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+
+@pytest.fixture
+def machine(nvml_library: Path, cuda_build: str) -> Machine:
+    return Machine(nvml_library, cuda_build)
+
+
+def uuids(found: dict[str, Any]) -> list[str]:
+    return [gpu["uuid"] for gpu in found["gpus"]]
+
+
+def test_four_cards_for_medium(machine: Machine) -> None:
+    found = machine.plan(gpus(*["A10"] * 4) + links(4, "40"), "--model", "medium")
+    assert found["fits"]
+    assert sorted(uuids(found)) == UUIDS[:4]
+    assert found["tensor_parallel_size"] == 4
+
+
+def test_eight_cards_in_two_copies(machine: Machine) -> None:
+    fleet = gpus(*["A10"] * 8) + links(4, "20")
+    found = machine.plan(fleet, "--model", "medium", "--replicas", "auto")
+    assert (found["tensor_parallel_size"], found["data_parallel_size"]) == (4, 2)
+    # The four that share a switch work together.
+    assert sorted(uuids(found)[:4]) == UUIDS[:4]
+
+
+def test_the_pair_with_a_bridge(machine: Machine) -> None:
+    found = machine.plan(gpus(*["A6000"] * 4) + "link 1 3 nvlink\n", "--model", "medium")
+    assert sorted(uuids(found)) == [UUIDS[1], UUIDS[3]]
+    assert not any("NVLink" in each for each in found["warnings"])
+    assert any("Idle: 2 GPUs" in each for each in found["warnings"])
+
+
+def test_mixed_kinds(machine: Machine) -> None:
+    found = machine.plan(gpus("T4", "A10", "A100-80GB"), "--model", "medium")
+    assert uuids(found) == [UUIDS[2]]
+    reasons = {each["uuid"]: each["reason"] for each in found["rejected"]}
+    assert "7.5" in reasons[UUIDS[0]]
+    assert "another kind" in reasons[UUIDS[1]]
+
+
+def test_a_busy_card_is_passed_over(machine: Machine) -> None:
+    fleet = gpus("A10", "A10").replace(str((23028 - 512) << 20), str(3 * 10**9), 1)
+    found = machine.plan(fleet, "--model", "small")
+    assert uuids(found) == [UUIDS[1]]
+    alone = machine.plan(
+        fleet + "process 0 compute 99 20000000000 trainer\n", "--model", "small", CUDA_VISIBLE_DEVICES="0"
+    )
+    assert "trainer (99) holds 20.0 GB" in alone["error"]["message"]
+
+
+def test_a_mig_instance_counts_with_its_own_memory(machine: Machine) -> None:
+    small = machine.plan(MIG, "--model", "small", CUDA_VISIBLE_DEVICES=",".join(MIG_UUIDS[:2]))
+    assert not small["fits"]
+    assert "NVIDIA A100-SXM4-40GB MIG 3g.20gb have 20.0 GB" in small["error"]["message"]
+    demo = machine.plan(MIG, "--model", "demo", CUDA_VISIBLE_DEVICES=",".join(MIG_UUIDS[:2]))
+    assert uuids(demo) == [MIG_UUIDS[0]]
+    assert demo["gpus"][0]["memory_total_bytes"] == 20 * 10**9
+
+
+def test_a_lost_card(machine: Machine) -> None:
+    found = machine.plan(gpus("A10", "A10") + "error nvmlDeviceGetMemoryInfo 15 0\n", "--model", "small")
+    assert uuids(found) == [UUIDS[1]]
+    assert "fallen off the bus" in found["rejected"][0]["reason"]
+
+
+def test_a_driver_that_does_not_answer(machine: Machine) -> None:
+    found = machine.plan("error nvmlInitWithFlags 999\n", "--model", "small")
+    assert found["error"]["code"] == "no_suitable_gpu"
+    assert "does not answer" in found["error"]["message"]
+
+
+def test_what_cuda_hides_is_left_alone(machine: Machine) -> None:
+    fleet = gpus(*["A10"] * 3)
+    found = machine.plan(fleet, "--model", "small", CUDA_VISIBLE_DEVICES=UUIDS[2])
+    assert uuids(found) == [UUIDS[2]]
+    assert [each["reason"] for each in found["rejected"]] == ["hidden by CUDA_VISIBLE_DEVICES"] * 2
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    tensors = {
+        "model.embed_tokens.weight": ("BF16", [128, 64]),
+        "model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64]),
+    }
+    return model(tmp_path / "checkpoint", tensors)
+
+
+def test_a_dry_run_of_the_server(machine: Machine, checkpoint: Path) -> None:
+    result = machine.run("maritalk-serve", gpus("T4", "A10"), "--model", str(checkpoint), "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("checkpoint fits: 1 x NVIDIA A10.\n")
+    assert "GPU 0 (Tesla T4): compute capability 7.5, 8.0 is needed" in result.stdout
+    refused = machine.run("maritalk-serve", gpus("A10"), "--model", str(checkpoint), "--dry-run", "--replicas", "2")
+    assert refused.returncode == 5
+    assert refused.stdout == ""
+
+
+def test_medium_fits_and_its_weights_are_missing(machine: Machine) -> None:
+    result = machine.run("maritalk-serve", gpus(*["A10"] * 4), "--model", "medium", "--dry-run")
+    assert result.returncode == 3
+    assert "licence" in result.stderr

@@ -1,0 +1,195 @@
+"""`maritalk-vllm plan`, as people and programs call it."""
+
+import json
+import os
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
+from tests.models.files import model
+from tests.serving import BIN, note
+
+KEYS = {
+    "fits",
+    "model",
+    "device",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "gpus",
+    "rejected",
+    "memory",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "max_concurrency",
+    "adjustments",
+    "warnings",
+    "error",
+}
+
+
+def run(*arguments: str | Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [BIN / "maritalk-vllm", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env or dict(os.environ))
+
+
+def plan(*arguments: str | Path, exit_code: int = 0, env: dict[str, str] | None = None) -> dict[str, Any]:
+    result = run("plan", *arguments, "--json", env=env)
+    assert result.returncode == exit_code, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert set(found) == KEYS
+    assert found["fits"] == (exit_code == 0)
+    return found
+
+
+def test_a_plan_for_cards_that_are_not_here() -> None:
+    found = plan("--model", "medium", "--gpus", "4xA10")
+    assert (found["model"], found["device"], found["error"]) == ("medium", "cuda", None)
+    assert [found[f"{kind}_parallel_size"] for kind in ("tensor", "pipeline", "data")] == [4, 1, 1]
+    assert found["gpus"][0] == {
+        "index": 0,
+        "uuid": found["gpus"][0]["uuid"],
+        "name": "NVIDIA A10",
+        "memory_total_bytes": 23028 << 20,
+        "memory_free_bytes": (23028 - 512) << 20,
+        "compute_capability": "8.6",
+    }
+    memory = found["memory"]
+    total = memory["weights_bytes"] + memory["kv_cache_bytes"] + memory["overhead_bytes"]
+    assert memory["per_gpu_bytes"] == pytest.approx(total / 4, abs=4)
+    assert memory["per_gpu_bytes"] <= found["gpus"][0]["memory_free_bytes"]
+    assert (found["max_model_len"], found["gpu_memory_utilization"]) == (8000, 0.92)
+    assert found["max_concurrency"] > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code", "says"),
+    [
+        (["--model", "medium", "--gpus", "1xT4"], 4, "no_suitable_gpu", "compute capability 8.0"),
+        (["--model", "medium", "--gpus", "2xA10"], 5, "does_not_fit", "70.0 GB"),
+        (["--model", "medium", "--gpus", "8xA10", "--tensor-parallel-size", "3"], 5, "does_not_fit", "32 attention"),
+        (["--model", "small"], 4, "no_suitable_gpu", "24 GB"),
+        (["--model", "."], 6, "weights_error", "config.json"),
+        (["--license", "AAAAA"], 3, "license_error", "licence"),
+    ],
+)
+def test_what_does_not_fit_says_so_in_json_and_in_words(
+    arguments: list[str], exit_code: int, code: str, says: str
+) -> None:
+    error = plan(*arguments, exit_code=exit_code)["error"]
+    assert set(error) == {"code", "message", "hint"}
+    assert error["code"] == code
+    assert says in error["message"]
+    result = run("plan", *arguments)
+    assert result.returncode == exit_code
+    assert result.stdout == ""
+    assert result.stderr == f"maritalk-vllm: {error['message']} {error['hint']}".strip() + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--gpus", "4xA11"], "There is no card A11"),
+        (["--gpus", "many"], "There is no card many"),
+        (["--replicas", "some"], "auto"),
+        (["--suggest", "--gpus", "A10"], "Leave --gpus out"),
+        (["--model", "mediun"], "medium"),
+    ],
+)
+def test_usage(arguments: list[str], says: str) -> None:
+    for more in ([], ["--json"]):
+        result = run("plan", *arguments, *more)
+        assert result.returncode == 2
+        assert result.stdout == ""
+        assert says in result.stderr
+
+
+def test_the_table_for_people() -> None:
+    text = run("plan", "--model", "medium", "--gpus", "5xA10,1xT4", "--max-model-len", "4000").stdout
+    assert text.startswith("MariTalk Medium fits: 4 x NVIDIA A10, tensor parallel 4.\n")
+    assert "GPU 5 (Tesla T4): compute capability 7.5, 8.0 is needed" in text
+    assert "GPU 4 (NVIDIA A10): not needed" in text
+    assert "2 x NVIDIA A10: 48.3 GB of GPU memory, 70.0 GB are needed" in text
+    assert "3 does not divide its 32 attention heads" in text
+    assert "users at full context" in text
+    assert "4000 tokens" in text
+
+
+def test_what_to_rent() -> None:
+    assert (
+        "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10." in run("plan", "--model", "medium", "--suggest").stdout
+    )
+    found = json.loads(run("plan", "--model", "medium", "--suggest", "--json").stdout)
+    assert found["model"] == "medium"
+    offered = {each["gpus"] for each in found["suggestions"]}
+    assert {"1xA100-80GB", "2xA100-40GB", "4xA10", "2xA6000"} <= offered
+    for each in found["suggestions"]:
+        assert plan("--model", "medium", "--gpus", each["gpus"])["pipeline_parallel_size"] == 1 or each["count"] > 4
+        if each["count"] == 4:
+            break
+
+
+def test_this_machine_has_no_gpu() -> None:
+    found = plan("--license", EVALUATION_KEY)
+    if found["device"] == "cuda":
+        pytest.skip("this machine has a GPU")
+    assert found["model"] == "demo"
+    assert found["gpus"] == []
+    assert found["memory"]["per_gpu_bytes"] == 0
+    assert found["max_model_len"] == 8192
+    assert "serving on the CPU" in found["adjustments"][0]
+
+
+def test_the_cards_of_this_machine(nvml_library: Path, tmp_path: Path) -> None:
+    """Through the driver, but for vLLM's CPU build, which is what is installed here: it is the last obstacle."""
+    machine = environment(nvml_library, gpus("A10", "T4", "A10") + links(3, "20"))
+    error = plan("--model", "small", exit_code=4, env=machine)["error"]
+    assert "the installed vLLM is its CPU build" in error["message"]
+    none_left = environment(nvml_library, gpus("T4"))
+    found = plan("--model", "small", exit_code=4, env=none_left)
+    assert "Tesla T4 (7.5)" in found["error"]["message"]
+    lost = environment(nvml_library, gpus("A10", "A10") + "error nvmlDeviceGetMemoryInfo 15\n")
+    found = plan("--model", "small", exit_code=4, env=lost)
+    assert [each["uuid"] for each in found["rejected"]] == UUIDS[:2]
+    assert "fallen off the bus" in found["rejected"][0]["reason"]
+    hidden = environment(nvml_library, MIG, CUDA_VISIBLE_DEVICES="")
+    found = plan("--model", "small", exit_code=4, env=hidden)
+    assert [each["uuid"] for each in found["rejected"]] == [UUIDS[0], *MIG_UUIDS[:2]]
+
+
+def test_a_truncated_file_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    folder = model(tmp_path / "broken", {"lm_head.weight": ("BF16", [128, 64])})
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    error = plan("--model", folder, exit_code=6)["error"]
+    assert str(file) in error["message"]
+    assert "is cut off" in error["message"]
+
+
+def test_a_model_of_hugging_face_that_is_in_its_cache(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub" / "models--org--name" / "snapshots" / "abc"
+    model(snapshot, {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])})
+    (tmp_path / "hub" / "models--org--name" / "refs").mkdir()
+    (tmp_path / "hub" / "models--org--name" / "refs" / "main").write_text("abc")
+    env = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    here = plan("--model", "org/name", "--gpus", "1xA10", env=env)
+    assert here["memory"]["weights_bytes"] == 64 * 64 * 2
+    away = plan("--model", "org/other", "--gpus", "1xA10", env=env)
+    assert away["max_concurrency"] is None
+    assert "not on this machine" in away["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan"], ["plan", "--model", "medium", "--gpus", "8xA10"], ["plan", "--suggest"]]
+)
+def test_processor_time(arguments: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    note(f"maritalk-vllm {' '.join(arguments)}: {seconds:.2f} s of processor time")

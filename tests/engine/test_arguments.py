@@ -1,0 +1,87 @@
+"""What the engine is told: flags and environment."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.engine.arguments import engine_arguments
+from maritalk_vllm.engine.environment import engine_environment
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.planning.need import Need
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.settings import Device
+from tests.planning.machines import cpu, imagine, open_need, profile_need
+
+
+def cuda(gpus: str, need: Need) -> Plan:
+    return make_plan(need, imagine(gpus), Device.CUDA, Device.CUDA)
+
+
+ON_CPU = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
+
+
+def pairs(arguments: list[str]) -> dict[str, str]:
+    return {flag: value for flag, value in itertools.pairwise(arguments) if flag.startswith("--")}
+
+
+def test_on_a_cpu() -> None:
+    arguments = engine_arguments(ON_CPU, "demo", "/models/demo", ["--seed", "3"])
+    assert arguments[:4] == ["--model", "/models/demo", "--served-model-name", "demo"]
+    assert "--enforce-eager" in arguments
+    assert pairs(arguments)["--kv-cache-memory-bytes"] == str(1 << 30)
+    assert pairs(arguments)["--max-model-len"] == "8192"
+    assert "--tensor-parallel-size" not in arguments
+    assert arguments[-2:] == ["--seed", "3"]
+
+
+def test_on_gpus() -> None:
+    told = pairs(engine_arguments(cuda("8xA10", profile_need("medium", replicas="auto")), "medium", "/m", []))
+    assert told["--tensor-parallel-size"] == "4"
+    assert told["--data-parallel-size"] == "2"
+    assert told["--gpu-memory-utilization"] == "0.92"
+    assert "--pipeline-parallel-size" not in told
+    assert "--kv-cache-memory-bytes" not in told
+    assert (
+        pairs(engine_arguments(cuda("3xA10", profile_need("medium")), "m", "/m", []))["--pipeline-parallel-size"] == "3"
+    )
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--port",
+        "--host=0",
+        "--model",
+        "--uds=/x",
+        "--disable-log-stats",
+        "--tensor-parallel-size=2",
+        "--tensor_parallel_size",
+        "-tp",
+        "-dp",
+        "--max-model-len",
+    ],
+)
+def test_flags_that_are_ours_are_refused(flag: str) -> None:
+    with pytest.raises(UsageError):
+        engine_arguments(ON_CPU, "demo", "/models/demo", [flag])
+
+
+def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setenv("MARITALK_LICENSE", "SECRET")
+    made = cuda("1xL4,4xA10", profile_need("medium"))
+    environment = engine_environment(made, Path("/tmp/x"))
+    assert environment["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in made.gpus]
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "SECRET" not in environment.values()
+
+
+def test_workers_on_a_cpu_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    made = make_plan(open_need(1, tensor_parallel_size=2), cpu(64, cores=4), Device.CPU, Device.CPU)
+    assert engine_environment(made, Path("/tmp/x"))["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in engine_environment(ON_CPU, Path("/tmp/x"))
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    assert engine_environment(made, Path("/tmp/x"))["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"

@@ -1,0 +1,195 @@
+"""The inventory, through the real pynvml and a library that plays the driver."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.hardware.fleet import IDLE, MIG, MIG_UUIDS, UUIDS, MiB, gpus, links, look
+
+FALLEN = "it has fallen off the bus"
+
+
+def test_plain_cards(nvml_library: Path) -> None:
+    seen = look(nvml_library, gpus("A10", "A10"))
+    first, second = seen["gpus"]
+    assert first == {
+        "index": 0,
+        "uuid": UUIDS[0],
+        "name": "NVIDIA A10",
+        "memory_total_bytes": 23028 * MiB,
+        "memory_free_bytes": 23028 * MiB - IDLE,
+        "compute_capability": [8, 6],
+        "holders": [],
+        "parent_uuid": None,
+    }
+    assert (second["index"], second["uuid"]) == (1, UUIDS[1])
+    assert seen["driver"] == {"version": "570.86.15", "cuda_version": [12, 8]}
+    assert seen["unusable"] == seen["hidden"] == seen["remarks"] == []
+
+
+def test_the_drivers_versions(nvml_library: Path) -> None:
+    seen = look(nvml_library, "driver 580.65.06 13000\n" + gpus("T4"))
+    assert seen["driver"] == {"version": "580.65.06", "cuda_version": [13, 0]}
+    assert seen["gpus"][0]["compute_capability"] == [7, 5]
+
+
+def test_a_driver_without_gpus(nvml_library: Path) -> None:
+    seen = look(nvml_library, "driver 570.86.15 12080\n")
+    assert seen["gpus"] == []
+    assert seen["driver"] is not None
+
+
+@pytest.mark.parametrize(
+    ("level", "link"),
+    [
+        ("nvlink", "NVLINK"),
+        ("0", "SWITCH"),
+        ("10", "SWITCH"),
+        ("20", "SWITCH"),
+        ("30", "NODE"),
+        ("40", "NODE"),
+        ("50", "SYSTEM"),
+    ],
+)
+def test_links_of_eight_cards(nvml_library: Path, level: str, link: str) -> None:
+    seen = look(nvml_library, gpus(*["A100-40GB"] * 8) + links(8, level))
+    assert len(seen["links"]) == 28
+    assert set(seen["links"].values()) == {link}
+
+
+def test_links_of_pairs(nvml_library: Path) -> None:
+    seen = look(nvml_library, gpus(*["A6000"] * 4) + "link 0 2 nvlink\nlink 1 3 20\n")
+    named = {link: pair.split() for pair, link in seen["links"].items() if link != "SYSTEM"}
+    assert named == {"NVLINK": sorted([UUIDS[0], UUIDS[2]]), "SWITCH": sorted([UUIDS[1], UUIDS[3]])}
+
+
+def test_links_that_are_not_told_are_the_slowest(nvml_library: Path) -> None:
+    errors = "error nvmlDeviceGetP2PStatus 3\nerror nvmlDeviceGetTopologyCommonAncestor 3\n"
+    seen = look(nvml_library, gpus("A10", "A10") + links(2, "nvlink") + errors)
+    assert set(seen["links"].values()) == {"SYSTEM"}
+
+
+def test_mig_instances_have_their_own_memory(nvml_library: Path) -> None:
+    seen = look(nvml_library, MIG)
+    whole, larger, smaller = seen["gpus"]
+    assert whole["parent_uuid"] is None
+    assert [larger["uuid"], smaller["uuid"]] == MIG_UUIDS[:2]
+    assert (larger["memory_total_bytes"], larger["memory_free_bytes"]) == (20 * 10**9, 19 * 10**9)
+    assert (smaller["memory_total_bytes"], smaller["memory_free_bytes"]) == (5 * 10**9, 4 * 10**9)
+    for instance in (larger, smaller):
+        assert (instance["index"], instance["parent_uuid"]) == (1, UUIDS[1])
+        assert instance["compute_capability"] == [8, 0]
+        assert "MIG" in instance["name"]
+    assert seen["links"] == {}
+
+
+def test_mig_mode_without_an_instance(nvml_library: Path) -> None:
+    seen = look(nvml_library, gpus("A100-40GB", "A100-40GB") + "migmode 0\n")
+    assert [gpu["index"] for gpu in seen["gpus"]] == [1]
+    assert "nvidia-smi mig -cgi" in seen["unusable"][0]["reason"]
+    assert seen["unusable"][0]["uuid"] == UUIDS[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "uuid_is_told", "reason"),
+    [
+        ("nvmlDeviceGetHandleByIndex_v2", 15, False, FALLEN),
+        ("nvmlDeviceGetHandleByIndex_v2", 4, False, "this user may not use it"),
+        ("nvmlDeviceGetUUID", 15, False, FALLEN),
+        ("nvmlDeviceGetMemoryInfo", 15, True, FALLEN),
+        ("nvmlDeviceGetMigMode", 15, True, FALLEN),
+        ("nvmlDeviceGetComputeRunningProcesses_v3", 15, True, FALLEN),
+        ("nvmlDeviceGetMemoryInfo", 16, True, "it has to be reset: nvidia-smi --gpu-reset"),
+        ("nvmlDeviceGetMemoryInfo", 3, True, "its driver does not tell its memory"),
+        ("nvmlDeviceGetMemoryInfo", 999, True, "the driver says: Unknown Error"),
+    ],
+)
+def test_a_card_that_fails_leaves_the_others(
+    nvml_library: Path, function: str, code: int, uuid_is_told: bool, reason: str
+) -> None:
+    seen = look(nvml_library, gpus("A10", "A10", "A10") + f"error {function} {code} 1\n")
+    assert [gpu["index"] for gpu in seen["gpus"]] == [0, 2]
+    (lost,) = seen["unusable"]
+    assert (lost["index"], lost["uuid"]) == (1, UUIDS[1] if uuid_is_told else None)
+    assert lost["reason"].startswith(reason)
+
+
+def test_a_card_that_is_lost_while_links_are_asked_for(nvml_library: Path) -> None:
+    seen = look(nvml_library, gpus("A10", "A10") + "error nvmlDeviceGetP2PStatus 15\n")
+    assert set(seen["links"].values()) == {"SYSTEM"}
+
+
+def test_who_holds_memory(nvml_library: Path) -> None:
+    seen = look(
+        nvml_library,
+        gpus("A10", "A10", free_mib=9000)
+        + "process 0 graphics 812 40000000 /usr/lib/xorg/Xorg\n"
+        + "process 0 compute 4711 14000000000 /opt/venv/bin/python3 serve.py --api-key SECRET\n"
+        + "process 0 compute 4712 - -\n",
+    )
+    assert seen["gpus"][0]["holders"] == [
+        {"pid": 4711, "name": "python3", "memory_bytes": 14000000000},
+        {"pid": 812, "name": "Xorg", "memory_bytes": 40000000},
+        {"pid": 4712, "name": None, "memory_bytes": None},
+    ]
+    assert seen["gpus"][1]["holders"] == []
+
+
+@pytest.mark.parametrize("code", [3, 4, 13])
+def test_holders_that_are_not_told(nvml_library: Path, code: int) -> None:
+    errors = f"error nvmlDeviceGetComputeRunningProcesses_v3 {code}\n"
+    seen = look(nvml_library, gpus("A10") + errors + "process 0 compute 1 5 x\n")
+    assert seen["gpus"][0]["holders"] == []
+
+
+@pytest.mark.parametrize(
+    ("fleet", "message", "hint"),
+    [
+        ("error nvmlInitWithFlags 999\n", "is installed but does not answer: Unknown Error", "nvidia-smi"),
+        ("error nvmlInitWithFlags 18\n", "was updated while the old one is still loaded", "Restart"),
+        ("error nvmlDeviceGetCount_v2 999\n", "is installed but does not answer", "--device cpu"),
+    ],
+)
+def test_a_driver_that_does_not_answer(nvml_library: Path, fleet: str, message: str, hint: str) -> None:
+    seen = look(nvml_library, gpus("A10") + fleet)
+    assert seen["error"] == "NoSuitableGPU"
+    assert message in seen["message"]
+    assert hint in seen["hint"]
+
+
+def test_a_driver_that_is_not_loaded(nvml_library: Path) -> None:
+    seen = look(nvml_library, "error nvmlInitWithFlags 9\n")
+    assert seen["gpus"] == []
+    assert seen["absent"] == "the driver is installed, but its kernel module is not loaded"
+
+
+def test_no_driver(nvml_library: Path) -> None:
+    seen = look(nvml_library, "", LD_LIBRARY_PATH="")
+    if seen["driver"] is not None:
+        pytest.skip("this machine has a driver")
+    assert seen["absent"] == "the driver's library libnvidia-ml.so.1 is not installed"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "remarks"),
+    [
+        ("1,0", [UUIDS[1], UUIDS[0]], 0),
+        (f"{UUIDS[2]},GPU-0a", [UUIDS[2], UUIDS[0]], 0),
+        ("", [], 1),
+        ("0,0", [], 1),
+        ("7", [], 1),
+    ],
+)
+def test_what_cuda_shows(nvml_library: Path, value: str, shown: list[str], remarks: int) -> None:
+    seen = look(nvml_library, gpus("A10", "A10", "A10"), CUDA_VISIBLE_DEVICES=value)
+    assert [gpu["uuid"] for gpu in seen["gpus"]] == shown
+    assert len(seen["hidden"]) == 3 - len(shown)
+    assert len(seen["remarks"]) == remarks
+
+
+def test_numbers_among_different_kinds(nvml_library: Path) -> None:
+    fleet = gpus("T4", "A10")
+    assert "PCI_BUS_ID" in look(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1")["remarks"][0]
+    ordered = look(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID")
+    assert ordered["remarks"] == []
+    assert [gpu["name"] for gpu in ordered["gpus"]] == ["NVIDIA A10"]

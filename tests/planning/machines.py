@@ -1,0 +1,88 @@
+"""Machines to plan for."""
+
+from dataclasses import replace
+
+from maritalk_vllm.hardware.catalogue import imagine
+from maritalk_vllm.hardware.gpu import Gpu, Holder
+from maritalk_vllm.hardware.host import Host
+from maritalk_vllm.hardware.inventory import Inventory
+from maritalk_vllm.models.footprint import Footprint
+from maritalk_vllm.models.profile import find
+from maritalk_vllm.models.shape import Shape
+from maritalk_vllm.planning.need import Need
+from maritalk_vllm.settings import Settings
+
+GB = 10**9
+
+
+def host(memory_gb: float = 256, *, cores: int = 2, fast: bool = False, limit_gb: float | None = None) -> Host:
+    memory = int(memory_gb * GB)
+    limit = None if limit_gb is None else int(limit_gb * GB)
+    return Host(
+        cores=tuple(range(cores)),
+        cpu_features=frozenset({"avx512_bf16"} if fast else {"avx2"}),
+        memory_total_bytes=memory,
+        memory_available_bytes=min(memory, limit or memory),
+        memory_limit_bytes=limit,
+        shared_memory_bytes=memory // 2,
+    )
+
+
+def cpu(memory_gb: float = 24, **more: object) -> Inventory:
+    return Inventory((), host(memory_gb, **more))  # type: ignore[arg-type]
+
+
+def with_free(inventory: Inventory, *free_gb: float, holder: Holder | None = None) -> Inventory:
+    """The machine with so much memory free on its first cards."""
+    gpus = list(inventory.gpus)
+    for place, free in enumerate(free_gb):
+        gpus[place] = replace(gpus[place], memory_free_bytes=int(free * GB), holders=(holder,) if holder else ())
+    return replace(inventory, gpus=tuple(gpus))
+
+
+def indices(gpus: tuple[Gpu, ...]) -> list[int]:
+    return [gpu.index for gpu in gpus]
+
+
+def profile_need(name: str, **given: object) -> Need:
+    """A profile whose weights are not here."""
+    profile = find(name)
+    assert profile is not None
+    return Need.of(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
+
+
+LLAMA_8B = Shape(
+    attention_heads=32,
+    key_value_heads=8,
+    head_size=128,
+    layers=32,
+    vocabulary_size=128256,
+    hidden_size=4096,
+    intermediate_size=14336,
+    max_model_len=131072,
+)
+
+
+def open_need(weights_gb: float = 16.06, shape: Shape = LLAMA_8B, **given: object) -> Need:
+    """An open model whose weights are here."""
+    footprint = Footprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
+    return Need.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
+
+
+def unknown_need(**given: object) -> Need:
+    """A model of which nothing is on this machine."""
+    return Need.of("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
+
+
+__all__ = [
+    "GB",
+    "Holder",
+    "cpu",
+    "host",
+    "imagine",
+    "indices",
+    "open_need",
+    "profile_need",
+    "unknown_need",
+    "with_free",
+]

@@ -1,0 +1,140 @@
+"""What holds for every machine and every model."""
+
+import contextlib
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maritalk_vllm.errors import MariTalkError
+from maritalk_vllm.hardware.catalogue import cards, machine
+from maritalk_vllm.hardware.inventory import Inventory
+from maritalk_vllm.hardware.link import Link
+from maritalk_vllm.models.footprint import Footprint
+from maritalk_vllm.models.shape import Shape
+from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.planning.need import Need
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.settings import Device, Settings
+from tests.planning.machines import GB, profile_need
+
+KINDS = st.sampled_from(
+    [card for card in cards() if card.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}]
+)
+LINKS = st.sampled_from(Link)
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Inventory:
+    """Up to eight cards, each as busy as it happens to be, linked anyhow."""
+    inventory = machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
+    free = [draw(st.integers(0, 100)) for _ in inventory.gpus]
+    gpus = tuple(
+        replace(gpu, memory_free_bytes=gpu.memory_free_bytes * share // 100)
+        for gpu, share in zip(inventory.gpus, free, strict=True)
+    )
+    return replace(inventory, gpus=gpus, links={pair: draw(LINKS) for pair in inventory.links})
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> Shape:
+    key_value_heads = draw(st.sampled_from([1, 2, 3, 4, 8, 12, 32]))
+    layers = draw(st.integers(1, 80))
+    return Shape(
+        attention_heads=key_value_heads * draw(st.sampled_from([1, 3, 4, 8])),
+        key_value_heads=key_value_heads,
+        head_size=draw(st.sampled_from([64, 96, 128])),
+        layers=layers,
+        vocabulary_size=draw(st.integers(1000, 260000)),
+        hidden_size=draw(st.sampled_from([1024, 4096, 8192])),
+        intermediate_size=draw(st.sampled_from([2048, 14336, 28672])),
+        max_model_len=draw(st.sampled_from([None, 1000, 8192, 131072])),
+        sliding_window=1024,
+        sliding_layers=draw(st.integers(0, layers)),
+        latent_size=draw(st.sampled_from([None, None, 576])),
+    )
+
+
+@st.composite
+def needs(draw: st.DrawFn) -> Need:
+    if draw(st.booleans()):
+        need = profile_need(draw(st.sampled_from(["small", "medium"])))
+    else:
+        shape = draw(shapes())
+        size = draw(st.integers(10**8, 400 * GB))
+        footprint = Footprint(
+            shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
+        )
+        need = Need.of("open", footprint, None, Settings())
+    wishes = {
+        "wanted_max_model_len": st.sampled_from([None, None, 512, 5000, 60000]),
+        "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
+        "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),
+        "replicas": st.sampled_from([1, 1, 2, None]),
+        "gpu_memory_utilization": st.sampled_from([None, None, 0.5, 0.92, 1.0]),
+    }
+    return replace(need, **{name: draw(values) for name, values in wishes.items()})
+
+
+def plan(need: Need, inventory: Inventory) -> Plan | None:
+    with contextlib.suppress(MariTalkError):
+        return make_plan(need, inventory, Device.CUDA, Device.CUDA)
+    return None
+
+
+MANY = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+)
+
+
+@MANY
+@given(needs(), machines())
+def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: Need, inventory: Inventory) -> None:
+    made = plan(need, inventory)
+    if made is None:
+        return
+    assert made.gpu_memory_utilization is not None
+    for gpu in made.gpus:
+        assert made.memory.per_gpu_bytes <= gpu.memory_free_bytes
+        assert made.gpu_memory_utilization * gpu.memory_total_bytes <= gpu.memory_free_bytes
+    cards_taken = len(made.gpus)
+    assert cards_taken == made.workers
+    assert made.memory.per_gpu_bytes * cards_taken >= made.memory.weights_bytes + made.memory.kv_cache_bytes
+    assert min(made.memory.weights_bytes, made.memory.kv_cache_bytes, made.memory.overhead_bytes) >= 0
+
+
+@MANY
+@given(needs(), machines(), machines())
+def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inventory, other: Inventory) -> None:
+    if plan(need, inventory) is None:
+        return
+    place = len(inventory.gpus)
+    more = replace(other.gpus[0], index=place, uuid=f"GPU-{place}")
+    links = {frozenset((more.uuid, gpu.uuid)): Link.SYSTEM for gpu in inventory.gpus}
+    larger = replace(inventory, gpus=(*inventory.gpus, more), links={**inventory.links, **links})
+    assert plan(need, larger) is not None
+
+
+@MANY
+@given(needs(), machines())
+def test_what_the_user_set_stays(need: Need, inventory: Inventory) -> None:
+    made = plan(need, inventory)
+    if made is None:
+        return
+    for wish, answer in (
+        (need.tensor_parallel_size, made.tensor_parallel_size),
+        (need.pipeline_parallel_size, made.pipeline_parallel_size),
+        (need.replicas, made.data_parallel_size),
+        (need.gpu_memory_utilization, made.gpu_memory_utilization),
+        (need.wanted_max_model_len, made.max_model_len),
+    ):
+        assert wish is None or wish == answer
+    assert made.max_model_len is not None and made.max_model_len >= need.shortest
+
+
+@MANY
+@given(needs(), machines())
+def test_one_request_at_full_context_fits(need: Need, inventory: Inventory) -> None:
+    made = plan(need, inventory)
+    if made is not None and made.max_concurrency is not None:
+        assert made.max_concurrency >= 1

@@ -1,0 +1,94 @@
+"""Every row of the MariTalk Local document's table, and what it says of spreading memory."""
+
+import pytest
+
+from maritalk_vllm.errors import DoesNotFit, NoSuitableGPU
+from maritalk_vllm.hardware.catalogue import cards
+from maritalk_vllm.hardware.catalogue import find as card_named
+from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.planning.market import suggestions, what_would_do
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.settings import Device
+from tests.planning.machines import imagine, profile_need
+
+
+def plan(model: str, gpus: str) -> Plan:
+    return make_plan(profile_need(model), imagine(gpus), Device.AUTO, Device.CUDA)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "tensor", "pipeline"),
+    [
+        # The column of tested cards.
+        ("small", "1xA100-40GB", 1, 1),
+        ("small", "1xA100-80GB", 1, 1),
+        ("small", "1xA10", 1, 1),
+        ("small", "1xA6000", 1, 1),
+        ("small", "1xL4", 1, 1),
+        ("medium", "2xA100-40GB", 2, 1),
+        ("medium", "2xA6000", 2, 1),
+        # "Por exemplo": one A100 of 80 GB, two of 40 GB, four A10 of 24 GB.
+        ("medium", "1xA100-80GB", 1, 1),
+        ("medium", "4xA10", 4, 1),
+        ("large", "4xA10", 4, 1),
+        # More cards than needed change nothing; fewer than a power of two are a pipeline.
+        ("medium", "8xA10", 4, 1),
+        ("small", "8xA10", 1, 1),
+        ("small", "2xRTX-3060", 2, 1),
+        ("medium", "3xA10", 1, 3),
+        ("medium", "3xL4,1xT4", 1, 3),
+        ("medium", "1xA100-80GB,4xA10", 1, 1),
+        ("medium", "8xRTX-3060", 8, 1),
+    ],
+)
+def test_fits(model: str, gpus: str, tensor: int, pipeline: int) -> None:
+    made = plan(model, gpus)
+    assert (made.tensor_parallel_size, made.pipeline_parallel_size) == (tensor, pipeline)
+    assert len(made.gpus) == tensor * pipeline
+    assert made.max_model_len == 8000
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "error", "says"),
+    [
+        ("small", "1xT4", NoSuitableGPU, "Tesla T4 (7.5)"),
+        ("small", "8xV100-32GB", NoSuitableGPU, "compute capability 8.0"),
+        ("small", "1xRTX-3060", DoesNotFit, "24.0 GB of GPU memory on cards of one kind; 1 x NVIDIA GeForce RTX 3060"),
+        ("small", "1xA4000", DoesNotFit, "17.2 GB"),
+        ("medium", "2xA10", DoesNotFit, "2 x NVIDIA A10 have 48.3 GB"),
+        ("medium", "1xA6000", DoesNotFit, "70.0 GB"),
+        ("medium", "2xA10,2xL4", DoesNotFit, "cards of one kind"),
+        ("medium", "4xT4", NoSuitableGPU, "70 GB"),
+    ],
+)
+def test_does_not_fit(model: str, gpus: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error) as refusal:
+        plan(model, gpus)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize("model", ["small", "medium"])
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
+def test_where_the_table_says_yes_an_idle_machine_agrees(model: str, count: int, card: object) -> None:
+    """The estimate that stands for weights which are not here never contradicts the document."""
+    kind = card_named(card.short_name)  # type: ignore[attr-defined]
+    need = profile_need(model)
+    enough = count * kind.memory_total_bytes >= need.total_gpu_memory_bytes
+    if kind.compute_capability < (8, 0):
+        with pytest.raises(NoSuitableGPU):
+            plan(model, f"{count}x{kind.short_name}")
+    elif enough:
+        assert plan(model, f"{count}x{kind.short_name}").gpus
+    else:
+        with pytest.raises(DoesNotFit):
+            plan(model, f"{count}x{kind.short_name}")
+
+
+def test_what_to_rent() -> None:
+    medium = profile_need("medium")
+    answers = list(map(str, suggestions(medium, cards())))
+    assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(answers)
+    assert "3 x A10" not in answers
+    assert what_would_do(medium, cards()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    assert what_would_do(profile_need("small"), cards()) == "What would do: 1 x A10."

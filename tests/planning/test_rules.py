@@ -1,0 +1,270 @@
+"""Each rule of a plan for GPUs, with a case on each side of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from maritalk_vllm.errors import DoesNotFit, UsageError
+from maritalk_vllm.hardware.inventory import Inventory
+from maritalk_vllm.hardware.link import Link
+from maritalk_vllm.models.shape import Shape
+from maritalk_vllm.planning.demand import CONTEXT_BYTES
+from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.planning.need import Need
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.settings import Device
+from tests.planning.machines import (
+    GB,
+    LLAMA_8B,
+    Holder,
+    host,
+    imagine,
+    indices,
+    open_need,
+    profile_need,
+    unknown_need,
+    with_free,
+)
+
+
+def plan(need: Need, inventory: Inventory) -> Plan:
+    return make_plan(need, inventory, Device.AUTO, Device.CUDA)
+
+
+def refusal(need: Need, inventory: Inventory) -> DoesNotFit:
+    with pytest.raises(DoesNotFit) as caught:
+        plan(need, inventory)
+    return caught.value
+
+
+def degrees(made: Plan) -> tuple[int, int, int]:
+    return made.tensor_parallel_size, made.pipeline_parallel_size, made.data_parallel_size
+
+
+HEADS_9 = replace(LLAMA_8B, attention_heads=9, key_value_heads=3, vocabulary_size=49152)
+KV_6 = replace(LLAMA_8B, attention_heads=24, key_value_heads=6)
+ODD_VOCABULARY = replace(LLAMA_8B, attention_heads=60, key_value_heads=60, vocabulary_size=64 * 101)
+
+
+@pytest.mark.parametrize(
+    ("shape", "works", "not_with"),
+    [
+        (LLAMA_8B, [1, 2, 4, 8], {3: "32 attention heads", 5: "32 attention heads"}),
+        (HEADS_9, [1, 3], {2: "9 attention heads", 9: "padded vocabulary of 49152"}),
+        (KV_6, [1, 2, 3, 6], {4: "6 KV heads", 8: "6 KV heads"}),
+        (ODD_VOCABULARY, [1, 2, 4], {3: "padded vocabulary of 6464", 5: "padded vocabulary"}),
+    ],
+    ids=["llama", "heads", "kv-heads", "vocabulary"],
+)
+def test_degrees_that_divide(shape: Shape, works: list[int], not_with: dict[int, str]) -> None:
+    for size in works:
+        made = plan(open_need(1, shape, tensor_parallel_size=size), imagine("9xA10"))
+        assert degrees(made) == (size, 1, 1)
+    for size, why in not_with.items():
+        error = refusal(open_need(1, shape, tensor_parallel_size=size), imagine("9xA10"))
+        assert f"--tensor-parallel-size {size}" in error.message
+        assert why in error.message
+        assert error.hint == f"Degrees that work: {', '.join(map(str, works))}."
+
+
+def test_kv_heads_may_be_fewer_than_the_cards() -> None:
+    shape = replace(LLAMA_8B, key_value_heads=2)
+    two = plan(open_need(1, shape, tensor_parallel_size=2), imagine("8xA10"))
+    eight = plan(open_need(1, shape, tensor_parallel_size=8), imagine("8xA10"))
+    one_head = 2 * 128 * 2 * 32
+    for made in (two, eight):  # one head on each card, at 2 as at 8
+        assert made.kv_cache_tokens == pytest.approx(made.memory.kv_cache_bytes / made.workers / one_head, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "gpus", "expected"),
+    [
+        (16, "1xA10", (1, 1, 1)),
+        (19.4, "8xA10", (1, 1, 1)),
+        (22, "8xA10", (2, 1, 1)),
+        (38, "8xA10", (2, 1, 1)),
+        (42, "8xA10", (4, 1, 1)),
+        (55, "3xA10", (1, 3, 1)),
+        (110, "6xA10", (2, 3, 1)),
+        (150, "8xA10", (8, 1, 1)),
+    ],
+)
+def test_the_smallest_split_that_holds_it(weights: float, gpus: str, expected: tuple[int, int, int]) -> None:
+    made = plan(open_need(weights), imagine(gpus))
+    assert degrees(made) == expected
+    assert len(made.gpus) == expected[0] * expected[1]
+
+
+def test_a_pipeline_is_said_to_be_slower() -> None:
+    assert any("more slowly" in each for each in plan(open_need(55), imagine("3xA10")).warnings)
+    assert not any("more slowly" in each for each in plan(open_need(55), imagine("4xA10")).warnings)
+
+
+def test_each_card_counts_with_what_is_free() -> None:
+    need = open_need(16)
+    assert indices(plan(need, imagine("2xA10")).gpus) == [0]
+    busy = with_free(imagine("2xA10"), 12.0)
+    assert indices(plan(need, busy).gpus) == [1]
+    both = with_free(imagine("2xA10"), 14.0, 14.0)
+    made = plan(need, both)
+    assert degrees(made) == (2, 1, 1)
+    assert made.gpu_memory_utilization == 0.54
+    assert any(each.startswith("gpu_memory_utilization: 0.54 instead of 0.92") for each in made.adjustments)
+    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 14 * GB - CONTEXT_BYTES
+
+
+def test_who_holds_the_memory_is_part_of_the_answer() -> None:
+    busy = with_free(imagine("1xA10"), 4.0, holder=Holder(4711, "python3", 19 * GB))
+    error = refusal(open_need(16), busy)
+    assert "python3 (4711) holds 19.0 GB" in error.message
+    assert "short" in error.message
+
+
+def test_most_free_of_equal_cards() -> None:
+    assert indices(plan(open_need(16), with_free(imagine("3xA10"), 21.0, 22.5, 22.0)).gpus) == [1]
+
+
+def test_best_linked_before_most_free() -> None:
+    machine = with_free(imagine("4xA6000"), 50.0, 51.0, 50.0, 51.0)
+    uuids = [gpu.uuid for gpu in machine.gpus]
+    bridges = {frozenset((uuids[0], uuids[2])): Link.NVLINK, frozenset((uuids[1], uuids[3])): Link.SWITCH}
+    machine = replace(machine, links={**machine.links, **bridges})
+    made = plan(open_need(70), machine)
+    assert sorted(indices(made.gpus)) == [0, 2]
+    assert not any("NVLink" in each for each in made.warnings)
+
+
+def test_ranks_of_one_group_are_neighbours() -> None:
+    machine = imagine("4xA6000")
+    uuids = [gpu.uuid for gpu in machine.gpus]
+    bridges = {frozenset((uuids[a], uuids[b])): Link.NVLINK for a, b in ((0, 2), (1, 3))}
+    made = plan(open_need(70, replicas="auto"), replace(machine, links={**machine.links, **bridges}))
+    assert degrees(made) == (2, 1, 2)
+    assert [sorted(indices(made.gpus[at : at + 2])) for at in (0, 2)] == [[0, 2], [1, 3]]
+
+
+def test_slow_links_are_told() -> None:
+    assert any("without NVLink" in each for each in plan(open_need(30), imagine("2xA10")).warnings)
+    assert not any("without NVLink" in each for each in plan(open_need(60), imagine("2xA100-40GB")).warnings)
+
+
+def test_cards_of_different_kinds_do_not_share_a_model() -> None:
+    made = plan(open_need(30), imagine("1xA10,1xL4,2xA5000"))
+    assert indices(made.gpus) == [2, 3]
+    assert "of another kind" in made.rejected[0].reason
+    assert "The nearest: 1 x NVIDIA L4" in refusal(open_need(30), imagine("1xA10,1xL4")).message
+
+
+def test_what_is_left_out_says_why() -> None:
+    made = plan(open_need(16), imagine("1xT4,3xA10"))
+    assert [(each.label, each.reason) for each in made.rejected] == [
+        ("GPU 0 (Tesla T4)", "compute capability 7.5, 8.0 is needed"),
+        ("GPU 2 (NVIDIA A10)", "not needed"),
+        ("GPU 3 (NVIDIA A10)", "not needed"),
+    ]
+    assert "Idle: 2 GPUs of this kind; --replicas auto serves more copies there." in made.warnings
+
+
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "copies"),
+    [("1", "4xA10", 1), ("2", "4xA10", 2), ("auto", "4xA10", 4), ("auto", "1xA10", 1)],
+)
+def test_replicas(replicas: str, gpus: str, copies: int) -> None:
+    made = plan(open_need(16, replicas=replicas), imagine(gpus))
+    assert degrees(made) == (1, 1, copies)
+    assert len(made.gpus) == copies
+
+
+def test_replicas_that_do_not_fit() -> None:
+    assert refusal(open_need(30, replicas="3"), imagine("4xA10")).hint == "--replicas 2 would fit."
+    for wrong in ("0", "-1", "all", "1.5"):
+        with pytest.raises(UsageError, match="auto"):
+            open_need(16, replicas=wrong)
+
+
+def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
+    made = plan(open_need(16), imagine("1xA10"))
+    assert 4096 <= made.max_model_len < 131072
+    assert made.max_concurrency == pytest.approx(1, abs=0.01)
+    assert f"max_model_len: {made.max_model_len} instead of 131072" in made.adjustments[0]
+    assert plan(open_need(16), imagine("1xA100-80GB")).max_model_len == 131072
+    assert degrees(plan(open_need(19.6), imagine("2xA10"))) == (2, 1, 1)  # 4096 tokens do not fit beside these on one
+
+
+def test_what_the_user_set_stays() -> None:
+    made = plan(open_need(16, max_model_len=2000, gpu_memory_utilization=0.8), imagine("4xA10"))
+    assert (made.max_model_len, made.gpu_memory_utilization) == (2000, 0.8)
+    assert made.adjustments == ()
+    assert degrees(plan(open_need(16, tensor_parallel_size=4), imagine("8xA10"))) == (4, 1, 1)
+    assert degrees(plan(open_need(16, pipeline_parallel_size=2), imagine("8xA10"))) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "hint"),
+    [
+        ({"max_model_len": 100000}, "1xA10", "--max-model-len "),
+        ({"gpu_memory_utilization": 0.99}, "1xA10", "--gpu-memory-utilization 0.92 would fit."),
+        ({"gpu_memory_utilization": 0.5}, "1xA10", "--gpu-memory-utilization 0.92 would fit."),
+        ({"tensor_parallel_size": 1, "pipeline_parallel_size": 1}, "1xA4000", ""),
+        ({"tensor_parallel_size": 1, "pipeline_parallel_size": 1}, "2xA4000", "--tensor-parallel-size 2 would fit."),
+    ],
+)
+def test_what_the_user_set_and_does_not_fit_says_what_would(given: dict[str, object], gpus: str, hint: str) -> None:
+    assert refusal(open_need(16, **given), imagine(gpus)).hint.startswith(hint)
+
+
+def test_more_cards_asked_for_than_there_are() -> None:
+    error = refusal(open_need(16, tensor_parallel_size=8), imagine("2xA10,1xL4"))
+    assert error.message == "--tensor-parallel-size 8 needs 8 cards of one kind, and there are 2 x NVIDIA A10."
+    assert error.hint == "Tensor-parallel degrees that work: 1, 2."
+
+
+def test_a_mig_instance_serves_alone() -> None:
+    machine = imagine("2xA100-40GB")
+    parts = tuple(
+        replace(
+            gpu, uuid=f"MIG-{gpu.uuid}", parent_uuid=gpu.uuid, memory_total_bytes=20 * GB, memory_free_bytes=20 * GB
+        )
+        for gpu in machine.gpus
+    )
+    machine = Inventory(parts, None)
+    assert degrees(plan(open_need(14), machine)) == (1, 1, 1)
+    refusal(open_need(30), machine)
+
+
+@pytest.mark.parametrize(
+    ("limit", "memory", "warns"), [(None, 256, False), (40, 256, False), (20, 256, True), (None, 24, True)]
+)
+def test_host_memory_is_a_warning(limit: float | None, memory: float, warns: bool) -> None:
+    machine = replace(imagine("1xA10"), host=host(memory, limit_gb=limit))
+    made = plan(profile_need("small"), machine)
+    assert any("should have 32.0 GB" in each for each in made.warnings) == warns
+
+
+def test_a_container_too_small_for_the_processes_is_an_error() -> None:
+    machine = replace(imagine("4xA10"), host=host(256, limit_gb=10))
+    assert "may use 10.0 GB" in refusal(profile_need("medium"), machine).message
+    plan(profile_need("medium"), replace(machine, host=host(256, limit_gb=20)))
+
+
+def test_little_shared_memory_is_a_warning_with_several_cards() -> None:
+    small = replace(host(256), shared_memory_bytes=64 << 20)
+    assert any("/dev/shm" in each for each in plan(open_need(30), replace(imagine("2xA10"), host=small)).warnings)
+    assert not any("/dev/shm" in each for each in plan(open_need(16), replace(imagine("2xA10"), host=small)).warnings)
+
+
+@pytest.mark.parametrize("flags", [("--quantization", "fp8"), ("--quantization=fp8",), ("--cpu_offload_gb", "8")])
+def test_flags_of_vllm_that_change_its_memory_turn_a_refusal_into_a_warning(flags: tuple[str, ...]) -> None:
+    refusal(open_need(30, engine_args=("--seed", "3")), imagine("1xA10"))
+    made = plan(open_need(30, engine_args=flags), imagine("1xA10"))
+    assert (degrees(made), made.max_concurrency) == ((1, 1, 1), None)
+    assert "does not fit" in made.warnings[-1]
+    assert f"since {flags[0].partition('=')[0].replace('_', '-')} changes what vLLM takes" in made.warnings[-1]
+
+
+def test_a_model_that_is_not_here_takes_one_card_or_what_the_user_says() -> None:
+    made = plan(unknown_need(), with_free(imagine("2xA10"), 10.0))
+    assert (indices(made.gpus), made.max_model_len, made.max_concurrency) == ([1], None, None)
+    assert any("size is unknown" in each for each in made.warnings)
+    assert degrees(plan(unknown_need(tensor_parallel_size=2), imagine("2xA10"))) == (2, 1, 1)
+    assert "2 cards of one kind" in refusal(unknown_need(tensor_parallel_size=2), imagine("1xA10,1xL4")).message

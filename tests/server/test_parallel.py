@@ -1,0 +1,51 @@
+"""Tensor parallelism for real: two workers on the CPU, started from one of our plans."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.models import demo
+from tests.demo_model import PROFILE
+from tests.server.test_stop import assert_nothing_left
+from tests.serving import BIN, Server, note
+
+
+@pytest.fixture(scope="module")
+def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose heads two workers can share."""
+    folder = tmp_path_factory.mktemp("models") / "two-by-two"
+    command = [sys.executable, "-m", "tests.models.checkpoints", folder, demo.folder(PROFILE, prepared_cache)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("flag", "copies"), [("--tensor-parallel-size", 1), ("--replicas", 2)])
+def test_two_workers_start_from_a_plan_and_answer(tmp_path: Path, model: Path, flag: str, copies: int) -> None:
+    command = [BIN / "maritalk-vllm", "plan", "--model", model, flag, "2", "--json"]
+    plan = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (plan["tensor_parallel_size"], plan["data_parallel_size"]) == (2 // copies, copies)
+
+    server = Server(tmp_path, "--model", str(model), flag, "2", "--log-file", str(tmp_path / "log"))
+    try:
+        server.wait_until_ready()
+        answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 5, "do_sample": False})
+        assert answer.status == 200
+        assert answer.json["output"]
+        assert sum("Worker" in command for command in server.processes().values()) == 2
+    finally:
+        server.stop()
+    assert server.process.returncode == 0
+    assert_nothing_left(server)
+    assert not list(Path("/dev/shm").glob("vllm_dist_*"))
+
+    said = re.findall(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x", (tmp_path / "log").read_text())
+    assert {int(length.replace(",", "")) for length, _ in said} == {plan["max_model_len"]}
+    found = sum(float(users) for _, users in said)
+    note(f"{flag} 2: planned for {plan['max_concurrency']:.1f} users, vLLM found room for {found:.1f}")
+    # Memory that others take or free between the two looks changes the size of the cache a little.
+    assert found == pytest.approx(plan["max_concurrency"], rel=0.1)
