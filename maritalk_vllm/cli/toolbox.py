@@ -3,6 +3,7 @@
 import typer
 
 from .config import app as config
+from .doctor import command as doctor
 from .plan import command as plan
 from .run import HELP, run
 
@@ -15,6 +16,7 @@ def toolbox() -> None:
 
 
 app.command(name="plan")(plan)
+app.command(name="doctor")(doctor)
 app.add_typer(config, name="config")
 
 

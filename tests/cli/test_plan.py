@@ -185,7 +185,7 @@ def test_a_model_of_hugging_face_that_is_in_its_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan"], ["plan", "--model", "medium", "--gpus", "8xA10"], ["plan", "--suggest"]]
+    "arguments", [["plan"], ["plan", "--model", "medium", "--gpus", "8xA10"], ["plan", "--suggest"], ["doctor"]]
 )
 def test_processor_time(arguments: list[str]) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -121,6 +121,7 @@ finally:
         ("toolbox", ["maritalk-vllm", "config", "show"]),
         ("toolbox", ["maritalk-vllm", "plan", "--json"]),
         ("toolbox", ["maritalk-vllm", "plan", "--model", "medium", "--suggest"]),
+        ("toolbox", ["maritalk-vllm", "doctor"]),
         ("serve", ["maritalk-serve", *LICENSED, "--dry-run"]),
     ],
 )

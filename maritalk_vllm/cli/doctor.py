@@ -1,0 +1,37 @@
+"""`maritalk-vllm doctor`: everything that would make a start fail, checked in one go."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ..settings import Settings
+from .options import parameter, with_settings
+
+_SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
+
+
+def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
+    """Check everything that would make maritalk-serve fail with these options, in one go.
+
+    Exit codes: 0 a start would work, else the code with which it would end: 2 usage, 3 licence, 4 no suitable GPU,
+    5 does not fit, 6 weights, 7 vLLM, 8 port.
+    """
+    from ..doctor.examine import examine, exit_code
+
+    checks = examine(settings)
+    if as_json:
+        rows = [{key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks]
+        print(json.dumps({"exit_code": exit_code(checks), "checks": rows}, indent=2, ensure_ascii=False))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            print(f"{_SIGNS[check.status]} {check.name:<{width}}  {check.message} {check.hint}".rstrip())
+    if code := exit_code(checks):
+        raise typer.Exit(code)
+
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+command = with_settings(doctor, parameter("as_json", _JSON, False))

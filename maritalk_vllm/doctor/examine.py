@@ -1,0 +1,57 @@
+"""Runs every check, whatever the others say."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ..engine.version import installed_vllm
+from ..errors import MariTalkError
+from ..hardware.look import look
+from ..server.launch import wanted
+from ..settings import Settings
+from ..weights.source import wanted_profile
+from . import machine, start
+from .check import Check, Status
+
+T = TypeVar("T")
+
+
+def examine(settings: Settings) -> list[Check]:
+    """All checks, in the order in which a start would meet them."""
+    checks: list[Check] = []
+
+    def tried(name: str, ask: Callable[[], T]) -> T | None:
+        try:
+            return ask()
+        except MariTalkError as error:
+            problem = Check.problem(name, error)
+            if all(problem.message != each.message for each in checks):
+                checks.append(problem)
+            return None
+
+    def run(name: str, check: Callable[[], Iterable[Check]]) -> None:
+        checks.extend(tried(name, lambda: list(check())) or ())
+
+    vllm = tried("vllm", installed_vllm)
+    if vllm is not None:
+        run("vllm", lambda: start.check_vllm(vllm))
+    inventory = tried("driver", look)
+    if inventory is not None:
+        run("driver", lambda: machine.check_driver(inventory, vllm.device if vllm else None))
+        run("gpus", lambda: machine.check_gpus(inventory))
+        run("host", lambda: machine.check_host(inventory))
+        if vllm is not None:
+            run("processor", lambda: machine.check_processor(inventory, vllm.device))
+    need = tried("model", lambda: wanted(settings))
+    if need is not None:
+        run("licence", lambda: start.check_license(settings, wanted_profile(settings)))
+        run("weights", lambda: start.check_weights(settings, need))
+        run("disk", lambda: start.check_disk(settings, need.profile))
+        if inventory is not None and vllm is not None:
+            run("plan", lambda: start.check_plan(settings, need, inventory, vllm.device))
+    run("port", lambda: start.check_port(settings))
+    return checks
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """That of the first problem; 0 if there is none."""
+    return next((check.exit_code for check in checks if check.status is Status.PROBLEM), 0)

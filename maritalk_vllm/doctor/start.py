@@ -1,0 +1,79 @@
+"""Checks of a start: vLLM, licence, weights, plan, disk, port."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..engine.version import Vllm
+from ..errors import WeightsError
+from ..hardware.host import free_disk_bytes
+from ..hardware.inventory import Inventory
+from ..licensing.entitlement import entitlement
+from ..models import demo
+from ..models.profile import Profile
+from ..planning.need import Need
+from ..planning.report import summary
+from ..server.launch import planned
+from ..server.listener import listen
+from ..settings import Device, Settings
+from ..weights.source import locate
+from ..words import gigabytes
+from .check import Check
+
+_LOG_BYTES = 10**9
+
+
+def check_vllm(vllm: Vllm) -> Iterator[Check]:
+    """Its version; one outside the window does not come this far."""
+    kind = "CPU" if vllm.device is Device.CPU else "CUDA"
+    yield Check.ok("vllm", f"{vllm.name} {vllm.version}, the {kind} build, within {vllm.window}.")
+
+
+def check_license(settings: Settings, profile: Profile | None) -> Iterator[Check]:
+    """What the licence is for. Raises LicenseError."""
+    if profile is None:
+        yield Check.ok("licence", f"{settings.model} is an open model and needs none.")
+    elif settings.license is None:
+        yield Check.warning("licence", f"None is given; {profile.title} needs one.", "--license or MARITALK_LICENSE.")
+    else:
+        yield Check.ok("licence", f"Valid for {', '.join(entitlement(settings.license).models)}.")
+
+
+def check_weights(settings: Settings, need: Need) -> Iterator[Check]:
+    """Where the weights are, and that each file is whole by its header. Raises LicenseError or WeightsError."""
+    source = locate(settings, need.profile)
+    if source.must_be_prepared:
+        yield Check.ok("weights", f"{need.title} will be prepared in {source.location} at the first start.")
+    elif need.footprint is None:
+        yield Check.warning("weights", f"{need.title} is not on this machine: vLLM will download it.")
+    else:
+        size = gigabytes(need.footprint.weights_bytes)
+        yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
+
+
+def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Device) -> Iterator[Check]:
+    """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
+    first, *more = summary(planned(need, inventory, settings.device, build))
+    yield Check.ok("plan", first.removeprefix("Plan: "))
+    for line in more:
+        yield Check.warning("plan", line.removeprefix("Warning: "))
+
+
+def check_disk(settings: Settings, profile: Profile | None) -> Iterator[Check]:
+    """Space for what is prepared, and for logs. Raises WeightsError."""
+    folder: Path = settings.cache_dir
+    free = free_disk_bytes(folder)
+    needed = _LOG_BYTES
+    if profile and profile.embedded and not demo.is_ready(demo.folder(profile, folder)):
+        needed += profile.embedded.checkpoint_bytes
+    if free < needed:
+        raise WeightsError(
+            f"{folder} has {gigabytes(free)} free, and {gigabytes(needed)} are needed for the model and logs.",
+            "Free some space, or choose another folder with --cache-dir.",
+        )
+    yield Check.ok("disk", f"{gigabytes(free)} free in {folder}.")
+
+
+def check_port(settings: Settings) -> Iterator[Check]:
+    """Whether the server could listen. Raises PortError."""
+    listen(settings.host, settings.port).close()
+    yield Check.ok("port", f"{settings.host}, port {settings.port} is free.")
