@@ -85,7 +85,7 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
         raise DoesNotFit(
             f"{need.title} needs {gigabytes((weights + overhead + least) * plan.workers)} of memory on a CPU in "
             f"{plan.dtype} ({gigabytes(weights * plan.workers)} of it for weights), and "
-            f"{gigabytes(host.memory_available_bytes)} of {gigabytes(host.memory_total_bytes)} are available.",
+            f"{gigabytes(host.memory_available_bytes)} of {_bounds(host)} are available.",
             "Free some memory, raise the container's limit, or choose a smaller model or --max-model-len.",
         )
     wished = _wished_cache_bytes(need, host) // (tensor * stages)
@@ -113,6 +113,13 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
         max_concurrency=users,
         adjustments=tuple(adjustments),
     )
+
+
+def _bounds(host: Host) -> str:
+    limit = host.memory_limit_bytes
+    if limit is not None and limit < host.memory_total_bytes:
+        return f"the container's {gigabytes(limit)}"
+    return gigabytes(host.memory_total_bytes)
 
 
 def _wished_cache_bytes(need: Need, host: Host) -> int:
