@@ -64,7 +64,7 @@ class Need:
             pipeline_parallel_size=settings.pipeline_parallel_size,
             replicas=_replicas(settings.replicas),
             gpu_memory_utilization=settings.gpu_memory_utilization,
-            memory_flags=tuple(_MEMORY_FLAGS.intersection(map(_flag, settings.engine_args))),
+            memory_flags=tuple(sorted(_MEMORY_FLAGS.intersection(map(_flag, settings.engine_args)))),
         )
 
     @property
