@@ -33,14 +33,7 @@ def _show_version(asked: bool) -> None:
 
 
 _VERSION = Annotated[
-    bool,
-    typer.Option(
-        "--version",
-        "-V",
-        help="Show the version and exit.",
-        is_eager=True,
-        callback=_show_version,
-    ),
+    bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
 ]
 
 app.command()(with_settings(serve, parameter("version", _VERSION, False)))

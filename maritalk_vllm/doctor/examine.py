@@ -8,7 +8,6 @@ from ..errors import MariTalkError
 from ..hardware.look import look
 from ..server.launch import wanted
 from ..settings import Settings
-from ..weights.source import wanted_profile
 from . import machine, start
 from .check import Check, Status
 
@@ -43,7 +42,7 @@ def examine(settings: Settings) -> list[Check]:
             run("processor", lambda: machine.check_processor(inventory, vllm.device))
     need = tried("model", lambda: wanted(settings))
     if need is not None:
-        run("licence", lambda: start.check_license(settings, wanted_profile(settings)))
+        run("licence", lambda: start.check_license(settings, need.profile))
         run("weights", lambda: start.check_weights(settings, need))
         run("disk", lambda: start.check_disk(settings, need.profile))
         if inventory is not None and vllm is not None:

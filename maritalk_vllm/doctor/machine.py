@@ -9,8 +9,8 @@ from ..errors import DoesNotFit, EngineError, NoSuitableGPU
 from ..hardware.gpu import Gpu
 from ..hardware.inventory import Inventory
 from ..hardware.link import Link
+from ..models.profile import MIN_COMPUTE_CAPABILITY
 from ..planning.cards import dotted, label, weakest_link
-from ..planning.need import MIN_COMPUTE_CAPABILITY
 from ..settings import Device
 from ..words import counted, gigabytes
 from .check import Check
@@ -65,9 +65,8 @@ def _check_gpu(gpu: Gpu) -> Iterator[Check]:
     name = f"gpu {gpu.index}"
     text = f"{label(gpu)}: {gigabytes(gpu.memory_free_bytes)} of {gigabytes(gpu.memory_total_bytes)} free"
     if gpu.compute_capability < MIN_COMPUTE_CAPABILITY:
-        yield Check.warning(
-            name, f"{text}, compute capability {dotted(gpu.compute_capability)}: too old, 8.0 is needed."
-        )
+        has, needed = dotted(gpu.compute_capability), dotted(MIN_COMPUTE_CAPABILITY)
+        yield Check.warning(name, f"{text}, compute capability {has}: too old, {needed} is needed.")
         return
     yield Check.ok(name, f"{text}, compute capability {dotted(gpu.compute_capability)}.")
     for holder in gpu.holders:
@@ -92,8 +91,8 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
     if host is None:
         return
     text = f"{gigabytes(host.memory_available_bytes)} of {gigabytes(host.memory_total_bytes)} of memory available"
-    if host.memory_limit_bytes is not None and host.memory_limit_bytes < host.memory_total_bytes:
-        text += f", the container's limit is {gigabytes(host.memory_limit_bytes)}"
+    if host.memory_bound_bytes < host.memory_total_bytes:
+        text += f", the container's limit is {gigabytes(host.memory_bound_bytes)}"
     yield Check.ok("memory", f"{text}.")
     shared = host.shared_memory_bytes
     if shared is None or shared < _SHARED_BYTES:

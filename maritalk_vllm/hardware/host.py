@@ -25,6 +25,11 @@ class Host:
     shared_memory_bytes: int | None
 
     @property
+    def memory_bound_bytes(self) -> int:
+        """The RAM, or the container's limit where that is less."""
+        return min(self.memory_total_bytes, self.memory_limit_bytes or self.memory_total_bytes)
+
+    @property
     def fast_bfloat16(self) -> bool:
         """Whether this processor computes in bfloat16 faster than in float32."""
         return bool(_FAST_BFLOAT16 & self.cpu_features)

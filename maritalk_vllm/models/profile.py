@@ -7,6 +7,9 @@ from .. import data
 from .footprint import Footprint
 from .shape import Shape
 
+MIN_COMPUTE_CAPABILITY = (8, 0)
+"""What the MariTalk Local document asks for; also for models without a profile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
@@ -32,7 +35,7 @@ class Profile:
     shape: Shape
     weights_bytes: int
     aliases: tuple[str, ...] = ()
-    min_compute_capability: tuple[int, int] = (8, 0)
+    min_compute_capability: tuple[int, int] = MIN_COMPUTE_CAPABILITY
     gpu_memory_gb: int = 0
     host_memory_gb: int = 0
     tested_gpus: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
 """Size of one number, by the name of its type."""
 
-_BLOCK_TOKENS = 16
+BLOCK_TOKENS = 16
 """vLLM gives out the KV cache in blocks of this many tokens."""
 
 # What architectures call the same thing in config.json; the same names as in vLLM's model_arch_config_convertor.py.
@@ -87,7 +87,7 @@ def biggest_stage(layers: int, stages: int) -> int:
 
 
 def _blocks(tokens: int) -> int:
-    return math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS
+    return math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:

@@ -116,10 +116,8 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
 
 
 def _bounds(host: Host) -> str:
-    limit = host.memory_limit_bytes
-    if limit is not None and limit < host.memory_total_bytes:
-        return f"the container's {gigabytes(limit)}"
-    return gigabytes(host.memory_total_bytes)
+    whose = "the container's " if host.memory_bound_bytes < host.memory_total_bytes else ""
+    return f"{whose}{gigabytes(host.memory_bound_bytes)}"
 
 
 def _wished_cache_bytes(need: Need, host: Host) -> int:

@@ -30,7 +30,7 @@ def check_host(need: Need, host: Host | None, cards: int) -> Iterator[str]:
             f"Give it {gigabytes(pinned)} or more (docker run --memory, resources.limits.memory in Kubernetes).",
         )
     wanted = need.profile.host_memory_gb * 10**9 if need.profile else 0
-    has = min(host.memory_total_bytes, limit or host.memory_total_bytes)
+    has = host.memory_bound_bytes
     if has < wanted:
         yield (
             f"This machine has {gigabytes(has)} of memory, and {need.title} should have {gigabytes(wanted)} to load: "

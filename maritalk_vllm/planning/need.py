@@ -5,14 +5,11 @@ from typing import Self
 
 from ..errors import UsageError
 from ..models.footprint import Footprint
-from ..models.profile import Profile
+from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
 from ..settings import Settings
 
 MIN_CONTEXT = 4096
 """Tokens that a plan holds at least, if the model can and the user asked for nothing else."""
-
-MIN_COMPUTE_CAPABILITY = (8, 0)
-"""For models without a profile; the MariTalk Local document asks for the same."""
 
 AUTO = "auto"
 
