@@ -71,6 +71,27 @@ class RequestError(MariTalkError):
     http_status = 400
 
 
+def too_long(prompt_tokens: int, max_tokens: int, limit: int) -> RequestError:
+    """A prompt and the longest answer asked for that are too long together, in tokens."""
+    return RequestError(
+        f"The prompt has {prompt_tokens} tokens and max_tokens is {max_tokens}: "
+        f"together {prompt_tokens + max_tokens}, over this model's limit of {limit}.",
+        "Shorten the prompt or lower max_tokens.",
+    )
+
+
+class NoSuchModel(RequestError):
+    """A request for a model that is not served."""
+
+    http_status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """A request by another method than its route's."""
+
+    http_status = 405
+
+
 class Unavailable(MariTalkError):
     """The server cannot take the request now; the same request may succeed later."""
 

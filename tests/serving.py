@@ -59,22 +59,11 @@ def _headers(message: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in message.items()}
 
 
-class Server:
-    """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
+class Port:
+    """A server on this machine, by its port."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str = EVALUATION_KEY) -> None:
-        self.port = free_port(port)
-        self.mark = uuid.uuid4().hex
-        self.stdout = folder / "stdout"
-        self.stderr = folder / "stderr"
-        # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
-        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
-        command = [BIN / "maritalk-serve", "--license", license, "--port", str(self.port), *arguments]
-        self.began = time.monotonic()
-        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
-            self.process = subprocess.Popen(
-                command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment, cwd=folder
-            )
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def ask(self, path: str = "/", body: object = None, timeout: float = 120) -> Answer:
         """GET, or POST what is given: bytes as they are, anything else as JSON. Errors are answers too."""
@@ -88,6 +77,30 @@ class Server:
         except urllib.error.HTTPError as reply:
             with reply:
                 return Answer(reply.code, _headers(reply.headers), reply.read(), time.monotonic() - began)
+
+
+class Server(Port):
+    """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
+
+    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str = EVALUATION_KEY) -> None:
+        super().__init__(free_port(port))
+        self.mark = uuid.uuid4().hex
+        self.stdout = folder / "stdout"
+        self.stderr = folder / "stderr"
+        # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
+        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
+        command = [BIN / "maritalk-serve", "--license", license, "--port", str(self.port), *arguments]
+        self.began = time.monotonic()
+        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment, cwd=folder
+            )
+
+    @property
+    def engine_log(self) -> Path:
+        """vLLM's own log, as the start has told."""
+        (line,) = (line for line in self.stdout.read_text().splitlines() if line.startswith("vLLM's log: "))
+        return Path(line.removeprefix("vLLM's log: "))
 
     def wait_for(self, line: str, seconds: float = READY_SECONDS) -> None:
         """Until stdout has this text."""

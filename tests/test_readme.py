@@ -1,13 +1,16 @@
 """What the README prints is what one sees."""
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from maritalk_vllm.settings import Settings
+from tests.clients.environments import python
 from tests.serving import BIN, Server
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -31,25 +34,20 @@ def test_the_plan_is_printed_as_it_is() -> None:
     assert result.stdout == expected
 
 
-def test_the_defaults_in_the_table_of_fields() -> None:
-    from maritalk_vllm.api.schemas import GenerateRequest
+def test_the_table_of_fields() -> None:
+    from maritalk_vllm.api.local_wire import LocalRequest
 
-    asked = GenerateRequest(prompt="")
-    for name in ("temperature", "top_p", "max_tokens"):
-        assert f"| `{name}` | `{getattr(asked, name)}` |" in README
-    assert "| `do_sample` | `true` |" in README
+    for field in msgspec.structs.fields(LocalRequest):
+        default = [] if field.name == "stop_sequences" else field.default
+        assert f"| `{field.name}` | `{json.dumps(default)}` |" in README
     assert Settings().time_unit == "ms"
 
 
 def test_the_python_example_runs_with_the_published_client(shared_server: Server) -> None:
-    from tests.clients.test_published import CLIENTS
-
     (example,) = blocks("python")
     if shared_server.port != 9000:
         example = example.replace("MariTalkLocal()", f"MariTalkLocal(port={shared_server.port})")
-    result = subprocess.run(
-        [CLIENTS / "0.3.2" / "bin" / "python", "-c", example], capture_output=True, text=True, timeout=120
-    )
+    result = subprocess.run([python("maritalk-0.3.2"), "-c", example], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("{'status': 'idle'}\n")
 

@@ -1,62 +1,97 @@
 """The three routes of MariTalk Local."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator
 
-import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
+from msgspec import UNSET
 
-from ..engine.generate import Generator
-from ..errors import MariTalkError
+from ..engine.completion import Completion
+from ..engine.generate import Generator, Parts
 from ..settings import TimeUnit
+from .body import read
 from .hangup import unless_gone
-from .schemas import ChatGenerateRequest, GenerateRequest, answer, read
-
-JSON = "application/json"
-"""Without a charset: clients since 0.1.6 show the message of an error only if the type is exactly this."""
-
-
-class LocalRoute(APIRoute):
-    """A route whose errors have the shape that MariTalk Local clients show: an object with a key `error`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, with our errors turned into answers."""
-        handle = super().get_route_handler()
-
-        async def handle_errors(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except MariTalkError as error:
-                return error_response(error)
-
-        return handle_errors
+from .local_wire import (
+    ChatGenerateRequest,
+    GenerateRequest,
+    GenerateResponse,
+    LocalRequest,
+    StatusResponse,
+    StreamText,
+    answer,
+    shown,
+)
+from .openapi import documented
+from .route import MariTalkRoute, json_response
+from .sse import event, stream
 
 
-def error_response(error: MariTalkError) -> Response:
-    """An error as MariTalk Local clients read it."""
-    headers = {"Retry-After": "1"} if error.http_status == 503 else None
-    return Response(msgspec.json.encode({"error": str(error)}), error.http_status, headers, JSON)
+class LocalRoute(MariTalkRoute):
+    """MariTalk Local clients look for a key `error`."""
+
+    error_key = "error"
 
 
 router = APIRouter(route_class=LocalRoute, tags=["MariTalk Local"])
 
+_EVENTS = (
+    'data: {"text": "1, 2"}\n\ndata: {"text": ", 3"}\n\n'
+    'event: end\ndata: {"output": "1, 2, 3", "queue_time": 0, "prompt_time": 158, "generation_time": 60}\n\n'
+)
+_ERRORS = {
+    400: "The prompt has 6000 tokens and max_tokens is 9000: together 15000, over this model's limit of 8192. "
+    "Shorten the prompt or lower max_tokens.",
+    503: "The server has as many requests as it can take. Try again in a moment.",
+}
 
-@router.get("/")
+
+@router.get("/", **documented(answer=StatusResponse, answered={"status": "idle"}))
 async def status(request: Request) -> Response:
-    """Whether the server has work: `idle` or `busy`."""
+    """Whether the server has work: `loading` until the model is there, then `idle` or `busy`."""
     generator: Generator = request.app.state.maritalk_generator
-    state = "busy" if generator.unfinished_requests else "idle"
-    return Response(msgspec.json.encode({"status": state}), media_type=JSON)
+    return json_response(StatusResponse("busy" if generator.unfinished_requests else "idle"))
 
 
-@router.post("/generate")
+@router.post(
+    "/generate",
+    **documented(
+        request=GenerateRequest,
+        asked={
+            "Go on with a text": {"prompt": "Resenha: Gostei muito!\nClasse:", "max_tokens": 2, "do_sample": False},
+            "As a stream": {"prompt": "Conte até três:", "max_tokens": 20, "stream": True},
+            "Three answers": {"prompt": "Um bom nome para um peixe:", "max_tokens": 8, "n": 3, "return_usage": True},
+        },
+        answer=GenerateResponse,
+        answered={"output": "positiva", "queue_time": 0, "prompt_time": 158, "generation_time": 9},
+        events=_EVENTS,
+        errors=_ERRORS,
+    ),
+)
 async def generate(request: Request) -> Response:
     """Go on with a text."""
     return await _answer(request, read(await request.body(), GenerateRequest))
 
 
-@router.post("/chat/generate")
+@router.post(
+    "/chat/generate",
+    **documented(
+        request=ChatGenerateRequest,
+        asked={
+            "A conversation": {
+                "messages": [
+                    {"role": "user", "content": "sugira três nomes para a minha cachorra"},
+                    {"role": "assistant", "content": "nina, bela e luna."},
+                    {"role": "user", "content": "e para o meu peixe?"},
+                ]
+            },
+            "As a stream": {"messages": [{"role": "user", "content": "Conte até três."}], "stream": True},
+        },
+        answer=GenerateResponse,
+        answered={"output": "nani, bento e leo.", "queue_time": 0, "prompt_time": 185, "generation_time": 127},
+        events=_EVENTS,
+        errors=_ERRORS,
+    ),
+)
 async def chat_generate(request: Request) -> Response:
     """Answer a conversation, with the model's own chat template."""
     return await _answer(request, read(await request.body(), ChatGenerateRequest))
@@ -65,5 +100,22 @@ async def chat_generate(request: Request) -> Response:
 async def _answer(request: Request, asked: GenerateRequest | ChatGenerateRequest) -> Response:
     generator: Generator = request.app.state.maritalk_generator
     unit: TimeUnit = request.app.state.maritalk_time_unit
-    completion = await unless_gone(request.receive, generator.complete(asked.content(), asked.sampling()))
-    return Response(answer(completion, unit), media_type=JSON)
+    prompt, sampling = asked.content(), asked.sampling()
+    if asked.stream:
+        parts = generator.stream(prompt, sampling, tokens_per_piece=1)
+        return await stream(request, _events(parts, asked, unit), LocalRoute.error_key)
+    completion = await unless_gone(request.receive, generator.complete(prompt, sampling))
+    return json_response(answer(completion, asked, unit))
+
+
+async def _events(parts: Parts, asked: LocalRequest, unit: TimeUnit) -> AsyncGenerator[str, None]:
+    begun: set[int] = set()
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            if isinstance(part, Completion):
+                yield event(answer(part, asked, unit), "end")
+                continue
+            text = part.text if part.index in begun else shown(part.text)
+            begun.add(part.index)
+            if text:
+                yield event(StreamText(text=text, index=part.index if asked.n > 1 else UNSET))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..engine.generate import Generator
 from ..settings import Settings, TimeUnit, environment_variable
-from . import local
+from . import cloud, local
+from .names import ModelNames
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -28,10 +29,12 @@ class MariTalkPlugin:
     def attach_router(self, app: "FastAPI") -> None:
         """Add our routes to vLLM's application."""
         app.include_router(local.router)
+        app.include_router(cloud.router)
 
     async def init_state(self, engine_client: "EngineClient | None", state: "State", args: Namespace) -> None:
         """Give our routes the engine."""
         if engine_client is None:
             raise ValueError("the MariTalk routes need an engine")
         state.maritalk_generator = Generator(engine_client, args.chat_template)
+        state.maritalk_names = ModelNames(args.served_model_name or [args.model])
         state.maritalk_time_unit = self._time_unit

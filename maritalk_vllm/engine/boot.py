@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from vllm.engine.protocol import EngineClient
 
+SILENCE_SECONDS = 2
+"""Longest silence in a stream: httpx, in which asynchronous clients are written, gives up after 5 seconds of it."""
+
 
 def preload(device: Device) -> None:
     """Import all that the engine's processes need, so that what is forked from this one need not."""
     import vllm.entrypoints.launchers.api_server.app_state
     import vllm.entrypoints.launchers.app
     import vllm.entrypoints.openai.chat_completion.serving
+    import vllm.entrypoints.serve.utils.sse_keep_alive
     import vllm.v1.engine.async_llm
     import vllm.v1.engine.core
     import vllm.v1.executor.multiproc_executor
@@ -69,6 +73,14 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     return app
+
+
+def with_keep_alive(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """The events of a stream, with a comment wherever none comes for `SILENCE_SECONDS`."""
+    from vllm.entrypoints.serve.utils.sse_keep_alive import with_sse_keep_alive
+
+    kept: AsyncGenerator[str, None] = with_sse_keep_alive(events, SILENCE_SECONDS)
+    return kept
 
 
 def is_dead(client: "EngineClient") -> bool:

@@ -1,46 +1,25 @@
-"""A prompt to the engine and its whole answer, through vLLM's EngineClient alone."""
+"""A prompt to the engine and its answers, through vLLM's EngineClient alone."""
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import EngineError, MariTalkError, RequestError, Unavailable
+from ..errors import EngineError, RequestError, too_long
+from .border import vllm_errors
+from .completion import Completion, Piece, Tally
+from .request import Message, Sampling
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
     from vllm.inputs import EngineInput
-    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
 
+Prompt = str | Sequence[Message]
+"""A text to go on with, or a chat to answer with the chat template."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How to choose tokens. Temperature 0 is greedy, and then `top_p` and `seed` have no part in it."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a chat."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """A whole answer. Times in seconds, from the engine's own clock; they add up to its time in the engine."""
-
-    text: str
-    queue_time: float
-    prompt_time: float
-    generation_time: float
+Parts = AsyncGenerator[Piece | Completion, None]
+"""Pieces of a request's answers, and last the whole."""
 
 
 class Generator:
@@ -60,30 +39,38 @@ class Generator:
         """How many requests wait or run, whichever route they came by."""
         return int(self._client.get_num_unfinished_requests())
 
-    async def complete(self, prompt: str | Sequence[Message], sampling: Sampling) -> Completion:
-        """Complete a text, or answer a chat with the chat template. Cancelled, it frees its place in the engine.
+    @property
+    def context_length(self) -> int:
+        """How many tokens a prompt and its answer may have together."""
+        return int(self._client.model_config.max_model_len)
 
-        Raises RequestError for a prompt that the model cannot take, Unavailable and EngineError.
-        """
-        from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-        with _vllm_errors():
-            rendered = await self._render(prompt)
-            self._check_length(rendered, sampling.max_tokens)
-            parameters = SamplingParams(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                stop=list(sampling.stop),
-                seed=sampling.seed,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            async for output in self._client.generate(rendered, parameters, request_id=uuid.uuid4().hex):
-                if output.finished:
-                    return _completion(output)
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """The whole answer. Cancelled, it frees its place in the engine. Raises as `stream` does."""
+        async with contextlib.aclosing(self.stream(prompt, sampling)) as parts:
+            async for part in parts:
+                if isinstance(part, Completion):
+                    return part
         raise EngineError("The engine ended the request without an answer.")
 
-    async def _render(self, prompt: str | Sequence[Message]) -> "EngineInput":
+    async def stream(self, prompt: Prompt, sampling: Sampling, tokens_per_piece: int | None = None) -> Parts:
+        """The answer in pieces of about so many tokens, or else in one, and last the whole.
+
+        Closed or cancelled, it frees its place in the engine. Raises RequestError for a prompt that the model cannot
+        take, Unavailable and EngineError.
+        """
+        with vllm_errors():
+            rendered = await self._render(prompt)
+            parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
+            tally = Tally(sampling.n)
+            outputs = self._client.generate(rendered, parameters, request_id=uuid.uuid4().hex)
+            async with contextlib.aclosing(outputs):
+                async for output in outputs:
+                    for piece in tally.add(output):
+                        yield piece
+                    if output.finished:
+                        yield tally.completion(output)
+
+    async def _render(self, prompt: Prompt) -> "EngineInput":
         """The prompt as tokens."""
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
@@ -95,47 +82,33 @@ class Generator:
             _, (rendered,) = await self._client.renderer.render_chat_async([conversation], self._chat)
         return rendered
 
-    def _check_length(self, rendered: "EngineInput", max_tokens: int) -> None:
-        prompt_tokens = len(rendered["prompt_token_ids"])
-        limit = self._client.model_config.max_model_len
-        if prompt_tokens + max_tokens > limit:
-            raise RequestError(
-                f"The prompt has {prompt_tokens} tokens and max_tokens is {max_tokens}: "
-                f"together {prompt_tokens + max_tokens}, over this model's limit of {limit}.",
-                "Shorten the prompt or lower max_tokens.",
-            )
+    def _parameters(self, sampling: Sampling, prompt_tokens: int, tokens_per_piece: int | None) -> "SamplingParams":
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
 
+        return SamplingParams(
+            n=sampling.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            repetition_penalty=sampling.repetition_penalty,
+            max_tokens=self._max_tokens(sampling.max_tokens, prompt_tokens),
+            stop=list(sampling.stop),
+            seed=sampling.seed,
+            output_kind=RequestOutputKind.FINAL_ONLY if tokens_per_piece is None else RequestOutputKind.DELTA,
+            stream_interval=tokens_per_piece,
+        )
 
-def _completion(output: "RequestOutput") -> Completion:
-    times = output.metrics
-    # A request that stopped before its first token, and an engine without statistics, have no times.
-    scheduled = times.scheduled_ts or times.queued_ts
-    first = times.first_token_ts or scheduled
-    return Completion(
-        text=output.outputs[0].text,
-        queue_time=scheduled - times.queued_ts,
-        prompt_time=first - scheduled,
-        generation_time=max(times.last_token_ts, first) - first,
-    )
-
-
-@contextlib.contextmanager
-def _vllm_errors() -> Iterator[None]:
-    """The border: vLLM's errors become ours."""
-    from vllm.exceptions import GracefulHTTPError, VLLMClientError
-    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
-
-    try:
-        yield
-    except MariTalkError:
-        raise
-    except GracefulHTTPError as error:
-        raise Unavailable("The server has as many requests as it can take.", "Try again in a moment.") from error
-    except (VLLMClientError, ValueError) as error:
-        # str() of vLLM's own adds the parameter's name in its terms.
-        reason = " ".join(str(error.args[0] if error.args else error).split())
-        raise RequestError(f"The model cannot take this request: {reason}") from error
-    except EngineDeadError as error:
-        raise Unavailable("The engine has stopped.", "The server's log says why.") from error
-    except EngineGenerateError as error:
-        raise EngineError("The engine failed on this request.", "The server's log says why.") from error
+    def _max_tokens(self, asked: int | None, prompt_tokens: int) -> int:
+        """What `asked` comes to for this prompt. Raises RequestError if the context is too short for both."""
+        limit = self.context_length
+        if asked is None:
+            if prompt_tokens >= limit:
+                raise RequestError(
+                    f"The prompt has {prompt_tokens} tokens, which leaves no room for an answer: "
+                    f"this model's limit for both together is {limit}.",
+                    "Shorten the prompt.",
+                )
+            return limit - prompt_tokens
+        if prompt_tokens + asked > limit:
+            raise too_long(prompt_tokens, asked, limit)
+        return asked

@@ -14,8 +14,9 @@ import uvloop
 
 from ..api.plugin import MariTalkPlugin
 from ..engine import boot, failure
-from ..engine.generate import Generator, Sampling
-from ..engine.generate import Message as Turn
+from ..engine.generate import Generator
+from ..engine.request import Message as Turn
+from ..engine.request import Sampling
 from ..errors import EngineError, RequestError
 from ..settings import TimeUnit
 from .channel import Channel, Message

@@ -44,7 +44,7 @@ class Gate:
         reading = scope["method"] in ("GET", "HEAD")
         if reading and not self._decided.is_set():
             if scope["path"] != "/":
-                await _respond(send, 503, {"error": "The model is still loading. Try again in a moment."})
+                await _refuse(send, "The model is still loading. Try again in a moment.")
                 return
             try:
                 await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
@@ -53,9 +53,14 @@ class Gate:
                 return
         await self._decided.wait()
         if isinstance(self._outcome, MariTalkError):
-            await _respond(send, 503, {"error": str(self._outcome)})
+            await _refuse(send, str(self._outcome))
         else:
             await _forward(self._outcome, scope, receive, send)
+
+
+async def _refuse(send: Send, sentence: str) -> None:
+    """Not now: as MariTalk Local's clients, and OpenAI's, look for it, and as those of the legacy cloud API do."""
+    await _respond(send, 503, {"error": sentence, "detail": sentence})
 
 
 async def _respond(send: Send, status: int, content: dict[str, str]) -> None:

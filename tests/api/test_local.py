@@ -1,10 +1,13 @@
 """The three routes of MariTalk Local on the real engine."""
 
+import json
 import re
 import socket
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -38,6 +41,7 @@ def test_busy_while_a_request_runs(shared_server: Server) -> None:
         seen = set()
         while not running.done():
             seen.add(shared_server.ask().json["status"])
+            time.sleep(0.05)  # on two cores, asking without a pause takes the engine's time
     assert "busy" in seen
     assert shared_server.ask().json == {"status": "idle"}
 
@@ -96,16 +100,17 @@ def test_the_chat_route_uses_the_models_own_template(shared_server: Server) -> N
     assert shared_server.ask("/chat/generate", {"messages": own, **GREEDY}).json["output"] != chat.json["output"]
 
 
-def test_bad_input(shared_server: Server) -> None:
-    assert_refused(shared_server.ask("/generate", b"nothing"), "JSON")
-    assert_refused(generate(shared_server, prompt=["oldest clients post their list here"]), "prompt", "array")
+def test_a_list_as_a_prompt(shared_server: Server) -> None:
+    """As the oldest clients post a conversation that was given to generate()."""
+    assert_refused(generate(shared_server, prompt=[{"role": "user", "content": "Hi!"}]), "prompt", "array")
+
+
+def test_an_empty_prompt(shared_server: Server) -> None:
     assert_refused(generate(shared_server, prompt=""), "empty")
-    assert_refused(generate(shared_server, max_tokens=9000), "9000", "8192")
+
+
+def test_a_prompt_that_is_too_long(shared_server: Server) -> None:
     assert_refused(generate(shared_server, prompt="a b " * 9000), "8192")
-    assert_refused(shared_server.ask("/chat/generate", {"messages": []}), "messages")
-    assert_refused(generate(shared_server, prompt="x \ud800"), "JSON")
-    assert generate(shared_server, prompt="x \0").status == 200
-    assert generate(shared_server).status == 200
 
 
 def test_the_body_is_json_whatever_its_type_says(shared_server: Server) -> None:
@@ -116,6 +121,77 @@ def test_the_body_is_json_whatever_its_type_says(shared_server: Server) -> None:
     request.add_header("Content-Type", "text/plain")
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 200
+
+
+def events(answer: Answer) -> list[dict[str, Any]]:
+    """What the events of a stream bring; the last is of the type `end`."""
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *texts, end, rest = answer.body.decode().split("\n\n")
+    assert rest == ""
+    assert all(text.startswith("data: ") for text in texts)
+    assert end.startswith("event: end\ndata: ")
+    return [json.loads(text.split("data: ", 1)[1]) for text in (*texts, end)]
+
+
+def test_a_stream_brings_the_same_text_piece_by_piece(shared_server: Server) -> None:
+    plain = generate(shared_server).json["output"]
+    *pieces, end = events(generate(shared_server, stream=True))
+    assert len(pieces) > 8
+    assert all(set(piece) == {"text"} for piece in pieces)
+    assert "".join(piece["text"] for piece in pieces) == end["output"] == plain
+    assert set(end) == {"output", "queue_time", "prompt_time", "generation_time"}
+
+
+def test_a_chat_as_a_stream(shared_server: Server) -> None:
+    asked = {"messages": [{"role": "user", "content": "Hi!"}], **GREEDY}
+    *pieces, _ = events(shared_server.ask("/chat/generate", {**asked, "stream": True}))
+    plain = shared_server.ask("/chat/generate", asked).json["output"]
+    assert "".join(piece["text"] for piece in pieces) == plain
+
+
+def test_several_answers(shared_server: Server) -> None:
+    asked = {"do_sample": True, "temperature": 2.0, "n": 3, "seed": 5, "return_usage": True}
+    plain = generate(shared_server, **asked).json
+    assert len(set(plain["outputs"])) == 3
+    assert plain["output"] == plain["outputs"][0]
+    assert set(plain["finish_reasons"]) <= {"length", "stop"}
+    assert plain["usage"]["completion_tokens"] > 16
+    *pieces, end = events(generate(shared_server, **asked, stream=True))
+    for number, output in enumerate(end["outputs"]):
+        assert "".join(piece["text"] for piece in pieces if piece["index"] == number) == output
+    assert end["outputs"] == plain["outputs"]
+
+
+def test_usage_and_finish_reason(shared_server: Server) -> None:
+    answer = generate(shared_server, return_usage=True).json
+    assert answer["usage"] == {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25}
+    assert answer["finish_reason"] == "length"
+    stopped = generate(shared_server, return_usage=True, stop_sequences=["8"]).json
+    assert stopped["finish_reason"] == "stop"
+    *_, end = events(generate(shared_server, return_usage=True, stream=True))
+    assert (end["usage"], end["finish_reason"]) == (answer["usage"], "length")
+
+
+def test_top_k_and_repetition_penalty(shared_server: Server) -> None:
+    greedy = generate(shared_server).json["output"]
+    hot = {"do_sample": True, "temperature": 50.0, "top_p": 1.0}
+    assert generate(shared_server, **hot, top_k=1).json["output"] == greedy
+    assert generate(shared_server, repetition_penalty=2.0).json["output"] != greedy
+
+
+def test_what_is_wrong_with_a_stream_is_told_before_it_begins(shared_server: Server) -> None:
+    assert_refused(generate(shared_server, stream=True, max_tokens=9000), "9000", "8192")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_another_method(shared_server: Server, method: str) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{shared_server.port}/generate", method=method)
+    with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
+        pass
+    with refusal.value as answer:
+        assert (answer.code, answer.headers["Allow"]) == (405, "POST")
+        assert json.loads(answer.read()) == {"error": f"{method} is not for /generate. Use POST."}
 
 
 def _engine_seconds(server: Server) -> float:
@@ -146,8 +222,9 @@ def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
         assert told <= answer.seconds * 1000 + 2
 
 
-def test_a_client_that_hangs_up_frees_its_place(shared_server: Server) -> None:
-    content = b'{"prompt": "Era uma vez", "max_tokens": 8000, "seed": 1}'
+@pytest.mark.parametrize("stream", [b"false", b"true"])
+def test_a_client_that_hangs_up_frees_its_place(shared_server: Server, stream: bytes) -> None:
+    content = b'{"prompt": "Era uma vez", "max_tokens": 8000, "seed": 1, "stream": %s}' % stream
     with socket.create_connection(("127.0.0.1", shared_server.port)) as client:
         client.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
         while shared_server.ask().json["status"] != "busy":

@@ -101,7 +101,7 @@ def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
             gate.refuse(EngineError("The engine died.", "Look."))
             answer = await posting
             assert answer.status_code == 503
-            assert answer.json() == {"error": "The engine died. Look."}
+            assert answer.json() == dict.fromkeys(("error", "detail"), "The engine died. Look.")
             assert answer.headers["content-type"] == "application/json"
 
     asyncio.run(scenario())

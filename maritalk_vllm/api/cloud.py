@@ -1,0 +1,92 @@
+"""The routes of MariTalk's cloud API before it took OpenAI's form, which its clients speak to this day."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, Request, Response
+
+from ..engine.completion import Completion
+from ..engine.generate import Generator, Parts
+from .body import read
+from .cloud_wire import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
+from .hangup import unless_gone
+from .names import ModelNames
+from .openapi import documented
+from .route import MariTalkRoute, json_response
+from .sse import event, stream
+
+
+class CloudRoute(MariTalkRoute):
+    """Clients of the cloud API look for a key `detail`."""
+
+    error_key = "detail"
+
+
+router = APIRouter(route_class=CloudRoute, prefix="/api/chat", tags=["MariTalk cloud, legacy"])
+
+_USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
+
+
+@router.post(
+    "/inference",
+    **documented(
+        request=InferenceRequest,
+        asked={
+            "A conversation": {
+                "messages": [{"role": "user", "content": "Oi!"}],
+                "model": "sabia-2-medium",
+                "max_tokens": 200,
+            },
+            "Go on with a text": {
+                "messages": "Resenha: Gostei muito!\nClasse:",
+                "chat_mode": False,
+                "do_sample": False,
+                "stopping_tokens": ["\n"],
+            },
+            "As a stream": {"messages": "Oi!", "stream": True, "num_tokens_per_message": 4, "max_tokens": 200},
+        },
+        answer=InferenceResponse,
+        answered={"answer": " Oi! Como posso ajudar você hoje?", "usage": _USAGE, "model": "sabia-2-medium"},
+        events='data: {"text": " Oi! Como posso"}\n\ndata: {"text": " ajudar voc\\u00ea hoje?"}\n\n'
+        'event: end\ndata: {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18, '
+        '"model": "sabia-2-medium"}\n\n',
+        errors={
+            400: "The request is not valid: temperature: expected float >= 0.0.",
+            404: "There is no model 'gpt-4'. This server serves demo.",
+            503: "The server has as many requests as it can take. Try again in a moment.",
+        },
+        error_key=CloudRoute.error_key,
+    ),
+)
+async def inference(request: Request) -> Response:
+    """Answer a conversation, or go on with a text."""
+    generator: Generator = request.app.state.maritalk_generator
+    names: ModelNames = request.app.state.maritalk_names
+    asked = read(await request.body(), InferenceRequest, strict=False)
+    model = names.resolve(asked.model)
+    prompt, sampling = asked.content(), asked.sampling()
+    if asked.stream:
+        parts = generator.stream(prompt, sampling, asked.num_tokens_per_message)
+        return await stream(request, _events(parts, model), CloudRoute.error_key)
+    completion = await unless_gone(request.receive, generator.complete(prompt, sampling))
+    return json_response(answer(completion, model))
+
+
+@router.get(
+    "/models", **documented(answer=ModelsResponse, answered={"models": {"sabia-2-medium": {"context_length": 8000}}})
+)
+async def models(request: Request) -> Response:
+    """The served model, by its names. Any MariTalk or Sabiá name is taken as well."""
+    generator: Generator = request.app.state.maritalk_generator
+    names: ModelNames = request.app.state.maritalk_names
+    known = KnownModel(generator.context_length)
+    return json_response(ModelsResponse(dict.fromkeys(names.served, known)))
+
+
+async def _events(parts: Parts, model: str) -> AsyncGenerator[str, None]:
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            if isinstance(part, Completion):
+                yield event(end(part, model), "end")
+            else:
+                yield event(StreamText(part.text))

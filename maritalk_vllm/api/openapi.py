@@ -1,0 +1,60 @@
+"""What OpenAPI says of a route that reads and writes its JSON by itself."""
+
+from typing import Any
+
+import msgspec
+
+JSON = "application/json"
+"""Without a charset: MariTalk clients since 0.1.6 show the message of an error only if the type is exactly this."""
+
+EVENTS = "text/event-stream"
+
+
+def documented(
+    *,
+    answer: type[msgspec.Struct],
+    answered: object,
+    request: type[msgspec.Struct] | None = None,
+    asked: dict[str, object] | None = None,
+    events: str = "",
+    errors: dict[int, str] | None = None,
+    error_key: str = "error",
+) -> dict[str, Any]:
+    """Arguments for a route's decorator.
+
+    `asked`: examples of bodies by their titles; `answered`: an example of the answer; `events`: one of a stream;
+    `errors`: an example of the sentence for each status.
+    """
+    content: dict[str, object] = {JSON: {"schema": schema(answer), "example": answered}}
+    if events:
+        content[EVENTS] = {"example": events}
+    responses: dict[str, object] = {"200": {"description": "The answer", "content": content}}
+    for status, sentence in (errors or {}).items():
+        shape = {"type": "object", "required": [error_key], "properties": {error_key: {"type": "string"}}}
+        responses[str(status)] = {
+            "description": "What was wrong, in a sentence",
+            "content": {JSON: {"schema": shape, "example": {error_key: sentence}}},
+        }
+    extra: dict[str, object] = {"responses": responses}
+    if request is not None:
+        examples = {title: {"value": body} for title, body in (asked or {}).items()}
+        body = {"required": True, "content": {JSON: {"schema": schema(request), "examples": examples}}}
+        extra["requestBody"] = body
+    return {"openapi_extra": extra}
+
+
+def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of a struct, with what it refers to written in its place."""
+    (top,), parts = msgspec.json.schema_components([kind], ref_template="{name}")
+
+    def whole(node: Any) -> Any:  # noqa: ANN401
+        if isinstance(node, list):
+            return [whole(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return whole(parts[node["$ref"]])
+        return {key: whole(value) for key, value in node.items()}
+
+    described: dict[str, Any] = whole(top)
+    return described

@@ -1,0 +1,106 @@
+"""MariTalk's legacy cloud API on the real engine."""
+
+import http.client
+import json
+import os
+import signal
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.serving import Answer, Server
+
+COUNTING = {"messages": "1 2 3 4 5", "chat_mode": False, "do_sample": False, "max_tokens": 18}
+USAGE = {"completion_tokens": 18, "prompt_tokens": 9, "total_tokens": 27}
+
+
+def infer(server: Server, **fields: object) -> Answer:
+    return server.ask("/api/chat/inference", {**COUNTING, **fields})
+
+
+def test_an_answer(shared_server: Server) -> None:
+    answer = infer(shared_server, model="sabia-2-small")
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json) == ["answer", "usage", "model"]
+    assert answer.json["answer"].startswith(" 6 7 8")  # as it was generated, with the space
+    assert answer.json["usage"] == USAGE
+    assert answer.json["model"] == "demo"
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 7, 100])
+def test_a_stream(shared_server: Server, tokens: int) -> None:
+    answer = infer(shared_server, stream=True, num_tokens_per_message=tokens)
+    *texts, end, rest = answer.body.decode().split("\n\n")
+    assert rest == ""
+    pieces = [json.loads(text.removeprefix("data: "))["text"] for text in texts]
+    assert "".join(pieces) == infer(shared_server).json["answer"]
+    # The first event is sent at once, and the last has what is left.
+    assert len(pieces) <= 2 + 18 / tokens
+    kind, data = end.splitlines()
+    assert kind == "event: end"
+    assert json.loads(data.removeprefix("data: ")) == {**USAGE, "model": "demo"}
+
+
+def test_a_text_is_one_message_of_the_user(shared_server: Server) -> None:
+    chat: dict[str, Any] = {"chat_mode": True, "max_tokens": 8}
+    text = infer(shared_server, messages="Hi!", **chat).json
+    assert text == infer(shared_server, messages=[{"role": "user", "content": "Hi!"}], **chat).json
+    assert text["usage"]["prompt_tokens"] > 20  # the template's
+
+
+def test_stopping_tokens(shared_server: Server) -> None:
+    assert infer(shared_server, stopping_tokens=["8"]).json["answer"] == " 6 7 "
+
+
+def test_max_tokens_null_goes_on_until_the_model_stops(shared_server: Server) -> None:
+    answer = infer(shared_server, max_tokens=None, stopping_tokens=["30"]).json
+    assert answer["answer"].rstrip().endswith("29")
+    assert answer["usage"]["completion_tokens"] > 18
+
+
+def test_json_with_no_content_type(shared_server: Server) -> None:
+    """As the asynchronous clients post it."""
+    connection = http.client.HTTPConnection("127.0.0.1", shared_server.port, timeout=60)
+    headers = {"Authorization": "Key 100088$abc"}
+    connection.request("POST", "/api/chat/inference", json.dumps(COUNTING), headers)
+    assert json.loads(connection.getresponse().read())["answer"].startswith(" 6 7")
+    connection.close()
+
+
+def test_silence_is_broken_before_five_seconds(shared_server: Server) -> None:
+    """While the engine says nothing, here because it is held, a stream's client hears comments."""
+    (engine,) = (pid for pid, command in shared_server.processes().items() if "EngineCore" in command)
+    body = json.dumps({**COUNTING, "stream": True}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{shared_server.port}/api/chat/inference", body)
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        # The limit is for each read, as httpx's is: 5 seconds of silence would end this with an error.
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert answer.read1() == b": keep-alive\n\n"
+            assert answer.read1() == b": keep-alive\n\n"
+            os.kill(engine, signal.SIGCONT)
+            rest = answer.read()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    assert b'data: {"text": "' in rest
+    assert b"event: end" in rest
+
+
+def test_errors_have_a_detail(shared_server: Server) -> None:
+    unknown = infer(shared_server, model="gpt-4")
+    assert unknown.status == 404
+    assert unknown.json == {"detail": "There is no model 'gpt-4'. This server serves demo."}
+    long = infer(shared_server, max_tokens=9000, stream=True)
+    assert long.status == 400
+    assert "9000" in long.json["detail"]
+
+
+def test_another_method(shared_server: Server) -> None:
+    answer = shared_server.ask("/api/chat/inference")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.json == {"detail": "GET is not for /api/chat/inference. Use POST."}
+
+
+def test_the_models(shared_server: Server) -> None:
+    assert shared_server.ask("/api/chat/models").json == {"models": {"demo": {"context_length": 8192}}}

@@ -1,0 +1,37 @@
+"""Events, as the published clients take them apart."""
+
+import json
+
+import pytest
+
+from maritalk_vllm.api.cloud_wire import StreamText
+from maritalk_vllm.api.sse import event
+
+
+def taken_apart(text: str) -> list[dict[str, str]]:
+    """As maritalk 0.2.0 to 0.3.2 do it: httpx's lines are str.splitlines, and `data: ` is taken out everywhere."""
+    lines = [line for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line.replace("data: ", "")) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "oi",
+        "São Paulo",
+        "a\nb\r\nc",
+        "metadata: x",
+        "data: data: ",
+        "\u2028\u2029\x85\x0b\x0c",
+        "😀",
+        '"\\',
+        "data\\u003a ",
+    ],
+)
+def test_a_text_survives(text: str) -> None:
+    assert taken_apart(event(StreamText(text))) == [{"text": text}]
+
+
+def test_its_form() -> None:
+    assert event(StreamText("é")) == 'data: {"text": "\\u00e9"}\n\n'
+    assert event(StreamText("x"), "end") == 'event: end\ndata: {"text": "x"}\n\n'
