@@ -1,10 +1,13 @@
 """A plan as the command line that vLLM knows."""
 
+import json
 from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..planning.plan import Plan
 from ..settings import Device
+from .boot import SILENCE_SECONDS
+from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
 # The plan is made with these; behind its back they would make it wrong.
 _BEFORE = (
@@ -27,17 +30,31 @@ _OURS = {
     "--disable-log-stats": "the times in each answer come from these figures",
 }
 
+_API = (
+    # /docs with what it shows from vLLM's own package: many GPU hosts have no way out.
+    "--enable-offline-docs",
+    # What a request leaves open, as Maritaca's API reference and every MariTalk client have it.
+    "--override-generation-config",
+    json.dumps({"temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P}),
+    "--sse-keep-alive-interval",
+    str(SILENCE_SECONDS),
+)
 
-def engine_arguments(plan: Plan, name: str, location: str, more: Sequence[str]) -> list[str]:
+
+def engine_arguments(
+    plan: Plan, name: str, location: str, more: Sequence[str], tool_call_parser: str | None = None
+) -> list[str]:
     """vLLM's flags for this plan, with the user's own last, so that theirs win. Raises UsageError for one of ours."""
     for word in more:
         flag = word.partition("=")[0].replace("_", "-")
         if flag in _OURS:
             raise UsageError(f"{flag} cannot be given to vLLM: {_OURS[flag]}.")
-    arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype]
+    arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
     if plan.device is Device.CPU:
         # torch.compile takes a start from seconds to minutes on a CPU and gains little there.
         arguments += ["--enforce-eager"]
+    if tool_call_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (
         ("--max-model-len", plan.max_model_len),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),

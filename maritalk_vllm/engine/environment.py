@@ -20,6 +20,9 @@ def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"
     if plan.device is Device.CPU:
         environment["LD_PRELOAD"] = _with_libgomp(environment)
+        # vLLM compiles helpers (of logprobs, say) with torch at their first use, also with --enforce-eager: 18 seconds
+        # on two cores, to gain nothing there.
+        environment.setdefault("TORCHDYNAMO_DISABLE", "1")
         if plan.workers > 1:
             # By itself vLLM binds one worker to one NUMA node, and refuses more workers than there are.
             shares = "|".join(",".join(map(str, cores)) for cores in plan.cores)

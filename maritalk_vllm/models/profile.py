@@ -26,7 +26,8 @@ class Embedded:
 class Profile:
     """One file of configs/. GB are 10^9 bytes, of a card's total memory as NVML reports it.
 
-    `shape` and `weights_bytes` stand for the weights as long as they are not on this machine.
+    `shape` and `weights_bytes` stand for the weights as long as they are not on this machine. `tool_call_parser` is
+    vLLM's name for the form in which the model calls tools, if it does.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Profile:
     tested_gpus: tuple[str, ...] = ()
     max_model_len: int | None = None
     cpu_kv_cache_bytes: int | None = None
+    tool_call_parser: str | None = None
     embedded: Embedded | None = None
 
     @property

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 import uvloop
 
+from .. import __version__
+from ..api.openai import MaritacaAPI
 from ..api.plugin import MariTalkPlugin
 from ..engine import boot, failure
 from ..engine.generate import Generator
@@ -64,11 +66,12 @@ async def _serve(
         app = await boot.build_app(client, args)
         plugin.attach_router(app)
         await plugin.init_state(client, app.state, args)
+        app.title, app.version = "MariTalk on vLLM", __version__
         channel.send({"event": "warming_up"})
         await _warm_up(app.state.maritalk_generator)
 
     config = uvicorn.Config(
-        app,
+        MaritacaAPI(app, app.state.maritalk_names, app.state.maritalk_generator.context_length),
         log_config=None,
         access_log=False,
         timeout_keep_alive=75,

@@ -39,12 +39,13 @@ def decide(settings: Settings) -> Launch:
     need = wanted(settings)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, build)
     source = locate(settings, need.profile)
+    parser = need.profile.tool_call_parser if need.profile else None
     return Launch(
         name=source.name,
         location=source.location,
         must_be_prepared=source.must_be_prepared,
         plan=plan,
-        engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args),
+        engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args, parser),
         host=settings.host,
         port=settings.port,
         time_unit=settings.time_unit,

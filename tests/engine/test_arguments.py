@@ -36,6 +36,13 @@ def test_on_a_cpu() -> None:
     assert arguments[-2:] == ["--seed", "3"]
 
 
+def test_a_parser_of_tool_calls_is_named_where_the_model_has_one() -> None:
+    assert "--enable-auto-tool-choice" not in engine_arguments(ON_CPU, "m", "/m", [])
+    told = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
+    assert "--enable-auto-tool-choice" in told
+    assert pairs(told)["--tool-call-parser"] == "hermes"
+
+
 def test_on_gpus() -> None:
     told = pairs(engine_arguments(cuda("8xA10", profile_need("medium", replicas="auto")), "medium", "/m", []))
     assert told["--tensor-parallel-size"] == "4"

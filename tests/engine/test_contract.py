@@ -8,13 +8,16 @@ import sys
 import pytest
 
 from maritalk_vllm.engine import boot
+from maritalk_vllm.engine.arguments import engine_arguments
 from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.catalogue import imagine
 from maritalk_vllm.models.footprint import padded_vocabulary
 from maritalk_vllm.models.shape import biggest_stage
 from maritalk_vllm.planning import demand
+from maritalk_vllm.planning.make import make_plan
 from maritalk_vllm.settings import Device
+from tests.planning.machines import cpu, profile_need
 
 
 def test_the_installed_version_is_in_the_window() -> None:
@@ -28,11 +31,13 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
+    from vllm.entrypoints.serve.utils.sse_keep_alive import with_sse_keep_alive
     from vllm.exceptions import GracefulHTTPError, VLLMClientError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
     from vllm.renderers import BaseRenderer, ChatParams
     from vllm.renderers.chat_utils import load_chat_template
     from vllm.renderers.inputs.preprocess import parse_model_prompt
+    from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
     from vllm.v1.metrics.stats import RequestStateStats
@@ -54,6 +59,8 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert issubclass(EngineDeadError, Exception) and issubclass(EngineGenerateError, Exception)
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)
+    assert parameters(with_sse_keep_alive) == ["generator", "interval"]
+    assert "stream_interval" in parameters(SamplingParams)
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
 
 
@@ -94,6 +101,20 @@ def test_a_flag_that_vllm_does_not_know_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="--nonsense"):
         boot.parse(["--model", "x", "--nonsense"])
     assert boot.parse(["--model", "x", "--seed", "3"]).seed == 3
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_vllm_takes_the_flags_that_every_start_has() -> None:
+    plan = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
+    args = boot.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
+    assert args.enable_offline_docs
+    assert args.override_generation_config == {"temperature": 0.7, "top_p": 0.95}
+    assert args.sse_keep_alive_interval == boot.SILENCE_SECONDS
+    assert (args.enable_auto_tool_choice, args.tool_call_parser) == (True, "hermes")
+    own = ["--override-generation-config", '{"top_k": 5}', "--tool-call-parser", "xlam"]
+    args = boot.parse(engine_arguments(plan, "demo", "x", own, "hermes"))
+    assert (args.override_generation_config, args.tool_call_parser) == ({"top_k": 5}, "xlam")
 
 
 TEMPERATURE = """

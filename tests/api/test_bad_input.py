@@ -1,0 +1,131 @@
+"""Bad input to each API on the real engine: a clear 4xx in that API's shape, one line in the log, nothing lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import Answer, Server
+
+USER = [{"role": "user", "content": "Hi!"}]
+VALID: dict[str, dict[str, Any]] = {
+    "/generate": {"prompt": "Hi!", "max_tokens": 2},
+    "/chat/generate": {"messages": USER, "max_tokens": 2},
+    "/api/chat/inference": {"messages": USER, "max_tokens": 2},
+    "/api/chat/completions": {"model": "demo", "messages": USER, "max_tokens": 2},
+    "/v1/completions": {"model": "demo", "prompt": "Hi!", "max_tokens": 2},
+}
+STOPS = {"/generate": "stop_sequences", "/chat/generate": "stop_sequences", "/api/chat/inference": "stopping_tokens"}
+CONVERSATIONS = ("/chat/generate", "/api/chat/inference", "/api/chat/completions")
+
+Bad = Callable[[str], object]
+"""What is posted to a path: bytes as they are, anything else as JSON. None where the path's API has no such field."""
+
+
+def but(**fields: object) -> Bad:
+    return lambda path: {**VALID[path], **fields}
+
+
+def without(field: str) -> Bad:
+    return lambda path: {name: value for name, value in VALID[path].items() if name != field}
+
+
+def conversation(messages: object) -> Bad:
+    return lambda path: {**VALID[path], "messages": messages} if path in CONVERSATIONS else None
+
+
+def number(field: str, written: str) -> Bad:
+    """JSON as no library would write it."""
+    return lambda path: json.dumps(VALID[path])[:-1].encode() + f', "{field}": {written}}}'.encode()
+
+
+def text(written: str) -> Bad:
+    """The one text of a request, as it is written in JSON."""
+    return lambda path: json.dumps(VALID[path]).replace("Hi!", written).encode()
+
+
+def both(path: str) -> object:
+    if path == "/api/chat/inference":  # knows no prompt
+        return None
+    return {**VALID[path], "prompt": "Hi!", "messages": USER}
+
+
+def seed(path: str) -> object:
+    return None if path == "/api/chat/inference" else {**VALID[path], "seed": 2**63}
+
+
+BAD: dict[str, tuple[Bad, list[str]]] = {
+    "not JSON": (lambda path: b"nothing", ["not JSON"]),
+    "nothing at all": (lambda path: b"", ["not JSON"]),
+    "a list": (lambda path: [], ["object"]),
+    "wrong type": (but(max_tokens="many"), ["max_tokens"]),
+    "missing fields": (lambda path: {"model": "demo"}, []),
+    "prompt and messages": (both, ["prompt", "messages"]),
+    "empty messages": (conversation([]), []),
+    "messages of the wrong type": (conversation(3), ["messages"]),
+    "unknown role": (conversation([{"role": "robot", "content": "x"}]), ["role", "robot"]),
+    "over the context": (but(max_tokens=8191), ["The prompt has", "8191", "8192"]),
+    "far over the context": (but(max_tokens=10**12), [str(10**12), "8192"]),
+    "no tokens": (but(max_tokens=0), ["max_tokens"]),
+    "negative temperature": (but(temperature=-1), ["temperature"]),
+    "temperature NaN": (number("temperature", "NaN"), ["not JSON"]),
+    "temperature infinite": (number("temperature", "1e999"), ["out of range"]),
+    "top_p 0": (but(top_p=0), ["top_p"]),
+    "top_p 2": (but(top_p=2), ["top_p"]),
+    "seed 2^63": (seed, ["seed"]),
+    "10,000 stops": (lambda path: {**VALID[path], STOPS.get(path, "stop"): ["x"] * 10_000}, ["stop"]),
+    "a lone surrogate": (text("\\ud800"), ["not JSON"]),
+    "NUL": (text("a\\u0000b"), ["NUL"]),
+    "10 MB of nesting": (lambda path: b'{"x": ' + b"[" * (10 << 20), ["not JSON"]),
+}
+
+
+def lines(log: Path) -> list[str]:
+    """vLLM's log without the figures that it writes every ten seconds."""
+    return [line for line in log.read_text().splitlines() if "throughput" not in line]
+
+
+def sentence(path: str, answer: Answer) -> str:
+    """What was wrong, where this API's clients look for it."""
+    body = answer.json
+    match path:
+        case "/generate" | "/chat/generate":
+            assert set(body) == {"error"}
+            told = body["error"]
+        case "/api/chat/inference":
+            assert set(body) == {"detail"}
+            told = body["detail"]
+        case _:
+            assert set(body) == {"error"}
+            assert body["error"]["code"] == answer.status
+            told = body["error"]["message"]
+    assert isinstance(told, str)
+    return told
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("path", VALID)
+def test_bad_input(shared_server: Server, path: str, what: str) -> None:
+    make, says = BAD[what]
+    body = make(path)
+    if body is None:
+        return  # this API has no such field
+    before = lines(shared_server.engine_log)
+    answer = shared_server.ask(path, body)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    told = sentence(path, answer)
+    for words in says:
+        assert words in told
+    written = lines(shared_server.engine_log)[len(before) :]
+    assert len(written) <= 1
+    if path in STOPS:  # our own routes; vLLM's write a line where vLLM saw reason to
+        assert f"POST '{path}': 400" in written[0]
+
+
+@pytest.mark.parametrize("path", VALID)
+def test_what_is_not_bad(shared_server: Server, path: str) -> None:
+    assert shared_server.ask(path, VALID[path]).status == 200
+    assert shared_server.ask(path, {**VALID[path], "temperature": 3, "never_heard_of": [1]}).status == 200

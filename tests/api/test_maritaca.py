@@ -1,0 +1,93 @@
+"""Each difference between Maritaca's documents and vLLM, by itself."""
+
+import pytest
+
+from maritalk_vllm.api import maritaca
+from maritalk_vllm.errors import RequestError
+
+FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+WRAPPED = {"type": "function", "function": FUNCTION}
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([FUNCTION], [WRAPPED]),
+        ([FUNCTION, WRAPPED], [WRAPPED, WRAPPED]),
+        ([WRAPPED], [WRAPPED]),
+        ([], []),
+        (None, None),
+        ("nonsense", "nonsense"),
+        ([3], [3]),
+        ([{"type": "web_search", "name": "x"}], [{"type": "web_search", "name": "x"}]),
+    ],
+)
+def test_tools(given: object, wanted: object) -> None:
+    assert maritaca.wrap_bare_functions({"tools": given}) == {"tools": wanted}
+
+
+def test_a_request_without_any_of_it_stays_as_it_is() -> None:
+    body: maritaca.Body = {"messages": [{"role": "user", "content": "x"}], "model": "demo"}
+    for adapt in maritaca.REQUESTS[maritaca.CHAT]:
+        assert adapt(body) is body
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"json_schema": {"schema": SCHEMA, "strict": True}}, {"name": "answer", "schema": SCHEMA, "strict": True}),
+        ({"json_schema": SCHEMA}, {"name": "answer", "schema": SCHEMA}),
+        ({"schema": SCHEMA}, {"name": "answer", "schema": SCHEMA}),
+        ({"json_schema": {"name": "own", "schema": SCHEMA}}, {"name": "own", "schema": SCHEMA}),
+    ],
+)
+def test_json_schema(given: maritaca.Body, wanted: object) -> None:
+    body = {"response_format": {"type": "json_schema", **given}}
+    assert maritaca.name_json_schema(body) == {"response_format": {"type": "json_schema", "json_schema": wanted}}
+
+
+@pytest.mark.parametrize("given", [None, "x", {"type": "json_object"}, {"type": "json_schema"}, {"type": "text"}])
+def test_another_response_format(given: object) -> None:
+    assert maritaca.name_json_schema({"response_format": given}) == {"response_format": given}
+
+
+def test_roles() -> None:
+    for role in ("system", "developer", "user", "assistant", "tool", "function"):
+        maritaca.check_messages({"messages": [{"role": role, "content": "x"}]})
+    with pytest.raises(RequestError, match=r"messages\[1\].role: there is no role 'robot'"):
+        maritaca.check_messages({"messages": [{"role": "user"}, {"role": "robot"}]})
+    for left_to_vllm in (None, [], [3], [{}], [{"role": 3}]):
+        maritaca.check_messages({"messages": left_to_vllm})
+    for no_list in ("x", 3, {"role": "user"}):
+        with pytest.raises(RequestError, match="messages: a list"):
+            maritaca.check_messages({"messages": no_list})
+
+
+def test_a_prompt_beside_messages() -> None:
+    with pytest.raises(RequestError, match="both given"):
+        maritaca.check_messages({"messages": [], "prompt": "x"})
+    maritaca.check_messages({"messages": None, "prompt": "x"})
+
+
+def test_nothing_is_stored_unless_it_is_asked_for() -> None:
+    assert maritaca.store_nothing({}) == {"store": False}
+    assert maritaca.store_nothing({"store": True}) == {"store": True}
+
+
+def test_content_is_never_null() -> None:
+    chunk = {"choices": [{"delta": {"content": None, "tool_calls": []}}, {"delta": {"content": "x"}}, {}]}
+    assert maritaca.without_null_content(chunk) == {
+        "choices": [{"delta": {"tool_calls": []}}, {"delta": {"content": "x"}}, {}]
+    }
+
+
+def test_events_are_counted_from_one() -> None:
+    assert maritaca.count_from_one({"sequence_number": 0}) == {"sequence_number": 1}
+    assert maritaca.count_from_one({"x": 0}) == {"x": 0}
+
+
+def test_the_models_list() -> None:
+    (model,) = maritaca.with_context_length({"data": [{"id": "demo", "max_model_len": 8192}]})["data"]
+    assert model["context_length"] == 8192
+    assert model["top_provider"] == {"context_length": 8192, "max_completion_tokens": 8192}
