@@ -1,16 +1,14 @@
 """The published `maritalk` client, of the reference's day and the newest, each in an environment of its own."""
 
 import ast
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.clients.environments import python
 from tests.serving import Server
 
-CLIENTS = Path(sys.prefix) / "clients"
 EXAMPLE = Path(__file__).with_name("reference_example.py")
 
 
@@ -21,9 +19,7 @@ def test_the_references_whole_example(shared_server: Server, version: str, tmp_p
         text = text.replace("MariTalkLocal()", f"MariTalkLocal(port={shared_server.port})")
     script = tmp_path / "example.py"
     script.write_text(text)
-    result = subprocess.run(
-        [CLIENTS / version / "bin" / "python", script], capture_output=True, text=True, timeout=120, env=os.environ
-    )
+    result = subprocess.run([python(f"maritalk-{version}"), script], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     status, review, chat = (ast.literal_eval(line) for line in result.stdout.splitlines())
     assert status == {"status": "idle"}

@@ -1,0 +1,84 @@
+"""The way from a client with a fixed address to our server: an HTTPS proxy on the loopback.
+
+Some clients have https://chat.maritaca.ai written into them. They stay as they are: they are told of a proxy, which
+answers for that host with a certificate of its own, and hands what it gets to our server.
+"""
+
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import trustme
+
+HOST = "chat.maritaca.ai"
+
+
+def pass_on(client: ssl.SSLSocket, server: socket.socket) -> None:
+    """What either side sends goes to the other, until one of them closes."""
+    other = {client: server, server: client}
+    while True:
+        # What TLS has read and decoded already is not seen by select().
+        ready = [client] if client.pending() else select.select(list(other), [], [])[0]
+        for side in ready:
+            data = side.recv(65536)
+            if not data:
+                return
+            other[side].sendall(data)
+
+
+class Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), Tunnel)
+        self.behind = ("127.0.0.1", port)
+        self.context = context
+
+
+class Tunnel(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_CONNECT(self) -> None:
+        self.close_connection = True
+        if self.path != f"{HOST}:443":
+            self.send_error(HTTPStatus.FORBIDDEN, f"Only {HOST} is answered for here")
+            return
+        with socket.create_connection(self.server.behind) as server:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            # A client may go away in the midst of an answer: that is its own business.
+            with (
+                suppress(ConnectionError, ssl.SSLError),
+                self.server.context.wrap_socket(self.connection, server_side=True) as client,
+            ):
+                pass_on(client, server)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def redirect(port: int, folder: Path) -> Iterator[dict[str, str]]:
+    """The variables with which a client's calls to the fixed address come to this port instead."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(HOST).configure_cert(context)
+    certificate = folder / "authority.pem"
+    authority.cert_pem.write_to_path(certificate)
+    with Proxy(port, context) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield {
+                "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_port}",
+                "REQUESTS_CA_BUNDLE": str(certificate),  # requests
+                "SSL_CERT_FILE": str(certificate),  # httpx
+            }
+        finally:
+            proxy.shutdown()
+            thread.join()

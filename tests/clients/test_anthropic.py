@@ -1,0 +1,68 @@
+"""Anthropic's published client, against the Messages API that vLLM brings along."""
+
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import MESSAGES, STOPS, TOO_MANY
+from tests.serving import Server
+
+ENDS = {"plain": ("end_turn", None), "stopped": ("stop_sequence", " Rome")}
+
+
+@pytest.fixture(scope="module")
+def told(shared_server: Server) -> dict[str, Any]:
+    asked = {
+        "base_url": f"http://127.0.0.1:{shared_server.port}",
+        "system": MESSAGES[0]["content"],
+        "messages": MESSAGES[1:],
+        "stops": STOPS,
+        "too many": TOO_MANY,
+    }
+    return run("anthropic-2.12.0", "anthropic_messages", asked)
+
+
+@pytest.fixture(scope="module")
+def plain(shared_server: Server) -> dict[str, Any]:
+    """What the server answers to the same in OpenAI's API, without a client."""
+    body = {"model": "demo", "messages": MESSAGES, "temperature": 0, "max_tokens": 12}
+    stops = {"plain": [], "stopped": STOPS}
+    return {name: shared_server.ask("/v1/chat/completions", body | {"stop": stop}).json for name, stop in stops.items()}
+
+
+@pytest.mark.parametrize("how", ["", ", streamed"])
+@pytest.mark.parametrize("name", ENDS)
+def test_messages(told, plain, name, how) -> None:
+    message = told[name + how]
+    assert (message["type"], message["role"], message["model"]) == ("message", "assistant", "demo")
+    (content,) = message["content"]
+    assert content["type"] == "text"
+    assert content["text"] == plain[name]["choices"][0]["message"]["content"]
+    assert (message["stop_reason"], message["stop_sequence"]) == ENDS[name]
+    assert message["usage"]["input_tokens"] == plain[name]["usage"]["prompt_tokens"]
+    assert message["usage"]["output_tokens"] == plain[name]["usage"]["completion_tokens"]
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_stream_comes_in_pieces(told, plain, name) -> None:
+    pieces = told[f"{name}, in pieces"]
+    assert len(pieces) > 1
+    assert "".join(pieces) == plain[name]["choices"][0]["message"]["content"]
+
+
+def test_the_limit_of_tokens(told) -> None:
+    assert told["cut"] == "max_tokens"
+
+
+def test_tokens_are_counted_without_an_answer(told, plain) -> None:
+    assert told["tokens"] == plain["plain"]["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [("too many tokens", "BadRequestError", str(TOO_MANY)), ("no such model", "NotFoundError", "gpt-nope")],
+)
+def test_errors(told, name, kind, words) -> None:
+    assert told[name]["raised"] == kind
+    assert words in told[name]["text"]

@@ -1,0 +1,98 @@
+"""The clients of others that have the cloud's address written into them: langchain-community and llama-index."""
+
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import ECHO, MESSAGE, MESSAGES, STOPS, TOO_MANY
+from tests.serving import Server
+
+ROUTE = "/api/chat/inference"
+GREEDY = {"do_sample": False, "max_tokens": 12}
+CALLS: dict[str, dict[str, Any]] = {
+    "a conversation": {"messages": MESSAGES, "stopping_tokens": []},
+    "a conversation, stopped": {"messages": MESSAGES, "stopping_tokens": STOPS},
+    "an echo": {"messages": ECHO, "stopping_tokens": []},
+}
+ASKED = {"calls": CALLS, "message": MESSAGE, "too many": TOO_MANY}
+
+
+@pytest.fixture(scope="module")
+def plain(shared_server: Server) -> dict[str, dict[str, Any]]:
+    """What the server answers to the same, without a client."""
+    answers = {name: shared_server.ask(ROUTE, call | GREEDY).json for name, call in CALLS.items()}
+    return answers | {"a message": shared_server.ask(ROUTE, {"messages": MESSAGE} | GREEDY).json}
+
+
+@pytest.fixture(scope="module")
+def refusal(shared_server: Server) -> dict[str, str]:
+    """What a client's error says of too many tokens."""
+    detail = shared_server.ask(ROUTE, {"messages": MESSAGE, "max_tokens": TOO_MANY}).json["detail"]
+    assert str(TOO_MANY) in detail
+    return {"raised": "MaritalkHTTPError", "text": f"HTTP Error: 400 - Bad Request\nDetail: {detail}"}
+
+
+@pytest.fixture(scope="module")
+def langchain(redirected: dict[str, str]) -> dict[str, Any]:
+    return run("langchain-community-0.4.2", "chat_maritalk", ASKED, redirected)
+
+
+@pytest.fixture(scope="module")
+def llama(redirected: dict[str, str]) -> dict[str, Any]:
+    return run("llama-index-llms-maritalk-0.7.0", "llama_maritalk", ASKED, redirected)
+
+
+@pytest.mark.parametrize("method", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("name", CALLS)
+def test_langchain(langchain, plain, name, method) -> None:
+    assert langchain[f"{name}, {method}"] == plain[name]["answer"]
+
+
+@pytest.mark.parametrize("method", ["stream", "astream"])
+@pytest.mark.parametrize("name", CALLS)
+def test_langchain_streams(langchain, plain, name, method) -> None:
+    pieces = [piece for piece in langchain[f"{name}, {method}"] if piece]
+    assert len(pieces) > 1
+    assert "".join(pieces) == plain[name]["answer"]
+
+
+@pytest.mark.parametrize("method", ["invoke", "ainvoke", "stream"])
+def test_langchain_says_what_was_wrong(langchain, refusal, method) -> None:
+    assert langchain[f"too many tokens, {method}"] == refusal
+
+
+@pytest.mark.parametrize("method", ["chat", "achat"])
+@pytest.mark.parametrize("name", CALLS)
+def test_llama(llama, plain, name, method) -> None:
+    assert llama[f"{name}, {method}"] == plain[name]["answer"]
+    assert llama[f"{name}, as it came"] == plain[name]
+
+
+@pytest.mark.parametrize("method", ["stream_chat", "astream_chat"])
+@pytest.mark.parametrize("name", CALLS)
+def test_llama_streams(llama, plain, name, method) -> None:
+    pieces = llama[f"{name}, {method}"]
+    assert len(pieces) > 1
+    assert "".join(pieces) == plain[name]["answer"]
+
+
+@pytest.mark.parametrize("method", ["complete", "acomplete", "stream_complete", "astream_complete"])
+def test_llama_completes(llama, plain, method) -> None:
+    assert "".join(llama[f"a message, {method}"]) == plain["a message"]["answer"]
+
+
+@pytest.mark.parametrize("method", ["chat", "achat", "stream_chat"])
+def test_llama_says_what_was_wrong(llama, refusal, method) -> None:
+    assert llama[f"too many tokens, {method}"] == refusal
+
+
+def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+    assert "Rome" in plain["a conversation"]["answer"]
+    assert plain["a conversation, stopped"]["answer"] == plain["a conversation"]["answer"].split(" Rome")[0]
+    assert plain["an echo"]["answer"].strip() == ECHO[-1]["content"]
+
+
+@pytest.mark.parametrize("method", ["stream", "stream_chat"])
+def test_a_piece_has_what_clients_take_for_the_wires_own(langchain, llama, method) -> None:
+    assert any("data: " in piece for piece in (langchain | llama)[f"an echo, {method}"])

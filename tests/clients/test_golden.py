@@ -1,0 +1,9 @@
+"""The same answers wherever they come from."""
+
+from tests.clients.answers import cloud_texts, maritalk_texts, openai_texts
+from tests.serving import Server
+
+
+def test_our_server_gives_vllms_own_answers(shared_server: Server, golden_texts: list[str]) -> None:
+    assert cloud_texts(shared_server) == openai_texts(shared_server) == golden_texts
+    assert maritalk_texts(shared_server) == [text.removeprefix(" ") for text in golden_texts]

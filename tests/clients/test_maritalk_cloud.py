@@ -1,0 +1,128 @@
+"""MariTalk, the cloud's client in the published `maritalk`, through its whole history."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import ECHO, LINE, MESSAGE, MESSAGES, PROMPT, STOPS, TOO_MANY
+from tests.serving import Server
+
+ROUTE = "/api/chat/inference"
+FIRST = ["0.1.0", "0.1.5", "0.1.7"]
+LATER = ["0.2.0", "0.2.3", "0.2.5", "0.2.7", "0.3.2"]
+
+CALLS: dict[str, dict[str, Any]] = {
+    "a text": {"messages": PROMPT, "chat_mode": False, "do_sample": False, "max_tokens": 12},
+    "a message": {"messages": MESSAGE, "do_sample": False, "max_tokens": 12},
+    "a conversation": {"messages": MESSAGES, "do_sample": False, "stopping_tokens": []},
+    "a conversation, stopped": {"messages": MESSAGES, "do_sample": False, "stopping_tokens": STOPS},
+    "an echo": {"messages": ECHO, "do_sample": False},
+}
+"""The client's arguments, which have the same names on the wire. Some leave `max_tokens` to it: null since 0.2.7."""
+
+SIZES = {"a text": 8, "a message": 1, "a conversation": 4, "a conversation, stopped": 4, "an echo": 4}
+STREAMS = {name: call | {"num_tokens_per_message": SIZES[name]} for name, call in CALLS.items()}
+TOO_MANY_TOKENS = {"messages": MESSAGE, "max_tokens": TOO_MANY}
+
+
+@pytest.fixture(scope="module")
+def told(shared_server: Server) -> Callable[[str, str, dict[str, Any]], dict[str, Any]]:
+    """What came of a version's calls. Each is run once."""
+    client = {"key": "1000$key", "api_url": f"http://127.0.0.1:{shared_server.port}/api"}
+
+    @cache
+    def ask(version: str, script: str) -> dict[str, Any]:
+        model = {} if version in FIRST else {"model": "sabia-2-small"}
+        calls = CALLS if script == "cloud" else STREAMS
+        asked = {"client": client | model, "calls": calls, "too many tokens": TOO_MANY_TOKENS}
+        return run(f"maritalk-{version}", script, asked)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def plain(shared_server: Server) -> dict[str, dict[str, Any]]:
+    """What the server answers to the same, without a client."""
+    return {name: shared_server.ask(ROUTE, call).json for name, call in CALLS.items()}
+
+
+@pytest.fixture(scope="module")
+def detail(shared_server: Server) -> str:
+    """What the server says to too many tokens."""
+    refusal = shared_server.ask(ROUTE, TOO_MANY_TOKENS)
+    assert refusal.status == 400
+    assert list(refusal.json) == ["detail"]
+    return refusal.json["detail"]
+
+
+def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+    answers = {name: answer["answer"].strip() for name, answer in plain.items()}
+    assert answers["a text"].startswith(LINE)
+    assert "Tokyo" in answers["a message"]
+    assert "Rome" in answers["a conversation"]
+    assert answers["a conversation, stopped"] == answers["a conversation"].split(" Rome")[0]
+    assert answers["an echo"] == ECHO[-1]["content"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("version", FIRST)
+def test_the_text_alone_until_0_1_8(told, plain, version, name) -> None:
+    assert told(version, "cloud")[name] == plain[name]["answer"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("version", LATER)
+def test_the_whole_answer(told, plain, version, name) -> None:
+    answer = told(version, "cloud")[name]
+    assert answer == plain[name]
+    assert set(answer) == {"answer", "usage", "model"}
+    assert set(answer["usage"]) == {"completion_tokens", "prompt_tokens", "total_tokens"}
+    assert answer["model"] == "demo"
+
+
+@pytest.mark.parametrize("how", ["", ", async"])
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("version", LATER)
+def test_a_stream_brings_the_same(told, plain, version, name, how) -> None:
+    *frames, last = told(version, "cloud_streams")[name + how]
+    assert last == plain[name]["usage"] | {"model": plain[name]["model"]}
+    assert all(list(frame) == ["text"] for frame in frames)
+    assert "".join(frame["text"] for frame in frames) == plain[name]["answer"]
+
+
+@pytest.mark.parametrize("how", ["", ", async"])
+@pytest.mark.parametrize("version", LATER)
+def test_a_stream_comes_in_pieces_of_the_size_that_was_asked_for(told, version, how) -> None:
+    streams = told(version, "cloud_streams")
+    pieces = {name: [frame["text"] for frame in streams[name + how][:-1]] for name in STREAMS}
+    assert 1 < len(pieces["a text"]) < len(pieces["a message"])
+    # These pieces would have lost the words to a client that takes them for the wire's own.
+    assert any("data: " in piece for piece in pieces["a text"])
+    assert any("data: " in piece for piece in pieces["an echo"])
+
+
+@pytest.mark.parametrize("version", FIRST)
+def test_an_error_of_the_first_versions(told, version) -> None:
+    error = told(version, "cloud")["too many tokens"]
+    assert error["raised"] == "HTTPError"
+    assert error["text"].startswith("400 Client Error: Bad Request for url")
+
+
+@pytest.mark.parametrize("script", ["cloud", "cloud_streams"])
+@pytest.mark.parametrize("version", LATER)
+def test_an_error_says_what_was_wrong(told, detail, version, script) -> None:
+    error = told(version, script)["too many tokens"]
+    assert error == {"raised": "MaritalkHTTPError", "text": f"HTTP Error: 400 - Bad Request\nDetail: {detail}"}
+    assert str(TOO_MANY) in detail
+    assert "8192" in detail
+
+
+@pytest.mark.parametrize("version", LATER)
+def test_other_errors_of_a_stream(told, version) -> None:
+    streams = told(version, "cloud_streams")
+    assert "Client error '400 Bad Request'" in streams["too many tokens, async"]["text"]
+    assert streams["no such model"]["text"].startswith("HTTP Error: 404 - Not Found\nDetail: ")
+    assert "gpt-nope" in streams["no such model"]["text"]

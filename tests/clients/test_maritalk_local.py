@@ -1,0 +1,95 @@
+"""MariTalkLocal of the published `maritalk`, through its whole history."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import LINE, MESSAGE, MESSAGES, PROMPT, STOPS, TOO_MANY
+from tests.serving import Server
+
+FIRST = ["0.1.0", "0.1.5"]
+LATER = ["0.1.7", "0.2.0", "0.2.3", "0.2.5", "0.2.7", "0.3.2"]
+
+GREEDY = {"max_tokens": 12, "do_sample": False}
+ASKED = {
+    "a text": ("/generate", {"prompt": PROMPT} | GREEDY),
+    "a text, stopped": ("/generate", {"prompt": PROMPT, "stop_sequences": STOPS} | GREEDY),
+    "a text, with a seed": ("/generate", {"prompt": PROMPT, "max_tokens": 12, "temperature": 3.0, "seed": 7}),
+    "a message": ("/chat/generate", {"messages": [{"role": "user", "content": MESSAGE}]} | GREEDY),
+    "a conversation": ("/chat/generate", {"messages": MESSAGES} | GREEDY),
+    "too many tokens": ("/generate", {"prompt": PROMPT, "max_tokens": TOO_MANY}),
+    "too many tokens for a conversation": ("/chat/generate", {"messages": MESSAGES, "max_tokens": TOO_MANY}),
+}
+"""What each call of the scripts is on the wire."""
+
+
+@pytest.fixture(scope="module")
+def told(shared_server: Server) -> Callable[[str], dict[str, Any]]:
+    """What came of a version's calls. Each is run once."""
+
+    @cache
+    def ask(version: str) -> dict[str, Any]:
+        asked = {
+            "port": shared_server.port,
+            "prompt": PROMPT,
+            "message": MESSAGE,
+            "messages": MESSAGES,
+            "stops": STOPS,
+            "too many": TOO_MANY,
+        }
+        return run(f"maritalk-{version}", "local_first" if version in FIRST else "local", asked)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def plain(shared_server: Server) -> dict[str, dict[str, Any]]:
+    """What the server answers to the same, without a client."""
+    return {name: shared_server.ask(path, body).json for name, (path, body) in ASKED.items()}
+
+
+@pytest.mark.parametrize("version", [*FIRST, *LATER])
+def test_the_status(told, version) -> None:
+    assert told(version)["status"] == {"status": "idle"}
+
+
+@pytest.mark.parametrize("name", ["a text", "a text, stopped", "a conversation"])
+@pytest.mark.parametrize("version", [*FIRST, *LATER])
+def test_answers(told, plain, version, name) -> None:
+    answer = told(version)[name]
+    assert list(answer) == ["output", "queue_time", "prompt_time", "generation_time"]
+    assert all(type(time) is int for time in list(answer.values())[1:])
+    assert answer["output"] == plain[name]["output"]
+
+
+def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+    assert plain["a text"]["output"].startswith(LINE)
+    assert plain["a text, stopped"]["output"] == LINE.split(" x")[0]
+    assert "Rome" in plain["a conversation"]["output"]
+
+
+@pytest.mark.parametrize("name", ["a text, with a seed", "a message"])
+@pytest.mark.parametrize("version", LATER)
+def test_what_came_with_later_versions(told, plain, version, name) -> None:
+    assert told(version)[name]["output"] == plain[name]["output"]
+
+
+@pytest.mark.parametrize("name", ["too many tokens", "a list as a text"])
+@pytest.mark.parametrize("version", FIRST)
+def test_an_error_is_raised(told, version, name) -> None:
+    error = told(version)[name]
+    assert error["raised"] == "HTTPError"
+    assert error["text"].startswith("400 Client Error: Bad Request for url")
+
+
+@pytest.mark.parametrize("name", ["too many tokens", "too many tokens for a conversation"])
+@pytest.mark.parametrize("version", LATER)
+def test_an_error_is_answered_since_0_1_6(told, plain, version, name) -> None:
+    answer = told(version)[name]
+    assert answer == plain[name]
+    assert list(answer) == ["error"]
+    assert str(TOO_MANY) in answer["error"]
+    assert "8192" in answer["error"]

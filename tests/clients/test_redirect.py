@@ -1,0 +1,30 @@
+"""The proxy that brings clients with a fixed address to the server, and what it keeps out."""
+
+import http.client
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import ECHO, MESSAGE, TOO_MANY
+
+CALLS = {"an echo": {"messages": ECHO, "do_sample": False, "max_tokens": 12}}
+
+
+@pytest.mark.parametrize("host", ["example.org:443", "chat.maritaca.ai:80", "www.maritaca.ai:443"])
+def test_other_hosts_are_refused(redirected, host) -> None:
+    connection = http.client.HTTPConnection(urlsplit(redirected["HTTPS_PROXY"]).netloc, timeout=30)
+    connection.request("CONNECT", host)
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+def test_the_machines_own_proxies_do_not_matter(redirected, monkeypatch) -> None:
+    """A client of the cloud that is told no address takes the cloud's own."""
+    for name, value in {"no_proxy": "*", "NO_PROXY": "*", "https_proxy": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    too_many = {"messages": MESSAGE, "max_tokens": TOO_MANY}
+    asked = {"client": {"key": "key", "model": "sabia-3"}, "calls": CALLS, "too many tokens": too_many}
+    told = run("maritalk-0.2.3", "cloud", asked, redirected)
+    assert told["an echo"]["answer"].strip() == ECHO[-1]["content"]
+    assert told["an echo"]["model"] == "demo"

