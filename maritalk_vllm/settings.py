@@ -36,10 +36,17 @@ class Settings:
 
     license: str | None = option(
         None,
-        "Your licence key. 000000-00000-00000-00000 evaluates with the demo model. "
-        "An open model (--model PATH or a Hugging Face name) needs none.",
+        "Your licence key, or the file that holds a signed licence. "
+        "000000-00000-00000-00000 evaluates with the demo model. An open model "
+        "(--model PATH or a Hugging Face name) needs none.",
         metavar="KEY",
         secret=True,
+    )
+    license_public_key: tuple[Path, ...] = option(
+        (),
+        "Public key that a signed licence is checked with; repeatable, for the time in which a key is changed.",
+        metavar="FILE",
+        shown=False,
     )
     port: int = option(
         9000, "HTTP port to listen on; 0 takes a free one.", short="-p", metavar="PORT", min=0, max=65535

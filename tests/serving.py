@@ -43,6 +43,18 @@ def free_port(preferred: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
+def marked_processes(mark: str) -> dict[int, str]:
+    """Every process that has this mark in its environment: its id and its command line."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"MARITALK_TEST_MARK={mark}".encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
 @dataclass
 class Answer:
     status: int
@@ -125,14 +137,7 @@ class Server(Port):
 
     def processes(self) -> dict[int, str]:
         """Every process that carries the mark: its id and its command line."""
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"MARITALK_TEST_MARK={self.mark}".encode() in (folder / "environ").read_bytes():
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-        return found
+        return marked_processes(self.mark)
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Send a signal and wait for the end; the seconds it took."""

@@ -46,9 +46,12 @@ def example() -> None:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
+    return "-" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _yaml(value: object) -> str:
-    plain = list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | None) else str(value)
+    if isinstance(value, tuple):
+        plain: object = [str(each) for each in value]
+    else:
+        plain = value if isinstance(value, bool | int | None) else str(value)
     return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()

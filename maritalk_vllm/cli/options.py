@@ -4,7 +4,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 import yaml
@@ -21,8 +21,9 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
-        values = {name: given[name] for name in OPTIONS}
-        engine_args = values["engine_args"] = tuple(values["engine_args"] or ())
+        values: dict[str, Any] = {name: given[name] for name in OPTIONS}
+        values |= {name: tuple(given[name] or ()) for name in _SEVERAL}
+        engine_args = values["engine_args"]
         if engine_args and not engine_args[0].startswith("-"):
             raise UsageError(
                 f"Unexpected argument: {engine_args[0]}.",
@@ -41,6 +42,10 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+_SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
+"""The options of which there may be several. Typer knows a list where we have a tuple."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -97,6 +102,9 @@ def _option(name: str) -> inspect.Parameter:
         argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
+    default = field.default
+    if name in _SEVERAL:
+        typed, default = list[get_args(typed)[0]] | None, None  # type: ignore[misc]
     short = [about["short"]] if "short" in about else []
     information = typer.Option(
         *short,
@@ -106,6 +114,6 @@ def _option(name: str) -> inspect.Parameter:
         min=about.get("min"),
         max=about.get("max"),
         envvar=environment_variable(name),
-        show_default=about.get("shown", field.default is not None and typed is not bool),
+        show_default=about.get("shown", default is not None and typed is not bool),
     )
-    return parameter(name, Annotated[typed, information], field.default)
+    return parameter(name, Annotated[typed, information], default)

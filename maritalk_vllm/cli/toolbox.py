@@ -4,6 +4,8 @@ import typer
 
 from .config import app as config
 from .doctor import command as doctor
+from .launcher import install_launcher
+from .license import app as license
 from .plan import command as plan
 from .run import HELP, run
 
@@ -17,7 +19,9 @@ def toolbox() -> None:
 
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
+app.command(name="install-launcher")(install_launcher)
 app.add_typer(config, name="config")
+app.add_typer(license, name="license")
 
 
 def main() -> None:

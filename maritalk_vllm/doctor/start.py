@@ -7,7 +7,7 @@ from ..engine.version import Vllm
 from ..errors import WeightsError
 from ..hardware.host import free_disk_bytes
 from ..hardware.inventory import Inventory
-from ..licensing.entitlement import entitlement
+from ..licensing.check import entitlement
 from ..models import demo
 from ..models.profile import Profile
 from ..planning.need import Need
@@ -35,7 +35,7 @@ def check_license(settings: Settings, profile: Profile | None) -> Iterator[Check
     elif settings.license is None:
         yield Check.warning("licence", f"None is given; {profile.title} needs one.", "--license or MARITALK_LICENSE.")
     else:
-        yield Check.ok("licence", f"Valid for {', '.join(entitlement(settings.license).models)}.")
+        yield Check.ok("licence", f"{entitlement(settings)}.")
 
 
 def check_weights(settings: Settings, need: Need) -> Iterator[Check]:

@@ -1,9 +1,7 @@
-"""What a licence key allows."""
+"""What a licence allows."""
 
-import hmac
 from dataclasses import dataclass
-
-from ..errors import LicenseError
+from datetime import datetime
 
 EVALUATION_KEY = "000000-00000-00000-00000"
 """The placeholder that the MariTalk Local document prints; it entitles to the demo model alone."""
@@ -11,17 +9,18 @@ EVALUATION_KEY = "000000-00000-00000-00000"
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """The profiles that a key may run, the usual one first."""
+    """The profiles that a licence allows to run, the usual one first, and until when; None is without an end."""
 
     models: tuple[str, ...]
     source: str
+    licensee: str = ""
+    expires: datetime | None = None
+
+    def __str__(self) -> str:
+        """As people read it: `Valid for small, until 2027-01-31, for Universidade X`."""
+        until = f", until {self.expires:%Y-%m-%d}" if self.expires else ""
+        licensee = f", for {self.licensee}" if self.licensee else ""
+        return f"Valid for {', '.join(self.models)}{until}{licensee}"
 
 
-def entitlement(key: str) -> Entitlement:
-    """What `key` allows. Raises LicenseError for a key that nothing here can check."""
-    if hmac.compare_digest(key.encode(), EVALUATION_KEY.encode()):
-        return Entitlement(models=("demo",), source="evaluation")
-    raise LicenseError(
-        "This licence key cannot be checked: this version knows the evaluation key alone.",
-        f"Use --license {EVALUATION_KEY} for the demo model, or --model with a folder of weights, which needs no key.",
-    )
+EVALUATION = Entitlement(models=("demo",), source="evaluation")

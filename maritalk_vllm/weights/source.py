@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
-from ..licensing.entitlement import EVALUATION_KEY, entitlement
+from ..licensing.check import entitlement
+from ..licensing.entitlement import EVALUATION_KEY
 from ..models import demo
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
@@ -38,10 +39,10 @@ def wanted_profile(settings: Settings) -> Profile | None:
         return find(settings.model)
     if settings.license is None:
         raise UsageError(
-            "No licence key and no model were given.",
+            "No licence and no model were given.",
             f"Use --license {EVALUATION_KEY} to try the demo model, or --model for an open one.",
         )
-    return find(entitlement(settings.license).models[0])
+    return find(entitlement(settings).models[0])
 
 
 def locate(settings: Settings, profile: Profile | None) -> Source:
@@ -49,7 +50,7 @@ def locate(settings: Settings, profile: Profile | None) -> Source:
     if profile is None:
         assert settings.model is not None
         return open_model(settings.model)
-    _check_license(settings.license, profile)
+    _check_license(settings, profile)
     if profile.embedded is None:
         raise WeightsError(
             f"The weights of {profile.title} are not on this machine.", "Give the folder that holds them: --model PATH."
@@ -57,14 +58,14 @@ def locate(settings: Settings, profile: Profile | None) -> Source:
     return Source(profile.name, str(demo.folder(profile, settings.cache_dir)), profile)
 
 
-def _check_license(key: str | None, profile: Profile) -> None:
-    if key is None:
-        raise LicenseError(f"{profile.title} needs a licence key.", "Give it with --license or MARITALK_LICENSE.")
-    allowed = entitlement(key).models
+def _check_license(settings: Settings, profile: Profile) -> None:
+    if settings.license is None:
+        raise LicenseError(f"{profile.title} needs a licence.", "Give it with --license or MARITALK_LICENSE.")
+    allowed = entitlement(settings).models
     if profile.name not in allowed:
         raise LicenseError(
-            f"This licence key is for {', '.join(allowed)}, not for {profile.name}.",
-            "Ask for a key that includes it, or leave --model out.",
+            f"This licence is for {', '.join(allowed)}, not for {profile.name}.",
+            "Ask for one that includes it, or leave --model out.",
         )
 
 

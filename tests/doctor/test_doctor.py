@@ -55,9 +55,9 @@ def test_a_machine_that_can_serve() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        ([], 2, "model: No licence key and no model were given."),
+        ([], 2, "model: No licence and no model were given."),
         (["--license", "AAAAA"], 3, "model: This licence key cannot be checked"),
-        ([*LICENSED, "--model", "small"], 3, "licence key is for demo, not for small"),
+        ([*LICENSED, "--model", "small"], 3, "This licence is for demo, not for small"),
         ([*LICENSED, "--device", "cuda"], 4, "plan: SmolLM2-135M-Instruct cannot be served on a GPU here"),
         ([*LICENSED, "--tensor-parallel-size", "2"], 5, "plan: SmolLM2-135M-Instruct cannot be split"),
         (["--model", "."], 6, "model: . holds no model"),

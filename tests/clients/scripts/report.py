@@ -9,7 +9,7 @@ asked: dict[str, Any] = json.loads(sys.argv[1])
 
 
 def tell(name: str, value: Any) -> None:
-    print(json.dumps({name: value}), flush=True)
+    print(json.dumps({name: value}), file=sys.__stdout__, flush=True)
 
 
 def tell_error(name: str, kind: type[Exception], call: Callable[[], object]) -> None:

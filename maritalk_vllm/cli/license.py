@@ -1,0 +1,113 @@
+"""`maritalk-vllm license`: what somebody needs who gives licences to others, and a look into one."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import LicenseError, UsageError
+from ..licensing import token
+from ..models.profile import find, profiles
+from ..words import nearest
+from .run import HELP
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
+
+_DATE = "%Y-%m-%d"
+
+
+@app.callback()
+def license() -> None:
+    """Make keys, sign licences, look into one."""
+
+
+@app.command()
+def keygen(
+    folder: Annotated[Path, typer.Option("--folder", help="Where to write the two files.")] = Path(),
+    name: Annotated[str, typer.Option("--name", help="What the files are called.")] = "maritalk-license",
+) -> None:
+    """Make a pair of keys: NAME.key, which signs and stays secret, and NAME.pub, which goes with the licences."""
+    from cryptography.hazmat.primitives import serialization as pem
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+    public = key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
+    _write(folder / f"{name}.key", private, 0o600)
+    _write(folder / f"{name}.pub", public, 0o644)
+
+
+@app.command()
+def issue(
+    private_key: Annotated[Path, typer.Option("--private-key", help="What keygen wrote as NAME.key.", metavar="FILE")],
+    model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
+    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")],
+    expires: Annotated[datetime, typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE])],
+    not_before: Annotated[
+        datetime | None, typer.Option("--not-before", help="First day with it, in UTC.", formats=[_DATE])
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to a file.", show_default="print it")] = None,
+) -> None:
+    """Sign a licence."""
+    for asked in model:
+        if find(asked) is None:
+            raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))
+    now = datetime.now(UTC).replace(microsecond=0)
+    ends, begins = _utc(expires), _utc(not_before) if not_before else None
+    if ends <= max(now, begins or now):
+        raise UsageError(f"A licence that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
+    signed = token.sign(
+        token.License(models=tuple(model), licensee=licensee, issued=now, expires=ends, not_before=begins), private_key
+    )
+    if out is None:
+        print(signed)
+    else:
+        _write(out, f"{signed}\n".encode(), 0o600)
+
+
+@app.command()
+def inspect(
+    licence: Annotated[str, typer.Argument(help="A signed licence, or the file that holds it.", metavar="LICENCE")],
+    public_key: Annotated[
+        list[Path] | None,
+        typer.Option("--public-key", help="Check its signature with this; repeatable.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
+    path = Path(licence).expanduser()
+    text = licence if token.looks_like_token(licence) or not path.is_file() else path.read_text().strip()
+    says = token.read(text)
+    rows = {
+        "licensee": says.licensee,
+        "models": ", ".join(says.models),
+        "issued": f"{says.issued}",
+        "not before": f"{says.not_before or '-'}",
+        "expires": f"{says.expires}",
+    }
+    for name, value in rows.items():
+        print(f"{name:<12}{value}")
+    try:
+        if public_key:
+            token.verify(text, public_key)
+        says.entitlement(datetime.now(UTC))
+    except LicenseError:
+        print("good        no")
+        raise
+    print(f"good        {'yes' if public_key else 'its time is; its signature was not checked (--public-key)'}")
+
+
+def _utc(day: datetime) -> datetime:
+    return day.replace(tzinfo=UTC)
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    """Write a new file that nobody may read before it has its mode. Raises UsageError."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Nothing is written over.") from error
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+    print(f"Written: {file}")

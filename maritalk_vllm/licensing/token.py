@@ -1,0 +1,150 @@
+"""A signed licence: a JSON Web Token (RFC 7519) with an Ed25519 signature (RFC 8037), checked without a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import LicenseError, UsageError
+from .entitlement import Entitlement
+
+ALGORITHM = "EdDSA"
+
+_ASK = "Ask for a new licence."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class License:
+    """What a licence says, whoever signed it. Its claims: `models`, `sub` the licensee, `iat`, `exp`, perhaps `nbf`."""
+
+    models: tuple[str, ...]
+    licensee: str
+    issued: datetime
+    expires: datetime
+    not_before: datetime | None = None
+
+    def entitlement(self, now: datetime) -> Entitlement:
+        """What it allows at this time. Raises LicenseError before and after its own."""
+        if self.not_before is not None and now < self.not_before:
+            raise LicenseError(
+                f"This licence is not valid before {_shown(self.not_before)}; it is {_shown(now)}.", _ASK
+            )
+        if now >= self.expires:
+            raise LicenseError(f"This licence expired on {_shown(self.expires)}; it is {_shown(now)}.", _ASK)
+        return Entitlement(self.models, "signed licence", self.licensee, self.expires)
+
+
+def looks_like_token(text: str) -> bool:
+    """Whether this has a token's three parts, the first of which is a JSON object."""
+    return text.count(".") == 2 and text.startswith("eyJ")
+
+
+def sign(license: License, private_key: Path) -> str:
+    """The licence as a token. Raises UsageError for a key that cannot be read."""
+    import jwt
+
+    claims: dict[str, Any] = {
+        "models": list(license.models),
+        "sub": license.licensee,
+        "iat": license.issued,
+        "exp": license.expires,
+    }
+    if license.not_before is not None:
+        claims["nbf"] = license.not_before
+    return jwt.encode(claims, _private_key(private_key), ALGORITHM)
+
+
+def verify(token: str, public_keys: Sequence[Path]) -> License:
+    """What a token says, if one of these keys has signed it. Raises LicenseError, or UsageError for a key."""
+    import jwt
+
+    for key in map(_public_key, public_keys):
+        try:
+            # Times are held against a clock of our own, which does not run backwards.
+            unchecked = {
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "require": ["exp", "iat", "sub"],
+            }
+            return _license(jwt.decode(token, key, [ALGORITHM], options=unchecked))  # type: ignore[arg-type]
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.InvalidAlgorithmError:
+            raise LicenseError(f"This licence is not signed with {ALGORITHM}.", _ASK) from None
+        except jwt.InvalidTokenError as error:
+            raise LicenseError(f"This licence is damaged: {error}.", "Copy it again, whole.") from None
+    if not public_keys:
+        raise LicenseError(
+            "This licence is signed, and no key is known to check it with.",
+            "Give the public key that came with it: --license-public-key FILE.",
+        )
+    raise LicenseError(
+        "This licence was changed after it was signed, or was signed by somebody else: "
+        f"none of the {len(public_keys)} public keys given fits its signature.",
+        "Check --license-public-key, or copy the licence again.",
+    )
+
+
+def read(token: str) -> License:
+    """What a token says, whether or not its signature is good. Raises LicenseError."""
+    import jwt
+
+    try:
+        return _license(jwt.decode(token, options={"verify_signature": False}))
+    except jwt.InvalidTokenError as error:
+        raise LicenseError(f"This is no licence: {error}.", "Copy it again, whole.") from None
+
+
+def _license(claims: dict[str, Any]) -> License:
+    models = claims.get("models")
+    if not isinstance(models, list) or not models or not all(isinstance(model, str) for model in models):
+        raise LicenseError("This licence names no models.", _ASK)
+    try:
+        return License(
+            models=tuple(models),
+            licensee=str(claims["sub"]),
+            issued=_time(claims["iat"]),
+            expires=_time(claims["exp"]),
+            not_before=_time(claims["nbf"]) if "nbf" in claims else None,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise LicenseError(
+            f"This licence is damaged: its times or its licensee cannot be read ({error}).", _ASK
+        ) from None
+
+
+def _time(seconds: Any) -> datetime:  # noqa: ANN401
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _public_key(file: Path) -> Any:  # noqa: ANN401
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    return _key(file, "public", load_pem_public_key, Ed25519PublicKey)
+
+
+def _private_key(file: Path) -> Any:  # noqa: ANN401
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return _key(file, "private", lambda data: load_pem_private_key(data, password=None), Ed25519PrivateKey)
+
+
+def _key(file: Path, kind: str, load: Any, wanted: type) -> Any:  # noqa: ANN401
+    make = "maritalk-vllm license keygen makes a pair."
+    try:
+        key = load(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"The {kind} key {file} cannot be read: {error.strerror}.", make) from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{file} is no {kind} key in PEM.", make) from error
+    if not isinstance(key, wanted):
+        raise UsageError(f"{file} is a {kind} key of another kind than Ed25519.", make)
+    return key

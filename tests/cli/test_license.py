@@ -1,0 +1,101 @@
+"""`maritalk-vllm license`, and a signed licence in a start."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_config import toolbox
+from tests.licensing.keys import DAY, Keys
+from tests.serving import BIN
+
+SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return toolbox("license", *map(str, arguments))
+
+
+def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [BIN / "maritalk-serve", "--dry-run", "--device", "cpu", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_from_a_pair_of_keys_to_a_start(tmp_path: Path) -> None:
+    assert license("keygen", "--folder", tmp_path).returncode == 0
+    private, public = tmp_path / "maritalk-license.key", tmp_path / "maritalk-license.pub"
+    assert private.stat().st_mode & 0o777 == 0o600
+    signed = license("issue", "--private-key", private, "--model", "demo", "--licensee", "ACME", "--expires", SOON)
+    file = tmp_path / "licence"
+    file.write_text(signed.stdout)
+    seen = license("inspect", file, "--public-key", public)
+    assert seen.returncode == 0
+    for words in ("ACME", "demo", SOON, "good        yes"):
+        assert words in seen.stdout
+    start = dry_run("--license", file, "--license-public-key", public)
+    assert start.returncode == 0, start.stderr
+    assert "SmolLM2" in start.stdout
+
+
+def test_issue_writes_a_file_for_its_owner_alone_and_never_over_another(keys: Keys, tmp_path: Path) -> None:
+    issue = ["issue", "--private-key", keys.private, "--model", "small", "--licensee", "X", "--expires", SOON]
+    out = tmp_path / "licence"
+    assert license(*issue, "--out", out).returncode == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    content = out.read_text()
+    again = license(*issue, "--out", out)
+    assert (again.returncode, out.read_text()) == (2, content)
+    assert "cannot be written" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["--model", "smal", "--expires", SOON], "Did you mean small?"),
+        (["--model", "small", "--expires", "2020-01-01"], "would never be valid"),
+        (["--model", "small", "--expires", SOON, "--not-before", "2090-01-01"], "would never be valid"),
+        (["--model", "small", "--expires", "tomorrow"], "tomorrow"),
+        (["--model", "small"], "--expires"),
+    ],
+)
+def test_issue_refuses(keys: Keys, wrong: list[str], says: str) -> None:
+    refused = license("issue", "--private-key", keys.private, "--licensee", "X", *wrong)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_inspect_says_what_is_wrong(keys: Keys, tmp_path: Path) -> None:
+    for token, key, says in [
+        (keys.license("small", ends=-DAY), keys.public, "expired"),
+        (keys.license("small"), Keys(tmp_path, "other").public, "somebody else"),
+    ]:
+        seen = license("inspect", token, "--public-key", key)
+        assert seen.returncode == 3
+        assert "ACME" in seen.stdout
+        assert "good        no" in seen.stdout
+        assert says in seen.stderr
+    nonsense = license("inspect", "nonsense")
+    assert (nonsense.returncode, nonsense.stderr.count("\n")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("license", "says"),
+    [("expired", "expired"), ("of another", "somebody else"), ("for another model", "is for small, not for demo")],
+)
+def test_a_start_that_the_licence_does_not_allow(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
+    token = {
+        "expired": keys.license("demo", ends=-timedelta(seconds=1)),
+        "of another": Keys(tmp_path, "other").license("demo"),
+        "for another model": keys.license("small"),
+    }[license]
+    refused = dry_run("--license", token, "--license-public-key", keys.public, "--model", "demo")
+    assert refused.returncode == 3
+    assert says in refused.stderr
+    assert token not in refused.stdout + refused.stderr

@@ -1,0 +1,40 @@
+"""`client.start_server()` of the published client, unchanged, with our launcher where it looks for its executable."""
+
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.cli.test_config import toolbox
+from tests.clients.environments import run
+from tests.clients.questions import MESSAGES
+from tests.serving import free_port, marked_processes
+
+STOP_SECONDS = 10
+
+
+@pytest.mark.parametrize("version", ["0.2.3", "0.2.5", "0.3.2"])
+def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path) -> None:
+    assert toolbox("install-launcher", HOME=str(tmp_path)).returncode == 0
+    mark = uuid.uuid4().hex
+    variables = {
+        "HOME": str(tmp_path),
+        "MARITALK_CACHE_DIR": str(prepared_cache),
+        "MARITALK_TEST_MARK": mark,
+        "SPT_NOENV": "1",
+    }
+    quietly = {} if version == "0.2.3" else {"verbose": False}
+    asked = {"port": free_port(), "license": EVALUATION_KEY, "messages": MESSAGES, "quietly": quietly}
+    told = run(f"maritalk-{version}", "start_server", asked, variables)
+    assert "Failed to start process" in told["a wrong licence"]["text"]
+    assert "This licence key cannot be checked" in told["a wrong licence"]["text"]
+    at_first = ["idle", "loading"] if version == "0.2.3" else ["idle"]
+    assert told["status at first"]["status"] in at_first
+    assert told["status"] == {"status": "idle"}
+    assert list(told["answer"]) == ["output", "queue_time", "prompt_time", "generation_time"]
+    deadline = time.monotonic() + STOP_SECONDS
+    while left := marked_processes(mark):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)

@@ -1,0 +1,27 @@
+"""Keys and licences for tests, made as their users make them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from maritalk_vllm.cli.license import keygen
+from maritalk_vllm.licensing.token import License, sign
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Keys:
+    """A pair of keys in a folder."""
+
+    def __init__(self, folder: Path, name: str = "own") -> None:
+        keygen(folder, name)
+        self.private = folder / f"{name}.key"
+        self.public = folder / f"{name}.pub"
+
+    def license(self, *models: str, ends: timedelta = DAY, begins: timedelta | None = None) -> str:
+        """A signed licence, its times counted from now."""
+        now = datetime.now(UTC)
+        not_before = now + begins if begins is not None else None
+        return sign(
+            License(models=models, licensee="ACME", issued=now, expires=now + ends, not_before=not_before), self.private
+        )
