@@ -1,6 +1,7 @@
 """The one small file that touches vLLM's server internals, which move at every release."""
 
 import argparse
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -70,9 +71,19 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     tasks = await client.get_supported_tasks()
     if "generate" not in tasks:
         raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
+    logging.getLogger("vllm.entrypoints.anthropic.api_router").addFilter(_without_traceback)
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     return app
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A log's line on a client's mistake: for one that comes to /v1/messages, vLLM writes where it noticed it too."""
+    from vllm.exceptions import VLLMClientError
+
+    if record.exc_info and isinstance(record.exc_info[1], VLLMClientError):
+        record.exc_info = None
+    return True
 
 
 def with_keep_alive(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

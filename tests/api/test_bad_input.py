@@ -125,6 +125,16 @@ def test_bad_input(shared_server: Server, path: str, what: str) -> None:
         assert f"POST '{path}': 400" in written[0]
 
 
+def test_a_message_to_anthropics_api(shared_server: Server) -> None:
+    before = lines(shared_server.engine_log)
+    answer = shared_server.ask("/v1/messages", {"model": "demo", "messages": USER, "max_tokens": 9000})
+    assert answer.status == 400
+    assert answer.json["type"] == "error"
+    assert "9000" in answer.json["error"]["message"]
+    (line,) = lines(shared_server.engine_log)[len(before) :]
+    assert "9000" in line
+
+
 @pytest.mark.parametrize("path", VALID)
 def test_what_is_not_bad(shared_server: Server, path: str) -> None:
     assert shared_server.ask(path, VALID[path]).status == 200
