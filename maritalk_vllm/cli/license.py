@@ -76,8 +76,9 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    path = Path(licence).expanduser()
-    text = licence if token.looks_like_token(licence) or not path.is_file() else path.read_text().strip()
+    text = token.find_token(licence.strip())
+    if text is None:
+        raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
     says = token.read(text)
     rows = {
         "licensee": says.licensee,

@@ -2,7 +2,6 @@
 
 import hmac
 from dataclasses import replace
-from pathlib import Path
 
 from ..errors import LicenseError
 from ..models.profile import find
@@ -17,7 +16,7 @@ def entitlement(settings: Settings) -> Entitlement:
     given = (settings.license or "").strip()
     if hmac.compare_digest(given.encode(), EVALUATION_KEY.encode()):
         return EVALUATION
-    signed = given if token.looks_like_token(given) else _from_file(given)
+    signed = token.find_token(given)
     if signed is None:
         raise LicenseError(
             "This licence key cannot be checked: it is neither the evaluation key nor a signed licence.",
@@ -26,14 +25,6 @@ def entitlement(settings: Settings) -> Entitlement:
         )
     clock = Clock(settings.cache_dir / "clock")
     return _known(token.verify(signed, settings.license_public_key).entitlement(clock.now()))
-
-
-def _from_file(name: str) -> str | None:
-    try:
-        text = Path(name).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return text if token.looks_like_token(text) else None
 
 
 def _known(allowed: Entitlement) -> Entitlement:

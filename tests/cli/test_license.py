@@ -81,8 +81,10 @@ def test_inspect_says_what_is_wrong(keys: Keys, tmp_path: Path) -> None:
         assert "ACME" in seen.stdout
         assert "good        no" in seen.stdout
         assert says in seen.stderr
-    nonsense = license("inspect", "nonsense")
-    assert (nonsense.returncode, nonsense.stderr.count("\n")) == (3, 1)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\x00")
+    for nonsense in (license("inspect", "nonsense"), license("inspect", binary)):
+        assert (nonsense.returncode, nonsense.stderr.count("\n")) == (3, 1)
 
 
 @pytest.mark.parametrize(
