@@ -69,7 +69,7 @@ def test_a_write_that_fails_is_a_sentence_and_leaves_no_model(tmp_path: Path) ->
 
 def test_too_little_space_is_found_before_the_work(tmp_path: Path) -> None:
     huge = dataclasses.replace(EMBEDDED, checkpoint_bytes=10**18)
-    with pytest.raises(WeightsError, match=r"needs 1000000000000 MB .* \d+ MB are free"):
+    with pytest.raises(WeightsError, match=r"needs 1000000000.0 GB .* \d+.\d GB are free"):
         demo.materialise(huge, tmp_path / "demo", quietly)
     assert not (tmp_path / "demo").exists()
 
