@@ -21,6 +21,7 @@ from maritalk_vllm.settings import OPTIONS, environment_variable
 
 MARITALK_VARIABLES = {environment_variable(name) for name in OPTIONS} | {environment_variable("config")}
 BIN = Path(sys.executable).parent
+NOBODY = "http://127.0.0.1:9"
 READY_SECONDS = 240
 """For a machine that is busy with other work; a start takes 10 to 40 s on two cores."""
 

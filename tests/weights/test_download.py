@@ -1,0 +1,251 @@
+"""A download over a bad network, and from a server that is worse: whole and the same, or a clear end."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import WeightsError
+from maritalk_vllm.weights.download import MOST_BEGINNINGS, Download, Patience
+from maritalk_vllm.weights.part import Identity, Link, Part
+from tests.answering import Request
+from tests.serving import NOBODY
+from tests.weights import archives
+from tests.weights.file_server import File, serving
+
+QUICK = Patience(silence=0.3, pauses=(0.01,) * 6)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("archive")
+    return archives.tar(archives.model(folder / "model", 1_000_000), folder / "archive").read_bytes()
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Part:
+    return Part(tmp_path / "model.download")
+
+
+def fetch(part: Part, *links: Link) -> list[tuple[str, int, int | None]]:
+    """Download, and what was told of it."""
+    told: list[tuple[str, int, int | None]] = []
+    rest = list(links)
+    ask = lambda: rest.pop(0) if len(rest) > 1 else rest[0]  # noqa: E731
+    Download(part, ask, "the model", lambda *step: told.append(step), QUICK).run()
+    return told
+
+
+def refused(part: Part, file: File, says: str, **link: object) -> None:
+    with serving(file), pytest.raises(WeightsError, match=says):
+        fetch(part, Link(file.url, **link))  # type: ignore[arg-type]
+
+
+def test_whole(part: Part, data: bytes) -> None:
+    with serving(File(data)) as file:
+        told = fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0]
+    assert {step for step, _, _ in told} == {"Downloading the model"}
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1:] == (len(data), len(data))
+
+
+@pytest.mark.parametrize("known", ["etag", "sha256"])
+def test_a_server_that_drops_is_gone_on_with(known: str, part: Part, data: bytes) -> None:
+    with serving(File(data, tag=known == "etag", stop_after=lambda start: 150_000)) as file:
+        told = fetch(part, Link(file.url, sha256=file.sha256 if known == "sha256" else None))
+    assert part.file.read_bytes() == data
+    assert file.starts == [150_000 * n for n in range(len(file.starts))]
+    assert any("Trying again" in step for step, _, _ in told)
+
+
+def test_without_a_sign_of_the_file_it_is_begun_anew(part: Part, data: bytes) -> None:
+    limits = iter([150_000, 300_000])
+    with serving(File(data, tag=False, stop_after=lambda start: next(limits, None))) as file:
+        fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0, 0, 0]
+
+
+def test_a_server_that_cannot_resume(part: Part, data: bytes) -> None:
+    limits = iter([150_000, 300_000])
+    with serving(File(data, ranges=False, stop_after=lambda start: next(limits, None))) as file:
+        fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+
+
+def test_one_that_cannot_resume_and_always_drops(part: Part, data: bytes) -> None:
+    refused(part, File(data, ranges=False, stop_after=lambda start: 150_000), f"begun {MOST_BEGINNINGS} times in vain")
+    assert not part.file.exists()
+
+
+def test_a_server_that_stalls(part: Part, data: bytes) -> None:
+    def stall(file: File, request: Request, start: int) -> bool:
+        if start == 0:
+            request.begin(200, etag=f'"{file.sha256}"', content_length=len(file.data))
+            request.wfile.write(file.data[:100_000])
+            time.sleep(1)
+        return start == 0
+
+    with serving(File(data, before=stall)) as file:
+        told = fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0, 100_000]
+    assert any("was silent" in step for step, _, _ in told)
+
+
+def test_a_server_that_is_silent_for_ever(part: Part, data: bytes) -> None:
+    file = File(data, before=lambda *_: time.sleep(0.6) or True)
+    refused(part, file, r"broke off 7 times in a row: its server was silent for 0 s\. 0\.0 GB are here and kept")
+
+
+def test_nobody_there(part: Part) -> None:
+    with pytest.raises(WeightsError, match="its server cannot be reached"):
+        fetch(part, Link(NOBODY))
+
+
+def test_a_length_that_is_too_long(part: Part, data: bytes) -> None:
+    def lie(file: File, request: Request, start: int) -> bool:
+        request.begin(200, etag='"x"', content_length=len(file.data) + 1000, connection="close")
+        request.wfile.write(file.data)
+        return request.close_connection is not None
+
+    refused(part, File(data, before=lie), f"begun {MOST_BEGINNINGS} times in vain")
+
+
+def test_another_length_than_the_service_has_said(part: Part, data: bytes) -> None:
+    refused(part, File(data), f"should have 5 bytes, and its server has {len(data):,}", size=5)
+    assert not part.file.exists()
+
+
+def test_no_length(part: Part, data: bytes) -> None:
+    with serving(File(data, length=False)) as file:
+        fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+
+
+def test_a_file_that_changes_half_way(part: Part, data: bytes) -> None:
+    def change(file: File, request: Request, start: int) -> bool:
+        if start:
+            file.data = data[:600] + bytes(len(data) - 600)
+        return False
+
+    with serving(File(data, before=change, stop_after=lambda start: None if start else 150_000)) as file:
+        fetch(part, Link(file.url))
+        assert part.file.read_bytes() == file.data
+    assert file.starts == [0, 0, 150_000]
+
+
+def test_a_file_that_always_changes(part: Part, data: bytes) -> None:
+    count = 0
+
+    def change(file: File, request: Request, start: int) -> bool:
+        nonlocal count
+        count += 1
+        file.data = data[:-4] + count.to_bytes(4)
+        return False
+
+    refused(part, File(data, before=change, stop_after=lambda start: 150_000), "changes the file")
+    assert not part.file.exists()
+
+
+def test_a_part_of_another_file_by_the_service_s_word(part: Part, data: bytes) -> None:
+    part.begin(Identity(len(data), None, "of another"))
+    part.append(b"x" * 1000)
+    with serving(File(data)) as file:
+        fetch(part, Link(file.url, sha256=file.sha256))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0]
+
+
+@pytest.mark.parametrize("answer", ["416", "a part from elsewhere", "a part of another size", "a part of another tag"])
+def test_answers_to_a_range_that_fit_not(answer: str, part: Part, data: bytes) -> None:
+    """What is here is thrown away, and the whole is fetched."""
+
+    def other(file: File, request: Request, start: int) -> bool:
+        size = len(file.data)
+        if not start:
+            return False
+        if answer == "416":
+            request.reply(416, content_range="bytes */3")
+        else:
+            begin = start + 1 if "elsewhere" in answer else start
+            total = size + 1 if "size" in answer else size
+            tag = '"other"' if "tag" in answer else f'"{file.sha256}"'
+            request.reply(206, file.data[begin:], etag=tag, content_range=f"bytes {begin}-{total - 1}/{total}")
+        return True
+
+    limits = iter([150_000])
+    with serving(File(data, before=other, stop_after=lambda start: next(limits, None))) as file:
+        fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0, 150_000, 0]
+
+
+def test_416_to_a_request_for_the_whole(part: Part, data: bytes) -> None:
+    refused(part, File(data, before=lambda file, request, start: request.reply(416) or True), "answers 416")
+
+
+def test_a_link_that_expires_is_asked_for_again(part: Part, data: bytes) -> None:
+    def expire(file: File, request: Request, start: int) -> bool:
+        old = request.path == "/old"
+        if start and old:
+            request.reply(403)
+        return bool(start and old)
+
+    with serving(File(data, before=expire, stop_after=lambda start: None if start else 150_000)) as file:
+        old = file.url.replace("archive", "old")
+        fetch(part, Link(old), Link(file.url))
+    assert part.file.read_bytes() == data
+    assert file.starts == [0, 150_000, 150_000]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_link_that_does_not_work(status: int, part: Part, data: bytes) -> None:
+    file = File(data, before=lambda file, request, start: request.reply(status) or True)
+    refused(part, file, f"answers {status}")
+    assert len(file.starts) == 1
+
+
+def test_a_server_that_is_busy(part: Part, data: bytes) -> None:
+    answers = iter([503, 429, 500])
+
+    def busy(file: File, request: Request, start: int) -> bool:
+        if status := next(answers, None):
+            request.reply(status, retry_after=0)
+        return bool(status)
+
+    with serving(File(data, before=busy)) as file:
+        fetch(part, Link(file.url))
+    assert part.file.read_bytes() == data
+
+
+@pytest.mark.parametrize("head", [b"\x7fELF", b"<html>", b"\x80\x04"])
+def test_what_is_no_archive_is_not_fetched_to_its_end(head: bytes, part: Part) -> None:
+    refused(part, File(head + bytes(50_000_000), pause=0.001), "neither a zip nor a tar file")
+    assert not part.file.exists()
+
+
+def test_what_is_whole_is_not_asked_for_again(part: Part, data: bytes) -> None:
+    with serving(File(data)) as file:
+        for _ in range(2):
+            fetch(part, Link(file.url))
+    assert file.starts == [0]
+
+
+def test_no_space(part: Part, data: bytes) -> None:
+    def huge(file: File, request: Request, start: int) -> bool:
+        request.begin(200, content_length=10**18)
+        return True
+
+    refused(part, File(data, before=huge), r"the model needs 2000000000\.0 GB in .*, where .* are free")
+
+
+def test_a_damaged_note_beside_it(part: Part, data: bytes) -> None:
+    with serving(File(data)) as file:
+        fetch(part, Link(file.url))
+        for note in ("", "{}", '{"size": 1}', "[]"):
+            part.file.with_name("model.download.json").write_text(note)
+            fetch(part, Link(file.url))
+            assert part.file.read_bytes() == data
