@@ -36,7 +36,7 @@ class Settings:
 
     license: str | None = option(
         None,
-        "Your licence key, or the file that holds a signed licence. "
+        "Your licence key, a signed licence, or the file that holds one. "
         "000000-00000-00000-00000 evaluates with the demo model. An open model "
         "(--model PATH or a Hugging Face name) needs none.",
         metavar="KEY",
@@ -47,6 +47,14 @@ class Settings:
         "Public key that a signed licence is checked with; repeatable, for the time in which a key is changed.",
         metavar="FILE",
         shown=False,
+    )
+    license_service: str = option(
+        "https://functions.maritaca.ai",
+        "Service that a licence key is checked with, and weights come from.",
+        metavar="URL",
+    )
+    cuda_version: str | None = option(
+        None, "CUDA version that the licence service is told.", metavar="VERSION", shown="what the driver supports"
     )
     port: int = option(
         9000, "HTTP port to listen on; 0 takes a free one.", short="-p", metavar="PORT", min=0, max=65535

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.models import demo
+from maritalk_vllm.settings import environment_variable
 from tests.demo_model import PROFILE, make
-from tests.serving import MARITALK_VARIABLES, Server, Startup, figures, observe_startup
+from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,6 +52,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        # Nobody listens there: no test asks a licence service other than its own.
+        patch.setenv(environment_variable("license_service"), NOBODY)
         yield
 
 

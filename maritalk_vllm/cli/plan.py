@@ -34,6 +34,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..hardware.catalogue import imagine
     from ..hardware.inventory import Inventory
     from ..hardware.look import look
+    from ..licensing.check import LicenseCheck
     from ..planning.cards import left_out
     from ..planning.report import as_data, as_refusal, report
     from ..server.launch import planned, wanted
@@ -48,7 +49,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
                 settings.device,
                 installed_vllm().device,
             )
-        need = wanted(settings)
+        need = wanted(settings, LicenseCheck(settings))
         model = need.name
         made = planned(need, inventory, wish, build)
     except UsageError:
@@ -65,10 +66,11 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
 
 def _suggest(settings: Settings, as_json: bool) -> None:
     from ..hardware.catalogue import cards
+    from ..licensing.check import LicenseCheck
     from ..planning.market import suggestions, what_would_do
     from ..server.launch import wanted
 
-    need = wanted(settings)
+    need = wanted(settings, LicenseCheck(settings))
     if need.footprint is None:
         raise DoesNotFit(f"{need.title} is not on this machine, so that its size is unknown.", "Download it first.")
     found = suggestions(need, cards())

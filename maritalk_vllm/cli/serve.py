@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import setproctitle
 import typer
 
 from .. import __version__
@@ -19,6 +20,8 @@ def serve(ctx: typer.Context, settings: Settings, **_: bool) -> None:
     from ..server.launch import decide
     from ..server.supervisor import supervise
 
+    # A licence in our arguments would be there for all to see in a process list.
+    setproctitle.setproctitle("maritalk-serve")
     launch = decide(settings)
     if settings.dry_run:
         print("\n".join(report(launch.plan)))

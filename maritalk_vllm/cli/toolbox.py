@@ -4,6 +4,7 @@ import typer
 
 from .config import app as config
 from .doctor import command as doctor
+from .download import command as download
 from .launcher import install_launcher
 from .license import app as license
 from .plan import command as plan
@@ -19,6 +20,7 @@ def toolbox() -> None:
 
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
+app.command(name="download")(download)
 app.command(name="install-launcher")(install_launcher)
 app.add_typer(config, name="config")
 app.add_typer(license, name="license")

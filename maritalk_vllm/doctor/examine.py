@@ -6,6 +6,7 @@ from typing import TypeVar
 from ..engine.version import installed_vllm
 from ..errors import MariTalkError
 from ..hardware.look import look
+from ..licensing.check import LicenseCheck
 from ..server.launch import wanted
 from ..settings import Settings
 from . import machine, start
@@ -40,11 +41,12 @@ def examine(settings: Settings) -> list[Check]:
         run("host", lambda: machine.check_host(inventory))
         if vllm is not None:
             run("processor", lambda: machine.check_processor(inventory, vllm.device))
-    need = tried("model", lambda: wanted(settings))
+    license = LicenseCheck(settings)
+    need = tried("model", lambda: wanted(settings, license))
     if need is not None:
-        run("licence", lambda: start.check_license(settings, need.profile))
-        run("weights", lambda: start.check_weights(settings, need))
-        run("disk", lambda: start.check_disk(settings, need.profile))
+        run("licence", lambda: start.check_license(settings, need.profile, license))
+        run("weights", lambda: start.check_weights(settings, need, license))
+        run("disk", lambda: start.check_disk(settings, need, license))
         if inventory is not None and vllm is not None:
             run("plan", lambda: start.check_plan(settings, need, inventory, vllm.device))
     run("port", lambda: start.check_port(settings))

@@ -7,8 +7,7 @@ from ..engine.version import Vllm
 from ..errors import WeightsError
 from ..hardware.host import free_disk_bytes
 from ..hardware.inventory import Inventory
-from ..licensing.check import entitlement
-from ..models import demo
+from ..licensing.check import LicenseCheck
 from ..models.profile import Profile
 from ..planning.need import Need
 from ..planning.report import summary
@@ -28,24 +27,26 @@ def check_vllm(vllm: Vllm) -> Iterator[Check]:
     yield Check.ok("vllm", f"{vllm.name} {vllm.version}, the {kind} build, within {vllm.window}.")
 
 
-def check_license(settings: Settings, profile: Profile | None) -> Iterator[Check]:
+def check_license(settings: Settings, profile: Profile | None, license: LicenseCheck) -> Iterator[Check]:
     """What the licence is for. Raises LicenseError."""
     if profile is None:
         yield Check.ok("licence", f"{settings.model} is an open model and needs none.")
     elif settings.license is None:
         yield Check.warning("licence", f"None is given; {profile.title} needs one.", "--license or MARITALK_LICENSE.")
     else:
-        yield Check.ok("licence", f"{entitlement(settings)}.")
+        yield Check.ok("licence", f"{license.entitlement}.")
+        if license.entitlement.warning:
+            yield Check.warning("licence", license.entitlement.warning)
 
 
-def check_weights(settings: Settings, need: Need) -> Iterator[Check]:
+def check_weights(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
     """Where the weights are, and that each file is whole by its header. Raises LicenseError or WeightsError."""
-    source = locate(settings, need.profile)
-    if source.must_be_prepared:
+    source = locate(settings, need.profile, license)
+    if source.fetch is not None:
+        yield Check.warning("weights", f"{need.title} is not on this machine: the first start will download it.")
+    elif source.must_be_prepared:
         yield Check.ok("weights", f"{need.title} will be prepared in {source.location} at the first start.")
-    elif need.footprint is None:
-        yield Check.warning("weights", f"{need.title} is not on this machine: vLLM will download it.")
-    else:
+    elif need.footprint is not None:
         size = gigabytes(need.footprint.weights_bytes)
         yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
 
@@ -58,13 +59,17 @@ def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Devi
         yield Check.warning("plan", line.removeprefix("Warning: "))
 
 
-def check_disk(settings: Settings, profile: Profile | None) -> Iterator[Check]:
-    """Space for what is prepared, and for logs. Raises WeightsError."""
+def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+    """Space for what is downloaded or prepared, and for logs. Raises WeightsError, or LicenseError."""
     folder: Path = settings.cache_dir
     free = free_disk_bytes(folder)
     needed = _LOG_BYTES
-    if profile and profile.embedded and not demo.is_ready(demo.folder(profile, folder)):
-        needed += profile.embedded.checkpoint_bytes
+    source = locate(settings, need.profile, license)
+    if source.must_be_prepared and need.profile and need.profile.embedded:
+        needed += need.profile.embedded.checkpoint_bytes
+    elif source.fetch is not None and need.profile:
+        # The archive, and the same once more unpacked.
+        needed += 2 * need.profile.weights_bytes
     if free < needed:
         raise WeightsError(
             f"{folder} has {gigabytes(free)} free, and {gigabytes(needed)} are needed for the model and logs.",

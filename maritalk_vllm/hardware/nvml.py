@@ -64,6 +64,16 @@ def fleet() -> Fleet:
         ) from error
 
 
+def cuda_version() -> str | None:
+    """The newest CUDA that the driver supports, as nvidia-smi shows it: `12.2`; None where no driver tells."""
+    try:
+        with _nvml():
+            major, minor = _driver().cuda_version
+    except pynvml.NVMLError:
+        return None
+    return f"{major}.{minor}" if major else None
+
+
 @contextlib.contextmanager
 def _nvml() -> Iterator[None]:
     pynvml.nvmlInit()

@@ -2,29 +2,111 @@
 
 import hmac
 from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
 
-from ..errors import LicenseError
+from ..errors import LicenseError, MariTalkError
+from ..hardware.nvml import cuda_version
 from ..models.profile import find
 from ..settings import Settings
 from . import token
 from .clock import Clock
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
+from .grant import Grant
+from .key import looks_like_key
+from .memory import KEPT_DAYS, Memory
+from .service import Refused, Service, Unreachable
+
+_ASK = "Ask for a new licence."
 
 
-def entitlement(settings: Settings) -> Entitlement:
-    """What the licence in the settings allows now. Raises LicenseError, without ever repeating the licence."""
-    given = (settings.license or "").strip()
-    if hmac.compare_digest(given.encode(), EVALUATION_KEY.encode()):
-        return EVALUATION
-    signed = token.find_token(given)
-    if signed is None:
+class LicenseCheck:
+    """One look at the licence in the settings: the licence service is asked once, however often the answer is needed.
+
+    No error that it raises repeats the licence.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._given = (settings.license or "").strip()
+        self._clock = Clock(settings.cache_dir / "clock")
+
+    @property
+    def entitlement(self) -> Entitlement:
+        """What it allows now. Raises LicenseError, or UsageError for what it is to be checked with."""
+        if isinstance(self._outcome, MariTalkError):
+            raise self._outcome
+        return self._outcome
+
+    @cached_property
+    def _outcome(self) -> Entitlement | MariTalkError:
+        try:
+            return self._entitlement()
+        except MariTalkError as error:
+            return error
+
+    def _entitlement(self) -> Entitlement:
+        if hmac.compare_digest(self._given.encode(), EVALUATION_KEY.encode()):
+            return EVALUATION
+        signed = token.find_token(self._given)
+        if signed is not None:
+            license = token.verify(signed, self._settings.license_public_key)
+            return _known(license.entitlement(self._clock.now()))
+        if looks_like_key(self._given):
+            return _known(self._asked())
         raise LicenseError(
-            "This licence key cannot be checked: it is neither the evaluation key nor a signed licence.",
-            f"Use --license {EVALUATION_KEY} for the demo model, a signed licence or the file that holds it, "
+            "This licence key cannot be checked: it is neither in groups, as XXXXX-XXXXX-XXXXX, nor a signed licence.",
+            f"Use --license {EVALUATION_KEY} for the demo model, a licence or the file that holds it, "
             "or --model with a folder of weights, which needs none.",
         )
-    clock = Clock(settings.cache_dir / "clock")
-    return _known(token.verify(signed, settings.license_public_key).entitlement(clock.now()))
+
+    @property
+    def brings_weights(self) -> bool:
+        """Whether the licence service has the weights too."""
+        return self.entitlement.source == _SERVICE
+
+    def grant(self, model: str) -> Grant:
+        """The service's answer with a new link to the weights of `model`. Raises LicenseError."""
+        return self._service.ask(self._given, model)
+
+    @cached_property
+    def _service(self) -> Service:
+        return Service(self._settings.license_service, self._settings.cuda_version or cuda_version())
+
+    def _asked(self) -> Entitlement:
+        memory = Memory(self._settings.cache_dir / "licences", self._given, self._service.url)
+        now = self._clock.now()
+        try:
+            grant, warning = self._service.ask(self._given), ""
+            memory.keep(grant, now)
+        except Refused:
+            memory.forget()
+            raise
+        except Unreachable as error:
+            grant, warning = _remembered(memory, error, now)
+        if grant.expires is not None and now >= grant.expires:
+            raise LicenseError(
+                f"This licence expired on {grant.expires:%Y-%m-%d %H:%M %Z}; it is {now:%Y-%m-%d}.", _ASK
+            )
+        return Entitlement(grant.models, _SERVICE, grant.licensee, grant.expires, warning)
+
+
+_SERVICE = "licence service"
+
+
+def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Grant, str]:
+    """The service's last answer while it may serve, and a warning that says how long. Raises the error after that."""
+    kept = memory.recall()
+    if kept is None:
+        raise error
+    days = kept.days_left(now)
+    if not days:
+        raise LicenseError(
+            f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
+        ) from error
+    return kept.grant, (
+        f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {days} more day{'s' if days > 1 else ''}."
+    )
 
 
 def _known(allowed: Entitlement) -> Entitlement:

@@ -9,12 +9,16 @@ EVALUATION_KEY = "000000-00000-00000-00000"
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """The profiles that a licence allows to run, the usual one first, and until when; None is without an end."""
+    """The profiles that a licence allows to run, the usual one first, and until when; None is without an end.
+
+    `warning` is for the user, who may lose it soon.
+    """
 
     models: tuple[str, ...]
     source: str
     licensee: str = ""
     expires: datetime | None = None
+    warning: str = ""
 
     def __str__(self) -> str:
         """As people read it: `Valid for small, until 2027-01-31, for Universidade X`."""

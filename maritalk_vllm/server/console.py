@@ -36,6 +36,10 @@ EXAMPLE_TIMES = {
     TimeUnit.SECONDS: "'queue_time': 0.0, 'prompt_time': 0.185, 'generation_time': 0.127",
 }
 
+_LINES_A_STEP = 10
+_MOST_LINES = 200
+"""A download over a bad network would have one for each new try."""
+
 
 class Console:
     """Prints a start to stdout: a bar on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
@@ -48,7 +52,8 @@ class Console:
         # Clients since 0.2.5 draw a spinner of their own and say so.
         self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
         self._bar: Progress | None = None
-        self._step = ""
+        self._told = ("", 0)
+        self._lines = 0
 
     def starting(self, model: str, notes: Sequence[str], engine_log: Path) -> None:
         """The model, what the user should know about the plan, and where vLLM's log is."""
@@ -58,12 +63,13 @@ class Console:
         self._print(f"vLLM's log: {engine_log}")
 
     def progress(self, step: str, fraction: float | None = None) -> None:
-        """Something that takes a while; printed when the step changes, drawn continuously on a terminal."""
+        """Something that takes a while: drawn continuously on a terminal, and elsewhere a line for each tenth of it."""
         if self._animated:
             self._draw(step, fraction)
-        elif step != self._step:
+        elif (now := (step, int((fraction or 0) * _LINES_A_STEP))) != self._told and self._lines < _MOST_LINES:
             self._print(f"{step}..." if fraction is None else f"{step} ({fraction:.0%})...")
-        self._step = step
+            self._told = now
+            self._lines += 1
 
     def loaded(self) -> None:
         """The engine has the model."""

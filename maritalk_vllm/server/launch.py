@@ -1,6 +1,8 @@
 """All that the supervisor has to know to serve one model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..engine.arguments import engine_arguments
@@ -9,22 +11,32 @@ from ..errors import DoesNotFit, NoSuitableGPU
 from ..hardware.catalogue import cards
 from ..hardware.inventory import Inventory
 from ..hardware.look import look
+from ..licensing.check import LicenseCheck
 from ..planning.make import make_plan
 from ..planning.market import what_would_do
 from ..planning.need import Need
 from ..planning.plan import Plan
+from ..planning.report import summary
 from ..settings import Device, Settings, TimeUnit
 from ..weights.known import known_footprint
+from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A decided start: nothing is left to find out but whether the engine agrees."""
+    """A decided start: nothing is left to find out but whether the engine agrees.
+
+    Where the weights are not here, `fetch` brings them, and then `again` decides by what has come. `notes` are for the
+    user.
+    """
 
     name: str
     location: str
+    fetch: Callable[[Progress], None] | None
+    again: Callable[[], "Launch"]
     must_be_prepared: bool
+    notes: tuple[str, ...]
     plan: Plan
     engine_args: list[str]
     host: str
@@ -35,15 +47,24 @@ class Launch:
 
 def decide(settings: Settings) -> Launch:
     """From what the user asked for and what the machine has, in a fraction of a second. Raises MariTalkError."""
+    return _decide(settings, LicenseCheck(settings))
+
+
+def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     build = installed_vllm().device
-    need = wanted(settings)
+    need = wanted(settings, check)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, build)
-    source = locate(settings, need.profile)
+    source = locate(settings, need.profile, check)
+
     parser = need.profile.tool_call_parser if need.profile else None
+    warning = check.entitlement.warning if need.profile else ""
     return Launch(
         name=source.name,
         location=source.location,
+        fetch=source.fetch,
+        again=partial(_decide, settings, check),
         must_be_prepared=source.must_be_prepared,
+        notes=(*summary(plan), *([f"Warning: {warning}"] if warning else [])),
         plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args, parser),
         host=settings.host,
@@ -53,9 +74,9 @@ def decide(settings: Settings) -> Launch:
     )
 
 
-def wanted(settings: Settings) -> Need:
+def wanted(settings: Settings, check: LicenseCheck) -> Need:
     """What the user asks for, with all that is known of it. Raises UsageError, LicenseError or WeightsError."""
-    profile = wanted_profile(settings)
+    profile = wanted_profile(settings, check)
     return Need.of(*known_footprint(settings, profile), profile, settings)
 
 

@@ -17,11 +17,11 @@ import uvicorn
 
 from ..engine.environment import engine_environment
 from ..errors import EngineError, MariTalkError, Unavailable, UsageError, from_message
-from ..planning.report import summary
 from ..settings import Settings
 from . import lifeline
 from .channel import Channel, Message
 from .console import Console
+from .fetching import fetched
 from .gate import Gate
 from .launch import Launch
 from .listener import listen, local_url, url
@@ -34,7 +34,6 @@ STOP_SECONDS = 8
 def supervise(launch: Launch, console: Console) -> None:
     """Serve until SIGTERM or SIGINT. Raises PortError, and what keeps the model from being served."""
     listener = listen(launch.host, launch.port)
-    # The licence is in our own arguments, for all to see in a process list.
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
     asyncio.run(_Supervisor(launch, listener, console).run())
@@ -48,6 +47,8 @@ class _Supervisor:
         self._gate = Gate()
         self._door = _Door(uvicorn.Config(self._gate, lifespan="off", log_config=None, access_log=False))
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
         self._backend_pid: int | None = None
         self._stopping = asyncio.Event()
 
@@ -58,12 +59,9 @@ class _Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         answering = loop.create_task(self._door.serve(sockets=[self._listener.dup()]))
-        launch = self._launch
-        self._console.starting(launch.name, summary(launch.plan), launch.log)
+        self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
-            nursery, channel = self._start_nursery(Path(folder))
-            loop.add_reader(channel, self._take_message, channel)
-            serving = loop.create_task(self._serve(channel))
+            serving = loop.create_task(self._serve(Path(folder)))
             stopping = loop.create_task(self._stopping.wait())
             try:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -79,19 +77,21 @@ class _Supervisor:
                 serving.cancel()
                 shared_memory = lifeline.shared_memory_of_workers(Path(folder))
                 await self._stop_backend()
-                loop.remove_reader(channel)
+                if self._channel is not None:
+                    loop.remove_reader(self._channel)
                 lifeline.end_descendants()
-                nursery.wait()
+                if self._nursery is not None:
+                    self._nursery.wait()
                 lifeline.remove(shared_memory)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(answering, timeout=1)
 
-    def _start_nursery(self, folder: Path) -> tuple[subprocess.Popen[bytes], Channel]:
+    def _start_nursery(self, folder: Path) -> Channel:
         ours, theirs = Channel.pair()
         descriptors = (theirs.fileno(), self._listener.fileno())
         plan = self._launch.plan
         with _log_file(self._launch.log) as log:
-            nursery = subprocess.Popen(
+            self._nursery = subprocess.Popen(
                 # -P: a folder named vllm in the working directory must not be taken for the package.
                 [
                     sys.executable,
@@ -111,7 +111,9 @@ class _Supervisor:
                 env=engine_environment(plan, folder),
             )
         theirs.close()
-        return nursery, ours
+        asyncio.get_running_loop().add_reader(ours, self._take_message, ours)
+        self._channel = ours
+        return ours
 
     def _take_message(self, channel: Channel) -> None:
         message = channel.receive()
@@ -119,9 +121,13 @@ class _Supervisor:
         if message is None:  # the end of a channel stays readable for ever
             asyncio.get_running_loop().remove_reader(channel)
 
-    async def _serve(self, channel: Channel) -> None:
-        """From the first import to the engine's end."""
+    async def _serve(self, folder: Path) -> None:
+        """From the weights to the engine's end."""
+        if self._launch.fetch is not None:
+            await fetched(self._launch.fetch, self._console)
+            self._launch = self._launch.again()
         launch = self._launch
+        channel = self._start_nursery(folder)
         await self._until("imported")
         if launch.must_be_prepared:
             channel.send({"job": "prepare", "profile": launch.name, "location": launch.location})

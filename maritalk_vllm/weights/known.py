@@ -5,9 +5,10 @@ from pathlib import Path
 from ..models import demo
 from ..models.checkpoint import read_checkpoint
 from ..models.footprint import Footprint
+from ..models.place import is_here
 from ..models.profile import Profile
 from ..settings import Settings
-from .source import Source, open_model
+from .source import open_model, weights_folder
 
 
 def known_footprint(settings: Settings, profile: Profile | None) -> tuple[str, Footprint | None]:
@@ -16,20 +17,10 @@ def known_footprint(settings: Settings, profile: Profile | None) -> tuple[str, F
     None for a Hugging Face model that was not downloaded yet. Raises UsageError or WeightsError.
     """
     if profile is None:
-        source = open_model(settings.model or "")
-        folder = checkpoint_folder(source)
-        return source.name, read_checkpoint(folder) if folder else None
-    if profile.embedded is not None and demo.is_ready(checkpoint := demo.folder(profile, settings.cache_dir)):
+        source = open_model(settings.model or "", settings.engine_args)
+        return source.name, None if source.fetch else read_checkpoint(Path(source.location))
+    if is_here(folder := weights_folder(profile, settings)):
+        return profile.name, read_checkpoint(folder)
+    if profile.embedded is not None and is_here(checkpoint := demo.folder(profile, settings.cache_dir)):
         return profile.name, read_checkpoint(checkpoint)
     return profile.name, profile.footprint
-
-
-def checkpoint_folder(source: Source) -> Path | None:
-    """Where the weights of an open model are; None if Hugging Face has them and this machine does not."""
-    folder = Path(source.location)
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(source.location, "config.json")
-    return Path(found).parent if isinstance(found, str) else None

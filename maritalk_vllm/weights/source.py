@@ -1,36 +1,48 @@
 """What is to be served, and where its weights are."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
-from ..licensing.check import entitlement
+from ..licensing.check import LicenseCheck
 from ..licensing.entitlement import EVALUATION_KEY
 from ..models import demo
+from ..models.place import is_here
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..words import nearest
+from . import hub
+from .fetch import fetch
+from .part import Link
+from .progress import Progress
 
 _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model to serve: its name for users, and its folder or Hugging Face name for vLLM."""
+    """A model to serve: its name for users, and the folder that holds it, or will.
+
+    `fetch` brings the weights from elsewhere, where they are not here: it is told what to report to, and raises
+    WeightsError or LicenseError.
+    """
 
     name: str
     location: str
     profile: Profile | None = None
+    fetch: Callable[[Progress], None] | None = field(default=None, compare=False)
 
     @property
     def must_be_prepared(self) -> bool:
         """Whether the checkpoint has to be made from an embedded file first."""
         embedded = self.profile is not None and self.profile.embedded is not None
-        return embedded and not demo.is_ready(Path(self.location))
+        return embedded and self.fetch is None and not is_here(Path(self.location))
 
 
-def wanted_profile(settings: Settings) -> Profile | None:
+def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
     """The profile that the user asked for, or that the licence stands for; None for an open model.
 
     Raises UsageError or LicenseError.
@@ -42,26 +54,48 @@ def wanted_profile(settings: Settings) -> Profile | None:
             "No licence and no model were given.",
             f"Use --license {EVALUATION_KEY} to try the demo model, or --model for an open one.",
         )
-    return find(entitlement(settings).models[0])
+    return find(check.entitlement.models[0])
 
 
-def locate(settings: Settings, profile: Profile | None) -> Source:
-    """The weights of the wanted model. Raises LicenseError, UsageError or WeightsError."""
+def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, place: Path | None = None) -> Source:
+    """The weights of the wanted model; those that a licence brings are, or will be, in the folder `place`.
+
+    Raises LicenseError, UsageError or WeightsError.
+    """
     if profile is None:
         assert settings.model is not None
-        return open_model(settings.model)
-    _check_license(settings, profile)
+        return open_model(settings.model, settings.engine_args)
+    _check_license(settings, profile, check)
+    folder = place or weights_folder(profile, settings)
+    if is_here(folder):
+        return Source(profile.name, str(folder), profile)
+    if check.brings_weights:
+        return Source(profile.name, str(folder), profile, partial(_fetch, folder, profile, check))
     if profile.embedded is None:
         raise WeightsError(
-            f"The weights of {profile.title} are not on this machine.", "Give the folder that holds them: --model PATH."
+            f"The weights of {profile.title} are not on this machine, and this licence does not bring them.",
+            f"Put them into {folder}, or give the folder that holds them: --model PATH.",
         )
     return Source(profile.name, str(demo.folder(profile, settings.cache_dir)), profile)
 
 
-def _check_license(settings: Settings, profile: Profile) -> None:
+def weights_folder(profile: Profile, settings: Settings) -> Path:
+    """Where the weights that a licence brings are, or will be."""
+    return settings.cache_dir / "models" / profile.name
+
+
+def _fetch(folder: Path, profile: Profile, check: LicenseCheck, progress: Progress) -> None:
+    def ask() -> Link:
+        grant = check.grant(profile.name)
+        return Link(grant.url, grant.size, grant.sha256)
+
+    fetch(folder, ask, profile.title, progress)
+
+
+def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) -> None:
     if settings.license is None:
         raise LicenseError(f"{profile.title} needs a licence.", "Give it with --license or MARITALK_LICENSE.")
-    allowed = entitlement(settings).models
+    allowed = check.entitlement.models
     if profile.name not in allowed:
         raise LicenseError(
             f"This licence is for {', '.join(allowed)}, not for {profile.name}.",
@@ -69,16 +103,29 @@ def _check_license(settings: Settings, profile: Profile) -> None:
         )
 
 
-def open_model(model: str) -> Source:
-    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
+def open_model(model: str, engine_args: Sequence[str] = ()) -> Source:
+    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError.
+
+    `engine_args`, which are for vLLM, may have a --revision of it.
+    """
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise WeightsError(f"{path} holds no model: it has no config.json.", "Give the folder of a checkpoint.")
         return Source(path.resolve().name, str(path.resolve()))
     if _HUGGING_FACE_NAME.fullmatch(model):
-        return Source(model, model)
+        revision = _revision(engine_args)
+        here = hub.snapshot(model, revision)
+        return Source(model, str(here)) if here else Source(model, model, fetch=partial(hub.fetch, model, revision))
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
         f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", nearest(model, known)
     )
+
+
+def _revision(engine_args: Sequence[str]) -> str | None:
+    for index, argument in enumerate(engine_args):
+        name, _, value = argument.partition("=")
+        if name == "--revision":
+            return value or next(iter(engine_args[index + 1 :]), None)
+    return None

@@ -39,7 +39,7 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         ([], 2, "--license"),
         (["--model", "mediun"], 2, "medium"),
         ([*LICENSED, "--", "--port", "1"], 2, "before the `--`"),
-        (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 3, "evaluation"),
+        (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 3, "cannot be asked about this key"),
         (["--model", "demo"], 3, "--license"),
         ([*LICENSED, "--model", "small"], 4, "24 GB"),
         ([*LICENSED, "--model", "medium"], 4, "70 GB"),

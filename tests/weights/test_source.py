@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import LicenseError, MariTalkError, UsageError, WeightsError
+from maritalk_vllm.licensing.check import LicenseCheck
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import Settings
 from maritalk_vllm.weights.source import Source, locate, wanted_profile
+from tests.serving import NOBODY
 
 
 def source(**given: object) -> Source:
-    settings = Settings(**given)  # type: ignore[arg-type]
-    return locate(settings, wanted_profile(settings))
+    settings = Settings(license_service=NOBODY, **given)  # type: ignore[arg-type]
+    check = LicenseCheck(settings)
+    return locate(settings, wanted_profile(settings, check), check)
 
 
 def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> None:

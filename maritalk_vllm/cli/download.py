@@ -1,0 +1,136 @@
+"""`maritalk-vllm download`: the weights of a model, before a server needs them."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
+
+import setproctitle
+import typer
+
+from ..errors import UsageError
+from ..settings import Settings
+from ..words import gigabytes
+from .options import parameter, with_settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ..models.profile import Profile
+
+_LINE_SECONDS = 10
+
+
+def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> None:
+    """Download the weights that a licence key brings, or an open model of Hugging Face (--model).
+
+    Interrupted, it goes on where it stopped when it is run again. Without --path they go where maritalk-serve looks.
+    """
+    from ..licensing.check import LicenseCheck
+    from ..weights.source import locate, wanted_profile
+
+    # The key is in our own arguments, for all to see in a process list.
+    setproctitle.setproctitle("maritalk-vllm download")
+    check = LicenseCheck(settings)
+    profile = wanted_profile(settings, check)
+    place = _place(path, profile)
+    source = locate(settings, profile, check, place)
+    if profile and check.entitlement.warning:
+        print(f"Warning: {check.entitlement.warning}", file=sys.stderr)
+    if source.must_be_prepared:
+        print(f"{source.name} comes with the installation: there is nothing to download.")
+        return
+    if source.fetch is None:
+        print(f"{source.name} is here already: {source.location}")
+        return
+    with Meter() as meter:
+        source.fetch(meter.show)
+    print(f"{source.name} is here: {locate(settings, profile, check, place).location}")
+
+
+def _place(path: Path | None, profile: "Profile | None") -> Path | None:
+    """Where to put the weights, if the user says. Raises UsageError if something else is there."""
+    if path is None:
+        return None
+    if profile is None:
+        raise UsageError("A model of Hugging Face goes into its own cache.", "Set HF_HOME instead of --path.")
+    path = path.expanduser().absolute()
+    with contextlib.suppress(OSError):  # it is not there, or not empty
+        path.rmdir()
+    if path.exists() and not (path / "config.json").is_file():
+        raise UsageError(f"{path} is there already, and holds no model.", "Move it away, or choose another --path.")
+    return path
+
+
+class Meter:
+    """How far a download is: a bar with bytes, rate and time left on a terminal, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._step = ""
+        self._told = self._began = 0.0
+        self._first = 0
+
+    def __enter__(self) -> Self:
+        if sys.stdout.isatty():
+            from rich.progress import (
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+                TransferSpeedColumn,
+            )
+
+            text = TextColumn("{task.description}")
+            self._bar = Progress(text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, step: str, done: int, total: int | None) -> None:
+        """So many bytes of this step are done."""
+        now = time.monotonic()
+        is_new = step != self._step
+        if is_new:
+            self._step, self._began, self._first = step, now, done
+        if self._bar is not None:
+            if is_new:
+                for task in self._bar.task_ids:
+                    self._bar.remove_task(task)
+                self._task = self._bar.add_task(step, completed=done, total=total)
+            self._bar.update(self._task, completed=done, total=total)
+        elif is_new or now >= self._told + _LINE_SECONDS:
+            self._told = now
+            with contextlib.suppress(OSError):  # nobody reads
+                print(self._line(done, total, now), flush=True)
+
+    def _line(self, done: int, total: int | None, now: float) -> str:
+        """`Downloading MariTalk Small: 1.2 of 14.6 GB, 25.1 MB/s, 9 min left`."""
+        if not done and total is None:
+            return f"{self._step}..."
+        rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
+        line = f"{self._step}: {gigabytes(done)}" + (f" of {gigabytes(total)}" if total else "")
+        if rate:
+            line += f", {rate / 1e6:.1f} MB/s"
+            if total:
+                line += f", {(total - done) / rate / 60:.0f} min left"
+        return line
+
+
+_PATH = Annotated[
+    Path | None,
+    typer.Option(
+        "--path",
+        help="Folder to make for them; serve it with --model PATH.",
+        metavar="FOLDER",
+        show_default="in the cache",
+    ),
+]
+
+command = with_settings(download, parameter("path", _PATH, None))

@@ -1,0 +1,117 @@
+"""The licence service, by the protocol of MariTalk Local's download: POST <service>/local/download."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import LicenseError, UsageError
+from .grant import Grant
+
+ANSWER_SECONDS = 15
+"""From the first byte sent to the last received."""
+
+_LONGEST_ANSWER = 64 * 1024
+_LONGEST_REASON = 200
+
+
+class Refused(LicenseError):
+    """The service says that the key is not good."""
+
+
+class Unreachable(LicenseError):
+    """The service cannot be asked: it is down, silent, or what answers is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A licence service, and what it is told of this machine's CUDA (None: there is none)."""
+
+    url: str
+    cuda_version: str | None
+
+    def ask(self, key: str, model: str | None = None) -> Grant:
+        """What this key allows, with a link to the weights of `model`, or of its usual one.
+
+        Raises Refused or Unreachable, neither of which repeats the key.
+        """
+        # One limit for the whole: a server that sends a byte now and then would outlast any other.
+        return asyncio.run(self._ask(key, model))
+
+    async def _ask(self, key: str, model: str | None) -> Grant:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                status, kind, body = await self._post(key, model)
+        except TimeoutError:
+            raise self._unreachable(f"it does not answer within {ANSWER_SECONDS} s") from None
+        answer = _json_object(body)
+        if status == 200 and answer is None:
+            raise self._unreachable(f"it answers {kind or 'something'} instead of JSON")
+        if _refuses(status, kind, answer):
+            reason = _reason(answer, body).replace(key, "...").rstrip(".")
+            raise Refused(f"The licence service {self.url} refuses this key: {reason}.", "Ask for another licence.")
+        if status != 200 or answer is None:
+            raise self._unreachable(f"it answers {status}")
+        try:
+            return Grant.read(answer)
+        except (KeyError, TypeError, ValueError):
+            raise self._unreachable("its answer makes no sense") from None
+
+    async def _post(self, key: str, model: str | None) -> tuple[int, str, bytes]:
+        import httpx
+
+        wish = "artifact=weights" + (f", model={model}" if model else "")
+        try:
+            async with (
+                httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
+                client.stream(
+                    "POST",
+                    f"{self.url.rstrip('/')}/local/download",
+                    json={"license": key, "cuda_version": self.cuda_version},
+                    # RFC 7240. A service that knows no weights ignores it, and gives MariTalk Local's own program.
+                    headers={"Prefer": wish},
+                ) as answer,
+            ):
+                body = b""
+                async for chunk in answer.aiter_bytes():
+                    body += chunk
+                    if len(body) > _LONGEST_ANSWER:
+                        raise self._unreachable(f"its answer is longer than {_LONGEST_ANSWER // 1024} KiB")
+                return answer.status_code, answer.headers.get("content-type", "").partition(";")[0], body
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{self.url!r} is no address: {error}.", "Check --license-service.") from error
+        except httpx.ConnectError as error:
+            raise self._unreachable(f"it cannot be reached ({error})") from error
+        except httpx.HTTPError as error:
+            raise self._unreachable(str(error) or type(error).__name__) from error
+
+    def _unreachable(self, reason: str) -> Unreachable:
+        return Unreachable(
+            f"The licence service {self.url} cannot be asked about this key: {reason}.",
+            "Check --license-service and the network, or use a signed licence, which needs neither.",
+        )
+
+
+def _refuses(status: int, kind: str, answer: dict[str, Any] | None) -> bool:
+    """Whether it is the service that refuses the key, and not a proxy, or some other server."""
+    if status == 200:
+        return answer is not None and "presigned_url" not in answer
+    if not 400 <= status < 500 or status in (408, 425, 429):
+        return False
+    return answer is not None or (status not in (404, 405) and "html" not in kind)
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _reason(answer: dict[str, Any] | None, body: bytes) -> str:
+    """The service's own words, on one line."""
+    told: object = body.decode(errors="replace")
+    if answer is not None:
+        told = next((answer[name] for name in ("error", "message", "detail") if name in answer), "")
+    return " ".join(str(told).split())[:_LONGEST_REASON] or "it does not say why"

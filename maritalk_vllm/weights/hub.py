@@ -1,0 +1,106 @@
+"""Models of the Hugging Face hub, in its own cache: HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE hold here too."""
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+from ..models.checkpoint import weights_files
+from ..models.place import check_space
+from .progress import Progress
+
+_PICKLES = ("*.bin", "*.pt", "*.pth")
+_NEVER = ["*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.ot", "*.tflite", "original/*", "onnx/*", "openvino/*"]
+
+
+def snapshot(name: str, revision: str | None = None) -> Path | None:
+    """Where all files of the model are in the cache; None if any is missing. No network is asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    ignored = [*_NEVER, *_PICKLES]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=ignored))
+        # Other programs leave no list of what should be there; the weights' own index is one.
+        weights = weights_files(folder) or [file for kind in _PICKLES for file in folder.glob(kind)]
+    except (LocalEntryNotFoundError, WeightsError):
+        return None
+    return folder if weights and (folder / "config.json").is_file() else None
+
+
+def fetch(name: str, revision: str | None, progress: Progress) -> None:
+    """Download the model into the cache, where what is there already stays. Raises WeightsError.
+
+    Weights in safetensors are taken where there are any, and pickles nowhere else.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    cache = Path(constants.HF_HUB_CACHE)
+    ignored = list(_NEVER)
+    try:
+        progress(f"Looking for {name}", 0, None)
+        bar = _bar(f"Looking for {name}", 0, lambda *_: None)
+        files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
+        if any(file.filename.endswith(".safetensors") for file in files):
+            ignored += _PICKLES
+            files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
+        needed = sum(file.file_size or 0 for file in files if file.will_download)
+        cache.mkdir(parents=True, exist_ok=True)
+        check_space(cache, needed, name)
+        bar = _bar(f"Downloading {name}", needed, progress)
+        snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise _told(error, name) from error
+
+
+def _bar(step: str, total: int, progress: Progress) -> Any:  # noqa: ANN401
+    """What huggingface_hub draws its progress with, to tell ours of it instead."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: Any, name: str = "", **options: Any) -> None:  # noqa: ANN401
+            super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
+            self._counts = options.get("unit") == "B"
+            self._done = 0
+
+        def update(self, n: float | None = 1) -> None:
+            # There may be a bar for what is received and one for what is written: the same bytes, at two times.
+            if self._counts:
+                self._done += int(n or 0)
+                progress(step, min(self._done, total), total)
+
+    return Bar
+
+
+def _told(error: Exception, name: str) -> WeightsError:
+    """Why the hub's library gave up, in a sentence."""
+    from huggingface_hub import errors
+
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+
+    def is_a(*kinds: type[Exception]) -> bool:
+        return any(isinstance(each, kinds) for each in causes)
+
+    if is_a(errors.OfflineModeIsEnabled):
+        return WeightsError(
+            f"{name} is not whole on this machine, and HF_HUB_OFFLINE forbids to download it.",
+            "Unset HF_HUB_OFFLINE, or give the folder that holds the model: --model PATH.",
+        )
+    if is_a(errors.GatedRepoError):
+        return WeightsError(
+            f"{name} is a gated model of Hugging Face.", "Accept its terms on its page there, and set HF_TOKEN."
+        )
+    if is_a(errors.RevisionNotFoundError):
+        return WeightsError(f"{name} has no such revision on Hugging Face.", "Check --revision.")
+    if is_a(errors.RepositoryNotFoundError):
+        return WeightsError(
+            f"Hugging Face knows no model {name}, or not for you.", "Check the name; a private model needs HF_TOKEN."
+        )
+    reason = " ".join(str(causes[-1]).split())[:200] or type(causes[-1]).__name__
+    return WeightsError(
+        f"{name} cannot be downloaded from Hugging Face: {reason}.",
+        "What has arrived is kept. Run it again to go on, or give a folder: --model PATH.",
+    )

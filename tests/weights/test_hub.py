@@ -1,0 +1,82 @@
+"""Models of the Hugging Face hub, by the real huggingface_hub, from a hub on the loopback."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.answering import Answering
+from tests.cli.test_config import toolbox
+from tests.serving import NOBODY
+from tests.weights import archives
+from tests.weights.hub import COMMIT, NAME, hub
+
+PICKLE = "pytorch_model.bin"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
+    folder = archives.model(tmp_path_factory.mktemp("hub") / "model", 3_000_000)
+    (folder / PICKLE).write_bytes(b"\x80\x04.")
+    with hub(folder) as server:
+        yield server
+
+
+def download(
+    home: Path, endpoint: str, model: str = NAME, *more: str, **extra: str
+) -> "subprocess.CompletedProcess[str]":
+    return toolbox("download", "--model", model, *more, HF_HOME=str(home), HF_ENDPOINT=endpoint, **extra)
+
+
+def test_into_its_own_cache_and_once(server: Answering, tmp_path: Path) -> None:
+    first = download(tmp_path, server.url)
+    assert first.returncode == 0, first.stderr
+    snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / COMMIT
+    assert f"Downloading {NAME}: " in first.stdout
+    assert first.stdout.endswith(f"{NAME} is here: {snapshot}\n")
+    assert {file.name for file in snapshot.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
+    for endpoint, extra in ((NOBODY, {}), (server.url, {"HF_HUB_OFFLINE": "1"})):
+        again = download(tmp_path, endpoint, **extra)
+        assert again.stdout == f"{NAME} is here already: {snapshot}\n", again.stderr
+
+
+def test_offline_is_respected(server: Answering, tmp_path: Path) -> None:
+    asked = len(server.requests)
+    refused = download(tmp_path, server.url, HF_HUB_OFFLINE="1")
+    assert (refused.returncode, len(server.requests)) == (6, asked)
+    assert "HF_HUB_OFFLINE forbids to download it" in refused.stderr
+
+
+def test_what_was_interrupted_is_no_model(server: Answering, tmp_path: Path) -> None:
+    assert download(tmp_path, server.url).returncode == 0
+    weights = next(tmp_path.rglob("model.safetensors"))
+    weights.resolve().unlink()
+    weights.unlink()
+    assert "HF_HUB_OFFLINE" in download(tmp_path, server.url, HF_HUB_OFFLINE="1").stderr
+    assert download(tmp_path, server.url).returncode == 0
+    assert weights.stat().st_size > 3_000_000 - 64
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("acme/unknown", "Hugging Face knows no model acme/unknown"), ("acme/gated", "acme/gated is a gated model")],
+)
+def test_refused(model: str, says: str, server: Answering, tmp_path: Path) -> None:
+    refused = download(tmp_path, server.url, model)
+    assert refused.returncode == 6
+    assert says in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_no_network(tmp_path: Path) -> None:
+    refused = download(tmp_path, NOBODY)
+    assert refused.returncode == 6
+    assert f"{NAME} cannot be downloaded from Hugging Face" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_path_is_not_for_its_cache(tmp_path: Path) -> None:
+    refused = download(tmp_path, NOBODY, NAME, "--path", str(tmp_path / "x"))
+    assert refused.returncode == 2
+    assert "HF_HOME" in refused.stderr
