@@ -9,7 +9,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 GROUND = ("settings", "errors", "words", "data")
 # Each room may import those after it, and the ground.
-ROOMS = ("cli", "doctor", "server", "api", "engine", "planning", "weights", "licensing", "models", "hardware")
+ROOMS = (
+    "cli",
+    "doctor",
+    "distribution",
+    "server",
+    "api",
+    "engine",
+    "planning",
+    "weights",
+    "licensing",
+    "models",
+    "hardware",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,0 +1,1 @@
+"""The licence service: keys for many hosts, and the weights that they are for."""

@@ -1,0 +1,90 @@
+"""Archives of weights: registered with their SHA-256, and given out as long as they are what was registered."""
+
+import hashlib
+import os
+import stat
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from . import audit
+from .database import Database
+from .refusal import Changed
+
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file on this machine, its size in bytes, when it was last modified in nanoseconds, and its SHA-256 in hex."""
+
+    model: str
+    path: Path
+    size: int
+    modified: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What links call it: an archive that takes its place has another."""
+        return f"{self.model}-{self.sha256[:16]}"
+
+    def look(self) -> os.stat_result:
+        """The file as it is now. Raises Changed if it is not what was registered."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            now = None
+        if now is None or (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
+            raise Changed(f"The archive of {self.model} on this service was changed or moved.", model=self.model)
+        return now
+
+
+def register(database: Database, model: str, file: Path) -> Archive:
+    """Read the file, and give it out for this model from now on. Raises UsageError."""
+    path = file.resolve()
+    try:
+        archive = _read(model, path)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Give the archive of the weights.") from error
+    with database.write() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO archives (model, path, size, modified, sha256) VALUES (?, ?, ?, ?, ?)",
+            (model, os.fsencode(path), *astuple(archive)[2:]),
+        )
+        audit.record(connection, audit.Entry("weights added", model=model, detail=f"SHA-256 {archive.sha256}"))
+    return archive
+
+
+def of_model(database: Database, model: str) -> Archive | None:
+    """The archive of this model."""
+    rows = database.read(f"{_SELECT} WHERE model = ?", model)
+    return _archive(rows[0]) if rows else None
+
+
+def named(database: Database, name: str) -> Archive | None:
+    """The archive that links call so."""
+    return next((archive for archive in map(_archive, database.read(_SELECT)) if archive.name == name), None)
+
+
+_SELECT = "SELECT model, path, size, modified, sha256 FROM archives"
+
+
+def _archive(row: tuple[Any, ...]) -> Archive:
+    model, path, *rest = row
+    return Archive(model, Path(os.fsdecode(path)), *rest)
+
+
+def _read(model: str, path: Path) -> Archive:
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        before = os.fstat(opened.fileno())
+        if not stat.S_ISREG(before.st_mode) or not before.st_size:
+            raise UsageError(f"{path} is no archive.", "Give the archive of the weights.")
+        while chunk := opened.read(_CHUNK):
+            digest.update(chunk)
+        after = os.fstat(opened.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UsageError(f"{path} changed while it was read.", "Register it when it is whole.")
+    return Archive(model, path, after.st_size, after.st_mtime_ns, digest.hexdigest())
