@@ -11,9 +11,11 @@ from ..errors import LicenseError, UsageError
 from ..licensing import token
 from ..models.profile import find, profiles
 from ..words import nearest
+from .distribution import app as distribution
 from .run import HELP
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
+app.add_typer(distribution)
 
 _DATE = "%Y-%m-%d"
 

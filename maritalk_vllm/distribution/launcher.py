@@ -1,0 +1,24 @@
+"""The launcher: what the published client saves as ~/bin/maritalk, and runs with `--license L --port P`."""
+
+import shlex
+
+NAME = "maritalk"
+"""What links call it."""
+
+_SCRIPT = """\
+#!/bin/sh
+# Given out by a licence service of maritalk-vllm. Starts maritalk-serve with what client.start_server() gives it.
+if [ -z "${{MARITALK_LICENSE_SERVICE+set}}" ]; then
+    export MARITALK_LICENSE_SERVICE={service}
+fi
+if ! command -v maritalk-serve >/dev/null; then
+    echo 'maritalk: maritalk-serve is not on the PATH: install it with pip install "maritalk-vllm[cuda]".' >&2
+    exit 127
+fi
+exec maritalk-serve "$@"
+"""
+
+
+def script(service: str) -> str:
+    """The shell script, for hosts that reach this service at the address `service`."""
+    return _SCRIPT.format(service=shlex.quote(service))

@@ -1,0 +1,36 @@
+"""One service for all tests that only ask it something; each makes keys of its own."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.distribution import archive
+from tests.distribution.running import Running
+
+WEIGHTS = {"small": os.urandom(300_000), "demo": os.urandom(5000)}
+SHA256 = {model: hashlib.sha256(content).hexdigest() for model, content in WEIGHTS.items()}
+
+
+def add_weights(service: Running) -> None:
+    for model, content in WEIGHTS.items():
+        file = service.folder / f"{model}.tar"
+        file.write_bytes(content)
+        archive.register(service.database, model, file)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Running(tmp_path_factory.mktemp("service")) as running:
+        add_weights(running)
+        yield running
+
+
+@pytest.fixture
+def own_service(tmp_path: Path) -> Iterator[Running]:
+    """For tests that change what all others rely on."""
+    with Running(tmp_path) as running:
+        add_weights(running)
+        yield running

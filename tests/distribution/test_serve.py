@@ -1,0 +1,117 @@
+"""The process: its line, its end, its certificate, its proxy."""
+
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from maritalk_vllm.distribution import archive, keys
+from tests.cli.test_config import toolbox
+from tests.distribution.running import Running, error
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+    with Running(tmp_path) as service:
+        keys.add(service.database, ("small",))
+        service.client.get("/")
+        assert service.stop(number) == 0
+        assert service.stderr.read_text() == ""
+
+
+def test_a_download_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    large = tmp_path / "large.tar"
+    with large.open("wb") as file:
+        file.truncate(64 << 20)
+    with Running(tmp_path) as service:
+        archive.register(service.database, "small", large)
+        link = service.weights_link(keys.add(service.database, ("small",)))
+        with service.client.stream("GET", link) as answer:
+            content = answer.iter_raw()
+            assert next(content)
+            assert service.stop() == 0
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(content)
+        assert service.stderr.read_text() == ""
+
+
+def test_a_port_in_use_and_a_certificate_that_is_none(tmp_path: Path) -> None:
+    database = ["--database", str(tmp_path / "licenses.db")]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = toolbox("license", "serve", *database, "--port", str(taken.getsockname()[1]))
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (8, "", 1)
+    for wrong in (
+        ["--ssl-certfile", "/etc/hostname", "--ssl-keyfile", "/etc/hostname"],
+        ["--ssl-certfile", "/nowhere", "--ssl-keyfile", "/nowhere"],
+        ["--ssl-certfile", "/nowhere"],
+        ["--public-url", "licences.example.org"],
+        ["--public-url", "https://x/?y"],
+        ["--public-url", "http://["],
+    ):
+        refused = toolbox("license", "serve", "--port", "0", *database, *wrong)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), wrong
+
+
+def test_links_begin_with_the_public_address(tmp_path: Path) -> None:
+    with Running(tmp_path, "--public-url", "https://licences.example.org/x/") as service:
+        link = httpx.URL(service.ask(keys.add(service.database, ("small",))).json()["presigned_url"])
+        assert str(link).startswith("https://licences.example.org/x/files/maritalk?key=1&expires=")
+        # As a proxy would pass it on.
+        script = service.client.get(link.raw_path.decode().removeprefix("/x")).text
+        assert "MARITALK_LICENSE_SERVICE=https://licences.example.org/x\n" in script
+
+
+def test_tls(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    localhost = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = builder.add_extension(localhost, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    options = ("--ssl-certfile", str(tmp_path / "cert.pem"), "--ssl-keyfile", str(tmp_path / "key.pem"))
+    with Running(tmp_path, *options) as service:
+        assert service.url.startswith("https://")
+        license = keys.add(service.database, ("small",))
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        url = service.url.replace("127.0.0.1", "localhost")
+        with httpx.Client(verify=trusted, trust_env=False) as client:
+            link = client.post(f"{url}/local/download", json={"license": license}).json()["presigned_url"]
+            assert link.startswith(url)
+            assert client.get(link).status_code == 200
+
+
+def test_a_damaged_database_gives_nothing_out(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        key = keys.add(service.database, ("small",))
+        with service.database.write() as connection:
+            connection.execute("ALTER TABLE audit RENAME TO elsewhere")
+        unavailable = service.ask(key)
+        assert (unavailable.status_code, "no such table" in error(unavailable)) == (503, True)
+        with service.database.write() as connection:
+            connection.execute("UPDATE keys SET models = 'none'")
+        failed = service.ask(key)
+        assert (failed.status_code, error(failed)) == (500, "The service failed.")
+        told = service.stderr.read_text()
+        assert "no such table" in told
+        assert key not in told
+
+
+def test_help_does_not_import_what_serves() -> None:
+    code = "import json, sys, maritalk_vllm.cli.toolbox; print(json.dumps(list(sys.modules)))"
+    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert not {"fastapi", "starlette", "uvicorn"} & set(modules)
