@@ -105,10 +105,11 @@ def add_weights(
     database: DatabaseOption = _DATABASE,
 ) -> None:
     """Give out an archive as the weights of a model, instead of the one before. It must stay where it is, as it is."""
-    name = _model(model)
+    added = archive.read(_model(model), file)
+    archive.check_unpacks(added)
     with Database(database) as opened:
-        added = archive.register(opened, name, file)
-    print(f"Weights of {name}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}")
+        archive.register(opened, added)
+    print(f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}")
 
 
 @app.command(name="audit")

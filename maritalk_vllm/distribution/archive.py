@@ -7,7 +7,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, WeightsError
+from ..weights.archive import unpacked_bytes
 from . import audit
 from .database import Database
 from .refusal import Changed
@@ -41,20 +42,33 @@ class Archive:
         return now
 
 
-def register(database: Database, model: str, file: Path) -> Archive:
-    """Read the file, and give it out for this model from now on. Raises UsageError."""
-    path = file.resolve()
+def read(model: str, file: Path) -> Archive:
+    """The file as it is, with its SHA-256. Raises UsageError."""
     try:
-        archive = _read(model, path)
+        return _read(model, file.resolve())
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", "Give the archive of the weights.") from error
+
+
+def check_unpacks(archive: Archive) -> None:
+    """Raises UsageError if a host would not unpack it."""
+    try:
+        unpacked_bytes(archive.path)
+    except WeightsError as error:
+        raise UsageError(
+            f"No host would unpack {archive.path}: {error.message}",
+            "Pack config.json, the safetensors and the tokenizer's files.",
+        ) from error
+
+
+def register(database: Database, archive: Archive) -> None:
+    """Give it out from now on, instead of the one before."""
     with database.write() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO archives (model, path, size, modified, sha256) VALUES (?, ?, ?, ?, ?)",
-            (model, os.fsencode(path), *astuple(archive)[2:]),
+            (archive.model, os.fsencode(archive.path), *astuple(archive)[2:]),
         )
-        audit.record(connection, audit.Entry("weights added", model=model, detail=f"SHA-256 {archive.sha256}"))
-    return archive
+        audit.record(connection, audit.Entry("weights added", model=archive.model, detail=f"SHA-256 {archive.sha256}"))
 
 
 def of_model(database: Database, model: str) -> Archive | None:

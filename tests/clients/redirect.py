@@ -1,7 +1,8 @@
-"""The way from a client with a fixed address to our server: an HTTPS proxy on the loopback.
+"""The way from a client with a fixed address to a server of ours: an HTTPS proxy on the loopback.
 
-Some clients have https://chat.maritaca.ai written into them. They stay as they are: they are told of a proxy, which
-answers for that host with a certificate of its own, and hands what it gets to our server.
+Some clients have https://chat.maritaca.ai written into them, and https://functions.maritaca.ai for licences. They stay
+as they are: they are told of a proxy, which answers for one host with a certificate of its own, and hands what it gets
+to our server.
 """
 
 import select
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import trustme
 
-HOST = "chat.maritaca.ai"
+CLOUD = "chat.maritaca.ai"
+LICENSES = "functions.maritaca.ai"
 
 
 def pass_on(client: ssl.SSLSocket, server: socket.socket) -> None:
@@ -35,8 +37,9 @@ def pass_on(client: ssl.SSLSocket, server: socket.socket) -> None:
 class Proxy(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), Tunnel)
+        self.host = host
         self.behind = ("127.0.0.1", port)
         self.context = context
 
@@ -46,8 +49,8 @@ class Tunnel(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.close_connection = True
-        if self.path != f"{HOST}:443":
-            self.send_error(HTTPStatus.FORBIDDEN, f"Only {HOST} is answered for here")
+        if self.path != f"{self.server.host}:443":
+            self.send_error(HTTPStatus.FORBIDDEN, f"Only {self.server.host} is answered for here")
             return
         with socket.create_connection(self.server.behind) as server:
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -63,14 +66,14 @@ class Tunnel(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def redirect(port: int, folder: Path) -> Iterator[dict[str, str]]:
-    """The variables with which a client's calls to the fixed address come to this port instead."""
+def redirect(port: int, folder: Path, host: str = CLOUD) -> Iterator[dict[str, str]]:
+    """The variables with which a client's calls to https://HOST come to this port instead."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(HOST).configure_cert(context)
+    authority.issue_cert(host).configure_cert(context)
     certificate = folder / "authority.pem"
     authority.cert_pem.write_to_path(certificate)
-    with Proxy(port, context) as proxy:
+    with Proxy(host, port, context) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
         try:

@@ -18,7 +18,7 @@ def add_weights(service: Running) -> None:
     for model, content in WEIGHTS.items():
         file = service.folder / f"{model}.tar"
         file.write_bytes(content)
-        archive.register(service.database, model, file)
+        archive.register(service.database, archive.read(model, file))
 
 
 @pytest.fixture(scope="session")

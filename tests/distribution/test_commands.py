@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.test_config import toolbox
 from tests.distribution.running import Running, error
+from tests.weights import archives
 
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
@@ -18,16 +19,15 @@ def license(database: Path, *arguments: object) -> "subprocess.CompletedProcess[
 
 
 def test_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
-    weights = tmp_path / "weights.tar"
-    weights.write_bytes(b"weights")
+    archive = archives.tar(archives.model(tmp_path / "model"), tmp_path / "weights.tar")
     with Running(tmp_path) as service:
         added = license(service.file, "add-key", "--model", "small", "--licensee", "ACME", "--expires", SOON)
         key = added.stdout.removesuffix("\n")
         assert re.fullmatch(r"([A-Z2-9]{5}-){3}[A-Z2-9]{5}", key)
-        registered = license(service.file, "add-weights", "--model", "small", weights)
+        registered = license(service.file, "add-weights", "--model", "small", archive)
         assert registered.returncode == 0, registered.stderr
         link = service.weights_link(key)
-        assert service.client.get(link, headers={"Range": "bytes=2-"}).content == b"ights"
+        assert service.client.get(link, headers={"Range": "bytes=2-"}).content == archive.read_bytes()[2:]
         service.ask(key, f"artifact=weights, model={key}")
 
         listed = license(service.file, "keys").stdout.splitlines()
@@ -61,6 +61,7 @@ def test_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
         (["add-weights", "--model", "small", "/nowhere"], "cannot be read"),
         (["add-weights", "--model", "small", "/proc"], "cannot be read"),
         (["add-weights", "--model", "small", "/dev/null"], "is no archive"),
+        (["add-weights", "--model", "small", "/bin/sh"], "No host would unpack"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:

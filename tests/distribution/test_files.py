@@ -129,7 +129,7 @@ def test_an_archive_that_takes_the_place_of_another(own_service: Running) -> Non
     link = own_service.weights_link(key)
     other = own_service.folder / "other.tar"
     other.write_bytes(b"other")
-    archive.register(own_service.database, "small", other)
+    archive.register(own_service.database, archive.read("small", other))
     answer = own_service.client.get(link)
     assert answer.status_code == 404
     assert "new link" in error(answer)

@@ -34,7 +34,7 @@ def test_a_download_does_not_keep_it_from_ending(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(64 << 20)
     with Running(tmp_path) as service:
-        archive.register(service.database, "small", large)
+        archive.register(service.database, archive.read("small", large))
         link = service.weights_link(keys.add(service.database, ("small",)))
         with service.client.stream("GET", link) as answer:
             content = answer.iter_raw()
