@@ -131,6 +131,7 @@ def test_every_answer_is_right_for_its_key(tmp_path: Path) -> None:
             start.wait()
             began = time.time()
             while not any(client.fetched for client in victims):
+                assert not all(each.done() for each in running)
                 time.sleep(0.001)
             before = time.time()
             revoke(service, "revoked meanwhile")
