@@ -29,8 +29,6 @@ def serve(
 ) -> None:
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
     with Database(file) as database, listen(host, port) as listener:
-        # Inherited by each connection: an answer in two parts would wait 40 ms for the client to confirm the first.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             create_app(database, public_url=public_url, link_seconds=link_seconds),
             lifespan="off",

@@ -30,18 +30,18 @@ class Service:
     url: str
     cuda_version: str | None
 
-    def ask(self, key: str, model: str | None = None) -> Grant:
-        """What this key allows, with a link to the weights of `model`, or of its usual one.
+    def ask(self, key: str, weights_of: str | None = None) -> Grant:
+        """What this key allows, with a link to the weights of a model, if one is named.
 
         Raises Refused or Unreachable, neither of which repeats the key.
         """
         # One limit for the whole: a server that sends a byte now and then would outlast any other.
-        return asyncio.run(self._ask(key, model))
+        return asyncio.run(self._ask(key, weights_of))
 
-    async def _ask(self, key: str, model: str | None) -> Grant:
+    async def _ask(self, key: str, weights_of: str | None) -> Grant:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                status, kind, body = await self._post(key, model)
+                status, kind, body = await self._post(key, weights_of)
         except TimeoutError:
             raise self._unreachable(f"it does not answer within {ANSWER_SECONDS} s") from None
         answer = _json_object(body)
@@ -57,10 +57,9 @@ class Service:
         except (KeyError, TypeError, ValueError):
             raise self._unreachable("its answer makes no sense") from None
 
-    async def _post(self, key: str, model: str | None) -> tuple[int, str, bytes]:
+    async def _post(self, key: str, weights_of: str | None) -> tuple[int, str, bytes]:
         import httpx
 
-        wish = "artifact=weights" + (f", model={model}" if model else "")
         try:
             async with (
                 httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
@@ -69,7 +68,7 @@ class Service:
                     f"{self.url.rstrip('/')}/local/download",
                     json={"license": key, "cuda_version": self.cuda_version},
                     # RFC 7240. A service that knows no weights ignores it, and gives MariTalk Local's own program.
-                    headers={"Prefer": wish},
+                    headers={"Prefer": f"artifact=weights, model={weights_of}"} if weights_of else {},
                 ) as answer,
             ):
                 body = b""

@@ -17,6 +17,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise PortError(f"There is no address {host} to listen on: {error.strerror}.") from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Each connection inherits it: an answer in two parts would wait 40 ms for the client to confirm the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind(address)
         listener.listen(_BACKLOG)

@@ -31,7 +31,7 @@ def test_what_it_is_sent() -> None:
     assert (first.command, first.path) == ("POST", "/local/download")
     assert first.headers["content-type"] == "application/json"
     assert json.loads(first.content) == {"license": KEY, "cuda_version": "12.2"}
-    assert first.headers["prefer"] == "artifact=weights"
+    assert "prefer" not in first.headers
     assert json.loads(second.content) == {"license": KEY, "cuda_version": None}
     assert second.headers["prefer"] == "artifact=weights, model=medium"
 
