@@ -92,6 +92,30 @@ class MethodNotAllowed(RequestError):
     http_status = 405
 
 
+class Unauthorized(RequestError):
+    """A request without a key, where one is needed, or with a wrong one."""
+
+    http_status = 401
+
+
+class BodyTooSlow(RequestError):
+    """A request whose body did not arrive in time."""
+
+    http_status = 408
+
+
+class BodyTooLarge(RequestError):
+    """A request whose body is longer than the server takes."""
+
+    http_status = 413
+
+
+class TooManyRequests(RequestError):
+    """A request of somebody who has asked for as much as they may for now."""
+
+    http_status = 429
+
+
 class Unavailable(MariTalkError):
     """The server cannot take the request now; the same request may succeed later."""
 

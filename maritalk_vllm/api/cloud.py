@@ -9,11 +9,12 @@ from ..engine.completion import Completion
 from ..engine.generate import Generator, Parts
 from .body import read
 from .cloud_wire import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
+from .event import event
 from .hangup import unless_gone
 from .names import ModelNames
 from .openapi import documented
 from .route import MariTalkRoute, json_response
-from .sse import event, stream
+from .sse import stream
 
 
 class CloudRoute(MariTalkRoute):

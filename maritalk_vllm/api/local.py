@@ -10,6 +10,7 @@ from ..engine.completion import Completion
 from ..engine.generate import Generator, Parts
 from ..settings import TimeUnit
 from .body import read
+from .event import event
 from .hangup import unless_gone
 from .local_wire import (
     ChatGenerateRequest,
@@ -23,7 +24,7 @@ from .local_wire import (
 )
 from .openapi import documented
 from .route import MariTalkRoute, json_response
-from .sse import event, stream
+from .sse import stream
 
 
 class LocalRoute(MariTalkRoute):

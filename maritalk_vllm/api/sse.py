@@ -1,30 +1,20 @@
-"""Server-sent events, as MariTalk clients read them: line by line, each line that begins with `data: ` as JSON."""
+"""Answers that come as server-sent events."""
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator
 
-import msgspec
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..engine.boot import with_keep_alive
 from ..errors import MariTalkError
+from .event import event
 from .hangup import unless_gone
 from .log import note
 from .openapi import EVENTS
 
 # Proxies such as nginx would gather the events of a stream otherwise.
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-
-def event(content: msgspec.Struct | dict[str, str], kind: str = "") -> str:
-    """One event. Its JSON is ASCII, and the text in it nowhere reads `data: `.
-
-    Clients split lines where Unicode does (U+2028, U+0085), and take every `data: ` out of a line, wherever it stands.
-    """
-    text = json.dumps(msgspec.to_builtins(content)).replace("data: ", "data\\u003a ")
-    return (f"event: {kind}\n" if kind else "") + f"data: {text}\n\n"
 
 
 async def stream(request: Request, events: AsyncGenerator[str, None], error_key: str) -> Response:
