@@ -1,0 +1,74 @@
+"""A request's body, taken in before anybody works on it: not too long, and not too slowly."""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..api.openai import replaying
+from ..api.refusal import refusal
+from ..errors import BodyTooLarge, BodyTooSlow
+
+SILENCE_SECONDS = 30
+"""Longest wait for the next piece of a body."""
+
+WHOLE_SECONDS = 300
+"""Longest time for all of it: 16 MB at less than half a megabit a second."""
+
+
+class Bodies:
+    """ASGI middleware: what is inside gets whole bodies of at most `most_bytes`, and never waits for a slow client."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read one request's body and pass it on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            length = Headers(raw=scope["headers"]).get("content-length", "0")
+            if length.isdecimal() and int(length) > self._most_bytes:
+                raise self._too_large()
+            async with asyncio.timeout(WHOLE_SECONDS):
+                body = await self._read(receive)
+        except BodyTooLarge as error:
+            # The connection stays: closed, it would be reset under whoever sends on, and this answer lost. uvicorn
+            # throws away what still comes, and PatientProtocol sees that it does not come for ever.
+            await refusal(scope["path"], error)(scope, receive, send)
+            return
+        except (BodyTooSlow, TimeoutError) as error:
+            told = error if isinstance(error, BodyTooSlow) else _too_slow(WHOLE_SECONDS)
+            await refusal(scope["path"], told, {"Connection": "close"})(scope, receive, send)
+            return
+        if body is not None:
+            await self._app(scope, replaying(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """All of it; None if the client goes away first. Raises BodyTooLarge or BodyTooSlow."""
+        body, more = bytearray(), True
+        while more:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    message: Message = await receive()
+            except TimeoutError:
+                raise _too_slow(SILENCE_SECONDS) from None
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._most_bytes:
+                raise self._too_large()
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The request is longer than {self._most_bytes:,} bytes, this server's limit.",
+            "Send less, or raise --max-body-mb.",
+        )
+
+
+def _too_slow(seconds: int) -> BodyTooSlow:
+    return BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.")

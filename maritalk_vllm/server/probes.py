@@ -1,0 +1,41 @@
+"""`/livez` and `/readyz`, answered in every state; and what `GET /` says when the server takes no more work."""
+
+from collections.abc import Callable
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .state import Phase, State
+
+LIVE, READY = "/livez", "/readyz"
+PROBES = (LIVE, READY)
+
+
+class Probes:
+    """ASGI middleware: two routes for whoever watches the server. They need no key, and wait for nothing."""
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app = app
+        self._answers: dict[str, Callable[[], JSONResponse]] = {LIVE: self._live, READY: self._ready}
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a probe, or let the request through."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            if scope["path"] in self._answers:
+                await self._answers[scope["path"]]()(scope, receive, send)
+                return
+            if scope["path"] == "/" and self._state.phase is Phase.DRAINING:
+                await JSONResponse({"status": "draining"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _live(self) -> JSONResponse:
+        return JSONResponse({"status": self._state.phase}, 503 if self._state.phase is Phase.FAILED else 200)
+
+    def _ready(self) -> JSONResponse:
+        state = self._state
+        told = {"status": state.phase, "phase": state.step or state.phase, "seconds": round(state.seconds, 1)}
+        if state.phase is Phase.READY:
+            return JSONResponse(told)
+        return JSONResponse(told, 503, {"Retry-After": "1"})

@@ -1,0 +1,48 @@
+"""What the server is at, as probes and operators see it."""
+
+import time
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """loading -> ready -> draining; loading again when the engine has died; failed when it is not started any more."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+_NEXT = {
+    Phase.LOADING: {Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.FAILED},
+    Phase.READY: {Phase.LOADING, Phase.DRAINING, Phase.FAILED},
+    Phase.DRAINING: {Phase.DRAINING, Phase.FAILED},
+    Phase.FAILED: {Phase.FAILED},
+}
+
+
+class State:
+    """The phase, what is being done in it, and since when. Each process has its own: only one of them answers."""
+
+    def __init__(self, phase: Phase = Phase.LOADING) -> None:
+        self._phase = phase
+        self._since = time.monotonic()
+        self.step = ""
+        """What loading is at: `Importing vLLM`."""
+
+    @property
+    def phase(self) -> Phase:
+        """The phase."""
+        return self._phase
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self._since
+
+    def to(self, phase: Phase) -> None:
+        """Change the phase. Raises ValueError where it never follows this one."""
+        if phase not in _NEXT[self._phase]:
+            raise ValueError(f"{self._phase} is never followed by {phase}")
+        if phase is not self._phase:
+            self._phase, self._since, self.step = phase, time.monotonic(), ""

@@ -1,0 +1,181 @@
+"""What the server is at: its phases, the probes that tell of them, and the metric."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from maritalk_vllm.server import metrics, state
+from maritalk_vllm.server.probes import Probes
+from maritalk_vllm.server.state import Phase, State
+from tests.server.test_gate import running
+
+LOADING, READY, DRAINING, FAILED = Phase
+
+ALLOWED = {
+    LOADING: {LOADING, READY, DRAINING, FAILED},
+    # Not ready again: a new engine is loaded in between.
+    READY: {LOADING, DRAINING, FAILED},
+    # A server that stops does not come back.
+    DRAINING: {DRAINING, FAILED},
+    FAILED: {FAILED},
+}
+
+
+@pytest.mark.parametrize("after", Phase)
+@pytest.mark.parametrize("before", Phase)
+def test_what_may_follow_what(before: Phase, after: Phase) -> None:
+    now = State(before)
+    if after in ALLOWED[before]:
+        now.to(after)
+        assert now.phase is after
+    else:
+        with pytest.raises(ValueError, match=f"{before} is never followed by {after}"):
+            now.to(after)
+        assert now.phase is before
+
+
+def test_a_phase_is_as_old_as_its_begin_and_has_steps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    now = State()
+    assert (now.phase, now.step, now.seconds) == (LOADING, "", 0)
+    now.step = "Importing vLLM"
+    clock.now += 5
+    # It has been loading all the time.
+    now.to(LOADING)
+    assert (now.step, now.seconds) == ("Importing vLLM", 5)
+    now.to(READY)
+    assert (now.step, now.seconds) == ("", 0)
+    clock.now += 2
+    assert now.seconds == 2
+
+
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(f"inside: {scope['method']} {scope['path']}")(scope, receive, send)
+
+
+@asynccontextmanager
+async def probed(now: State) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(Probes(inside, now)) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+
+
+# Whoever kills what is not live must not kill a server that loads, or that lets its last requests finish.
+STATUSES = {LOADING: (200, 503), READY: (200, 200), DRAINING: (200, 503), FAILED: (503, 503)}
+
+
+def test_probes_in_each_phase() -> None:
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+            for phase, (live, ready) in STATUSES.items():
+                now.to(phase)
+                for path, status in (("/livez", live), ("/readyz", ready), ("/readyz?verbose", ready)):
+                    answer, head = await client.get(path), await client.head(path)
+                    assert (answer.status_code, head.status_code) == (status, status)
+                    assert answer.json()["status"] == phase
+                    assert head.content == b""
+                answer = await client.get("/readyz")
+                assert answer.json() == {"status": phase, "phase": phase, "seconds": pytest.approx(0, abs=30)}
+                assert answer.headers.get("retry-after") == (None if phase is READY else "1")
+
+    asyncio.run(scenario())
+
+
+def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+
+            async def told() -> dict[str, object]:
+                answer = await client.get("/readyz")
+                assert (answer.status_code == 200) is (now.phase is READY)
+                return answer.json()
+
+            now.step, clock.now = "Importing vLLM", 1.26
+            assert await told() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
+            now.to(READY)
+            assert await told() == {"status": "ready", "phase": "ready", "seconds": 0.0}
+            now.to(LOADING)
+            clock.now = 3
+            assert await told() == {"status": "loading", "phase": "loading", "seconds": 1.7}
+
+    asyncio.run(scenario())
+
+
+def test_all_else_goes_on_to_the_application() -> None:
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+            asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("GET", "/health"), ("POST", "/")]
+            for phase in Phase:
+                now.to(phase)
+                for method, path in asked:
+                    assert (await client.request(method, path)).text == f"inside: {method} {path}"
+                # Clients of MariTalk Local ask this to learn whether the server has work.
+                told = await client.get("/")
+                if phase is DRAINING:
+                    assert told.json() == {"status": "draining"}
+                    assert (await client.head("/")).status_code == 200
+                else:
+                    assert told.text == "inside: GET /"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_what_is_no_request_goes_on_too(kind: str) -> None:
+    seen: list[str] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def never(*_: object) -> dict[str, object]:
+        raise AssertionError
+
+    asyncio.run(Probes(noting, State())({"type": kind, "path": "/livez"}, never, never))
+    assert seen == [kind]
+
+
+def phases(text: str) -> dict[str, float]:
+    """As Prometheus reads it."""
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    family = families["maritalk_server_state"]
+    assert family.documentation == "What the server is at."
+    return {sample.labels["maritalk_server_state"]: sample.value for sample in family.samples}
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_metric_of_a_server_without_an_engine(phase: Phase) -> None:
+    now = State()
+    # Not as it was when it was first told.
+    metrics.response(now)
+    now.to(phase)
+    answer = metrics.response(now)
+    # The content type of Prometheus's text format: without it, servers since 3.0 refuse what they get.
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert phases(bytes(answer.body).decode()) == {each: float(each is phase) for each in Phase}
+
+
+def test_beside_the_metrics_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    monkeypatch.setattr(metrics, "REGISTRY", registry)
+    Gauge("vllm_of_its_own", "x", registry=registry).set(3)
+    now = State()
+    metrics.register(now)
+    for phase in (LOADING, READY, DRAINING):
+        now.to(phase)
+        text = generate_latest(registry).decode()
+        assert phases(text) == {each: float(each is phase) for each in Phase}
+        assert "vllm_of_its_own 3.0" in text

@@ -1,0 +1,79 @@
+"""HTTP written out by hand: half requests, slow ones and odd ones, which no client library sends."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+PATIENCE_SECONDS = 10
+"""For what comes in no time, except on a machine that is busy with other things."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer. The names of its headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, method: str, target: str, *headers: str | bytes, body: bytes = b"") -> None:
+        """A request's head, and what there is of its body."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: here", *headers, "", ""]
+        encoded = [line if isinstance(line, bytes) else line.encode("latin-1") for line in lines]
+        await self.send(b"\r\n".join(encoded) + body)
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def reply(self, to: str = "") -> Reply:
+        """The next answer, which tells its length. One to HEAD has no body, whatever length it tells."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            length = 0 if to == "HEAD" else int(headers.get("content-length", 0))
+            return Reply(int(first.split()[1]), headers, await self._reader.readexactly(length))
+
+    async def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.read()
+
+    def hang_up(self) -> None:
+        self._writer.close()
+
+
+@contextlib.asynccontextmanager
+async def wire(url: str) -> AsyncIterator[Wire]:
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
