@@ -97,6 +97,44 @@ class Settings:
         TimeUnit.MILLISECONDS,
         "Unit of queue_time, prompt_time and generation_time: ms gives whole milliseconds, s gives float seconds.",
     )
+    api_key: tuple[str, ...] = option(
+        (),
+        "Key that every request has to bring, as `Authorization: Bearer KEY`; repeatable.",
+        metavar="KEY",
+        shown=False,
+        secret=True,
+    )
+    api_key_file: Path | None = option(
+        None, "File with such keys, one a line, which is read again when it changes.", metavar="FILE"
+    )
+    ssl_certfile: Path | None = option(
+        None, "Certificate to serve HTTPS with; a renewed one is taken over.", metavar="FILE"
+    )
+    ssl_keyfile: Path | None = option(None, "The certificate's private key.", metavar="FILE")
+    open_status: bool = option(False, "Let `GET /` be asked without a key.")
+    requests_per_minute: int | None = option(
+        None, "Requests that each API key may make in a minute.", metavar="N", min=1, shown="no limit"
+    )
+    tokens_per_minute: int | None = option(
+        None,
+        "Tokens, of prompts and answers, that each API key may have in a minute.",
+        metavar="N",
+        min=1,
+        shown="no limit",
+    )
+    max_body_mb: int = option(16, "Longest request, in MB (10^6 bytes).", metavar="N", min=1)
+    drain_timeout: float = option(
+        30.0, "Seconds that running requests have to finish when the server is told to stop.", metavar="S", min=0
+    )
+    max_restarts: int = option(
+        3, "How often in ten minutes the engine is started again after it has died.", metavar="N", min=0
+    )
+    engine_timeout: float = option(
+        300.0,
+        "Seconds without a step, with requests running, after which the engine counts as dead.",
+        metavar="S",
+        min=1,
+    )
     cache_dir: Path = option(
         platformdirs.user_cache_path(APP_NAME),
         "Folder for prepared models and logs.",
@@ -106,6 +144,7 @@ class Settings:
     log_file: Path | None = option(
         None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
     )
+    no_access_log: bool = option(False, "Write no line for each request into the log.")
     dry_run: bool = option(False, "Print the plan and stop: nothing is loaded.")
     debug: bool = option(False, "Show tracebacks.")
     engine_args: tuple[str, ...] = option((), "Flags for vLLM itself, after `--`.")

@@ -24,7 +24,7 @@ def show(ctx: typer.Context, settings: Settings) -> None:
     rows = []
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
-        hidden = OPTIONS[name].metadata.get("secret") and value is not None
+        hidden = OPTIONS[name].metadata.get("secret") and value not in (None, ())
         rows.append((name, "********" if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
     width = max(len(name) for name, *_ in rows)
     for name, value, origin in rows:

@@ -1,11 +1,14 @@
 """`maritalk-serve`: the server. It takes no subcommand."""
 
+import contextlib
+from pathlib import Path
 from typing import Annotated
 
 import setproctitle
 import typer
 
 from .. import __version__
+from ..errors import MariTalkError
 from ..settings import Settings
 from .options import parameter, with_settings
 from .run import HELP, run
@@ -22,11 +25,25 @@ def serve(ctx: typer.Context, settings: Settings, **_: bool) -> None:
 
     # A licence in our arguments would be there for all to see in a process list.
     setproctitle.setproctitle("maritalk-serve")
-    launch = decide(settings)
-    if settings.dry_run:
-        print("\n".join(report(launch.plan)))
-        return
-    supervise(launch, Console())
+    try:
+        launch = decide(settings)
+        if settings.dry_run:
+            print("\n".join(report(launch.plan)))
+            return
+        supervise(launch, Console())
+    except MariTalkError as error:
+        _leave_word(error)
+        raise
+
+
+def _leave_word(error: MariTalkError) -> None:
+    """Kubernetes shows what it finds there when a container has ended."""
+    with contextlib.suppress(OSError):
+        if _TERMINATION_LOG.exists():
+            _TERMINATION_LOG.write_text(f"{error}\n")
+
+
+_TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def _show_version(asked: bool) -> None:

@@ -45,7 +45,7 @@ def serve(
             raise UsageError(
                 f"The certificate cannot be used: {error}.", "Check --ssl-certfile and --ssl-keyfile."
             ) from error
-        address = url(listener).replace("http", "https" if certificate else "http", 1)
+        address = url(listener, "https" if certificate else "http")
         print(f"Licence service on {address}, database {file}", flush=True)
         asyncio.run(_until_told(WebServer(config), listener))
 

@@ -26,6 +26,7 @@ _OURS = {
     **{short: f"use {flag} before the `--`" for short, flag in _SHORT.items()},
     "--data-parallel-size": _REPLICAS,
     "-dp": _REPLICAS,
+    "--api-key": "use --api-key before the `--`, which guards every route",
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
 }
@@ -38,7 +39,18 @@ _API = (
     json.dumps({"temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P}),
     "--sse-keep-alive-interval",
     str(SILENCE_SECONDS),
+    # Pages of other sites get no answers, unless the user names them.
+    "--allowed-origins",
+    "[]",
 )
+
+LEAST_REQUESTS = 256
+REQUESTS_PER_USER = 64
+"""How many requests are taken for each user at full context that there is room for: most of a real load's are a
+sixteenth as long, and for each that runs three may wait."""
+
+CACHES_OF_PROMPTS = 4
+"""How many times the KV cache the prompts that wait may fill."""
 
 
 def engine_arguments(
@@ -62,10 +74,16 @@ def engine_arguments(
         ("--tensor-parallel-size", _more_than_one(plan.tensor_parallel_size)),
         ("--pipeline-parallel-size", _more_than_one(plan.pipeline_parallel_size)),
         ("--data-parallel-size", _more_than_one(plan.data_parallel_size)),
+        ("--max-num-queued-reqs", _most_requests(plan)),
+        ("--max-num-queued-tokens", plan.kv_cache_tokens and CACHES_OF_PROMPTS * plan.kv_cache_tokens),
     ):
         if value is not None:
             arguments += [flag, str(value)]
     return [*arguments, *more]
+
+
+def _most_requests(plan: Plan) -> int:
+    return max(LEAST_REQUESTS, round(REQUESTS_PER_USER * (plan.max_concurrency or 0)))
 
 
 def _more_than_one(size: int) -> int | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
 from ..settings import Device
+from .pulse import Pulse
 from .temperature import allow_any_temperature
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def start_engine(args: argparse.Namespace) -> "EngineClient":
+def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
     """Load the model: blocks until the engine is ready, and has to be called where no loop and no thread is at work."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
@@ -60,7 +61,7 @@ def start_engine(args: argparse.Namespace) -> "EngineClient":
     config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage)
     # The CPU platform sets spawn while the config is made: every process would import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
-    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False)
+    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
 
 
 async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":

@@ -14,7 +14,10 @@ from .temperature import OPT_IN
 def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
     """This process's environment, changed for the engine: without the licence, with the plan's cards or cores alone."""
     environment = dict(os.environ)
-    environment.pop(environment_variable("license"), None)
+    for secret in ("license", "api_key"):
+        environment.pop(environment_variable(secret), None)
+    # Routes that show and change the inside of the engine, to whoever asks.
+    environment.pop("VLLM_SERVER_DEV_MODE", None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     environment["TMPDIR"] = environment["VLLM_RPC_BASE_PATH"] = str(temporary_folder)
     environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"

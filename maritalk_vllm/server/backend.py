@@ -16,89 +16,148 @@ from .. import __version__
 from ..api.openai import MaritacaAPI
 from ..api.plugin import MariTalkPlugin
 from ..engine import boot, failure
+from ..engine.account import keep_accounts
 from ..engine.generate import Generator
+from ..engine.pulse import Pulse
 from ..engine.request import Message as Turn
 from ..engine.request import Sampling
-from ..errors import EngineError, RequestError
+from ..errors import EngineError, RequestError, Unavailable
 from ..settings import TimeUnit
+from . import metrics
+from .access import Access
 from .channel import Channel, Message
-from .web import WebServer
+from .flights import Flights
+from .state import Phase, State
+from .web import WebServer, config
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
 
-FINISH_SECONDS = 4
-"""How long running requests may go on after the order to stop."""
-
 ENGINE_STOP_SECONDS = 3
 """How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
 
-_WATCH_SECONDS = 0.5
+LAST_WORD_SECONDS = 2
+"""How long requests may take to tell their clients that they are over."""
+
+_WATCH_SECONDS = 0.2
+
+_STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
+_OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
+_DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 
 
 def serve(order: Message, channel: Channel) -> None:
-    """Load the model and serve until SIGTERM. `order`: engine_args, socket (a descriptor), time_unit, log (a file).
+    """Load the model and serve until SIGTERM.
 
-    Raises EngineError if the engine does not start, or dies, and UsageError for a flag that vLLM does not know.
+    `order`: engine_args, socket (a descriptor), time_unit, access, drain_timeout and engine_timeout (seconds), log (a
+    file). Raises EngineError if the engine does not start, dies or hangs, and UsageError for a flag that vLLM does not
+    know.
     """
     listener = socket.socket(fileno=order["socket"])
     # Whoever is forked below would keep the port open beyond our end.
     os.register_at_fork(after_in_child=listener.close)
     args = boot.parse(order["engine_args"])
     channel.send({"event": "progress", "step": "Loading the model"})
-    log = Path(order["log"])
+    log, pulse = Path(order["log"]), Pulse()
     with failure.told(log):
-        client = boot.start_engine(args)
+        client = boot.start_engine(args, pulse)
     channel.send({"event": "loaded"})
     try:
-        uvloop.run(_serve(client, args, order, listener, channel))
-        if boot.is_dead(client):
-            raise EngineError("The engine died.", f"vLLM's log says why: {log}")
+        uvloop.run(_Backend(client, pulse, order, channel).run(args, listener))
     finally:
         client.shutdown(timeout=ENGINE_STOP_SECONDS)
 
 
-async def _serve(
-    client: "EngineClient", args: Namespace, order: Message, listener: socket.socket, channel: Channel
-) -> None:
-    plugin = MariTalkPlugin(TimeUnit(order["time_unit"]))
-    with failure.told(Path(order["log"])):
-        app = await boot.build_app(client, args)
-        plugin.attach_router(app)
-        await plugin.init_state(client, app.state, args)
-        app.title, app.version = "MariTalk on vLLM", __version__
-        channel.send({"event": "warming_up"})
-        await _warm_up(app.state.maritalk_generator)
+class _Backend:
+    def __init__(self, client: "EngineClient", pulse: Pulse, order: Message, channel: Channel) -> None:
+        self._client = client
+        self._pulse = pulse
+        self._order = order
+        self._channel = channel
+        self._state = State()
 
-    config = uvicorn.Config(
-        MaritacaAPI(app, app.state.maritalk_names, app.state.maritalk_generator.context_length),
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=FINISH_SECONDS,
-    )
-    server = _Server(config, channel)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
-    watch = loop.create_task(_stop_with_engine(client, server))
-    await server.serve(sockets=[listener])
-    watch.cancel()
+    async def run(self, args: Namespace, listener: socket.socket) -> None:
+        """Serve until told to stop. Raises EngineError if the engine ends before."""
+        plugin = MariTalkPlugin(TimeUnit(self._order["time_unit"]))
+        with failure.told(Path(self._order["log"])):
+            app = await boot.build_app(self._client, args)
+            plugin.attach_router(app)
+            await plugin.init_state(self._client, app.state, args)
+            app.title, app.version = "MariTalk on vLLM", __version__
+            self._channel.send({"event": "warming_up"})
+            generator: Generator = app.state.maritalk_generator
+            await _warm_up(generator)
+        keep_accounts(self._client)
+        metrics.register(self._state)
+        self._state.to(Phase.READY)
+        flights = Flights(MaritacaAPI(app, app.state.maritalk_names, generator.context_length))
+        access = Access(**self._order["access"])
+        web = config(
+            access.around(flights, self._state),
+            **access.ssl,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=LAST_WORD_SECONDS,
+        )
+        server = _Server(web, self._channel)
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        ending = asyncio.create_task(self._end_in_time(server, flights, generator, told))
+        await server.serve(sockets=[listener])
+        ending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ending
+
+    async def _end_in_time(
+        self, server: "_Server", flights: Flights, generator: Generator, told: asyncio.Event
+    ) -> None:
+        """Until told to stop, or until the engine works no more: then everybody hears of it. Raises EngineError."""
+        try:
+            while not told.is_set():
+                self._check(generator)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), _WATCH_SECONDS)
+            self._state.to(Phase.DRAINING)
+            flights.refuse(_STOPPING)
+            if not await self._landed(flights, generator):
+                flights.end(_OUT_OF_TIME)
+        except EngineError:
+            self._state.to(Phase.FAILED)
+            flights.refuse(_DEAD)
+            flights.end(_DEAD)
+            raise
+        finally:
+            await flights.landed(LAST_WORD_SECONDS)
+            server.should_exit = True
+
+    async def _landed(self, flights: Flights, generator: Generator) -> bool:
+        """Whether all that runs was answered in time. Raises EngineError."""
+        deadline = asyncio.get_running_loop().time() + self._order["drain_timeout"]
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if await flights.landed(min(left, _WATCH_SECONDS)):
+                return True
+            self._check(generator)
+        return not len(flights)
+
+    def _check(self, generator: Generator) -> None:
+        """Raises EngineError if the engine works no more."""
+        see_log = f"vLLM's log says why: {self._order['log']}"
+        if boot.is_dead(self._client):
+            raise EngineError("The engine died.", see_log)
+        seconds = self._pulse.seconds_without(busy=bool(generator.unfinished_requests))
+        if seconds > self._order["engine_timeout"]:
+            raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
 
 
 class _Server(WebServer):
     """Says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, channel: Channel) -> None:
-        super().__init__(config)
+    def __init__(self, web: uvicorn.Config, channel: Channel) -> None:
+        super().__init__(web)
         self._channel = channel
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._channel.send({"event": "ready"})
-
-    def stop(self) -> None:
-        """Take no more requests, finish those that run, and end."""
-        self.should_exit = True
 
 
 async def _warm_up(generator: Generator) -> None:
@@ -108,9 +167,3 @@ async def _warm_up(generator: Generator) -> None:
         # A model may have no chat template, or a context too short for this; it serves what it can.
         with contextlib.suppress(RequestError):
             await generator.complete(prompt, sampling)
-
-
-async def _stop_with_engine(client: "EngineClient", server: _Server) -> None:
-    while not boot.is_dead(client):
-        await asyncio.sleep(_WATCH_SECONDS)
-    server.stop()

@@ -84,6 +84,20 @@ class Console:
         self._print(BANNER.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
         self._print(f"{_now()} Listening on {url}")
 
+    def listening_again(self, url: str) -> None:
+        """Ready once more."""
+        self._tell(f"Listening on {url}")
+
+    def died(self, text: str) -> None:
+        """The engine has ended, and what comes now."""
+        self._tell(text)
+        self._began = time.monotonic()
+
+    def _tell(self, text: str) -> None:
+        if self._lines < _MOST_LINES:
+            self._lines += 1
+            self._print(f"{_now()} {text}")
+
     def stop(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:

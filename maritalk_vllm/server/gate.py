@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.responses import JSONResponse, Response
+
 from ..api.hangup import ClientGone, Receive, unless_gone
-from ..errors import MariTalkError
+from ..api.refusal import refusal
+from ..errors import MariTalkError, Unavailable
+from . import metrics
+from .state import State
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -16,12 +20,16 @@ HOLD_SECONDS = 0.25
 """How long `GET /` waits before it says `loading`: clients since 0.2.5 ask again at once, without any pause."""
 
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"host"}
+_LOADING = Unavailable("The model is still loading.", "Try again in a moment.")
+_DIED = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
+_CLOSE = {"Connection": "close"}
 
 
 class Gate:
     """An ASGI application for the time of loading. Every answer closes its connection: the next finds the engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._decided = asyncio.Event()
         self._outcome: str | MariTalkError = ""
 
@@ -42,38 +50,28 @@ class Gate:
         if scope["type"] != "http":
             return
         reading = scope["method"] in ("GET", "HEAD")
-        if reading and not self._decided.is_set():
-            if scope["path"] != "/":
-                await _refuse(send, "The model is still loading. Try again in a moment.")
-                return
-            try:
-                await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
-            except TimeoutError:
-                await _respond(send, 200, {"status": "loading"})
-                return
+        if reading and not self._decided.is_set() and (answer := await self._at_once(scope["path"])):
+            await answer(scope, receive, send)
+            return
         await self._decided.wait()
         if isinstance(self._outcome, MariTalkError):
-            await _refuse(send, str(self._outcome))
+            # What keeps the engine from coming may come later, to another server at this address.
+            told = Unavailable(self._outcome.message, self._outcome.hint)
+            await refusal(scope["path"], told, _CLOSE)(scope, receive, send)
         else:
             await _forward(self._outcome, scope, receive, send)
 
-
-async def _refuse(send: Send, sentence: str) -> None:
-    """Not now: as MariTalk Local's clients, and OpenAI's, look for it, and as those of the legacy cloud API do."""
-    await _respond(send, 503, {"error": sentence, "detail": sentence})
-
-
-async def _respond(send: Send, status: int, content: dict[str, str]) -> None:
-    body = json.dumps(content).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    async def _at_once(self, path: str) -> Response | None:
+        """The answer to a question that does not wait for the engine; None if the engine is there meanwhile."""
+        if path == metrics.PATH:
+            return metrics.response(self._state)
+        if path != "/":
+            return refusal(path, _LOADING, _CLOSE)
+        try:
+            await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
+        except TimeoutError:
+            return JSONResponse({"status": "loading"}, headers=_CLOSE)
+        return None
 
 
 async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +85,30 @@ async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     with contextlib.suppress(ClientGone):
-        await unless_gone(receive, _pass_on(url, scope, body, send))
+        await unless_gone(receive, _pass_on_or_refuse(url, scope, body, send))
+
+
+async def _pass_on_or_refuse(url: str, scope: Scope, body: bytes, send: Send) -> None:
+    """As `_pass_on`, and a word to those who get no answer: the engine may die before it has answered what waited."""
+    import httpx
+
+    begun = False
+
+    async def send_noting(message: MutableMapping[str, Any]) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await _pass_on(url, scope, body, send_noting)
+    except httpx.TransportError:
+        if begun:
+            raise
+        await refusal(scope["path"], _DIED, _CLOSE)(scope, _nothing, send)
+
+
+async def _nothing() -> MutableMapping[str, Any]:
+    return {"type": "http.disconnect"}
 
 
 async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
@@ -97,7 +118,8 @@ async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
     target = url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
     async with (
-        httpx.AsyncClient(timeout=None, trust_env=False) as client,
+        # To this machine itself, whose certificate is made out to another name.
+        httpx.AsyncClient(timeout=None, trust_env=False, verify=False) as client,
         client.stream(scope["method"], target, headers=headers, content=body) as answer,
     ):
         kept = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in _HOP_BY_HOP]

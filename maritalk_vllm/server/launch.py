@@ -1,6 +1,6 @@
 """All that the supervisor has to know to serve one model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..settings import Device, Settings, TimeUnit
 from ..weights.known import known_footprint
 from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
+from .access import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,10 @@ class Launch:
     host: str
     port: int
     time_unit: TimeUnit
+    access: Access
+    drain_timeout: float
+    max_restarts: int
+    engine_timeout: float
     log: Path
 
 
@@ -52,6 +57,7 @@ def decide(settings: Settings) -> Launch:
 
 def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     build = installed_vllm().device
+    access = Access.of(settings)
     need = wanted(settings, check)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, build)
     source = locate(settings, need.profile, check)
@@ -64,14 +70,28 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         fetch=source.fetch,
         again=partial(_decide, settings, check),
         must_be_prepared=source.must_be_prepared,
-        notes=(*summary(plan), *([f"Warning: {warning}"] if warning else [])),
+        notes=(*summary(plan), *_warnings(settings, access, warning)),
         plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args, parser),
         host=settings.host,
         port=settings.port,
         time_unit=settings.time_unit,
+        access=access,
+        drain_timeout=settings.drain_timeout,
+        max_restarts=settings.max_restarts,
+        engine_timeout=settings.engine_timeout,
         log=settings.engine_log,
     )
+
+
+def _warnings(settings: Settings, access: Access, license: str) -> Iterator[str]:
+    if license:
+        yield f"Warning: {license}"
+    if access.is_open and settings.host not in _LOOPBACK:
+        yield "Warning: whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def wanted(settings: Settings, check: LicenseCheck) -> Need:

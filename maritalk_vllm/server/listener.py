@@ -32,18 +32,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, scheme: str = "http") -> str:
     """The address that it listens on, for people: http://0.0.0.0:9000."""
-    return _url(*listener.getsockname()[:2])
+    return _url(scheme, *listener.getsockname()[:2])
 
 
-def local_url(listener: socket.socket) -> str:
+def local_url(listener: socket.socket, scheme: str = "http") -> str:
     """An address by which this machine reaches it."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
-    return _url(host, port)
+    return _url(scheme, host, port)
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -40,6 +40,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    from vllm.v1.metrics.loggers import StatLoggerBase
     from vllm.v1.metrics.stats import RequestStateStats
 
     from maritalk_vllm.api.plugin import MariTalkPlugin
@@ -50,12 +51,15 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert parameters(build_app)[:3] == ["args", "supported_tasks", "model_config"]
     assert parameters(init_app_state)[:4] == ["engine_client", "state", "args", "supported_tasks"]
     assert parameters(EngineClient.generate)[:4] == ["self", "prompt", "sampling_params", "request_id"]
-    assert {"vllm_config", "usage_context", "disable_log_stats"} <= set(parameters(AsyncLLM.from_vllm_config))
+    made = parameters(AsyncLLM.from_vllm_config)
+    assert {"vllm_config", "usage_context", "disable_log_stats", "stat_loggers"} <= set(made)
     assert callable(AsyncLLM.get_num_unfinished_requests)
     assert callable(BaseRenderer.render_cmpl_async) and callable(BaseRenderer.render_chat_async)
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
     assert {"chat_template", "chat_template_kwargs"} <= set(parameters(ChatParams))
-    assert {"queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts"} <= set(parameters(RequestStateStats))
+    assert {"record", "log_engine_initialized"} == StatLoggerBase.__abstractmethods__ - {"__init__"}
+    times = {"queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts"}
+    assert times | {"num_generation_tokens"} <= set(parameters(RequestStateStats))
     assert issubclass(EngineDeadError, Exception) and issubclass(EngineGenerateError, Exception)
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)

@@ -34,7 +34,7 @@ def test_other_routes_say_that_the_model_is_loading(startup: Startup) -> None:
     assert startup.other_route is not None
     assert startup.other_route.status == 503
     assert int(startup.other_route.headers["retry-after"]) >= 1
-    assert "loading" in startup.other_route.json["error"]
+    assert "loading" in startup.other_route.json["error"]["message"]
 
 
 def test_the_lines_that_scripts_wait_for(startup: Startup) -> None:

@@ -1,0 +1,94 @@
+"""Who may ask what, around whatever answers: vLLM's application, or the gate while it loads."""
+
+import ssl
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import UsageError
+from ..settings import Settings
+from .keys import ApiKeys, digest
+from .state import State
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """The door's rules, as one process tells them to another: keys by their digests alone."""
+
+    digests: tuple[str, ...] = ()
+    key_file: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    open_status: bool = False
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_body_bytes: int = 16_000_000
+    logged: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the user set them. Raises UsageError for a file that cannot be used."""
+        access = cls(
+            ssl_certfile=_text(settings.ssl_certfile),
+            ssl_keyfile=_text(settings.ssl_keyfile),
+            digests=tuple(map(digest, settings.api_key)),
+            key_file=_text(settings.api_key_file),
+            open_status=settings.open_status,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            max_body_bytes=settings.max_body_mb * 1_000_000,
+            logged=not settings.no_access_log,
+        )
+        access._keys()
+        access._check_certificate()
+        return access
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may ask."""
+        return not self.digests and self.key_file is None
+
+    @property
+    def ssl(self) -> dict[str, str]:
+        """What a server is told to speak HTTPS; nothing where it does not."""
+        if self.ssl_certfile is None or self.ssl_keyfile is None:
+            return {}
+        return {"ssl_certfile": self.ssl_certfile, "ssl_keyfile": self.ssl_keyfile}
+
+    def around(self, app: "ASGIApp", state: State) -> "ASGIApp":
+        """Each request has a number; probes need no key; bodies are read for those alone who came in."""
+        # Only those who serve need what a web application needs: a plan comes without.
+        from .bodies import Bodies
+        from .door import Door
+        from .probes import Probes
+        from .quotas import Quotas
+        from .requests import Requests
+
+        inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
+        door = Door(inside, self._keys(), open_status=self.open_status)
+        return Requests(Probes(door, state), logged=self.logged)
+
+    def to_message(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def _check_certificate(self) -> None:
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
+        if self.ssl_certfile is not None:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+            except OSError as error:
+                raise UsageError(
+                    f"The certificate cannot be used: {error}.", "Check --ssl-certfile and --ssl-keyfile."
+                ) from error
+
+    def _keys(self) -> ApiKeys:
+        return ApiKeys(self.digests, Path(self.key_file) if self.key_file else None)
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None

@@ -1,0 +1,65 @@
+"""The port, while no engine answers at it."""
+
+import asyncio
+import contextlib
+import socket
+
+from ..errors import MariTalkError
+from .access import Access
+from .gate import Gate
+from .state import State
+from .web import WebServer, config
+
+
+class Answering:
+    """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
+
+    def __init__(self, listener: socket.socket, access: Access, state: State) -> None:
+        self._listener = listener
+        self._access = access
+        self._state = state
+        self._gates: list[Gate] = []
+        self._running: dict[asyncio.Task[None], _Door] = {}
+
+    def begin(self) -> None:
+        """Answer from now on."""
+        gate = Gate(self._state)
+        app = self._access.around(gate, self._state)
+        door = _Door(config(app, lifespan="off", **self._access.ssl))
+        # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
+        task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
+        self._gates.append(gate)
+        self._running[task] = door
+        task.add_done_callback(self._running.pop)
+
+    def hand_over(self, url: str) -> None:
+        """The engine answers, at this address too: accept no more, and pass on to it what waits here."""
+        self._stop_accepting()
+        while self._gates:
+            self._gates.pop().open(url)
+
+    def refuse(self, error: MariTalkError) -> None:
+        """The engine will not come: tell those who wait and those who still come."""
+        for gate in self._gates:
+            gate.refuse(error)
+
+    async def end(self) -> None:
+        """Accept no more, and see the last answers off."""
+        self._stop_accepting()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
+
+    def _stop_accepting(self) -> None:
+        for door in self._running.values():
+            door.hand_over()
+
+
+class _Door(WebServer):
+    """Lets the gate answer until the API process takes the port over."""
+
+    def hand_over(self) -> None:
+        """Accept no more, at once; requests that wait in the gate go on."""
+        for server in getattr(self, "servers", ()):
+            with contextlib.suppress(RuntimeError):
+                server.close()
+        self.should_exit = True

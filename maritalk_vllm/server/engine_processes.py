@@ -1,0 +1,173 @@
+"""The processes below the supervisor: started, listened to, told to end, and swept away."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from ..engine.environment import engine_environment
+from ..engine.progress import loading_step, log_size
+from ..errors import EngineError, MariTalkError, from_message
+from . import lifeline
+from .channel import Channel, Message
+from .console import Console
+from .launch import Launch
+from .state import Phase, State
+
+STOP_SECONDS = 8
+"""From the end of the last request to the moment when what still runs is killed."""
+
+_LOOK_SECONDS = 0.5
+
+
+class EngineProcesses:
+    """The nursery, and the API process with its engine that it has forked last."""
+
+    def __init__(self, launch: Launch, listener: socket.socket, folder: Path, console: Console, state: State) -> None:
+        """Start the nursery. `folder` is for its sockets and temporary files."""
+        self._launch = launch
+        self._listener = listener
+        self._folder = folder
+        self._console = console
+        self._state = state
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._backend_pid: int | None = None
+        self._imported = self._prepared = False
+        self._log_begins = 0
+        self.are_alive = True
+        """Whether the nursery is there to fork from."""
+        self._channel, theirs = Channel.pair()
+        self._nursery = self._start(theirs)
+        theirs.close()
+        asyncio.get_running_loop().add_reader(self._channel, self._take_message)
+
+    async def load(self) -> None:
+        """Until a new API process answers at the port. Raises MariTalkError."""
+        launch = self._launch
+        self._log_begins = log_size(launch.log)
+        if not self._imported:
+            await self._until("imported")
+            self._imported = True
+        if launch.must_be_prepared and not self._prepared:
+            self._channel.send({"job": "prepare", "profile": launch.name, "location": launch.location})
+            await self._until("ended")
+            self._prepared = True
+        self._channel.send(
+            {
+                "job": "serve",
+                "engine_args": launch.engine_args,
+                "socket": self._listener.fileno(),
+                "time_unit": launch.time_unit,
+                "access": launch.access.to_message(),
+                "drain_timeout": launch.drain_timeout,
+                "engine_timeout": launch.engine_timeout,
+                "log": str(launch.log),
+            }
+        )
+        await self._until("ready")
+
+    async def ended(self) -> None:
+        """Until the API process ends by itself. Always raises EngineError."""
+        await self._until("ended")
+        raise EngineError("The server's API process ended by itself.", self._see_log)
+
+    async def stop(self, drain_timeout: float) -> None:
+        """Let the API process end by itself; what is left is killed by whoever calls."""
+        if self._backend_pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._backend_pid, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError, MariTalkError):
+                await asyncio.wait_for(self._until("ended"), drain_timeout + STOP_SECONDS)
+        self.sweep()
+        self._close()
+
+    @property
+    def _see_log(self) -> str:
+        return f"vLLM's log says why: {self._launch.log}"
+
+    def _start(self, theirs: Channel) -> "subprocess.Popen[bytes]":
+        descriptors = (theirs.fileno(), self._listener.fileno())
+        plan = self._launch.plan
+        module = "maritalk_vllm.server.nursery"
+        with self._launch.log.open("ab", buffering=0) as log:
+            return subprocess.Popen(
+                # -P: a folder named vllm in the working directory must not be taken for the package.
+                [sys.executable, "-P", "-m", module, plan.device, str(descriptors[0]), str(os.getpid())],
+                pass_fds=descriptors,
+                # Ctrl-C in a terminal is the supervisor's business alone.
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=engine_environment(plan, self._folder),
+            )
+
+    def _take_message(self) -> None:
+        message = self._channel.receive()
+        self._messages.put_nowait(message)
+        if message is None:
+            self._close()
+
+    def _close(self) -> None:
+        self.are_alive = False
+        # The end of a channel stays readable for ever.
+        asyncio.get_running_loop().remove_reader(self._channel)
+
+    def sweep(self) -> None:
+        """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory."""
+        shared_memory = lifeline.shared_memory_of_workers(self._folder)
+        lifeline.end_descendants(but=self._nursery.pid)
+        lifeline.remove(shared_memory)
+
+    async def _until(self, event: str) -> None:
+        """Follow the messages up to this event. Raises what another process says or shows to have failed."""
+        failure: MariTalkError | None = None
+        while True:
+            message = await self._next_message()
+            if message is None:  # the nursery has ended, and the kernel has ended what was below it
+                self._backend_pid = None
+                raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
+            match message["event"]:
+                case "importing":
+                    self._show("Importing vLLM")
+                case "progress":
+                    self._show(message["step"], message.get("fraction"))
+                case "started" if message["job"] == "serve":
+                    self._backend_pid = message["pid"]
+                case "loaded":
+                    self._console.loaded()
+                case "warming_up":
+                    self._state.step = "Warming up"
+                    self._console.warming_up()
+                case "failed":
+                    failure = from_message(message)  # whose process ends by itself
+                case "ended":
+                    self._backend_pid = None
+                    if failure is not None:
+                        raise failure
+                    if message["exit_code"] != 0:
+                        raise self._ended_with(message["job"], message["exit_code"])
+            if message["event"] == event:
+                return
+
+    async def _next_message(self) -> Message | None:
+        """The next, and meanwhile what vLLM's log tells of how far loading is."""
+        while self._state.phase is Phase.LOADING:
+            try:
+                return await asyncio.wait_for(self._messages.get(), _LOOK_SECONDS)
+            except TimeoutError:
+                if step := loading_step(self._launch.log, self._log_begins):
+                    self._show(step)
+        return await self._messages.get()
+
+    def _ended_with(self, job: str, code: int) -> EngineError:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return EngineError(f"The process that was to {job} the model {how}.", self._see_log)
+
+    def _show(self, step: str, fraction: float | None = None) -> None:
+        self._state.step = step
+        self._console.progress(step, fraction)
