@@ -2,6 +2,7 @@
 # make test          set up and run the tests
 # make test-clients  run every published client against the server
 # make fuzz          make thousands of requests of its OpenAPI
+# make test-chaos    kill, drown and stop the server
 # make install       the set-up alone, into .venv
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients fuzz lint format bench build lock clean
+.PHONY: serve install test test-clients test-chaos fuzz lint format bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -38,10 +39,14 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
-	$(BIN)/python -m pytest --ignore=tests/clients
+	$(BIN)/python -m pytest --ignore=tests/clients --ignore=tests/chaos
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)
 	$(BIN)/python -m pytest tests/clients
+
+# A few minutes with the numbers that CI takes: CHAOS_KILLS=6 CHAOS_REQUESTS=2000.
+test-chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/chaos
 
 # Thousands of requests made of our own OpenAPI; test-clients makes some hundreds.
 fuzz: $(VENV)/.installed-dev $(CLIENTS)

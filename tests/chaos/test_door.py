@@ -1,0 +1,141 @@
+"""A server with a key: every route that it has is shut without it, and the key is nowhere to be read."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.models import demo
+from tests.demo_model import PROFILE
+from tests.serving import Server
+
+KEY = "chave-secreta-4f9d2c"
+FILE_KEY = "outra-chave-7a1b3e"
+MOST = 4
+"""Requests that the engine takes at once."""
+
+PROBES = {"/livez", "/readyz"}
+
+
+@pytest.fixture(scope="module")
+def server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("door")
+    (folder / "keys").write_text(f"# of the test\n{FILE_KEY}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARITALK_API_KEY", KEY)
+        options = ("--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"))
+        running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST))
+    try:
+        # The gate has the same door.
+        running.wait_for_port()
+        assert send(running, "POST", "/generate") == 401
+        assert send(running, "GET", "/livez") == 200
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def routes(prepared_cache: Path) -> list[tuple[str, str]]:
+    command = [sys.executable, "-m", "tests.chaos.routes", demo.folder(PROFILE, prepared_cache)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = [tuple(each) for each in json.loads(result.stdout.splitlines()[-1])]
+    assert {"/generate", "/v1/chat/completions", "/metrics/", "/docs", "/tokenize"} <= {path for path, _ in found}
+    return found
+
+
+def send(server: Server, method: str, path: str, **headers: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    if method == "WEBSOCKET":
+        method = "GET"
+        headers |= {"Connection": "Upgrade", "Upgrade": "websocket"}
+        headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    try:
+        connection.request(method, re.sub(r"\{.*?\}", "x", path), headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_every_route_is_shut(server: Server, routes: list[tuple[str, str]]) -> None:
+    for path, method in routes:
+        shut = 403 if method == "WEBSOCKET" else 401
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"x-api-key": "x"}):
+            assert send(server, method, path, **headers) == shut, (method, path, headers)
+
+
+def test_what_is_no_route_is_shut_too(server: Server) -> None:
+    for path in ("/", "/nothing", "/start_profile", "/collective_rpc", "/livez/", "//livez", "/livez/../metrics"):
+        assert send(server, "GET", path) == 401, path
+    for path in PROBES:
+        assert send(server, "GET", path) == 200
+        assert send(server, "POST", path) == 401
+
+
+@pytest.mark.parametrize("key", [KEY, FILE_KEY])
+def test_a_key_opens(server: Server, key: str) -> None:
+    for header, value in (("Authorization", f"Bearer {key}"), ("Authorization", f"Key {key}"), ("x-api-key", key)):
+        for path in ("/", "/metrics", "/v1/models", "/docs", "/openapi.json"):
+            assert send(server, "GET", path, **{header: value}) == 200, path
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/generate", {"prompt": "1 2 3"}, ["error"]),
+        ("/api/chat/inference", {"messages": "1 2 3"}, ["detail"]),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "1"}]}, ["error", "message"]),
+    ],
+)
+def test_more_than_it_takes_at_once(server: Server, path: str, body: dict[str, object], words: list[str]) -> None:
+    """Refused at once, in the form of each API, and told when to come again. The others are answered."""
+
+    def ask() -> tuple[int, str | None, object]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        try:
+            connection.request("POST", path, json.dumps({**body, "max_tokens": 60}), headers)
+            reply = connection.getresponse()
+            return reply.status, reply.headers.get("Retry-After"), json.loads(reply.read())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4 * MOST) as pool:
+        seen = list(pool.map(lambda _: ask(), range(4 * MOST)))
+    assert {status for status, _, _ in seen} == {200, 503}
+    assert sum(status == 200 for status, _, _ in seen) >= MOST
+    for status, retry_after, told in seen:
+        if status == 503:
+            assert int(retry_after or 0) >= 1
+            for word in words:
+                told = told[word]  # type: ignore[index]
+            assert isinstance(told, str)
+
+
+def test_vllms_inside_is_not_served(server: Server) -> None:
+    for path in ("/start_profile", "/collective_rpc", "/reset_prefix_cache", "/sleep", "/server_info"):
+        for method in ("GET", "POST"):
+            assert send(server, method, path, Authorization=f"Bearer {KEY}") == 404, path
+
+
+def test_the_keys_are_nowhere_to_be_read(server: Server, prepared_cache: Path) -> None:
+    """In nothing that was written, no command line, and the environment of none that it has started."""
+    written = [server.stdout, server.stderr, *(file for file in prepared_cache.rglob("*.log*") if file.is_file())]
+    assert server.engine_log in written
+    for file in written:
+        content = file.read_bytes()
+        assert not any(key.encode() in content for key in (KEY, FILE_KEY)), file
+    for pid, line in server.processes().items():
+        assert KEY not in line
+        if pid != server.process.pid:
+            assert KEY.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert os.environ.get("MARITALK_API_KEY") is None

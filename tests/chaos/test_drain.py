@@ -1,0 +1,75 @@
+"""SIGTERM with two hundred requests under way: each is answered, or told that it will not be."""
+
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.chaos.load import Fate, ask
+from tests.server.test_stop import assert_nothing_left
+from tests.serving import Server, note
+
+REQUESTS = 200
+LATE = 20
+DRAIN_SECONDS = 20
+LENGTHS = [8, 16, 32, 64, 4000]
+"""In tokens. The last cannot be done in time."""
+
+
+def test_none_is_lost(tmp_path: Path, prepared_cache: Path) -> None:
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--drain-timeout", str(DRAIN_SECONDS))
+    server.wait_until_ready()
+    bodies = [
+        {"prompt": f"{number}: 1 2 3", "max_tokens": LENGTHS[number % len(LENGTHS)], "stream": bool(number % 2)}
+        for number in range(REQUESTS)
+    ]
+    with ThreadPoolExecutor(REQUESTS + LATE) as pool:
+        running = [pool.submit(ask, server, body) for body in bodies]
+        while waiting_and_running(server) < REQUESTS * 0.9:
+            time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        time.sleep(0.5)
+        ready, live, status = server.ask("/readyz"), server.ask("/livez"), server.ask("/")
+        late = [pool.submit(ask, server, body) for body in bodies[:LATE]]
+        seen = [each.result() for each in running]
+        refused = [each.result() for each in late]
+    server.process.wait(timeout=30)
+    seconds = time.monotonic() - told
+    fates = Counter(each.fate for each in seen)
+    note(
+        f"SIGTERM with {REQUESTS} requests under way, {DRAIN_SECONDS} s to finish: {dict(fates)}; "
+        f"{LATE} more refused; all gone {seconds:.1f} s later"
+    )
+    assert (ready.status, live.status, status.json) == (503, 200, {"status": "draining"})
+    assert all(each.fate is Fate.REFUSED and each.status == 503 and each.retry_after for each in refused)
+    assert fates[Fate.CUT] == 0
+    # What is short enough was answered, whenever its turn came.
+    for body, each in zip(bodies, seen, strict=True):
+        assert each.fate is Fate.ANSWERED or each.ended - told > DRAIN_SECONDS - 1 or body["max_tokens"] == LENGTHS[-1]
+    assert server.process.returncode == 0
+    assert_nothing_left(server)
+
+
+def waiting_and_running(server: Server) -> int:
+    lines = server.ask("/metrics").body.decode().splitlines()
+    names = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names)))
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, prepared_cache: Path) -> None:
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
+    server.wait_until_ready()
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(ask, server, {"prompt": "1 2 3", "max_tokens": 6000}) for _ in range(4)]
+        while waiting_and_running(server) < 4:
+            time.sleep(0.05)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert server.process.poll() is None
+        seconds = server.stop(signal.SIGTERM)
+        assert seconds < 5
+        assert all(each.result().fate in (Fate.CUT, Fate.REFUSED) for each in running)
+    note(f"second SIGTERM: everything ended {seconds:.2f} s later")
+    assert_nothing_left(server)

@@ -1,0 +1,128 @@
+"""`kill -9` of one process or another, under load, again and again: an end to each request, and the server is back."""
+
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.chaos.load import Fate, Load
+from tests.server.test_stop import assert_nothing_left, shared_memory
+from tests.serving import READY_SECONDS, Server, note
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "30"))
+VICTIMS = ("maritalk: serve", "VLLM::EngineCore", "VLLM::Worker")
+"""The API process, the engine, and the one that computes."""
+
+HANG_SECONDS = 5
+CLIENTS = 8
+TOKENS = 24
+
+
+def processes(server: Server, title: str) -> list[int]:
+    return [pid for pid, line in server.processes().items() if line.startswith(title)]
+
+
+def wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not is_ready(server):
+        assert server.process.poll() is None, server.stderr.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_ready(server: Server) -> bool:
+    try:
+        return server.ask("/readyz", timeout=HANG_SECONDS).status == 200
+    except OSError:
+        return False
+
+
+def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
+    before = shared_memory()
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000")
+    server.wait_until_ready()
+    first = time.monotonic() - server.began
+    chance = random.Random(0)
+    load = Load(server, CLIENTS, TOKENS)
+    times: list[float] = []
+    hangs: list[float] = []
+    generations: set[int] = set()
+    try:
+        for number in range(KILLS):
+            time.sleep(chance.uniform(0.5, 2))
+            (victim,) = processes(server, VICTIMS[number % len(VICTIMS)])
+            generation = {pid for title in VICTIMS for pid in processes(server, title)}
+            assert not generation & generations
+            generations |= generation
+            killed = time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+            # The gate says that it loads before anything says that it is ready again.
+            while is_ready(server):
+                assert time.monotonic() - killed < HANG_SECONDS
+                time.sleep(0.01)
+            wait_until_ready(server)
+            times.append(time.monotonic() - killed - last_pause(server))
+            left = generation & set(server.processes())
+            assert not left
+            hangs += [
+                seen.ended - killed
+                for seen in list(load.seen)
+                if seen.began < killed < seen.ended and seen.fate is not Fate.ANSWERED
+            ]
+    finally:
+        fates = load.stop()
+    note(
+        f"{KILLS} kills under load: ready again after {median(times):.1f} s (at most {max(times):.1f}) and the pause "
+        f"before it; first start {first:.1f} s; requests {dict(fates)}; those that a kill ended knew after "
+        f"{max(hangs, default=0):.2f} s at most"
+    )
+    assert max(hangs, default=0) < HANG_SECONDS
+    assert fates[Fate.ANSWERED] > 0
+    assert server.stop() < 30
+    assert server.process.returncode == 0
+    assert_nothing_left(server)
+    assert shared_memory() <= before
+
+
+def last_pause(server: Server) -> float:
+    """The seconds that the server has waited before it started its engine again, as it says."""
+    said = re.findall(r"starting it again (?:now|in (\d+) s)", server.stdout.read_text())
+    return float(said[-1] or 0)
+
+
+def test_too_often(tmp_path: Path, prepared_cache: Path) -> None:
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1")
+    server.wait_until_ready()
+    for _ in range(2):
+        wait_until_ready(server)
+        (victim,) = processes(server, VICTIMS[1])
+        os.kill(victim, signal.SIGKILL)
+        while server.process.poll() is None and is_ready(server):
+            time.sleep(0.02)
+    assert server.process.wait(timeout=30) == 7
+    error = server.stderr.read_text()
+    assert error.startswith("maritalk-serve: The engine died. It was started again 1 time within 10 minutes before.")
+    assert error.count("\n") == 1
+    assert_nothing_left(server)
+
+
+def test_a_hung_engine_counts_as_dead(tmp_path: Path, prepared_cache: Path) -> None:
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--engine-timeout", "3")
+    server.wait_until_ready()
+    (victim,) = processes(server, VICTIMS[1])
+    load = Load(server, 2, TOKENS)
+    try:
+        time.sleep(1)
+        os.kill(victim, signal.SIGSTOP)
+        while is_ready(server):
+            time.sleep(0.05)
+        wait_until_ready(server)
+        assert victim not in server.processes()
+    finally:
+        load.stop()
+    assert "The engine hangs" in server.stdout.read_text()
+    server.stop()
+    assert_nothing_left(server)

@@ -1,0 +1,138 @@
+"""Thousands of requests from clients of which some go away and some talk nonsense; and hundreds that are slow."""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import psutil
+import pytest
+
+from tests.serving import Server, note
+
+REQUESTS = int(os.environ.get("CHAOS_REQUESTS", "10000"))
+CLIENTS = 64
+TOKENS = 4
+SLOW = 500
+NONSENSE = [b"", b"{", b"[]", b'{"prompt": 3}', b'{"prompt": "a", "max_tokens": -1}', b"\xff\xfe", b'{"messages": []}']
+
+
+@pytest.fixture(scope="module")
+def server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("load"), "--cache-dir", str(prepared_cache))
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+def api_process(server: Server) -> psutil.Process:
+    (pid,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: serve"))
+    return psutil.Process(pid)
+
+
+def prompt(words: int) -> dict[str, object]:
+    return {"prompt": "um " * words, "max_tokens": TOKENS, "do_sample": False, "return_usage": True}
+
+
+def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
+    # By its number of tokens each answer shows that it is the answer to its own prompt.
+    tokens = {words: server.ask("/generate", prompt(words)).json["usage"]["prompt_tokens"] for words in range(1, 21)}
+    assert len(set(tokens.values())) == len(tokens)
+    process = api_process(server)
+    begun = process.num_fds()
+    counts: Counter[str] = Counter()
+    sizes: dict[int, int] = {}
+    numbers = iter(range(REQUESTS))
+    lock = threading.Lock()
+
+    def one(number: int) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        try:
+            if number % 10 == 0:
+                body = json.dumps({"prompt": "Era uma vez", "max_tokens": 200, "stream": number % 20 == 0})
+                connection.request("POST", "/generate", body)
+                time.sleep(random.Random(number).uniform(0, 0.3))
+                return "went away"
+            if number % 10 == 1:
+                connection.request("POST", "/generate", NONSENSE[number // 10 % len(NONSENSE)])
+                assert connection.getresponse().status == 400
+                return "nonsense"
+            words = number % 20 + 1
+            connection.request("POST", "/generate", json.dumps(prompt(words)))
+            reply = connection.getresponse()
+            told = json.loads(reply.read())
+            assert reply.status == 200, told
+            assert told["usage"]["prompt_tokens"] == tokens[words]
+            return "answered"
+        finally:
+            connection.close()
+
+    def client() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+                if number is None:
+                    return
+                if number in (REQUESTS // 2, REQUESTS - 1):
+                    sizes[number] = process.memory_info().rss
+            kind = one(number)
+            with lock:
+                counts[kind] += 1
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for done in [pool.submit(client) for _ in range(CLIENTS)]:
+            done.result()
+    seconds = time.monotonic() - began
+    assert sum(counts.values()) == REQUESTS
+    deadline = time.monotonic() + 10
+    while server.ask().json["status"] != "idle" or process.num_fds() > begun + 2:
+        assert time.monotonic() < deadline, (process.num_fds(), begun)
+        time.sleep(0.1)
+    growth = sizes[REQUESTS - 1] / sizes[REQUESTS // 2] - 1
+    note(
+        f"{REQUESTS} requests from {CLIENTS} clients in {seconds:.0f} s: {dict(counts)}; the API process grew by "
+        f"{growth:.1%} in the second half; open descriptors {begun} before, {process.num_fds()} after"
+    )
+    assert growth < 0.05
+
+
+def test_slow_bodies_hold_nobody_up(server: Server) -> None:
+    def latency() -> float:
+        return median(server.ask("/generate", prompt(5)).seconds for _ in range(15))
+
+    alone = latency()
+    with contextlib.ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(SLOW)
+        ]
+        for each in slow:
+            each.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        stop = threading.Event()
+
+        def drip() -> None:
+            while not stop.wait(0.2):
+                for each in slow:
+                    each.sendall(b" ")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            beside = latency()
+            assert server.ask().json["status"] == "idle"
+        finally:
+            stop.set()
+            dripping.join()
+    note(f"latency beside {SLOW} connections whose bodies drip: {beside / alone:.2f} times that alone")
+    assert server.ask("/generate", prompt(3)).status == 200
