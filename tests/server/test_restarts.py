@@ -20,8 +20,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     [
         (0, [None, None]),
         (1, [0, None, None]),
-        (3, [0, 2, 10, None]),
-        (6, [0, 2, 10, 30, 30, 30, None]),
+        (3, [0, 1, 5, None]),
+        (6, [0, 1, 5, 10, 10, 10, None]),
     ],
 )
 def test_at_most_so_many_each_after_a_longer_pause(
@@ -38,12 +38,12 @@ def test_old_ones_are_forgotten_one_by_one(clock: SimpleNamespace) -> None:
     some = Restarts(2)
     assert some.next_pause() == 0
     clock.now += 100
-    assert some.next_pause() == 2
+    assert some.next_pause() == 1
     clock.now += WINDOW_SECONDS - 101
     assert some.next_pause() is None
     # The first is ten minutes old, the second is not: as if it were the first.
     clock.now += 1
-    assert some.next_pause() == 2
+    assert some.next_pause() == 1
     assert some.next_pause() is None
 
 

@@ -1,10 +1,7 @@
 """From a link to a folder with a model: killed at any moment, changed on the way, or by two at once."""
 
 import multiprocessing
-import random
-import shutil
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -14,12 +11,10 @@ from maritalk_vllm.weights import fetch as module
 from maritalk_vllm.weights.download import Patience
 from maritalk_vllm.weights.fetch import fetch
 from maritalk_vllm.weights.part import Link
-from tests.serving import note
 from tests.weights import archives
 from tests.weights.archives import content
 from tests.weights.file_server import File, serving
 
-KILLS = 20
 MiB = 1 << 20
 QUICK = Patience(silence=1, pauses=(0.01,))
 
@@ -41,44 +36,6 @@ def get(folder: Path, url: str, sha256: str | None = None) -> None:
 def left(folder: Path) -> set[str]:
     """What is there but for the lock, which stays."""
     return {path.name for path in folder.iterdir()} - {"model.lock"}
-
-
-def test_killed_at_random_points(model: Path, archive: bytes, tmp_path: Path) -> None:
-    """Each time it is started again it goes on where it was killed, and the model is the same to the byte."""
-    context = multiprocessing.get_context("spawn")
-    folder = tmp_path / "model"
-    chance = random.Random(0)
-    file = File(archive, pause=0.0005)
-    twice: list[int] = []
-    rounds = kills = 0
-    with serving(file):
-        while kills < KILLS:
-            rounds += 1
-            file.sent, file.starts = 0, []
-            deaths = 0
-            while not folder.exists():
-                assert left(tmp_path) <= {"model.download", "model.download.json", "model.partial"}
-                process = context.Process(target=get, args=(folder, file.url, file.sha256))
-                begun = len(file.starts)
-                process.start()
-                while process.is_alive() and len(file.starts) == begun and not folder.exists():
-                    time.sleep(0.002)
-                # From the first bytes to the moment when the folder gets its name.
-                process.join(chance.uniform(0, 0.4 if kills < KILLS else 60))
-                if process.is_alive() and kills < KILLS:
-                    process.kill()
-                    kills += 1
-                    deaths += 1
-                process.join()
-            assert content(folder) == content(model)
-            assert left(tmp_path) <= {"model", "model.download", "model.download.json"}
-            if deaths:
-                twice.append((file.sent - len(archive)) // deaths)
-            shutil.rmtree(folder)
-            for rest in tmp_path.glob("model.download*"):
-                rest.unlink()
-    note(f"download killed {kills} times in {rounds} downloads: at most {max(twice):,} bytes sent twice a restart")
-    assert max(twice) <= MiB
 
 
 def test_damaged_on_the_way(archive: bytes, tmp_path: Path) -> None:
