@@ -25,6 +25,13 @@ class TimeUnit(StrEnum):
     SECONDS = "s"
 
 
+class LogFormat(StrEnum):
+    """How the log is written: for people, or one JSON object a line."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
     """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `secret`, `shown` default."""
     return field(default=default, metadata={"help": help, **extra})
@@ -143,6 +150,10 @@ class Settings:
     )
     log_file: Path | None = option(
         None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
+    )
+    log_format: LogFormat = option(LogFormat.TEXT, "Form of the log: text, or one JSON object a line.")
+    otlp_traces_endpoint: str | None = option(
+        None, "Where OpenTelemetry traces are sent, such as http://collector:4318/v1/traces.", metavar="URL"
     )
     no_access_log: bool = option(False, "Write no line for each request into the log.")
     dry_run: bool = option(False, "Print the plan and stop: nothing is loaded.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..planning.plan import Plan
-from ..settings import Device
+from ..settings import Device, LogFormat, Settings
 from .boot import SILENCE_SECONDS
 from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
@@ -51,6 +51,16 @@ sixteenth as long, and for each that runs three may wait."""
 
 CACHES_OF_PROMPTS = 4
 """How many times the KV cache the prompts that wait may fill."""
+
+
+def observability(settings: Settings) -> list[str]:
+    """vLLM's flags for what the user wants to see of it."""
+    wanted = []
+    if settings.log_format is LogFormat.JSON:
+        wanted += ["--logging-config.formatter", "json"]
+    if settings.otlp_traces_endpoint:
+        wanted += ["--otlp-traces-endpoint", settings.otlp_traces_endpoint]
+    return wanted
 
 
 def engine_arguments(

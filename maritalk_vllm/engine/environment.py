@@ -19,6 +19,8 @@ def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
     # Routes that show and change the inside of the engine, to whoever asks.
     environment.pop("VLLM_SERVER_DEV_MODE", None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # The exporter that needs no library with threads of its own, which a fork would not survive.
+    environment.setdefault("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
     environment["TMPDIR"] = environment["VLLM_RPC_BASE_PATH"] = str(temporary_folder)
     environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"
     if plan.device is Device.CPU:

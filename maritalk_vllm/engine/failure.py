@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from ..errors import EngineError, MariTalkError
 
 # A traceback's last line, as vLLM's loggers write it: "(Worker pid=7) ERROR 11-23 10:00:00 [x.py:1] ValueError: text".
@@ -90,10 +92,22 @@ def _text(error: Exception) -> str:
     return text or type(error).__name__
 
 
+def _plain(line: str) -> str:
+    """A line of the log as text, where it is JSON; of a traceback, which is one line there, the end."""
+    if not line.startswith("{"):
+        return line
+    try:
+        told = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return line
+    text = str(told.get("exc_info") or told.get("message") or "").strip()
+    return f"{told.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
+
+
 def first_cause(engine_log: Path) -> str | None:
     """The first error in vLLM's log that is not about another error."""
     with contextlib.suppress(OSError):
-        for line in engine_log.read_text(errors="replace").splitlines():
+        for line in map(_plain, engine_log.read_text(errors="replace").splitlines()):
             found = _CAUSE.search(line)
             if found and not any(words in found["text"] for words in _SECOND_HAND):
                 return found["text"]

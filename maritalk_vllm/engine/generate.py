@@ -5,6 +5,8 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
+from opentelemetry import propagate, trace
+
 from ..errors import EngineError, RequestError, too_long
 from .border import vllm_errors
 from .completion import Completion, Piece, Tally
@@ -62,13 +64,23 @@ class Generator:
             rendered = await self._render(prompt)
             parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
             tally = Tally(sampling.n)
-            outputs = self._client.generate(rendered, parameters, request_id=uuid.uuid4().hex)
+            outputs = self._client.generate(
+                rendered, parameters, request_id=uuid.uuid4().hex, trace_headers=self._trace_headers()
+            )
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
                     for piece in tally.add(output):
                         yield piece
                     if output.finished:
                         yield tally.completion(output)
+
+    @staticmethod
+    def _trace_headers() -> dict[str, str] | None:
+        """The span that is open, in the form in which vLLM takes it from a request's headers; None without one."""
+        headers: dict[str, str] = {}
+        if trace.get_current_span().is_recording():
+            propagate.inject(headers)
+        return headers or None
 
     async def _render(self, prompt: Prompt) -> "EngineInput":
         """The prompt as tokens."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..engine.arguments import engine_arguments
+from ..engine.arguments import engine_arguments, observability
 from ..engine.version import installed_vllm
 from ..errors import DoesNotFit, NoSuitableGPU
 from ..hardware.catalogue import cards
@@ -17,7 +17,7 @@ from ..planning.market import what_would_do
 from ..planning.need import Need
 from ..planning.plan import Plan
 from ..planning.report import summary
-from ..settings import Device, Settings, TimeUnit
+from ..settings import Device, LogFormat, Settings, TimeUnit
 from ..weights.known import known_footprint
 from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
@@ -48,6 +48,7 @@ class Launch:
     max_restarts: int
     engine_timeout: float
     log: Path
+    log_format: LogFormat
 
 
 def decide(settings: Settings) -> Launch:
@@ -63,6 +64,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     source = locate(settings, need.profile, check)
 
     parser = need.profile.tool_call_parser if need.profile else None
+    more = (*observability(settings), *settings.engine_args)
     warning = check.entitlement.warning if need.profile else ""
     return Launch(
         name=source.name,
@@ -72,7 +74,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         must_be_prepared=source.must_be_prepared,
         notes=(*summary(plan), *_warnings(settings, access, warning)),
         plan=plan,
-        engine_args=engine_arguments(plan, source.name, source.location, settings.engine_args, parser),
+        engine_args=engine_arguments(plan, source.name, source.location, more, parser),
         host=settings.host,
         port=settings.port,
         time_unit=settings.time_unit,
@@ -81,6 +83,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         max_restarts=settings.max_restarts,
         engine_timeout=settings.engine_timeout,
         log=settings.engine_log,
+        log_format=settings.log_format,
     )
 
 

@@ -4,7 +4,9 @@ import logging
 import re
 import time
 import uuid
+from dataclasses import asdict
 
+from opentelemetry import propagate, trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +19,8 @@ _QUIET = ("/livez", "/readyz", "/metrics", "/")
 
 # vLLM sets up the loggers below its own name.
 _log = logging.getLogger("vllm.maritalk.requests")
+_tracer = trace.get_tracer("maritalk_vllm")
+"""vLLM sets up where spans go, if it is told an endpoint; otherwise they cost and do nothing."""
 
 
 class Requests:
@@ -42,7 +46,11 @@ class Requests:
         def write() -> None:
             nonlocal written
             if not written and scope["path"] not in _QUIET:
-                _log.info("%s", _line(scope, number, status, account, time.monotonic() - began))
+                seconds = time.monotonic() - began
+                # The second is for logs in JSON, the first for people.
+                _log.info(
+                    "%s", _line(scope, number, status, account, seconds), extra=_data(number, status, account, seconds)
+                )
             written = True
 
         async def send_numbered(message: Message) -> None:
@@ -56,10 +64,23 @@ class Requests:
 
         token = current.set(account)
         try:
-            await self._app(scope, receive, send_numbered)
+            with _tracer.start_as_current_span(
+                f"{scope['method']} {scope['path']}", propagate.extract(headers), kind=trace.SpanKind.SERVER
+            ) as span:
+                if span.is_recording():
+                    # For vLLM, whose spans of this request are below ours.
+                    carrier: dict[str, str] = {}
+                    propagate.inject(carrier)
+                    headers.update(carrier)
+                await self._app(scope, receive, send_numbered)
+                span.set_attribute("http.response.status_code", status)
         finally:
             current.reset(token)
             write()
+
+
+def _data(number: str, status: int, account: Account, seconds: float) -> dict[str, object]:
+    return {"request_id": number, "status": status, "seconds": round(seconds, 3), **asdict(account)}
 
 
 def _line(scope: Scope, number: str, status: int, account: Account, seconds: float) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import setproctitle
+from pythonjsonlogger.json import JsonFormatter
 
 from ..errors import EngineError, MariTalkError, Unavailable, UsageError
-from ..settings import Settings
+from ..settings import LogFormat, Settings
 from ..words import counted
 from . import lifeline
 from .answering import Answering
@@ -32,7 +33,7 @@ def supervise(launch: Launch, console: Console) -> None:
     listener = listen(launch.host, launch.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
-    with _log_file(launch.log):
+    with _log_file(launch.log, launch.log_format):
         asyncio.run(_Supervisor(launch, listener, console).run())
 
 
@@ -138,7 +139,7 @@ class _Supervisor:
 
 
 @contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def _log_file(path: Path, form: LogFormat) -> Iterator[None]:
     """vLLM's log, new for each start; the one before is kept beside it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,5 +149,8 @@ def _log_file(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"vLLM's log cannot be written to {path}: {error.strerror}.", "Choose --log-file.") from error
     # What goes wrong in this process is written there as well: stdout is for people.
-    logging.basicConfig(filename=path, level=logging.WARNING, force=True)
+    handler = logging.FileHandler(path)
+    if form is LogFormat.JSON:
+        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     yield

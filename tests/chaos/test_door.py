@@ -1,4 +1,4 @@
-"""A server with a key: every route that it has is shut without it, and the key is nowhere to be read."""
+"""A server with a key: every route is shut without it, it is nowhere to be read, and what is seen of requests is."""
 
 import http.client
 import json
@@ -6,13 +6,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from maritalk_vllm.models import demo
+from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
 from tests.serving import Server
 
@@ -25,12 +29,20 @@ PROBES = {"/livez", "/readyz"}
 
 
 @pytest.fixture(scope="module")
-def server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[Answering]:
+    """Takes OpenTelemetry's traces, and keeps them."""
+    with answering(lambda request: request.reply(200)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(collector: Answering, prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("door")
     (folder / "keys").write_text(f"# of the test\n{FILE_KEY}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MARITALK_API_KEY", KEY)
-        options = ("--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"))
+        options = ["--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"), "--log-format", "json"]
+        options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces"]
         running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST))
     try:
         # The gate has the same door.
@@ -125,6 +137,55 @@ def test_vllms_inside_is_not_served(server: Server) -> None:
     for path in ("/start_profile", "/collective_rpc", "/reset_prefix_cache", "/sleep", "/server_info"):
         for method in ("GET", "POST"):
             assert send(server, method, path, Authorization=f"Bearer {KEY}") == 404, path
+
+
+def post(server: Server, path: str, body: dict[str, object], **headers: str) -> dict[str, str]:
+    """The headers of the answer, which is 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    headers |= {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", path, json.dumps(body), headers)
+        reply = connection.getresponse()
+        reply.read()
+        assert reply.status == 200
+        return {name.lower(): value for name, value in reply.getheaders()}
+    finally:
+        connection.close()
+
+
+CHAT = {"messages": [{"role": "user", "content": "segredo"}], "max_tokens": 5}
+
+
+@pytest.mark.parametrize("path", ["/chat/generate", "/v1/chat/completions"])
+def test_a_line_of_json_for_each_request(server: Server, path: str) -> None:
+    answered = post(server, path, CHAT)
+    told = [json.loads(line) for line in server.engine_log.read_text().splitlines() if line.startswith("{")]
+    (line,) = (each for each in told if each.get("request_id") == answered["x-request-id"])
+    assert (line["status"], line["completion_tokens"]) == (200, 5)
+    assert line["prompt_tokens"] > 5
+    assert line["generation_time"] > 0
+    assert "segredo" not in server.engine_log.read_text()
+    assert post(server, path, CHAT, **{"X-Request-Id": "minha-1"})["x-request-id"] == "minha-1"
+
+
+@pytest.mark.parametrize("path", ["/chat/generate", "/v1/chat/completions"])
+def test_a_trace_from_the_client_to_the_engine(server: Server, collector: Answering, path: str) -> None:
+    trace = os.urandom(16).hex()
+    post(server, path, CHAT, traceparent=f"00-{trace}-{os.urandom(8).hex()}-01")
+    deadline = time.monotonic() + 30
+    while len(spans := spans_of(collector, trace)) < 2:
+        assert time.monotonic() < deadline, spans
+        time.sleep(0.2)
+    ours = next(span for span in spans if span.name == f"POST {path}")
+    assert all(span.parent_span_id == ours.span_id for span in spans if span is not ours)
+
+
+def spans_of(collector: Answering, trace: str) -> list[Span]:
+    found = []
+    for request in list(collector.requests):
+        sent = ExportTraceServiceRequest.FromString(request.content)
+        found += [span for each in sent.resource_spans for scope in each.scope_spans for span in scope.spans]
+    return [span for span in found if span.trace_id.hex() == trace]
 
 
 def test_the_keys_are_nowhere_to_be_read(server: Server, prepared_cache: Path) -> None:

@@ -1,5 +1,6 @@
 """The first cause of a failed start, found in vLLM's log, and what it means to a user."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def log(tmp_path: Path) -> Path:
 
 def test_the_first_error_that_is_not_about_another(log: Path) -> None:
     assert first_cause(log) == "No room for the weights: 24 GiB."
+
+
+def test_the_same_in_a_log_of_json(tmp_path: Path) -> None:
+    traceback = "Traceback (most recent call last):\n  File x, line 1\nValueError: No room for the weights: 24 GiB."
+    lines = [
+        {"levelname": "INFO", "message": "ValueError: not an error, a quotation"},
+        {"levelname": "ERROR", "message": "WorkerProc failed to start.", "exc_info": traceback},
+        {"levelname": "ERROR", "message": "RuntimeError: Engine core initialization failed. See root cause above."},
+    ]
+    file = tmp_path / "log"
+    file.write_text("not json\n{\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    assert first_cause(file) == "No room for the weights: 24 GiB."
 
 
 def test_none_without_one(tmp_path: Path) -> None:
