@@ -117,12 +117,12 @@ class _Backend:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(told.wait(), _WATCH_SECONDS)
             self._state.to(Phase.DRAINING)
-            flights.refuse(_STOPPING)
+            flights.refuse(_STOPPING, "draining")
             if not await self._landed(flights, generator):
                 flights.end(_OUT_OF_TIME)
         except EngineError:
             self._state.to(Phase.FAILED)
-            flights.refuse(_DEAD)
+            flights.refuse(_DEAD, "loading")
             flights.end(_DEAD)
             raise
         finally:

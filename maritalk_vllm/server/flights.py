@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.refusal import last_events, refusal
@@ -22,15 +23,16 @@ class Flights:
         self._app = app
         self._flights: set[_Flight] = set()
         self._refusing: MariTalkError | None = None
+        self._status = ""
         self._landed = asyncio.Event()
         self._landed.set()
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def refuse(self, error: MariTalkError) -> None:
-        """Take no more: whoever comes from now on is told this."""
-        self._refusing = error
+    def refuse(self, error: MariTalkError, status: str) -> None:
+        """Take no more work: whoever brings some is told this. Reading goes on, and `GET /` shows this status."""
+        self._refusing, self._status = error, status
 
     async def landed(self, seconds: float) -> bool:
         """Wait until all requests are answered; False if some are not after so many seconds."""
@@ -48,8 +50,8 @@ class Flights:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._refusing is not None:
-            await refusal(scope["path"], self._refusing)(scope, receive, send)
+        if self._refusing is not None and (answer := self._instead(scope, self._refusing)) is not None:
+            await answer(scope, receive, send)
             return
         flight = _Flight(scope["path"], send)
         self._flights.add(flight)
@@ -60,6 +62,11 @@ class Flights:
             self._flights.discard(flight)
             if not self._flights:
                 self._landed.set()
+
+    def _instead(self, scope: Scope, error: MariTalkError) -> Response | None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return refusal(scope["path"], error)
+        return JSONResponse({"status": self._status}) if scope["path"] == "/" else None
 
 
 class _Flight:

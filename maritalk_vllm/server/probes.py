@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`, answered in every state; and what `GET /` says when the server takes no more work."""
+"""`/livez` and `/readyz`, answered in every state."""
 
 from collections.abc import Callable
 
@@ -21,13 +21,9 @@ class Probes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a probe, or let the request through."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            if scope["path"] in self._answers:
-                await self._answers[scope["path"]]()(scope, receive, send)
-                return
-            if scope["path"] == "/" and self._state.phase is Phase.DRAINING:
-                await JSONResponse({"status": "draining"})(scope, receive, send)
-                return
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._answers:
+            await self._answers[scope["path"]]()(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
     def _live(self) -> JSONResponse:

@@ -32,6 +32,7 @@ def test_none_is_lost(tmp_path: Path, prepared_cache: Path) -> None:
         told = time.monotonic()
         time.sleep(0.5)
         ready, live, status = server.ask("/readyz"), server.ask("/livez"), server.ask("/")
+        assert b'maritalk_server_state{maritalk_server_state="draining"} 1.0' in server.ask("/metrics").body
         late = [pool.submit(ask, server, body) for body in bodies[:LATE]]
         seen = [each.result() for each in running]
         refused = [each.result() for each in late]

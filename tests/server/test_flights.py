@@ -104,8 +104,11 @@ def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, 
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(url + path))
             await until(lambda: work.begun)
-            layer.refuse(OVER)
+            layer.refuse(OVER, "draining")
             refused = await client.post(url + path)
+            # Those who only look are answered.
+            assert (await client.get(url)).json() == {"status": "draining"}
+            assert (await client.get(f"{url}/quick")).text == "quick"
             # The one that was there before goes on.
             assert len(layer) == work.begun == 1
             assert not asking.done()
@@ -348,7 +351,7 @@ def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
 
         seen: list[tuple[str, int]] = []
         layer = Flights(noting)
-        layer.refuse(OVER)
+        layer.refuse(OVER, "draining")
         for kind in ("lifespan", "websocket"):
             await layer({"type": kind}, never, never)
         assert seen == [("lifespan", 0), ("websocket", 0)]
