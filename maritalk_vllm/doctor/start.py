@@ -11,6 +11,7 @@ from ..licensing.check import LicenseCheck
 from ..models.profile import Profile
 from ..planning.need import Need
 from ..planning.report import summary
+from ..server.access import Access
 from ..server.launch import planned
 from ..server.listener import listen
 from ..settings import Device, Settings
@@ -76,6 +77,14 @@ def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterato
             "Free some space, or choose another folder with --cache-dir.",
         )
     yield Check.ok("disk", f"{gigabytes(free)} free in {folder}.")
+
+
+def check_access(settings: Settings) -> Iterator[Check]:
+    """Who may ask, and that keys and certificate can be used. Raises UsageError."""
+    if warning := Access.of(settings).warning(settings.host):
+        yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
+    else:
+        yield Check.ok("access", "Nobody else on the network can use the model without a key.")
 
 
 def check_port(settings: Settings) -> Iterator[Check]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """The door's rules, as one process tells them to another: keys by their digests alone."""
@@ -46,10 +49,11 @@ class Access:
         access._check_certificate()
         return access
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anybody may ask."""
-        return not self.digests and self.key_file is None
+    def warning(self, host: str) -> str:
+        """What the user should know who listens on `host`; nothing where nobody else can come in."""
+        if self.digests or self.key_file is not None or host in _LOOPBACK:
+            return ""
+        return "whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
 
     @property
     def ssl(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """All that the supervisor has to know to serve one model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,14 +65,14 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
 
     parser = need.profile.tool_call_parser if need.profile else None
     more = (*observability(settings), *settings.engine_args)
-    warning = check.entitlement.warning if need.profile else ""
+    warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host))
     return Launch(
         name=source.name,
         location=source.location,
         fetch=source.fetch,
         again=partial(_decide, settings, check),
         must_be_prepared=source.must_be_prepared,
-        notes=(*summary(plan), *_warnings(settings, access, warning)),
+        notes=(*summary(plan), *(f"Warning: {each}" for each in warnings if each)),
         plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, more, parser),
         host=settings.host,
@@ -85,16 +85,6 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         log=settings.engine_log,
         log_format=settings.log_format,
     )
-
-
-def _warnings(settings: Settings, access: Access, license: str) -> Iterator[str]:
-    if license:
-        yield f"Warning: {license}"
-    if access.is_open and settings.host not in _LOOPBACK:
-        yield "Warning: whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
-
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def wanted(settings: Settings, check: LicenseCheck) -> Need:
