@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from tests.serving import Port
 
+ENDLESS = {"prompt": "1 2 3", "max_tokens": 6000, "do_sample": False}
+"""The demo model counts on, for minutes."""
+
 
 class Fate(StrEnum):
     """What became of a request, as its client sees it."""

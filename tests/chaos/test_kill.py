@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from maritalk_vllm.server.listener import listen
 from tests.chaos.load import Fate, Load
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import READY_SECONDS, Server, note
@@ -107,6 +108,23 @@ def test_too_often(tmp_path: Path, prepared_cache: Path) -> None:
     assert error.startswith("maritalk-serve: The engine died. It was started again 1 time within 10 minutes before.")
     assert error.count("\n") == 1
     assert_nothing_left(server)
+
+
+def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
+    """Nobody is left to clean up: the kernel ends all that it has started, and the port is free."""
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
+    server.wait_until_ready()
+    load = Load(server, 2, TOKENS)
+    time.sleep(1)
+    killed = time.monotonic()
+    server.process.kill()
+    server.process.wait()
+    while server.processes():
+        assert time.monotonic() - killed < HANG_SECONDS
+        time.sleep(0.02)
+    note(f"the supervisor killed under load: everything ended {time.monotonic() - killed:.2f} s later")
+    load.stop()
+    listen("0.0.0.0", server.port).close()
 
 
 def test_a_hung_engine_counts_as_dead(tmp_path: Path, prepared_cache: Path) -> None:

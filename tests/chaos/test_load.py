@@ -17,6 +17,7 @@ from statistics import median
 import psutil
 import pytest
 
+from tests.chaos.load import ENDLESS
 from tests.serving import Server, note
 
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS", "10000"))
@@ -106,6 +107,21 @@ def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
         f"{growth:.1%} in the second half; open descriptors {begun} before, {process.num_fds()} after"
     )
     assert growth < 0.05
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_frees_its_place(server: Server, stream: bool) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("POST", "/generate", json.dumps({**ENDLESS, "stream": stream}))
+    while server.ask().json["status"] != "busy":
+        time.sleep(0.01)
+    connection.close()
+    gone = time.monotonic()
+    while server.ask().json["status"] != "idle":
+        assert time.monotonic() - gone < 10
+        time.sleep(0.01)
+    how = "with a stream" if stream else "without a stream"
+    note(f"a client that goes away, {how}: its place is free {time.monotonic() - gone:.2f} s later")
 
 
 def test_slow_bodies_hold_nobody_up(server: Server) -> None:
