@@ -65,7 +65,7 @@ def add_key(
     database: DatabaseOption = _DATABASE,
 ) -> None:
     """Make a key and print it. It is told this once: the database keeps its digest alone."""
-    models = tuple(dict.fromkeys(map(_model, model)))
+    models = tuple(dict.fromkeys(map(model_name, model)))
     ends = expires.replace(tzinfo=UTC) if expires else None
     if ends is not None and ends <= datetime.now(UTC):
         raise UsageError(f"A key that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
@@ -105,7 +105,7 @@ def add_weights(
     database: DatabaseOption = _DATABASE,
 ) -> None:
     """Give out an archive as the weights of a model, instead of the one before. It must stay where it is, as it is."""
-    added = archive.read(_model(model), file)
+    added = archive.read(model_name(model), file)
     archive.check_unpacks(added)
     with Database(database) as opened:
         archive.register(opened, added)
@@ -126,8 +126,8 @@ def show_audit(
     print(*table(rows), sep="\n")
 
 
-def _model(asked: str) -> str:
-    """Its name, where it may be an alias. Raises UsageError."""
+def model_name(asked: str) -> str:
+    """The profile's name, where it may be an alias. Raises UsageError."""
     profile = find(asked)
     if profile is None:
         raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))

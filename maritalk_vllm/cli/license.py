@@ -9,9 +9,8 @@ import typer
 
 from ..errors import LicenseError, UsageError
 from ..licensing import token
-from ..models.profile import find, profiles
-from ..words import nearest
 from .distribution import app as distribution
+from .distribution import model_name
 from .run import HELP
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
@@ -54,8 +53,7 @@ def issue(
 ) -> None:
     """Sign a licence."""
     for asked in model:
-        if find(asked) is None:
-            raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))
+        model_name(asked)
     now = datetime.now(UTC).replace(microsecond=0)
     ends, begins = _utc(expires), _utc(not_before) if not_before else None
     if ends <= max(now, begins or now):

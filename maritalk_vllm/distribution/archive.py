@@ -13,8 +13,6 @@ from . import audit
 from .database import Database
 from .refusal import Changed
 
-_CHUNK = 4 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Archive:
@@ -91,14 +89,12 @@ def _archive(row: tuple[Any, ...]) -> Archive:
 
 
 def _read(model: str, path: Path) -> Archive:
-    digest = hashlib.sha256()
     with path.open("rb") as opened:
         before = os.fstat(opened.fileno())
         if not stat.S_ISREG(before.st_mode) or not before.st_size:
             raise UsageError(f"{path} is no archive.", "Give the archive of the weights.")
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
         after = os.fstat(opened.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UsageError(f"{path} changed while it was read.", "Register it when it is whole.")
-    return Archive(model, path, after.st_size, after.st_mtime_ns, digest.hexdigest())
+    return Archive(model, path, after.st_size, after.st_mtime_ns, digest)

@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .completion import seconds
+
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
     from vllm.outputs import RequestOutput
@@ -32,11 +34,10 @@ class Account:
         if times is None:
             return
         self.completion_tokens += times.num_generation_tokens
-        scheduled = times.scheduled_ts or times.queued_ts
-        first = times.first_token_ts or scheduled
-        self.queue_time = max(self.queue_time, scheduled - times.queued_ts)
-        self.prompt_time = max(self.prompt_time, first - scheduled)
-        self.generation_time = max(self.generation_time, times.last_token_ts - first)
+        queue_time, prompt_time, generation_time = seconds(times)
+        self.queue_time = max(self.queue_time, queue_time)
+        self.prompt_time = max(self.prompt_time, prompt_time)
+        self.generation_time = max(self.generation_time, generation_time)
 
 
 current: ContextVar[Account | None] = ContextVar("account", default=None)

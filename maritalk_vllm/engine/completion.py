@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
+    from vllm.v1.metrics.stats import RequestStateStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Completion:
     generation_time: float
 
 
+def seconds(times: "RequestStateStats") -> tuple[float, float, float]:
+    """How long a request waited, how long its prompt took, and the rest of its answer, by the engine's clock."""
+    # A request that stopped before its first token, and an engine without statistics, have no times.
+    scheduled = times.scheduled_ts or times.queued_ts
+    first = times.first_token_ts or scheduled
+    return scheduled - times.queued_ts, first - scheduled, max(times.last_token_ts, first) - first
+
+
 class Tally:
     """Collects a request's outputs, each of which has only what is new."""
 
@@ -53,16 +62,13 @@ class Tally:
 
     def completion(self, last: "RequestOutput") -> Completion:
         """The whole, once the `last` output was added."""
-        times = last.metrics
-        # A request that stopped before its first token, and an engine without statistics, have no times.
-        scheduled = times.scheduled_ts or times.queued_ts
-        first = times.first_token_ts or scheduled
+        queue_time, prompt_time, generation_time = seconds(last.metrics)
         texts = map("".join, self._texts)
         return Completion(
             choices=tuple(Choice(text, reason) for text, reason in zip(texts, self._reasons, strict=True)),
             prompt_tokens=len(last.prompt_token_ids or ()),
             completion_tokens=self._tokens,
-            queue_time=scheduled - times.queued_ts,
-            prompt_time=first - scheduled,
-            generation_time=max(times.last_token_ts, first) - first,
+            queue_time=queue_time,
+            prompt_time=prompt_time,
+            generation_time=generation_time,
         )

@@ -121,7 +121,8 @@ class _Backend:
             if not await self._landed(flights, generator):
                 flights.end(_OUT_OF_TIME)
         except EngineError:
-            self._state.to(Phase.FAILED)
+            if self._state.phase is Phase.READY:
+                self._state.to(Phase.LOADING)  # again, as soon as this process has ended
             flights.refuse(_DEAD, "loading")
             flights.end(_DEAD)
             raise

@@ -1,12 +1,10 @@
 """The process that owns the port, the states and the signals. It imports neither torch nor vllm."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import setproctitle
@@ -33,8 +31,8 @@ def supervise(launch: Launch, console: Console) -> None:
     listener = listen(launch.host, launch.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
-    with _log_file(launch.log, launch.log_format):
-        asyncio.run(_Supervisor(launch, listener, console).run())
+    _begin_log(launch.log, launch.log_format)
+    asyncio.run(_Supervisor(launch, listener, console).run())
 
 
 class _Supervisor:
@@ -138,9 +136,8 @@ class _Supervisor:
         self._console.listening(url(self._listener, self._scheme), arguments=arguments, unit=self._launch.time_unit)
 
 
-@contextlib.contextmanager
-def _log_file(path: Path, form: LogFormat) -> Iterator[None]:
-    """vLLM's log, new for each start; the one before is kept beside it."""
+def _begin_log(path: Path, form: LogFormat) -> None:
+    """vLLM's log, new for each start; the one before is kept beside it. Raises UsageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
@@ -153,4 +150,3 @@ def _log_file(path: Path, form: LogFormat) -> Iterator[None]:
     if form is LogFormat.JSON:
         handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    yield
