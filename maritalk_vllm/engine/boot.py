@@ -61,6 +61,11 @@ def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
     config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage)
     # The CPU platform sets spawn while the config is made: every process would import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+    parallel = config.parallel_config
+    if args.distributed_executor_backend is None and parallel.world_size == 1:
+        # And it gives even a single worker a process of its own, to start it with OpenMP's environment, which ours has
+        # from the first process on. Engine and worker would tell each other of each step, and wait for it busily.
+        parallel.distributed_executor_backend = "uni"
     return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
 
 

@@ -43,7 +43,9 @@ def is_ready(server: Server) -> bool:
 
 def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
     before = shared_memory()
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000")
+    # By itself, a single worker has no process of its own.
+    workers = ["--", "--distributed-executor-backend", "mp"]
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000", *workers)
     server.wait_until_ready()
     first = time.monotonic() - server.began
     chance = random.Random(0)

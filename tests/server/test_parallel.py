@@ -24,8 +24,13 @@ def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("flag", "copies"), [("--tensor-parallel-size", 1), ("--replicas", 2)])
-def test_two_workers_start_from_a_plan_and_answer(tmp_path: Path, model: Path, flag: str, copies: int) -> None:
+@pytest.mark.parametrize(
+    ("flag", "copies", "computes"),
+    [("--tensor-parallel-size", 1, "VLLM::Worker"), ("--replicas", 2, "VLLM::EngineCore")],
+)
+def test_two_workers_start_from_a_plan_and_answer(
+    tmp_path: Path, model: Path, flag: str, copies: int, computes: str
+) -> None:
     command = [BIN / "maritalk-vllm", "plan", "--model", model, flag, "2", "--json"]
     plan = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (plan["tensor_parallel_size"], plan["data_parallel_size"]) == (2 // copies, copies)
@@ -36,7 +41,7 @@ def test_two_workers_start_from_a_plan_and_answer(tmp_path: Path, model: Path, f
         answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 5, "do_sample": False})
         assert answer.status == 200
         assert answer.json["output"]
-        assert sum("Worker" in command for command in server.processes().values()) == 2
+        assert sum(command.startswith(computes) for command in server.processes().values()) == 2
     finally:
         server.stop()
     assert server.process.returncode == 0
