@@ -18,15 +18,25 @@ class ClientGone(RequestError):
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
     """The result of `work`, which is cancelled when the client hangs up. Raises ClientGone then."""
-    task = asyncio.create_task(work)
+    task = asyncio.current_task()
+    assert task is not None
+    working = True
+
+    def cancel(_: "asyncio.Task[None]") -> None:
+        if working:
+            task.cancel()
+
     gone = asyncio.create_task(_disconnect(receive))
+    gone.add_done_callback(cancel)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone("The client has gone.")
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        # As asyncio.timeout does: what somebody else cancels stays cancelled.
+        if gone.done() and task.uncancel() == 0:
+            raise ClientGone("The client has gone.") from None
+        raise
     finally:
-        task.cancel()
+        working = False
         gone.cancel()
 
 

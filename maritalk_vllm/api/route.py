@@ -1,5 +1,6 @@
 """Routes whose errors have the shape that their clients show."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from ..errors import MariTalkError, MethodNotAllowed
+from ..errors import EngineError, MariTalkError, MethodNotAllowed
 from .log import note
 from .openapi import JSON
 
@@ -19,17 +20,20 @@ class MariTalkRoute(APIRoute):
     error_key: ClassVar[str]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, with our errors turned into answers."""
-        handle = super().get_route_handler()
+        """What FastAPI calls. Our routes read their requests themselves: there is nothing in it for FastAPI to do."""
+        return self.answer
 
-        async def handle_errors(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except MariTalkError as error:
-                note(request.scope, error)
-                return self.refusal(error)
-
-        return handle_errors
+    async def answer(self, request: Request) -> Response:
+        """Answer a request; what goes wrong is an answer too, and no traceback's business but its own log's."""
+        try:
+            answer: Response = await self.endpoint(request)
+            return answer
+        except MariTalkError as error:
+            note(request.scope, error)
+            return self.refusal(error)
+        except Exception:
+            logging.getLogger("vllm.maritalk").exception("A fault of the server's, on %s.", self.path)
+            return self.refusal(EngineError("The server failed on this request.", "Its log says why."))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse another method than the route's in the same shape as any error."""

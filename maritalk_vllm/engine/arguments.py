@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from ..errors import UsageError
 from ..planning.plan import Plan
 from ..settings import Device, LogFormat, Settings
-from .boot import SILENCE_SECONDS
 from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
+
+SILENCE_SECONDS = 2
+"""Longest silence in a stream: httpx, in which asynchronous clients are written, gives up after 5 seconds of it."""
 
 # The plan is made with these; behind its back they would make it wrong.
 _BEFORE = (

@@ -3,7 +3,7 @@
 import argparse
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
@@ -15,16 +15,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from vllm.engine.protocol import EngineClient
 
-SILENCE_SECONDS = 2
-"""Longest silence in a stream: httpx, in which asynchronous clients are written, gives up after 5 seconds of it."""
-
 
 def preload(device: Device) -> None:
     """Import all that the engine's processes need, so that what is forked from this one need not."""
     import vllm.entrypoints.launchers.api_server.app_state
     import vllm.entrypoints.launchers.app
     import vllm.entrypoints.openai.chat_completion.serving
-    import vllm.entrypoints.serve.utils.sse_keep_alive
     import vllm.v1.engine.async_llm
     import vllm.v1.engine.core
     import vllm.v1.executor.multiproc_executor
@@ -90,14 +86,6 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], VLLMClientError):
         record.exc_info = None
     return True
-
-
-def with_keep_alive(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """The events of a stream, with a comment wherever none comes for `SILENCE_SECONDS`."""
-    from vllm.entrypoints.serve.utils.sse_keep_alive import with_sse_keep_alive
-
-    kept: AsyncGenerator[str, None] = with_sse_keep_alive(events, SILENCE_SECONDS)
-    return kept
 
 
 def is_dead(client: "EngineClient") -> bool:

@@ -1,5 +1,6 @@
 """What the engine answers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,13 @@ def seconds(times: "RequestStateStats") -> tuple[float, float, float]:
 
 
 class Tally:
-    """Collects a request's outputs, each of which has only what is new."""
+    """Collects a request's outputs, each of which has only what is new.
 
-    def __init__(self, n: int) -> None:
+    `decode` makes a text of a prompt's and an answer's tokens, where the engine was asked for tokens alone.
+    """
+
+    def __init__(self, n: int, decode: Callable[[Sequence[int], Sequence[int]], str] | None = None) -> None:
+        self._decode = decode
         self._texts: list[list[str]] = [[] for _ in range(n)]
         self._reasons = [""] * n
         self._tokens = 0
@@ -55,6 +60,10 @@ class Tally:
     def add(self, output: "RequestOutput") -> list[Piece]:
         """The texts that `output` has brought."""
         for choice in output.outputs:
+            if self._decode is not None:
+                # The token that ends an answer is no part of it. Nothing else stops one that no stop string can.
+                tokens = choice.token_ids[:-1] if choice.finish_reason == "stop" else choice.token_ids
+                choice.text = self._decode(output.prompt_token_ids or (), tokens)
             self._texts[choice.index].append(choice.text)
             self._reasons[choice.index] = choice.finish_reason or ""
             self._tokens += len(choice.token_ids)

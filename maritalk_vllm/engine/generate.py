@@ -11,6 +11,7 @@ from ..errors import EngineError, RequestError, too_long
 from .border import vllm_errors
 from .completion import Completion, Piece, Tally
 from .request import Message, Sampling
+from .text import Decoder
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[Message]
 """A text to go on with, or a chat to answer with the chat template."""
+
+_SHORT = 2048
+"""Characters of a prompt that become tokens sooner than another thread could be told to do it."""
 
 Parts = AsyncGenerator[Piece | Completion, None]
 """Pieces of a request's answers, and last the whole."""
@@ -32,6 +36,7 @@ class Generator:
         from vllm.renderers.chat_utils import load_chat_template
 
         self._client = client
+        self._decoder = Decoder.of(client.renderer.get_tokenizer())
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template), chat_template_kwargs={"add_generation_prompt": True}
         )
@@ -63,7 +68,10 @@ class Generator:
         with vllm_errors():
             rendered = await self._render(prompt)
             parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
-            tally = Tally(sampling.n)
+            # Read at once, a text costs a fifth; but the engine has to read along where a text may stop it.
+            decoder = self._decoder if tokens_per_piece is None and not sampling.stop else None
+            parameters.detokenize = decoder is None
+            tally = Tally(sampling.n, decoder)
             outputs = self._client.generate(
                 rendered, parameters, request_id=uuid.uuid4().hex, trace_headers=self._trace_headers()
             )
@@ -86,12 +94,19 @@ class Generator:
         """The prompt as tokens."""
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
+        renderer = self._client.renderer
         if isinstance(prompt, str):
             parsed = parse_model_prompt(self._client.model_config, prompt)
-            (rendered,) = await self._client.renderer.render_cmpl_async([parsed])
+            if len(prompt) <= _SHORT:
+                (rendered,) = renderer.render_cmpl([parsed])
+            else:
+                (rendered,) = await renderer.render_cmpl_async([parsed])
+            return rendered
+        conversation = [{"role": message.role, "content": message.content} for message in prompt]
+        if sum(len(message.content) for message in prompt) <= _SHORT:
+            _, (rendered,) = renderer.render_chat([conversation], self._chat)
         else:
-            conversation = [{"role": message.role, "content": message.content} for message in prompt]
-            _, (rendered,) = await self._client.renderer.render_chat_async([conversation], self._chat)
+            _, (rendered,) = await renderer.render_chat_async([conversation], self._chat)
         return rendered
 
     def _parameters(self, sampling: Sampling, prompt_tokens: int, tokens_per_piece: int | None) -> "SamplingParams":

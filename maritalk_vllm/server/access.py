@@ -30,6 +30,7 @@ class Access:
     tokens_per_minute: int | None = None
     max_body_bytes: int = 16_000_000
     logged: bool = True
+    traced: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -44,6 +45,7 @@ class Access:
             tokens_per_minute=settings.tokens_per_minute,
             max_body_bytes=settings.max_body_mb * 1_000_000,
             logged=not settings.no_access_log,
+            traced=settings.otlp_traces_endpoint is not None,
         )
         access._keys()
         access._check_certificate()
@@ -73,7 +75,7 @@ class Access:
 
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
         door = Door(inside, self._keys(), open_status=self.open_status)
-        return Requests(Probes(door, state), logged=self.logged)
+        return Requests(Probes(door, state), logged=self.logged, traced=self.traced)
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import uvicorn
 import uvloop
 
 from .. import __version__
+from ..api.direct import Direct
 from ..api.openai import MaritacaAPI
 from ..api.plugin import MariTalkPlugin
 from ..engine import boot, failure
@@ -90,7 +92,8 @@ class _Backend:
         keep_accounts(self._client)
         metrics.register(self._state)
         self._state.to(Phase.READY)
-        flights = Flights(MaritacaAPI(app, app.state.maritalk_names, generator.context_length))
+        adapted = MaritacaAPI(app, app.state.maritalk_names, generator.context_length)
+        flights = Flights(Direct(app, args, adapted))
         access = Access(**self._order["access"])
         web = config(
             access.around(flights, self._state),
@@ -99,6 +102,9 @@ class _Backend:
             timeout_graceful_shutdown=LAST_WORD_SECONDS,
         )
         server = _Server(web, self._channel)
+        # What a start leaves behind stays for good: it need not be looked through at each collection.
+        gc.collect()
+        gc.freeze()
         told = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
         ending = asyncio.create_task(self._end_in_time(server, flights, generator, told))

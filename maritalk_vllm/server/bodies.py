@@ -32,29 +32,29 @@ class Bodies:
             length = Headers(raw=scope["headers"]).get("content-length", "0")
             if length.isdecimal() and int(length) > self._most_bytes:
                 raise self._too_large()
-            async with asyncio.timeout(WHOLE_SECONDS):
-                body = await self._read(receive)
+            body = await self._read(receive)
         except BodyTooLarge as error:
             # The connection stays: closed, it would be reset under whoever sends on, and this answer lost. uvicorn
             # throws away what still comes, and PatientProtocol sees that it does not come for ever.
             await refusal(scope["path"], error)(scope, receive, send)
             return
-        except (BodyTooSlow, TimeoutError) as error:
-            told = error if isinstance(error, BodyTooSlow) else _too_slow(WHOLE_SECONDS)
-            await refusal(scope["path"], told, {"Connection": "close"})(scope, receive, send)
+        except BodyTooSlow as error:
+            await refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)
             return
         if body is not None:
             await self._app(scope, replaying(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """All of it; None if the client goes away first. Raises BodyTooLarge or BodyTooSlow."""
-        body, more = bytearray(), True
+        body, more, loop = bytearray(), True, asyncio.get_running_loop()
+        deadline = loop.time() + WHOLE_SECONDS
         while more:
+            left = deadline - loop.time()
             try:
-                async with asyncio.timeout(SILENCE_SECONDS):
+                async with asyncio.timeout(min(SILENCE_SECONDS, left)):
                     message: Message = await receive()
             except TimeoutError:
-                raise _too_slow(SILENCE_SECONDS) from None
+                raise _too_slow(SILENCE_SECONDS if left > SILENCE_SECONDS else WHOLE_SECONDS) from None
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")

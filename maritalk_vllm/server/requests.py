@@ -7,76 +7,96 @@ import uuid
 from dataclasses import asdict
 
 from opentelemetry import propagate, trace
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.account import Account, current
 
-HEADER = "X-Request-Id"
-_TAKEN = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_HEADER = b"x-request-id"
+_TAKEN = re.compile(rb"[\w.:-]{1,128}")
 _QUIET = ("/livez", "/readyz", "/metrics", "/")
 """Asked again and again by those who watch."""
 
 # vLLM sets up the loggers below its own name.
 _log = logging.getLogger("vllm.maritalk.requests")
 _tracer = trace.get_tracer("maritalk_vllm")
-"""vLLM sets up where spans go, if it is told an endpoint; otherwise they cost and do nothing."""
 
 
 class Requests:
     """ASGI middleware around all else. A client's own `X-Request-Id` is taken over, if it is one."""
 
-    def __init__(self, app: ASGIApp, *, logged: bool) -> None:
+    def __init__(self, app: ASGIApp, *, logged: bool, traced: bool) -> None:
+        """`traced`: vLLM was told where spans go, and each request is one."""
         self._app = app
         self._logged = logged
+        self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Number one request, and write of it when it is over."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(raw=scope["headers"]).get(HEADER, "")
-        number = given if _TAKEN.fullmatch(given) else uuid.uuid4().hex
-        headers = MutableHeaders(raw=list(scope["headers"]))
-        # For vLLM, which names its own requests after it, and for the engine's process when the gate passes it on.
-        headers[HEADER] = number
-        scope = {**scope, "headers": headers.raw}
-        account, began, status, written = Account(), time.monotonic(), 0, not self._logged
-
-        def write() -> None:
-            nonlocal written
-            if not written and scope["path"] not in _QUIET:
-                seconds = time.monotonic() - began
-                # The second is for logs in JSON, the first for people.
-                _log.info(
-                    "%s", _line(scope, number, status, account, seconds), extra=_data(number, status, account, seconds)
-                )
-            written = True
-
-        async def send_numbered(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = number
-            elif not message.get("more_body", False):
-                write()  # before anybody can have read the end of the answer
-            await send(message)
-
-        token = current.set(account)
+        given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
+        number = given if _TAKEN.fullmatch(given) else uuid.uuid4().hex.encode()
+        if number is not given:
+            # For vLLM, which names its own requests after it, and for the engine's process when the gate passes it on.
+            others = [header for header in scope["headers"] if header[0] != _HEADER]
+            scope = {**scope, "headers": [*others, (_HEADER, number)]}
+        record = _Record(scope, number, send, logged=self._logged and scope["path"] not in _QUIET)
+        token = current.set(record.account)
         try:
-            with _tracer.start_as_current_span(
-                f"{scope['method']} {scope['path']}", propagate.extract(headers), kind=trace.SpanKind.SERVER
-            ) as span:
-                if span.is_recording():
-                    # For vLLM, whose spans of this request are below ours.
-                    carrier: dict[str, str] = {}
-                    propagate.inject(carrier)
-                    headers.update(carrier)
-                await self._app(scope, receive, send_numbered)
-                span.set_attribute("http.response.status_code", status)
+            if self._traced:
+                await self._trace(record, receive)
+            else:
+                await self._app(scope, receive, record.send)
         finally:
             current.reset(token)
-            write()
+            record.write()
+
+    async def _trace(self, record: "_Record", receive: Receive) -> None:
+        headers = MutableHeaders(raw=list(record.scope["headers"]))
+        name = f"{record.scope['method']} {record.scope['path']}"
+        parent = propagate.extract(headers)
+        with _tracer.start_as_current_span(name, parent, kind=trace.SpanKind.SERVER) as span:
+            # For vLLM, whose spans of this request are below ours.
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            headers.update(carrier)
+            await self._app({**record.scope, "headers": headers.raw}, receive, record.send)
+            span.set_attribute("http.response.status_code", record.status)
+
+
+class _Record:
+    """One request, and what becomes of it: written once, before anybody can have read the end of its answer."""
+
+    def __init__(self, scope: Scope, number: bytes, send: Send, *, logged: bool) -> None:
+        self.scope = scope
+        self.account = Account()
+        self.status = 0
+        self._number = number
+        self._send = send
+        self._written = not logged
+        self._began = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        """Send on a part of the answer, with the request's number in its head."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [header for header in message.get("headers", ()) if header[0] != _HEADER]
+            message = {**message, "headers": [*headers, (_HEADER, self._number)]}
+        elif not message.get("more_body", False):
+            self.write()
+        await self._send(message)
+
+    def write(self) -> None:
+        """The line in the log, if it is not there yet."""
+        if self._written:
+            return
+        self._written = True
+        seconds, number = time.monotonic() - self._began, self._number.decode()
+        # The second is for logs in JSON, the first for people.
+        line = _line(self.scope, number, self.status, self.account, seconds)
+        _log.info("%s", line, extra=_data(number, self.status, self.account, seconds))
 
 
 def _data(number: str, status: int, account: Account, seconds: float) -> dict[str, object]:

@@ -4,11 +4,12 @@ import inspect
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from maritalk_vllm.engine import boot
-from maritalk_vllm.engine.arguments import engine_arguments
+from maritalk_vllm.engine.arguments import SILENCE_SECONDS, engine_arguments
 from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.catalogue import imagine
@@ -28,10 +29,10 @@ def test_the_installed_version_is_in_the_window() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_the_parts_of_vllm_that_we_rely_on() -> None:
     boot.preload(Device.CPU)
+    from vllm.config.parallel import DistributedExecutorBackend, ParallelConfig
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
-    from vllm.entrypoints.serve.utils.sse_keep_alive import with_sse_keep_alive
     from vllm.exceptions import GracefulHTTPError, VLLMClientError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
     from vllm.renderers import BaseRenderer, ChatParams
@@ -54,7 +55,10 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     made = parameters(AsyncLLM.from_vllm_config)
     assert {"vllm_config", "usage_context", "disable_log_stats", "stat_loggers"} <= set(made)
     assert callable(AsyncLLM.get_num_unfinished_requests)
-    assert callable(BaseRenderer.render_cmpl_async) and callable(BaseRenderer.render_chat_async)
+    for method in ("render_cmpl", "render_cmpl_async", "render_chat", "render_chat_async", "get_tokenizer"):
+        assert callable(getattr(BaseRenderer, method))
+    assert {"world_size", "distributed_executor_backend"} <= set(vars(ParallelConfig()))
+    assert "uni" in get_args(DistributedExecutorBackend)
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
     assert {"chat_template", "chat_template_kwargs"} <= set(parameters(ChatParams))
     assert {"record", "log_engine_initialized"} == StatLoggerBase.__abstractmethods__ - {"__init__"}
@@ -63,7 +67,6 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert issubclass(EngineDeadError, Exception) and issubclass(EngineGenerateError, Exception)
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)
-    assert parameters(with_sse_keep_alive) == ["generator", "interval"]
     assert "stream_interval" in parameters(SamplingParams)
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
 
@@ -114,7 +117,7 @@ def test_vllm_takes_the_flags_that_every_start_has() -> None:
     args = boot.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
     assert args.enable_offline_docs
     assert args.override_generation_config == {"temperature": 0.7, "top_p": 0.95}
-    assert args.sse_keep_alive_interval == boot.SILENCE_SECONDS
+    assert args.sse_keep_alive_interval == SILENCE_SECONDS
     assert (args.enable_auto_tool_choice, args.tool_call_parser) == (True, "hermes")
     own = ["--override-generation-config", '{"top_k": 5}', "--tool-call-parser", "xlam"]
     args = boot.parse(engine_arguments(plan, "demo", "x", own, "hermes"))
