@@ -95,14 +95,17 @@ class Port:
 class Server(Port):
     """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str = EVALUATION_KEY) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str | None = EVALUATION_KEY) -> None:
+        """`license` None: the environment has one."""
         super().__init__(free_port(port))
         self.mark = uuid.uuid4().hex
         self.stdout = folder / "stdout"
         self.stderr = folder / "stderr"
         # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
         environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
-        command = [BIN / "maritalk-serve", "--license", license, "--port", str(self.port), *arguments]
+        command = [BIN / "maritalk-serve", "--port", str(self.port), *arguments]
+        if license is not None:
+            command[1:1] = ["--license", license]
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(

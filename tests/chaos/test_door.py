@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from maritalk_vllm.models import demo
 from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
+from tests.licensing.keys import Keys
 from tests.serving import Server
 
 KEY = "chave-secreta-4f9d2c"
@@ -36,14 +37,28 @@ def collector() -> Iterator[Answering]:
 
 
 @pytest.fixture(scope="module")
-def server(collector: Answering, prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def licence(keys: Keys) -> str:
+    """A signed one, for the demo model."""
+    return keys.license("demo")
+
+
+@pytest.fixture(scope="module")
+def server(
+    collector: Answering, keys: Keys, licence: str, prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("door")
     (folder / "keys").write_text(f"# of the test\n{FILE_KEY}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MARITALK_API_KEY", KEY)
+        patch.setenv("MARITALK_LICENSE", licence)
         options = ["--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"), "--log-format", "json"]
-        options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces"]
-        running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST))
+        options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces", "--license-public-key", str(keys.public)]
+        running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST), license=None)
     try:
         # The gate has the same door.
         running.wait_for_port()
@@ -190,15 +205,23 @@ def spans_of(collector: Answering, trace: str) -> list[Span]:
     return [span for span in found if span.trace_id.hex() == trace]
 
 
-def test_the_keys_are_nowhere_to_be_read(server: Server, prepared_cache: Path) -> None:
-    """In nothing that was written, no command line, and the environment of none that it has started."""
-    written = [server.stdout, server.stderr, *(file for file in prepared_cache.rglob("*.log*") if file.is_file())]
-    assert server.engine_log in written
+def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepared_cache: Path) -> None:
+    """In nothing that was written or sent, no command line, and the environment of none that it has started."""
+    secrets = [KEY, FILE_KEY, licence, licence.rpartition(".")[2]]
+    folders = [server.stdout.parent, prepared_cache, Path(os.environ["HOME"])]
+    written = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != "keys"]
+    assert {server.stdout, server.stderr, server.engine_log} <= set(written)
     for file in written:
-        content = file.read_bytes()
-        assert not any(key.encode() in content for key in (KEY, FILE_KEY)), file
+        if file.suffix != ".safetensors":
+            content = file.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), file
+    metrics = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    metrics.request("GET", "/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    told = metrics.getresponse().read()
+    metrics.close()
+    assert not any(secret.encode() in told for secret in secrets)
     for pid, line in server.processes().items():
-        assert KEY not in line
+        assert not any(secret in line for secret in secrets)
         if pid != server.process.pid:
-            assert KEY.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
-    assert os.environ.get("MARITALK_API_KEY") is None
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            assert not any(secret.encode() in environment for secret in secrets)
