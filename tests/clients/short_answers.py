@@ -13,6 +13,8 @@ def before_call(context, case, kwargs):
         return
     body = case.body = dict(case.body)
     asked = body.get("max_tokens", 512)
+    if isinstance(asked, str) and asked.isdecimal():
+        asked = int(asked)  # as the first clients of the cloud API sent it
     if asked is None or (type(asked) is int and 2 < asked <= 8192):
         body["max_tokens"] = 2
     if type(body.get("n")) is int and 2 < body["n"] <= 128:

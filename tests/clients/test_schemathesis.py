@@ -3,33 +3,64 @@
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from benchmarks import llama
+from maritalk_vllm.models import demo
 from tests.api.test_openapi import OURS
 from tests.clients.environments import python
+from tests.demo_model import PROFILE
 from tests.serving import Server, note
 
 HERE = Path(__file__).parent
-EACH = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "100"))
-"""Random requests for each route that takes a body. `make fuzz` makes more than 5000 in all."""
+EACH = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "700"))
+"""Random requests for each route that takes a body, made of each seed."""
+SEEDS = int(os.environ.get("SCHEMATHESIS_SEEDS", "2"))
+"""Of each, a program makes requests of its own, all at the same time."""
 
 
-def test_no_request_fails_the_server(shared_server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def server(prepared_cache: Path, tmp_path: Path) -> Iterator[Server]:
+    """The real engine with a model of one layer: what is tried is all around it."""
+    model = llama.checkpoint(
+        llama.ONE_LAYER, demo.folder(PROFILE, prepared_cache), prepared_cache / "models" / "one-layer"
+    )
+    server = Server(tmp_path, "--model", str(model), "--cache-dir", str(prepared_cache))
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def test_no_request_fails_the_server(server: Server, tmp_path: Path) -> None:
     program = python("schemathesis-4.32.5").with_name("schemathesis")
     command = [program, "--config-file", HERE / "schemathesis.toml", "run"]
-    command += [f"http://127.0.0.1:{shared_server.port}/openapi.json", "--phases", "examples,coverage,fuzzing"]
+    command += [f"http://127.0.0.1:{server.port}/openapi.json", "--phases", "examples,coverage,fuzzing"]
     # One worker: with several, CPython 3.11 may fail in ast.parse, whose depth it counts for all threads together.
-    command += ["--max-examples", str(EACH), "--seed", "1", "--workers", "1", "--request-timeout", "120"]
+    command += ["--max-examples", str(EACH), "--workers", "1", "--request-timeout", "120"]
     command += ["--continue-on-failure", "--no-color", "--output-sanitize", "false"]
     for _, path in sorted(OURS):
         command += ["--include-path", path]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "short_answers", "PYTHONPATH": str(HERE)}
-    before = len(shared_server.engine_log.read_text())
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert result.returncode == 0, result.stdout[-8000:]
-    generated = re.search(r"(\d+) generated", result.stdout)
-    assert generated is not None
-    assert int(generated[1]) > 3 * EACH
-    note(f"schemathesis: {generated[1]} requests")
-    assert "Traceback" not in shared_server.engine_log.read_text()[before:]
-    assert shared_server.ask("/").json == {"status": "idle"}
+    running = []
+    for seed in range(1, SEEDS + 1):
+        folder = tmp_path / f"seed{seed}"
+        folder.mkdir()
+        with (folder / "told").open("wb") as told:
+            seeded = [*command, "--seed", str(seed)]
+            running.append((folder, subprocess.Popen(seeded, stdout=told, stderr=told, env=environment, cwd=folder)))
+    made = 0
+    for folder, process in running:
+        code, told = process.wait(), (folder / "told").read_text()
+        assert code == 0, told[-8000:]
+        generated = re.search(r"(\d+) generated", told)
+        assert generated is not None
+        made += int(generated[1])
+    assert made > 3 * EACH * SEEDS
+    note(f"schemathesis: {made} requests")
+    assert "Traceback" not in server.engine_log.read_text()
+    assert server.ask("/").json == {"status": "idle"}

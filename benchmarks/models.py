@@ -1,0 +1,39 @@
+"""The models that are measured with, made where they are not here."""
+
+import multiprocessing
+from pathlib import Path
+
+from maritalk_vllm.models import demo
+from maritalk_vllm.models.profile import find
+
+from . import llama
+
+SIZES = {"one-layer": llama.ONE_LAYER, "sharded": llama.SHARDED}
+
+
+def find_or_make(name: str, cache: Path) -> Path:
+    """The folder of a model: `demo`, one of `SIZES`, or a folder by itself.
+
+    torch is imported in a process of its own: what measures stays small. Raises RuntimeError.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    profile = find("demo")
+    assert profile is not None
+    folder = demo.folder(profile, cache) if name == "demo" else cache / "models" / name
+    if not folder.is_dir():
+        maker = multiprocessing.get_context("spawn").Process(target=_make, args=(name, folder, cache))
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            raise RuntimeError(f"{name} could not be made.")
+    return folder
+
+
+def _make(name: str, folder: Path, cache: Path) -> None:
+    profile = find("demo")
+    assert profile is not None and profile.embedded is not None
+    tokenizer = demo.folder(profile, cache)
+    demo.materialise(profile.embedded, tokenizer, lambda step, fraction: None)
+    if name in SIZES:
+        llama.checkpoint(SIZES[name], tokenizer, folder)
