@@ -13,6 +13,7 @@ ROOMS = (
     "cli",
     "doctor",
     "distribution",
+    "bench",
     "server",
     "api",
     "engine",

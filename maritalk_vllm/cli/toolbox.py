@@ -2,6 +2,7 @@
 
 import typer
 
+from .bench import bench
 from .config import app as config
 from .doctor import command as doctor
 from .download import command as download
@@ -21,6 +22,7 @@ def toolbox() -> None:
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
 app.command(name="download")(download)
+app.command(name="bench")(bench)
 app.command(name="install-launcher")(install_launcher)
 app.add_typer(config, name="config")
 app.add_typer(license, name="license")

@@ -1,0 +1,177 @@
+"""Ours, vLLM's own server and the engine alone, in turn, round after round, on the same engine configuration."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from maritalk_vllm.bench.figures import Figures
+
+from .load_order import Order
+from .processes import cpu_seconds
+from .targets import VLLM, EngineAlone, Ours, Target
+
+LOADS = {
+    "ours": ("generate", "chat-generate", "cloud-stream", "openai-chat", "openai-chat-stream"),
+    "vLLM's own": ("openai-chat", "openai-chat-stream"),
+    "engine alone": ("generate", "generate-stream"),
+}
+"""Which APIs each target is asked in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One load on one target, once. `cpu_seconds` of its API process, its load's included where it is in the same."""
+
+    target: str
+    wire: str
+    users: int
+    round: int
+    figures: Figures
+    cpu_seconds: float
+    completion_tokens: int
+
+    @property
+    def cpu_per_request(self) -> float:
+        """Seconds."""
+        return self.cpu_seconds / self.figures.requests
+
+    @property
+    def cpu_per_token(self) -> float:
+        """Seconds."""
+        return self.cpu_seconds / self.completion_tokens
+
+
+@contextmanager
+def targets(model: Path, folder: Path) -> Iterator[list[Target]]:
+    """The three, ready. They are started one after the other, so that none slows another's start."""
+    with ExitStack() as stack:
+        ready: list[Target] = []
+        for kind in (Ours, VLLM, EngineAlone):
+            target = kind(model, folder)
+            stack.callback(target.stop)
+            target.wait()
+            ready.append(target)
+        yield ready
+
+
+async def compare(ready: list[Target], users: list[int], requests: int, max_tokens: int, rounds: int) -> list[Measured]:
+    """Each target under each load, interleaved; the first round is not counted."""
+    measured, first = [], 0
+    for number in range(rounds + 1):
+        for count in users:
+            for target in ready:
+                for wire in LOADS[target.name]:
+                    order = Order(
+                        wire=wire, users=count, requests=max(requests, count), max_tokens=max_tokens, first=first
+                    )
+                    first += order.requests
+                    before = cpu_seconds(target.api_pid)
+                    run = await target.run(order)
+                    used = cpu_seconds(target.api_pid) - before
+                    figures = Figures.of(run)
+                    if figures.failed:
+                        raise RuntimeError(f"{target.name}, {wire}: {figures.failure}")
+                    if number:
+                        tokens = sum(outcome.completion_tokens for outcome in run.outcomes)
+                        measured.append(
+                            Measured(
+                                target=target.name,
+                                wire=wire,
+                                users=count,
+                                round=number,
+                                figures=figures,
+                                cpu_seconds=used,
+                                completion_tokens=tokens,
+                            )
+                        )
+    return measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Medians of the rounds, with the least and the greatest of the requests a second."""
+
+    target: str
+    wire: str
+    users: int
+    requests_per_second: float
+    least: float
+    greatest: float
+    tokens_per_second: float
+    latency: float
+    time_to_first_token: float | None
+    inter_token: float | None
+    cpu_per_request: float
+    cpu_per_token: float
+
+
+def rows(measured: list[Measured]) -> list[Row]:
+    """One for each target, API and number of users."""
+    groups: dict[tuple[str, str, int], list[Measured]] = {}
+    for each in measured:
+        groups.setdefault((each.target, each.wire, each.users), []).append(each)
+    return [_row(*key, group) for key, group in groups.items()]
+
+
+def _row(target: str, wire: str, users: int, group: list[Measured]) -> Row:
+    figures = [each.figures for each in group]
+    rates = [each.requests_per_second for each in figures]
+    first = [each.time_to_first_token.p50 for each in figures if each.time_to_first_token]
+    between = [each.inter_token.p50 for each in figures if each.inter_token]
+    return Row(
+        target=target,
+        wire=wire,
+        users=users,
+        requests_per_second=statistics.median(rates),
+        least=min(rates),
+        greatest=max(rates),
+        tokens_per_second=statistics.median(each.generated_tokens_per_second for each in figures),
+        latency=statistics.median(each.latency.p50 for each in figures if each.latency),
+        time_to_first_token=statistics.median(first) if first else None,
+        inter_token=statistics.median(between) if between else None,
+        cpu_per_request=statistics.median(each.cpu_per_request for each in group),
+        cpu_per_token=statistics.median(each.cpu_per_token for each in group),
+    )
+
+
+def as_json(measured: list[Measured]) -> list[dict[str, object]]:
+    """Everything that was measured."""
+    return [dataclasses.asdict(each) for each in measured]
+
+
+def ratios(table: list[Row]) -> list[tuple[str, float, str]]:
+    """What we hold ourselves to, each a ratio within this one run: its name, its value, its target."""
+    by = {(row.target, row.wire, row.users): row for row in table}
+    most = max(row.users for row in table)
+
+    def cpu(target: str, wire: str) -> float:
+        return statistics.median(row.cpu_per_request for row in table if (row.target, row.wire) == (target, wire))
+
+    def cpu_token(target: str, wire: str) -> float:
+        return statistics.median(row.cpu_per_token for row in table if (row.target, row.wire) == (target, wire))
+
+    theirs = cpu("vLLM's own", "openai-chat")
+    rate = by["ours", "generate", most].requests_per_second
+    return [
+        ("API CPU a request, /generate / vLLM's chat", cpu("ours", "generate") / theirs, "<= 0.55"),
+        ("API CPU a request, /chat/generate / vLLM's chat", cpu("ours", "chat-generate") / theirs, "<= 0.55"),
+        (
+            "API CPU a token, cloud streamed / vLLM's chat streamed",
+            cpu_token("ours", "cloud-stream") / cpu_token("vLLM's own", "openai-chat-stream"),
+            "<= 0.40",
+        ),
+        (
+            f"requests/s at {most}, /generate / engine alone",
+            rate / by["engine alone", "generate", most].requests_per_second,
+            ">= 0.97",
+        ),
+        (
+            f"requests/s at {most}, /chat/generate / vLLM's chat",
+            by["ours", "chat-generate", most].requests_per_second
+            / by["vLLM's own", "openai-chat", most].requests_per_second,
+            ">= 1.05",
+        ),
+    ]

@@ -1,0 +1,51 @@
+"""Memory while a checkpoint is loaded: what no file stands behind, and so cannot be given back."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from maritalk_vllm.models.checkpoint import weights_files
+
+from .processes import memory_of_family
+from .targets import VLLM, Ours
+
+_LOOK_SECONDS = 0.05
+KV_CACHE_BYTES = 64 << 20
+"""Beside the weights it shall not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """Bytes: of the weights, and of anonymous memory of all processes, at its greatest and once all is ready.
+
+    What processes share is counted once.
+    """
+
+    target: str
+    weights: int
+    peak: int
+    ready: int
+    seconds: float
+
+
+def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Loading:
+    """One start of a server with this model."""
+    target = kind(model, folder, ("--kv-cache-memory-bytes", str(KV_CACHE_BYTES)))
+    peak = 0
+    try:
+        while not target.is_ready():
+            if target.process.poll() is not None:
+                raise RuntimeError(f"{target.name} ended while it started.")
+            peak = max(peak, memory_of_family(target.process.pid).anonymous)
+            time.sleep(_LOOK_SECONDS)
+        seconds = time.monotonic() - target.began
+        ready = memory_of_family(target.process.pid).anonymous
+    finally:
+        target.stop()
+    return Loading(
+        target=target.name,
+        weights=sum(file.stat().st_size for file in weights_files(model)),
+        peak=max(peak, ready),
+        ready=ready,
+        seconds=seconds,
+    )

@@ -1,0 +1,70 @@
+"""What was measured, for people and for programs, with the machine that it was measured on."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maritalk_vllm import __version__
+from maritalk_vllm.engine.version import installed_vllm
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what it was measured."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "vllm": str(installed_vllm().version),
+        "maritalk_vllm": __version__,
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def write(folder: Path, name: str, title: str, measured: object, lines: Sequence[str]) -> None:
+    """`NAME.json` has everything, `NAME.md` the tables, which are printed too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    where = machine()
+    content = {"title": title, "machine": where, "measured": measured}
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    told = ", ".join(f"{key} {value}" for key, value in where.items())
+    text = "\n".join([f"# {title}", "", told, "", *lines, ""])
+    (folder / f"{name}.md").write_text(text)
+    print(text)
+
+
+def table(rows: Sequence["DataclassInstance"]) -> list[str]:
+    """Rows of one kind in Markdown, under the names of their fields."""
+    names = [field.name for field in fields(rows[0])]
+    lines = ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|" + "---|" * len(names)]
+    return lines + ["| " + " | ".join(_cell(value) for value in asdict(row).values()) + " |" for row in rows]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def ratios(lines: Sequence[tuple[str, float, str]]) -> list[str]:
+    """What we hold ourselves to: a name, what it is in this run, what it should be."""
+    return ["| ratio | measured | target |", "|---|---|---|"] + [
+        f"| {name} | {value:.3f} | {target} |" for name, value, target in lines
+    ]

@@ -1,0 +1,87 @@
+"""From exec to the first answer, what is in memory then, and how long it takes to come back from a dead engine."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from .processes import by_title, memory_of_family
+from .targets import VLLM, HTTPTarget, Ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Seconds from exec; bytes of all its processes together, at rest after one answer.
+
+    `again`: seconds from the death of its engine to the next answer; None of a server that does not come back.
+    """
+
+    target: str
+    port: float
+    ready: float
+    answer: float
+    rss: int
+    pss: int
+    anonymous: int
+    again: float | None = None
+
+
+def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Start:
+    """One start, from nothing to nothing."""
+    target = kind(model, folder)
+    try:
+        port = _seconds_until(target.connects, target)
+        ready = _seconds_until(target.is_ready, target)
+        _ask(target)
+        answer = time.monotonic() - target.began
+        used = memory_of_family(target.process.pid)
+        return Start(
+            target=target.name,
+            port=port,
+            ready=ready,
+            answer=answer,
+            rss=used.rss,
+            pss=used.pss,
+            anonymous=used.anonymous,
+            again=_again(target) if isinstance(target, Ours) else None,
+        )
+    finally:
+        target.stop()
+
+
+def _seconds_until(holds: Callable[[], bool], target: HTTPTarget) -> float:
+    while not holds():
+        if target.process.poll() is not None:
+            raise RuntimeError(f"{target.name} ended while it started.")
+        time.sleep(0.01)
+    return time.monotonic() - target.began
+
+
+def _again(target: HTTPTarget) -> float:
+    killed = time.monotonic()
+    os.kill(by_title(target.process.pid, "VLLM::EngineCore"), signal.SIGKILL)
+    while target.is_ready():
+        time.sleep(0.01)
+    _ask(target)
+    return time.monotonic() - killed
+
+
+def _ask(target: HTTPTarget) -> None:
+    """One answer; a server that loads holds the request until it can give it."""
+    body = {"prompt": "1 2 3", "max_tokens": 4, "temperature": 0}
+    httpx.post(f"{target.url}/v1/completions", json=body, timeout=600, trust_env=False).raise_for_status()
+
+
+def ratios(ours: Start, theirs: Start) -> list[tuple[str, float, str]]:
+    """What we hold ourselves to: its name, its value, its target."""
+    assert ours.again is not None
+    return [
+        ("exec to ready / vLLM's own", ours.ready / theirs.ready, "<= 0.40"),
+        ("engine killed to answering again / first start", ours.again / ours.answer, "<= 0.50"),
+        ("exec to port, seconds", ours.port, "<= 1"),
+        ("memory of all processes at rest (PSS) / vLLM's own", ours.pss / theirs.pss, "<= 0.75"),
+    ]

@@ -1,0 +1,198 @@
+"""What is measured: our server, vLLM's own, the engine with no server, or any other's URL."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from maritalk_vllm.bench import prompts
+from maritalk_vllm.bench.client import Client
+from maritalk_vllm.bench.load import Run, closed
+from maritalk_vllm.bench.outcome import Outcome
+from maritalk_vllm.bench.wire import WIRES
+from maritalk_vllm.engine.environment import engine_environment
+from maritalk_vllm.server.launch import decide
+from maritalk_vllm.settings import Device, Settings
+
+from .load_order import Order
+from .processes import by_title
+
+READY_SECONDS = 600
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Target(ABC):
+    """Something that answers. `process` is the one that was started; all it starts descends from it."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def api_pid(self) -> int:
+        """The process that has the clients."""
+        return self.process.pid
+
+    @abstractmethod
+    async def run(self, order: Order) -> Run:
+        """Put one load on it."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Until it answers."""
+
+    def stop(self) -> None:
+        """And wait until it is gone."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=60)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+class HTTPTarget(Target):
+    """A server on this machine. `ready` is the path that answers 200 once it can answer requests."""
+
+    def __init__(
+        self, command: list[str], more: tuple[str, ...], ready: str, log: Path, environment: dict[str, str]
+    ) -> None:
+        self._ready = ready
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        with log.open("wb") as out:
+            self.began = time.monotonic()
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port), *more],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+            )
+
+    def connects(self) -> bool:
+        """Whether anybody listens."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def is_ready(self) -> bool:
+        """Whether it says that it can answer requests."""
+        try:
+            with urllib.request.urlopen(self.url + self._ready, timeout=5) as reply:
+                return bool(reply.status == 200)
+        except (OSError, urllib.error.HTTPError):
+            return False
+
+    def wait(self) -> None:
+        """Until it answers. Raises RuntimeError if it ends before."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not start.")
+            time.sleep(0.02)
+
+    async def run(self, order: Order) -> Run:
+        """Put one load on it."""
+        wire, make = WIRES[order.wire], getattr(prompts, order.prompt)
+        async with Client(self.url) as client:
+
+            async def one(number: int) -> Outcome:
+                return await client.ask(wire, make(order.first + number), order.max_tokens)
+
+            return await closed(one, order.users, order.requests)
+
+
+class Ours(HTTPTarget):
+    """maritalk-serve; `more` are flags for vLLM."""
+
+    name = "ours"
+
+    def __init__(self, model: Path, folder: Path, more: tuple[str, ...] = ()) -> None:
+        command = [str(Path(sys.executable).with_name("maritalk-serve")), "--model", str(model), "--device", "cpu"]
+        command += ["--cache-dir", str(folder), "--host", "127.0.0.1"]
+        super().__init__(command, more and ("--", *more), "/readyz", folder / "ours.log", dict(os.environ))
+
+    @property
+    def api_pid(self) -> int:
+        """The process that has the clients."""
+        return by_title(self.process.pid, "maritalk: serve")
+
+
+class VLLM(HTTPTarget):
+    """vLLM's own server with the flags that ours gives the engine, started as its users do."""
+
+    name = "vLLM's own"
+
+    def __init__(self, model: Path, folder: Path, more: tuple[str, ...] = ()) -> None:
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *engine_args(model, folder)]
+        environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
+        super().__init__(command, more, "/health", folder / "vllm.log", environment)
+
+
+class EngineAlone(Target):
+    """AsyncLLM in one process with the load, started as ours starts it."""
+
+    name = "engine alone"
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        settings = _settings(model, folder)
+        self._folder = ExitStack()
+        temporary = Path(self._folder.enter_context(TemporaryDirectory()))
+        environment = {**engine_environment(decide(settings).plan, temporary), "VLLM_WORKER_MULTIPROC_METHOD": "fork"}
+        with (folder / "alone.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.engine_alone", *engine_args(model, folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
+
+    def wait(self) -> None:
+        """Until it answers. Raises RuntimeError if it ends before."""
+        if self._answer() != "ready":
+            raise RuntimeError("The engine alone did not start.")
+
+    async def run(self, order: Order) -> Run:
+        """Put one load on it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order.to_message(streamed=WIRES[order.wire].streamed)).encode() + b"\n")
+        self.process.stdin.flush()
+        told = self._answer()
+        return Run(tuple(Outcome(**each) for each in told["outcomes"]), told["seconds"])
+
+    def stop(self) -> None:
+        """And wait until it is gone: at the end of its orders it ends its engine, which a signal would leave."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self._folder.close()
+
+    def _answer(self) -> Any:  # noqa: ANN401
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline() or "null")
+
+
+def engine_args(model: Path, folder: Path) -> list[str]:
+    """What ours gives the engine for this model."""
+    return decide(_settings(model, folder)).engine_args
+
+
+def _settings(model: Path, folder: Path) -> Settings:
+    return Settings(model=str(model), device=Device.CPU, cache_dir=folder)

@@ -1,0 +1,149 @@
+"""`maritalk-vllm bench`: load on a server that is running, and what it makes of it."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from ..settings import OPTIONS, environment_variable
+from ..words import nearest
+
+if TYPE_CHECKING:
+    from ..bench.client import Client
+    from ..bench.figures import Figures, Spread
+
+_KEY = environment_variable("api_key")
+
+
+class Prompt(StrEnum):
+    """What is asked."""
+
+    COUNTING = "counting"
+    REVIEW = "review"
+
+
+def bench(
+    url: Annotated[
+        str, typer.Option(help="The server.", metavar="URL")
+    ] = f"http://127.0.0.1:{OPTIONS['port'].default}",
+    wire: Annotated[str, typer.Option(help="The API to ask in, and whether as a stream.", metavar="NAME")] = "generate",
+    users: Annotated[
+        str, typer.Option(help="Users at once, a load for each number.", metavar="N,N,...")
+    ] = "1,2,4,8,16",
+    rate: Annotated[
+        str | None,
+        typer.Option(help="Instead of users: requests a second, whenever they come (Poisson).", metavar="R,R,..."),
+    ] = None,
+    requests: Annotated[int, typer.Option(help="Requests of each load, and at least one a user.", min=1)] = 32,
+    prompt: Annotated[
+        Prompt, typer.Option(help="What is asked: a text to go on with, or a film review to classify.")
+    ] = Prompt.COUNTING,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 64,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE")] = None,
+) -> None:
+    """Measure a running server: requests and tokens a second, time to first token, and what is in between.
+
+    A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
+    """
+    from ..bench.client import Client
+    from ..bench.wire import WIRES
+
+    if wire not in WIRES:
+        raise UsageError(f"There is no API {wire} to ask in.", nearest(wire, WIRES))
+    counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
+    key = os.environ.get(_KEY)
+
+    async def measure() -> dict[str, object]:
+        async with Client(url, {"Authorization": f"Bearer {key}"} if key else None) as client:
+            if reference:
+                return await _reference(client)
+            return await _loads(client, wire, counts, rates, requests, prompt, max_tokens)
+
+    measured = asyncio.run(measure())
+    if out is not None:
+        out.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+
+
+async def _loads(
+    client: "Client", wire: str, users: list[float], rates: list[float], requests: int, prompt: Prompt, max_tokens: int
+) -> dict[str, object]:
+    from ..bench import prompts
+    from ..bench.figures import Figures
+    from ..bench.load import closed, opened
+    from ..bench.outcome import Outcome
+    from ..bench.wire import WIRES
+
+    asked, make = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
+
+    async def ask(_: int) -> Outcome:
+        nonlocal asked
+        asked += 1  # no load repeats the prompts of another
+        return await client.ask(WIRES[wire], make(asked), max_tokens)
+
+    first = await ask(0)
+    if first.failure:
+        raise UsageError(f"The server does not answer: {first.failure}.", "Is it ready, and is its model asked for?")
+    loads: list[dict[str, object]] = []
+    print(_HEAD)
+    for load in rates or users:
+        run = await (opened(ask, load, requests / load) if rates else closed(ask, int(load), max(requests, int(load))))
+        figures = Figures.of(run)
+        loads.append({"rate" if rates else "users": load, **asdict(figures)})
+        print(_line(f"{load:g}/s" if rates else f"{load} users", figures), flush=True)
+        if figures.failed:
+            print(f"  {figures.failed} failed, the first: {figures.failure}")
+    return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
+
+
+_HEAD = (
+    f"{'':>10} {'requests/s':>10} {'tokens/s':>9} {'latency p50':>12} {'p95':>8} {'first token':>12} {'then each':>10} "
+    f"{'queue':>8} {'prompt':>8} {'generation':>10} {'outside':>8}"
+)
+
+
+def _line(load: str, figures: "Figures") -> str:
+    def shown(spread: "Spread | None", width: int) -> str:
+        return f"{_time(spread.p50) if spread else '-':>{width}}"
+
+    return (
+        f"{load:>10} {figures.requests_per_second:10.2f} {figures.generated_tokens_per_second:9.1f} "
+        f"{shown(figures.latency, 12)} {_time(figures.latency.p95) if figures.latency else '-':>8} "
+        f"{shown(figures.time_to_first_token, 12)} {shown(figures.inter_token, 10)} {shown(figures.queue_time, 8)} "
+        f"{shown(figures.prompt_time, 8)} {shown(figures.generation_time, 10)} {shown(figures.outside, 8)}"
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+
+
+async def _reference(client: "Client") -> dict[str, object]:
+    from ..bench.reference import PUBLISHED, reference
+
+    print("The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3).")
+    lines = await reference(client)
+    for title, published in {"This server": lines, **PUBLISHED}.items():
+        print(f"\n{title}\n{'concurrency':>12} {'generated':>10} {'total':>8} {'system':>8}")
+        for line in published:
+            print(f"{line.concurrency:>12} {line.generated_tps:>10.1f} {line.total_tps:>8.1f} {line.system:>8.1f}")
+    return {"reference": [asdict(line) for line in lines]}
+
+
+def _numbers(name: str, text: str, kind: Callable[[str], float]) -> list[float]:
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) <= 0:
+        raise UsageError(f"--{name} {text} is no list of numbers over 0.", f"Write --{name} 1,8,64, for instance.")
+    return numbers
