@@ -165,6 +165,14 @@ class Settings:
         """Where vLLM's own log goes."""
         return self.log_file or self.cache_dir / "logs" / f"serve-{self.port}.log"
 
+    def engine_arg(self, flag: str) -> str | None:
+        """The value that the user gave to a flag of vLLM's, as `--flag value` or `--flag=value`."""
+        for index, argument in enumerate(self.engine_args):
+            name, _, value = argument.partition("=")
+            if name.replace("_", "-") == flag:
+                return value or next(iter(self.engine_args[index + 1 :]), None)
+        return None
+
 
 OPTIONS = {f.name: f for f in fields(Settings)}
 """Each option's field, by name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
-from .footprint import Footprint, padded_vocabulary
+from .footprint import Footprint, of_llama, padded_vocabulary
 from .safetensors import Tensor, read_header
 from .shape import BYTES, Shape, read_shape
 
@@ -26,9 +26,10 @@ _FUSED = re.compile(r"\b(?:qkv_proj|query_key_value|Wqkv|qkv)\.")
 _WHOLE = re.compile(r"\b(?:gate|router|q_a_proj|kv_a_proj_with_mqa|kv_a_proj|indexer)\.")
 
 
-def read_checkpoint(folder: Path) -> Footprint:
+def read_checkpoint(folder: Path, *, made_up: bool = False) -> Footprint:
     """The footprint of the model in `folder`, in the type that vLLM would choose on a GPU.
 
+    With `made_up` weights (vLLM's `--load-format dummy`) config.json is enough, and is read as that of a Llama.
     Raises WeightsError if config.json or a weights file is missing, damaged or cut off, and names it.
     """
     config = _json(folder / "config.json")
@@ -37,6 +38,8 @@ def read_checkpoint(folder: Path) -> Footprint:
     if limit is not None and (shape.max_model_len is None or limit < shape.max_model_len):
         shape = replace(shape, max_model_len=limit)
     files = weights_files(folder)
+    if not files and made_up:
+        return of_llama(shape, tied=_is_tied(config))
     if not files:
         return Footprint(shape=shape, split_bytes=_other_weights(folder), exact=True)
     tensors: dict[str, Tensor] = {}

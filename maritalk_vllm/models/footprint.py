@@ -69,6 +69,22 @@ class Footprint:
         return [size for size in range(1, cards + 1) if not self.splits_by(size)]
 
 
+def of_llama(shape: Shape, *, tied: bool) -> Footprint:
+    """What weights in Llama's form take: attention, a gated MLP and two norms in each layer. `tied`: one table."""
+    attention = 2 * shape.hidden_size * shape.attention_heads * shape.head_size
+    key_value = 2 * shape.hidden_size * shape.key_value_heads * shape.head_size
+    mlp = 3 * shape.hidden_size * shape.intermediate_size
+    table = padded_vocabulary(shape.vocabulary_size) * shape.hidden_size * BYTES[shape.dtype]
+    return Footprint(
+        shape=shape,
+        split_bytes=shape.layers * (attention + mlp) * BYTES[shape.dtype],
+        key_value_bytes=shape.layers * key_value * BYTES[shape.dtype],
+        whole_bytes=(2 * shape.layers + 1) * shape.hidden_size * BYTES[shape.dtype],
+        input_bytes=table,
+        output_bytes=0 if tied else table,
+    )
+
+
 def padded_vocabulary(size: int) -> int:
     """Rows that vLLM makes of a vocabulary."""
     return math.ceil(size / _VOCABULARY_PADDING) * _VOCABULARY_PADDING

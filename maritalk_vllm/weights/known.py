@@ -17,8 +17,11 @@ def known_footprint(settings: Settings, profile: Profile | None) -> tuple[str, F
     None for a Hugging Face model that was not downloaded yet. Raises UsageError or WeightsError.
     """
     if profile is None:
-        source = open_model(settings.model or "", settings.engine_args)
-        return source.name, None if source.fetch else read_checkpoint(Path(source.location))
+        source = open_model(settings.model or "", settings.engine_arg("--revision"))
+        if source.fetch:
+            return source.name, None
+        made_up = settings.engine_arg("--load-format") == "dummy"
+        return source.name, read_checkpoint(Path(source.location), made_up=made_up)
     if is_here(folder := weights_folder(profile, settings)):
         return profile.name, read_checkpoint(folder)
     if profile.embedded is not None and is_here(checkpoint := demo.folder(profile, settings.cache_dir)):

@@ -1,7 +1,7 @@
 """What is to be served, and where its weights are."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -64,7 +64,7 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, pla
     """
     if profile is None:
         assert settings.model is not None
-        return open_model(settings.model, settings.engine_args)
+        return open_model(settings.model, settings.engine_arg("--revision"))
     _check_license(settings, profile, check)
     folder = place or weights_folder(profile, settings)
     if is_here(folder):
@@ -103,29 +103,17 @@ def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) ->
         )
 
 
-def open_model(model: str, engine_args: Sequence[str] = ()) -> Source:
-    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError.
-
-    `engine_args`, which are for vLLM, may have a --revision of it.
-    """
+def open_model(model: str, revision: str | None = None) -> Source:
+    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise WeightsError(f"{path} holds no model: it has no config.json.", "Give the folder of a checkpoint.")
         return Source(path.resolve().name, str(path.resolve()))
     if _HUGGING_FACE_NAME.fullmatch(model):
-        revision = _revision(engine_args)
         here = hub.snapshot(model, revision)
         return Source(model, str(here)) if here else Source(model, model, fetch=partial(hub.fetch, model, revision))
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
         f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", nearest(model, known)
     )
-
-
-def _revision(engine_args: Sequence[str]) -> str | None:
-    for index, argument in enumerate(engine_args):
-        name, _, value = argument.partition("=")
-        if name == "--revision":
-            return value or next(iter(engine_args[index + 1 :]), None)
-    return None

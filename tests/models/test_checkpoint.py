@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "tests.models.checkpoints", folder]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
+
+
+def test_weights_that_vllm_makes_up(checkpoints: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((checkpoints / "llama" / "config.json").read_bytes())
+    with pytest.raises(WeightsError):
+        read_checkpoint(tmp_path)
+    made_up, real = read_checkpoint(tmp_path, made_up=True), read_checkpoint(checkpoints / "llama")
+    assert replace(made_up, exact=True) == real
 
 
 @pytest.mark.parametrize("name", CONFIGS)
