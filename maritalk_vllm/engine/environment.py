@@ -10,8 +10,15 @@ from ..planning.plan import Plan
 from ..settings import Device, environment_variable
 from .temperature import OPT_IN
 
+_CACHE = "VLLM_CACHE_ROOT"
 
-def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
+
+def compile_cache(cache_dir: Path) -> Path:
+    """Where vLLM keeps on a GPU what it compiled and measured, so that only a first start does."""
+    return Path(os.environ.get(_CACHE) or cache_dir / "vllm")
+
+
+def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> dict[str, str]:
     """This process's environment, changed for the engine: without the licence, with the plan's cards or cores alone."""
     environment = dict(os.environ)
     for secret in ("license", "api_key"):
@@ -35,6 +42,9 @@ def engine_environment(plan: Plan, temporary_folder: Path) -> dict[str, str]:
     else:
         environment[VARIABLE] = ",".join(gpu.uuid for gpu in plan.gpus)
         environment[ORDER] = "PCI_BUS_ID"
+        environment[_CACHE] = str(compile_cache(cache_dir))
+        # What the KV cache may take is measured once for a model and a card, and again where less is free.
+        environment.setdefault("VLLM_ENABLE_STARTUP_PLAN", "1")
     return environment
 
 

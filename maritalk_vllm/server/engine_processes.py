@@ -103,7 +103,7 @@ class EngineProcesses:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=engine_environment(plan, self._folder),
+                env=engine_environment(plan, self._folder, self._launch.cache_dir),
             )
 
     def _take_message(self) -> None:

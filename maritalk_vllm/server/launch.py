@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..engine.arguments import engine_arguments, observability
+from ..engine.environment import compile_cache
 from ..engine.version import installed_vllm
 from ..errors import DoesNotFit, NoSuitableGPU
 from ..hardware.catalogue import cards
@@ -47,6 +48,7 @@ class Launch:
     drain_timeout: float
     max_restarts: int
     engine_timeout: float
+    cache_dir: Path
     log: Path
     log_format: LogFormat
 
@@ -72,7 +74,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         fetch=source.fetch,
         again=partial(_decide, settings, check),
         must_be_prepared=source.must_be_prepared,
-        notes=(*summary(plan), *(f"Warning: {each}" for each in warnings if each)),
+        notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
         plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, more, parser),
         host=settings.host,
@@ -82,9 +84,16 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         drain_timeout=settings.drain_timeout,
         max_restarts=settings.max_restarts,
         engine_timeout=settings.engine_timeout,
+        cache_dir=settings.cache_dir,
         log=settings.engine_log,
         log_format=settings.log_format,
     )
+
+
+def _on_cache(plan: Plan, settings: Settings) -> list[str]:
+    if plan.device is Device.CPU or "--enforce-eager" in settings.engine_args:
+        return []
+    return [f"vLLM compiles the model at its first start, and keeps that in {compile_cache(settings.cache_dir)}."]
 
 
 def wanted(settings: Settings, check: LicenseCheck) -> Need:

@@ -19,6 +19,7 @@ def cuda(gpus: str, need: Need) -> Plan:
     return make_plan(need, imagine(gpus), Device.CUDA, Device.CUDA)
 
 
+FOLDERS = (Path("/tmp/x"), Path("/tmp/cache"))
 ON_CPU = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
 
 
@@ -79,16 +80,26 @@ def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     monkeypatch.setenv("MARITALK_LICENSE", "SECRET")
     made = cuda("1xL4,4xA10", profile_need("medium"))
-    environment = engine_environment(made, Path("/tmp/x"))
+    environment = engine_environment(made, *FOLDERS)
     assert environment["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in made.gpus]
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert "SECRET" not in environment.values()
 
 
+def test_what_a_gpu_compiles_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
+    environment = engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)
+    assert environment["VLLM_CACHE_ROOT"] == "/tmp/cache/vllm"
+    assert environment["VLLM_ENABLE_STARTUP_PLAN"] == "1"
+    assert "VLLM_ENABLE_STARTUP_PLAN" not in engine_environment(ON_CPU, *FOLDERS)
+    monkeypatch.setenv("VLLM_CACHE_ROOT", "/mine")
+    assert engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)["VLLM_CACHE_ROOT"] == "/mine"
+
+
 def test_workers_on_a_cpu_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     made = make_plan(open_need(1, tensor_parallel_size=2), cpu(64, cores=4), Device.CPU, Device.CPU)
-    assert engine_environment(made, Path("/tmp/x"))["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
-    assert "VLLM_CPU_OMP_THREADS_BIND" not in engine_environment(ON_CPU, Path("/tmp/x"))
+    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in engine_environment(ON_CPU, *FOLDERS)
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    assert engine_environment(made, Path("/tmp/x"))["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
