@@ -9,21 +9,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import platformdirs
 import typer
 
-from . import compare as comparison
-from . import loading, results
-from . import start as starting
-from .models import find_or_make
-from .targets import VLLM, Ours
+from maritalk_vllm.settings import Device
 
-CACHE = platformdirs.user_cache_path("maritalk-vllm")
+from . import card as cards
+from . import compare as comparison
+from . import jobs as work
+from . import knee as climbing
+from . import loading, pictures, results
+from . import start as starting
+from .models import subject
+from .targets import VLLM, Ours
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
-_MODEL = typer.Option(help="demo, one-layer, sharded, or a folder.")
+_MODEL = typer.Option(help="demo, one-layer, sharded, shapes/small, shapes/medium, or a folder.")
+_DEVICE = typer.Option(help="What runs it.")
 _OUT = typer.Option(help="Folder for what was measured.")
+_USERS = typer.Option(help="Users at once, one load for each number.")
+_REQUESTS = typer.Option(help="Requests of each load.")
+_TOKENS = typer.Option(help="Tokens of each answer.")
+_ROUNDS = typer.Option(help="Rounds that count; one before them does not.")
 _RESULTS = Path("benchmarks/results")
 
 
@@ -36,62 +43,165 @@ def _aside() -> Iterator[Path]:
 @app.command()
 def compare(
     model: Annotated[str, _MODEL] = "one-layer",
-    users: Annotated[str, typer.Option(help="Users at once, one load for each number.")] = "1,8,64",
-    requests: Annotated[int, typer.Option(help="Requests of each load.")] = 320,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each answer.")] = 32,
-    rounds: Annotated[int, typer.Option(help="Rounds that count; one before them does not.")] = 5,
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    users: Annotated[str, _USERS] = "1,8,64",
+    requests: Annotated[int, _REQUESTS] = 320,
+    max_tokens: Annotated[int, _TOKENS] = 32,
+    rounds: Annotated[int, _ROUNDS] = 5,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests a second and processor time, under the same loads, in turn."""
-    folder = find_or_make(model, CACHE)
-    with _aside() as aside, comparison.targets(folder, aside) as ready:
-        counts = [int(count) for count in users.split(",")]
-        measured = asyncio.run(comparison.compare(ready, counts, requests, max_tokens, rounds))
+    with _aside() as aside, comparison.targets(subject(model, device), aside) as ready:
+        measured = asyncio.run(comparison.compare(ready, _numbers(users), requests, max_tokens, rounds))
     table = comparison.rows(measured)
     title = f"{model}, {max_tokens} tokens an answer, {rounds} rounds of {requests} requests"
     lines = [*results.table(table), "", *results.ratios(comparison.ratios(table))]
-    results.write(out, f"compare-{model}", title, comparison.as_json(measured), lines)
+    results.write(out, name := f"compare-{_plain(model)}", title, comparison.as_json(measured), lines)
+    pictures.rates(out / f"{name}-rate.png", title, table)
+    pictures.processor(out / f"{name}-cpu.png", title, table)
+
+
+@app.command()
+def knee(
+    model: Annotated[str, _MODEL] = "demo",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    requests: Annotated[int, _REQUESTS] = 256,
+    max_tokens: Annotated[int, _TOKENS] = 32,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """Requests that come independently, more and more a second, until a server does not keep up."""
+    arrivals: list[climbing.Arrivals] = []
+    for kind, wire in ((Ours, "cloud-stream"), (VLLM, "openai-chat-stream")):
+        with _aside() as aside:
+            target = kind(subject(model, device), aside)
+            try:
+                target.wait()
+                arrivals += asyncio.run(climbing.climb(target, wire, requests, max_tokens))
+            finally:
+                target.stop()
+    ours, theirs = (climbing.knee([each for each in arrivals if each.target == kind.name]) for kind in (Ours, VLLM))
+    title = f"{model}, {max_tokens} tokens an answer, {requests} requests at each rate"
+    lines = [*results.table(arrivals), "", f"Keeps up to {ours:.1f} requests/s; vLLM's own to {theirs:.1f}."]
+    results.write(out, name := f"knee-{_plain(model)}", title, [asdict(each) for each in arrivals], lines)
+    pictures.knee(out / f"{name}.png", title, arrivals)
+
+
+@app.command()
+def jobs(
+    model: Annotated[str, _MODEL] = "demo",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    users: Annotated[str, _USERS] = "1,8,64",
+    reviews: Annotated[int, typer.Option(help="Reviews to classify.")] = 320,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """The public MariTalk Local benchmark, and its few-shot example as a bulk job."""
+    bulk: list[work.Bulk] = []
+    published: list[work.Published] = []
+    for kind in (Ours, VLLM):
+        with _aside() as aside:
+            target = kind(subject(model, device), aside)
+            try:
+                target.wait()
+                if isinstance(target, Ours):
+                    published = asyncio.run(work.published(target))
+                bulk += asyncio.run(work.classify(target, _numbers(users), reviews))
+            finally:
+                target.stop()
+    title = f"{model}: MariTalk Local's public benchmark, and {reviews} reviews to classify"
+    measured = {"published": [asdict(each) for each in published], "bulk": [asdict(each) for each in bulk]}
+    lines = [*results.table(published), "", *results.table(bulk)]
+    results.write(out, name := f"jobs-{_plain(model)}", title, measured, lines)
+    pictures.published(
+        out / f"{name}.png", f"{model}: MariTalk Local's public benchmark, all users together", published
+    )
 
 
 @app.command()
 def start(
     model: Annotated[str, _MODEL] = "demo",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
     rounds: Annotated[int, typer.Option(help="Starts of each; one before them warms the file cache.")] = 5,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """From exec to the first answer, memory at rest, and back from a dead engine."""
-    folder = find_or_make(model, CACHE)
     starts: list[starting.Start] = []
     for number in range(rounds + 1):
         for kind in (Ours, VLLM):
             with _aside() as aside:
-                measured = starting.measure(kind, folder, aside)
+                measured = starting.measure(kind, subject(model, device), aside)
             if number:
                 starts.append(measured)
     ours, theirs = (_median([each for each in starts if each.target == kind.name]) for kind in (Ours, VLLM))
     title = f"Starts with {model}, warm file cache, medians of {rounds}"
     lines = [*results.table([ours, theirs]), "", *results.ratios(starting.ratios(ours, theirs))]
-    results.write(out, f"start-{model}", title, [asdict(each) for each in starts], lines)
+    for each in (ours, theirs):
+        lines += ["", f"The processes of {each.target}, at rest:", "", *results.table(each.processes)]
+    results.write(out, name := f"start-{_plain(model)}", title, [asdict(each) for each in starts], lines)
+    pictures.start(out / f"{name}.png", title, ours, theirs)
 
 
 @app.command()
-def load(model: Annotated[str, _MODEL] = "sharded", out: Annotated[Path, _OUT] = _RESULTS) -> None:
+def load(
+    model: Annotated[str, _MODEL] = "sharded",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
     """Host memory while a checkpoint of several files is loaded."""
-    folder = find_or_make(model, CACHE)
     loads = []
     for kind in (Ours, VLLM):
         with _aside() as aside:
-            loads.append(loading.measure(kind, folder, aside))
+            loads.append(loading.measure(kind, subject(model, device), aside))
     ratio = ("peak anonymous memory while loading / weights", loads[0].peak / loads[0].weights, "<= 1.15")
     lines = [*results.table(loads), "", *results.ratios([ratio])]
-    results.write(out, f"load-{model}", f"Loading {model}", [asdict(each) for each in loads], lines)
+    results.write(out, f"load-{_plain(model)}", f"Loading {model}", [asdict(each) for each in loads], lines)
+
+
+@app.command()
+def card(
+    model: Annotated[str, _MODEL] = "shapes/small",
+    device: Annotated[Device, _DEVICE] = Device.CUDA,
+    users: Annotated[str, _USERS] = "1,2,4,8,16,32,64,128,256",
+    requests: Annotated[int, _REQUESTS] = 64,
+    max_tokens: Annotated[int, _TOKENS] = 150,
+    rounds: Annotated[int, _ROUNDS] = 1,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """A GPU under one model: memory planned and taken, 1 to 256 users, and what its memory's speed allows to one."""
+    asked, counts = subject(model, device), _numbers(users)
+    with _aside() as aside:
+        speed, size = cards.bandwidth(device), cards.weights_bytes(asked, aside)
+        starts, measured = asyncio.run(cards.measure(asked, aside, counts, requests, max_tokens, rounds))
+    table = comparison.rows(measured)
+    title = f"{model}, some 550 tokens in and {max_tokens} out"
+    roof = speed / size
+    lines = [
+        *results.table(starts),
+        "",
+        *results.table(table),
+        "",
+        *results.ratios(cards.ratios(table, roof)),
+        "",
+        f"Roof for one user: {speed / 1e9:.0f} GB/s over {size / 1e9:.1f} GB of weights, {roof:.1f} tokens/s.",
+    ]
+    content = {"starts": [asdict(each) for each in starts], "loads": comparison.as_json(measured), "roof": roof}
+    results.write(out, name := f"card-{_plain(model)}", title, content, lines)
+    pictures.rates(out / f"{name}.png", title, table)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _plain(model: str) -> str:
+    """For a file's name."""
+    return Path(model).name if Path(model).is_dir() else model.replace("/", "-")
 
 
 def _median(starts: list[starting.Start]) -> starting.Start:
     values = {}
     for field in fields(starting.Start):
         known = [getattr(each, field.name) for each in starts]
-        values[field.name] = known[0] if field.name == "target" or known[0] is None else statistics.median(known)
+        values[field.name] = statistics.median(known) if isinstance(known[0], int | float) else known[-1]
     return starting.Start(**values)
 
 

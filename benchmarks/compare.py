@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from maritalk_vllm.bench.figures import Figures
 
 from .load_order import Order
 from .processes import cpu_seconds
+from .subject import Subject
 from .targets import VLLM, EngineAlone, Ours, Target
 
 LOADS = {
@@ -45,27 +46,40 @@ class Measured:
 
 
 @contextmanager
-def targets(model: Path, folder: Path) -> Iterator[list[Target]]:
+def targets(subject: Subject, folder: Path) -> Iterator[list[Target]]:
     """The three, ready. They are started one after the other, so that none slows another's start."""
     with ExitStack() as stack:
         ready: list[Target] = []
         for kind in (Ours, VLLM, EngineAlone):
-            target = kind(model, folder)
+            target = kind(subject, folder)
             stack.callback(target.stop)
             target.wait()
             ready.append(target)
         yield ready
 
 
-async def compare(ready: list[Target], users: list[int], requests: int, max_tokens: int, rounds: int) -> list[Measured]:
+async def compare(
+    ready: list[Target],
+    users: list[int],
+    requests: int,
+    max_tokens: int,
+    rounds: int,
+    prompt: str = "counting",
+    wires: Mapping[str, Sequence[str]] = LOADS,
+) -> list[Measured]:
     """Each target under each load, interleaved; the first round is not counted."""
     measured, first = [], 0
     for number in range(rounds + 1):
         for count in users:
             for target in ready:
-                for wire in LOADS[target.name]:
+                for wire in wires[target.name]:
                     order = Order(
-                        wire=wire, users=count, requests=max(requests, count), max_tokens=max_tokens, first=first
+                        wire=wire,
+                        users=count,
+                        requests=max(requests, count),
+                        max_tokens=max_tokens,
+                        prompt=prompt,
+                        first=first,
                     )
                     first += order.requests
                     before = cpu_seconds(target.api_pid)

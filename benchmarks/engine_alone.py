@@ -1,6 +1,6 @@
 """The engine with no server around it, in one process with the load: the limit of what any server can reach.
 
-python -m benchmarks.engine_alone ENGINE_ARGUMENTS: reads a load (JSON) from each line of stdin, and answers a line.
+python -m benchmarks.engine_alone DEVICE ENGINE_ARGUMENTS reads loads (JSON), a line each, and answers each with a line.
 """
 
 import asyncio
@@ -69,8 +69,8 @@ def tell(answer: object) -> None:
 
 def main() -> None:
     """The command line."""
-    boot.preload(Device.CPU)
-    client = boot.start_engine(boot.parse(sys.argv[1:]), Pulse())
+    boot.preload(Device(sys.argv[1]))
+    client = boot.start_engine(boot.parse(sys.argv[2:]), Pulse())
     tell("ready")
     try:
         uvloop.run(obey(client))

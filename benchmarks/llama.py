@@ -1,4 +1,4 @@
-"""Checkpoints in Llama's form with random weights, of any size: what costs time and memory is there, no sense is."""
+"""Models in Llama's form with random weights, of any size: what costs time and memory is there, no sense is."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ _ENDS = (0, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A model's sizes as in config.json, in so many files of weights."""
+    """A model's sizes as in config.json, in so many files of weights; in none, vLLM is to make them up."""
 
     hidden_size: int
     intermediate_size: int
@@ -66,6 +66,13 @@ SHARDED = Size(hidden_size=4096, intermediate_size=11008, layers=12, heads=32, k
 """4.7 GB, large enough that what the processes need beside the weights counts little."""
 
 
+SMALL = Size(hidden_size=4096, intermediate_size=14336, layers=45, heads=32, key_value_heads=8, shards=0)
+"""20.0 GB, what the client `maritalk` 0.2.5 asks for of memory for MariTalk Small."""
+
+MEDIUM = Size(hidden_size=6144, intermediate_size=22016, layers=70, heads=48, key_value_heads=8, shards=0)
+"""69.7 GB, what it asks for MariTalk Medium."""
+
+
 def checkpoint(size: Size, tokenizer: Path, folder: Path) -> Path:
     """The checkpoint, made in `folder` once; its tokenizer is that of the demo model's checkpoint `tokenizer`."""
 
@@ -75,7 +82,8 @@ def checkpoint(size: Size, tokenizer: Path, folder: Path) -> Path:
             if not file.name.startswith(("model", "config.json", "generation_config")):
                 shutil.copy(file, aside)
         (aside / "config.json").write_text(json.dumps(size.config(), indent=1))
-        _save_weights(size, aside)
+        if size.shards:
+            _save_weights(size, aside)
 
     place(folder, make, "The model of random weights")
     return folder

@@ -8,11 +8,13 @@ from typing import Any
 class Order:
     """`requests` in all from `users` at once, in the API `wire`; `prompt` names a function of bench/prompts.
 
+    With a `rate` they come so many a second instead, whenever they come (Poisson).
     Prompts are numbered from `first`, so that no load repeats those of another.
     """
 
     wire: str
-    users: int
+    users: int = 0
+    rate: float | None = None
     requests: int
     max_tokens: int
     prompt: str = "counting"

@@ -7,6 +7,7 @@ from pathlib import Path
 from maritalk_vllm.models.checkpoint import weights_files
 
 from .processes import memory_of_family
+from .subject import Subject
 from .targets import VLLM, Ours
 
 _LOOK_SECONDS = 0.05
@@ -28,9 +29,9 @@ class Loading:
     seconds: float
 
 
-def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Loading:
+def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Loading:
     """One start of a server with this model."""
-    target = kind(model, folder, ("--kv-cache-memory-bytes", str(KV_CACHE_BYTES)))
+    target = kind(subject.with_flags("--kv-cache-memory-bytes", str(KV_CACHE_BYTES)), folder)
     peak = 0
     try:
         while not target.is_ready():
@@ -44,7 +45,7 @@ def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Loading
         target.stop()
     return Loading(
         target=target.name,
-        weights=sum(file.stat().st_size for file in weights_files(model)),
+        weights=sum(file.stat().st_size for file in weights_files(subject.model)),
         peak=max(peak, ready),
         ready=ready,
         seconds=seconds,

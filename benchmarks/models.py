@@ -3,12 +3,28 @@
 import multiprocessing
 from pathlib import Path
 
+import platformdirs
+
 from maritalk_vllm.models import demo
 from maritalk_vllm.models.profile import find
+from maritalk_vllm.settings import Device
 
 from . import llama
+from .subject import Subject
 
-SIZES = {"one-layer": llama.ONE_LAYER, "sharded": llama.SHARDED}
+SIZES = {
+    "one-layer": llama.ONE_LAYER,
+    "sharded": llama.SHARDED,
+    "shapes/small": llama.SMALL,
+    "shapes/medium": llama.MEDIUM,
+}
+
+
+def subject(name: str, device: Device) -> Subject:
+    """A model by its name, ready to be served. Raises RuntimeError."""
+    folder = find_or_make(name, platformdirs.user_cache_path("maritalk-vllm"))
+    made_up = not any(folder.glob("*.safetensors"))
+    return Subject(folder, device, ("--load-format", "dummy") if made_up else ())
 
 
 def find_or_make(name: str, cache: Path) -> Path:
@@ -20,7 +36,7 @@ def find_or_make(name: str, cache: Path) -> Path:
         return Path(name)
     profile = find("demo")
     assert profile is not None
-    folder = demo.folder(profile, cache) if name == "demo" else cache / "models" / name
+    folder = demo.folder(profile, cache) if name == "demo" else cache / "models" / name.replace("/", "-")
     if not folder.is_dir():
         maker = multiprocessing.get_context("spawn").Process(target=_make, args=(name, folder, cache))
         maker.start()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _LINE = re.compile(r"^(Rss|Pss|Pss_Anon):\s+(\d+) kB", re.MULTILINE)
 
 
@@ -22,6 +23,35 @@ class Memory:
 
     def __add__(self, other: "Memory") -> "Memory":
         return Memory(self.rss + other.rss, self.pss + other.pss, self.anonymous + other.anonymous)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process and its memory, in bytes; `peak` is the most that it had resident."""
+
+    title: str
+    rss: int
+    pss: int
+    anonymous: int
+    peak: int
+
+
+def processes(pid: int) -> list[Process]:
+    """A process and all that descend from it, by what they call themselves."""
+    found = []
+    for each in family(pid):
+        used = memory(each.pid)
+        peak = _PEAK.search(Path(f"/proc/{each.pid}/status").read_text())
+        found.append(
+            Process(
+                title=" ".join(each.cmdline())[:60],
+                rss=used.rss,
+                pss=used.pss,
+                anonymous=used.anonymous,
+                peak=int(peak[1]) * 1024 if peak else 0,
+            )
+        )
+    return found
 
 
 def family(pid: int) -> list[psutil.Process]:

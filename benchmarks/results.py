@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,9 +50,9 @@ def write(folder: Path, name: str, title: str, measured: object, lines: Sequence
 
 def table(rows: Sequence["DataclassInstance"]) -> list[str]:
     """Rows of one kind in Markdown, under the names of their fields."""
-    names = [field.name for field in fields(rows[0])]
+    names = [field.name for field in fields(rows[0]) if not isinstance(getattr(rows[0], field.name), tuple)]
     lines = ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|" + "---|" * len(names)]
-    return lines + ["| " + " | ".join(_cell(value) for value in asdict(row).values()) + " |" for row in rows]
+    return lines + ["| " + " | ".join(_cell(getattr(row, name)) for name in names) + " |" for row in rows]
 
 
 def _cell(value: object) -> str:

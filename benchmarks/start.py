@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from .processes import by_title, memory_of_family
+from .processes import Process, by_title, memory_of_family, processes
+from .subject import Subject
 from .targets import VLLM, HTTPTarget, Ours
 
 
@@ -28,11 +29,12 @@ class Start:
     pss: int
     anonymous: int
     again: float | None = None
+    processes: tuple[Process, ...] = ()
 
 
-def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Start:
+def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Start:
     """One start, from nothing to nothing."""
-    target = kind(model, folder)
+    target = kind(subject, folder)
     try:
         port = _seconds_until(target.connects, target)
         ready = _seconds_until(target.is_ready, target)
@@ -47,6 +49,7 @@ def measure(kind: type[Ours] | type[VLLM], model: Path, folder: Path) -> Start:
             rss=used.rss,
             pss=used.pss,
             anonymous=used.anonymous,
+            processes=tuple(processes(target.process.pid)),
             again=_again(target) if isinstance(target, Ours) else None,
         )
     finally:

@@ -16,15 +16,14 @@ from typing import Any
 
 from maritalk_vllm.bench import prompts
 from maritalk_vllm.bench.client import Client
-from maritalk_vllm.bench.load import Run, closed
+from maritalk_vllm.bench.load import Run, closed, opened
 from maritalk_vllm.bench.outcome import Outcome
 from maritalk_vllm.bench.wire import WIRES
 from maritalk_vllm.engine.environment import engine_environment
-from maritalk_vllm.server.launch import decide
-from maritalk_vllm.settings import Device, Settings
 
 from .load_order import Order
 from .processes import by_title
+from .subject import Subject
 
 READY_SECONDS = 600
 
@@ -68,7 +67,7 @@ class HTTPTarget(Target):
     """A server on this machine. `ready` is the path that answers 200 once it can answer requests."""
 
     def __init__(
-        self, command: list[str], more: tuple[str, ...], ready: str, log: Path, environment: dict[str, str]
+        self, command: list[str], flags: tuple[str, ...], ready: str, log: Path, environment: dict[str, str]
     ) -> None:
         self._ready = ready
         self.port = free_port()
@@ -76,7 +75,7 @@ class HTTPTarget(Target):
         with log.open("wb") as out:
             self.began = time.monotonic()
             self.process = subprocess.Popen(
-                [*command, "--port", str(self.port), *more],
+                [*command, "--port", str(self.port), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -115,18 +114,21 @@ class HTTPTarget(Target):
             async def one(number: int) -> Outcome:
                 return await client.ask(wire, make(order.first + number), order.max_tokens)
 
+            if order.rate is not None:
+                return await opened(one, order.rate, order.requests / order.rate)
             return await closed(one, order.users, order.requests)
 
 
 class Ours(HTTPTarget):
-    """maritalk-serve; `more` are flags for vLLM."""
+    """maritalk-serve."""
 
     name = "ours"
 
-    def __init__(self, model: Path, folder: Path, more: tuple[str, ...] = ()) -> None:
-        command = [str(Path(sys.executable).with_name("maritalk-serve")), "--model", str(model), "--device", "cpu"]
-        command += ["--cache-dir", str(folder), "--host", "127.0.0.1"]
-        super().__init__(command, more and ("--", *more), "/readyz", folder / "ours.log", dict(os.environ))
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        command = [str(Path(sys.executable).with_name("maritalk-serve")), "--host", "127.0.0.1"]
+        command += ["--model", str(subject.model), "--device", subject.device, "--cache-dir", str(folder)]
+        flags = subject.flags and ("--", *subject.flags)
+        super().__init__(command, flags, "/readyz", folder / "ours.log", dict(os.environ))
 
     @property
     def api_pid(self) -> int:
@@ -139,10 +141,13 @@ class VLLM(HTTPTarget):
 
     name = "vLLM's own"
 
-    def __init__(self, model: Path, folder: Path, more: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *engine_args(model, folder)]
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        launch = subject.launch(folder)
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *launch.engine_args]
         environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
-        super().__init__(command, more, "/health", folder / "vllm.log", environment)
+        if cards := launch.plan.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in cards)
+        super().__init__(command, (), "/health", folder / "vllm.log", environment)
 
 
 class EngineAlone(Target):
@@ -150,14 +155,15 @@ class EngineAlone(Target):
 
     name = "engine alone"
 
-    def __init__(self, model: Path, folder: Path) -> None:
-        settings = _settings(model, folder)
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        launch = subject.launch(folder)
         self._folder = ExitStack()
         temporary = Path(self._folder.enter_context(TemporaryDirectory()))
-        environment = {**engine_environment(decide(settings).plan, temporary), "VLLM_WORKER_MULTIPROC_METHOD": "fork"}
+        environment = engine_environment(launch.plan, temporary, folder)
+        environment["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
         with (folder / "alone.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.engine_alone", *engine_args(model, folder)],
+                [sys.executable, "-m", "benchmarks.engine_alone", subject.device, *launch.engine_args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -187,12 +193,3 @@ class EngineAlone(Target):
     def _answer(self) -> Any:  # noqa: ANN401
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline() or "null")
-
-
-def engine_args(model: Path, folder: Path) -> list[str]:
-    """What ours gives the engine for this model."""
-    return decide(_settings(model, folder)).engine_args
-
-
-def _settings(model: Path, folder: Path) -> Settings:
-    return Settings(model=str(model), device=Device.CPU, cache_dir=folder)

@@ -23,6 +23,11 @@ def review(number: int) -> str:
     return _REVIEWS.format(review=f"Foi fantástico, valeu o ingresso {number}..")
 
 
+def document(number: int) -> str:
+    """A text of some 550 tokens where each digit is one, as long as what the public MariTalk Local benchmark sends."""
+    return f"{number}: {numbers(165)}"
+
+
 def numbers(size: int) -> str:
     """`0 1 2 ...`, as in the public MariTalk Local benchmark, with at least `size` tokens."""
     return " ".join(map(str, range(size)))
