@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .keep_alive import KeptAlive
 from .route import MariTalkRoute
 
 if TYPE_CHECKING:
@@ -34,8 +35,18 @@ class Direct:
         """Answer one request, or let it through."""
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if route is None or any(name == b"origin" for name, _ in scope["headers"]):
-            await self._inside(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         scope["app"] = self._app
         answer = await route.answer(Request(scope, receive))
         await answer(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inside(scope, receive, send)
+            return
+        alive = KeptAlive(send)
+        try:
+            await self._inside(scope, receive, alive)
+        finally:
+            alive.stop()

@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 
 from fastapi import Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from ..engine.arguments import SILENCE_SECONDS
 from ..errors import MariTalkError
 from .event import event
 from .hangup import ClientGone, unless_gone
+from .keep_alive import SILENCE_SECONDS, KeptAlive
 from .log import note
 from .openapi import EVENTS
 
-_COMMENT = b": keep-alive\n\n"
 _HEADERS = [
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),
     (b"cache-control", b"no-cache"),
@@ -69,56 +68,21 @@ class EventStream(Response):
             await unless_gone(receive, self._send_all(scope, send))
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        send = alive = KeptAlive(send)
         try:
-            with _kept_alive(send) as pace:
-                try:
-                    await pace(await self._first)
-                    async for each in self._rest:
-                        await pace(each)
-                except MariTalkError as error:
-                    note(scope, error)
-                    await pace(event({self._error_key: str(error)}, "error"))
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            try:
+                await send(_part(await self._first))
+                async for each in self._rest:
+                    await send(_part(each))
+            except MariTalkError as error:
+                note(scope, error)
+                await send(_part(event({self._error_key: str(error)}, "error")))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            alive.stop()
             await _close(self._first, self._rest)
 
 
-class _Pace:
-    """Sends events, and a comment whenever nothing was sent for `SILENCE_SECONDS`."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._timer = self._loop.call_later(SILENCE_SECONDS, self._look)
-        self._comment: asyncio.Task[None] | None = None
-
-    async def __call__(self, text: str) -> None:
-        self._last = self._loop.time()
-        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-    def _look(self) -> None:
-        # One timer for a stream, not one for each event: it is moved on by what was sent meanwhile.
-        left = self._last + SILENCE_SECONDS - self._loop.time()
-        if left <= 0:
-            self._last, left = self._loop.time(), SILENCE_SECONDS
-            self._comment = asyncio.ensure_future(self._say())
-        self._timer = self._loop.call_later(left, self._look)
-
-    async def _say(self) -> None:
-        await self._send({"type": "http.response.body", "body": _COMMENT, "more_body": True})
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._comment is not None:
-            self._comment.cancel()
-
-
-@contextlib.contextmanager
-def _kept_alive(send: Send) -> Iterator[_Pace]:
-    pace = _Pace(send)
-    try:
-        yield pace
-    finally:
-        pace.stop()
+def _part(text: str) -> Message:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": True}

@@ -8,9 +8,6 @@ from ..planning.plan import Plan
 from ..settings import Device, LogFormat, Settings
 from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
-SILENCE_SECONDS = 2
-"""Longest silence in a stream: httpx, in which asynchronous clients are written, gives up after 5 seconds of it."""
-
 # The plan is made with these; behind its back they would make it wrong.
 _BEFORE = (
     "--model",
@@ -39,8 +36,6 @@ _API = (
     # What a request leaves open, as Maritaca's API reference and every MariTalk client have it.
     "--override-generation-config",
     json.dumps({"temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P}),
-    "--sse-keep-alive-interval",
-    str(SILENCE_SECONDS),
     # Pages of other sites get no answers, unless the user names them.
     "--allowed-origins",
     "[]",

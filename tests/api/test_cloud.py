@@ -68,11 +68,21 @@ def test_json_with_no_content_type(shared_server: Server) -> None:
     connection.close()
 
 
-def test_silence_is_broken_before_five_seconds(shared_server: Server) -> None:
+@pytest.mark.parametrize(
+    ("path", "asked", "first", "last"),
+    [
+        ("/api/chat/inference", COUNTING, b'data: {"text": "', b"event: end"),
+        ("/v1/completions", {"prompt": "1 2 3", "max_tokens": 4}, b'"text":"', b"data: [DONE]"),
+    ],
+)
+def test_silence_is_broken_before_five_seconds(
+    shared_server: Server, path: str, asked: dict[str, object], first: bytes, last: bytes
+) -> None:
     """While the engine says nothing, here because it is held, a stream's client hears comments."""
     (engine,) = (pid for pid, command in shared_server.processes().items() if "EngineCore" in command)
-    body = json.dumps({**COUNTING, "stream": True}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{shared_server.port}/api/chat/inference", body)
+    body = json.dumps({**asked, "stream": True}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{shared_server.port}{path}", body, headers)
     os.kill(engine, signal.SIGSTOP)
     try:
         # The limit is for each read, as httpx's is: 5 seconds of silence would end this with an error.
@@ -83,8 +93,8 @@ def test_silence_is_broken_before_five_seconds(shared_server: Server) -> None:
             rest = answer.read()
     finally:
         os.kill(engine, signal.SIGCONT)
-    assert b'data: {"text": "' in rest
-    assert b"event: end" in rest
+    assert first in rest
+    assert last in rest
 
 
 def test_errors_have_a_detail(shared_server: Server) -> None:

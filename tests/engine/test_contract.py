@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from maritalk_vllm.engine import boot
-from maritalk_vllm.engine.arguments import SILENCE_SECONDS, engine_arguments
+from maritalk_vllm.engine.arguments import engine_arguments
 from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.catalogue import imagine
@@ -117,7 +117,6 @@ def test_vllm_takes_the_flags_that_every_start_has() -> None:
     args = boot.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
     assert args.enable_offline_docs
     assert args.override_generation_config == {"temperature": 0.7, "top_p": 0.95}
-    assert args.sse_keep_alive_interval == SILENCE_SECONDS
     assert (args.enable_auto_tool_choice, args.tool_call_parser) == (True, "hermes")
     own = ["--override-generation-config", '{"top_k": 5}', "--tool-call-parser", "xlam"]
     args = boot.parse(engine_arguments(plan, "demo", "x", own, "hermes"))
