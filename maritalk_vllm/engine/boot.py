@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
 from ..settings import Device
+from . import scheduler
 from .pulse import Pulse
 from .temperature import allow_any_temperature
 
@@ -62,6 +63,10 @@ def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
         # And it gives even a single worker a process of its own, to start it with OpenMP's environment, which ours has
         # from the first process on. Engine and worker would tell each other of each step, and wait for it busily.
         parallel.distributed_executor_backend = "uni"
+    scheduling = config.scheduler_config
+    if scheduling.scheduler_cls is None:
+        scheduling.scheduler_cls = scheduler.name_for(asynchronous=bool(scheduling.async_scheduling))
+        scheduler.spread_latency()
     return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
 
 

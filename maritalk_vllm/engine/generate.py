@@ -123,6 +123,8 @@ class Generator:
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY if tokens_per_piece is None else RequestOutputKind.DELTA,
             stream_interval=tokens_per_piece,
+            # Nobody else has these: vLLM need not copy them.
+            skip_clone=True,
         )
 
     def _max_tokens(self, asked: int | None, prompt_tokens: int) -> int:

@@ -4,6 +4,7 @@ Started by the supervisor as `python -m maritalk_vllm.server.nursery DEVICE CHAN
 runs no thread of its own, so that what it forks starts clean, and at once.
 """
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import sys
@@ -29,12 +30,17 @@ _fork = multiprocessing.get_context("fork")
 def main(device: Device, channel: Channel) -> None:
     """Import, then fork what the supervisor asks for and report how each ends, until the supervisor hangs up."""
     channel.send({"event": "importing"})
+    # Nothing that is imported goes away again, and looking for what does takes time. What no collection touches stays
+    # shared with what is forked.
+    gc.disable()
     try:
         boot.preload(device)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         channel.send({"event": "failed", **to_message(EngineError(f"vLLM cannot be imported: {reason}"))})
         raise
+    gc.freeze()
+    gc.enable()
     channel.send({"event": "imported"})
     children: dict[Any, ForkProcess] = {}  # by what becomes readable when the process ends
     while True:
