@@ -28,7 +28,7 @@ _MODEL = typer.Option(help="demo, one-layer, sharded, shapes/small, shapes/mediu
 _DEVICE = typer.Option(help="What runs it.")
 _OUT = typer.Option(help="Folder for what was measured.")
 _USERS = typer.Option(help="Users at once, one load for each number.")
-_REQUESTS = typer.Option(help="Requests of each load.")
+_REQUESTS = typer.Option(help="Requests of each load, and at least 16 a user.")
 _TOKENS = typer.Option(help="Tokens of each answer.")
 _ROUNDS = typer.Option(help="Rounds that count; one before them does not.")
 _RESULTS = Path("benchmarks/results")
@@ -45,7 +45,7 @@ def compare(
     model: Annotated[str, _MODEL] = "one-layer",
     device: Annotated[Device, _DEVICE] = Device.CPU,
     users: Annotated[str, _USERS] = "1,8,64",
-    requests: Annotated[int, _REQUESTS] = 320,
+    requests: Annotated[int, _REQUESTS] = 64,
     max_tokens: Annotated[int, _TOKENS] = 32,
     rounds: Annotated[int, _ROUNDS] = 5,
     out: Annotated[Path, _OUT] = _RESULTS,
@@ -54,7 +54,7 @@ def compare(
     with _aside() as aside, comparison.targets(subject(model, device), aside) as ready:
         measured = asyncio.run(comparison.compare(ready, _numbers(users), requests, max_tokens, rounds))
     table = comparison.rows(measured)
-    title = f"{model}, {max_tokens} tokens an answer, {rounds} rounds of {requests} requests"
+    title = f"{model}, {max_tokens} tokens an answer, {rounds} rounds"
     lines = [*results.table(table), "", *results.ratios(comparison.ratios(table))]
     results.write(out, name := f"compare-{_plain(model)}", title, comparison.as_json(measured), lines)
     pictures.rates(out / f"{name}-rate.png", title, table)
