@@ -1,7 +1,7 @@
 """Memory while a checkpoint is loaded: what no file stands behind, and so cannot be given back."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maritalk_vllm.models.checkpoint import weights_files
@@ -11,8 +11,8 @@ from .subject import Subject
 from .targets import VLLM, Ours
 
 _LOOK_SECONDS = 0.05
-KV_CACHE_BYTES = 64 << 20
-"""Beside the weights it shall not count."""
+KV_CACHE_BYTES, MAX_MODEL_LEN = 64 << 20, 1024
+"""Beside the weights the KV cache shall not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,8 @@ class Loading:
 
 def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Loading:
     """One start of a server with this model."""
-    target = kind(subject.with_flags("--kv-cache-memory-bytes", str(KV_CACHE_BYTES)), folder)
+    flags = (*subject.flags, "--kv-cache-memory-bytes", str(KV_CACHE_BYTES))
+    target = kind(replace(subject, max_model_len=MAX_MODEL_LEN, flags=flags), folder)
     peak = 0
     try:
         while not target.is_ready():

@@ -24,7 +24,7 @@ def subject(name: str, device: Device) -> Subject:
     """A model by its name, ready to be served. Raises RuntimeError."""
     folder = find_or_make(name, platformdirs.user_cache_path("maritalk-vllm"))
     made_up = not any(folder.glob("*.safetensors"))
-    return Subject(folder, device, ("--load-format", "dummy") if made_up else ())
+    return Subject(folder, device, flags=("--load-format", "dummy") if made_up else ())
 
 
 def find_or_make(name: str, cache: Path) -> Path:

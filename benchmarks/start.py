@@ -38,7 +38,8 @@ def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> St
     try:
         port = _seconds_until(target.connects, target)
         ready = _seconds_until(target.is_ready, target)
-        _ask(target)
+        if _ask(target) != httpx.codes.OK:
+            raise RuntimeError(f"{target.name} does not answer.")
         answer = time.monotonic() - target.began
         used = memory_of_family(target.process.pid)
         return Start(
@@ -69,14 +70,16 @@ def _again(target: HTTPTarget) -> float:
     os.kill(by_title(target.process.pid, "VLLM::EngineCore"), signal.SIGKILL)
     while target.is_ready():
         time.sleep(0.01)
-    _ask(target)
+    # Whoever comes while its death is noticed is refused; who comes later is held until there is an answer.
+    while _ask(target) == httpx.codes.SERVICE_UNAVAILABLE:
+        time.sleep(0.05)
     return time.monotonic() - killed
 
 
-def _ask(target: HTTPTarget) -> None:
-    """One answer; a server that loads holds the request until it can give it."""
+def _ask(target: HTTPTarget) -> int:
+    """The status of one answer."""
     body = {"prompt": "1 2 3", "max_tokens": 4, "temperature": 0}
-    httpx.post(f"{target.url}/v1/completions", json=body, timeout=600, trust_env=False).raise_for_status()
+    return httpx.post(f"{target.url}/v1/completions", json=body, timeout=600, trust_env=False).status_code
 
 
 def ratios(ours: Start, theirs: Start) -> list[tuple[str, float, str]]:

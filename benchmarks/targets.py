@@ -127,6 +127,8 @@ class Ours(HTTPTarget):
     def __init__(self, subject: Subject, folder: Path) -> None:
         command = [str(Path(sys.executable).with_name("maritalk-serve")), "--host", "127.0.0.1"]
         command += ["--model", str(subject.model), "--device", subject.device, "--cache-dir", str(folder)]
+        if subject.max_model_len is not None:
+            command += ["--max-model-len", str(subject.max_model_len)]
         flags = subject.flags and ("--", *subject.flags)
         super().__init__(command, flags, "/readyz", folder / "ours.log", dict(os.environ))
 
