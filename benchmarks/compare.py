@@ -1,6 +1,7 @@
 """Ours, vLLM's own server and the engine alone, in turn, round after round, on the same engine configuration."""
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from maritalk_vllm.bench.figures import Figures
 
 from .load_order import Order
-from .processes import cpu_seconds
+from .processes import cpu_seconds, pause, resume
 from .subject import Subject
 from .targets import VLLM, EngineAlone, Ours, Target
 
@@ -58,6 +59,9 @@ def targets(subject: Subject, folder: Path) -> Iterator[list[Target]]:
             stack.callback(target.stop)
             target.wait()
             ready.append(target)
+            pause(target.process.pid)
+            # What is stopped cannot end.
+            stack.callback(resume, target.process.pid)
         yield ready
 
 
@@ -72,39 +76,43 @@ async def compare(
 ) -> list[Measured]:
     """Each target under each load, interleaved; the first round is not counted."""
     measured, first = [], 0
-    for number in range(rounds + 1):
-        for count in users:
-            for target in ready:
-                for wire in wires[target.name]:
-                    order = Order(
-                        wire=wire,
-                        users=count,
-                        requests=max(requests, LEAST_A_USER * count),
-                        max_tokens=max_tokens,
-                        prompt=prompt,
-                        first=first,
-                    )
-                    first += order.requests
-                    before = cpu_seconds(target.api_pid)
-                    run = await target.run(order)
-                    used = cpu_seconds(target.api_pid) - before
-                    figures = Figures.of(run)
-                    if figures.failed:
-                        raise RuntimeError(f"{target.name}, {wire}: {figures.failure}")
-                    if number:
-                        tokens = sum(outcome.completion_tokens for outcome in run.outcomes)
-                        measured.append(
-                            Measured(
-                                target=target.name,
-                                wire=wire,
-                                users=count,
-                                round=number,
-                                figures=figures,
-                                cpu_seconds=used,
-                                completion_tokens=tokens,
-                            )
-                        )
+    for number, count, target in itertools.product(range(rounds + 1), users, ready):
+        resume(target.process.pid)
+        for wire in wires[target.name]:
+            order = Order(
+                wire=wire,
+                users=count,
+                requests=max(requests, LEAST_A_USER * count),
+                max_tokens=max_tokens,
+                prompt=prompt,
+                first=first,
+            )
+            first += order.requests
+            found = await _measure(target, order, number)
+            if number:
+                measured.append(found)
+        pause(target.process.pid)
+    for target in ready:
+        resume(target.process.pid)
     return measured
+
+
+async def _measure(target: Target, order: Order, number: int) -> Measured:
+    before = cpu_seconds(target.api_pid)
+    run = await target.run(order)
+    used = cpu_seconds(target.api_pid) - before
+    figures = Figures.of(run)
+    if figures.failed:
+        raise RuntimeError(f"{target.name}, {order.wire}: {figures.failure}")
+    return Measured(
+        target=target.name,
+        wire=order.wire,
+        users=order.users,
+        round=number,
+        figures=figures,
+        cpu_seconds=used,
+        completion_tokens=sum(outcome.completion_tokens for outcome in run.outcomes),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

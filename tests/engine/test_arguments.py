@@ -86,6 +86,14 @@ def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyP
     assert "SECRET" not in environment.values()
 
 
+def test_threads_on_a_cpu_do_not_wait_busily_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert engine_environment(ON_CPU, *FOLDERS)["GOMP_SPINCOUNT"] == "5000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT" not in engine_environment(ON_CPU, *FOLDERS)
+
+
 def test_what_a_gpu_compiles_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
     environment = engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)
