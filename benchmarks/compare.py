@@ -99,11 +99,8 @@ async def compare(
 
 async def _measure(target: Target, order: Order, number: int) -> Measured:
     before = cpu_seconds(target.api_pid)
-    run = await target.run(order)
+    figures = await target.figures(order)
     used = cpu_seconds(target.api_pid) - before
-    figures = Figures.of(run)
-    if figures.failed:
-        raise RuntimeError(f"{target.name}, {order.wire}: {figures.failure}")
     return Measured(
         target=target.name,
         wire=order.wire,
@@ -111,7 +108,7 @@ async def _measure(target: Target, order: Order, number: int) -> Measured:
         round=number,
         figures=figures,
         cpu_seconds=used,
-        completion_tokens=sum(outcome.completion_tokens for outcome in run.outcomes),
+        completion_tokens=round(figures.generated_tokens_per_second * figures.seconds),
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maritalk_vllm.bench.client import Client
-from maritalk_vllm.bench.figures import Figures
 from maritalk_vllm.bench.reference import PUBLISHED, Line, reference
 
 from .load_order import Order
@@ -68,9 +67,7 @@ async def classify(target: HTTPTarget, users: Sequence[int], reviews: int) -> li
             first=first,
         )
         first += reviews
-        figures = Figures.of(await target.run(order))
-        if figures.failed:
-            raise RuntimeError(f"{target.name}: {figures.failure}")
+        figures = await target.figures(order)
         done.append(
             Bulk(
                 target=target.name,

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maritalk_vllm.bench.figures import Figures
-
 from .load_order import Order
 from .targets import HTTPTarget
 
@@ -37,13 +35,13 @@ class Arrivals:
 
 async def climb(target: HTTPTarget, wire: str, requests: int, max_tokens: int) -> list[Arrivals]:
     """Each rate once, after a closed load that tells what is possible. Raises RuntimeError if a request fails."""
-    most = await _figures(target, Order(wire=wire, users=USERS, requests=requests, max_tokens=max_tokens))
+    most = await target.figures(Order(wire=wire, users=USERS, requests=requests, max_tokens=max_tokens))
     found, first = [], requests
     for share in SHARES:
         rate = share * most.requests_per_second
         order = Order(wire=wire, rate=rate, requests=requests, max_tokens=max_tokens, first=first)
         first += 2 * requests  # as many come as chance has it
-        figures = await _figures(target, order)
+        figures = await target.figures(order)
         assert figures.latency is not None
         token = figures.time_to_first_token
         found.append(
@@ -69,10 +67,3 @@ def knee(arrivals: Sequence[Arrivals]) -> float:
             break
         rate = each.rate
     return rate
-
-
-async def _figures(target: HTTPTarget, order: Order) -> Figures:
-    figures = Figures.of(await target.run(order))
-    if figures.failed:
-        raise RuntimeError(f"{target.name}, {order.wire}: {figures.failure}")
-    return figures

@@ -41,10 +41,11 @@ def processes(pid: int) -> list[Process]:
     found = []
     for each in family(pid):
         used = memory(each.pid)
+        program, *arguments = each.cmdline() or [each.name()]
         peak = _PEAK.search(Path(f"/proc/{each.pid}/status").read_text())
         found.append(
             Process(
-                title=" ".join(each.cmdline())[:60],
+                title=" ".join([Path(program).name, *arguments])[:60].rstrip(),
                 rss=used.rss,
                 pss=used.pss,
                 anonymous=used.anonymous,

@@ -16,6 +16,7 @@ from typing import Any
 
 from maritalk_vllm.bench import prompts
 from maritalk_vllm.bench.client import Client
+from maritalk_vllm.bench.figures import Figures
 from maritalk_vllm.bench.load import Run, closed, opened
 from maritalk_vllm.bench.outcome import Outcome
 from maritalk_vllm.bench.wire import WIRES
@@ -48,6 +49,13 @@ class Target(ABC):
     @abstractmethod
     async def run(self, order: Order) -> Run:
         """Put one load on it."""
+
+    async def figures(self, order: Order) -> Figures:
+        """Put one load on it, and what it comes to. Raises RuntimeError if a request fails."""
+        figures = Figures.of(await self.run(order))
+        if figures.failed:
+            raise RuntimeError(f"{self.name}, {order.wire}: {figures.failure}")
+        return figures
 
     @abstractmethod
     def wait(self) -> None:
