@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..api.keep_alive import streams
 from ..api.refusal import last_events, refusal
 from ..errors import MariTalkError
 
@@ -90,9 +91,7 @@ class _Flight:
         await self._send(message)
         if message["type"] == "http.response.start":
             self._begun = True
-            headers = message.get("headers", ())
-            kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-            self._streams = kind.startswith(b"text/event-stream")
+            self._streams = streams(message)
         elif message["type"] == "http.response.body":
             self._whole = not message.get("more_body", False)
 
