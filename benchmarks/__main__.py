@@ -1,7 +1,9 @@
 """What is measured side by side: ours, vLLM's own server, and the engine with no server. Results go into a folder."""
 
 import asyncio
+import signal
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -63,20 +65,24 @@ def compare(
 
 @app.command()
 def knee(
-    model: Annotated[str, _MODEL] = "demo",
+    model: Annotated[str, _MODEL] = "one-layer",
     device: Annotated[Device, _DEVICE] = Device.CPU,
-    requests: Annotated[int, _REQUESTS] = 256,
+    requests: Annotated[int, _REQUESTS] = 512,
     max_tokens: Annotated[int, _TOKENS] = 32,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests that come independently, more and more a second, until a server does not keep up."""
     arrivals: list[climbing.Arrivals] = []
+    rates: list[float] = []
     for kind, wire in ((Ours, "cloud-stream"), (VLLM, "openai-chat-stream")):
         with _aside() as aside:
             target = kind(subject(model, device), aside)
             try:
                 target.wait()
-                arrivals += asyncio.run(climbing.climb(target, wire, requests, max_tokens))
+                if not rates:
+                    fastest = asyncio.run(climbing.most(target, wire, requests, max_tokens))
+                    rates = [share * fastest for share in climbing.SHARES]
+                arrivals += asyncio.run(climbing.climb(target, wire, rates, requests, max_tokens))
             finally:
                 target.stop()
     ours, theirs = (climbing.knee([each for each in arrivals if each.target == kind.name]) for kind in (Ours, VLLM))
@@ -206,4 +212,6 @@ def _median(starts: list[starting.Start]) -> starting.Start:
 
 
 if __name__ == "__main__":
+    # Told to end, it still stops what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     app()

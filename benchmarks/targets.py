@@ -50,12 +50,17 @@ class Target(ABC):
     async def run(self, order: Order) -> Run:
         """Put one load on it."""
 
+    async def checked(self, order: Order) -> Run:
+        """Put one load on it. Raises RuntimeError if a request fails."""
+        run = await self.run(order)
+        for outcome in run.outcomes:
+            if outcome.failure:
+                raise RuntimeError(f"{self.name}, {order.wire}: {outcome.failure}")
+        return run
+
     async def figures(self, order: Order) -> Figures:
         """Put one load on it, and what it comes to. Raises RuntimeError if a request fails."""
-        figures = Figures.of(await self.run(order))
-        if figures.failed:
-            raise RuntimeError(f"{self.name}, {order.wire}: {figures.failure}")
-        return figures
+        return Figures.of(await self.checked(order))
 
     @abstractmethod
     def wait(self) -> None:

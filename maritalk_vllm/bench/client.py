@@ -12,6 +12,9 @@ from ..errors import Unavailable
 from .outcome import Outcome
 from .wire import Spent, Wire
 
+IDLE_SECONDS = 2.0
+"""How long a connection waits for its next request: servers on uvicorn close it after 5 s, maybe under a request."""
+
 
 class Client:
     """Asks the server at `url`; to be entered. `headers` go with every request."""
@@ -23,7 +26,7 @@ class Client:
     async def __aenter__(self) -> Self:
         # No limit of connections: how many there are is the load's business. No proxy: what is on the way counts.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=self._headers,
             json_serialize=json.dumps,
