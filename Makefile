@@ -39,6 +39,7 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
+	scripts/debian tmux
 	$(BIN)/python -m pytest --ignore=tests/clients --ignore=tests/chaos
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)

@@ -40,6 +40,12 @@ def say(sentence: str, **values: object) -> str:
     return (catalogue() if _spoken is Language.PORTUGUESE else {}).get(sentence, sentence).format(**values)
 
 
+def decimal(value: float, digits: int) -> str:
+    """A number with so many digits after the point, or after the comma, as the language chosen has it."""
+    text = f"{value:.{digits}f}"
+    return text.replace(".", ",") if _spoken is Language.PORTUGUESE else text
+
+
 @functools.cache
 def catalogue() -> dict[str, str]:
     """Every sentence in Portuguese, by the English one."""

@@ -100,6 +100,9 @@ class Settings:
         max=1.0,
         shown="0.92, less where less is free",
     )
+    interactive: bool = option(
+        False, "Chat in this terminal once the server is ready; the end of the chat ends the server."
+    )
     time_unit: TimeUnit = option(
         TimeUnit.MILLISECONDS,
         "Unit of queue_time, prompt_time and generation_time: ms gives whole milliseconds, s gives float seconds.",

@@ -52,6 +52,9 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        # What is said is English here, wherever a developer is at home.
+        patch.setenv(environment_variable("lang"), "en")
         # Nobody listens there: no test asks a licence service other than its own.
         patch.setenv(environment_variable("license_service"), NOBODY)
         yield

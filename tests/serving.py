@@ -19,7 +19,7 @@ from typing import Any
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import OPTIONS, environment_variable
 
-MARITALK_VARIABLES = {environment_variable(name) for name in OPTIONS} | {environment_variable("config")}
+MARITALK_VARIABLES = {environment_variable(name) for name in (*OPTIONS, "config", "lang", "url")}
 BIN = Path(sys.executable).parent
 NOBODY = "http://127.0.0.1:9"
 READY_SECONDS = 240

@@ -14,6 +14,7 @@ ROOMS = (
     "doctor",
     "distribution",
     "bench",
+    "terminal",
     "server",
     "api",
     "engine",
@@ -74,6 +75,14 @@ def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
             assert when != "now", f"{place} imports {name} as soon as it is imported"
         if top == "pynvml":
             assert place == Path("hardware/nvml.py")
+
+
+def test_the_chat_is_a_client_like_any_other() -> None:
+    """It starts at once, anywhere, and takes from the server's side no more than the types of the wire."""
+    taken = {name for file in FILES if file.parent.name == "terminal" for name, _ in imports(file)}
+    ours = {name.removeprefix("maritalk_vllm.") for name in taken if name.startswith("maritalk_vllm.")}
+    ground_or_own = {name for name in ours if name.split(".")[0] in (*GROUND, "terminal")}
+    assert ours - ground_or_own == {"api.local_wire"}
 
 
 def test_every_room_is_in_the_picture() -> None:

@@ -7,6 +7,8 @@ from typing import NoReturn, TextIO
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..language import say
+from .language import take_language
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command."""
@@ -19,11 +21,11 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         _write_utf8(stream)
     try:
-        code = app(prog_name=name, standalone_mode=False)
+        code = app(args=take_language(sys.argv[1:]), prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
         # Typer does not export the class that has this method, of which all that it raises here are.
         text = str(error.format_message()).rstrip(".") if hasattr(error, "format_message") else str(error)
-        code = _tell(name, UsageError(f"{text}.", f"Try `{name} --help`."))
+        code = _tell(name, UsageError(f"{text}.", say("Try `{name} --help`.", name=name)))
     except MariTalkError as error:
         code = _tell(name, error)
     except (KeyboardInterrupt, typer.Abort):

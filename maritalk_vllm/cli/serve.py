@@ -10,13 +10,14 @@ import typer
 from .. import __version__
 from ..errors import MariTalkError
 from ..settings import Settings
+from . import language
 from .options import parameter, with_settings
 from .run import HELP, run
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
 
 
-def serve(ctx: typer.Context, settings: Settings, **_: bool) -> None:
+def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
     from ..planning.report import report
     from ..server.console import Console
@@ -56,7 +57,7 @@ _VERSION = Annotated[
     bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
 ]
 
-app.command()(with_settings(serve, parameter("version", _VERSION, False)))
+app.command()(with_settings(serve, parameter("lang", language.OPTION, None), parameter("version", _VERSION, False)))
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 import typer
 
+from . import language
 from .bench import bench
+from .chat import chat
 from .config import app as config
 from .doctor import command as doctor
 from .download import command as download
@@ -15,10 +17,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 
 @app.callback()
-def toolbox() -> None:
+def toolbox(lang: language.OPTION = None) -> None:
     """Tools around maritalk-serve."""
 
 
+app.command(name="chat")(chat)
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
 app.command(name="download")(download)

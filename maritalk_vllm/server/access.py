@@ -1,7 +1,7 @@
 """Who may ask what, around whatever answers: vLLM's application, or the gate while it loads."""
 
 import ssl
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +56,12 @@ class Access:
         if self.digests or self.key_file is not None or host in _LOOPBACK:
             return ""
         return "whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
+
+    def admitting(self, key: str) -> Self:
+        """The same, with one more key, where there are keys at all."""
+        if not self.digests and self.key_file is None:
+            return self
+        return replace(self, digests=(*self.digests, digest(key)))
 
     @property
     def ssl(self) -> dict[str, str]:

@@ -53,6 +53,7 @@ class Console:
         self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
         self._bar: Progress | None = None
         self._told = ("", 0)
+        self._hushed = False
         self._lines = 0
 
     def starting(self, model: str, notes: Sequence[str], engine_log: Path) -> None:
@@ -64,6 +65,8 @@ class Console:
 
     def progress(self, step: str, fraction: float | None = None) -> None:
         """Something that takes a while: drawn continuously on a terminal, and elsewhere a line for each tenth of it."""
+        if self._hushed:
+            return
         if self._animated:
             self._draw(step, fraction)
         elif (now := (step, int((fraction or 0) * _LINES_A_STEP))) != self._told and self._lines < _MOST_LINES:
@@ -98,6 +101,10 @@ class Console:
             self._lines += 1
             self._print(f"{_now()} {text}")
 
+    def hush(self) -> None:
+        """Somebody else has the terminal from now on, who tells what people should know."""
+        self._hushed = True
+
     def stop(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
@@ -118,6 +125,8 @@ class Console:
 
     def _print(self, text: str) -> None:
         self.stop()
+        if self._hushed:
+            return
         with contextlib.suppress(OSError):  # nobody reads any more: serve on
             print(text, flush=True)
 

@@ -117,10 +117,13 @@ class EngineProcesses:
         # The end of a channel stays readable for ever.
         asyncio.get_running_loop().remove_reader(self._channel)
 
-    def sweep(self) -> None:
-        """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory."""
+    def sweep(self, *but: int) -> None:
+        """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
+
+        `but` are the supervisor's other processes.
+        """
         shared_memory = lifeline.shared_memory_of_workers(self._folder)
-        lifeline.end_descendants(but=self._nursery.pid)
+        lifeline.end_descendants(self._nursery.pid, *but)
         lifeline.remove(shared_memory)
 
     async def _until(self, event: str) -> None:

@@ -43,6 +43,7 @@ class Launch:
     engine_args: list[str]
     host: str
     port: int
+    interactive: bool
     time_unit: TimeUnit
     access: Access
     drain_timeout: float
@@ -79,6 +80,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         engine_args=engine_arguments(plan, source.name, source.location, more, parser),
         host=settings.host,
         port=settings.port,
+        interactive=settings.interactive,
         time_unit=settings.time_unit,
         access=access,
         drain_timeout=settings.drain_timeout,

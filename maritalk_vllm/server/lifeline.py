@@ -34,12 +34,12 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_descendants(but: int | None = None) -> None:
-    """Kill all that descends from this process, and see the last of it; `but` one process, which may be given.
+def end_descendants(*but: int) -> None:
+    """Kill all that descends from this process, and see the last of it, `but` not these processes themselves.
 
     Python's resource trackers are left to end by themselves: they remove the shared memory of those that were killed.
     """
-    everyone = [each for each in psutil.Process().children(recursive=True) if each.pid != but]
+    everyone = [each for each in psutil.Process().children(recursive=True) if each.pid not in but]
     trackers = [process for process in everyone if _is_tracker(process)]
     others = [process for process in everyone if process not in trackers]
     for process in others:

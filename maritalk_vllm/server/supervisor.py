@@ -16,6 +16,7 @@ from ..words import counted
 from . import lifeline
 from .answering import Answering
 from .console import Console
+from .conversation import Conversation
 from .engine_processes import EngineProcesses
 from .fetching import fetched
 from .launch import Launch
@@ -37,11 +38,12 @@ def supervise(launch: Launch, console: Console) -> None:
 
 class _Supervisor:
     def __init__(self, launch: Launch, listener: socket.socket, console: Console) -> None:
-        self._launch = launch
+        self._chat = Conversation() if launch.interactive else None
+        self._launch = self._admitted(launch)
         self._listener = listener
         self._console = console
         self._state = State()
-        self._answering = Answering(listener, launch.access, self._state)
+        self._answering = Answering(listener, self._launch.access, self._state)
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.ssl else "http"
         self._was_ready = False
@@ -52,7 +54,7 @@ class _Supervisor:
         """Listen, load, hand the port over, and stay until told to stop or until the engine ends for good."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._take_signal)
+            loop.add_signal_handler(number, self._take_signal, number)
         self._answering.begin()
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
@@ -71,13 +73,19 @@ class _Supervisor:
             finally:
                 self._console.stop()
                 serving.cancel()
+                if self._chat is not None:
+                    self._chat.end()
                 if self._engine is not None:
                     await self._engine.stop(self._launch.drain_timeout)
                 lifeline.end_descendants()
                 await self._answering.end()
 
-    def _take_signal(self) -> None:
-        """The first asks to finish what runs; the second ends it."""
+    def _take_signal(self, number: signal.Signals) -> None:
+        """The first asks to finish what runs; the second ends it. Ctrl-C is the chat's, if there is one."""
+        if number is not signal.SIGINT or self._chat is None or self._chat.pid is None:
+            self._stop()
+
+    def _stop(self) -> None:
         self._signals += 1
         self._told.set()
         if self._signals > 1:
@@ -88,14 +96,14 @@ class _Supervisor:
         if self._launch.fetch is not None:
             self._state.step = "Downloading"
             await fetched(self._launch.fetch, self._console)
-            self._launch = self._launch.again()
+            self._launch = self._admitted(self._launch.again())
         restarts = Restarts(self._launch.max_restarts)
         while True:
             try:
                 await self._serve_once(folder)
             except EngineError as error:
                 if self._engine is not None:
-                    self._engine.sweep()
+                    self._engine.sweep(*self._others())
                 # What never worked is not tried again: the cause is told at once.
                 pause = restarts.next_pause() if self._was_ready else None
                 if pause is None:
@@ -112,6 +120,13 @@ class _Supervisor:
         self._answering.hand_over(local_url(self._listener, self._scheme))
         self._announce()
         await self._engine.ended()
+
+    def _admitted(self, launch: Launch) -> Launch:
+        return launch if self._chat is None else self._chat.admitted(launch)
+
+    def _others(self) -> list[int]:
+        """The processes that outlive the engine."""
+        return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
 
     def _load_again(self, error: EngineError, pause: float) -> None:
         soon = f"in {pause:.0f} s" if pause else "now"
@@ -134,6 +149,9 @@ class _Supervisor:
         port = self._listener.getsockname()[1]
         arguments = "" if port == Settings().port else f"port={port}"
         self._console.listening(url(self._listener, self._scheme), arguments=arguments, unit=self._launch.time_unit)
+        if self._chat is not None:
+            self._console.hush()
+            self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)
 
 
 def _begin_log(path: Path, form: LogFormat) -> None:

@@ -1,0 +1,45 @@
+"""`maritalk-vllm chat`: a conversation in the terminal with a server that is running."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import setproctitle
+import typer
+
+from ..settings import OPTIONS, environment_variable
+
+_KEY = environment_variable("api_key")
+
+
+def chat(
+    url: Annotated[
+        str, typer.Option(help="The server.", metavar="URL", envvar=environment_variable("url"))
+    ] = f"http://localhost:{OPTIONS['port'].default}",
+    api_key: Annotated[
+        str | None, typer.Option(help=f"The server's API key.  [env var: {_KEY}]", metavar="KEY")
+    ] = None,
+    system: Annotated[
+        str, typer.Option(help="What the model is told before all else.", metavar="TEXT", show_default=False)
+    ] = "",
+    cacert: Annotated[
+        Path | None,
+        typer.Option(help="Certificates to trust for HTTPS, instead of the usual ones (PEM).", metavar="FILE"),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Take all of the input as one question, instead of a question a line.")
+    ] = False,
+) -> None:
+    """Chat with a server that is running.
+
+    From a pipe, each line is a question, and stdout has the answers alone. Exit code 1: a question was not answered.
+    """
+    from ..terminal.address import Address
+    from ..terminal.run import run
+
+    # A key in our arguments would be there for all to see in a process list.
+    setproctitle.setproctitle("maritalk-vllm chat")
+    # The server's variable may hold several, apart from each other by spaces.
+    key = api_key or next(iter(os.environ.get(_KEY, "").split()), None)
+    if not run(Address(url=url.rstrip("/"), key=key, authorities=cacert), system=system, whole=whole):
+        raise typer.Exit(1)

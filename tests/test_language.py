@@ -1,0 +1,94 @@
+"""The catalogue has what the code says, all of it and nothing else; and `--lang` chooses between the two."""
+
+import ast
+import os
+import string
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.cli.language import take_language
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.language import Language, catalogue, choose, decimal, say, spoken
+from tests.serving import BIN
+
+PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
+
+
+@pytest.fixture(autouse=True)
+def english_afterwards():
+    yield
+    choose(Language.ENGLISH)
+
+
+def said() -> list[tuple[str, ast.expr]]:
+    """The first argument of each `say(...)`, and where it is."""
+    found = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+                found.append((f"{file.relative_to(PACKAGE)}:{node.lineno}", node.args[0]))
+    return found
+
+
+def names(sentence: str) -> set[str]:
+    return {name for _, name, *_ in string.Formatter().parse(sentence) if name is not None}
+
+
+def test_each_sentence_stands_in_the_code_as_it_is() -> None:
+    """One that is put together first would be in no catalogue."""
+    assert [place for place, argument in said() if not isinstance(argument, ast.Constant)] == []
+
+
+def test_the_catalogue_is_what_the_code_says() -> None:
+    sentences = {argument.value for _, argument in said() if isinstance(argument, ast.Constant)}
+    assert sentences == set(catalogue())
+
+
+def test_both_languages_fill_in_the_same() -> None:
+    assert {english for english, portuguese in catalogue().items() if names(english) != names(portuguese)} == set()
+
+
+def test_a_sentence_in_each_language() -> None:
+    assert say("Did you mean {word}?", word="port") == "Did you mean port?"
+    assert decimal(1.25, 1) == "1.2"
+    choose(Language.PORTUGUESE)
+    assert say("Did you mean {word}?", word="port") == "Você quis dizer port?"
+    assert decimal(1.25, 1) == "1,2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "language", "rest"),
+    [
+        ([], {}, "en", []),
+        ([], {"LANG": "pt_BR.UTF-8"}, "pt", []),
+        ([], {"LANG": "pt_BR.UTF-8", "LC_ALL": "C.UTF-8"}, "en", []),
+        ([], {"LANG": "pt_BR.UTF-8", "MARITALK_LANG": "en"}, "en", []),
+        (["--lang", "en", "-p", "1"], {"MARITALK_LANG": "pt"}, "en", ["-p", "1"]),
+        (["plan", "--lang=pt", "--json"], {}, "pt", ["plan", "--json"]),
+        (["--port", "1", "--", "--lang", "pt"], {}, "en", ["--port", "1", "--", "--lang", "pt"]),
+    ],
+)
+def test_where_the_language_comes_from(
+    arguments: list[str], environment: dict[str, str], language: str, rest: list[str]
+) -> None:
+    assert take_language(arguments, environment) == rest
+    assert spoken() == language
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(["--lang", "fr"], {}), (["--lang"], {}), ([], {"MARITALK_LANG": "fr"})]
+)
+def test_a_language_that_is_none(arguments: list[str], environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="Known: en, pt"):
+        take_language(arguments, environment)
+
+
+@pytest.mark.parametrize(
+    "command", [["maritalk-serve", "--prot", "1", "--lang", "pt"], ["maritalk-vllm", "chat", "--lang=pt", "--prot"]]
+)
+def test_it_holds_for_what_is_wrong_with_the_command_line(command: list[str]) -> None:
+    result = subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True, env=os.environ)
+    assert result.returncode == 2
+    assert result.stderr.endswith(f"Veja `{command[0]} --help`.\n")
