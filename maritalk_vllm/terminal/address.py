@@ -45,6 +45,8 @@ class Address:
 
     def trusted(self) -> ssl.SSLContext | bool:
         """Whom to trust, as httpx takes it. Raises UsageError for a file that cannot be used."""
+        if self.checked().scheme == "http":
+            return False  # there is nobody to trust, and to read all authorities takes a tenth of a second
         if self.authorities is None:
             return self.verified
         try:

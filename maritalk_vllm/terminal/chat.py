@@ -21,13 +21,16 @@ class Chat:
         """What has come of the answer that is under way."""
 
     def run(self, lines: Iterable[str]) -> bool:
-        """Answer each line, or obey it, to the last; whether all went well. Raises KeyboardInterrupt if unattended."""
+        """Answer each line, or obey it, to the last. Raises KeyboardInterrupt if unattended.
+
+        Returns whether all went well; whoever sat there has seen what did not.
+        """
         all_well = True
         with contextlib.suppress(commands.Leave):
             for line in lines:
                 if line.strip():
                     all_well &= self._survive(line)
-        return all_well
+        return all_well or self._attended
 
     def ask(self, question: str) -> bool:
         """Ask, show the answer and remember both; whether it was answered. An answer that is stopped is one."""

@@ -1,6 +1,7 @@
 """The lines that are no questions: `/ajuda`, `/clear` and the others, each by its Portuguese and its English name."""
 
 import shlex
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,10 @@ class Command:
 def obey(session: Session, line: str) -> None:
     """Do what a line says that begins with the sign. Raises UsageError, and Leave where that was asked for."""
     word, _, rest = line.strip().partition(" ")
-    command = _BY_NAME.get(word.lower())
+    command = _BY_NAME.get(_unaccented(word))
     if command is None:
         told = say("There is no command {word}.", word=word)
-        raise UsageError(told, nearest(word.lower(), [name for each in COMMANDS for name in each.names]))
+        raise UsageError(told, nearest(_unaccented(word), [name for each in COMMANDS for name in each.names]))
     command.run(session, rest.strip())
 
 
@@ -55,13 +56,20 @@ def named(english: str) -> str:
     return _BY_NAME[SIGN + english].name
 
 
+def _unaccented(word: str) -> str:
+    """`/Parâmetros` is `/parametros`."""
+    return "".join(each for each in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(each))
+
+
 def _help(session: Session, _: str) -> None:
-    rows = [(", ".join(each.names), each.argument(), each.about()) for each in COMMANDS]
-    keys = say(
-        "Ctrl-C stops an answer, or clears the line; Ctrl-D leaves. Alt-Enter begins a new line. "
-        "A line that begins with // is a question that begins with /."
-    )
-    session.screen.show("\n".join([*table(rows), "", keys]))
+    rows = [(f"{', '.join(each.names)} {each.argument()}", each.about()) for each in COMMANDS]
+    rows += [
+        ("Ctrl-C", say("Stop the answer, or clear the line.")),
+        ("Ctrl-D", say("Leave.")),
+        ("Alt-Enter", say("Begin a new line of the question.")),
+        (2 * SIGN + "...", say("A question that begins with /.")),
+    ]
+    session.screen.show("\n".join(table(rows)))
 
 
 def _clear(session: Session, _: str) -> None:
@@ -119,35 +127,17 @@ def _nothing() -> str:
 
 COMMANDS = (
     Command("ajuda", "help", _nothing, lambda: say("Show the commands."), _help),
-    Command("limpar", "clear", _nothing, lambda: say("Forget what was said, and begin anew."), _clear),
-    Command(
-        "sistema",
-        "system",
-        lambda: say("[TEXT | -]"),
-        lambda: say("Set the system message, show it, or remove it."),
-        _system,
-    ),
-    Command(
-        "salvar",
-        "save",
-        lambda: say("FILE"),
-        lambda: say("Write the conversation to a new file: Markdown, or JSON if it ends in .json."),
-        _save,
-    ),
+    Command("limpar", "clear", _nothing, lambda: say("Begin the conversation anew."), _clear),
+    Command("sistema", "system", lambda: say("TEXT"), lambda: say("Set the system message, or show it."), _system),
+    Command("salvar", "save", lambda: say("FILE"), lambda: say("Write the conversation to a file."), _save),
     Command(
         "parametros",
         "parameters",
-        lambda: say("[NAME=VALUE ...]"),
-        lambda: say("Show how answers are generated, or change it; NAME= sets the default back."),
+        lambda: say("NAME=VALUE"),
+        lambda: say("Show the parameters, or change some."),
         _parameters,
     ),
-    Command(
-        "tempos",
-        "times",
-        _nothing,
-        lambda: say("Show the last answer's times, and from now on each one's, or none."),
-        _times,
-    ),
+    Command("tempos", "times", _nothing, lambda: say("Show the times of answers, or no more."), _times),
     Command("sair", "exit", _nothing, lambda: say("Leave."), _leave),
 )
 """In the order of the help."""

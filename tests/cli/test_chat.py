@@ -1,0 +1,77 @@
+"""`maritalk-vllm chat` over pipes, with a server that has no model."""
+
+import os
+import subprocess
+import sys
+
+from tests.cli.test_serve import LIGHT
+from tests.serving import BIN
+from tests.terminal.pretended import pretended
+
+
+def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [BIN / "maritalk-vllm", "chat", *arguments],
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_question_a_line_and_answers_alone_on_stdout() -> None:
+    with pretended() as (model, server):
+        result = chat("--url", f"{server.url}/", "--system", "s", said="um\n\ndois")
+        assert [message["content"] for message in model.posted[1]["messages"]] == ["s", "um", "um", "dois"]
+    assert (result.returncode, result.stdout, result.stderr) == (0, "um\ndois\n", "")
+
+
+def test_all_of_the_input_as_one_question() -> None:
+    with pretended() as (model, server):
+        result = chat("--whole", said="/um\ndois\n", MARITALK_URL=server.url)
+        assert model.posted[0]["messages"] == [{"role": "user", "content": "/um\ndois"}]
+    assert (result.returncode, result.stdout) == (0, "/um dois\n")
+
+
+def test_a_question_that_fails_shows_in_the_exit_code() -> None:
+    with pretended(context=520) as (_, server):
+        result = chat("--url", server.url, said=f"um\n{'b ' * 20}\ndois\n")
+    assert (result.returncode, result.stdout) == (1, "um\ndois\n")
+    assert result.stderr == "The prompt has 22 tokens.\n"
+
+
+def test_nobody_is_there() -> None:
+    result = chat("--url", "http://127.0.0.1:9", "--lang", "pt", said="um\n")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Nenhum servidor responde em http://127.0.0.1:9. Inicie um com `maritalk-serve`")
+
+
+def test_the_key_is_the_flags_or_the_first_of_the_environments() -> None:
+    with pretended() as (model, server):
+        chat("--url", server.url, "--api-key", "flag", said="um\n", MARITALK_API_KEY="one two")
+        chat("--url", server.url, said="um\n", MARITALK_API_KEY="one two")
+    assert [headers["authorization"] for headers in model.headers] == ["Bearer flag"] * 2 + ["Bearer one"] * 2
+
+
+def test_whoever_reads_may_go_away() -> None:
+    with pretended() as (_, server):
+        command = [BIN / "maritalk-vllm", "chat", "--url", server.url]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("um\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "um\n"
+            process.stdout.close()
+            _, errors = process.communicate("dois\ntrês\n", timeout=30)
+    assert (process.returncode, errors) == (1, "")
+
+
+def test_it_is_light() -> None:
+    """It imports neither an engine nor, without a terminal, an editor of lines."""
+    argv = ["maritalk-vllm", "chat", "--url", "http://127.0.0.1:9"]
+    code = LIGHT.format(argv=argv, module="toolbox").replace('"numpy"', '"numpy", "prompt_toolkit", "fastapi"')
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, input="um\n")
+    assert "No server answers" in result.stderr
+    assert "imported" not in result.stderr

@@ -1,0 +1,93 @@
+"""A server without a model: it speaks MariTalk Local's API, and answers as it is told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.answering import Answering, Request, answering
+
+END = {"queue_time": 0, "prompt_time": 38, "generation_time": 500}
+
+
+def event(content: object, kind: str = "") -> bytes:
+    return (f"event: {kind}\n" if kind else "").encode() + b"data: " + json.dumps(content).encode() + b"\n\n"
+
+
+@dataclass
+class Pretended:
+    """Echoes the last message, word by word. A word is a token; `context` is how many fit, with max_tokens."""
+
+    status: str = "idle"
+    context: int = 10_000
+    goes_on: threading.Event = field(default_factory=threading.Event)
+    """A question that says "wait" is answered by half until this is set."""
+    posted: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    counted: int = 0
+    hung_up: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, request: Request) -> None:
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        if request.command == "GET":
+            reply(request, 200, {"status": self.status})
+            return
+        body = json.loads(request.content)
+        tokens = sum(len(message["content"].split()) for message in body["messages"])
+        if request.path == "/tokenize":
+            self.counted += 1
+            reply(request, 200, {"count": tokens, "max_model_len": self.context, "tokens": []})
+            return
+        self.posted.append(body)
+        if tokens + body["max_tokens"] > self.context:
+            reply(request, 400, {"error": f"The prompt has {tokens} tokens."})
+            return
+        self.answer(request, body["messages"][-1]["content"])
+
+    def answer(self, request: Request, question: str) -> None:
+        request.begin(200, content_type="text/event-stream; charset=utf-8", connection="close")
+        words = question.split()
+        for number, word in enumerate(words):
+            write(request, event({"text": word if number == 0 else f" {word}"}))
+            if word == "wait":
+                self._wait(request)
+            if word == "die":
+                self.status = "loading"
+                threading.Timer(1, self._recover).start()
+                write(request, event({"error": "The engine has died, and is started again."}, "error"))
+                return
+        usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
+        reason = "length" if "cut" in words else "stop"
+        write(request, event({"output": " ".join(words), **END, "usage": usage, "finish_reason": reason}, "end"))
+
+    def _wait(self, request: Request) -> None:
+        while not self.goes_on.wait(0.02):
+            try:
+                write(request, b": keep-alive\n\n")
+            except OSError:
+                self.hung_up.set()
+                raise
+
+    def _recover(self) -> None:
+        self.status = "idle"
+
+
+def reply(request: Request, status: int, content: object) -> None:
+    request.reply(status, json.dumps(content).encode(), content_type="application/json")
+
+
+def write(request: Request, data: bytes) -> None:
+    request.wfile.write(data)
+    request.wfile.flush()
+
+
+@contextmanager
+def pretended(**options: Any) -> Iterator[tuple[Pretended, Answering]]:
+    model = Pretended(**options)
+    with answering(model) as server:
+        try:
+            yield model, server
+        finally:
+            model.goes_on.set()
