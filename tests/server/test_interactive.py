@@ -1,0 +1,69 @@
+"""`maritalk-serve --interactive`: the server, and a person who talks with it at the same terminal."""
+
+import os
+import shlex
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.server.test_tls import Authority
+from tests.serving import BIN, READY_SECONDS, free_port, marked_processes, note
+from tests.terminals import Terminal, terminal
+
+
+def running(mark: str, title: str) -> int:
+    (pid,) = (pid for pid, line in marked_processes(mark).items() if line.startswith(title))
+    return pid
+
+
+def count_for_long(window: Terminal, answers: int) -> None:
+    """Until the answer to a question that it takes long to answer has begun."""
+    window.enter("Count from 1 to 1000: 1, 2, 3, 4, 5, 6,")
+    window.wait_for("MariTalk: ", times=answers)
+    time.sleep(0.5)
+
+
+@pytest.mark.engine
+def test_a_server_and_its_chat(tmp_path: Path, prepared_cache: Path) -> None:
+    """With a key and HTTPS. Ctrl-C stops an answer and not the server; an engine that dies is waited for."""
+    settings, mark = Authority().certify(tmp_path), tmp_path.name
+    command = [str(BIN / "maritalk-serve"), "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
+    command += ["--cache-dir", str(prepared_cache), "--api-key", "theirs", "--drain-timeout", "5"]
+    command += ["--ssl-certfile", str(settings.ssl_certfile), "--ssl-keyfile", str(settings.ssl_keyfile)]
+    variables = ("PATH", "HOME", "PYTHONPATH", "MARITALK_LANG", "MARITALK_LICENSE_SERVICE")
+    environment = {name: os.environ[name] for name in variables if name in os.environ}
+    environment |= {"XDG_STATE_HOME": str(tmp_path), "NO_COLOR": "1", "MARITALK_TEST_MARK": mark, "SPT_NOENV": "1"}
+    with terminal(shlex.join(command), environment) as window:
+        window.wait_for("Listening on https://", seconds=READY_SECONDS)
+        window.wait_for_prompt()
+        window.enter("/parameters do_sample=false max_tokens=4000")
+        window.wait_for("repetition_penalty")
+        window.wait_for_prompt()
+
+        count_for_long(window, answers=1)
+        window.press("C-c")
+        window.wait_for("Stopped. What came is kept.")
+        window.wait_for_prompt()
+
+        count_for_long(window, answers=2)
+        began = time.monotonic()
+        os.kill(running(mark, "maritalk: serve"), signal.SIGKILL)
+        window.wait_for("The model is being loaded. This waits for it.")
+        window.wait_for("The model is there again.", seconds=READY_SECONDS)
+        note(f"a chat goes on {time.monotonic() - began:.1f} s after the API process was killed")
+        window.wait_for_prompt()
+
+        window.enter("/parameters max_tokens=8")
+        window.wait_for_prompt()
+        window.enter("Hello!")
+        window.wait_for("The answer was cut at 8 tokens.")
+        window.wait_for_prompt()
+        window.press("C-d")
+        screen = window.wait_for("ended with 0", seconds=30)
+        # The window's own shell is still there, and what holds it open.
+        left = [line for line in marked_processes(mark).values() if "ended with" not in line and line != "cat "]
+        assert left == []
+    assert "Traceback" not in screen
