@@ -72,7 +72,8 @@ class Client:
     def answer(self, messages: list[Message], fields: dict[str, Any]) -> Generator[str | Answer, None, None]:
         """The next answer of a conversation: an empty text when it begins, its pieces as they come, and last the whole.
 
-        Raises RequestError for what the server refuses, Unavailable where none answers or the answer breaks off.
+        Raises RequestError for what cannot be answered as it was asked (400), and Unavailable where the server takes
+        nothing now, takes nothing from us, breaks off or is not there.
         """
         asked = {**fields, "messages": messages, "stream": True, "return_usage": True}
         with self._border(), self._client.stream("POST", "/chat/generate", json=asked) as reply:
@@ -156,9 +157,10 @@ def _refused(reply: httpx.Response) -> MariTalkError:
         sentence = str(told.get("error") or told.get("detail") or "")
     if not sentence:
         sentence = say("The server answers {status}.", status=f"{reply.status_code} {reply.reason_phrase}".strip())
-    if reply.status_code == Unauthorized.http_status:
-        return Unauthorized(sentence, say("Give it with --api-key or MARITALK_API_KEY."))
-    return RequestError(sentence) if reply.is_client_error else Unavailable(sentence)
+    if reply.status_code == RequestError.http_status:
+        return RequestError(sentence)
+    hint = say("Give it with --api-key or MARITALK_API_KEY.") if reply.status_code == Unauthorized.http_status else ""
+    return Unavailable(sentence, hint)
 
 
 def _content(reply: httpx.Response) -> dict[str, Any]:

@@ -25,6 +25,9 @@ def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
     On a terminal lines are edited. From a pipe each line is a question, or with `whole` all of it is one, and stdout
     has the answers alone. SIGTERM leaves the terminal as it was. Raises UsageError for an address that cannot be used.
     """
+    if sys.stdin is not None:
+        # As the answers are written, whatever the locale; a byte that is no text must not end the chat.
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     attended = sys.stdin is not None and sys.stdin.isatty() and not whole
     screen = Screen(sys.stdout, sys.stderr, labelled=attended)
     with _ended_by_signal(), Client(address) as client:
@@ -32,7 +35,8 @@ def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
         chat = Chat(session, attended=attended)
         try:
             if whole:
-                return chat.ask(sys.stdin.read().strip("\n"))
+                question = sys.stdin.read().strip()
+                return not question or chat.ask(question)
             return chat.run(_lines(screen) if attended else _plain())
         except BrokenPipeError:
             # Whoever read has gone. What is still to be flushed at the end goes nowhere, without a word.

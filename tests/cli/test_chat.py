@@ -14,17 +14,19 @@ def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.Com
         [BIN / "maritalk-vllm", "chat", *arguments],
         input=said,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         timeout=60,
         env={**os.environ, **environment},
     )
 
 
 def test_a_question_a_line_and_answers_alone_on_stdout() -> None:
+    """Also with a byte that is no text."""
     with pretended() as (model, server):
-        result = chat("--url", f"{server.url}/", "--system", "s", said="um\n\ndois")
-        assert [message["content"] for message in model.posted[1]["messages"]] == ["s", "um", "um", "dois"]
-    assert (result.returncode, result.stdout, result.stderr) == (0, "um\ndois\n", "")
+        result = chat("--url", f"{server.url}/", "--system", "s", said="um\n\n\udcffdois")
+        assert [message["content"] for message in model.posted[1]["messages"]] == ["s", "um", "um", "\ufffddois"]
+    assert (result.returncode, result.stdout, result.stderr) == (0, "um\n\ufffddois\n", "")
 
 
 def test_all_of_the_input_as_one_question() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from maritalk_vllm.errors import MariTalkError, RequestError, Unauthorized, Unavailable, UsageError
+from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable, UsageError
 from maritalk_vllm.terminal import client as client_module
 from maritalk_vllm.terminal.address import Address
 from maritalk_vllm.terminal.answer import Answer
@@ -84,10 +84,10 @@ def json_answer(status: int, content: object) -> Callable[[Request], None]:
     ("answer", "kind", "says"),
     [
         (json_answer(400, {"error": "Too long by 3."}), RequestError, "Too long by 3."),
-        (json_answer(422, {"detail": "No."}), RequestError, "No."),
-        (json_answer(401, {"error": "A key is needed."}), Unauthorized, "A key is needed. Give it with --api-key"),
+        (json_answer(429, {"detail": "Not so fast."}), Unavailable, "Not so fast."),
+        (json_answer(401, {"error": "A key is needed."}), Unavailable, "A key is needed. Give it with --api-key"),
         (json_answer(503, {"error": "Too many."}), Unavailable, "Too many."),
-        (json_answer(404, ["nothing"]), RequestError, "The server answers 404 Not Found."),
+        (json_answer(404, ["nothing"]), Unavailable, "The server answers 404 Not Found."),
         (lambda request: request.reply(502, b"<html>"), Unavailable, "The server answers 502 Bad Gateway."),
         (lambda request: request.reply(200, b"<html>"), Unavailable, "does not answer as a MariTalk server does"),
         (json_answer(200, {"text": "oi"}), Unavailable, "does not answer as a MariTalk server does"),
