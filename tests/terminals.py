@@ -40,7 +40,8 @@ class Terminal:
 
     def screen(self) -> str:
         """All lines so far, without the blanks at their ends."""
-        return self.tmux("capture-pane", "-p", "-J", "-S", "-").rstrip("\n") + "\n"
+        lines = [line.rstrip() for line in self.tmux("capture-pane", "-p", "-J", "-S", "-").splitlines()]
+        return "\n".join(lines).rstrip() + "\n"
 
     def wait_for(self, text: str, times: int = 1, seconds: float = PATIENCE_SECONDS) -> str:
         """Until the screen has this text so many times."""
