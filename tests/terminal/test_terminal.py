@@ -88,7 +88,7 @@ def test_a_session(shared_server: Server, tmp_path: Path) -> None:
 def test_a_full_context_is_known_by_the_servers_own_count(shared_server: Server, tmp_path: Path) -> None:
     """8192 tokens, of which the answer may take 8000: what does not fit is dropped, or told in its sentence."""
     short = """/parameters do_sample=false max_tokens=8000 'stop_sequences=["a", "e", "i", "o", "u", " "]'"""
-    lines = [short, "one " * 70, "two " * 70, "three " * 300]
+    lines = [short, "one " * 100, "two " * 100, "three " * 300]
     result = subprocess.run(
         [BIN / "maritalk-vllm", "chat", "--url", f"http://127.0.0.1:{shared_server.port}"],
         input="\n".join(lines),
