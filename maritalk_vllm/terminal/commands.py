@@ -104,7 +104,9 @@ def _parameters(session: Session, text: str) -> None:
     except ValueError as error:
         raise UsageError(say("A quotation mark is not closed."), say("Close it.")) from error
     session.parameters.change(assignments)
-    session.screen.show("\n".join(table(session.parameters.lines())))
+    changed = {assignment.partition("=")[0] for assignment in assignments}
+    lines = [line for line in session.parameters.lines() if not changed or line[0] in changed]
+    session.screen.show("\n".join(table(lines)))
 
 
 def _times(session: Session, _: str) -> None:

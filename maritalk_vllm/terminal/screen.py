@@ -39,9 +39,10 @@ class Screen:
             self._in_line = False
 
     def show(self, text: str) -> None:
-        """What a command was asked for."""
+        """What a command was asked for: to those who read answers alone, it is none."""
         self.end()
-        self._put(self._out, self._harmless(self._out, text) + "\n")
+        stream = self._out if self._labelled else self._notes
+        self._put(stream, self._harmless(stream, text) + "\n")
 
     def note(self, sentence: str) -> None:
         """What people should know."""

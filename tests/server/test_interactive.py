@@ -40,7 +40,7 @@ def test_a_server_and_its_chat(tmp_path: Path, prepared_cache: Path) -> None:
         window.wait_for("Listening on https://", seconds=READY_SECONDS)
         window.wait_for_prompt()
         window.enter("/parameters do_sample=false max_tokens=4000")
-        window.wait_for("repetition_penalty")
+        window.wait_for("max_tokens  4000")
         window.wait_for_prompt()
 
         count_for_long(window, answers=1)

@@ -52,10 +52,10 @@ def test_a_full_context_drops_the_oldest_turns_and_says_so() -> None:
     with chatting(context=12, system="s") as chat:
         assert chat.says("/parameters max_tokens=3", "a", "b", "c", "d")
         assert (asked(chat), chat.model.counted) == ("s a a b b c c d", 0)
-        assert chat.notes.getvalue() == ""
+        assert chat.notes.getvalue() == "max_tokens  3\n"
         assert chat.says("e")
         assert asked(chat) == "s b b c c d d e"
-        assert chat.notes.getvalue() == "The context is full. Oldest turns that are not sent any more: 1.\n"
+        assert chat.notes.getvalue().endswith("\nThe context is full. Oldest turns that are not sent any more: 1.\n")
         assert chat.says("f f f f f")
         assert asked(chat) == "s e e f f f f f"
         assert "not sent any more: 3." in chat.notes.getvalue()

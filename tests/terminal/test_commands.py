@@ -20,19 +20,27 @@ def english_afterwards() -> Iterator[None]:
 def test_help_has_every_command_by_both_names() -> None:
     with chatting() as chat:
         assert chat.says("/help")
-    first, *_ = chat.out.getvalue().splitlines()
+    first, *_ = chat.notes.getvalue().splitlines()
     assert first.split() == ["/help,", "/ajuda", "Show", "the", "commands."]
-    assert all(name in chat.out.getvalue() for command in COMMANDS for name in command.names)
-    assert max(map(len, chat.out.getvalue().splitlines())) <= 80
+    assert all(name in chat.notes.getvalue() for command in COMMANDS for name in command.names)
+    assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
+    assert chat.out.getvalue() == "", "in a pipe, stdout is for answers"
+
+
+def test_a_person_reads_what_a_command_shows_where_answers_are() -> None:
+    with chatting(attended=True) as chat:
+        chat.says("/help")
+    assert chat.out.getvalue().startswith("/help, /ajuda")
+    assert chat.notes.getvalue() == ""
 
 
 def test_in_portuguese() -> None:
     choose(Language.PORTUGUESE)
     with chatting() as chat:
         assert not chat.says("/ajuda", "/PARÂMETROS", "/temps")
-    assert chat.out.getvalue().startswith("/ajuda, /help")
-    assert max(map(len, chat.out.getvalue().splitlines())) <= 80
-    assert chat.notes.getvalue() == "Não existe o comando /temps. Você quis dizer /tempos?\n"
+    assert chat.notes.getvalue().startswith("/ajuda, /help")
+    assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
+    assert chat.notes.getvalue().endswith("\nNão existe o comando /temps. Você quis dizer /tempos?\n")
 
 
 @pytest.mark.parametrize("leave", ["/exit", "/sair"])
@@ -47,10 +55,10 @@ def test_system_message_and_a_new_beginning(clear: str, system: str) -> None:
     with chatting() as chat:
         assert chat.says("um", f"{system} Be brief.", clear, "dois", system)
         assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["Be brief.", "dois"]
-        assert chat.out.getvalue().endswith("Be brief.\n")
+        assert chat.notes.getvalue().endswith("Be brief.\n")
         assert chat.says(f"{system} -", clear, "três", system)
         assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["três"]
-    assert chat.out.getvalue().endswith("There is no system message. /system TEXT sets one.\n")
+    assert chat.notes.getvalue().endswith("There is no system message. /system TEXT sets one.\n")
 
 
 def test_parameters_are_shown_changed_and_sent() -> None:
@@ -60,8 +68,8 @@ def test_parameters_are_shown_changed_and_sent() -> None:
         assert chat.model.posted[0]["stop_sequences"] == ["a b"]
         assert not chat.says("/parameters top_p=3", "/parameters 'x", "dois")
         assert "top_p" not in chat.model.posted[1]
-    assert "temperature         0.7\n" in chat.out.getvalue()
-    assert "temperature         0.2\n" in chat.out.getvalue()
+    assert "temperature         0.7\n" in chat.notes.getvalue()
+    assert 'temperature     0.2\nstop_sequences  ["a b"]\n' in chat.notes.getvalue(), "what has changed"
     assert "top_p=3 does not do" in chat.notes.getvalue()
     assert "A quotation mark is not closed." in chat.notes.getvalue()
 
@@ -70,15 +78,11 @@ def test_times_are_shown_after_each_answer_until_they_are_not() -> None:
     line = "queue 0.000 s, prompt 0.038 s, generation 0.500 s; tokens: 7 of the prompt, {} of the answer"
     with chatting() as chat:
         chat.says("um", "/times", "um dois", "/tempos", "três")
-    assert chat.out.getvalue().splitlines() == [
-        "um",
-        line.format(1),
-        "um dois",
-        f"{line.format(2)}; 2.0 tokens/s",
-        "três",
-    ]
+    assert chat.out.getvalue() == "um\num dois\ntrês\n"
     assert chat.notes.getvalue().splitlines() == [
+        line.format(1),
         "Each answer is followed by its times from now on.",
+        f"{line.format(2)}; 2.0 tokens/s",
         f"{line.format(2)}; 2.0 tokens/s",
         "Answers come without their times from now on.",
     ]
