@@ -49,7 +49,7 @@ def test_a_question_that_begins_with_the_sign_of_commands() -> None:
 
 def test_a_full_context_drops_the_oldest_turns_and_says_so() -> None:
     """The fewest go without which the question fits. The server counts, and only when it has refused."""
-    with chatting(context=12, system="s") as chat:
+    with chatting(context=11, system="s") as chat:
         assert chat.says("/parameters max_tokens=3", "a", "b", "c", "d")
         assert (asked(chat), chat.model.counted) == ("s a a b b c c d", 0)
         assert chat.notes.getvalue() == "max_tokens  3\n"
