@@ -35,7 +35,7 @@ def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
         chat = Chat(session, attended=attended)
         try:
             if whole:
-                question = sys.stdin.read().strip()
+                question = "\n".join(_plain()).strip()
                 return not question or chat.ask(question)
             return chat.run(_lines(screen) if attended else _plain())
         except BrokenPipeError:

@@ -1,12 +1,15 @@
 """`maritalk-vllm chat` over pipes, with a server that has no model."""
 
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.cli.test_serve import LIGHT
 from tests.serving import BIN
 from tests.terminal.pretended import pretended
+from tests.terminals import terminal
 
 
 def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -68,6 +71,24 @@ def test_whoever_reads_may_go_away() -> None:
             process.stdout.close()
             _, errors = process.communicate("dois\ntrês\n", timeout=30)
     assert (process.returncode, errors) == (1, "")
+
+
+def test_a_person_whose_answers_go_elsewhere(tmp_path: Path) -> None:
+    """Nothing is edited, and what is written elsewhere has no control codes."""
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "MARITALK_LANG") if name in os.environ}
+    out = shlex.quote(str(tmp_path / "out"))
+    with pretended() as (_, server):
+        command = shlex.join([str(BIN / "maritalk-vllm"), "chat", "--url", server.url])
+        with terminal(f"{command} > {out}", environment) as window:
+            window.wait_for_prompt()
+            window.type("half")
+            window.press("C-c")
+            window.wait_for_prompt()
+            window.enter("um")
+            window.wait_for(">> um\n>>")
+            window.press("C-d")
+            window.wait_for("ended with 0")
+    assert (tmp_path / "out").read_text() == "MariTalk: um\n"
 
 
 def test_it_is_light() -> None:
