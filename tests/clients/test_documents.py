@@ -1,0 +1,14 @@
+"""The documents' Python examples for clients that only these tests have."""
+
+import pytest
+
+from tests.clients.environments import python
+from tests.documents.examples import examples, run
+from tests.serving import Server
+
+CLIENTS = {"langchain_maritaca": "langchain-maritaca-0.4.1", "litellm": "litellm-1.106.2"}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_examples(client: str, shared_server: Server) -> None:
+    assert run(python(CLIENTS[client]), examples()[client], shared_server)

@@ -1,0 +1,122 @@
+"""The documents, and what is in them: fenced blocks, commands with what they print, headings, tables, links."""
+
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TRANSLATIONS = {"README.md": "README.pt-BR.md", "docs/migration.md": "docs/migracao.md"}
+PAGES = [str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))]
+ORIGINALS = [page for page in PAGES if page not in TRANSLATIONS.values()]
+"""A translation's commands are held against its original's, and run there."""
+
+_BLOCK = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_SHELL = ("bash", "console", "sh")
+_PROMPT = "$ "
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: what it is marked as, and its text without the indentation of a list that it is part of."""
+
+    language: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command as a page has it, without its comment, and what it is said to print, if that is shown."""
+
+    command: str
+    output: str | None = None
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def prose(page: str) -> str:
+    """All that is not in fenced blocks."""
+    return _BLOCK.sub("", read(page))
+
+
+def blocks(page: str) -> list[Block]:
+    return [Block(language, textwrap.dedent(text)) for _, language, text in _BLOCK.findall(read(page))]
+
+
+def steps(page: str) -> list[Step]:
+    """Every command of a page, in order."""
+    return [step for block in blocks(page) if block.language in _SHELL for step in _steps(block)]
+
+
+def _steps(block: Block) -> Iterator[Step]:
+    lines = iter(block.text.splitlines())
+    if block.language != "console":
+        for line in lines:
+            if command := _without_comment(_whole(line, lines)):
+                yield Step(command)
+        return
+    command, output = "", list[str]()
+    for line in lines:
+        if line.startswith(_PROMPT):
+            if command:
+                yield Step(command, _text(output))
+            command, output = _without_comment(_whole(line.removeprefix(_PROMPT), lines)), []
+        else:
+            assert command, f"a console block begins with a prompt, not with {line!r}"
+            output.append(line)
+    yield Step(command, _text(output))
+
+
+def _text(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _whole(line: str, rest: Iterator[str]) -> str:
+    """A command and the lines that it goes on in: after a backslash, or within quotes."""
+    while line.endswith("\\") or _is_open(line):
+        line += "\n" + next(rest)
+    return line
+
+
+def _is_open(command: str) -> bool:
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return True
+    return False
+
+
+def _without_comment(command: str) -> str:
+    quote, before = "", " "
+    for at, sign in enumerate(command):
+        if sign == "#" and before.isspace() and not quote:
+            return command[:at].strip()
+        if sign in "'\"" and quote in ("", sign):
+            quote = "" if quote else sign
+        before = sign
+    return command.strip()
+
+
+def headings(page: str) -> list[int]:
+    """The level of each heading."""
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose(page), re.MULTILINE)]
+
+
+def tables(page: str) -> list[int]:
+    """The number of each table's lines."""
+    return [len(table.splitlines()) for table in re.findall(r"(?:^\|.*\|\n?)+", prose(page), re.MULTILINE)]
+
+
+def links(page: str) -> list[str]:
+    """The relative ones, to files or to headings."""
+    found: list[str] = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    return [link for link in found if "://" not in link]
+
+
+def inline(page: str) -> list[str]:
+    """What stands between backticks in the text; a line's end within it is a space."""
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose(page))]

@@ -1,0 +1,81 @@
+"""Where a page's commands are run: what they name is there, and what they would do for long is made short."""
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trustme
+
+from tests.documents.pages import ROOT, Step
+from tests.serving import BIN, free_port
+from tests.weights import archives
+
+SERVER = "localhost:9000"
+SERVICE = "https://licences.example.org:9100"
+"""How the pages call a licence service."""
+
+_KEY = re.compile(r"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3}\b")
+
+
+@dataclass
+class Place:
+    """A folder with what pages name. `key` is what they call KEY; `server` and `service` are ports."""
+
+    folder: Path
+    server: int = 9000
+    service: int = field(default_factory=free_port)
+    key: str = "KEY"
+
+    def __post_init__(self) -> None:
+        home = self.folder / "home"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "maritalk").write_bytes(b"\x7fELF")  # MariTalk Local's own program
+        self.checkpoint = archives.model(self.folder / "checkpoint")
+        self.archive = archives.tar(self.checkpoint, self.folder / "small.tar")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.folder / "authority.pem")
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_pem.write_to_path(self.folder / "key.pem")
+        certificate.cert_chain_pems[0].write_to_path(self.folder / "cert.pem")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A user's whose home is here, with our programs on the PATH."""
+        kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        home = self.folder / "home"
+        own = {"HOME": home, "XDG_CACHE_HOME": home / ".cache", "XDG_DATA_HOME": home / ".local" / "share"}
+        path = f"{BIN}:{os.environ['PATH']}"
+        authority = dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE"), str(self.folder / "authority.pem"))
+        return {**kept, **{name: str(value) for name, value in own.items()}, **authority, "PATH": path}
+
+    def real(self, step: Step) -> str:
+        """The command as it is run here."""
+        command = step.command
+        for named, real in {
+            SERVER: f"localhost:{self.server}",
+            SERVICE: f"https://localhost:{self.service}",
+            "/path/to/checkpoint": str(self.checkpoint),
+            "/srv/weights/small.tar": str(self.archive),
+        }.items():
+            command = command.replace(named, real)
+        command = re.sub(r"\bKEY\b", self.key, command)
+        # Nothing is built, and no server stays: what is to be seen is that each would begin as it is written.
+        command = re.sub(r"^make ", f"make --dry-run --directory {shlex.quote(str(ROOT))} ", command)
+        command = re.sub(r"^maritalk-serve (?!--help|--version)", "maritalk-serve --dry-run ", command)
+        # The port of a start is the shared server's.
+        command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
+        if command.startswith("maritalk-vllm bench"):
+            command += f" --url http://127.0.0.1:{self.server} --requests 2 --max-tokens 4"
+        if command.startswith("maritalk-vllm license serve"):
+            command += f" --port {self.service} >service.log 2>&1 & until (: </dev/tcp/localhost/{self.service}); do "
+            command += "kill -0 $! || break; sleep 0.05; done 2>/dev/null; kill -0 $!"
+        if step.output is None:
+            command = re.sub(r"^curl ", "curl --no-progress-meter --fail-with-body ", command)
+        return command
+
+    def learn(self, output: str) -> None:
+        """A key that was printed is what the page calls KEY from now on."""
+        if found := _KEY.search(output):
+            self.key = found[0]

@@ -1,0 +1,30 @@
+"""The Python examples, with the clients that `make test` has; tests/clients/test_documents.py has the others."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients import test_documents
+from tests.clients.environments import python
+from tests.documents.examples import examples, run
+from tests.serving import Server
+
+CLIENTS = {
+    "maritalk": python("maritalk-0.3.2"),
+    # vLLM brings these two along.
+    "openai": Path(sys.executable),
+    "anthropic": Path(sys.executable),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_examples(client: str, shared_server: Server) -> None:
+    printed = run(CLIENTS[client], examples()[client], shared_server)
+    assert "Tokyo" in printed or "Rome" in printed
+    if client == "maritalk":
+        assert printed.startswith("{'status': 'idle'}\n")
+
+
+def test_every_example_is_run() -> None:
+    assert set(examples()) == {*CLIENTS, *test_documents.CLIENTS}

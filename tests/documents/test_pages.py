@@ -1,0 +1,98 @@
+"""The documents: what they lead to is there, and what they name of ours is so."""
+
+import io
+import re
+import shlex
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.cli import serve, toolbox
+from maritalk_vllm.cli.options import read_config
+from tests.documents.pages import PAGES, ROOT, blocks, inline, links, prose, read, steps
+from tests.documents.unrun import UNRUN
+
+OURS = {"maritalk-serve": serve.app, "maritalk-vllm": toolbox.app}
+NOT_THERE_YET = {"docs/terminal.md", "docs/page.md"}
+"""Pages that the list of documents has before they are written."""
+
+
+def anchors(page: str) -> set[str]:
+    """Of each heading, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_lead_somewhere() -> None:
+    missing = set()
+    for page in PAGES:
+        for link in links(page):
+            name, _, anchor = link.partition("#")
+            target = (ROOT / page).parent / name if name else ROOT / page
+            place = str(target.resolve().relative_to(ROOT))
+            if not target.exists():
+                missing.add(place)
+            elif anchor:
+                assert anchor in anchors(place), f"{page}: {link}"
+    assert missing == NOT_THERE_YET
+
+
+def test_every_page_is_in_the_list() -> None:
+    listed = {str(((ROOT / "docs") / link).resolve().relative_to(ROOT)) for link in links("docs/README.md")}
+    assert set(PAGES) - {"docs/README.md"} <= listed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_marked_as_such(page: str) -> None:
+    for block in blocks(page):
+        if block.language not in ("bash", "console", "sh"):
+            assert not re.search(r"^\$ ", block.text, re.MULTILINE), block.text
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_text_names_is_there(page: str) -> None:
+    """Targets of make, and our own commands with their options, in the text as in blocks that are not run."""
+    for code in (*inline(page), *(step.command for step in steps(page) if step.command in UNRUN)):
+        first, *words = shlex.split(code) if code.startswith(("make ", "maritalk-")) else [""]
+        if first == "make":
+            assert {word for word in words if "=" not in word} <= make_targets(), code
+        if first in OURS:
+            assert parsed(first, words), code
+
+
+def parsed(name: str, words: list[str]) -> bool:
+    """Whether our program knows the subcommand and every option. It prints its help, whatever the values are."""
+    words = [word for word in words[: words.index("--") if "--" in words else None] if word != "..."]
+    try:
+        with redirect_stdout(io.StringIO()) as printed:
+            OURS[name]([*words, "--help"], prog_name=name, standalone_mode=False)
+    except Exception as error:
+        raise AssertionError(f"{name} {words}: {error}") from error
+    return printed.getvalue().startswith("Usage: ")
+
+
+def test_configuration_files_can_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "maritalk.yaml"
+    for block in blocks("docs/options.md"):
+        if block.language == "yaml":
+            file.write_text(block.text)
+            assert read_config(file)["time_unit"] == "s"
+
+
+def test_every_client_is_in_the_table() -> None:
+    """Each published client that is run, with each of its versions, and none that is not."""
+    lines = (ROOT / "requirements" / "clients.in").read_text().splitlines()
+    asked = {tuple(line.split("==")) for line in lines if not line.startswith("#")}
+    table = re.search(r"^\| client \| versions .*?\n\n", read("docs/clients.md"), re.MULTILINE | re.DOTALL)
+    assert table is not None
+    written = set()
+    for line in table[0].splitlines()[2:]:
+        if line:
+            _, client, versions, *_ = line.split("|")
+            written |= {(client.split(",")[0].strip(), version.strip()) for version in versions.split(",")}
+    assert written == asked
