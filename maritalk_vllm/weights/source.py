@@ -15,7 +15,6 @@ from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..words import nearest
 from . import hub
-from .fetch import fetch
 from .part import Link
 from .progress import Progress
 
@@ -85,6 +84,8 @@ def weights_folder(profile: Profile, settings: Settings) -> Path:
 
 
 def _fetch(folder: Path, profile: Profile, check: LicenseCheck, progress: Progress) -> None:
+    from .fetch import fetch  # and with it httpx, a third of what a plan takes
+
     def ask() -> Link:
         grant = check.grant(profile.name)
         return Link(grant.url, grant.size, grant.sha256)
