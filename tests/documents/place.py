@@ -16,6 +16,9 @@ SERVER = "localhost:9000"
 SERVICE = "https://licences.example.org:9100"
 """How the pages call a licence service."""
 
+ASKING = {"maritalk-vllm bench": "--requests 2 --max-tokens 4"}
+"""Our commands that ask a server on port 9000 without being told where it is, and what makes them short."""
+
 _KEY = re.compile(r"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3}\b")
 
 
@@ -66,8 +69,8 @@ class Place:
         command = re.sub(r"^maritalk-serve (?!--help|--version)", "maritalk-serve --dry-run ", command)
         # The port of a start is the shared server's.
         command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
-        if command.startswith("maritalk-vllm bench"):
-            command += f" --url http://127.0.0.1:{self.server} --requests 2 --max-tokens 4"
+        for asking, briefly in ASKING.items():
+            command = command.replace(asking, f"{asking} --url http://127.0.0.1:{self.server} {briefly}".rstrip())
         if command.startswith("maritalk-vllm license serve"):
             command += f" --port {self.service} >service.log 2>&1 & until (: </dev/tcp/localhost/{self.service}); do "
             command += "kill -0 $! || break; sleep 0.05; done 2>/dev/null; kill -0 $!"

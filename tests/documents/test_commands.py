@@ -8,7 +8,7 @@ import pytest
 from maritalk_vllm.distribution import archive, keys
 from tests.distribution.running import Running
 from tests.documents.pages import ORIGINALS, PAGES, Step, steps
-from tests.documents.place import SERVER, SERVICE, Place
+from tests.documents.place import ASKING, SERVER, SERVICE, Place
 from tests.documents.printed import same
 from tests.documents.shell import Shell
 from tests.documents.unrun import UNRUN
@@ -21,7 +21,7 @@ def asks(page: str, *words: str) -> bool:
     return any(word in step.command for step in RUN[page] for word in words)
 
 
-WITH_SERVER = [page for page in RUN if asks(page, SERVER, "maritalk-vllm bench")]
+WITH_SERVER = [page for page in RUN if asks(page, SERVER, *ASKING)]
 WITH_SERVICE = [page for page in RUN if asks(page, SERVICE) and not asks(page, "license serve")]
 ALONE = [page for page in RUN if page not in WITH_SERVER + WITH_SERVICE]
 
