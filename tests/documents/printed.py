@@ -19,8 +19,8 @@ def same(printed: str, shown: str, *, exact: bool) -> bool:
 
 
 def _stripped(text: str) -> str:
-    """Without spaces at the ends of lines, which no page has."""
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    """Without spaces at the ends of lines and empty lines at the end, which no page has."""
+    return "".join(f"{line.rstrip()}\n" for line in text.rstrip().splitlines())
 
 
 def _usual(text: str) -> str:

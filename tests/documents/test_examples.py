@@ -21,7 +21,9 @@ CLIENTS = {
 @pytest.mark.parametrize("client", CLIENTS)
 def test_examples(client: str, shared_server: Server) -> None:
     printed = run(CLIENTS[client], examples()[client], shared_server)
-    assert "Tokyo" in printed or "Rome" in printed
+    assert printed.strip()
+    if client != "anthropic":  # whose client has no argument for the temperature any more
+        assert "Tokyo" in printed
     if client == "maritalk":
         assert printed.startswith("{'status': 'idle'}\n")
 

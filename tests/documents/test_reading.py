@@ -46,7 +46,7 @@ def test_commands_and_what_they_print(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("7 GB\n", "7 GB\n", True, True),
         ("7 GB\n", "8.5 GB\n", False, True),
-        ("7 GB  \n", "7 GB\n", True, True),
+        ("7 GB  \n\n", "7 GB\n", True, True),
         ("7 GB\n", "7 MB\n", False, False),
         ("a\nb\nc\n", "a\n...\n", True, True),
         ("a\nb\nc\n", "a\n...\nc\n", True, True),
