@@ -16,7 +16,7 @@ SERVER = "localhost:9000"
 SERVICE = "https://licences.example.org:9100"
 """How the pages call a licence service."""
 
-ASKING = {"maritalk-vllm bench": "--requests 2 --max-tokens 4"}
+ASKING = {"maritalk-vllm bench": "--requests 2 --max-tokens 4", "maritalk-vllm chat": ""}
 """Our commands that ask a server on port 9000 without being told where it is, and what makes them short."""
 
 _KEY = re.compile(r"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3}\b")

@@ -14,7 +14,7 @@ from tests.documents.pages import PAGES, ROOT, blocks, inline, links, prose, rea
 from tests.documents.unrun import UNRUN
 
 OURS = {"maritalk-serve": serve.app, "maritalk-vllm": toolbox.app}
-NOT_THERE_YET = {"docs/terminal.md", "docs/page.md"}
+NOT_THERE_YET = {"docs/page.md"}
 """Pages that the list of documents has before they are written."""
 
 
