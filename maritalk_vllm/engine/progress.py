@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 _TAIL_BYTES = 4096
 # Of vLLM 0.32 and 0.33; where one changes its words the step before is shown for longer.
@@ -12,8 +13,15 @@ _STEPS = re.compile(
 )
 
 
-def loading_step(log: Path, begin: int) -> str | None:
-    """The latest step that the end of the log shows, from the byte `begin` on, such as `Loading weights 3/12`."""
+class Step(NamedTuple):
+    """What loading is at, such as `Loading weights 3/12`, and the fraction of it that is done, if that is known."""
+
+    text: str
+    fraction: float | None = None
+
+
+def loading_step(log: Path, begin: int) -> Step | None:
+    """The latest step that the end of the log shows, from the byte `begin` on."""
     try:
         with log.open("rb") as file:
             file.seek(max(begin, log.stat().st_size - _TAIL_BYTES))
@@ -24,8 +32,9 @@ def loading_step(log: Path, begin: int) -> str | None:
         return None
     last = found[-1]
     if last["weights"]:
-        return f"Loading weights {last['done'].decode()}/{last['all'].decode()}"
-    return "Compiling" if last["compiling"] else "Capturing CUDA graphs"
+        done, total = int(last["done"]), int(last["all"])
+        return Step(f"Loading weights {done}/{total}", done / total if total else None)
+    return Step("Compiling" if last["compiling"] else "Capturing CUDA graphs")
 
 
 def log_size(log: Path) -> int:

@@ -144,7 +144,7 @@ class EngineProcesses:
                 case "loaded":
                     self._console.loaded()
                 case "warming_up":
-                    self._state.step = "Warming up"
+                    self._state.at("Warming up")
                     self._console.warming_up()
                 case "failed":
                     failure = from_message(message)  # whose process ends by itself
@@ -164,7 +164,8 @@ class EngineProcesses:
                 return await asyncio.wait_for(self._messages.get(), _LOOK_SECONDS)
             except TimeoutError:
                 if step := loading_step(self._launch.log, self._log_begins):
-                    self._show(step)
+                    self._console.progress(step.text)
+                    self._state.at(*step)
         return await self._messages.get()
 
     def _ended_with(self, job: str, code: int) -> EngineError:
@@ -172,5 +173,5 @@ class EngineProcesses:
         return EngineError(f"The process that was to {job} the model {how}.", self._see_log)
 
     def _show(self, step: str, fraction: float | None = None) -> None:
-        self._state.step = step
+        self._state.at(step, fraction)
         self._console.progress(step, fraction)

@@ -14,15 +14,16 @@ from ..errors import MariTalkError, WeightsError, from_message, to_message
 from ..weights.progress import Progress
 from . import lifeline
 from .channel import Channel, Message
-from .console import Console
 
 _TELL_SECONDS = 0.25
 
 _fork = multiprocessing.get_context("fork")
 
 
-async def fetched(fetch: Callable[[Progress], None], console: Console) -> None:
-    """Fetch in a process of its own, which can be killed at any moment, and show how far it is. Raises MariTalkError.
+async def fetched(fetch: Callable[[Progress], None], show: Callable[[str, float | None], None]) -> None:
+    """Fetch in a process of its own, which can be killed at any moment. Raises MariTalkError.
+
+    `show` is told the step, and the fraction of it that is done, if that is known.
 
     A thread could not be stopped: the hub's library waits for its own, and a read from a silent server takes half a
     minute. Forked while nothing else runs here, the process has the licence without being told it.
@@ -38,7 +39,7 @@ async def fetched(fetch: Callable[[Progress], None], console: Console) -> None:
         while (message := await messages.get()) is not None:
             if message["event"] == "failed":
                 raise from_message(message)
-            console.progress(message["step"], message["fraction"])
+            show(message["step"], message["fraction"])
     finally:
         loop.remove_reader(ours)
         ours.close()

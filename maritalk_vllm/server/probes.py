@@ -31,7 +31,10 @@ class Probes:
 
     def _ready(self) -> JSONResponse:
         state = self._state
-        told = {"status": state.phase, "phase": state.step or state.phase, "seconds": round(state.seconds, 1)}
+        step = state.step or state.phase
+        told: dict[str, object] = {"status": state.phase, "phase": step, "seconds": round(state.seconds, 1)}
+        if state.fraction is not None:
+            told["progress"] = round(state.fraction, 3)
         if state.phase is Phase.READY:
             return JSONResponse(told)
         return JSONResponse(told, 503, {"Retry-After": "1"})

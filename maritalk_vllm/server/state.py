@@ -29,6 +29,8 @@ class State:
         self._since = time.monotonic()
         self.step = ""
         """What loading is at: `Importing vLLM`."""
+        self.fraction: float | None = None
+        """How much of that is done, from 0 to 1; None if nobody knows."""
 
     @property
     def phase(self) -> Phase:
@@ -45,4 +47,9 @@ class State:
         if phase not in _NEXT[self._phase]:
             raise ValueError(f"{self._phase} is never followed by {phase}")
         if phase is not self._phase:
-            self._phase, self._since, self.step = phase, time.monotonic(), ""
+            self._phase, self._since = phase, time.monotonic()
+            self.at("")
+
+    def at(self, step: str, fraction: float | None = None) -> None:
+        """Loading is at this step now, and so far with it."""
+        self.step, self.fraction = step, fraction

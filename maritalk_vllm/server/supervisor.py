@@ -94,8 +94,8 @@ class _Supervisor:
     async def _serve(self, folder: Path) -> None:
         """From the weights to the engine's last end. Raises MariTalkError."""
         if self._launch.fetch is not None:
-            self._state.step = "Downloading"
-            await fetched(self._launch.fetch, self._console)
+            self._state.at("Downloading")
+            await fetched(self._launch.fetch, self._show_fetching)
             self._launch = self._admitted(self._launch.again())
         restarts = Restarts(self._launch.max_restarts)
         while True:
@@ -127,6 +127,11 @@ class _Supervisor:
     def _others(self) -> list[int]:
         """The processes that outlive the engine."""
         return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
+
+    def _show_fetching(self, step: str, fraction: float | None) -> None:
+        # Whose weights they are is not for whoever asks a probe.
+        self._state.at("Downloading", fraction)
+        self._console.progress(step, fraction)
 
     def _load_again(self, error: EngineError, pause: float) -> None:
         soon = f"in {pause:.0f} s" if pause else "now"

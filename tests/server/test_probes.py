@@ -105,6 +105,9 @@ def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatc
 
             now.step, clock.now = "Importing vLLM", 1.26
             assert await told() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
+            now.at("Loading weights 1/3", 1 / 3)
+            told_so_far = {"status": "loading", "phase": "Loading weights 1/3", "seconds": 1.3, "progress": 0.333}
+            assert await told() == told_so_far
             now.to(READY)
             assert await told() == {"status": "ready", "phase": "ready", "seconds": 0.0}
             now.to(LOADING)
