@@ -16,6 +16,7 @@ ROOMS = (
     "bench",
     "terminal",
     "server",
+    "playground",
     "api",
     "engine",
     "planning",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.playground.files import files
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,14 +26,16 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     site = next((environment / "lib").glob("*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     show = "import maritalk_vllm; from maritalk_vllm.models.profile import profiles; "
+    show += "from maritalk_vllm.playground.files import files; "
     result = subprocess.run(
-        [python, "-c", show + "print(maritalk_vllm.__file__, *profiles())"],
+        [python, "-c", show + "print(maritalk_vllm.__file__, len(files()), *profiles())"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
     )
-    file, *names = result.stdout.split()
+    file, page, *names = result.stdout.split()
     assert Path(file).is_relative_to(environment), result.stderr
+    assert int(page) == len(files())
     assert names == ["demo", "medium", "small"]
     serve = [environment / "bin" / "maritalk-serve", "--license", "000000-00000-00000-00000", "--model", "medium"]
     refused = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import UsageError
-from ..settings import Settings
+from ..settings import Settings, TimeUnit
 from .keys import ApiKeys, digest
 from .state import State
 
@@ -70,9 +70,10 @@ class Access:
             return {}
         return {"ssl_certfile": self.ssl_certfile, "ssl_keyfile": self.ssl_keyfile}
 
-    def around(self, app: "ASGIApp", state: State) -> "ASGIApp":
-        """Each request has a number; probes need no key; bodies are read for those alone who came in."""
+    def around(self, app: "ASGIApp", state: State, time_unit: TimeUnit) -> "ASGIApp":
+        """The page comes first; each request has a number; probes need no key; bodies are read for who came in."""
         # Only those who serve need what a web application needs: a plan comes without.
+        from ..playground.page import Page
         from .bodies import Bodies
         from .door import Door
         from .probes import Probes
@@ -81,7 +82,8 @@ class Access:
 
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
         door = Door(inside, self._keys(), open_status=self.open_status)
-        return Requests(Probes(door, state), logged=self.logged, traced=self.traced)
+        # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
+        return Page(Requests(Probes(door, state), logged=self.logged, traced=self.traced), time_unit)
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""

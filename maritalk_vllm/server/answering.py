@@ -5,6 +5,7 @@ import contextlib
 import socket
 
 from ..errors import MariTalkError
+from ..settings import TimeUnit
 from .access import Access
 from .gate import Gate
 from .state import State
@@ -14,17 +15,18 @@ from .web import WebServer, config
 class Answering:
     """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
 
-    def __init__(self, listener: socket.socket, access: Access, state: State) -> None:
+    def __init__(self, listener: socket.socket, access: Access, state: State, time_unit: TimeUnit) -> None:
         self._listener = listener
         self._access = access
         self._state = state
+        self._time_unit = time_unit
         self._gates: list[Gate] = []
         self._running: dict[asyncio.Task[None], _Door] = {}
 
     def begin(self) -> None:
         """Answer from now on."""
         gate = Gate(self._state)
-        app = self._access.around(gate, self._state)
+        app = self._access.around(gate, self._state, self._time_unit)
         door = _Door(config(app, lifespan="off", **self._access.ssl))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))

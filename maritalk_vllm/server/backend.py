@@ -80,7 +80,8 @@ class _Backend:
 
     async def run(self, args: Namespace, listener: socket.socket) -> None:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
-        plugin = MariTalkPlugin(TimeUnit(self._order["time_unit"]))
+        time_unit = TimeUnit(self._order["time_unit"])
+        plugin = MariTalkPlugin(time_unit)
         with failure.told(Path(self._order["log"])):
             app = await boot.build_app(self._client, args)
             plugin.attach_router(app)
@@ -96,7 +97,7 @@ class _Backend:
         flights = Flights(Direct(app, args, adapted))
         access = Access(**self._order["access"])
         web = config(
-            access.around(flights, self._state),
+            access.around(flights, self._state, time_unit),
             **access.ssl,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=LAST_WORD_SECONDS,

@@ -43,7 +43,7 @@ class _Supervisor:
         self._listener = listener
         self._console = console
         self._state = State()
-        self._answering = Answering(listener, self._launch.access, self._state)
+        self._answering = Answering(listener, self._launch.access, self._state, launch.time_unit)
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.ssl else "http"
         self._was_ready = False

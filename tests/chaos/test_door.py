@@ -16,6 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from maritalk_vllm.models import demo
+from maritalk_vllm.playground.page import Page
+from maritalk_vllm.settings import TimeUnit
 from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
 from tests.licensing.keys import Keys
@@ -106,6 +108,18 @@ def test_what_is_no_route_is_shut_too(server: Server) -> None:
     for path in PROBES:
         assert send(server, "GET", path) == 200
         assert send(server, "POST", path) == 401
+
+
+def test_the_page_is_open_to_be_read_and_nothing_beside_it(server: Server) -> None:
+    page = Page(lambda *_: None, TimeUnit.MILLISECONDS).paths
+    assert {"/chat", "/chat/js/main.js", "/chat/server.json"} <= page
+    for path in page:
+        assert send(server, "GET", path) == 200, path
+        assert send(server, "HEAD", path) == 200, path
+        assert send(server, "POST", path) == 401, path
+    for path in ("/chat/", "/chat/generate", "/chat/nothing", "/chat/js", "/chat/js/../generate", "/chat/vendor/"):
+        assert send(server, "GET", path) == 401, path
+    assert send(server, "GET", "/", Accept="text/html") == 307
 
 
 @pytest.mark.parametrize("key", [KEY, FILE_KEY])

@@ -15,7 +15,7 @@ from maritalk_vllm.server.gate import Gate
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.state import State
 from maritalk_vllm.server.web import WebServer, config
-from maritalk_vllm.settings import Settings
+from maritalk_vllm.settings import Settings, TimeUnit
 
 HOST = "127.0.0.1"
 
@@ -47,7 +47,9 @@ def test_a_renewed_certificate_is_taken_over(tmp_path: Path, monkeypatch: pytest
         old, new = Authority(), Authority()
         access, state = Access.of(old.certify(tmp_path)), State()
         listener = listen(HOST, 0)
-        server = WebServer(config(access.around(Gate(state), state), lifespan="off", **access.ssl))
+        server = WebServer(
+            config(access.around(Gate(state), state, TimeUnit.MILLISECONDS), lifespan="off", **access.ssl)
+        )
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")
         try:

@@ -1,0 +1,86 @@
+// The page, put together.
+
+import { announce } from "./announce.js";
+import { Answering } from "./answering.js";
+import { Banner } from "./banner.js";
+import { Completion } from "./completion.js";
+import { Composer } from "./composer.js";
+import { Conversations } from "./conversations.js";
+import { byId, el } from "./dom.js";
+import { BEGINNINGS } from "./examples.js";
+import { changeLanguage, language, onLanguage, t, translate } from "./language.js";
+import { beginModel } from "./model.js";
+import { Server } from "./server.js";
+import { Settings } from "./settings.js";
+import { SettingsPanel } from "./settings_panel.js";
+import { Sidebar } from "./sidebar.js";
+import { Strip } from "./strip.js";
+import { beginTheme } from "./theme.js";
+import { Transcript } from "./transcript.js";
+
+translate();
+beginTheme();
+
+const chatSettings = new Settings("chat");
+const textSettings = new Settings("text");
+const conversations = new Conversations();
+const answering = new Answering(conversations, chatSettings);
+const completion = new Completion(textSettings);
+const composer = new Composer(conversations, answering);
+const panel = new SettingsPanel(conversations);
+const server = new Server();
+new Sidebar(conversations, answering);
+new Transcript(conversations, answering);
+new Strip(server);
+new Banner(server);
+beginModel(server);
+
+/** The view that the address names: the conversation, or the text. */
+function showView() {
+  const isText = location.hash === "#text";
+  byId("chat").hidden = isText;
+  byId("text").hidden = !isText;
+  for (const link of byId("views").children) {
+    if ((link.hash === "#text") === isText) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function showBeginnings() {
+  const buttons = BEGINNINGS.map((key) =>
+    el("button", { type: "button", class: "beginning", onclick: () => composer.write(t(key)) }, t(key)),
+  );
+  byId("beginnings").replaceChildren(...buttons);
+}
+
+function showLanguage() {
+  for (const button of byId("languages").children) {
+    button.setAttribute("aria-pressed", String(button.value === language()));
+  }
+}
+
+addEventListener("hashchange", showView);
+byId("open-settings").addEventListener("click", () => {
+  if (byId("chat").hidden) panel.open(textSettings, { withSystem: false });
+  else panel.open(chatSettings, { withSystem: true });
+});
+for (const button of byId("languages").children) {
+  button.addEventListener("click", () => changeLanguage(button.value));
+}
+onLanguage(() => {
+  showBeginnings();
+  showLanguage();
+  composer.translate();
+  completion.show();
+});
+conversations.addEventListener("full", () => {
+  byId("full").hidden = false;
+  announce(t("storage.full"));
+});
+
+showView();
+showBeginnings();
+showLanguage();
+document.body.classList.add("begun");
+byId("message").focus();
+server.watch();

@@ -1,0 +1,64 @@
+// A model's Markdown as elements. Nothing that it says is ever run or fetched: HTML is shown as it is written, pictures
+// become links, and what marked makes goes through DOMPurify, which lets these few things alone pass.
+
+import { Marked } from "../vendor/marked.esm.js";
+import DOMPurify from "../vendor/purify.es.mjs";
+import { el } from "./dom.js";
+import { t } from "./language.js";
+import { copyButton } from "./copy.js";
+
+const ALLOWED = {
+  ALLOWED_TAGS: [
+    ...["a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre"],
+    ...["strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],
+  ],
+  ALLOWED_ATTR: ["align", "class", "href", "start"],
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  RETURN_DOM_FRAGMENT: true,
+};
+const LANGUAGE = /^language-([\w+#.-]{1,40})$/;
+
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: {
+    html: ({ text, block }) => (block ? `<p>${escaped(text.trim()).replaceAll("\n", "<br>")}</p>\n` : escaped(text)),
+    image({ href, text }) {
+      return this.parser.renderer.link({ href, tokens: [{ type: "text", raw: text || href, text: text || href }] });
+    },
+    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+  },
+});
+
+/** The elements that a Markdown text stands for. */
+export function markdown(text) {
+  const made = DOMPurify.sanitize(marked.parse(text), ALLOWED);
+  for (const link of made.querySelectorAll("a")) {
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+  }
+  for (const table of made.querySelectorAll("table")) {
+    const frame = el("div", { class: "table", role: "group", tabindex: 0, "aria-label": t("message.table") });
+    table.replaceWith(frame);
+    frame.append(table);
+  }
+  for (const block of made.querySelectorAll("pre")) frameCode(block);
+  return made;
+}
+
+/** A block of code, with its language and a button that copies it. */
+function frameCode(block) {
+  const [, name = ""] = LANGUAGE.exec(block.firstElementChild?.className ?? "") ?? [];
+  const head = el("div", { class: "code-head" }, el("span", {}, name), copyButton(() => block.textContent));
+  const frame = el("div", { class: "code" }, head);
+  block.tabIndex = 0;
+  block.setAttribute("role", "group");
+  block.setAttribute("aria-label", name ? t("message.code_in", { name }) : t("message.code"));
+  block.replaceWith(frame);
+  frame.append(block);
+}
+
+const SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const escaped = (text) => text.replace(/[&<>"]/g, (sign) => SIGNS[sign]);

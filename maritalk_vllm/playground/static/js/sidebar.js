@@ -1,0 +1,111 @@
+// The list of conversations; on a narrow screen it comes in from the side.
+
+import { byId, el, iconButton } from "./dom.js";
+import { exportJson, exportMarkdown } from "./export.js";
+import { moment, onLanguage, t } from "./language.js";
+import { openMenu } from "./menu.js";
+import { askText, confirmed } from "./question.js";
+
+export class Sidebar {
+  #conversations;
+  #answering;
+  #element = byId("sidebar");
+  #narrow = matchMedia("(max-width: 52rem)");
+
+  constructor(conversations, answering) {
+    this.#conversations = conversations;
+    this.#answering = answering;
+    byId("new").addEventListener("click", () => this.#create());
+    byId("open-sidebar").addEventListener("click", () => this.#open());
+    byId("close-sidebar").addEventListener("click", () => this.#close());
+    byId("veil").addEventListener("click", () => this.#close());
+    this.#element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.#narrow.matches) return;
+      event.preventDefault();
+      this.#close();
+    });
+    this.#narrow.addEventListener("change", () => this.#close());
+    conversations.addEventListener("list", () => this.render());
+    for (const type of ["begin", "end"]) answering.addEventListener(type, () => this.render());
+    onLanguage(() => this.render());
+    this.#close();
+    this.render();
+  }
+
+  render() {
+    const { list, current } = this.#conversations;
+    byId("no-conversations").hidden = list.length > 0;
+    const had = this.#element.contains(document.activeElement) && document.activeElement.closest("li")?.dataset.id;
+    byId("conversations").replaceChildren(...list.map((each) => this.#row(each, each === current)));
+    if (had) byId("conversations").querySelector(`[data-id="${CSS.escape(had)}"] button`)?.focus();
+  }
+
+  #row(conversation, isCurrent) {
+    const title = el("span", { class: "title" }, conversation.title);
+    const time = el("span", { class: "time" }, moment(conversation.updated));
+    const open = el(
+      "button",
+      { type: "button", class: "open", "aria-current": isCurrent ? "true" : null, onclick: () => this.#show(conversation) },
+      title,
+      time,
+    );
+    const label = t("sidebar.more", { title: conversation.title });
+    const more = iconButton("more", label, () => openMenu(more, this.#items(conversation)), {
+      "aria-haspopup": "menu",
+      "aria-expanded": "false",
+    });
+    const running = this.#answering.isRunning(conversation);
+    return el("li", { "data-id": conversation.id, class: running ? "running" : "" }, open, more);
+  }
+
+  #items(conversation) {
+    return [
+      { icon: "edit", label: t("sidebar.rename"), act: () => this.#rename(conversation) },
+      { icon: "download", label: t("sidebar.markdown"), act: () => exportMarkdown(conversation) },
+      { icon: "download", label: t("sidebar.json"), act: () => exportJson(conversation) },
+      { icon: "trash", label: t("sidebar.delete"), act: () => this.#remove(conversation), danger: true },
+    ];
+  }
+
+  #create() {
+    this.#conversations.create();
+    this.#leave();
+  }
+
+  #show(conversation) {
+    this.#conversations.open(conversation.id);
+    this.#leave();
+  }
+
+  /** On to the conversation, wherever one was. */
+  #leave() {
+    location.hash = "#chat";
+    this.#close();
+    byId("message").focus();
+  }
+
+  async #rename(conversation) {
+    const title = await askText(t("sidebar.rename.title"), conversation.title);
+    if (title) this.#conversations.rename(conversation, title);
+  }
+
+  async #remove(conversation) {
+    const title = t("sidebar.delete.title", { title: conversation.title });
+    if (!(await confirmed(title, t("sidebar.delete")))) return;
+    this.#answering.stop(conversation);
+    this.#conversations.remove(conversation);
+  }
+
+  #open() {
+    document.body.classList.add("sidebar-open");
+    this.#element.inert = false;
+    byId("new").focus();
+  }
+
+  #close() {
+    const was = document.body.classList.contains("sidebar-open");
+    document.body.classList.remove("sidebar-open");
+    this.#element.inert = this.#narrow.matches;
+    if (was) byId("open-sidebar").focus();
+  }
+}

@@ -1,0 +1,42 @@
+// The strip at the foot: what the server is at, and its figures.
+
+import { byId } from "./dom.js";
+import { askKey, declined } from "./key.js";
+import { number, onLanguage, t } from "./language.js";
+
+const UNKNOWN = "–";
+
+export class Strip {
+  #server;
+
+  constructor(server) {
+    this.#server = server;
+    server.addEventListener("news", () => this.#show());
+    byId("give-key").addEventListener("click", () => askKey());
+    onLanguage(() => this.#show());
+    this.#show();
+  }
+
+  #show() {
+    const { figures, rate } = this.#server;
+    const state = this.#state();
+    byId("state").dataset.state = state;
+    byId("state-name").textContent = t(`state.${state}`);
+    byId("running").textContent = text(figures?.running);
+    byId("waiting").textContent = text(figures?.waiting);
+    byId("rate").textContent = text(rate, rate !== null && rate < 10 ? 1 : 0);
+    const cache = figures?.cache ?? null;
+    byId("cache").textContent = cache === null ? UNKNOWN : `${number(100 * cache, cache < 0.1 ? 1 : 0)}%`;
+    byId("cache-bar").value = cache ?? 0;
+    byId("give-key").hidden = !declined;
+  }
+
+  #state() {
+    const { phase, figures } = this.#server;
+    if (phase !== "ready") return phase || "asking";
+    if (figures === null) return "ready";
+    return figures.running || figures.waiting ? "busy" : "idle";
+  }
+}
+
+const text = (value, digits = 0) => (value === null || value === undefined ? UNKNOWN : number(value, digits));
