@@ -2,6 +2,8 @@
 # make test          set up and run the tests
 # make test-clients  run every published client against the server
 # make fuzz          make thousands of requests of its OpenAPI
+# make test-page     look at the page in a real Chromium
+# make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
 # make install       the set-up alone, into .venv
 
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients test-chaos fuzz lint format bench build lock clean
+.PHONY: serve install test test-clients test-page screenshots test-chaos fuzz lint format bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -40,10 +42,20 @@ REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.inst
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
 	scripts/debian tmux
-	$(BIN)/python -m pytest --ignore=tests/clients --ignore=tests/chaos
+	$(BIN)/python -m pytest --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)
 	$(BIN)/python -m pytest tests/clients
+
+$(VENV)/.installed-page: $(VENV)/.installed-dev requirements/page.lock
+	scripts/install $(VENV) requirements/page.lock
+	@touch $@
+
+test-page: $(VENV)/.installed-page
+	chromium=$$(scripts/chromium) && CHROMIUM=$$chromium $(BIN)/python -m pytest tests/playground/browser
+
+screenshots:
+	SCREENSHOTS=docs/images $(MAKE) test-page
 
 # A few minutes with the numbers that CI takes: CHAOS_KILLS=6 CHAOS_REQUESTS=2000.
 test-chaos: $(VENV)/.installed-dev

@@ -86,6 +86,13 @@ def test_every_module_that_is_imported_is_there_and_every_one_is_used() -> None:
     assert own | {"main.js", "early.js"} == SCRIPTS.keys()
 
 
+def test_modules_are_asked_for_at_once() -> None:
+    preloaded = re.findall(r'rel="modulepreload" href="chat/([^"]+)"', INDEX)
+    modules = {f"js/{name}" for name in SCRIPTS if name != "early.js"}
+    assert set(preloaded) == modules | {"vendor/marked.esm.js", "vendor/purify.es.mjs"}
+    assert len(preloaded) == len(set(preloaded))
+
+
 def test_icons_and_ids_that_the_code_asks_for_are_in_the_page() -> None:
     code = "\n".join(SCRIPTS.values())
     ids = set(re.findall(r'\bid="([^"]+)"', INDEX))

@@ -7,8 +7,8 @@ const KEEP_SECONDS = 1;
 
 /**
  * Events, each with the `conversation` in its detail: `begin`, `text` when there is more of it, `end`. An answer is
- * `{role: "assistant", content, alternatives, chosen}`; `content` is the alternative that was chosen. Until its end has
- * come it counts as stopped, which is true of it when the page is left.
+ * `{role: "assistant", content}`; with `alternatives` its content is the one that was `chosen`. Until its end has come it
+ * counts as stopped, which is true of it when the page is left.
  */
 export class Answering extends EventTarget {
   #conversations;
@@ -74,12 +74,14 @@ export class Answering extends EventTarget {
     for await (const part of generate("chat/generate", body, signal)) {
       if (part.end) {
         message.alternatives = part.end.outputs ?? [part.end.output];
+        message.content = message.alternatives[message.chosen];
         message.figures = await figuresOf(part.end);
         delete message.stopped;
+        if (message.alternatives.length === 1) delete message.alternatives;
       } else {
         message.alternatives[part.index] = (message.alternatives[part.index] ?? "") + part.text;
+        message.content = message.alternatives[message.chosen];
       }
-      message.content = message.alternatives[message.chosen] ?? "";
       progress();
     }
   }

@@ -11,7 +11,10 @@ export class Banner {
 
   constructor(server) {
     this.#server = server;
-    server.addEventListener("phase", () => this.#tell());
+    server.addEventListener("phase", () => {
+      this.#tell();
+      this.#show();
+    });
     server.addEventListener("news", () => this.#show());
     onLanguage(() => this.#show());
   }

@@ -92,7 +92,7 @@ export class Completion {
     byId("prompt-go").disabled = !this.#area.value;
     byId("prompt-stop").hidden = !running;
     const shown = this.#outputs.filter((text) => text !== undefined).map((text) => this.#output(text, running));
-    if (this.#error) shown.push(el("p", { class: "error", role: "alert" }, icon("alert"), el("span", {}, this.#error)));
+    if (this.#error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, this.#error)));
     if (this.#figures) {
       shown.push(el("p", { class: "figures" }, ...line(this.#figures).map((part) => el("span", {}, part))));
     }

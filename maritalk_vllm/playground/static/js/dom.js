@@ -30,5 +30,14 @@ export function iconButton(name, label, onclick, attributes = {}) {
   return el("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
 }
 
+/** Make these the nodes in `parent`, and leave those at its beginning alone that are the same: one may be reading them. */
+export function replaceChanged(parent, nodes) {
+  const there = parent.childNodes;
+  let same = 0;
+  while (same < there.length && same < nodes.length && there[same].isEqualNode(nodes[same])) same += 1;
+  while (there.length > same) parent.lastChild.remove();
+  parent.append(...nodes.slice(same));
+}
+
 /** The element of index.html with this id. */
 export const byId = (id) => document.getElementById(id);

@@ -1,6 +1,5 @@
 // The page, put together.
 
-import { announce } from "./announce.js";
 import { Answering } from "./answering.js";
 import { Banner } from "./banner.js";
 import { Completion } from "./completion.js";
@@ -60,6 +59,10 @@ function showLanguage() {
 }
 
 addEventListener("hashchange", showView);
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId(byId("chat").hidden ? "prompt" : "message").focus();
+});
 byId("open-settings").addEventListener("click", () => {
   if (byId("chat").hidden) panel.open(textSettings, { withSystem: false });
   else panel.open(chatSettings, { withSystem: true });
@@ -75,7 +78,6 @@ onLanguage(() => {
 });
 conversations.addEventListener("full", () => {
   byId("full").hidden = false;
-  announce(t("storage.full"));
 });
 
 showView();

@@ -15,6 +15,8 @@ const ALLOWED = {
   ALLOWED_ATTR: ["align", "class", "href", "start"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
+  // Whatever is not named here is held against the pattern for addresses.
+  ADD_URI_SAFE_ATTR: ["align", "start"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   RETURN_DOM_FRAGMENT: true,
 };

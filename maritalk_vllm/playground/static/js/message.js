@@ -1,7 +1,7 @@
 // One message, as it is shown.
 
 import { copyButton } from "./copy.js";
-import { el, icon, iconButton } from "./dom.js";
+import { el, icon, iconButton, replaceChanged } from "./dom.js";
 import { line } from "./figures.js";
 import { number, t } from "./language.js";
 import { markdown } from "./markdown.js";
@@ -28,16 +28,16 @@ export class MessageView {
     this.#running = running;
     this.element.classList.toggle("running", running);
     if (this.#message.role === "user") this.#body.textContent = this.#message.content;
-    else this.#body.replaceChildren(...this.#answer());
+    else replaceChanged(this.#body, this.#answer());
     this.#foot.replaceChildren(...this.#feet());
   }
 
   #answer() {
     const { content, error, stopped } = this.#message;
     const shown = [];
-    if (content) shown.push(markdown(content));
+    if (content) shown.push(...markdown(content).childNodes);
     else if (this.#running) shown.push(el("p", { class: "waiting" }, el("i"), el("i"), el("i")));
-    if (error) shown.push(el("p", { class: "error", role: "alert" }, icon("alert"), el("span", {}, error)));
+    if (error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, error)));
     if (stopped && !this.#running) shown.push(el("p", { class: "note" }, t("message.stopped")));
     if (!content && !error && !stopped && !this.#running) shown.push(el("p", { class: "note" }, t("message.empty")));
     return shown;

@@ -79,7 +79,7 @@ export class Sidebar {
 
   /** On to the conversation, wherever one was. */
   #leave() {
-    location.hash = "#chat";
+    if (location.hash === "#text") location.hash = "#chat";
     this.#close();
     byId("message").focus();
   }

@@ -11,7 +11,8 @@ export class Strip {
 
   constructor(server) {
     this.#server = server;
-    server.addEventListener("news", () => this.#show());
+    // Figures may have to wait for a key; the state does not.
+    for (const type of ["phase", "news"]) server.addEventListener(type, () => this.#show());
     byId("give-key").addEventListener("click", () => askKey());
     onLanguage(() => this.#show());
     this.#show();
@@ -27,14 +28,14 @@ export class Strip {
     byId("rate").textContent = text(rate, rate !== null && rate < 10 ? 1 : 0);
     const cache = figures?.cache ?? null;
     byId("cache").textContent = cache === null ? UNKNOWN : `${number(100 * cache, cache < 0.1 ? 1 : 0)}%`;
-    byId("cache-bar").value = cache ?? 0;
+    byId("cache-bar").style.inlineSize = `${100 * (cache ?? 0)}%`;
     byId("give-key").hidden = !declined;
   }
 
   #state() {
     const { phase, figures } = this.#server;
     if (phase !== "ready") return phase || "asking";
-    if (figures === null) return "ready";
+    if ((figures?.running ?? null) === null) return "ready";
     return figures.running || figures.waiting ? "busy" : "idle";
   }
 }

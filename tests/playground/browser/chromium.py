@@ -1,0 +1,81 @@
+"""A real Chromium, and what a test wants of a page in it."""
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Playwright, Route
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "chromium"
+MOST_PICTURE_BYTES = 200_000
+GRAVE = ("serious", "critical")
+
+
+def launch(playwright: Playwright) -> Browser:
+    path = os.environ.get("CHROMIUM") or subprocess.run([SCRIPT], capture_output=True, text=True).stdout.strip()
+    # A container has no user namespaces for its sandbox, and a small /dev/shm.
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+
+
+@dataclass
+class Tab:
+    """One tab, to which there is no network but our server. What went wrong in it is noted."""
+
+    page: Page
+    url: str
+    elsewhere: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def assert_clean(self) -> None:
+        assert self.elsewhere == []
+        assert self.errors == []
+
+
+def tab(browser: Browser, url: str, **options: Any) -> Tab:
+    """Open `/chat` of a server. `options` are a browser context's: locale, color_scheme, viewport."""
+    context = browser.new_context(**{"locale": "pt-BR", "viewport": {"width": 1280, "height": 800}, **options})
+    context.set_default_timeout(15_000)
+    opened = Tab(context.new_page(), url)
+    ours = urlsplit(url).netloc
+
+    def only_ours(route: Route) -> None:
+        address = urlsplit(route.request.url)
+        if address.netloc == ours or address.scheme == "blob":
+            route.continue_()
+        else:
+            opened.elsewhere.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", only_ours)
+    opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    opened.page.on("console", lambda said: opened.errors.append(said.text) if _is_wrong(said.type, said.text) else None)
+    opened.page.goto(f"{url}/chat")
+    opened.page.wait_for_selector("body.begun")
+    return opened
+
+
+def _is_wrong(kind: str, text: str) -> bool:
+    # A status that is no 2xx is told so too; what the page makes of those is what the tests look at.
+    return kind == "error" and not text.startswith("Failed to load resource")
+
+
+def assert_accessible(page: Page, state: str) -> None:
+    """axe finds nothing serious, in light and in dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in GRAVE]
+        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert told == [], f"{state}, {scheme}"
+    page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+
+
+def picture(page: Page, name: str) -> None:
+    """For docs/page.md, if somebody asks for new ones: SCREENSHOTS names the folder."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        content = page.screenshot(animations="disabled", caret="hide")
+        assert len(content) < MOST_PICTURE_BYTES, name
+        (Path(folder) / f"{name}.png").write_bytes(content)

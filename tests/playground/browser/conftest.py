@@ -1,0 +1,42 @@
+"""What the tests in a browser share: the browser itself, and a server whose engine is played."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.playground.browser.chromium import Tab, launch, tab
+from tests.playground.browser.played import Played, playing
+
+Open = Callable[..., Tab]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Closed before tests of other folders: as long as its driver runs, nobody else in this thread has an event loop."""
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    with playing() as server:
+        yield server
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Open]:
+    """Opens tabs; at the end none of them may have asked anybody else, nor have met an error."""
+    tabs: list[Tab] = []
+
+    def opening(url: str, **options: Any) -> Tab:
+        tabs.append(tab(browser, url, **options))
+        return tabs[-1]
+
+    yield opening
+    for each in tabs:
+        each.page.context.close()
+        each.assert_clean()

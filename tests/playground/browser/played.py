@@ -1,0 +1,102 @@
+"""The real shell of the server, page, door and probes, around an engine that is played: each test sets what it says."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.state import Phase, State
+from maritalk_vllm.settings import TimeUnit
+from tests.server.test_gate import running
+
+TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
+
+
+@dataclass
+class Played:
+    """What is played, and what was asked."""
+
+    url: str = ""
+    state: State = field(default_factory=lambda: State(Phase.READY))
+    pieces: list[str] = field(default_factory=lambda: ["Ol", "á!"])
+    pause: float = 0
+    fails: str = ""
+    """A sentence that a stream ends with, instead of its end."""
+    breaks: bool = False
+    refuses: tuple[int, str] | None = None
+    """A status and a sentence, instead of a stream."""
+    metrics: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Response:
+        asked = await request.json()
+        self.asked.append({"path": request.url.path, **asked})
+        if self.refuses is not None:
+            status, sentence = self.refuses
+            return JSONResponse({"error": sentence}, status)
+        return StreamingResponse(self._events(asked["n"]), media_type="text/event-stream")
+
+    async def _events(self, n: int) -> AsyncIterator[str]:
+        yield ": keep-alive\n\n"
+        for number in range(n):
+            for piece in [*self.pieces, *([f" ({number + 1})"] if n > 1 else [])]:
+                await asyncio.sleep(self.pause)
+                yield f"data: {json.dumps({'text': piece, **({'index': number} if n > 1 else {})})}\n\n"
+        if self.fails:
+            yield f"event: error\ndata: {json.dumps({'error': self.fails})}\n\n"
+        elif not self.breaks:
+            yield f"event: end\ndata: {json.dumps(self._end(n))}\n\n"
+
+    def _end(self, n: int) -> dict[str, Any]:
+        whole = "".join(self.pieces)
+        several = {"outputs": [f"{whole} ({number + 1})" for number in range(n)]} if n > 1 else {}
+        usage = {"completion_tokens": 49, "prompt_tokens": 20, "total_tokens": 69}
+        return {"output": whole, **TIMES, **several, "usage": usage, "finish_reason": "stop"}
+
+    @property
+    def app(self) -> Starlette:
+        models = {"data": [{"id": "sabia-7b", "context_length": 8192}]}
+        return Starlette(
+            routes=[
+                Route("/generate", self.answer, methods=["POST"]),
+                Route("/chat/generate", self.answer, methods=["POST"]),
+                Route("/v1/models", lambda _: JSONResponse(models)),
+                Route("/metrics", lambda _: PlainTextResponse(self.metrics)),
+            ]
+        )
+
+
+@contextmanager
+def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: Access | None = None) -> Iterator[Played]:
+    """Serve it, in a thread of its own: the browser's driver has this one."""
+    played = Played()
+    begun, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        around = (access or Access()).around(played.app, played.state, unit)
+        async with running(around) as played.url:
+            begun.set()
+            await over.wait()
+
+    def work() -> None:
+        loop.run_until_complete(serve())
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    try:
+        yield played
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()

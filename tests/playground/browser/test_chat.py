@@ -1,0 +1,310 @@
+"""Chatting, with answers that are played: what is sent, what is kept, and what is said when something goes wrong."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+from playwright.sync_api import Page, expect
+
+from maritalk_vllm.api.local_wire import ChatGenerateRequest, LocalRequest
+from maritalk_vllm.server.state import Phase
+from maritalk_vllm.settings import TimeUnit
+from tests.playground.browser.conftest import Open
+from tests.playground.browser.played import Played, playing
+
+MARKDOWN = """Uma **lista**:
+
+- [x] um
+- [ ] dois
+
+```python
+print('olá')
+```
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+"""
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Sua mensagem").fill(text)
+    page.keyboard.press("Enter")
+
+
+def said(page: Page, text: str) -> None:
+    """Say something, and wait for the end of its answer."""
+    before = page.locator(".assistant").count()
+    say(page, text)
+    expect(page.locator(".assistant:not(.running)")).to_have_count(before + 1)
+
+
+def test_a_conversation_is_sent_as_the_api_takes_it(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    said(page, "oi")
+    said(page, "e agora?\nduas linhas")
+    first, second = played.asked
+    assert first["messages"] == [{"role": "user", "content": "oi"}]
+    turns = [{"role": "assistant", "content": "Olá!"}, {"role": "user", "content": "e agora?\nduas linhas"}]
+    assert second["messages"] == [*first["messages"], *turns]
+    path = second.pop("path")
+    assert path == "/chat/generate"
+    # It is a request that the server takes, with the defaults that it would take by itself.
+    request = msgspec.json.decode(json.dumps(second), type=ChatGenerateRequest, strict=True)
+    plain = ChatGenerateRequest(messages=request.messages, stream=True, return_usage=True, stop_sequences=[])
+    assert request == plain
+    assert {field.name for field in msgspec.structs.fields(LocalRequest)} == second.keys() - {"messages"}
+
+
+def test_settings_and_instructions_are_sent_and_kept(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    page.get_by_role("button", name="Ajustes").click()
+    page.get_by_label("Instruções para o modelo").fill("Responda em versos.")
+    page.get_by_label("Temperatura").fill("0,2")
+    page.get_by_label("Semente").fill("7")
+    page.get_by_label("Parar em").fill("fim\\n\n###")
+    page.get_by_label("Probabilidade").fill("2")
+    expect(page.locator("#setting-top_p")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#setting-top_p-hint")).to_contain_text("não aceita")
+    page.get_by_label("Sortear").uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    said(page, "oi")
+    (asked,) = played.asked
+    assert asked["messages"][0] == {"role": "system", "content": "Responda em versos."}
+    assert (asked["temperature"], asked["seed"], asked["stop_sequences"]) == (0.2, 7, ["fim\n", "###"])
+    assert (asked["do_sample"], asked["top_p"]) == (False, 0.95)
+    page.get_by_role("button", name="Ajustes").click()
+    expect(page.get_by_label("Parar em")).to_have_value("fim\\n\n###")
+    page.get_by_role("button", name="Restaurar").click()
+    expect(page.get_by_label("Temperatura")).to_have_value("0.7")
+
+
+def test_markdown_is_drawn_and_code_can_be_copied(played: Played, open_tab: Open) -> None:
+    played.pieces = [MARKDOWN]
+    tab = open_tab(played.url)
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    said(tab.page, "oi")
+    body = tab.page.locator(".assistant .body")
+    expect(body.locator("strong")).to_have_text("lista")
+    assert body.locator("li").all_text_contents() == ["☑ um", "☐ dois"]
+    expect(body.locator("td").nth(1)).to_have_attribute("align", "right")
+    expect(body.locator(".code-head span")).to_have_text("python")
+    body.get_by_role("button", name="Copiar").click()
+    expect(tab.page.locator("#announcer")).to_have_text("Copiado.")
+    assert tab.page.evaluate("navigator.clipboard.readText()") == "print('olá')\n"
+
+
+def test_a_reader_hears_the_whole_answer_once(played: Played, open_tab: Open) -> None:
+    played.pieces, played.pause = ["Um ", "dois ", "três."], 0.1
+    page = open_tab(played.url).page
+    page.evaluate("""() => {
+        window.heard = [];
+        new MutationObserver(() => heard.push(document.getElementById("announcer").textContent))
+            .observe(document.getElementById("announcer"), {childList: true});
+    }""")
+    said(page, "oi")
+    expect(page.locator("#announcer")).to_have_text("Resposta: Um dois três.")
+    assert [each for each in page.evaluate("heard") if each] == [
+        "O modelo está respondendo.",
+        "Resposta: Um dois três.",
+    ]
+
+
+def test_figures_in_either_unit(open_tab: Open) -> None:
+    for unit, shown in (
+        (
+            TimeUnit.MILLISECONDS,
+            ["fila 0 ms", "entrada 158 ms (20 tokens)", "resposta 1,2 s (49 tokens)", "40 tokens/s"],
+        ),
+        (TimeUnit.SECONDS, ["fila 0 ms", "entrada 158 s (20 tokens)", "resposta 1.200 s (49 tokens)", "0 tokens/s"]),
+    ):
+        with playing(unit) as played:
+            page = open_tab(played.url).page
+            said(page, "oi")
+            assert page.locator(".assistant .figures span").all_text_contents() == shown
+
+
+def test_stopped_what_came_stays_and_goes_on_in_the_conversation(played: Played, open_tab: Open) -> None:
+    played.pieces, played.pause = ["um "] * 200, 0.05
+    page = open_tab(played.url).page
+    say(page, "conte")
+    expect(page.locator(".assistant .body")).to_contain_text("um um")
+    expect(page.locator("#send")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator(".assistant .note")).to_contain_text("Interrompida")
+    kept = page.locator(".assistant .body p").first.inner_text()
+    assert 2 <= kept.count("um") < 200
+    page.reload()
+    expect(page.locator(".assistant .body")).to_contain_text(kept)
+    played.pieces, played.pause = ["fim"], 0
+    said(page, "e?")
+    assert played.asked[-1]["messages"][1]["content"].strip() == kept.strip()
+
+
+def test_an_earlier_message_is_edited_and_an_answer_made_anew(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    said(page, "primeira")
+    said(page, "segunda")
+    played.pieces = ["Outra."]
+    page.get_by_role("button", name="Gerar outra resposta").last.click()
+    expect(page.locator(".assistant .body").last).to_have_text("Outra.")
+    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["primeira", "Olá!", "segunda"]
+    first = page.locator(".user").first
+    first.hover()
+    first.get_by_role("button", name="Editar").click()
+    page.keyboard.press("End")
+    page.keyboard.type(" mudada")
+    page.keyboard.press("Enter")
+    expect(page.locator(".message")).to_have_count(2)
+    expect(page.locator(".assistant:not(.running) .body")).to_have_text("Outra.")
+    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["primeira mudada"]
+
+
+def test_several_answers_of_which_one_goes_on(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    page.get_by_role("button", name="Ajustes").click()
+    page.get_by_label("Quantas respostas").fill("3")
+    page.keyboard.press("Escape")
+    said(page, "oi")
+    expect(page.locator(".place")).to_have_text("1 de 3")
+    page.get_by_role("button", name="Próxima resposta").click()
+    expect(page.locator(".assistant .body")).to_have_text("Olá! (2)")
+    said(page, "e?")
+    assert played.asked[-1]["messages"][1]["content"] == "Olá! (2)"
+
+
+def test_conversations_are_kept_renamed_exported_and_deleted(played: Played, open_tab: Open, tmp_path: Path) -> None:
+    page = open_tab(played.url).page
+    said(page, "A primeira conversa")
+    page.get_by_role("button", name="Nova conversa").click()
+    expect(page.locator(".message")).to_have_count(0)
+    said(page, "A segunda")
+    page.reload()
+    titles = page.locator("#conversations .title")
+    assert titles.all_text_contents() == ["A segunda", "A primeira conversa"]
+    titles.last.click()
+    expect(page.locator(".user .body")).to_have_text("A primeira conversa")
+
+    def choose(action: str) -> None:
+        page.locator("#conversations li").last.get_by_role("button", name="Ações").click()
+        page.get_by_role("menuitem", name=action).click()
+
+    choose("Renomear")
+    page.keyboard.type("Ação & reação")
+    page.keyboard.press("Enter")
+    expect(titles.last).to_have_text("Ação & reação")
+    for action, ending in (("Markdown", "md"), ("JSON", "json")):
+        with page.expect_download() as download:
+            choose(action)
+        assert download.value.suggested_filename == f"acao-reacao.{ending}"
+        download.value.save_as(tmp_path / ending)
+    markdown = (tmp_path / "md").read_text()
+    assert markdown.startswith("# Ação & reação\n")
+    assert markdown.endswith("## Você\n\nA primeira conversa\n\n## Resposta\n\nOlá!\n")
+    exported = json.loads((tmp_path / "json").read_text())
+    assert [(turn["role"], turn["content"]) for turn in exported["messages"]] == [
+        ("user", "A primeira conversa"),
+        ("assistant", "Olá!"),
+    ]
+    assert exported["messages"][1]["figures"]["tokens"] == 49
+    choose("Apagar")
+    page.get_by_role("dialog").get_by_role("button", name="Apagar").click()
+    expect(titles).to_have_text(["A segunda"])
+    page.reload()
+    expect(titles).to_have_text(["A segunda"])
+
+
+def test_a_refusal_and_a_stream_that_fails_are_told_in_the_servers_own_words(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    played.refuses = (400, "The prompt has 6000 tokens and max_tokens is 9000: together 15000. Shorten the prompt.")
+    said(page, "oi")
+    expect(page.locator(".error")).to_have_text(played.refuses[1])
+    played.refuses, played.fails = None, "The engine has died, and is started again. Try again in a moment."
+    page.get_by_role("button", name="Gerar outra resposta").click()
+    expect(page.locator(".error")).to_have_text(played.fails)
+    # What came before stays, and is told beside what went wrong.
+    expect(page.locator(".assistant .body")).to_contain_text("Olá!")
+    played.fails, played.breaks = "", True
+    page.get_by_role("button", name="Gerar outra resposta").click()
+    expect(page.locator(".error")).to_have_text("A conexão caiu antes do fim da resposta.")
+    # None of them was an answer that goes on in the conversation, but for what came.
+    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["oi"]
+
+
+def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open) -> None:
+    with playing() as played:
+        played.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
+        page = open_tab(played.url).page
+        expect(page.locator("#state-name")).to_have_text("livre")
+        page.get_by_label("Sua mensagem").fill("ainda não enviada")
+        banner = page.locator("#banner")
+        expect(banner).to_be_hidden()
+        played.state.to(Phase.LOADING)
+        played.state.at("Loading weights 3/12", 0.25)
+        expect(banner).to_contain_text("O motor parou e está sendo iniciado de novo.")
+        expect(banner).to_contain_text("Carregando os pesos 3/12")
+        expect(page.locator("#banner-bar")).to_have_js_property("value", 0.25)
+        played.state.at("Importing vLLM")
+        expect(banner).to_contain_text("Importando o vLLM")
+        assert page.locator("#banner-bar").get_attribute("value") is None
+        played.state.to(Phase.READY)
+        expect(banner).to_be_hidden()
+        expect(page.locator("#announcer")).to_have_text("O modelo está pronto.")
+        played.state.to(Phase.DRAINING)
+        expect(banner).to_contain_text("O servidor está encerrando")
+        played.state.to(Phase.FAILED)
+        expect(banner).to_contain_text("não conseguiu carregar")
+    expect(banner).to_contain_text("O servidor não responde.")
+    expect(page.locator("#state-name")).to_have_text("sem resposta")
+    said(page, "vai falhar")
+    expect(page.locator(".error")).to_have_text("O servidor não responde. Tente de novo em um momento.")
+    page.get_by_label("Sua mensagem").fill("ainda não enviada")
+    kept = page.evaluate("JSON.stringify(localStorage)")
+    assert "ainda não enviada" in kept and "vai falhar" in kept
+
+
+def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -> None:
+    def metrics(tokens: int) -> str:
+        return "\n".join(
+            [
+                "# HELP vllm:num_requests_running Number of requests.",
+                'vllm:num_requests_running{engine="0",model_name="a b"} 2.0',
+                'vllm:num_requests_running{engine="1",model_name="a b"} 1.0',
+                'vllm:num_requests_waiting{engine="0"} 4.0',
+                'vllm:kv_cache_usage_perc{engine="0"} 0.5',
+                'vllm:kv_cache_usage_perc{engine="1"} 0.25',
+                f'vllm:generation_tokens_total{{engine="0"}} {tokens}',
+            ]
+        )
+
+    played.metrics = metrics(1000)
+    page = open_tab(played.url).page
+    expect(page.locator("#running")).to_have_text("3")
+    expect(page.locator("#waiting")).to_have_text("4")
+    expect(page.locator("#cache")).to_have_text("38%")
+    expect(page.locator("#state-name")).to_have_text("ocupado")
+    expect(page.locator("#rate")).to_have_text("–")
+    played.metrics = metrics(1500)
+    expect(page.locator("#rate")).to_have_text(re.compile(r"^(1[5-9]\d|2[0-4]\d)$"))
+
+
+def test_nobody_looks_nobody_asks(played: Played, open_tab: Open) -> None:
+    page = open_tab(played.url).page
+    expect(page.locator("#state-name")).to_have_text("pronto")
+    page.evaluate("""() => {
+        Object.defineProperty(document, "hidden", {configurable: true, get: () => true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    page.wait_for_timeout(2600)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(3000)
+    assert asked == []
+    page.evaluate("""() => {
+        delete document.hidden;
+        document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    page.wait_for_timeout(500)
+    assert [url.rsplit("/", 1)[-1] for url in asked][:2] == ["readyz", "metrics"]

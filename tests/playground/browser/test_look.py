@@ -1,0 +1,198 @@
+"""For everybody: by keyboard, on a phone, in either language and light, and with the rules of axe."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.keys import digest
+from tests.playground.browser.chromium import assert_accessible, picture
+from tests.playground.browser.conftest import Open
+from tests.playground.browser.played import Played, playing
+from tests.playground.browser.test_chat import said
+
+ANSWER = """Aqui está uma função que compara a palavra com ela mesma ao contrário:
+
+```python
+def eh_palindromo(palavra: str) -> bool:
+    letras = [letra for letra in palavra.casefold() if letra.isalnum()]
+    return letras == letras[::-1]
+```
+
+- **`casefold`** ignora maiúsculas e minúsculas.
+- **`isalnum`** deixa de lado espaços e pontuação.
+
+| palavra | resposta |
+|---|---|
+| arara | sim |
+| papagaio | não |
+"""
+METRICS = """vllm:num_requests_running{engine="0"} 0.0
+vllm:num_requests_waiting{engine="0"} 0.0
+vllm:kv_cache_usage_perc{engine="0"} 0.031
+vllm:generation_tokens_total{engine="0"} 100
+"""
+PHONE = {"width": 320, "height": 640}
+
+
+@pytest.fixture
+def talkative(played: Played) -> Played:
+    played.pieces, played.metrics = [ANSWER], METRICS
+    return played
+
+
+def fits(page: Page) -> bool:
+    """Nothing is wider than the screen."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
+    page = open_tab(talkative.url).page
+    # One begins where one writes, and gets there by the first link of the page.
+    expect(page.get_by_label("Sua mensagem")).to_be_focused()
+    assert page.evaluate("document.querySelector('a, button, input, textarea').id") == "skip"
+    expect(page.locator("#skip")).not_to_be_in_viewport()
+    page.locator("#skip").focus()
+    expect(page.locator("#skip")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Sua mensagem")).to_be_focused()
+    page.keyboard.type("uma")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("duas")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user .body")).to_have_text("uma\nduas")
+    expect(page.locator(".assistant .figures")).to_be_visible()
+    expect(page.get_by_label("Sua mensagem")).to_be_focused()
+    # Whatever has the focus is seen to have it.
+    seen = set()
+    for _ in range(30):
+        page.keyboard.press("Shift+Tab")
+        name, outline = page.evaluate(
+            """() => {
+                const has = document.activeElement;
+                // The field for the message is told by its frame.
+                const shows = has.id === "message" ? has.parentElement : has;
+                return [has.id || has.ariaLabel, getComputedStyle(shows).outlineStyle];
+            }"""
+        )
+        seen.add(name)
+        assert outline == "solid" or not name, name
+    assert {"Copiar", "Gerar outra resposta", "Editar a mensagem", "open-settings", "theme", "new"} <= seen
+    more = page.locator("#conversations li").get_by_role("button", name="Ações")
+    more.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Renomear")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("menuitem", name="Apagar")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("locale", "shown", "greeting"),
+    [
+        ("pt-BR", "pt-BR", "Sobre o que vamos conversar?"),
+        ("pt-PT", "pt-BR", "Sobre o que vamos conversar?"),
+        ("en-US", "en", "What shall we talk about?"),
+        ("de-DE", "en", "What shall we talk about?"),
+    ],
+)
+def test_the_browsers_language(played: Played, open_tab: Open, locale: str, shown: str, greeting: str) -> None:
+    page = open_tab(played.url, locale=locale).page
+    expect(page.locator("html")).to_have_attribute("lang", shown)
+    expect(page.locator(".greeting")).to_have_text(greeting)
+
+
+def test_the_switches_hold(talkative: Played, open_tab: Open) -> None:
+    page = open_tab(talkative.url).page
+    said(page, "oi")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_label("Your message")).to_have_attribute("placeholder", "Write a message")
+    expect(page.locator(".figures")).to_contain_text("queue 0 ms")
+    light = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    switch = page.get_by_role("button", name="Dark theme")
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert light != dark
+    page.reload()
+    expect(page.get_by_label("Your message")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == dark
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desk"])
+def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[str, int]) -> None:
+    page = open_tab(talkative.url, viewport=size).page
+    expect(page.locator("#model")).to_have_text("sabia-7b")
+    assert fits(page)
+    assert_accessible(page, "nothing said yet")
+    said(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
+    assert fits(page)
+    assert_accessible(page, "a conversation")
+    picture(page, "phone" if size is PHONE else "chat")
+    page.get_by_role("button", name="Ajustes").click()
+    page.get_by_label("Probabilidade").fill("2")
+    assert_accessible(page, "the settings")
+    page.keyboard.press("Escape")
+    if size is PHONE:
+        page.get_by_role("button", name="Abrir as conversas").click()
+        expect(page.get_by_role("button", name="Nova conversa")).to_be_focused()
+    page.locator("#conversations").get_by_role("button", name="Ações").click()
+    assert_accessible(page, "the list and its menu")
+    page.get_by_role("menuitem", name="Apagar").click()
+    assert_accessible(page, "a question")
+    page.keyboard.press("Escape")
+    if size is PHONE:
+        page.get_by_role("button", name="Fechar as conversas").click()
+    talkative.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
+    said(page, "oi")
+    assert_accessible(page, "an error")
+    page.get_by_role("link", name="Texto").click()
+    page.get_by_role("button", name="Exemplo").click()
+    assert fits(page)
+    assert_accessible(page, "the text")
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
+    with playing(access=Access(digests=(digest("chave"),))) as played:
+        played.metrics = METRICS
+        page = open_tab(played.url).page
+        dialog = page.get_by_role("dialog", name="Este servidor pede uma chave")
+        expect(dialog).to_be_visible()
+        assert_accessible(page, "the key")
+        page.get_by_role("button", name="Agora não").click()
+        expect(page.get_by_role("button", name="Informar a chave")).to_be_visible()
+        page.get_by_label("Sua mensagem").fill("oi")
+        page.keyboard.press("Enter")
+        field = dialog.get_by_label("Chave", exact=True)
+        field.fill("errada")
+        field.press("Enter")
+        expect(dialog).to_contain_text("Esta chave não serve.")
+        field.fill("chave")
+        field.press("Enter")
+        # What was asked for without one is answered, with no more to be done.
+        expect(page.locator(".assistant .body")).to_have_text("Olá!")
+        expect(page.locator("#state-name")).to_have_text("livre")
+        assert "chave" not in page.evaluate("JSON.stringify(localStorage)")
+        page.reload()
+        expect(page.locator("#state-name")).to_have_text("livre")
+        expect(dialog).to_be_hidden()
+
+
+def test_motion_is_left_out_for_those_who_want_none(talkative: Played, open_tab: Open) -> None:
+    page = open_tab(talkative.url, reduced_motion="reduce").page
+    said(page, "oi")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_below_a_path_of_a_proxy_all_is_found(talkative: Played, open_tab: Open) -> None:
+    """The proxy is played by the browser's driver, which takes the path away before it asks the server."""
+    tab = open_tab(talkative.url)
+
+    def without_prefix(route, request) -> None:  # type: ignore[no-untyped-def]
+        route.fulfill(response=route.fetch(url=request.url.replace("/below/", "/")))
+
+    tab.page.context.route(f"{talkative.url}/below/**", without_prefix)
+    tab.page.goto(f"{talkative.url}/below/chat")
+    said(tab.page, "oi")
+    expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")

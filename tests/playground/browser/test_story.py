@@ -1,0 +1,133 @@
+"""The page with the real server and the real engine: from loading, through a conversation, to the end."""
+
+import http.client
+import json
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.playground.browser.chromium import assert_accessible, picture
+from tests.playground.browser.conftest import Open
+from tests.playground.browser.test_chat import say
+from tests.serving import Server, note
+
+KEY = "chave-da-pagina"
+ROUNDS = 5
+LOADED_MILLISECONDS = 240_000
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("MARITALK_API_KEY", KEY)
+    started = Server(tmp_path, "--cache-dir", str(tmp_path / "cache"))
+    try:
+        started.wait_for_port()
+        yield started
+    finally:
+        started.stop()
+
+
+def first_token_seconds(server: Server, prompt: str) -> float:
+    """From sending until the first event is there, for a client without a page."""
+    body = json.dumps({"messages": [{"role": "user", "content": prompt}], "stream": True, "max_tokens": 512})
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        began = time.perf_counter()
+        connection.request("POST", "/chat/generate", body, {"Authorization": f"Bearer {KEY}"})
+        answer = connection.getresponse()
+        while not answer.readline().startswith(b"data: "):
+            pass
+        return time.perf_counter() - began
+    finally:
+        connection.close()
+
+
+def stop_answer(page: Page) -> None:
+    expect(page.locator(".assistant.running .body")).to_contain_text(re.compile(r"\w"))
+    page.keyboard.press("Escape")
+    expect(page.locator(".assistant").last.locator(".note")).to_contain_text("Interrompida")
+    expect(page.locator("#state-name")).to_have_text("livre")
+
+
+@pytest.mark.engine
+def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
+    tab = open_tab(f"http://127.0.0.1:{server.port}")
+    page = tab.page
+
+    # A browser that asks for the server itself gets the page, while the model loads, without a key.
+    page.goto(f"{tab.url}/")
+    assert page.url == f"{tab.url}/chat"
+    expect(page.locator("#banner")).to_contain_text("O modelo está carregando.")
+    expect(page.locator("#banner-step")).to_have_text(
+        re.compile("Começando|Importando|modelo de demonstração|Carregando")
+    )
+    expect(page.locator("#state-name")).to_have_text("carregando")
+    picture(page, "loading")
+    assert_accessible(page, "loading")
+    page.get_by_label("Sua mensagem").fill("Count from one to five.")
+
+    # It goes on by itself, and asks for the key.
+    expect(page.locator("#banner")).to_be_hidden(timeout=LOADED_MILLISECONDS)
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Este servidor pede uma chave")
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    expect(page.locator("#state-name")).to_have_text("livre")
+    expect(page.locator("#model")).to_have_text("demo")
+
+    # What was typed meanwhile is still there, and is answered.
+    page.get_by_role("button", name="Ajustes").click()
+    page.get_by_label("Sortear").uncheck()
+    page.keyboard.press("Escape")
+    page.get_by_label("Sua mensagem").press("Enter")
+    expect(page.locator(".assistant .figures")).to_be_visible(timeout=60_000)
+    expect(page.locator(".user .body")).to_have_text("Count from one to five.")
+    expect(page.locator(".assistant .body")).to_contain_text(re.compile(r"\w"))
+    figures = page.locator(".assistant .figures").inner_text()
+    assert re.search(r"fila \d.*s\W+entrada [\d,.]+ m?s \(\d+ tokens\)\W+resposta [\d,.]+ m?s \(\d+ tokens\)", figures)
+    rate = re.search(r"([\d.,]+) tokens/s", figures)
+    assert rate and float(rate[1].replace(",", ".")) > 0
+
+    # While it answers the strip tells so; stopped, the engine is free.
+    say(page, "Write a long story about a parrot.")
+    expect(page.locator("#running")).to_have_text("1")
+    expect(page.locator("#state-name")).to_have_text("ocupado")
+    stop_answer(page)
+
+    compare_first_tokens(server, page)
+
+    # A text with examples is gone on with.
+    page.get_by_role("link", name="Texto").click()
+    page.get_by_role("button", name="Exemplo").click()
+    page.get_by_role("button", name="Continuar").click()
+    expect(page.locator("#text .figures")).to_contain_text("(2 tokens)")
+    expect(page.locator(".output pre")).to_have_text(re.compile(r"\w"))
+    assert_accessible(page, "the text")
+    picture(page, "text")
+    page.get_by_role("link", name="Conversa").click()
+
+    # The server goes; what was typed stays.
+    page.get_by_label("Sua mensagem").fill("ainda não enviada")
+    server.stop()
+    expect(page.locator("#banner")).to_contain_text("O servidor não responde.")
+    expect(page.get_by_label("Sua mensagem")).to_have_value("ainda não enviada")
+
+
+def compare_first_tokens(server: Server, page: Page) -> None:
+    """How much later than a plain client a reader has the first token: in turn, each time with another prompt."""
+    plain, shown = [], []
+    for number in range(ROUNDS):
+        plain.append(first_token_seconds(server, f"Tell me about the number {1000 + number}."))
+        expect(page.locator("#running")).to_have_text("0")
+        page.get_by_role("button", name="Nova conversa").click()
+        say(page, f"Tell me about the number {2000 + number}.")
+        stop_answer(page)
+        shown.append(page.evaluate("performance.getEntriesByName('first token').at(-1).duration") / 1000)
+    api, seen = statistics.median(plain), statistics.median(shown)
+    first = f"{1000 * seen:.0f} ms, and there for a plain client after {1000 * api:.0f} ms"
+    note(f"page: the first token is shown after {first}")
