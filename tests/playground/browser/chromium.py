@@ -63,9 +63,9 @@ def _is_wrong(kind: str, text: str) -> bool:
     return kind == "error" and not text.startswith("Failed to load resource")
 
 
-def assert_accessible(page: Page, state: str) -> None:
-    """axe finds nothing serious, in light and in dark."""
-    for scheme in ("light", "dark"):
+def assert_accessible(page: Page, state: str, schemes: tuple[str, ...] = ("light", "dark")) -> None:
+    """axe finds nothing serious."""
+    for scheme in schemes:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = [each for each in Axe().run(page).response["violations"] if each["impact"] in GRAVE]
         told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]

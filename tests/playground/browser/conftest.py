@@ -14,7 +14,7 @@ Open = Callable[..., Tab]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Closed before tests of other folders: as long as its driver runs, nobody else in this thread has an event loop."""
+    """Closed before tests of other folders: while its driver runs, nobody else in this thread has an event loop."""
     with sync_playwright() as playwright:
         opened = launch(playwright)
         yield opened

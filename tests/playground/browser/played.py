@@ -64,7 +64,7 @@ class Played:
 
     @property
     def app(self) -> Starlette:
-        models = {"data": [{"id": "sabia-7b", "context_length": 8192}]}
+        models = {"data": [{"id": "demo", "context_length": 8192}]}
         return Starlette(
             routes=[
                 Route("/generate", self.answer, methods=["POST"]),

@@ -17,7 +17,7 @@ from tests.playground.browser.test_chat import say
 from tests.serving import Server, note
 
 KEY = "chave-da-pagina"
-ROUNDS = 5
+ROUNDS = 3
 LOADED_MILLISECONDS = 240_000
 
 
@@ -51,7 +51,6 @@ def stop_answer(page: Page) -> None:
     expect(page.locator(".assistant.running .body")).to_contain_text(re.compile(r"\w"))
     page.keyboard.press("Escape")
     expect(page.locator(".assistant").last.locator(".note")).to_contain_text("Interrompida")
-    expect(page.locator("#state-name")).to_have_text("livre")
 
 
 @pytest.mark.engine
@@ -98,6 +97,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     expect(page.locator("#running")).to_have_text("1")
     expect(page.locator("#state-name")).to_have_text("ocupado")
     stop_answer(page)
+    expect(page.locator("#state-name")).to_have_text("livre")
 
     compare_first_tokens(server, page)
 
@@ -123,7 +123,6 @@ def compare_first_tokens(server: Server, page: Page) -> None:
     plain, shown = [], []
     for number in range(ROUNDS):
         plain.append(first_token_seconds(server, f"Tell me about the number {1000 + number}."))
-        expect(page.locator("#running")).to_have_text("0")
         page.get_by_role("button", name="Nova conversa").click()
         say(page, f"Tell me about the number {2000 + number}.")
         stop_answer(page)
