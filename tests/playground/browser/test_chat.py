@@ -1,14 +1,12 @@
 """Chatting, with answers that are played: what is sent, what is kept, and what is said when something goes wrong."""
 
 import json
-import re
 from pathlib import Path
 
 import msgspec
 from playwright.sync_api import Page, expect
 
 from maritalk_vllm.api.local_wire import ChatGenerateRequest, LocalRequest
-from maritalk_vllm.server.state import Phase
 from maritalk_vllm.settings import TimeUnit
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing
@@ -231,80 +229,3 @@ def test_a_refusal_and_a_stream_that_fails_are_told_in_the_servers_own_words(pla
     expect(page.locator(".error")).to_have_text("A conexão caiu antes do fim da resposta.")
     # None of them was an answer that goes on in the conversation, but for what came.
     assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["oi"]
-
-
-def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open) -> None:
-    with playing() as played:
-        played.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
-        page = open_tab(played.url).page
-        expect(page.locator("#state-name")).to_have_text("livre")
-        page.get_by_label("Sua mensagem").fill("ainda não enviada")
-        banner = page.locator("#banner")
-        expect(banner).to_be_hidden()
-        played.state.to(Phase.LOADING)
-        played.state.at("Loading weights 3/12", 0.25)
-        expect(banner).to_contain_text("O motor parou e está sendo iniciado de novo.")
-        expect(banner).to_contain_text("Carregando os pesos 3/12")
-        expect(page.locator("#banner-bar")).to_have_js_property("value", 0.25)
-        played.state.at("Importing vLLM")
-        expect(banner).to_contain_text("Importando o vLLM")
-        assert page.locator("#banner-bar").get_attribute("value") is None
-        played.state.to(Phase.READY)
-        expect(banner).to_be_hidden()
-        expect(page.locator("#announcer")).to_have_text("O modelo está pronto.")
-        played.state.to(Phase.DRAINING)
-        expect(banner).to_contain_text("O servidor está encerrando")
-        played.state.to(Phase.FAILED)
-        expect(banner).to_contain_text("não conseguiu carregar")
-    expect(banner).to_contain_text("O servidor não responde.")
-    expect(page.locator("#state-name")).to_have_text("sem resposta")
-    said(page, "vai falhar")
-    expect(page.locator(".error")).to_have_text("O servidor não responde. Tente de novo em um momento.")
-    page.get_by_label("Sua mensagem").fill("ainda não enviada")
-    kept = page.evaluate("JSON.stringify(localStorage)")
-    assert "ainda não enviada" in kept and "vai falhar" in kept
-
-
-def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -> None:
-    def metrics(tokens: int) -> str:
-        return "\n".join(
-            [
-                "# HELP vllm:num_requests_running Number of requests.",
-                'vllm:num_requests_running{engine="0",model_name="a b"} 2.0',
-                'vllm:num_requests_running{engine="1",model_name="a b"} 1.0',
-                'vllm:num_requests_waiting{engine="0"} 4.0',
-                'vllm:kv_cache_usage_perc{engine="0"} 0.5',
-                'vllm:kv_cache_usage_perc{engine="1"} 0.25',
-                f'vllm:generation_tokens_total{{engine="0"}} {tokens}',
-            ]
-        )
-
-    played.metrics = metrics(1000)
-    page = open_tab(played.url).page
-    expect(page.locator("#running")).to_have_text("3")
-    expect(page.locator("#waiting")).to_have_text("4")
-    expect(page.locator("#cache")).to_have_text("38%")
-    expect(page.locator("#state-name")).to_have_text("ocupado")
-    expect(page.locator("#rate")).to_have_text("–")
-    played.metrics = metrics(1500)
-    expect(page.locator("#rate")).to_have_text(re.compile(r"^(1[5-9]\d|2[0-4]\d)$"))
-
-
-def test_nobody_looks_nobody_asks(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
-    expect(page.locator("#state-name")).to_have_text("pronto")
-    page.evaluate("""() => {
-        Object.defineProperty(document, "hidden", {configurable: true, get: () => true});
-        document.dispatchEvent(new Event("visibilitychange"));
-    }""")
-    page.wait_for_timeout(2600)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(3000)
-    assert asked == []
-    page.evaluate("""() => {
-        delete document.hidden;
-        document.dispatchEvent(new Event("visibilitychange"));
-    }""")
-    page.wait_for_timeout(500)
-    assert [url.rsplit("/", 1)[-1] for url in asked][:2] == ["readyz", "metrics"]
