@@ -82,6 +82,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     # What was typed meanwhile is still there, and is answered.
     page.get_by_role("button", name="Ajustes").click()
     page.get_by_label("Sortear").uncheck()
+    page.get_by_label("Tamanho máximo").fill("48")
     page.keyboard.press("Escape")
     page.get_by_label("Sua mensagem").press("Enter")
     expect(page.locator(".assistant .figures")).to_be_visible(timeout=60_000)
@@ -93,6 +94,9 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     assert rate and float(rate[1].replace(",", ".")) > 0
 
     # While it answers the strip tells so; stopped, the engine is free.
+    page.get_by_role("button", name="Ajustes").click()
+    page.get_by_label("Tamanho máximo").fill("512")
+    page.keyboard.press("Escape")
     say(page, "Write a long story about a parrot.")
     expect(page.locator("#running")).to_have_text("1")
     expect(page.locator("#state-name")).to_have_text("ocupado")
