@@ -1,0 +1,27 @@
+"""Where the two console scripts begin: whoever stops one while it is still imported sees no traceback."""
+
+import importlib
+import signal
+from typing import NoReturn
+
+
+def serve() -> NoReturn:
+    """`maritalk-serve`."""
+    _begin("serve")
+
+
+def toolbox() -> NoReturn:
+    """`maritalk-vllm`."""
+    _begin("toolbox")
+
+
+def _begin(module: str) -> NoReturn:
+    # Where Ctrl-C is ignored, as a shell has it for what runs in the background, it stays so.
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    main = importlib.import_module(f".{module}", __package__).main
+    if heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+    raise SystemExit
