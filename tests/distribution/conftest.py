@@ -1,7 +1,7 @@
 """One service for all tests that only ask it something; each makes keys of its own."""
 
 import hashlib
-import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pytest
 from maritalk_vllm.distribution import archive
 from tests.distribution.running import Running
 
-WEIGHTS = {"small": os.urandom(300_000), "demo": os.urandom(5000)}
+_RANDOM = random.Random(0)  # the same in each process that collects the tests
+WEIGHTS = {"small": _RANDOM.randbytes(300_000), "demo": _RANDOM.randbytes(5000)}
 SHA256 = {model: hashlib.sha256(content).hexdigest() for model, content in WEIGHTS.items()}
 
 
