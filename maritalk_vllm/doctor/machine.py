@@ -39,7 +39,7 @@ def check_driver(inventory: Inventory, build: Device | None) -> Iterator[Check]:
         )
         yield Check.problem("cuda", error)
     else:
-        yield Check.ok("cuda", f"CUDA {cuda}" + (f", torch wants {needed}." if needed else "."))
+        yield Check.ok("cuda", f"CUDA {cuda}, torch wants {needed}." if needed else f"CUDA {cuda}.")
 
 
 def check_gpus(inventory: Inventory) -> Iterator[Check]:
@@ -70,9 +70,11 @@ def _check_gpu(gpu: Gpu) -> Iterator[Check]:
         return
     yield Check.ok(name, f"{text}, compute capability {dotted(gpu.compute_capability)}.")
     for holder in gpu.holders:
-        size = gigabytes(holder.memory_bytes) if holder.memory_bytes else "memory"
         who = f"{holder.name or 'a process of another container'} (process {holder.pid})"
-        yield Check.warning(name, f"{who} holds {size} of {label(gpu)}.", "Stop it if the model does not fit.")
+        held = f"{who} holds memory of {label(gpu)}."
+        if holder.memory_bytes:
+            held = f"{who} holds {gigabytes(holder.memory_bytes)} of {label(gpu)}."
+        yield Check.warning(name, held, "Stop it if the model does not fit.")
 
 
 def check_processor(inventory: Inventory, build: Device) -> Iterator[Check]:
@@ -90,17 +92,15 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
     host = inventory.host
     if host is None:
         return
-    text = f"{gigabytes(host.memory_available_bytes)} of {gigabytes(host.memory_total_bytes)} of memory available"
+    available, total = gigabytes(host.memory_available_bytes), gigabytes(host.memory_total_bytes)
+    limit = ""
     if host.memory_bound_bytes < host.memory_total_bytes:
-        text += f", the container's limit is {gigabytes(host.memory_bound_bytes)}"
-    yield Check.ok("memory", f"{text}.")
+        limit = f", the container's limit is {gigabytes(host.memory_bound_bytes)}"
+    yield Check.ok("memory", f"{available} of {total} of memory available{limit}.")
     shared = host.shared_memory_bytes
     if shared is None or shared < _SHARED_BYTES:
-        size = "missing" if shared is None else f"only {gigabytes(shared)}"
-        text, hint = (
-            f"/dev/shm is {size}.",
-            "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory.",
-        )
+        text = "/dev/shm is missing." if shared is None else f"/dev/shm is only {gigabytes(shared)}."
+        hint = "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory."
         if len(inventory.gpus) > 1:
             yield Check.problem("shared memory", DoesNotFit(f"{text} Several GPUs cannot talk to each other.", hint))
         else:
@@ -115,7 +115,7 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
         if soft != resource.RLIM_INFINITY and soft < least:
             yield Check.warning(kind, f"This user may have {soft} {kind}.", f"Raise it: {what} {least}.")
         else:
-            yield Check.ok(kind, f"{'No limit' if soft == resource.RLIM_INFINITY else soft} ({what}).")
+            yield Check.ok(kind, f"No limit ({what})." if soft == resource.RLIM_INFINITY else f"{soft} ({what}).")
 
 
 def _cuda_of_torch() -> int | None:

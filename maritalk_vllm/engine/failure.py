@@ -74,7 +74,8 @@ def told(engine_log: Path) -> Iterator[None]:
 
 def _failed(text: str, engine_log: Path) -> EngineError:
     cause, hint = explained(text)
-    return EngineError(f"vLLM failed to start: {cause.rstrip('.')}.", f"{hint} Its log: {engine_log}".strip())
+    log = f"Its log: {engine_log}"
+    return EngineError(f"vLLM failed to start: {cause.rstrip('.')}.", f"{hint} {log}".strip())
 
 
 def explained(text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from ..errors import LicenseError, MariTalkError
 from ..hardware.nvml import cuda_version
 from ..models.profile import find
 from ..settings import Settings
+from ..words import counted
 from . import token
 from .clock import Clock
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
@@ -104,9 +105,7 @@ def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Gran
         raise LicenseError(
             f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
         ) from error
-    return kept.grant, (
-        f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {days} more day{'s' if days > 1 else ''}."
-    )
+    return kept.grant, (f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {counted(days, 'more day')}.")
 
 
 def _known(allowed: Entitlement) -> Entitlement:

@@ -22,9 +22,12 @@ class Entitlement:
 
     def __str__(self) -> str:
         """As people read it: `Valid for small, until 2027-01-31, for Universidade X`."""
-        until = f", until {self.expires:%Y-%m-%d}" if self.expires else ""
-        licensee = f", for {self.licensee}" if self.licensee else ""
-        return f"Valid for {', '.join(self.models)}{until}{licensee}"
+        parts = [f"Valid for {', '.join(self.models)}"]
+        if self.expires:
+            parts.append(f"until {self.expires:%Y-%m-%d}")
+        if self.licensee:
+            parts.append(f"for {self.licensee}")
+        return ", ".join(parts)
 
 
 EVALUATION = Entitlement(models=("demo",), source="evaluation")

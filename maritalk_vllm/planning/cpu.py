@@ -116,8 +116,8 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
 
 
 def _bounds(host: Host) -> str:
-    whose = "the container's " if host.memory_bound_bytes < host.memory_total_bytes else ""
-    return f"{whose}{gigabytes(host.memory_bound_bytes)}"
+    bound = gigabytes(host.memory_bound_bytes)
+    return f"the container's {bound}" if host.memory_bound_bytes < host.memory_total_bytes else bound
 
 
 def _wished_cache_bytes(need: Need, host: Host) -> int:

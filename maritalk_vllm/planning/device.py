@@ -40,11 +40,11 @@ def _on_cpu(why: str, build: Device) -> tuple[Device, str]:
 
 def needs(need: Need) -> str:
     """What GPU a model needs, as part of a sentence."""
-    text = f"it needs an NVIDIA GPU of compute capability {dotted(need.lowest_capability)} or more"
+    memory = ""
     if need.profile and need.profile.gpu_memory_gb:
         tested = ", ".join(need.profile.tested_gpus)
-        text += f" and {need.profile.gpu_memory_gb} GB of GPU memory in all (tested on {tested})"
-    return text
+        memory = f" and {need.profile.gpu_memory_gb} GB of GPU memory in all (tested on {tested})"
+    return f"it needs an NVIDIA GPU of compute capability {dotted(need.lowest_capability)} or more{memory}"
 
 
 def _obstacle(need: Need, inventory: Inventory, suitable: tuple[Gpu, ...], build: Device) -> str:
@@ -52,8 +52,10 @@ def _obstacle(need: Need, inventory: Inventory, suitable: tuple[Gpu, ...], build
         if inventory.hidden:
             return f"no GPU is visible: {' '.join(inventory.remarks).rstrip('.')}"
         if inventory.unusable:
-            return "no GPU can be used: " + "; ".join(f"GPU {each.index}: {each.reason}" for each in inventory.unusable)
-        return "no NVIDIA GPU was found" + (f" ({inventory.absent})" if inventory.absent else "")
+            unusable = "; ".join(f"GPU {each.index}: {each.reason}" for each in inventory.unusable)
+            return f"no GPU can be used: {unusable}"
+        absent = f" ({inventory.absent})" if inventory.absent else ""
+        return f"no NVIDIA GPU was found{absent}"
     if not suitable:
         cards = ", ".join(f"{gpu.name} ({dotted(gpu.compute_capability)})" for gpu in inventory.gpus)
         return f"no GPU has compute capability {dotted(need.lowest_capability)}: {cards}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ..errors import DoesNotFit
-from ..hardware.gpu import Gpu
+from ..hardware.gpu import Gpu, Holder
 from ..models.footprint import Footprint
 from ..words import counted, gigabytes
 from .cards import label
@@ -33,12 +33,12 @@ def _held(gpu: Gpu) -> str:
     """Who holds memory of a card, as the end of a sentence."""
     if not gpu.holders:
         return ""
-    names = [
-        f"{holder.name or 'a process'} ({holder.pid}) holds "
-        + (gigabytes(holder.memory_bytes) if holder.memory_bytes else "memory")
-        for holder in gpu.holders[:3]
-    ]
-    return f" ({', '.join(names)})"
+    return f" ({', '.join(map(_holds, gpu.holders[:3]))})"
+
+
+def _holds(holder: Holder) -> str:
+    who = f"{holder.name} ({holder.pid})" if holder.name else f"a process ({holder.pid})"
+    return f"{who} holds {gigabytes(holder.memory_bytes)}" if holder.memory_bytes else f"{who} holds memory"
 
 
 def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], nearest: str | None) -> DoesNotFit:

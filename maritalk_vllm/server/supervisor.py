@@ -134,8 +134,10 @@ class _Supervisor:
         self._console.progress(step, fraction)
 
     def _load_again(self, error: EngineError, pause: float) -> None:
-        soon = f"in {pause:.0f} s" if pause else "now"
-        self._console.died(f"{error.message.rstrip('.')}: starting it again {soon}.")
+        died = error.message.rstrip(".")
+        self._console.died(
+            f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
+        )
         if self._state.phase is not Phase.LOADING:
             self._state.to(Phase.LOADING)
             self._answering.begin()
