@@ -3,14 +3,12 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-from .language import say
-
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word nearest to `word`, or else all of them."""
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
-    return say("Did you mean {word}?", word=close[0]) if close else say("Known: {words}.", words=", ".join(words))
+    return f"Did you mean {close[0]}?" if close else f"Known: {', '.join(words)}."
 
 
 def gigabytes(size: float) -> str:

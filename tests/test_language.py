@@ -1,8 +1,7 @@
-"""The catalogue has what the code says, all of it and nothing else; and `--lang` chooses between the two."""
+"""`--lang` chooses between the languages, and all that people read follows."""
 
 import ast
 import os
-import string
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from maritalk_vllm.cli.language import take_language
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.language import Language, catalogue, choose, decimal, say, spoken
+from maritalk_vllm.language import Language, choose, decimal, say, spoken
 from tests.serving import BIN
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
@@ -32,22 +31,9 @@ def said() -> list[tuple[str, ast.expr]]:
     return found
 
 
-def names(sentence: str) -> set[str]:
-    return {name for _, name, *_ in string.Formatter().parse(sentence) if name is not None}
-
-
 def test_each_sentence_stands_in_the_code_as_it_is() -> None:
     """One that is put together first would be in no catalogue."""
     assert [place for place, argument in said() if not isinstance(argument, ast.Constant)] == []
-
-
-def test_the_catalogue_is_what_the_code_says() -> None:
-    sentences = {argument.value for _, argument in said() if isinstance(argument, ast.Constant)}
-    assert sentences == set(catalogue())
-
-
-def test_both_languages_fill_in_the_same() -> None:
-    assert {english for english, portuguese in catalogue().items() if names(english) != names(portuguese)} == set()
 
 
 def test_a_sentence_in_each_language() -> None:

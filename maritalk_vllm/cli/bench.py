@@ -13,6 +13,7 @@ import typer
 
 from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
+from ..translation import translated
 from ..words import nearest
 
 if TYPE_CHECKING:
@@ -94,21 +95,31 @@ async def _loads(
     if first.failure:
         raise UsageError(f"The server does not answer: {first.failure}.", "Is it ready, and is its model asked for?")
     loads: list[dict[str, object]] = []
-    print(_HEAD)
+    print(" ".join(f"{translated(name):>{width}}" for name, width in _COLUMNS))
     for load in rates or users:
         run = await (opened(ask, load, requests / load) if rates else closed(ask, int(load), max(requests, int(load))))
         figures = Figures.of(run)
         loads.append({"rate" if rates else "users": load, **asdict(figures)})
-        print(_line(f"{load:g}/s" if rates else f"{load} users", figures), flush=True)
+        print(_line(f"{load:g}/s" if rates else translated(f"{load} users"), figures), flush=True)
         if figures.failed:
-            print(f"  {figures.failed} failed, the first: {figures.failure}")
+            print(translated(f"  {figures.failed} failed, the first: {figures.failure}"))
     return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
 
 
-_HEAD = (
-    f"{'':>10} {'requests/s':>10} {'tokens/s':>9} {'latency p50':>12} {'p95':>8} {'first token':>12} {'then each':>10} "
-    f"{'queue':>8} {'prompt':>8} {'generation':>10} {'outside':>8}"
+_COLUMNS = (
+    ("", 10),
+    ("requests/s", 10),
+    ("tokens/s", 9),
+    ("latency p50", 12),
+    ("p95", 8),
+    ("first token", 12),
+    ("then each", 10),
+    ("queue", 8),
+    ("prompt", 8),
+    ("generation", 10),
+    ("outside", 8),
 )
+"""What `_line` has, and how wide."""
 
 
 def _line(load: str, figures: "Figures") -> str:
@@ -130,10 +141,12 @@ def _time(seconds: float) -> str:
 async def _reference(client: "Client") -> dict[str, object]:
     from ..bench.reference import PUBLISHED, reference
 
-    print("The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3).")
+    told = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
+    print(translated(told))
     lines = await reference(client)
     for title, published in {"This server": lines, **PUBLISHED}.items():
-        print(f"\n{title}\n{'concurrency':>12} {'generated':>10} {'total':>8} {'system':>8}")
+        names = (("concurrency", 12), ("generated", 10), ("total", 8), ("system", 8))
+        print(f"\n{translated(title)}\n{' '.join(f'{translated(name):>{width}}' for name, width in names)}")
         for line in published:
             print(f"{line.concurrency:>12} {line.generated_tps:>10.1f} {line.total_tps:>8.1f} {line.system:>8.1f}")
     return {"reference": [asdict(line) for line in lines]}

@@ -17,7 +17,7 @@ def chat(
         str, typer.Option(help="The server.", metavar="URL", envvar=environment_variable("url"))
     ] = f"http://localhost:{OPTIONS['port'].default}",
     api_key: Annotated[
-        str | None, typer.Option(help=f"The server's API key.  [env var: {_KEY}]", metavar="KEY")
+        str | None, typer.Option(help="The server's API key." + f"  [env var: {_KEY}]", metavar="KEY")
     ] = None,
     system: Annotated[
         str, typer.Option(help="What the model is told before all else.", metavar="TEXT", show_default=False)

@@ -6,6 +6,7 @@ import typer
 import yaml
 
 from ..settings import OPTIONS, Settings, environment_variable, flag
+from ..translation import translated
 from .options import with_settings
 from .run import HELP
 
@@ -28,7 +29,7 @@ def show(ctx: typer.Context, settings: Settings) -> None:
         rows.append((name, "********" if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
     width = max(len(name) for name, *_ in rows)
     for name, value, origin in rows:
-        print(f"{name:<{width}}  {value}  [{origin}]")
+        print(f"{name:<{width}}  {value}  [{translated(origin)}]")
 
 
 app.command()(with_settings(show))
@@ -37,11 +38,13 @@ app.command()(with_settings(show))
 @app.command()
 def example() -> None:
     """Print a configuration file with every option, its meaning and its default."""
-    print(f"# Options of maritalk-serve, for --config FILE or {environment_variable('config')}.")
+    print(translated(f"# Options of maritalk-serve, for --config FILE or {environment_variable('config')}."))
     for name, field in OPTIONS.items():
         about = field.metadata
-        default = f" Default: {about['shown']}." if isinstance(about.get("shown"), str) else ""
-        print(f"\n# {about['help']}{default}\n# {flag(name)}, {environment_variable(name)}")
+        meaning, default = about["help"], isinstance(about.get("shown"), str)
+        if default:
+            meaning = f"{meaning} Default: {about['shown']}."
+        print(f"\n# {translated(meaning)}\n# {flag(name)}, {environment_variable(name)}")
         print(f"# {name}: {_yaml(None if default else field.default)}")
 
 

@@ -12,6 +12,7 @@ from ..distribution import archive, audit, keys
 from ..distribution.database import Database
 from ..errors import UsageError
 from ..models.profile import find, profiles
+from ..translation import translated
 from ..words import gigabytes, nearest, table
 
 app = typer.Typer()
@@ -77,11 +78,12 @@ def add_key(
 def list_keys(database: DatabaseOption = _DATABASE) -> None:
     """List the keys: of each its id and its first group."""
     now = datetime.now(UTC)
-    rows = [("id", "key", "models", "licensee", "expires", "state")]
+    rows = [_head("id", "key", "models", "licensee", "expires", "state")]
     with Database(database) as opened:
         for key in keys.everyone(opened):
-            until = f"{key.expires:{_DATE}}" if key.expires else "never"
-            rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, key.state(now)))
+            until = f"{key.expires:{_DATE}}" if key.expires else translated("never")
+            state = translated(key.state(now))
+            rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, state))
     print(*table(rows), sep="\n")
 
 
@@ -95,7 +97,7 @@ def revoke(
         if key is None:
             raise UsageError(f"There is no key {id}.", "`maritalk-vllm license keys` lists them.")
         keys.revoke(opened, id)
-    print(f"Revoked: {key.hint}")
+    print(translated(f"Revoked: {key.hint}"))
 
 
 @app.command()
@@ -109,7 +111,8 @@ def add_weights(
     archive.check_unpacks(added)
     with Database(database) as opened:
         archive.register(opened, added)
-    print(f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}")
+    told = f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}"
+    print(translated(told))
 
 
 @app.command(name="audit")
@@ -118,11 +121,11 @@ def show_audit(
     database: DatabaseOption = _DATABASE,
 ) -> None:
     """Show who got what, who was refused, and what was done to the keys."""
-    rows = [("time", "event", "key", "model", "client", "detail")]
+    rows = [_head("time", "event", "key", "model", "client", "detail")]
     with Database(database) as opened:
         for entry in audit.last(opened, last):
             when, key = entry.time.isoformat(timespec="milliseconds"), "" if entry.key is None else str(entry.key)
-            rows.append((when, entry.event, key, entry.model, entry.client, entry.detail))
+            rows.append((when, translated(entry.event), key, entry.model, entry.client, entry.detail))
     print(*table(rows), sep="\n")
 
 
@@ -132,6 +135,10 @@ def model_name(asked: str) -> str:
     if profile is None:
         raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))
     return profile.name
+
+
+def _head(*names: str) -> tuple[str, ...]:
+    return tuple(map(translated, names))
 
 
 def _is_address(text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..settings import Settings
+from ..translation import translated
 from .options import parameter, with_settings
 
 _SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
@@ -25,9 +26,11 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
         rows = [{key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks]
         print(json.dumps({"exit_code": exit_code(checks), "checks": rows}, indent=2, ensure_ascii=False))
     else:
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            print(f"{_SIGNS[check.status]} {check.name:<{width}}  {check.message} {check.hint}".rstrip())
+        names = [translated(check.name) for check in checks]
+        width = max(map(len, names))
+        for name, check in zip(names, checks, strict=True):
+            told = f"{translated(check.message)} {translated(check.hint)}"
+            print(f"{_SIGNS[check.status]} {name:<{width}}  {told}".rstrip())
     if code := exit_code(checks):
         raise typer.Exit(code)
 

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import UsageError
 from ..settings import Settings
+from ..translation import translated
 from ..words import gigabytes
 from .options import parameter, with_settings
 
@@ -38,16 +39,16 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     place = _place(path, profile)
     source = locate(settings, profile, check, place)
     if profile and check.entitlement.warning:
-        print(f"Warning: {check.entitlement.warning}", file=sys.stderr)
+        print(translated(f"Warning: {check.entitlement.warning}"), file=sys.stderr)
     if source.must_be_prepared:
-        print(f"{source.name} comes with the installation: there is nothing to download.")
+        print(translated(f"{source.name} comes with the installation: there is nothing to download."))
         return
     if source.fetch is None:
-        print(f"{source.name} is here already: {source.location}")
+        print(translated(f"{source.name} is here already: {source.location}"))
         return
     with Meter() as meter:
         source.fetch(meter.show)
-    print(f"{source.name} is here: {locate(settings, profile, check, place).location}")
+    print(translated(f"{source.name} is here: {locate(settings, profile, check, place).location}"))
 
 
 def _place(path: Path | None, profile: "Profile | None") -> Path | None:
@@ -103,19 +104,20 @@ class Meter:
             if is_new:
                 for task in self._bar.task_ids:
                     self._bar.remove_task(task)
-                self._task = self._bar.add_task(step, completed=done, total=total)
+                self._task = self._bar.add_task(translated(step), completed=done, total=total)
             self._bar.update(self._task, completed=done, total=total)
         elif is_new or now >= self._told + _LINE_SECONDS:
             self._told = now
             with contextlib.suppress(OSError):  # nobody reads
-                print(self._line(done, total, now), flush=True)
+                print(translated(self._line(done, total, now)), flush=True)
 
     def _line(self, done: int, total: int | None, now: float) -> str:
         """`Downloading MariTalk Small: 1.2 of 14.6 GB, 25.1 MB/s, 9 min left`."""
         if not done and total is None:
             return f"{self._step}..."
         rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
-        line = f"{self._step}: {gigabytes(done)}" + (f" of {gigabytes(total)}" if total else "")
+        so_far = f"{gigabytes(done)} of {gigabytes(total)}" if total else gigabytes(done)
+        line = f"{self._step}: {so_far}"
         if rate:
             line += f", {rate / 1e6:.1f} MB/s"
             if total:

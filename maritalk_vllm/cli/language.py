@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from ..language import Language, choose, of_locale, say
+from ..language import Language, choose, of_locale
 from ..settings import environment_variable
 
 FLAG = "--lang"
@@ -45,5 +45,4 @@ def _language(source: str, name: str) -> Language:
     try:
         return Language(name)
     except ValueError as error:
-        told = say("{source}: there is no language {name!r}.", source=source, name=name)
-        raise UsageError(told, say("Known: {words}.", words=", ".join(Language))) from error
+        raise UsageError(f"{source}: there is no language {name!r}.", f"Known: {', '.join(Language)}.") from error

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..translation import translated
 
 _FIRST_LINES = "#!/bin/sh\n# Made by `maritalk-vllm install-launcher`.\n"
 
@@ -35,7 +36,7 @@ def install_launcher(
         written.replace(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}.", "Choose another --path.") from error
-    print(f"Written: {target}, which starts {server}")
+    print(translated(f"Written: {target}, which starts {server}"))
 
 
 def _check_ours(target: Path) -> None:

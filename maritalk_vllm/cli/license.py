@@ -9,6 +9,7 @@ import typer
 
 from ..errors import LicenseError, UsageError
 from ..licensing import token
+from ..translation import translated
 from .distribution import app as distribution
 from .distribution import model_name
 from .run import HELP
@@ -17,6 +18,8 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=
 app.add_typer(distribution)
 
 _DATE = "%Y-%m-%d"
+_WIDTH = 12
+"""Of the names in front of what a licence says."""
 
 
 @app.callback()
@@ -88,15 +91,16 @@ def inspect(
         "expires": f"{says.expires}",
     }
     for name, value in rows.items():
-        print(f"{name:<12}{value}")
+        print(f"{translated(name):<{_WIDTH}}{value}")
     try:
         if public_key:
             token.verify(text, public_key)
         says.entitlement(datetime.now(UTC))
     except LicenseError:
-        print("good        no")
+        print(f"{translated('good'):<{_WIDTH}}{translated('no')}")
         raise
-    print(f"good        {'yes' if public_key else 'its time is; its signature was not checked (--public-key)'}")
+    good = "yes" if public_key else "its time is; its signature was not checked (--public-key)"
+    print(f"{translated('good'):<{_WIDTH}}{translated(good)}")
 
 
 def _utc(day: datetime) -> datetime:
@@ -111,4 +115,4 @@ def _write(file: Path, content: bytes, mode: int) -> None:
         raise UsageError(f"{file} cannot be written: {error.strerror}.", "Nothing is written over.") from error
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)
-    print(f"Written: {file}")
+    print(translated(f"Written: {file}"))

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import DoesNotFit, MariTalkError, UsageError
 from ..settings import Device, Settings
+from ..translation import translated
 from ..words import gigabytes, table
 from .options import parameter, with_settings
 
@@ -88,7 +89,7 @@ def _suggest(settings: Settings, as_json: bool) -> None:
         ]
         _print({"model": need.name, "suggestions": rows})
     else:
-        print(f"{need.title}. {what_would_do(need, cards())}")
+        print(translated(f"{need.title}. {what_would_do(need, cards())}"))
         print()
         print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
 

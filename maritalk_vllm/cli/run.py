@@ -7,7 +7,8 @@ from typing import NoReturn, TextIO
 import typer
 
 from ..errors import MariTalkError, UsageError
-from ..language import say
+from ..translation import translated
+from .help import in_the_language_chosen
 from .language import take_language
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -21,11 +22,12 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         _write_utf8(stream)
     try:
-        code = app(args=take_language(sys.argv[1:]), prog_name=name, standalone_mode=False)
+        arguments = take_language(sys.argv[1:])
+        code = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
         # Typer does not export the class that has this method, of which all that it raises here are.
         text = str(error.format_message()).rstrip(".") if hasattr(error, "format_message") else str(error)
-        code = _tell(name, UsageError(f"{text}.", say("Try `{name} --help`.", name=name)))
+        code = _tell(name, UsageError(f"{text}.", f"Try `{name} --help`."))
     except MariTalkError as error:
         code = _tell(name, error)
     except (KeyboardInterrupt, typer.Abort):
@@ -35,7 +37,8 @@ def run(app: typer.Typer, name: str) -> NoReturn:
 
 def _tell(name: str, error: MariTalkError) -> int:
     with contextlib.suppress(OSError):  # nobody reads: the exit code still tells
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        told = f"{translated(error.message)} {translated(error.hint)}".strip()
+        print(f"{name}: {told}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

@@ -10,6 +10,7 @@ import uvicorn
 from ..errors import UsageError
 from ..server.listener import listen, url
 from ..server.web import WebServer
+from ..translation import translated
 from .app import create_app
 from .database import Database
 
@@ -46,7 +47,7 @@ def serve(
                 f"The certificate cannot be used: {error}.", "Check --ssl-certfile and --ssl-keyfile."
             ) from error
         address = url(listener, "https" if certificate else "http")
-        print(f"Licence service on {address}, database {file}", flush=True)
+        print(translated(f"Licence service on {address}, database {file}"), flush=True)
         asyncio.run(_until_told(WebServer(config), listener))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from ..errors import MariTalkError
 from ..hardware.gpu import Gpu
 from ..settings import Device
+from ..translation import translated
 from ..words import counted, gigabytes, table
 from .cards import Rejected, dotted
 from .plan import Plan
@@ -12,20 +13,21 @@ from .plan import Plan
 
 def summary(plan: Plan) -> list[str]:
     """What a start prints: one line on the plan, and one for each adjustment and warning."""
-    return [f"Plan: {_where(plan)}{_holds(plan)}.", *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+    described = f"{_where(plan)}{_holds(plan)}"
+    return [f"Plan: {described}.", *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
 
 
 def report(plan: Plan) -> list[str]:
-    """All of a plan, for people: cards, what goes where, how many users, what was left out and why."""
-    lines = [f"{plan.title} fits: {_where(plan)}.", "", *_cards(plan), *_sizes(plan)]
+    """All of a plan, in the language chosen: cards, what goes where, how many users, what was left out and why."""
+    lines = [translated(f"{plan.title} fits: {_where(plan)}."), "", *_cards(plan), *_sizes(plan)]
     for title, entries in (
-        ("Left out", [f"{each.label}: {each.reason}" for each in plan.rejected]),
-        ("Considered", plan.considered),
-        ("Adjusted", plan.adjustments),
-        ("Warnings", plan.warnings),
+        ("Left out:", [f"{each.label}: {each.reason}" for each in plan.rejected]),
+        ("Considered:", plan.considered),
+        ("Adjusted:", plan.adjustments),
+        ("Warnings:", plan.warnings),
     ):
         if entries:
-            lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
+            lines += ["", translated(title), *(f"  {translated(entry)}" for entry in entries)]
     return lines
 
 
@@ -80,8 +82,10 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
 def _where(plan: Plan) -> str:
     if plan.device is Device.CPU:
         cores = sum(map(len, plan.cores))
-        workers = f" by {plan.workers} workers" if plan.workers > 1 else ""
-        return f"the CPU, {counted(cores, 'core')}{workers}, {plan.dtype}"
+        shared = counted(cores, "core")
+        if plan.workers > 1:
+            shared = f"{shared} by {plan.workers} workers"
+        return f"the CPU, {shared}, {plan.dtype}"
     split = [
         f"{name} parallel {size}"
         for name, size in (("tensor", plan.tensor_parallel_size), ("pipeline", plan.pipeline_parallel_size))
@@ -94,14 +98,19 @@ def _where(plan: Plan) -> str:
 def _holds(plan: Plan) -> str:
     if plan.max_concurrency is None:
         return ""
-    each = "" if plan.workers == 1 else " on each" if plan.device is Device.CUDA else " for each"
-    free = plan.host_memory_available_bytes
     memory = plan.memory
     return (
         f"; {gigabytes(memory.weights_bytes / plan.workers)} of weights and "
-        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{each}"
-        f"{f' in {gigabytes(free)} of memory' if free else ''}, for {_users(plan)}"
+        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{_room(plan)}, for {_users(plan)}"
     )
+
+
+def _room(plan: Plan) -> str:
+    """Where the weights and the cache are, after their sizes."""
+    if plan.device is Device.CUDA:
+        return "" if plan.workers == 1 else " on each"
+    memory = f" in {gigabytes(plan.host_memory_available_bytes or 0)} of memory"
+    return memory if plan.workers == 1 else f" for each{memory}"
 
 
 def _users(plan: Plan) -> str:
@@ -125,7 +134,7 @@ def _cards(plan: Plan) -> list[str]:
         )
         for gpu in plan.gpus
     ]
-    return [*table([head, *rows]), ""]
+    return [*table([list(map(translated, head)), *rows]), ""]
 
 
 def _sizes(plan: Plan) -> list[str]:
@@ -143,7 +152,7 @@ def _sizes(plan: Plan) -> list[str]:
         rows.append(("max_model_len", f"{plan.max_model_len} tokens"))
     if plan.gpu_memory_utilization is not None:
         rows.append(("gpu_memory_utilization", f"{plan.gpu_memory_utilization:g}"))
-    return table(rows) if rows else []
+    return table([list(map(translated, row)) for row in rows]) if rows else []
 
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..settings import TimeUnit
+from ..translation import translated
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -44,6 +45,8 @@ _MOST_LINES = 200
 class Console:
     """Prints a start to stdout: a bar on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
 
+    The lines that MariTalk Local prints as well are English in every language: programs look for them.
+
     A client that starts the server holds its stdout in a pipe that it never reads: a full pipe would stop the server.
     """
 
@@ -60,13 +63,14 @@ class Console:
         """The model, what the user should know about the plan, and where vLLM's log is."""
         self._print(f"Starting MariTalk Local API {model}...")
         for note in notes:
-            self._print(note)
+            self._print(translated(note))
         self._print(f"vLLM's log: {engine_log}")
 
     def progress(self, step: str, fraction: float | None = None) -> None:
         """Something that takes a while: drawn continuously on a terminal, and elsewhere a line for each tenth of it."""
         if self._hushed:
             return
+        step = translated(step)
         if self._animated:
             self._draw(step, fraction)
         elif (now := (step, int((fraction or 0) * _LINES_A_STEP))) != self._told and self._lines < _MOST_LINES:
@@ -93,7 +97,7 @@ class Console:
 
     def died(self, text: str) -> None:
         """The engine has ended, and what comes now."""
-        self._tell(text)
+        self._tell(translated(text))
         self._began = time.monotonic()
 
     def _tell(self, text: str) -> None:

@@ -15,6 +15,7 @@ import setproctitle
 
 from ..errors import MariTalkError
 from ..language import Language, choose
+from ..translation import translated
 from .address import Address
 from .run import run
 
@@ -28,7 +29,7 @@ def main(server: TextIO) -> int:
         # The server itself, whose certificate is made out to another name than the loopback's.
         return 0 if run(Address(url=order["url"], key=order["key"], verified=False)) else 1
     except MariTalkError as error:
-        print(error, file=sys.stderr)
+        print(translated(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

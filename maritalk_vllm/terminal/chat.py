@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from ..errors import MariTalkError, RequestError
 from ..language import say
+from ..translation import translated
 from . import commands
 from .answer import Answer
 from .context import too_many
@@ -43,7 +44,7 @@ class Chat:
             if not self._attended:
                 raise
         except MariTalkError as error:
-            session.screen.error(str(error))
+            session.screen.error(translated(str(error)))
             self._look_after()
             return False
         finally:
@@ -65,7 +66,7 @@ class Chat:
         try:
             commands.obey(self._session, line)
         except MariTalkError as error:
-            self._session.screen.error(str(error))
+            self._session.screen.error(translated(str(error)))
             return False
         return True
 

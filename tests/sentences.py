@@ -1,0 +1,73 @@
+"""What the code says to people, read from its source: the counterpart of the catalogue."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
+
+# Rooms and files that say nothing to whoever runs a command: what they say goes over HTTP, into a log or a database.
+SILENT = (
+    "api",
+    "bench/prompts.py",
+    "distribution/app.py",
+    "distribution/launcher.py",
+    "distribution/links.py",
+    "distribution/refusal.py",
+    "distribution/service.py",
+    "engine/border.py",
+    "engine/generate.py",
+    "server/bodies.py",
+    "server/door.py",
+    "server/gate.py",
+    "server/metrics.py",
+    "server/quotas.py",
+)
+_SEVERAL_WORDS = re.compile(r"[A-Za-z]{2,}\W* \W*[A-Za-z]{2,}|\} [a-z]{2,}|[a-z]{2,} \{")
+
+
+def normal(sentence: str) -> str:
+    """With `{}` for each thing that is filled in, and without what only joins it to others."""
+    return re.sub(r"\{[^{}]*\}", "{}", " ".join(sentence.split())).strip(" ;,")
+
+
+def spelled(node: ast.AST) -> str | None:
+    """A constant or an f-string as the catalogue would have it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Each file that says something to people, by its place in the package."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        place = str(file.relative_to(PACKAGE))
+        if not place.startswith(SILENT):
+            yield place, ast.parse(file.read_text())
+
+
+def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every string but docstrings, and each f-string as one, with its line."""
+    skipped = set()
+    for node in ast.walk(tree):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if annotation is not None and not any(isinstance(part, ast.Call) for part in ast.walk(annotation)):
+                skipped |= set(map(id, ast.walk(annotation)))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped.add(id(node.value))
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+        if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+            skipped |= {id(node.format_spec), *map(id, ast.walk(node.format_spec))}
+    for node in ast.walk(tree):
+        text = spelled(node)
+        if text is not None and id(node) not in skipped:
+            yield node.lineno, text  # type: ignore[attr-defined]
+
+
+def is_sentence(text: str) -> bool:
+    """Whether this is more than a name."""
+    return _SEVERAL_WORDS.search(text) is not None

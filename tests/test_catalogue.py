@@ -1,0 +1,176 @@
+"""The catalogue has all that the commands say to people, and nothing else."""
+
+import ast
+import errno
+import os
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic_core import PydanticKnownError
+from typer.main import get_command
+
+from maritalk_vllm.cli import serve, toolbox
+from maritalk_vllm.language import catalogue
+from tests.sentences import PACKAGE, is_sentence, modules, normal, spelled, strings
+
+NO_SENTENCE = {
+    "what MariTalk Local prints as well, and programs look for": (
+        r"Start using MariTalk Local API:.*|Starting MariTalk Local API \{\}\.\.\.|✓ Loaded in .*"
+        r"|.*Warming up\.\.\.|.*Listening on \{\}"
+    ),
+    "what the log, or /docs, says": (
+        r"\{\}\+\{\} tokens, queue .*|hung up|The renewed certificate cannot be used: %s|MariTalk on vLLM"
+    ),
+    "for whoever changes the code": (
+        r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|nobody plans for a CPU that is not here"
+        r"|an event that is no object|presigned_url and model_size must be .*"
+    ),
+    "found in what vLLM, or a library, says": (
+        r".*\(\\d\+\).*|Free memory on device .*|.*available memory for the cache .*|out of memory\\..*"
+        r"|initialization failed|root cause|Value error"
+    ),
+    "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
+    "a file, a header, a process's name": (
+        r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
+    ),
+    "a part of a command line, a number's unit, or what is counted": (
+        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|more day"
+    ),
+}
+
+OF_NUMBERS: tuple[tuple[Any, Any], ...] = (
+    ("int_parsing", None),
+    ("float_parsing", None),
+    ("greater_than_equal", {"ge": 0}),
+    ("less_than_equal", {"le": 0}),
+    ("value_error", {"error": ""}),
+)
+"""What pydantic, with which Typer reads values, finds wrong with numbers."""
+
+SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
+"""Words that are no others in Portuguese."""
+
+
+def keys() -> set[str]:
+    return set(map(normal, catalogue()))
+
+
+def commands() -> Iterator[Any]:
+    """Both commands, and all below them."""
+    waiting: list[Any] = [get_command(serve.app), get_command(toolbox.app)]
+    while waiting:
+        command = waiting.pop()
+        yield command
+        waiting += getattr(command, "commands", {}).values()
+
+
+def helps() -> Iterator[str]:
+    """What `--help` says of each command and each of its options."""
+    for command in commands():
+        yield from (command.help or "").split("\n\n")
+        for parameter in command.params:
+            yield (parameter.help or "").partition("  [")[0]
+            if isinstance(shown := getattr(parameter, "show_default", None), str):
+                yield shown
+
+
+def counted() -> Iterator[str]:
+    """What `words.counted` and what it is given come to."""
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted":
+                noun = node.args[1]
+                assert isinstance(noun, ast.Constant), ast.unparse(node)
+                yield from (f"{{}} {noun.value}", f"{{}} {noun.value}s")
+
+
+def errors() -> Iterator[tuple[str, str]]:
+    """Each message and hint that an error is made with, where it stands there as text."""
+    for place, tree in modules():
+        for node in ast.walk(tree):
+            name = getattr(getattr(node, "func", None), "id", "")
+            if isinstance(node, ast.Call) and re.search("Error$|^(NoSuitableGPU|DoesNotFit|Unavailable)$", name):
+                if name.startswith(("Value", "Type", "Assertion", "Key", "OS")):
+                    continue
+                for argument in node.args:
+                    if (text := spelled(argument)) is not None and re.search(r"[a-z]{2}", normal(text)):
+                        yield f"{place}:{node.lineno}", text
+
+
+def of_others() -> Iterator[str]:
+    """What we pass on from those who speak through us: Typer, pydantic, the system."""
+    for file in Path(typer.__file__).parent.rglob("*.py"):
+        yield from (text for _, text in strings(ast.parse(file.read_text())))
+    yield from (PydanticKnownError(kind, context).message_template for kind, context in OF_NUMBERS)
+    yield from map(os.strerror, errno.errorcode)
+
+
+@pytest.mark.parametrize("reason", NO_SENTENCE)
+def test_what_is_exempt_is_there(reason: str) -> None:
+    said = {normal(text) for _, tree in modules() for _, text in strings(tree)}
+    assert any(re.fullmatch(NO_SENTENCE[reason], text) for text in said)
+
+
+def test_it_has_every_sentence_of_the_code() -> None:
+    known, exempt = keys(), re.compile("|".join(f"(?:{each})" for each in NO_SENTENCE.values()))
+    missing = [
+        f"{place}:{line}: {text}"
+        for place, tree in modules()
+        for line, text in strings(tree)
+        if is_sentence(text) and normal(text) not in known and not exempt.fullmatch(normal(text))
+    ]
+    assert missing == []
+
+
+def test_it_has_every_error() -> None:
+    known = keys()
+    assert [(place, text) for place, text in errors() if normal(text) not in known] == []
+
+
+def test_it_has_all_help() -> None:
+    known = keys()
+    assert [text for text in helps() if text and normal(text) not in known] == []
+
+
+def test_it_has_the_words_that_stand_alone() -> None:
+    """The names of checks, and what is translated word by word: heads of tables, and what is in them."""
+    words = set()
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                first = node.args[: None if name == "_head" else 1]
+                if name in ("_head", "translated", "ok", "warning", "problem", "tried", "run"):
+                    words |= {text for each in first if (text := spelled(each)) is not None}
+    assert {"licence", "expires", "never", "driver"} <= words
+    alone = {word for word in words if re.search("[a-z]", word) and not is_sentence(word)}
+    assert {word for word in alone if normal(word) not in keys()} == SAME_IN_BOTH
+
+
+def test_it_has_whatever_is_counted() -> None:
+    assert [text for text in counted() if text not in keys()] == []
+
+
+def test_each_entry_is_said() -> None:
+    ours = {normal(text) for file in PACKAGE.rglob("*.py") for _, text in strings(ast.parse(file.read_text()))}
+    said = {*ours, *map(normal, (*helps(), *counted(), *of_others()))}
+    assert [key for key in catalogue() if normal(key) not in said] == []
+
+
+def test_both_languages_fill_in_the_same() -> None:
+    def names(sentence: str) -> list[str]:
+        return sorted(name for _, name, *_ in string.Formatter().parse(sentence) if name is not None)
+
+    assert [english for english, said in catalogue().items() if names(english) != names(said)] == []
+
+
+def test_no_entry_has_a_name_twice() -> None:
+    """What stands in one place would have to be what stands in the other."""
+    for english in catalogue():
+        names = [name for _, name, *_ in string.Formatter().parse(english) if name is not None]
+        assert len(names) == len(set(names)), english
