@@ -40,9 +40,13 @@ $(VENV)/clients/%/.installed: requirements/clients/%.lock | $(VENV)/.installed
 CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$(wildcard requirements/clients/*.lock))
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
+# An engine takes both cores of a small machine: those that start one are run one after the other.
+QUICK := --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser
+
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
 	scripts/debian tmux
-	$(BIN)/python -m pytest --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser
+	$(BIN)/python -m pytest $(QUICK) -m "not engine" --numprocesses 2
+	$(BIN)/python -m pytest $(QUICK) -m engine
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)
 	$(BIN)/python -m pytest tests/clients

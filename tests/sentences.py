@@ -18,6 +18,7 @@ SILENT = (
     "distribution/service.py",
     "engine/border.py",
     "engine/generate.py",
+    "playground",
     "server/bodies.py",
     "server/door.py",
     "server/gate.py",

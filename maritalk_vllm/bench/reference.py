@@ -6,7 +6,7 @@ tokenizer from a hub; here the server counts its own.
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import Unavailable
@@ -50,20 +50,30 @@ def _sampled(prompt: str, max_tokens: int) -> Body:
 _WIRE = Wire("reference", "/generate", False, _sampled, WIRES["generate"].spent)
 
 
-async def reference(client: Client, concurrency: Sequence[int] = CONCURRENCY) -> list[Line]:
-    """Run it on a server that speaks MariTalk Local's API. Raises Unavailable if a request fails."""
+async def reference(
+    client: Client, answered: Callable[[], None] = lambda: None, concurrency: Sequence[int] = CONCURRENCY
+) -> list[Line]:
+    """Run it on a server that speaks MariTalk Local's API; `answered` is called after each request.
+
+    Raises Unavailable if one fails.
+    """
     counted = await client.post("/tokenize", {"prompt": numbers(PROMPT_TOKENS)})
     tokens = counted["tokens"][:PROMPT_TOKENS]
     prompt = (await client.post("/detokenize", {"tokens": tokens}))["prompt"]
     await client.ask(_WIRE, prompt, MAX_TOKENS)
-    return [await _line(client, prompt, each) for each in concurrency]
+    return [await _line(client, prompt, each, answered) for each in concurrency]
 
 
-async def _line(client: Client, prompt: str, concurrency: int) -> Line:
+async def _line(client: Client, prompt: str, concurrency: int, answered: Callable[[], None]) -> Line:
+    async def ask() -> Outcome:
+        outcome = await client.ask(_WIRE, prompt, MAX_TOKENS)
+        answered()
+        return outcome
+
     rows: list[Outcome] = []
     systems = []
     for _ in range(REPEATS):
-        group = await asyncio.gather(*(client.ask(_WIRE, prompt, MAX_TOKENS) for _ in range(concurrency)))
+        group = await asyncio.gather(*(ask() for _ in range(concurrency)))
         if failures := [outcome.failure for outcome in group if outcome.failure]:
             raise Unavailable(f"A request of the reference benchmark failed: {failures[0]}")
         kept = [outcome for outcome in group if outcome.completion_tokens >= _SHORTEST]

@@ -15,10 +15,13 @@ from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
 from ..translation import translated
 from ..words import nearest
+from .counter import Counter
 
 if TYPE_CHECKING:
     from ..bench.client import Client
     from ..bench.figures import Figures, Spread
+    from ..bench.load import Ask
+    from ..bench.outcome import Outcome
 
 _KEY = environment_variable("api_key")
 
@@ -97,13 +100,26 @@ async def _loads(
     loads: list[dict[str, object]] = []
     print(" ".join(f"{translated(name):>{width}}" for name, width in _COLUMNS))
     for load in rates or users:
-        run = await (opened(ask, load, requests / load) if rates else closed(ask, int(load), max(requests, int(load))))
+        name = f"{load:g}/s" if rates else translated(f"{load} users")
+        total = requests if rates else max(requests, int(load))
+        with Counter(name, total) as counter:
+            counted = _counted(ask, counter)
+            run = await (opened(counted, load, total / load) if rates else closed(counted, int(load), total))
         figures = Figures.of(run)
         loads.append({"rate" if rates else "users": load, **asdict(figures)})
-        print(_line(f"{load:g}/s" if rates else translated(f"{load} users"), figures), flush=True)
+        print(_line(name, figures), flush=True)
         if figures.failed:
             print(translated(f"  {figures.failed} failed, the first: {figures.failure}"))
     return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
+
+
+def _counted(ask: "Ask", counter: Counter) -> "Ask":
+    async def asking(number: int) -> "Outcome":
+        outcome = await ask(number)
+        counter.count()
+        return outcome
+
+    return asking
 
 
 _COLUMNS = (
@@ -139,11 +155,12 @@ def _time(seconds: float) -> str:
 
 
 async def _reference(client: "Client") -> dict[str, object]:
-    from ..bench.reference import PUBLISHED, reference
+    from ..bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
 
     told = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
     print(translated(told))
-    lines = await reference(client)
+    with Counter(translated("This server"), REPEATS * sum(CONCURRENCY)) as counter:
+        lines = await reference(client, counter.count)
     for title, published in {"This server": lines, **PUBLISHED}.items():
         names = (("concurrency", 12), ("generated", 10), ("total", 8), ("system", 8))
         print(f"\n{translated(title)}\n{' '.join(f'{translated(name):>{width}}' for name, width in names)}")
