@@ -25,14 +25,22 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         arguments = take_language(sys.argv[1:])
         code = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
-        # Typer does not export the class that has this method, of which all that it raises here are.
-        text = str(error.format_message()).rstrip(".") if hasattr(error, "format_message") else str(error)
-        code = _tell(name, UsageError(f"{text}.", f"Try `{name} --help`."))
+        code = _tell_usage(name, error)
     except MariTalkError as error:
         code = _tell(name, error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     sys.exit(code or 0)
+
+
+def _tell_usage(name: str, error: typer.TyperException) -> int:
+    # Typer does not export the class that has this method, of which all that it raises here are.
+    text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if context is not None and text == context.get_help():  # no command was named
+        print(text, file=sys.stderr, flush=True)
+        return UsageError.exit_code
+    return _tell(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
 
 
 def _tell(name: str, error: MariTalkError) -> int:
