@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from maritalk_vllm.models import demo
 from maritalk_vllm.settings import environment_variable
 from tests.demo_model import PROFILE, make
 from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a shell ignores it for what runs in the background, and what the tests start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def count_for_long(window: Terminal, answers: int) -> None:
 @pytest.mark.engine
 def test_a_server_and_its_chat(tmp_path: Path, prepared_cache: Path) -> None:
     """With a key and HTTPS. Ctrl-C stops an answer and not the server; an engine that dies is waited for."""
-    settings, mark = Authority().certify(tmp_path), tmp_path.name
+    settings, mark = Authority().certify(tmp_path), uuid.uuid4().hex
     command = [str(BIN / "maritalk-serve"), "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
     command += ["--cache-dir", str(prepared_cache), "--api-key", "theirs", "--drain-timeout", "5"]
     command += ["--ssl-certfile", str(settings.ssl_certfile), "--ssl-keyfile", str(settings.ssl_keyfile)]
