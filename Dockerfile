@@ -19,7 +19,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 maritalk
 COPY --from=build /opt/maritalk /opt/maritalk
+ENV PATH=/opt/maritalk/bin:$PATH
 USER maritalk
 VOLUME /home/maritalk/.cache
 EXPOSE 9000
-ENTRYPOINT ["/opt/maritalk/bin/maritalk-serve"]
+ENTRYPOINT ["maritalk-serve"]

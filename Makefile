@@ -5,6 +5,7 @@
 # make test-page     look at the page in a real Chromium
 # make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
+# make deploy-check  render the Helm chart, and hold what comes of it against the schemas of Kubernetes
 # make install       the set-up alone, into .venv
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients test-page screenshots test-chaos fuzz lint format bench build lock clean
+.PHONY: serve install test test-clients test-page screenshots test-chaos deploy-check fuzz lint format bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -41,7 +42,7 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 # An engine takes both cores of a small machine: those that start one are run one after the other.
-QUICK := --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser
+QUICK := --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser --ignore=tests/deploy
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
 	scripts/debian tmux
@@ -64,6 +65,14 @@ screenshots:
 # A few minutes with the numbers that CI takes: CHAOS_KILLS=6 CHAOS_REQUESTS=2000.
 test-chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/chaos
+
+$(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
+	scripts/install $(VENV) requirements/deploy.lock
+	$(BIN)/python scripts/helm $(VENV)/deploy
+	@touch $@
+
+deploy-check: $(VENV)/.installed-deploy
+	$(BIN)/python -m pytest tests/deploy
 
 # More than 50,000 requests made of our own OpenAPI, for every night; test-clients makes a tenth of them.
 fuzz: $(VENV)/.installed-dev $(CLIENTS)

@@ -1,0 +1,30 @@
+{{/* What the schema of the values cannot say: each refusal is a sentence with what to do. */}}
+{{- define "maritalk.checks" -}}
+{{- $licensed := has .Values.model (list "small" "medium" "large") -}}
+{{- if and $licensed (eq (int .Values.gpus) 0) -}}
+{{- fail (printf "model %s is served on GPUs alone, and gpus is 0: set gpus (maritalk-vllm plan --model %s --suggest says how many), or take model demo." .Values.model .Values.model) -}}
+{{- end -}}
+{{- if and $licensed (not (include "maritalk.licenseSecret" .)) -}}
+{{- fail (printf "model %s needs a licence, and none is given: set license.existingSecret, or license.key." .Values.model) -}}
+{{- end -}}
+{{- if and .Values.license.key .Values.license.existingSecret -}}
+{{- fail "license.key and license.existingSecret are both set: leave one of them empty." -}}
+{{- end -}}
+{{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
+{{- fail "apiKeys.keys and apiKeys.existingSecret are both set: leave one of them empty." -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled .Values.apiKeys.existingSecret (not .Values.serviceMonitor.authorization) -}}
+{{- fail "Prometheus needs an API key, and apiKeys.existingSecret has a whole file of them: name a Secret with one in serviceMonitor.authorization, {name: metrics, key: token}." -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.enabled is true, and ingress.hosts is empty: name the host under which it is reached." -}}
+{{- end -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled (lt (int .maxReplicas) (int .minReplicas)) -}}
+{{- fail (printf "autoscaling.maxReplicas is %d, less than autoscaling.minReplicas, which is %d: make it as much at least." (int .maxReplicas) (int .minReplicas)) -}}
+{{- end -}}
+{{- if and .enabled (eq .kind "keda") (not .keda.serverAddress) -}}
+{{- fail "autoscaling.kind keda asks Prometheus, and autoscaling.keda.serverAddress is empty: set it, or take autoscaling.kind hpa." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
