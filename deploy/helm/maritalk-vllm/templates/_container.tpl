@@ -38,6 +38,17 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
+{{/* vLLM's own flags, of which numbers are words too. */}}
+{{- define "maritalk.arguments" -}}
+{{- with .Values.extraArgs -}}
+args:
+  - --
+  {{- range . }}
+  - {{ ternary . (toJson .) (kindIs "string" .) | quote }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "maritalk.volumes" -}}
 - name: config
   configMap: {name: {{ include "maritalk.fullname" . }}}

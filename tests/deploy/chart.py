@@ -1,0 +1,77 @@
+"""The Helm chart, rendered by the real helm."""
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+CHART = ROOT / "deploy" / "helm" / "maritalk-vllm"
+EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
+TOOLS = Path(os.environ.get("DEPLOY_TOOLS", ROOT / ".venv" / "deploy"))
+"""Where `make deploy-check` has put helm and kubectl."""
+
+Document = dict[str, Any]
+
+
+def tool(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """What helm or kubectl says, without a cluster. Nothing of the user's own configuration is read."""
+    environment = {"PATH": f"{TOOLS}:{os.environ['PATH']}", "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent"}
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def example(name: str) -> Path:
+    return ROOT / "deploy" / "examples" / f"{name}.yaml"
+
+
+@functools.cache
+def rendered(*options: str, release: str = "maritalk-vllm", namespace: str = "llm") -> list[Document]:
+    """Every document that comes of these options of `helm template`, such as `--values FILE` and `--set a.b=c`."""
+    result = tool("helm", "template", release, str(CHART), "--namespace", namespace, *options)
+    assert result.returncode == 0, result.stderr
+    return [document for document in yaml.safe_load_all(result.stdout) if document]
+
+
+def of_example(name: str) -> list[Document]:
+    return rendered("--values", str(example(name)))
+
+
+def refusal(*options: str) -> str:
+    """With which words the chart refuses these options."""
+    result = tool("helm", "template", "maritalk-vllm", str(CHART), *options)
+    assert result.returncode != 0, result.stdout
+    return result.stderr
+
+
+def only(documents: list[Document], kind: str) -> Document:
+    (found,) = (document for document in documents if document["kind"] == kind)
+    return found
+
+
+def pod(documents: list[Document]) -> Document:
+    """The pod of the server."""
+    spec: Document = only(documents, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def server(documents: list[Document]) -> Document:
+    (container,) = pod(documents)["containers"]
+    return container
+
+
+def pods(documents: list[Document]) -> list[Document]:
+    """Every pod that is made: the server's, and the download's."""
+    return [each["spec"]["template"]["spec"] for each in documents if each["kind"] in ("Deployment", "Job")]
+
+
+def containers(documents: list[Document]) -> list[Document]:
+    return [each for one in pods(documents) for each in (*one.get("initContainers", ()), *one["containers"])]
+
+
+def configuration(documents: list[Document]) -> str:
+    """The server's configuration file."""
+    text: str = only(documents, "ConfigMap")["data"]["maritalk.yaml"]
+    return text

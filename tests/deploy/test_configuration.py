@@ -1,0 +1,56 @@
+"""What the pods run, run here: the configuration that is rendered is one that our programs take."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.cli.options import read_config
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod
+from tests.serving import BIN
+
+CARDS = {"small-a10": "1xA10", "autoscaled": "1xA10", "air-gapped": "1xA10", "medium-2xa100": "2xA100-40GB"}
+
+
+def placed(name: str, folder: Path) -> dict[str, str]:
+    """The environment of an example's containers, with the pod's volumes as folders here."""
+    documents = of_example(name)
+    text = configuration(documents)
+    for mount in ("/cache", "/var/log/maritalk-vllm", "/etc/maritalk-license", "/etc/maritalk"):
+        text = text.replace(f" {mount}/", f" {folder}{mount}/")
+        (folder / mount[1:]).mkdir(parents=True, exist_ok=True)
+    for file, content in only(documents, "ConfigMap")["data"].items():
+        (folder / "etc" / "maritalk" / file).write_text(content)
+    (folder / "etc" / "maritalk" / "maritalk.yaml").write_text(text)
+    return {**os.environ, "MARITALK_CONFIG": str(folder / "etc" / "maritalk" / "maritalk.yaml")}
+
+
+@pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
+def test_every_option_is_one_of_ours(name: str, tmp_path: Path) -> None:
+    placed(name, tmp_path)
+    options = read_config(tmp_path / "etc" / "maritalk" / "maritalk.yaml")
+    assert options["device"] == ("cpu" if options["model"] == "demo" else "cuda")
+    assert options["cache_dir"] == f"{tmp_path}/cache/maritalk-vllm"
+
+
+def test_the_checks_of_the_demo_model_pass_here(tmp_path: Path) -> None:
+    """Their very commands, as the pod has them, but for the port, which another server may have here."""
+    environment = placed("demo-cpu", tmp_path) | {"MARITALK_LICENSE": EVALUATION_KEY, "MARITALK_PORT": "0"}
+    for container in pod(of_example("demo-cpu"))["initContainers"][:2]:
+        program, *words = container["command"]
+        result = subprocess.run([BIN / program, *words], env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "SmolLM2-135M-Instruct" in result.stdout
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_cards_that_an_example_names_hold_its_model(name: str, tmp_path: Path) -> None:
+    environment = placed(name, tmp_path)
+    command = [BIN / "maritalk-vllm", "plan", "--gpus", CARDS[name]]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    count = int(CARDS[name].partition("x")[0])
+    assert pod(of_example(name))["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == count
+    assert f" fits: {count} x NVIDIA A1" in result.stdout

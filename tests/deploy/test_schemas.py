@@ -1,0 +1,77 @@
+"""What is rendered is what Kubernetes takes: by its own schemas, of the oldest version that the chart is for, and the newest."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, rendered, tool
+
+OLDEST = "1.29"
+KUBERNETES = [OLDEST, kubernetes_validate.latest_version()]
+CRDS = json.loads((Path(__file__).parent / "crds.json").read_text())
+"""The fields of other projects' resources that the chart uses; Kubernetes's own schemas have none of them."""
+
+SWITCHES = {
+    "defaults": (),
+    "signed licence": ("--set", "license.as=file", "--set-string", "license.key=eyJ.a.b"),
+    "no volume, no checks, no log": (
+        *("--set", "persistence.enabled=false", "--set", "doctor.enabled=false"),
+        *("--set", "log.follow=false", "--set", "serviceAccount.create=false"),
+    ),
+    "GPUs": ("--set", "gpus=2", "--set", "gpuResource=nvidia.com/mig-3g.40gb", "--set", "resources.limits.memory=64Gi"),
+}
+CASES = {
+    **{file.stem: ("--values", str(file)) for file in EXAMPLES},
+    **SWITCHES,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_document(case: str, version: str) -> None:
+    for document in rendered(*CASES[case]):
+        check(document, version)
+
+
+def check(document: Document, version: str) -> None:
+    if (crd := CRDS.get(f"{document['apiVersion']}/{document['kind']}")) is not None:
+        jsonschema.validate(document["spec"], crd)
+    else:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_wrong_document_is_seen() -> None:
+    (service,) = (each for each in rendered() if each["kind"] == "Service")
+    with pytest.raises(kubernetes_validate.ValidationError, match="typo"):
+        check({**service, "spec": {**service["spec"], "typo": 1}}, OLDEST)
+
+
+def test_every_kind_of_the_chart_is_rendered_by_some_example() -> None:
+    kinds = {document["kind"] for case in CASES.values() for document in rendered(*case)}
+    written = {
+        line.removeprefix("kind: ")
+        for file in (CHART / "templates").glob("*.yaml")
+        for line in file.read_text().splitlines()
+        if line.startswith("kind: ")
+    }
+    assert kinds == written
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_helm_finds_nothing_to_say(file: Path) -> None:
+    result = tool("helm", "lint", "--strict", str(CHART), "--values", str(file))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_oldest_version_is_the_charts() -> None:
+    assert f'kubeVersion: ">={OLDEST}.0-0"' in (CHART / "Chart.yaml").read_text()
+
+
+def test_the_chart_has_the_programs_version() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    (version,) = (line for line in project.splitlines() if line.startswith("version = "))
+    chart = (CHART / "Chart.yaml").read_text()
+    assert f"appVersion: {version.removeprefix('version = ')}\n" in chart
