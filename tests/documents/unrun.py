@@ -3,9 +3,16 @@
 Those that are ours are parsed all the same: their options are there.
 """
 
+from tests.documents.pages import steps
+
 _GPU = "The model runs on GPUs alone. tests/clients/test_empty_home.py starts with a key on the CPU."
 _INSTALLS = "It would change the environment that runs the tests. tests/test_wheel.py installs the wheel."
 _DOCKER = "It needs Docker, and a GPU."
+_IMAGE = "It needs Docker, and a registry."
+_CLUSTER = "It needs a cluster. tests/deploy holds what it names against what the chart makes."
+_HELM = "It needs helm: tests/deploy runs it, an installation as `helm template`."
+
+_KUBERNETES = steps("docs/kubernetes.md")
 
 UNRUN = {
     'pip install "maritalk-vllm[cuda]"': _INSTALLS,
@@ -14,4 +21,10 @@ UNRUN = {
     "docker run --gpus all -p 9000:9000 maritalk-vllm --license KEY": _DOCKER,
     "maritalk-serve --license KEY": _GPU,
     "maritalk-serve --license licence.txt --license-public-key maritalk-license.pub": _GPU,
+    "docker build -t registry.example.org/maritalk-vllm:0.1.0 .": _IMAGE,
+    "docker push registry.example.org/maritalk-vllm:0.1.0": _IMAGE,
+    "docker build -f deploy/cpu.Dockerfile -t registry.example.org/maritalk-vllm:0.1.0-cpu .": _IMAGE,
+    "docker push registry.example.org/maritalk-vllm:0.1.0-cpu": _IMAGE,
+    **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("kubectl ")), _CLUSTER),
+    **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("helm ")), _HELM),
 }

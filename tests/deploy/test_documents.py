@@ -1,0 +1,85 @@
+"""The commands of the documents that need helm or kubectl: run here, as far as no cluster is needed."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.chart import CHART, EXAMPLES, ROOT, of_example, only, pod, tool
+from tests.documents.pages import blocks, steps
+
+PAGE = "docs/kubernetes.md"
+CHART_PAGE = "deploy/helm/maritalk-vllm/README.md"
+HELM = [step.command for page in (PAGE, CHART_PAGE) for step in steps(page) if step.command.startswith("helm ")]
+UNINSTALL = "helm uninstall maritalk-vllm --namespace llm"
+KUBECTL = [step.command for step in steps(PAGE) if step.command.startswith("kubectl ")]
+
+
+@pytest.mark.parametrize("command", [each for each in HELM if each != UNINSTALL])
+def test_helm(command: str) -> None:
+    """An installation or an upgrade is rendered, which reads the same files and refuses the same values."""
+    offline = re.sub(r"^helm (install|upgrade --install) ", "helm template ", command)
+    result = tool("bash", "-c", offline)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.strip()
+
+
+@pytest.mark.parametrize("command", [each for each in KUBECTL if " create " in each])
+def test_what_kubectl_makes(command: str, tmp_path: Path) -> None:
+    (tmp_path / "api-keys.txt").write_text("one\n")
+    (tmp_path / "licence.txt").write_text("eyJ.a.b\n")
+    result = tool("bash", "-c", f"{command} --dry-run=client --output=json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", [each for each in KUBECTL if " create " not in each])
+def test_what_kubectl_is_asked_for_is_there(command: str) -> None:
+    """Its options are kubectl's, and what it names is in what the chart makes."""
+    result = tool(*shlex.split(command), "--help")
+    assert result.returncode == 0, result.stderr
+    (verb,) = re.findall(r"^Usage:\n  kubectl ([a-z-]+(?: [a-z]+)?)", result.stdout, re.MULTILINE)
+    assert command.startswith(f"kubectl -n llm {verb} ")
+    documents = of_example("small-a10")
+    named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in documents}
+    assert set(re.findall(r"\b(?:deployment|service)/\S+", command)) <= named
+    containers = {each["name"] for each in (*pod(documents)["initContainers"], *pod(documents)["containers"])}
+    assert set(re.findall(r" -c (\S+)", command)) <= containers
+    for label, value in re.findall(r" -l (\S+)=(\S+)", command):
+        assert only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"][label] == value
+
+
+def test_what_is_installed_is_taken_away() -> None:
+    assert UNINSTALL in HELM
+    assert any(each.startswith("helm install maritalk-vllm ") and "--namespace llm " in each for each in HELM)
+
+
+def test_the_secrets_of_the_page_are_those_of_the_examples() -> None:
+    made = set(re.findall(r"secret generic (\S+) --from-(?:literal|file)=([\w.]+?)(?==|$)", "\n".join(KUBECTL), re.M))
+    used = {("maritalk-license", "license"), ("maritalk-keys", "keys"), ("maritalk-license", "licence.txt")}
+    assert made == used
+    for name in ("small-a10", "air-gapped"):
+        sources = str([pod(of_example(name))["containers"][0]["env"], pod(of_example(name))["volumes"]])
+        (entry,) = {key for secret, key in made if secret == "maritalk-license" and f"'key': '{key}'" in sources}
+        assert entry == {"small-a10": "license", "air-gapped": "licence.txt"}[name]
+
+
+def test_every_example_is_in_the_charts_page() -> None:
+    text = (CHART / "README.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+\.yaml)` \|", text, re.M)) == {file.name for file in EXAMPLES}
+
+
+def test_the_charts_page_leads_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / CHART_PAGE).read_text()):
+        assert (CHART / link).exists(), link
+    assert blocks(CHART_PAGE)
+
+
+def test_the_image_for_the_cpu_copies_what_is_there() -> None:
+    """Docker is not at hand: that the files are there, and the installer takes its lock, is what can be seen."""
+    for line in (ROOT / "deploy" / "cpu.Dockerfile").read_text().splitlines():
+        if line.startswith("COPY "):
+            *sources, _ = line.removeprefix("COPY ").split()
+            assert all((ROOT / source).exists() for source in sources), line
+    assert shutil.which(str(ROOT / "scripts" / "install"))
