@@ -1,4 +1,4 @@
-"""What is rendered is what Kubernetes takes, by its own schemas: of the oldest version for the chart, and the newest."""
+"""What is rendered is what Kubernetes takes, by its own schemas: of the oldest version it is for, and of the newest."""
 
 import json
 from pathlib import Path
