@@ -54,3 +54,20 @@ def test_the_cards_that_an_example_names_hold_its_model(name: str, tmp_path: Pat
     count = int(CARDS[name].partition("x")[0])
     assert pod(of_example(name))["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == count
     assert f" fits: {count} x NVIDIA A1" in result.stdout
+
+
+def test_the_log_is_followed_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """Also a log that is begun anew, as each start of the server does; Kubernetes tells a sidecar by SIGTERM."""
+    (container,) = (each for each in pod(of_example("demo-cpu"))["initContainers"] if each["name"] == "log")
+    log = tmp_path / "serve.log"
+    command = [word.replace("/var/log/maritalk-vllm", str(tmp_path)) for word in container["command"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        for line in ("first\n", "second\n"):
+            begun = tmp_path / "begun"
+            begun.write_text(line)
+            begun.replace(log)
+            assert follower.stdout.readline() == line
+        follower.terminate()
+        assert follower.wait(timeout=5) == 0
+        assert follower.stdout.read() == ""
