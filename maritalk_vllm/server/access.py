@@ -13,6 +13,7 @@ from .state import State
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from .tally import Tally
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -70,7 +71,7 @@ class Access:
             return {}
         return {"ssl_certfile": self.ssl_certfile, "ssl_keyfile": self.ssl_keyfile}
 
-    def around(self, app: "ASGIApp", state: State, time_unit: TimeUnit) -> "ASGIApp":
+    def around(self, app: "ASGIApp", state: State, time_unit: TimeUnit, tally: "Tally") -> "ASGIApp":
         """The page comes first; each request has a number; probes need no key; bodies are read for who came in."""
         # Only those who serve need what a web application needs: a plan comes without.
         from ..playground.page import Page
@@ -83,7 +84,7 @@ class Access:
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
         door = Door(inside, self._keys(), open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
-        return Page(Requests(Probes(door, state), logged=self.logged, traced=self.traced), time_unit)
+        return Page(Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced), time_unit)
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""

@@ -4,29 +4,41 @@ import asyncio
 import contextlib
 import socket
 
+from prometheus_client import CollectorRegistry
+
 from ..errors import MariTalkError
 from ..settings import TimeUnit
+from . import metrics
 from .access import Access
 from .gate import Gate
+from .history import History
+from .routes import OWN, Routes
 from .state import State
+from .tally import Tally
 from .web import WebServer, config
 
 
 class Answering:
     """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
 
-    def __init__(self, listener: socket.socket, access: Access, state: State, time_unit: TimeUnit) -> None:
+    def __init__(
+        self, listener: socket.socket, access: Access, state: State, history: History, time_unit: TimeUnit
+    ) -> None:
         self._listener = listener
         self._access = access
         self._state = state
+        self._history = history
         self._time_unit = time_unit
         self._gates: list[Gate] = []
         self._running: dict[asyncio.Task[None], _Door] = {}
 
     def begin(self) -> None:
         """Answer from now on."""
-        gate = Gate(self._state)
-        app = self._access.around(gate, self._state, self._time_unit)
+        # New each time: between two gates an engine has counted.
+        registry = CollectorRegistry()
+        metrics.register(self._state, self._history, registry)
+        gate = Gate(registry)
+        app = self._access.around(gate, self._state, self._time_unit, Tally(registry, Routes(OWN), self._state))
         door = _Door(config(app, lifespan="off", **self._access.ssl))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))

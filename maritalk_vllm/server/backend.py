@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
+from prometheus_client import REGISTRY
 
 from .. import __version__
 from ..api.direct import Direct
@@ -29,7 +30,10 @@ from . import metrics
 from .access import Access
 from .channel import Channel, Message
 from .flights import Flights
+from .history import History, Step
+from .routes import Routes
 from .state import Phase, State
+from .tally import Tally
 from .web import WebServer, config
 
 if TYPE_CHECKING:
@@ -51,9 +55,9 @@ _DEAD = Unavailable("The engine has died, and is started again.", "Try again in 
 def serve(order: Message, channel: Channel) -> None:
     """Load the model and serve until SIGTERM.
 
-    `order`: engine_args, socket (a descriptor), time_unit, access, drain_timeout and engine_timeout (seconds), log (a
-    file). Raises EngineError if the engine does not start, dies or hangs, and UsageError for a flag that vLLM does not
-    know.
+    `order`: engine_args, socket (a descriptor), time_unit, access, history, drain_timeout and engine_timeout (seconds),
+    log (a file). Raises EngineError if the engine does not start, dies or hangs, and UsageError for a flag that vLLM
+    does not know.
     """
     listener = socket.socket(fileno=order["socket"])
     # Whoever is forked below would keep the port open beyond our end.
@@ -77,6 +81,7 @@ class _Backend:
         self._order = order
         self._channel = channel
         self._state = State()
+        self._history = History.of(order["history"])
 
     async def run(self, args: Namespace, listener: socket.socket) -> None:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
@@ -87,22 +92,26 @@ class _Backend:
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
+            self._history.done(Step.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         keep_accounts(self._client)
-        metrics.register(self._state)
+        # The one that vLLM's own are in, and its /metrics tells.
+        metrics.register(self._state, self._history, REGISTRY)
+        paths = (getattr(route, "path", "") for route in app.routes)
+        tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
         adapted = MaritacaAPI(app, app.state.maritalk_names, generator.context_length)
         flights = Flights(Direct(app, args, adapted))
         access = Access(**self._order["access"])
         web = config(
-            access.around(flights, self._state, time_unit),
+            access.around(flights, self._state, time_unit, tally),
             **access.ssl,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=LAST_WORD_SECONDS,
         )
-        server = _Server(web, self._channel)
+        server = _Server(web, self._channel, self._history)
         # What a start leaves behind stays for good: it need not be looked through at each collection.
         gc.collect()
         gc.freeze()
@@ -159,12 +168,15 @@ class _Backend:
 class _Server(WebServer):
     """Says when it listens."""
 
-    def __init__(self, web: uvicorn.Config, channel: Channel) -> None:
+    def __init__(self, web: uvicorn.Config, channel: Channel, history: History) -> None:
         super().__init__(web)
         self._channel = channel
+        self._history = history
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._history.done(Step.WARMING_UP)
+        self._history.done(Step.READY)
         self._channel.send({"event": "ready"})
 
 

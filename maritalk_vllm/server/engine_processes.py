@@ -15,6 +15,7 @@ from ..errors import EngineError, MariTalkError, from_message
 from . import lifeline
 from .channel import Channel, Message
 from .console import Console
+from .history import History, Step
 from .launch import Launch
 from .state import Phase, State
 
@@ -27,13 +28,22 @@ _LOOK_SECONDS = 0.5
 class EngineProcesses:
     """The nursery, and the API process with its engine that it has forked last."""
 
-    def __init__(self, launch: Launch, listener: socket.socket, folder: Path, console: Console, state: State) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        listener: socket.socket,
+        folder: Path,
+        console: Console,
+        state: State,
+        history: History,
+    ) -> None:
         """Start the nursery. `folder` is for its sockets and temporary files."""
         self._launch = launch
         self._listener = listener
         self._folder = folder
         self._console = console
         self._state = state
+        self._history = history
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
         self._backend_pid: int | None = None
         self._imported = self._prepared = False
@@ -52,10 +62,12 @@ class EngineProcesses:
         if not self._imported:
             await self._until("imported")
             self._imported = True
+            self._history.done(Step.IMPORTING)
         if launch.must_be_prepared and not self._prepared:
             self._channel.send({"job": "prepare", "profile": launch.name, "location": launch.location})
             await self._until("ended")
             self._prepared = True
+            self._history.done(Step.PREPARING)
         self._channel.send(
             {
                 "job": "serve",
@@ -63,12 +75,15 @@ class EngineProcesses:
                 "socket": self._listener.fileno(),
                 "time_unit": launch.time_unit,
                 "access": launch.access.to_message(),
+                "history": self._history.to_message(),
                 "drain_timeout": launch.drain_timeout,
                 "engine_timeout": launch.engine_timeout,
                 "log": str(launch.log),
             }
         )
         await self._until("ready")
+        self._history.done(Step.WARMING_UP)
+        self._history.done(Step.READY)
 
     async def ended(self) -> None:
         """Until the API process ends by itself. Always raises EngineError."""
@@ -144,6 +159,7 @@ class EngineProcesses:
                 case "loaded":
                     self._console.loaded()
                 case "warming_up":
+                    self._history.done(Step.LOADING)
                     self._state.at("Warming up")
                     self._console.warming_up()
                 case "failed":

@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse, Response
 
 from ..api.hangup import ClientGone, Receive, unless_gone
 from ..api.refusal import refusal
 from ..errors import MariTalkError, Unavailable
 from . import metrics
-from .state import State
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -28,8 +28,9 @@ _CLOSE = {"Connection": "close"}
 class Gate:
     """An ASGI application for the time of loading. Every answer closes its connection: the next finds the engine."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """`registry`: what `/metrics` tells as long as there is no engine."""
+        self._registry = registry
         self._decided = asyncio.Event()
         self._outcome: str | MariTalkError = ""
 
@@ -50,6 +51,10 @@ class Gate:
         if scope["type"] != "http":
             return
         reading = scope["method"] in ("GET", "HEAD")
+        if reading and scope["path"] == metrics.PATH and not self._is_open:
+            # Also when none will come: that is what is looked for then.
+            await metrics.response(self._registry)(scope, receive, send)
+            return
         if reading and not self._decided.is_set() and (answer := await self._at_once(scope["path"])):
             await answer(scope, receive, send)
             return
@@ -61,10 +66,12 @@ class Gate:
         else:
             await _forward(self._outcome, scope, receive, send)
 
+    @property
+    def _is_open(self) -> bool:
+        return self._decided.is_set() and isinstance(self._outcome, str)
+
     async def _at_once(self, path: str) -> Response | None:
         """The answer to a question that does not wait for the engine; None if the engine is there meanwhile."""
-        if path == metrics.PATH:
-            return metrics.response(self._state)
         if path != "/":
             return refusal(path, _LOADING, _CLOSE)
         try:

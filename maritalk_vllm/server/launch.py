@@ -30,7 +30,7 @@ class Launch:
     """A decided start: nothing is left to find out but whether the engine agrees.
 
     Where the weights are not here, `fetch` brings them, and then `again` decides by what has come. `notes` are for the
-    user.
+    user; `license_expires` is in seconds since 1970, None where it never does or none is needed.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Launch:
     again: Callable[[], "Launch"]
     must_be_prepared: bool
     notes: tuple[str, ...]
+    license_expires: float | None
     plan: Plan
     engine_args: list[str]
     host: str
@@ -68,6 +69,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
 
     parser = need.profile.tool_call_parser if need.profile else None
     more = (*observability(settings), *settings.engine_args)
+    expires = check.entitlement.expires if need.profile else None
     warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host))
     return Launch(
         name=source.name,
@@ -76,6 +78,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         again=partial(_decide, settings, check),
         must_be_prepared=source.must_be_prepared,
         notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
+        license_expires=expires.timestamp() if expires else None,
         plan=plan,
         engine_args=engine_arguments(plan, source.name, source.location, more, parser),
         host=settings.host,

@@ -1,16 +1,18 @@
-"""A number for each request, and a line in the log when it is answered: what it took, and nothing of what it said."""
+"""A number for each request, a line in the log and a count when it is answered: what it took, not what it said."""
 
 import logging
 import re
 import time
 import uuid
 from dataclasses import asdict
+from http import HTTPStatus
 
 from opentelemetry import propagate, trace
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.account import Account, current
+from .tally import Tally
 
 _HEADER = b"x-request-id"
 _TAKEN = re.compile(rb"[\w.:-]{1,128}")
@@ -25,9 +27,10 @@ _tracer = trace.get_tracer("maritalk_vllm")
 class Requests:
     """ASGI middleware around all else. A client's own `X-Request-Id` is taken over, if it is one."""
 
-    def __init__(self, app: ASGIApp, *, logged: bool, traced: bool) -> None:
+    def __init__(self, app: ASGIApp, tally: Tally, *, logged: bool, traced: bool) -> None:
         """`traced`: vLLM was told where spans go, and each request is one."""
         self._app = app
+        self._tally = tally
         self._logged = logged
         self._traced = traced
 
@@ -42,13 +45,18 @@ class Requests:
             # For vLLM, which names its own requests after it, and for the engine's process when the gate passes it on.
             others = [header for header in scope["headers"] if header[0] != _HEADER]
             scope = {**scope, "headers": [*others, (_HEADER, number)]}
-        record = _Record(scope, number, send, logged=self._logged and scope["path"] not in _QUIET)
+        logged = self._logged and scope["path"] not in _QUIET
+        record = _Record(scope, number, send, self._tally, logged=logged)
         token = current.set(record.account)
         try:
             if self._traced:
                 await self._trace(record, receive)
             else:
                 await self._app(scope, receive, record.send)
+        except Exception:
+            # What uvicorn answers with where nothing was sent yet.
+            record.status = record.status or HTTPStatus.INTERNAL_SERVER_ERROR
+            raise
         finally:
             current.reset(token)
             record.write()
@@ -62,21 +70,26 @@ class Requests:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
             headers.update(carrier)
-            await self._app({**record.scope, "headers": headers.raw}, receive, record.send)
+            # Those behind leave in it what the tally asks for.
+            record.scope = {**record.scope, "headers": headers.raw}
+            await self._app(record.scope, receive, record.send)
             span.set_attribute("http.response.status_code", record.status)
 
 
 class _Record:
     """One request, and what becomes of it: written once, before anybody can have read the end of its answer."""
 
-    def __init__(self, scope: Scope, number: bytes, send: Send, *, logged: bool) -> None:
+    def __init__(self, scope: Scope, number: bytes, send: Send, tally: Tally, *, logged: bool) -> None:
         self.scope = scope
         self.account = Account()
         self.status = 0
         self._number = number
         self._send = send
-        self._written = not logged
+        self._tally = tally
+        self._logged = logged
+        self._written = False
         self._began = time.monotonic()
+        self._first_byte: float | None = None
 
     async def send(self, message: Message) -> None:
         """Send on a part of the answer, with the request's number in its head."""
@@ -84,16 +97,22 @@ class _Record:
             self.status = message["status"]
             headers = [header for header in message.get("headers", ()) if header[0] != _HEADER]
             message = {**message, "headers": [*headers, (_HEADER, self._number)]}
-        elif not message.get("more_body", False):
-            self.write()
+        else:
+            if self._first_byte is None and message.get("body"):
+                self._first_byte = time.monotonic() - self._began
+            if not message.get("more_body", False):
+                self.write()
         await self._send(message)
 
     def write(self) -> None:
-        """The line in the log, if it is not there yet."""
+        """The count and the line in the log, if they are not there yet."""
         if self._written:
             return
         self._written = True
         seconds, number = time.monotonic() - self._began, self._number.decode()
+        self._tally.add(self.scope, self.status, self.account, seconds, self._first_byte)
+        if not self._logged:
+            return
         # The second is for logs in JSON, the first for people.
         line = _line(self.scope, number, self.status, self.account, seconds)
         _log.info("%s", line, extra=_data(number, self.status, self.account, seconds))

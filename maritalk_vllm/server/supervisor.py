@@ -19,6 +19,7 @@ from .console import Console
 from .conversation import Conversation
 from .engine_processes import EngineProcesses
 from .fetching import fetched
+from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
 from .restarts import WINDOW_SECONDS, Restarts
@@ -43,7 +44,8 @@ class _Supervisor:
         self._listener = listener
         self._console = console
         self._state = State()
-        self._answering = Answering(listener, self._launch.access, self._state, launch.time_unit)
+        self._history = History(launch.license_expires)
+        self._answering = Answering(listener, self._launch.access, self._state, self._history, launch.time_unit)
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.ssl else "http"
         self._was_ready = False
@@ -56,6 +58,7 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._take_signal, number)
         self._answering.begin()
+        self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
             serving = loop.create_task(self._serve(Path(folder)))
@@ -97,6 +100,7 @@ class _Supervisor:
             self._state.at("Downloading")
             await fetched(self._launch.fetch, self._show_fetching)
             self._launch = self._admitted(self._launch.again())
+            self._history.done(Step.DOWNLOADING)
         restarts = Restarts(self._launch.max_restarts)
         while True:
             try:
@@ -114,7 +118,9 @@ class _Supervisor:
     async def _serve_once(self, folder: Path) -> None:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         if self._engine is None or not self._engine.are_alive:
-            self._engine = EngineProcesses(self._launch, self._listener, folder, self._console, self._state)
+            self._engine = EngineProcesses(
+                self._launch, self._listener, folder, self._console, self._state, self._history
+            )
         await self._engine.load()
         self._state.to(Phase.READY)
         self._answering.hand_over(local_url(self._listener, self._scheme))
@@ -138,6 +144,7 @@ class _Supervisor:
         self._console.died(
             f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
         )
+        self._history.begin_again()
         if self._state.phase is not Phase.LOADING:
             self._state.to(Phase.LOADING)
             self._answering.begin()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from maritalk_vllm.server.gate import Gate
 from maritalk_vllm.server.keys import digest
 from maritalk_vllm.server.state import State
 from maritalk_vllm.settings import TimeUnit
+from tests.counting import tally
 from tests.server.test_gate import running
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -168,7 +170,7 @@ def test_the_page_is_told_the_unit_of_times(unit: TimeUnit) -> None:
 
 def test_it_is_there_while_the_model_loads_and_needs_no_key() -> None:
     state = State()
-    app = Access(digests=(digest("chave"),)).around(Gate(state), state, TimeUnit.MILLISECONDS)
+    app = Access(digests=(digest("chave"),)).around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
 
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await client.get("/readyz")).json()["status"] == "loading"

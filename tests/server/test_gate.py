@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import uvicorn
+from prometheus_client import CollectorRegistry, Gauge
 
 from maritalk_vllm.errors import EngineError
 from maritalk_vllm.server.gate import HOLD_SECONDS, Gate, Receive, Scope, Send
 from maritalk_vllm.server.listener import listen, local_url
-from maritalk_vllm.server.state import State
 from maritalk_vllm.server.web import WebServer
 
 
@@ -49,7 +49,7 @@ class Echo:
 
 def test_status_is_held_for_a_moment_and_then_told() -> None:
     async def scenario() -> None:
-        async with running(Gate(State())) as url, httpx.AsyncClient() as client:
+        async with running(Gate(CollectorRegistry())) as url, httpx.AsyncClient() as client:
             began = asyncio.get_running_loop().time()
             answer = await client.get(url)
             assert answer.json() == {"status": "loading"}
@@ -60,9 +60,27 @@ def test_status_is_held_for_a_moment_and_then_told() -> None:
     asyncio.run(scenario())
 
 
+def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
+    async def scenario() -> None:
+        registry = CollectorRegistry()
+        Gauge("of_the_gate", "x", registry=registry).set(3)
+        for outcome in ("failed", "open"):
+            gate = Gate(registry)
+            async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+                assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
+                if outcome == "open":
+                    gate.open(behind)
+                    assert (await client.get(f"{url}/metrics")).headers["x-asked"] == "/metrics?"
+                else:
+                    gate.refuse(EngineError("The engine died."))
+                    assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
+
+    asyncio.run(scenario())
+
+
 def test_what_waited_is_passed_on_whole() -> None:
     async def scenario() -> None:
-        gate = Gate(State())
+        gate = Gate(CollectorRegistry())
         async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/a%20b?c=d", content=b"x" * 300_000))
             await asyncio.sleep(0.1)
@@ -82,7 +100,7 @@ def test_what_waited_is_passed_on_whole() -> None:
 
 def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
     async def scenario() -> None:
-        gate, echo = Gate(State()), Echo()
+        gate, echo = Gate(CollectorRegistry()), Echo()
         async with running(gate) as url, running(echo) as behind, httpx.AsyncClient() as client:
             gate.open(behind)
             posting = asyncio.create_task(client.post(f"{url}/wait", content=b"x"))
@@ -95,7 +113,7 @@ def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
 
 def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
     async def scenario() -> None:
-        gate = Gate(State())
+        gate = Gate(CollectorRegistry())
         async with running(gate) as url, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)

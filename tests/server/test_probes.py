@@ -1,4 +1,4 @@
-"""What the server is at: its phases, the probes that tell of them, and the metric."""
+"""What the server is at: its phases, and the probes that tell of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,12 +7,10 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.server import metrics, state
+from maritalk_vllm.server import state
 from maritalk_vllm.server.probes import Probes
 from maritalk_vllm.server.state import Phase, State
 from tests.server.test_gate import running
@@ -142,36 +140,3 @@ def test_what_is_no_request_goes_on_too(kind: str) -> None:
 
     asyncio.run(Probes(noting, State())({"type": kind, "path": "/livez"}, never, never))
     assert seen == [kind]
-
-
-def phases(text: str) -> dict[str, float]:
-    """As Prometheus reads it."""
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    family = families["maritalk_server_state"]
-    assert family.documentation == "What the server is at."
-    return {sample.labels["maritalk_server_state"]: sample.value for sample in family.samples}
-
-
-@pytest.mark.parametrize("phase", Phase)
-def test_the_metric_of_a_server_without_an_engine(phase: Phase) -> None:
-    now = State()
-    # Not as it was when it was first told.
-    metrics.response(now)
-    now.to(phase)
-    answer = metrics.response(now)
-    # The content type of Prometheus's text format: without it, servers since 3.0 refuse what they get.
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert phases(bytes(answer.body).decode()) == {each: float(each is phase) for each in Phase}
-
-
-def test_beside_the_metrics_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = CollectorRegistry(auto_describe=True)
-    monkeypatch.setattr(metrics, "REGISTRY", registry)
-    Gauge("vllm_of_its_own", "x", registry=registry).set(3)
-    now = State()
-    metrics.register(now)
-    for phase in (LOADING, READY, DRAINING):
-        now.to(phase)
-        text = generate_latest(registry).decode()
-        assert phases(text) == {each: float(each is phase) for each in Phase}
-        assert "vllm_of_its_own 3.0" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from prometheus_client import CollectorRegistry
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server import web
@@ -16,6 +17,7 @@ from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.state import State
 from maritalk_vllm.server.web import WebServer, config
 from maritalk_vllm.settings import Settings, TimeUnit
+from tests.counting import tally
 
 HOST = "127.0.0.1"
 
@@ -48,7 +50,11 @@ def test_a_renewed_certificate_is_taken_over(tmp_path: Path, monkeypatch: pytest
         access, state = Access.of(old.certify(tmp_path)), State()
         listener = listen(HOST, 0)
         server = WebServer(
-            config(access.around(Gate(state), state, TimeUnit.MILLISECONDS), lifespan="off", **access.ssl)
+            config(
+                access.around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally()),
+                lifespan="off",
+                **access.ssl,
+            )
         )
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")

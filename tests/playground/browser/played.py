@@ -16,6 +16,7 @@ from starlette.routing import Route
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.state import Phase, State
 from maritalk_vllm.settings import TimeUnit
+from tests.counting import tally
 from tests.server.test_gate import running
 
 TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
@@ -83,7 +84,7 @@ def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: Access | None = None
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        around = (access or Access()).around(played.app, played.state, unit)
+        around = (access or Access()).around(played.app, played.state, unit, tally())
         async with running(around) as played.url:
             begun.set()
             await over.wait()

@@ -1,0 +1,22 @@
+"""A tally of its own for each test, and what its registry tells."""
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from maritalk_vllm.server.routes import OWN, Routes
+from maritalk_vllm.server.state import State
+from maritalk_vllm.server.tally import Tally
+
+
+def tally(state: State | None = None) -> Tally:
+    """One that nobody reads."""
+    return Tally(CollectorRegistry(), Routes(OWN), state or State())
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample as Prometheus reads it, by its name and its sorted labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }

@@ -1,0 +1,143 @@
+"""What the server tells of itself, whoever answers: its state, its start, restarts, its licence's end, its memory."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.parser import text_string_to_metric_families
+
+from maritalk_vllm.server import history, memory, metrics
+from maritalk_vllm.server.history import History, Step
+from maritalk_vllm.server.memory import resident_bytes
+from maritalk_vllm.server.state import Phase, State
+from tests.counting import samples
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A process that was started at 1000 s, 2 s ago."""
+    clock = SimpleNamespace(now=1002.0)
+    monkeypatch.setattr(history, "time", SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now - 500))
+    process = SimpleNamespace(create_time=lambda: 1000.0)
+    monkeypatch.setattr(history, "psutil", SimpleNamespace(Process=lambda: process))
+    return clock
+
+
+def told(state: State, of: History) -> str:
+    registry = CollectorRegistry()
+    metrics.register(state, of, registry)
+    return bytes(metrics.response(registry).body).decode()
+
+
+def phases(text: str) -> dict[str, float]:
+    """As Prometheus reads it."""
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    family = families["maritalk_server_state"]
+    assert family.documentation == "What the server is at."
+    return {sample.labels["maritalk_server_state"]: sample.value for sample in family.samples}
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_state_beside_the_metrics_of_others(phase: Phase) -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    Gauge("vllm_of_its_own", "x", registry=registry).set(3)
+    now = State()
+    metrics.register(now, History(), registry)
+    # Not as it was when it was first told.
+    metrics.response(registry)
+    now.to(phase)
+    answer = metrics.response(registry)
+    # The content type of Prometheus's text format: without it, servers since 3.0 refuse what they get.
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = bytes(answer.body).decode()
+    assert phases(text) == {each: float(each is phase) for each in Phase}
+    assert "vllm_of_its_own 3.0" in text
+
+
+def test_how_long_each_phase_of_a_start_took_across_processes(clock: SimpleNamespace) -> None:
+    supervisors = History()
+    for step, seconds in ((Step.PORT, 0), (Step.IMPORTING, 7)):
+        clock.now += seconds
+        supervisors.done(step)
+    # What another process is told goes on there, by the same clock.
+    copy = History.of(supervisors.to_message())
+    for step, seconds in ((Step.LOADING, 3), (Step.WARMING_UP, 1), (Step.READY, 0)):
+        clock.now += seconds
+        copy.done(step)
+    assert copy.seconds == {"port": 2, "importing": 7, "loading": 3, "warming_up": 1, "ready": 13}
+    assert supervisors.seconds == {"port": 2, "importing": 7}
+    found = samples(told(State(), copy))
+    assert {labels[0][1]: value for (name, labels), value in found.items() if name == "maritalk_start_seconds"} == (
+        copy.seconds
+    )
+    assert found["maritalk_server_start_time_seconds", ()] == 1000
+
+
+def test_a_restart_is_counted_and_has_phases_of_its_own(clock: SimpleNamespace) -> None:
+    now = History()
+    now.done(Step.READY)
+    assert samples(told(State(), now))["maritalk_engine_restarts_total", ()] == 0
+    clock.now += 60
+    now.begin_again()
+    assert now.seconds == {}
+    clock.now += 4
+    now.done(Step.LOADING)
+    now.done(Step.READY)
+    assert now.seconds == {"loading": 4, "ready": 4}
+    assert samples(told(State(), now))["maritalk_engine_restarts_total", ()] == 1
+    assert samples(told(State(), now))["maritalk_server_start_time_seconds", ()] == 1000
+
+
+@pytest.mark.parametrize(("seconds", "days"), [(86_400 * 14, 14), (3600 * 6, 0.25), (-5000, 0)])
+def test_the_days_that_a_licence_has_left(seconds: float, days: float) -> None:
+    found = samples(told(State(), History(time.time() + seconds)))
+    assert found["maritalk_license_days_left", ()] == pytest.approx(days, abs=0.001)
+
+
+def test_a_licence_without_an_end_has_no_days() -> None:
+    assert "maritalk_license_days_left" not in told(State(), History())
+
+
+def test_the_memory_of_this_process_and_of_what_it_has_started() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    process.start()
+    try:
+        pages = int((memory.PROC / "self" / "statm").read_text().split()[1])
+        alone = pages * os.sysconf("SC_PAGE_SIZE")
+        deadline = time.monotonic() + 10
+        # An interpreter alone has more than 5 MB.
+        while sum(resident_bytes(os.getpid()).values()) < alone + 5_000_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.join()
+    assert resident_bytes(process.pid or 0) == {}
+    name = "maritalk_process_resident_memory_bytes"
+    assert sum(size for (each, _), size in samples(told(State(), History())).items() if each == name) > 5_000_000
+
+
+def test_processes_are_told_apart_by_their_titles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a made-up /proc: the titles are those that the server's processes give themselves."""
+    titles = {
+        1: "maritalk-serve http://localhost:9000",
+        2: "maritalk: nursery",
+        3: "maritalk: serve",
+        4: "VLLM::EngineCore",
+        5: "VLLM::Worker_TP0",
+        6: "python",
+    }
+    for pid, title in titles.items():
+        task = tmp_path / str(pid) / "task" / str(pid)
+        task.mkdir(parents=True)
+        (tmp_path / str(pid) / "cmdline").write_text(title + "\0")
+        (tmp_path / str(pid) / "statm").write_text(f"99 {pid} 1 1 0 1 0\n")
+        (task / "children").write_text({1: "2 6 ", 2: "3 ", 3: "4 77 ", 4: "5 "}.get(pid, ""))
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    page = os.sysconf("SC_PAGE_SIZE")
+    kinds = {"supervisor": 1, "nursery": 2, "api": 3, "engine": 9, "other": 6}
+    assert resident_bytes(1) == {kind: pages * page for kind, pages in kinds.items()}
