@@ -45,7 +45,7 @@ REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.inst
 QUICK := --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser --ignore=tests/deploy
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
-	scripts/debian tmux
+	scripts/debian tmux prometheus
 	$(BIN)/python -m pytest $(QUICK) -m "not engine" --numprocesses 2
 	$(BIN)/python -m pytest $(QUICK) -m engine
 

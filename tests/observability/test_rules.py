@@ -1,0 +1,177 @@
+"""Each alert on made-up series, by Prometheus' own promtool: a case in which it fires, and one in which it doesn't."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.observability.queries import ROOT, RULES, alerts, promtool
+
+SERVER = {"instance": "a:9000", "job": "maritalk"}
+STATE = 'maritalk_server_state{job="maritalk", instance="a:9000", maritalk_server_state="%s"}'
+OF = '%s{job="maritalk", instance="a:9000"}'
+REQUESTS = 'maritalk_requests_total{job="maritalk", instance="a:9000", status="%s"}'
+SECONDS = 'maritalk_request_seconds_bucket{job="maritalk", instance="a:9000", route="%s", le="%s"}'
+WAITING, KV_CACHE = OF % "vllm:num_requests_waiting", OF % "vllm:kv_cache_usage_perc"
+START, RESTARTS = OF % "maritalk_server_start_time_seconds", OF % "maritalk_engine_restarts_total"
+DAYS = OF % "maritalk_license_days_left"
+
+Series = dict[str, str]
+"""By their names and labels, a value a minute: `1+2x3` is 1, 3, 5, 7."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What an alert is tried on: `fires` after so many minutes with these words, and is silent on what is `quiet`."""
+
+    minutes: int
+    fires: Series
+    quiet: Series
+    summary: str
+    description: str
+    labels: dict[str, str]
+
+
+def case(minutes: int, fires: Series, quiet: Series, summary: str, description: str, **labels: str) -> Case:
+    return Case(minutes, fires, quiet, summary, description, {**SERVER, **labels})
+
+
+CASES = {
+    "MariTalkDown": case(
+        5,
+        {OF % "up": "1 1 0 0 0 0"},
+        {OF % "up": "1 1 1 0 0 1", 'up{job="other", instance="b"}': "0x9"},
+        "a:9000 does not answer.",
+        "Prometheus has had no answer of a:9000 for a minute: nobody else has one either.",
+    ),
+    "MariTalkFailed": case(
+        6,
+        # Seen once, before it was gone.
+        {STATE % "failed": "0 0 1 stale"},
+        {STATE % "failed": "0x9", STATE % "draining": "1x9"},
+        "a:9000 has given up.",
+        "The engine of a:9000 did not start, or has died too often: the server ends with exit code 7.",
+        maritalk_server_state="failed",
+    ),
+    "MariTalkStartedRepeatedly": case(
+        20,
+        {START: "1000x3 1300x3 1600x3 1900x9"},
+        # An update, and another.
+        {START: "1000x3 1300x3 1600x13"},
+        "a:9000 is started again and again.",
+        "The server at a:9000 was started 3 times within 30 minutes.",
+    ),
+    "MariTalkNotReady": case(
+        17,
+        {STATE % "ready": "1 0x16", STATE % "loading": "0 1x16"},
+        {STATE % "ready": "0x13 1x9"},
+        "a:9000 is not ready.",
+        "a:9000 answers, but has not been ready for 15 minutes.",
+        maritalk_server_state="ready",
+    ),
+    "MariTalkEngineRestarts": case(
+        30,
+        {RESTARTS: "0x9 1x9 2x20"},
+        # One more than before is not too many, whenever it was; and with a new server it begins anew.
+        {RESTARTS: "7x9 8x30", OF.replace("a:", "b:") % "maritalk_engine_restarts_total": "3x9 0x30"},
+        "The engine of a:9000 dies again and again.",
+        "It was started again about 2 times within 30 minutes.",
+    ),
+    "MariTalkWaitingGrows": case(
+        30,
+        {WAITING: "0+5x40"},
+        # Many, but they become fewer.
+        {WAITING: "200-5x40"},
+        "More requests come to a:9000 than it answers.",
+        "150 requests wait, and it has become more for 10 minutes.",
+    ),
+    "MariTalkKVCacheFull": case(
+        15,
+        {KV_CACHE: "0.5 0.97x30"},
+        # Full at times, as it may be.
+        {KV_CACHE: "0.97x8 0.9 0.97x30"},
+        "The KV cache of a:9000 is full.",
+        "97% of it has been taken for 10 minutes: new requests wait until others are over.",
+    ),
+    "MariTalkErrors": case(
+        20,
+        {REQUESTS % "200": "0+90x30", REQUESTS % "503": "0+6x30", REQUESTS % "500": "0+4x30"},
+        # As many, but by whoever asks.
+        {REQUESTS % "200": "0+90x30", REQUESTS % "400": "0+10x30", REQUESTS % "500": "0+1x30"},
+        "a:9000 answers many requests with errors.",
+        "10% of its requests have ended with a status of 500 or more for 5 minutes.",
+    ),
+    "MariTalkSlow": case(
+        30,
+        {
+            SECONDS % ("/generate", "60"): "0+92x40",
+            SECONDS % ("/generate", "120"): "0+100x40",
+            SECONDS % ("/generate", "+Inf"): "0+100x40",
+            # Many quick ones that generate nothing.
+            SECONDS % ("/", "60"): "0+9000x40",
+            SECONDS % ("/", "+Inf"): "0+9000x40",
+        },
+        {
+            SECONDS % ("/v1/completions", "60"): "0+96x40",
+            SECONDS % ("/v1/completions", "120"): "0+100x40",
+            SECONDS % ("/v1/completions", "+Inf"): "0+100x40",
+        },
+        "a:9000 answers slowly.",
+        "One answer in twenty has taken more than 1m 22s for 10 minutes.",
+    ),
+    "MariTalkLicenseEndsSoon": case(
+        1,
+        {DAYS: "13.5x9"},
+        {DAYS: "14x9", OF.replace("a:", "b:") % "maritalk_license_days_left": "2.9x9"},
+        "The licence of a:9000 ends in 13.5 days.",
+        "What runs goes on after that, but no start does.",
+    ),
+    "MariTalkLicenseEnds": case(
+        1,
+        {DAYS: "2.5x9"},
+        {DAYS: "3x9"},
+        "The licence of a:9000 ends in 2.5 days.",
+        "What runs goes on after that, but no start does: not after a crash of the machine either.",
+    ),
+}
+
+
+def test_prometheus_takes_them_and_each_is_tried() -> None:
+    assert f"{len(CASES)} rules found" in promtool("check", "rules", RULES)
+    assert set(CASES) == set(alerts())
+
+
+def tried(name: str, series: Series, expected: list[dict[str, object]], folder: Path) -> None:
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "alert_rule_test": [{"eval_time": f"{CASES[name].minutes}m", "alertname": name, "exp_alerts": expected}],
+    }
+    file = folder / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", file)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_fires_and_says_so_in_sentences(name: str, tmp_path: Path) -> None:
+    case, rule = CASES[name], alerts()[name]
+    annotations = {**rule["annotations"], "summary": case.summary, "description": case.description}
+    tried(
+        name, case.fires, [{"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": annotations}], tmp_path
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_silent(name: str, tmp_path: Path) -> None:
+    tried(name, CASES[name].quiet, [], tmp_path)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_its_page_says_what_to_do(name: str) -> None:
+    rule = alerts()[name]
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert anchor in {heading.lower() for heading in headings}
+    assert rule["labels"]["severity"] in ("critical", "warning")
