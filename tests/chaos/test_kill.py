@@ -10,6 +10,7 @@ from statistics import median
 
 from maritalk_vllm.server.listener import listen
 from tests.chaos.load import Fate, Load
+from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import READY_SECONDS, Server, note
 
@@ -75,6 +76,7 @@ def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
                 for seen in list(load.seen)
                 if seen.began < killed < seen.ended and seen.fate is not Fate.ANSWERED
             ]
+        told = samples(server.ask("/metrics").body.decode())
     finally:
         fates = load.stop()
     note(
@@ -82,6 +84,10 @@ def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
         f"before it; first start {first:.1f} s; requests {dict(fates)}; those that a kill ended knew after "
         f"{max(hangs, default=0):.2f} s at most"
     )
+    assert told["maritalk_engine_restarts_total", ()] == KILLS
+    # What was imported for the first start serves each after it.
+    steps = {dict(labels)["phase"] for name, labels in told if name == "maritalk_start_seconds"}
+    assert steps == {"loading", "warming_up", "ready"}
     assert max(hangs, default=0) < HANG_SECONDS
     assert fates[Fate.ANSWERED] > 0
     assert server.stop() < 30

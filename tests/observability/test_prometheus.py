@@ -1,0 +1,127 @@
+"""A real Prometheus on the real server: each panel of the dashboard has something to show, and no alert is amiss."""
+
+import json
+import math
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.counting import samples
+from tests.observability.queries import RULES, alerts, metric_names, panel_queries
+from tests.serving import Server, free_port
+
+# The evaluation licence has no end. tests/server/test_metrics.py has one that does.
+NOT_HERE = {"maritalk_license_days_left"}
+OF_PROMETHEUS = {"up"}
+DEADLINE_SECONDS = 40
+SCRAPE_SECONDS = 0.5
+
+
+def ask_all(server: Server) -> None:
+    """A request of each kind that the panels tell apart."""
+    prompt = {"prompt": "Olá", "max_tokens": 3}
+    assert server.ask("/generate", prompt).status == 200
+    assert server.ask("/v1/completions", {**prompt, "model": "demo", "stream": True}).status == 200
+    assert server.ask("/generate", {"max_tokens": 0}).status == 400
+    assert server.ask("/nothing").status == 404
+
+
+@pytest.fixture
+def asked_server(shared_server: Server) -> Server:
+    ask_all(shared_server)
+    return shared_server
+
+
+def test_each_metric_of_panels_and_rules_is_one(asked_server: Server) -> None:
+    told = {name for name, _ in samples(asked_server.ask("/metrics").body.decode())}
+    queries = [*(query for _, query in panel_queries()), *(rule["expr"] for rule in alerts().values())]
+    asked = set().union(*map(metric_names, queries))
+    assert len(asked) > 15
+    assert asked - told == NOT_HERE | OF_PROMETHEUS
+
+
+def test_what_the_server_tells_of_itself(asked_server: Server) -> None:
+    found = samples(asked_server.ask("/metrics").body.decode())
+
+    def by(name: str, label: str) -> dict[str, float]:
+        return {dict(labels)[label]: value for (each, labels), value in found.items() if each == name}
+
+    phases = by("maritalk_start_seconds", "phase")
+    whole = phases.pop("ready")
+    assert {"port", "importing", "preparing", "loading", "warming_up"} == set(phases)
+    assert all(seconds > 0 for seconds in phases.values())
+    assert sum(phases.values()) == pytest.approx(whole, abs=0.1)
+    assert found["maritalk_engine_restarts_total", ()] == 0
+    assert found["maritalk_server_start_time_seconds", ()] == pytest.approx(
+        time.time() - (time.monotonic() - asked_server.began), abs=2
+    )
+    memory = by("maritalk_process_resident_memory_bytes", "process")
+    assert set(memory) == {"supervisor", "nursery", "api", "engine"}
+    # The engine has the weights, and the supervisor does not even import torch.
+    assert memory["engine"] > 300e6 > memory["supervisor"] > 10e6
+    routes = set(by("maritalk_requests_total", "route"))
+    assert {"/generate", "/v1/completions", "other"} <= routes
+    assert by("maritalk_tokens_total", "kind").keys() == {"prompt", "answer"}
+    assert by("maritalk_refused_total", "reason")["bad_request"] >= 2
+
+
+@dataclass
+class Prometheus:
+    url: str
+
+    def ask(self, path: str, **query: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def numbers(self, query: str) -> list[float]:
+        """What a query comes to now; what is not a number is nothing to show."""
+        result = self.ask("/api/v1/query", query=query)["result"]
+        return [number for each in result if math.isfinite(number := float(each["value"][1]))]
+
+
+@pytest.fixture
+def prometheus(shared_server: Server, tmp_path: Path) -> Iterator[Prometheus]:
+    """Of Debian's package; scrapes the shared server twice a second, and is set up as docs/observability.md has it."""
+    target = {"job_name": "maritalk", "static_configs": [{"targets": [f"127.0.0.1:{shared_server.port}"]}]}
+    every = {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms", "evaluation_interval": "1s"}
+    config = tmp_path / "prometheus.yaml"
+    config.write_text(yaml.safe_dump({"global": every, "rule_files": [str(RULES)], "scrape_configs": [target]}))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        *("prometheus", f"--config.file={config}", f"--web.listen-address={address}"),
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield Prometheus(f"http://{address}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_each_panel_shows_something_and_no_alert_is_amiss(shared_server: Server, prometheus: Prometheus) -> None:
+    assert {title for title, query in panel_queries() if metric_names(query) <= NOT_HERE} == {"Licence"}
+    waiting = [(title, query) for title, query in panel_queries() if title != "Licence"]
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while waiting:
+        assert time.monotonic() < deadline, f"nothing to show: {waiting}"
+        # A rate is one of two scrapes with a request in between.
+        ask_all(shared_server)
+        time.sleep(SCRAPE_SECONDS)
+        try:
+            waiting = [(title, query) for title, query in waiting if not prometheus.numbers(query)]
+        except OSError:  # it does not listen yet
+            continue
+    (group,) = prometheus.ask("/api/v1/rules")["groups"]
+    assert {rule["name"]: (rule["health"], rule["state"]) for rule in group["rules"]} == dict.fromkeys(
+        alerts(), ("ok", "inactive")
+    )
