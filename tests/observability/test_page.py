@@ -1,0 +1,37 @@
+"""docs/observability.md: its metrics are those that there are, and its configuration is one."""
+
+import re
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from maritalk_vllm.server import metrics
+from maritalk_vllm.server.history import History
+from maritalk_vllm.server.routes import Routes
+from maritalk_vllm.server.state import State
+from maritalk_vllm.server.tally import _REASONS, Tally
+from tests.observability.queries import ROOT, promtool
+
+PAGE = (ROOT / "docs" / "observability.md").read_text()
+
+
+def test_it_names_each_metric_and_no_other() -> None:
+    registry, state = CollectorRegistry(), State()
+    metrics.register(state, History(time.time() + 1), registry)
+    Tally(registry, Routes(()), state)
+    there = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    rows = re.findall(r"^\| `(maritalk_\w+)", PAGE, re.MULTILINE)
+    assert sorted(rows) == sorted(there)
+
+
+def test_it_names_each_reason() -> None:
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `maritalk_refused_total"))
+    assert set(re.findall(r"`(\w+)`", row)) == set(_REASONS)
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(block)
+    assert "SUCCESS" in promtool("check", "config", "--syntax-only", file)
