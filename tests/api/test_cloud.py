@@ -33,6 +33,7 @@ def test_a_stream(shared_server: Server, tokens: int) -> None:
     answer = infer(shared_server, stream=True, num_tokens_per_message=tokens)
     *texts, end, rest = answer.body.decode().split("\n\n")
     assert rest == ""
+    texts = [text for text in texts if not text.startswith(":")]  # a slow machine's stream is kept alive
     pieces = [json.loads(text.removeprefix("data: "))["text"] for text in texts]
     assert "".join(pieces) == infer(shared_server).json["answer"]
     # The first event is sent at once, and the last has what is left.

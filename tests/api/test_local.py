@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from maritalk_vllm.engine.arguments import LEAST_REQUESTS
 from tests.serving import Answer, Server
 
 GREEDY = {"do_sample": False, "max_tokens": 16}
@@ -212,9 +213,10 @@ def test_the_times_are_the_engines_own(shared_server: Server, max_tokens: int) -
 
 
 def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
-    """More requests than the engine runs at once: some wait, and their answers say how long."""
-    with ThreadPoolExecutor(300) as pool:
-        answers = list(pool.map(lambda _: generate(shared_server, max_tokens=4), range(300)))
+    """Nearly as many requests as every server takes, all at once: some wait, and their answers say how long."""
+    count = LEAST_REQUESTS - 6
+    with ThreadPoolExecutor(count) as pool:
+        answers = list(pool.map(lambda _: generate(shared_server, max_tokens=4), range(count)))
     assert {answer.status for answer in answers} == {200}
     assert max(answer.json["queue_time"] for answer in answers) > 10
     for answer in answers:
