@@ -105,7 +105,7 @@ def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Gran
         raise LicenseError(
             f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
         ) from error
-    return kept.grant, (f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {counted(days, 'more day')}.")
+    return kept.grant, f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {counted(days, 'more day')}."
 
 
 def _known(allowed: Entitlement) -> Entitlement:
