@@ -43,10 +43,12 @@ export class Answering extends EventTarget {
     conversation.messages.push(message);
     this.#running.set(conversation, abort);
     this.#asked.set(message, performance.now());
-    this.#conversations.save(conversation, { touched: true });
-    this.#tell("begin", conversation, message);
     try {
-      await this.#receive(body, message, abort.signal, () => this.#progress(conversation, message));
+      // Asked before it is kept and drawn: the server begins while the page does that.
+      const received = this.#receive(body, message, abort.signal, () => this.#progress(conversation, message));
+      this.#conversations.save(conversation, { touched: true });
+      this.#tell("begin", conversation, message);
+      await received;
     } catch (error) {
       if (error.name !== "AbortError") {
         delete message.stopped;

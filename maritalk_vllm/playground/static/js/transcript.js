@@ -71,7 +71,6 @@ export class Transcript {
 
   #begin() {
     this.render();
-    for (const view of [...this.#views.values()].slice(-2)) view.element.classList.add("arriving");
     announce(t("message.writing"));
   }
 
