@@ -62,7 +62,7 @@ test-page: $(VENV)/.installed-page
 screenshots:
 	SCREENSHOTS=docs/images $(MAKE) test-page
 
-# A few minutes with the numbers that CI takes: CHAOS_KILLS=6 CHAOS_REQUESTS=2000.
+# A few minutes with the numbers that CI takes: CHAOS_KILLS=3 CHAOS_REQUESTS=1000.
 test-chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/chaos
 
