@@ -15,6 +15,7 @@ TOOLS = Path(os.environ.get("DEPLOY_TOOLS", ROOT / ".venv" / "deploy"))
 """Where `make deploy-check` has put helm and kubectl."""
 
 Document = dict[str, Any]
+WORKLOADS = ("Deployment", "LeaderWorkerSet", "Job")
 
 
 def tool(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -46,14 +47,33 @@ def refusal(*options: str) -> str:
     return result.stderr
 
 
-def only(documents: list[Document], kind: str) -> Document:
-    (found,) = (document for document in documents if document["kind"] == kind)
+def only(documents: list[Document], kind: str, name: str = "") -> Document:
+    """The only one of its kind, or the one of that name."""
+    (found,) = (each for each in documents if each["kind"] == kind and name in ("", each["metadata"]["name"]))
+    return found
+
+
+def template(workload: Document) -> Document:
+    """The pods that a Deployment, a Job or a LeaderWorkerSet makes, with their labels."""
+    spec = workload["spec"]
+    found: Document = spec.get("leaderWorkerTemplate", {}).get("workerTemplate") or spec["template"]
+    return found
+
+
+def serving(documents: list[Document]) -> Document:
+    """The workload of the servers."""
+    (found,) = (
+        each
+        for each in documents
+        if each["kind"] in WORKLOADS
+        and template(each)["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+    )
     return found
 
 
 def pod(documents: list[Document]) -> Document:
     """The pod of the server."""
-    spec: Document = only(documents, "Deployment")["spec"]["template"]["spec"]
+    spec: Document = template(serving(documents))["spec"]
     return spec
 
 
@@ -63,8 +83,8 @@ def server(documents: list[Document]) -> Document:
 
 
 def pods(documents: list[Document]) -> list[Document]:
-    """Every pod that is made: the server's, and the download's."""
-    return [each["spec"]["template"]["spec"] for each in documents if each["kind"] in ("Deployment", "Job")]
+    """Every pod that is made: the server's, the router's and the download's."""
+    return [template(each)["spec"] for each in documents if each["kind"] in WORKLOADS]
 
 
 def containers(documents: list[Document]) -> list[Document]:

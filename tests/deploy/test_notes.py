@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.chart import CHART, EXAMPLES, example, only, rendered, tool
+from tests.deploy.chart import CHART, EXAMPLES, example, rendered, tool
+
+
+WARNINGS = ("no API keys", "one node alone", "share the claim weights")
 
 
 def notes(*options: str) -> str:
@@ -17,11 +20,12 @@ def notes(*options: str) -> str:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_what_is_named_is_there(file: Path) -> None:
-    documents = rendered("--values", str(file))
-    named = re.findall(r"\b(deployment|service)/(\S+)", notes("--values", str(file)))
-    assert len(named) == 3
-    for kind, name in named:
-        assert only(documents, kind.capitalize())["metadata"]["name"] == name
+    made = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in rendered("--values", str(file))}
+    named = set(re.findall(r"\b(?:deployment|leaderworkerset|service)/[\w-]+", notes("--values", str(file))))
+    assert named <= made
+    workload = "leaderworkerset" if file.stem == "large-2-nodes" else "deployment"
+    assert {"service/maritalk-vllm", f"{workload}/maritalk-vllm"} <= named
+    assert ("service/maritalk-vllm-router" in named) == (file.stem == "routed")
 
 
 def test_the_request_is_one_that_the_server_answers() -> None:
@@ -38,8 +42,10 @@ def test_the_request_is_one_that_the_server_answers() -> None:
         (("--set", "replicas=2"), {"no API keys", "one node alone"}),
         (("--set", "replicas=2", "--set", "persistence.accessModes={ReadWriteMany}"), {"no API keys"}),
         (("--set", "replicas=2", "--set", "persistence.existingClaim=weights"), {"no API keys"}),
+        (("--set", "nodes=2", "--set", "persistence.existingClaim=weights"), {"no API keys", "share the claim weights"}),
+        (("--set", "nodes=2", "--set", "persistence.enabled=false"), {"no API keys"}),
     ],
 )
 def test_warnings(options: tuple[str, ...], warned: set[str]) -> None:
     said = notes(*options)
-    assert {words for words in ("no API keys", "one node alone") if words in said} == warned
+    assert {words for words in WARNINGS if words in said} == warned

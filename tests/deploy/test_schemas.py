@@ -7,7 +7,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, rendered, tool
+from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, rendered, template, tool
 
 OLDEST = "1.29"
 KUBERNETES = [OLDEST, kubernetes_validate.latest_version()]
@@ -39,6 +39,10 @@ def test_every_document(case: str, version: str) -> None:
 def check(document: Document, version: str) -> None:
     if (crd := CRDS.get(f"{document['apiVersion']}/{document['kind']}")) is not None:
         jsonschema.validate(document["spec"], crd)
+        if document["kind"] == "LeaderWorkerSet":
+            # Its pods are Kubernetes's own.
+            pods = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pods"}, "template": template(document)}
+            kubernetes_validate.validate(pods, version, strict=True)
     else:
         kubernetes_validate.validate(document, version, strict=True)
 

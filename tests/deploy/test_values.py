@@ -13,6 +13,8 @@ from tests.deploy.chart import CHART, configuration, refusal, rendered
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = (CHART / "values.yaml").read_text()
 LICENSED = ("--set", "model=small", "--set", "gpus=1", "--set", "license.existingSecret=licence")
+SET_BY_THE_GROUP = {"nodes", "node_rank", "head", "distributed_backend"}
+"""By variables, of which each pod has other values."""
 SET_BY_THE_CHART = {
     *("model", "device", "port", "cache_dir", "log_file", "drain_timeout", "license_service", "license_public_key"),
     *("license", "api_key_file", "ssl_certfile", "ssl_keyfile", "engine_args"),
@@ -23,8 +25,8 @@ OF_NO_USE_HERE = {"api_key", "interactive", "dry_run"}
 
 def test_every_option_of_the_server_can_be_set_or_is() -> None:
     options = SCHEMA["properties"]["options"]["properties"].keys()
-    assert options | SET_BY_THE_CHART | OF_NO_USE_HERE == OPTIONS.keys()
-    assert not options & (SET_BY_THE_CHART | OF_NO_USE_HERE)
+    assert options | SET_BY_THE_CHART | SET_BY_THE_GROUP | OF_NO_USE_HERE == OPTIONS.keys() | SET_BY_THE_GROUP
+    assert not options & (SET_BY_THE_CHART | SET_BY_THE_GROUP | OF_NO_USE_HERE)
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> None:
@@ -79,6 +81,12 @@ def test_every_value_has_its_comment() -> None:
         ("autoscaling.minReplicas=0", "at '/autoscaling/minReplicas': minimum: got 0, want 1"),
         ("autoscaling.kvCacheUsage=85", "at '/autoscaling/kvCacheUsage': maximum: got 85, want 1"),
         ("image.digest=latest", "at '/image/digest'"),
+        ("nodes=0", "at '/nodes': minimum: got 0, want 1"),
+        ("group.backend=mpi", "at '/group/backend': value must be one of 'mp', 'ray'"),
+        ("group.restartPolicy=Always", "at '/group/restartPolicy'"),
+        ("service.sessionAffinity=Cookie", "at '/service/sessionAffinity'"),
+        ("router.policy=prefix", "at '/router/policy'"),
+        ("router.extraArgs={policy}", "at '/router/extraArgs/0'"),
     ],
 )
 def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
@@ -96,6 +104,8 @@ def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
             ("--set", "serviceMonitor.enabled=true", "--set", "apiKeys.existingSecret=b"),
             "Prometheus needs an API key",
         ),
+        (("--set", "nodes=2"), 'nodes is 2, and persistence.accessModes is ["ReadWriteOnce"], a volume that one node'),
+        (("--set", "router.enabled=true", "--set", "tls.existingSecret=t"), "which vllm-router does not ask of the pods"),
         (("--set", "ingress.enabled=true"), "ingress.hosts is empty: name the host"),
         (("--set", "autoscaling.enabled=true"), "autoscaling.keda.serverAddress is empty: set it"),
         (

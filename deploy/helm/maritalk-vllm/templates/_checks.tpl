@@ -19,6 +19,13 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.enabled is true, and ingress.hosts is empty: name the host under which it is reached." -}}
 {{- end -}}
+{{- $claim := and .Values.persistence.enabled (not .Values.persistence.existingClaim) -}}
+{{- if and (include "maritalk.grouped" .) $claim (not (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
+{{- fail (printf "nodes is %d, and persistence.accessModes is %s, a volume that one node alone can use: make it [ReadWriteMany], with a storage class that has it, or set persistence.enabled to false, and each pod downloads for itself." (int .Values.nodes) (toJson .Values.persistence.accessModes)) -}}
+{{- end -}}
+{{- if and .Values.router.enabled .Values.tls.existingSecret -}}
+{{- fail "router.enabled is true, and tls.existingSecret makes the servers speak HTTPS, which vllm-router does not ask of the pods that it finds: leave one of them out. An Ingress can speak HTTPS in front of both." -}}
+{{- end -}}
 {{- with .Values.autoscaling -}}
 {{- if and .enabled (lt (int .maxReplicas) (int .minReplicas)) -}}
 {{- fail (printf "autoscaling.maxReplicas is %d, less than autoscaling.minReplicas, which is %d: make it as much at least." (int .maxReplicas) (int .minReplicas)) -}}

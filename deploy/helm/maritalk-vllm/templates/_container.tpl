@@ -5,22 +5,6 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 # An end without a word in the termination log shows the last lines that were printed.
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
-env:
-  - {name: MARITALK_CONFIG, value: /etc/maritalk/maritalk.yaml}
-  - {name: XDG_CACHE_HOME, value: /cache}
-  - {name: HF_HOME, value: /cache/huggingface}
-  - {name: HOME, value: /tmp}
-  - {name: PYTHONUNBUFFERED, value: "1"}
-  {{- if and (include "maritalk.licenseSecret" .) (eq .Values.license.as "environment") }}
-  - name: MARITALK_LICENSE
-    valueFrom:
-      secretKeyRef:
-        name: {{ include "maritalk.licenseSecret" . }}
-        key: {{ include "maritalk.licenseEntry" . }}
-  {{- end }}
-  {{- with .Values.extraEnv }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
 volumeMounts:
   - {name: config, mountPath: /etc/maritalk, readOnly: true}
   - {name: cache, mountPath: /cache}
@@ -36,6 +20,24 @@ volumeMounts:
   {{- if .Values.tls.existingSecret }}
   - {name: tls, mountPath: /etc/maritalk-tls, readOnly: true}
   {{- end }}
+{{- end -}}
+
+{{- define "maritalk.environment" -}}
+- {name: MARITALK_CONFIG, value: /etc/maritalk/maritalk.yaml}
+- {name: XDG_CACHE_HOME, value: /cache}
+- {name: HF_HOME, value: /cache/huggingface}
+- {name: HOME, value: /tmp}
+- {name: PYTHONUNBUFFERED, value: "1"}
+{{- if and (include "maritalk.licenseSecret" .) (eq .Values.license.as "environment") }}
+- name: MARITALK_LICENSE
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "maritalk.licenseSecret" . }}
+      key: {{ include "maritalk.licenseEntry" . }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
 {{- end -}}
 
 {{/* vLLM's own flags, of which numbers are words too. */}}
@@ -104,10 +106,8 @@ args:
 {{ toYaml $resources }}
 {{- end -}}
 
-{{/* Where pods of the release may run, and as whom. */}}
+{{/* Where pods of the release may run, and as which user. */}}
 {{- define "maritalk.placement" -}}
-serviceAccountName: {{ include "maritalk.serviceAccount" . }}
-automountServiceAccountToken: false
 # A Service called maritalk would bring a variable MARITALK_PORT, which is an option of the server's.
 enableServiceLinks: false
 securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}

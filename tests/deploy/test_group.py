@@ -1,0 +1,119 @@
+"""A model on several nodes: a LeaderWorkerSet in the place of the Deployment, and what has to know of it."""
+
+from copy import deepcopy
+
+import pytest
+
+from maritalk_vllm.settings import environment_variable
+from tests.deploy.chart import Document, of_example, only, pod, rendered, server, serving, template
+from tests.deploy.test_values import SET_BY_THE_GROUP
+
+LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
+SHARED = ("--set", "nodes=2", "--set", "persistence.accessModes={ReadWriteMany}")
+SCALED = (*SHARED, "--set", "autoscaling.enabled=true", "--set", "autoscaling.maxReplicas=8")
+PROMETHEUS = ("--set", "autoscaling.keda.serverAddress=http://prometheus:9090")
+
+
+KNOWN_BY_THE_GROUP = {environment_variable(option) for option in SET_BY_THE_GROUP}
+
+
+def variables(container: Document) -> dict[str, str | None]:
+    return {each["name"]: each.get("value") for each in container["env"]}
+
+
+def test_a_group_has_a_pod_on_each_node() -> None:
+    documents = of_example("large-2-nodes")
+    group = serving(documents)
+    assert (group["kind"], group["spec"]["replicas"]) == ("LeaderWorkerSet", 1)
+    assert group["spec"]["leaderWorkerTemplate"]["size"] == 2
+    # Leader and workers are one template, with the GPUs of one node.
+    assert "leaderTemplate" not in group["spec"]["leaderWorkerTemplate"]
+    assert server(documents)["resources"]["limits"] == {"nvidia.com/gpu": 4}
+    assert not [each for each in documents if each["kind"] == "Deployment"]
+
+
+def test_its_pods_are_those_of_the_deployment() -> None:
+    """But for the variables that say which node one is."""
+    alone, grouped = (deepcopy(template(serving(rendered(*SHARED, "--set", f"nodes={nodes}")))) for nodes in (1, 2))
+    for container in (*grouped["spec"]["containers"], *grouped["spec"]["initContainers"][:2]):
+        container["env"] = [each for each in container["env"] if each["name"] not in KNOWN_BY_THE_GROUP]
+    assert grouped == alone
+
+
+def test_each_pod_knows_its_node() -> None:
+    """The checks too: a plan for one node alone would refuse what two hold."""
+    documents = of_example("large-2-nodes")
+    doctor, plan, _ = pod(documents)["initContainers"]
+    for container in (doctor, plan, server(documents)):
+        assert {name: value for name, value in variables(container).items() if name in KNOWN_BY_THE_GROUP} == {
+            "MARITALK_NODES": "$(LWS_GROUP_SIZE)",
+            "MARITALK_NODE_RANK": "$(LWS_WORKER_INDEX)",
+            "MARITALK_HEAD": "$(LWS_LEADER_ADDRESS)",
+            "MARITALK_DISTRIBUTED_BACKEND": "mp",
+        }
+    # No group, nobody who sets those: what is not expanded would be taken for a value.
+    for container in (*only(documents, "Job")["spec"]["template"]["spec"]["containers"], server(rendered())):
+        assert not variables(container).keys() & KNOWN_BY_THE_GROUP
+
+
+def test_the_leader_alone_answers() -> None:
+    for options, more in ((SHARED, LEADER), ((), {})):
+        documents = rendered(*options)
+        labels = template(serving(documents))["metadata"]["labels"]
+        selector = only(documents, "Service")["spec"]["selector"]
+        assert selector.items() - labels.items() == more.items()
+
+
+def test_a_groups_name_for_its_leader_is_not_the_services() -> None:
+    """The controller makes a headless Service unless there is one of that name, and finds the one that answers."""
+    documents = of_example("large-2-nodes")
+    assert only(documents, "Service")["metadata"]["name"] == serving(documents)["metadata"]["name"]
+    assert serving(documents)["spec"]["networkConfig"] == {"subdomainPolicy": "UniquePerReplica"}
+
+
+def test_where_a_group_is_placed() -> None:
+    annotation = "leaderworkerset.sigs.k8s.io/exclusive-topology"
+    metadata = serving(of_example("large-2-nodes"))["metadata"]
+    assert metadata["annotations"] == {annotation: "topology.kubernetes.io/rack"}
+    assert "annotations" not in serving(rendered(*SHARED))["metadata"]
+
+
+def test_a_group_is_changed_by_what_it_can_afford() -> None:
+    spec = serving(of_example("large-2-nodes"))["spec"]
+    assert spec["rolloutStrategy"]["rollingUpdateConfiguration"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert spec["startupPolicy"] == "LeaderCreated"
+    assert spec["leaderWorkerTemplate"]["restartPolicy"] == "None"
+    other = serving(rendered(*SHARED, "--set", "group.restartPolicy=RecreateGroupOnPodRestart"))["spec"]
+    assert other["leaderWorkerTemplate"]["restartPolicy"] == "RecreateGroupOnPodRestart"
+
+
+@pytest.mark.parametrize(
+    ("options", "scaler"),
+    [((*SCALED, *PROMETHEUS), "ScaledObject"), ((*SCALED, "--set", "autoscaling.kind=hpa"), "HorizontalPodAutoscaler")],
+)
+def test_groups_are_scaled(options: tuple[str, ...], scaler: str) -> None:
+    for nodes in ("1", "2"):
+        documents = rendered(*options, "--set", f"nodes={nodes}")
+        workload = serving(documents)
+        assert only(documents, scaler)["spec"]["scaleTargetRef"] == {
+            "apiVersion": workload["apiVersion"],
+            "kind": workload["kind"],
+            "name": workload["metadata"]["name"],
+        }
+        assert "replicas" not in workload["spec"]
+
+
+def test_no_node_of_a_second_group_is_drained_beside_one_of_the_first() -> None:
+    documents = of_example("large-2-nodes")
+    selector = only(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= template(serving(documents))["metadata"]["labels"].items()
+
+
+def test_the_nodes_of_a_group_reach_each_other() -> None:
+    """On every port: those of gloo and NCCL are the kernel's choice."""
+    documents = of_example("large-2-nodes")
+    policy = only(documents, "NetworkPolicy", "maritalk-vllm-group")["spec"]
+    (source,), (target,) = (rule["from"] for rule in policy["ingress"]), (rule["to"] for rule in policy["egress"])
+    assert source == target == [{"podSelector": policy["podSelector"]}]
+    assert "ports" not in policy["ingress"][0] | policy["egress"][0]
+    assert len([each for each in rendered("--set", "networkPolicy.enabled=true") if each["kind"] == "NetworkPolicy"]) == 1
