@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`, answered in every state."""
+"""`/livez`, `/readyz` and `/health`, answered in every state."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .state import Phase, State
 
 LIVE, READY = "/livez", "/readyz"
-PROBES = (LIVE, READY)
+HEALTH = "/health"
+"""vLLM's own probe, which routers made for vLLM ask without a key: it tells what `/readyz` tells."""
+PROBES = (LIVE, READY, HEALTH)
 
 
 class Probes:
-    """ASGI middleware: two routes for whoever watches the server. They need no key, and wait for nothing."""
+    """ASGI middleware: the routes for whoever watches the server. They need no key, and wait for nothing."""
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self._app = app
-        self._answers: dict[str, Callable[[], JSONResponse]] = {LIVE: self._live, READY: self._ready}
+        self._answers: dict[str, Callable[[], JSONResponse]] = {
+            LIVE: self._live,
+            READY: self._ready,
+            HEALTH: self._ready,
+        }
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

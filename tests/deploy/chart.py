@@ -65,8 +65,7 @@ def serving(documents: list[Document]) -> Document:
     (found,) = (
         each
         for each in documents
-        if each["kind"] in WORKLOADS
-        and template(each)["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+        if each["kind"] in WORKLOADS and template(each)["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
     )
     return found
 

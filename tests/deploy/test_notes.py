@@ -7,8 +7,7 @@ import pytest
 
 from tests.deploy.chart import CHART, EXAMPLES, example, rendered, tool
 
-
-WARNINGS = ("no API keys", "one node alone", "share the claim weights")
+WARNINGS = ("no API keys", "one node alone", "share the claim")
 
 
 def notes(*options: str) -> str:
@@ -42,7 +41,7 @@ def test_the_request_is_one_that_the_server_answers() -> None:
         (("--set", "replicas=2"), {"no API keys", "one node alone"}),
         (("--set", "replicas=2", "--set", "persistence.accessModes={ReadWriteMany}"), {"no API keys"}),
         (("--set", "replicas=2", "--set", "persistence.existingClaim=weights"), {"no API keys"}),
-        (("--set", "nodes=2", "--set", "persistence.existingClaim=weights"), {"no API keys", "share the claim weights"}),
+        (("--set", "nodes=2", "--set", "persistence.existingClaim=weights"), {"no API keys", "share the claim"}),
         (("--set", "nodes=2", "--set", "persistence.enabled=false"), {"no API keys"}),
     ],
 )

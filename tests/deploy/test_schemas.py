@@ -41,8 +41,8 @@ def check(document: Document, version: str) -> None:
         jsonschema.validate(document["spec"], crd)
         if document["kind"] == "LeaderWorkerSet":
             # Its pods are Kubernetes's own.
-            pods = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pods"}, "template": template(document)}
-            kubernetes_validate.validate(pods, version, strict=True)
+            pods = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pods"}}
+            kubernetes_validate.validate({**pods, "template": template(document)}, version, strict=True)
     else:
         kubernetes_validate.validate(document, version, strict=True)
 

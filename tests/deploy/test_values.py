@@ -105,7 +105,7 @@ def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
             "Prometheus needs an API key",
         ),
         (("--set", "nodes=2"), 'nodes is 2, and persistence.accessModes is ["ReadWriteOnce"], a volume that one node'),
-        (("--set", "router.enabled=true", "--set", "tls.existingSecret=t"), "which vllm-router does not ask of the pods"),
+        (("--set", "router.enabled=true", "--set", "tls.existingSecret=t"), "which vllm-router does not ask"),
         (("--set", "ingress.enabled=true"), "ingress.hosts is empty: name the host"),
         (("--set", "autoscaling.enabled=true"), "autoscaling.keda.serverAddress is empty: set it"),
         (

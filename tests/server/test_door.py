@@ -31,7 +31,7 @@ PATHS = [
     "/metrics",
     "/docs",
     "/openapi.json",
-    "/health",
+    "/version",
     "/tokenize",
     "/no/such/route",
 ]
@@ -54,6 +54,8 @@ NEARLY_PROBES = [
     "/%2e%2e/readyz",
     "/readyz/",
     "//readyz",
+    "/health/",
+    "/healthz",
 ]
 
 
@@ -119,12 +121,12 @@ def test_with_a_key_every_route_is_open() -> None:
 @pytest.mark.parametrize("open_status", [False, True])
 def test_only_to_look_at_a_probe_needs_no_key(open_status: bool) -> None:
     # `/%6civez` is `/livez` to all that come after: a path is decoded once, before the door.
-    probes = ["/livez", "/readyz", "/livez?verbose", "/%6civez", "http://elsewhere/livez"]
+    probes = ["/livez", "/readyz", "/health", "/livez?verbose", "/%6civez", "http://elsewhere/livez"]
     door = Door(inside, LOCKED, open_status=open_status)
     for asked, reply in replies(door, product(METHODS, probes)).items():
         assert reply.status == (INSIDE if asked[0] in ("GET", "HEAD") else 401), asked
         if asked[0] == "GET":
-            assert reply.body in (b"/livez", b"/readyz")
+            assert reply.body in (b"/livez", b"/readyz", b"/health")
 
 
 def test_the_status_is_open_only_where_it_is_set_so() -> None:

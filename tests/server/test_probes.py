@@ -76,7 +76,7 @@ def test_probes_in_each_phase() -> None:
         async with probed(now) as client:
             for phase, (live, ready) in STATUSES.items():
                 now.to(phase)
-                for path, status in (("/livez", live), ("/readyz", ready), ("/readyz?verbose", ready)):
+                for path, status in (("/livez", live), ("/readyz", ready), ("/health", ready), ("/readyz?verbose", ready)):
                     answer, head = await client.get(path), await client.head(path)
                     assert (answer.status_code, head.status_code) == (status, status)
                     assert answer.json()["status"] == phase
@@ -119,7 +119,7 @@ def test_all_else_goes_on_to_the_application() -> None:
     async def scenario() -> None:
         now = State()
         async with probed(now) as client:
-            asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("GET", "/health"), ("GET", "/")]
+            asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("POST", "/health"), ("GET", "/")]
             for phase in Phase:
                 now.to(phase)
                 for method, path in asked:
