@@ -45,19 +45,19 @@ class Answering(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[Request], None]) -> None:
-        super().__init__(("127.0.0.1", 0), Request)
+    def __init__(self, answer: Callable[[Request], None], host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Request)
         self.answer = answer
         self.requests: list[Request] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"http://{host}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke in the midst is what some tests are about."""
 
 
 @contextmanager
-def answering(answer: Callable[[Request], None]) -> Iterator[Answering]:
-    with Answering(answer) as server:
+def answering(answer: Callable[[Request], None], host: str = "127.0.0.1", port: int = 0) -> Iterator[Answering]:
+    with Answering(answer, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -20,7 +20,6 @@ app.kubernetes.io/component: router
 - {{ printf "%s=%s" $key $value | quote }}
 {{- end }}
 # A pod that drains or loads its engine anew is left out after two of these.
-- --health-check-endpoint=/health
 - --health-check-interval-secs=5
 - --health-failure-threshold=2
 - --worker-startup-check-interval=2

@@ -1,0 +1,229 @@
+"""vLLM's router, the real one, started as the chart starts it: what it finds, and what it passes on.
+
+The cluster and the servers are stand-ins: these show a request as it arrives. docs/kubernetes.md says what our own server
+made of it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.answering import Request, answering
+from tests.deploy.chart import Document, of_example, only, rendered, template
+from tests.deploy.cluster import Cluster, cluster
+from tests.deploy.test_group import SHARED
+from tests.serving import free_port
+
+ROUTED = ("--set", "router.enabled=true", "--set", "router.policy=round_robin")
+NAME = "maritalk-vllm-router"
+FIRST, SECOND, OTHER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+KEY = {"Authorization": "Bearer one", "X-Api-Key": "one", "X-Session-ID": "chat-1"}
+
+
+def labels(documents: list[Document], kind: str, name: str = "") -> dict[str, str]:
+    found: dict[str, str] = template(only(documents, kind, name))["metadata"]["labels"]
+    return found
+
+
+def arguments(documents: list[Document]) -> list[str]:
+    found: list[str] = template(only(documents, "Deployment", NAME))["spec"]["containers"][0]["args"]
+    return found
+
+
+def echo(request: Request) -> None:
+    """What a server is asked: itself the answer."""
+    told = {
+        "host": request.headers["host"].partition(":")[0],
+        "path": request.path,
+        "headers": {name.lower(): value for name, value in request.headers.items()},
+        "body": json.loads(getattr(request, "content", b"null") or b"null"),
+    }
+    request.reply(200, json.dumps(told).encode(), content_type="application/json")
+
+
+@dataclass
+class Routed:
+    client: httpx.Client
+    metrics: str
+    cluster: Cluster
+    process: subprocess.Popen[bytes]
+
+    def found(self) -> set[str]:
+        workers = self.client.get("/workers").json()["workers"]
+        return {re.sub(r"^http://|:\d+$", "", worker["url"]) for worker in workers if worker["is_healthy"]}
+
+
+def finds(routed: Routed, expected: set[str]) -> bool:
+    return routed.found() == expected
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
+    folder = tmp_path_factory.mktemp("router")
+    documents = rendered(*ROUTED, "--set", "download.enabled=true", namespace="llm")
+    server, job = labels(documents, "Deployment", "maritalk-vllm"), labels(documents, "Job")
+    with ExitStack() as stack:
+        pods, config = stack.enter_context(cluster(folder))
+        port = stack.enter_context(answering(echo, FIRST)).server_port
+        for host in (SECOND, OTHER):
+            stack.enter_context(answering(echo, host, port))
+        pods.has("first", FIRST, server)
+        pods.has("download", OTHER, job)
+        own, metrics = free_port(), free_port()
+        # The last of a flag counts: these would meet others here.
+        here = ("--host=127.0.0.1", f"--port={own}", f"--prometheus-port={metrics}", f"--service-discovery-port={port}")
+        command = [sys.executable, "-m", "vllm_router.launch_router", *arguments(documents), *here]
+        log = stack.enter_context((folder / "log").open("wb"))
+        environment = {**os.environ, "KUBECONFIG": str(config)}
+        process = stack.enter_context(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        stack.callback(process.kill)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{own}", timeout=20))
+        until(lambda: ready(client))
+        yield Routed(client, f"http://127.0.0.1:{metrics}/metrics", pods, process)
+        process.terminate()
+        assert process.wait(timeout=20) == 0, (folder / "log").read_text()
+
+
+def ready(client: httpx.Client) -> bool:
+    """By the router's own readiness probe."""
+    (container,) = template(only(rendered(*ROUTED), "Deployment", NAME))["spec"]["containers"]
+    try:
+        return client.get(container["readinessProbe"]["httpGet"]["path"]).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_it_finds_the_pods_that_serve_while_they_are_ready(routed: Routed) -> None:
+    server = labels(rendered(*ROUTED), "Deployment", "maritalk-vllm")
+    assert routed.found() == {FIRST}
+    routed.cluster.has("second", SECOND, server, ready=False)
+    routed.cluster.has("router", OTHER, labels(rendered(*ROUTED), "Deployment", NAME))
+    time.sleep(0.5)
+    assert routed.found() == {FIRST}
+    for state, expected in (
+        ({"ready": True}, {FIRST, SECOND}),
+        ({"ready": False}, {FIRST}),
+        ({"ready": True}, {FIRST, SECOND}),
+        ({"ending": True}, {FIRST}),
+    ):
+        routed.cluster.has("second", SECOND, server, **state)
+        until(partial(finds, routed, expected))
+
+
+def test_of_a_group_it_finds_the_leader() -> None:
+    documents = rendered(*ROUTED, *SHARED)
+    selector = only(documents, "Service", "maritalk-vllm")["spec"]["selector"]
+    asked = {f"{name}={value}" for name, value in selector.items()}
+    assert asked <= set(arguments(documents))
+    assert "leaderworkerset.sigs.k8s.io/worker-index=0" in asked
+
+
+CHAT = {"messages": [{"role": "user", "content": "Olá"}], "max_tokens": 2, "model": "m"}
+WHOLE = {
+    "/v1/chat/completions": {**CHAT, "tools": [], "chat_template_kwargs": {"a": 1}, "min_p": 0.1, "seed": 3},
+    "/v1/completions": {"prompt": "Olá", "max_tokens": 2, "model": "m", "min_p": 0.1, "seed": 3},
+}
+WITHOUT_HEADERS = {
+    "/chat/generate": {**CHAT, "do_sample": False},
+    "/api/chat/inference": {**CHAT, "do_sample": False},
+    "/api/chat/completions": CHAT,
+    "/v1/responses": {"model": "m", "input": "Olá"},
+    "/v1/messages": CHAT,
+}
+
+
+def passed_on(routed: Routed, path: str, body: dict[str, Any]) -> Any:
+    answer = routed.client.post(path, json=body, headers=KEY)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("path", WHOLE)
+def test_what_the_ingress_sends_it_is_passed_on_with_its_key(routed: Routed, path: str) -> None:
+    told = passed_on(routed, path, WHOLE[path])
+    assert told["path"] == path
+    assert KEY.items() <= {name.title().replace("-Id", "-ID"): value for name, value in told["headers"].items()}.items()
+    assert WHOLE[path].items() <= told["body"].items()
+
+
+@pytest.mark.parametrize("path", WITHOUT_HEADERS)
+def test_all_else_is_passed_on_without_its_headers(routed: Routed, path: str) -> None:
+    """So it is with 0.1.17. Should another version pass keys on, the page and the Ingress can be made simpler."""
+    told = passed_on(routed, path, WITHOUT_HEADERS[path])
+    assert told["body"] == WITHOUT_HEADERS[path]
+    assert not {"authorization", "x-api-key", "x-session-id"} & told["headers"].keys()
+
+
+def test_generate_is_taken_for_another_route(routed: Routed) -> None:
+    """And its options are dropped: as docs/kubernetes.md warns."""
+    told = passed_on(routed, "/generate", {"prompt": "Olá", "max_tokens": 2, "do_sample": False})
+    assert told["body"]["prompt"] == "Olá"
+    assert not {"max_tokens", "do_sample"} & told["body"].keys()
+
+
+def test_the_ingress_sends_it_what_it_passes_on_whole() -> None:
+    documents = of_example("routed")
+    (rule,) = only(documents, "Ingress")["spec"]["rules"]
+    paths = {each["path"]: (each["pathType"], each["backend"]["service"]["name"]) for each in rule["http"]["paths"]}
+    assert paths == {**dict.fromkeys(WHOLE, ("Exact", NAME)), "/": ("Prefix", "maritalk-vllm")}
+
+
+def test_it_is_watched_and_its_figures_are_collected(routed: Routed) -> None:
+    (container,) = template(only(rendered(*ROUTED), "Deployment", NAME))["spec"]["containers"]
+    assert routed.client.get(container["livenessProbe"]["httpGet"]["path"]).status_code == 200
+    passed_on(routed, "/v1/completions", WHOLE["/v1/completions"])
+    assert 'vllm_router_requests_total{route="/v1/completions"}' in httpx.get(routed.metrics).text
+    monitor = only(of_example("routed"), "ServiceMonitor", NAME)["spec"]
+    service = only(of_example("routed"), "Service", NAME)
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_pages_of_other_sites_get_no_answers(routed: Routed) -> None:
+    origin = {"Origin": "https://elsewhere.example"}
+    answer = routed.client.post("/v1/completions", json=WHOLE["/v1/completions"], headers=origin)
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_it_may_look_at_pods_and_at_nothing_else() -> None:
+    documents = of_example("routed")
+    (rule,) = only(documents, "Role")["rules"]
+    assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    (subject,) = only(documents, "RoleBinding")["subjects"]
+    assert subject["name"] == template(only(documents, "Deployment", NAME))["spec"]["serviceAccountName"]
+    kinds = {each["kind"] for each in rendered()}
+    assert not kinds & {"Role", "RoleBinding"}
+
+
+def test_the_servers_figures_are_not_asked_of_the_router() -> None:
+    """It would pass `/metrics` on to one pod or another."""
+    documents = of_example("routed")
+    wanted = only(documents, "ServiceMonitor", "maritalk-vllm")["spec"]["selector"]["matchLabels"]
+    services = [each for each in documents if each["kind"] == "Service"]
+    found = [each["metadata"]["name"] for each in services if wanted.items() <= each["metadata"]["labels"].items()]
+    assert found == ["maritalk-vllm"]
+
+
+def test_an_affinity_of_the_service_is_an_option() -> None:
+    assert "sessionAffinity" not in only(rendered(), "Service")["spec"]
+    spec = only(rendered("--set", "service.sessionAffinity=ClientIP"), "Service")["spec"]
+    assert spec["sessionAffinity"] == "ClientIP"
+    assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
