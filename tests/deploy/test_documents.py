@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.chart import CHART, EXAMPLES, ROOT, of_example, only, pod, tool
+from tests.deploy.chart import CHART, EXAMPLES, ROOT, of_example, pod, serving, template, tool
 from tests.documents.pages import blocks, steps
 
 PAGE = "docs/kubernetes.md"
@@ -42,12 +42,13 @@ def test_what_kubectl_is_asked_for_is_there(command: str) -> None:
     (verb,) = re.findall(r"^Usage:\n  kubectl ([a-z-]+(?: [a-z]+)?)", result.stdout, re.MULTILINE)
     assert command.startswith(f"kubectl -n llm {verb} ")
     documents = of_example("small-a10")
-    named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in documents}
-    assert set(re.findall(r"\b(?:deployment|service)/\S+", command)) <= named
+    installed = [each for name in ("small-a10", "large-2-nodes", "routed") for each in of_example(name)]
+    named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in installed}
+    assert set(re.findall(r"\b(?:deployment|leaderworkerset|service)/\S+", command)) <= named
     containers = {each["name"] for each in (*pod(documents)["initContainers"], *pod(documents)["containers"])}
     assert set(re.findall(r" -c (\S+)", command)) <= containers
     for label, value in re.findall(r" -l (\S+)=(\S+)", command):
-        assert only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"][label] == value
+        assert template(serving(documents))["metadata"]["labels"][label] == value
 
 
 def test_what_is_installed_is_taken_away() -> None:

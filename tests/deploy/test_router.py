@@ -1,7 +1,7 @@
 """vLLM's router, the real one, started as the chart starts it: what it finds, and what it passes on.
 
-The cluster and the servers are stand-ins: these show a request as it arrives. docs/kubernetes.md says what our own server
-made of it.
+The cluster and the servers are stand-ins: these show a request as it arrives. docs/kubernetes.md says what our own
+server made of it.
 """
 
 import json
@@ -137,11 +137,11 @@ def test_of_a_group_it_finds_the_leader() -> None:
 
 
 CHAT = {"messages": [{"role": "user", "content": "Olá"}], "max_tokens": 2, "model": "m"}
-WHOLE = {
+WHOLE: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {**CHAT, "tools": [], "chat_template_kwargs": {"a": 1}, "min_p": 0.1, "seed": 3},
     "/v1/completions": {"prompt": "Olá", "max_tokens": 2, "model": "m", "min_p": 0.1, "seed": 3},
 }
-WITHOUT_HEADERS = {
+WITHOUT_HEADERS: dict[str, dict[str, Any]] = {
     "/chat/generate": {**CHAT, "do_sample": False},
     "/api/chat/inference": {**CHAT, "do_sample": False},
     "/api/chat/completions": CHAT,

@@ -25,6 +25,8 @@ UNRUN = {
     "docker push registry.example.org/maritalk-vllm:0.1.0": _IMAGE,
     "docker build -f deploy/cpu.Dockerfile -t registry.example.org/maritalk-vllm:0.1.0-cpu .": _IMAGE,
     "docker push registry.example.org/maritalk-vllm:0.1.0-cpu": _IMAGE,
+    "docker build -f deploy/router.Dockerfile -t registry.example.org/vllm-router:0.1.17 .": _IMAGE,
+    "docker push registry.example.org/vllm-router:0.1.17": _IMAGE,
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("kubectl ")), _CLUSTER),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("helm ")), _HELM),
 }
