@@ -11,7 +11,10 @@ from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod
 from tests.serving import BIN
 
-CARDS = {"small-a10": "1xA10", "autoscaled": "1xA10", "air-gapped": "1xA10", "medium-2xa100": "2xA100-40GB"}
+CARDS = {
+    **dict.fromkeys(("small-a10", "autoscaled", "air-gapped", "routed"), "1xA10"),
+    "medium-2xa100": "2xA100-40GB",
+}
 
 
 def placed(name: str, folder: Path) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """A model on several nodes: a LeaderWorkerSet in the place of the Deployment, and what has to know of it."""
 
+import subprocess
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.settings import environment_variable
 from tests.deploy.chart import Document, of_example, only, pod, rendered, server, serving, template
+from tests.deploy.test_configuration import placed
 from tests.deploy.test_values import SET_BY_THE_GROUP
+from tests.serving import BIN
 
 LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
 SHARED = ("--set", "nodes=2", "--set", "persistence.accessModes={ReadWriteMany}")
@@ -28,7 +32,7 @@ def test_a_group_has_a_pod_on_each_node() -> None:
     assert group["spec"]["leaderWorkerTemplate"]["size"] == 2
     # Leader and workers are one template, with the GPUs of one node.
     assert "leaderTemplate" not in group["spec"]["leaderWorkerTemplate"]
-    assert server(documents)["resources"]["limits"] == {"nvidia.com/gpu": 4}
+    assert server(documents)["resources"]["limits"] == {"nvidia.com/gpu": 2}
     assert not [each for each in documents if each["kind"] == "Deployment"]
 
 
@@ -118,3 +122,17 @@ def test_the_nodes_of_a_group_reach_each_other() -> None:
     assert "ports" not in policy["ingress"][0] | policy["egress"][0]
     # A pod alone has nobody to talk with.
     assert only(rendered("--set", "networkPolicy.enabled=true"), "NetworkPolicy")["metadata"]["name"] == "maritalk-vllm"
+
+
+def test_one_node_alone_does_not_hold_the_model_and_all_of_them_do(tmp_path: Path) -> None:
+    """Of the cards that the example names: split within a node by tensors, and between the nodes by layers."""
+    documents = of_example("large-2-nodes")
+    gpus = server(documents)["resources"]["limits"]["nvidia.com/gpu"]
+    nodes = serving(documents)["spec"]["leaderWorkerTemplate"]["size"]
+    environment = placed("large-2-nodes", tmp_path)
+    plan = [BIN / "maritalk-vllm", "plan", "--gpus"]
+    alone = subprocess.run([*plan, f"{gpus}xA10"], env=environment, capture_output=True, text=True)
+    assert alone.returncode == 5, alone.stderr
+    split = ("--tensor-parallel-size", str(gpus), "--pipeline-parallel-size", str(nodes))
+    together = subprocess.run([*plan, f"{gpus * nodes}xA10", *split], env=environment, capture_output=True, text=True)
+    assert together.returncode == 0, together.stderr
