@@ -13,6 +13,7 @@ from tests.deploy.chart import CHART, configuration, refusal, rendered
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = (CHART / "values.yaml").read_text()
 LICENSED = ("--set", "model=small", "--set", "gpus=1", "--set", "license.existingSecret=licence")
+GROUPED = ("--set", "nodes=2", "--set", "persistence.enabled=false")
 SET_BY_THE_GROUP = {"nodes", "node_rank", "head", "distributed_backend"}
 """By variables, of which each pod has other values."""
 SET_BY_THE_CHART = {
@@ -105,6 +106,7 @@ def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
             "Prometheus needs an API key",
         ),
         (("--set", "nodes=2"), 'nodes is 2, and persistence.accessModes is ["ReadWriteOnce"], a volume that one node'),
+        ((*GROUPED, "--set", "options.replicas=2"), "options.replicas makes copies on one node, and nodes is 2: leave"),
         (("--set", "router.enabled=true", "--set", "tls.existingSecret=t"), "which vllm-router does not ask"),
         (("--set", "ingress.enabled=true"), "ingress.hosts is empty: name the host"),
         (("--set", "autoscaling.enabled=true"), "autoscaling.keda.serverAddress is empty: set it"),

@@ -23,6 +23,9 @@
 {{- if and (include "maritalk.grouped" .) $claim (not (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
 {{- fail (printf "nodes is %d, and persistence.accessModes is %s, a volume that one node alone can use: make it [ReadWriteMany], with a storage class that has it, or set persistence.enabled to false, and each pod downloads for itself." (int .Values.nodes) (toJson .Values.persistence.accessModes)) -}}
 {{- end -}}
+{{- if and (include "maritalk.grouped" .) (hasKey .Values.options "replicas") -}}
+{{- fail (printf "options.replicas makes copies on one node, and nodes is %d: leave it out, and set replicas, the number of groups." (int .Values.nodes)) -}}
+{{- end -}}
 {{- if and .Values.router.enabled .Values.tls.existingSecret -}}
 {{- fail "router.enabled is true, and tls.existingSecret makes the servers speak HTTPS, which vllm-router does not ask of the pods that it finds: leave one of them out. An Ingress can speak HTTPS in front of both." -}}
 {{- end -}}
