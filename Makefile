@@ -5,7 +5,7 @@
 # make test-page     look at the page in a real Chromium
 # make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
-# make deploy-check  render the Helm chart, and hold what comes of it against the schemas of Kubernetes
+# make deploy-check  hold the Helm chart against Kubernetes' schemas, and dashboard and alerts against a Prometheus
 # make install       the set-up alone, into .venv
 
 PYTHON ?= python3
@@ -42,10 +42,10 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 # An engine takes both cores of a small machine: those that start one are run one after the other.
-QUICK := --ignore=tests/clients --ignore=tests/chaos --ignore=tests/playground/browser --ignore=tests/deploy
+QUICK := $(patsubst %,--ignore=tests/%,clients chaos playground/browser deploy observability)
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
-	scripts/debian tmux prometheus
+	scripts/debian tmux
 	$(BIN)/python -m pytest $(QUICK) -m "not engine" --numprocesses 2
 	$(BIN)/python -m pytest $(QUICK) -m engine
 
@@ -72,7 +72,8 @@ $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scrip
 	@touch $@
 
 deploy-check: $(VENV)/.installed-deploy
-	$(BIN)/python -m pytest tests/deploy
+	scripts/debian prometheus
+	$(BIN)/python -m pytest tests/deploy tests/observability
 
 # More than 50,000 requests made of our own OpenAPI, for every night; test-clients makes a tenth of them.
 fuzz: $(VENV)/.installed-dev $(CLIENTS)
