@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import LicenseError, UsageError
-from ..licensing import token
+from ..licensing import given, token
 from ..translation import translated
 from .distribution import app as distribution
 from .distribution import model_name
@@ -79,8 +79,8 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    text = token.find_token(licence.strip())
-    if text is None:
+    text = given.read(licence)
+    if not token.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
     says = token.read(text)
     rows = {

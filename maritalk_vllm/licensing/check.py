@@ -13,6 +13,7 @@ from ..words import counted
 from . import token
 from .clock import Clock
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
+from .given import read
 from .grant import Grant
 from .key import looks_like_key
 from .memory import KEPT_DAYS, Memory
@@ -29,7 +30,7 @@ class LicenseCheck:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._given = (settings.license or "").strip()
+        self._given = read(settings.license or "")
         self._clock = Clock(settings.cache_dir / "clock")
 
     @property
@@ -49,9 +50,8 @@ class LicenseCheck:
     def _entitlement(self) -> Entitlement:
         if hmac.compare_digest(self._given.encode(), EVALUATION_KEY.encode()):
             return EVALUATION
-        signed = token.find_token(self._given)
-        if signed is not None:
-            license = token.verify(signed, self._settings.license_public_key)
+        if token.looks_like_token(self._given):
+            license = token.verify(self._given, self._settings.license_public_key)
             return _known(license.entitlement(self._clock.now()))
         if looks_like_key(self._given):
             return _known(self._asked())

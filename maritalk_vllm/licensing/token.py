@@ -35,17 +35,6 @@ class License:
         return Entitlement(self.models, "signed licence", self.licensee, self.expires)
 
 
-def find_token(given: str) -> str | None:
-    """The token that `given` is, or that the file of this name holds; None where there is none."""
-    if looks_like_token(given):
-        return given
-    try:
-        text = Path(given).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return text if looks_like_token(text) else None
-
-
 def looks_like_token(text: str) -> bool:
     """Whether this has a token's three parts, the first of which is a JSON object."""
     return text.count(".") == 2 and text.startswith("eyJ")

@@ -40,6 +40,17 @@ def test_a_token_and_the_file_that_holds_it(keys: Keys, tmp_path: Path) -> None:
         assert allowed.licensee == "ACME"
 
 
+def test_the_file_that_holds_the_evaluation_key(tmp_path: Path) -> None:
+    file = tmp_path / "license"
+    file.write_text(f"{EVALUATION_KEY}\n")
+    assert entitlement(Settings(license=str(file), cache_dir=tmp_path)) == EVALUATION
+
+
+def test_a_file_without_an_end_is_no_licence(keys: Keys, tmp_path: Path) -> None:
+    with pytest.raises(LicenseError, match="cannot be checked"):
+        entitlement(settings(keys, tmp_path, "/dev/zero"))
+
+
 def test_an_alias_is_told_by_its_name(keys: Keys, tmp_path: Path) -> None:
     assert entitlement(settings(keys, tmp_path, keys.license("large"))).models == ("medium",)
 

@@ -70,6 +70,15 @@ def test_its_shape(text: str, is_key: bool) -> None:
     assert looks_like_key(text) == is_key
 
 
+def test_the_file_that_holds_it(office: Office, tmp_path: Path) -> None:
+    file = tmp_path / "license"
+    file.write_text(f"{KEY}\n")
+    settings = Settings(license=str(file), license_service=office.url, cache_dir=tmp_path, cuda_version="12.4")
+    assert LicenseCheck(settings).entitlement.models == ("small",)
+    (request,) = office.requests
+    assert json.loads(request.content)["license"] == KEY
+
+
 def test_what_the_service_says_is_asked_once(office: Office, ask: Ask, tmp_path: Path) -> None:
     office.said |= {"models": ["large", "unheard-of"], "licensee": "ACME"}
     check = LicenseCheck(Settings(license=KEY, license_service=office.url, cache_dir=tmp_path, cuda_version="11.8"))
