@@ -11,6 +11,7 @@ import pytest
 from maritalk_vllm.models import demo
 from maritalk_vllm.settings import environment_variable
 from tests.demo_model import PROFILE, make
+from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
 
 
@@ -78,11 +79,14 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def startup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
     """The shared server, and what was seen of it while it started: the demo model's preparation is part of it."""
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, "--cache-dir", str(folder / "cache"), port=9000)
-    try:
-        yield observe_startup(server)
-    finally:
-        server.stop()
+    with service_manager(str(folder / "notify")) as manager:
+        server = Server(folder, "--cache-dir", str(folder / "cache"), port=9000)
+        try:
+            seen = observe_startup(server)
+            seen.told = manager.heard()
+            yield seen
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -166,6 +166,8 @@ class Startup:
     polls: list[Answer] = field(default_factory=list)
     held: Answer | None = None
     other_route: Answer | None = None
+    told: list[str] = field(default_factory=list)
+    """What a service manager heard of it."""
 
 
 POLLS = 1000

@@ -26,6 +26,7 @@ NO_SENTENCE = {
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|hung up|The renewed certificate cannot be used: %s|MariTalk on vLLM"
     ),
+    "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for whoever changes the code": (
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|nobody plans for a CPU that is not here"
         r"|an event that is no object|presigned_url and model_size must be .*"

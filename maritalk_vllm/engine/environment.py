@@ -25,6 +25,8 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
         environment.pop(environment_variable(secret), None)
     # Routes that show and change the inside of the engine, to whoever asks.
     environment.pop("VLLM_SERVER_DEV_MODE", None)
+    # What systemd is told of the service is the supervisor's to say.
+    environment.pop("NOTIFY_SOCKET", None)
     # One process answers /metrics. With this it would tell what the files of earlier ones hold, and not its own state.
     environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")

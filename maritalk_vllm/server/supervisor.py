@@ -24,6 +24,7 @@ from .launch import Launch
 from .listener import listen, local_url, url
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
+from .systemd import Systemd
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
@@ -44,6 +45,7 @@ class _Supervisor:
         self._listener = listener
         self._console = console
         self._state = State()
+        self._systemd = Systemd()
         self._history = History(launch.license_expires)
         self._answering = Answering(listener, self._launch.access, self._state, self._history, launch.time_unit)
         self._engine: EngineProcesses | None = None
@@ -60,6 +62,7 @@ class _Supervisor:
         self._answering.begin()
         self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
+        self._systemd.status(f"Loading {self._launch.name}")
         with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
             serving = loop.create_task(self._serve(Path(folder)))
             stopping = loop.create_task(self._told.wait())
@@ -68,9 +71,11 @@ class _Supervisor:
                 if serving.done():
                     serving.result()
                 self._state.to(Phase.DRAINING)
+                self._systemd.stopping("Finishing what runs")
                 self._answering.refuse(_STOPPING)
             except MariTalkError as error:
                 self._state.to(Phase.FAILED)
+                self._systemd.stopping(error.message)
                 self._answering.refuse(error)
                 raise
             finally:
@@ -141,9 +146,9 @@ class _Supervisor:
 
     def _load_again(self, error: EngineError, pause: float) -> None:
         died = error.message.rstrip(".")
-        self._console.died(
-            f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
-        )
+        text = f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
+        self._console.died(text)
+        self._systemd.status(text)
         self._history.begin_again()
         if self._state.phase is not Phase.LOADING:
             self._state.to(Phase.LOADING)
@@ -156,13 +161,15 @@ class _Supervisor:
         return EngineError(f"{error.message} It was started again {times} before.", error.hint)
 
     def _announce(self) -> None:
+        address = url(self._listener, self._scheme)
+        self._systemd.ready(f"Listening on {address}")
         if self._was_ready:
-            self._console.listening_again(url(self._listener, self._scheme))
+            self._console.listening_again(address)
             return
         self._was_ready = True
         port = self._listener.getsockname()[1]
         arguments = "" if port == Settings().port else f"port={port}"
-        self._console.listening(url(self._listener, self._scheme), arguments=arguments, unit=self._launch.time_unit)
+        self._console.listening(address, arguments=arguments, unit=self._launch.time_unit)
         if self._chat is not None:
             self._console.hush()
             self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)

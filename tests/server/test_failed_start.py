@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.test_stop import assert_nothing_left
+from tests.service_manager import service_manager
 from tests.serving import Server
 
 
@@ -19,10 +20,12 @@ from tests.serving import Server
     ],
 )
 def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path, flags: list[str], exit_code: int, says: str) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), *flags)
-    server.wait_for_port()
-    held = server.ask("/generate", {"prompt": "1 2 3"})
-    server.process.wait(timeout=120)
+    with service_manager(str(tmp_path / "notify")) as manager:
+        server = Server(tmp_path, "--cache-dir", str(prepared_cache), *flags)
+        server.wait_for_port()
+        held = server.ask("/generate", {"prompt": "1 2 3"})
+        server.process.wait(timeout=120)
+        _, told = manager.heard()
     error = server.stderr.read_text()
     assert server.process.returncode == exit_code
     assert says in error
@@ -30,4 +33,6 @@ def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path, flags: list[str
     assert "pydantic" not in error
     assert held.status == 503
     assert error == f"maritalk-serve: {held.json['error']}\n"
+    assert told.startswith("STOPPING=1\nSTATUS=")
+    assert says in told
     assert_nothing_left(server)
