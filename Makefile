@@ -5,7 +5,7 @@
 # make test-page     look at the page in a real Chromium
 # make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
-# make deploy-check  hold the Helm chart against Kubernetes' schemas, and dashboard and alerts against a Prometheus
+# make deploy-check  hold the Helm chart against Kubernetes' schemas, alerts against a Prometheus, the unit against systemd
 # make install       the set-up alone, into .venv
 
 PYTHON ?= python3
@@ -72,7 +72,7 @@ $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scrip
 	@touch $@
 
 deploy-check: $(VENV)/.installed-deploy
-	scripts/debian prometheus
+	scripts/debian prometheus systemd
 	$(BIN)/python -m pytest tests/deploy tests/observability
 
 # More than 50,000 requests made of our own OpenAPI, for every night; test-clients makes a tenth of them.

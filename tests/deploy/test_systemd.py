@@ -1,0 +1,112 @@
+"""The unit for systemd: what systemd itself says of it, and that its environment is one that the server takes."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import (
+    DoesNotFit,
+    EngineError,
+    LicenseError,
+    NoSuitableGPU,
+    PortError,
+    UsageError,
+    WeightsError,
+)
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.server.engine_processes import STOP_SECONDS
+from maritalk_vllm.settings import OPTIONS, Settings, environment_variable
+from tests.deploy.chart import ROOT
+from tests.serving import BIN
+
+UNIT = ROOT / "deploy" / "systemd" / "maritalk-vllm.service"
+EXAMPLE = ROOT / "deploy" / "systemd" / "environment"
+PROGRAMS = "/opt/maritalk-vllm/bin"
+MOST_EXPOSURE = 2.5
+"""Of 10, where a unit without any of this has 9.6. What is left is the network, the GPUs, and code that is compiled."""
+
+
+def of_unit(name: str) -> list[str]:
+    """Each value that the unit gives this directive."""
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with our programs where they are here."""
+    file = tmp_path / UNIT.name
+    file.write_text(UNIT.read_text().replace(PROGRAMS, str(BIN)))
+    return file
+
+
+def analyze(*words: str | Path) -> str:
+    result = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_systemd_finds_nothing_wrong(unit: Path) -> None:
+    assert analyze("verify", unit) == ""
+
+
+def test_how_much_it_may(unit: Path) -> None:
+    told = analyze("security", "--offline=yes", "--no-pager", unit)
+    found = re.search(r"Overall exposure level for maritalk-vllm.service: ([\d.]+)", told)
+    assert found is not None, told
+    assert float(found[1]) < MOST_EXPOSURE
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the unit's environment comes to, with systemd's own folders here."""
+    folders = {"%d": folder / "credentials", "%C": folder / "cache", "%L": folder / "log"}
+    for each in folders.values():
+        each.mkdir()
+    for credential in of_unit("LoadCredential"):
+        name, _, _ = credential.partition(":")
+        (folders["%d"] / name).write_text(f"{EVALUATION_KEY}\n" if name == "license" else "a-key\nanother\n")
+    words = " ".join(of_unit("Environment"))
+    for specifier, path in folders.items():
+        words = words.replace(specifier, str(path))
+    assert "%" not in words
+    return dict(word.split("=", 1) for word in words.split())  # type: ignore[misc]
+
+
+def test_the_server_takes_its_environment(tmp_path: Path) -> None:
+    """The licence and the keys from their files; nothing else of ours is set, and the port may be another server's."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MARITALK_")}
+    variables = {**others, **environment(tmp_path), "MARITALK_PORT": "0"}
+    (command,) = of_unit("ExecStart")
+    command = command.replace(PROGRAMS, str(BIN))
+    result = subprocess.run([command, "--dry-run"], env=variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "SmolLM2-135M-Instruct" in result.stdout
+    shown = subprocess.run([BIN / "maritalk-vllm", "config", "show"], env=variables, capture_output=True, text=True)
+    from_environment = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith("[environment]")}
+    assert from_environment == {"license", "api_key_file", "cache_dir", "log_file", "port"}
+
+
+def test_what_a_restart_cannot_help_is_not_restarted() -> None:
+    (codes,) = of_unit("RestartPreventExitStatus")
+    hopeless = (UsageError, LicenseError, NoSuitableGPU, DoesNotFit)
+    assert set(map(int, codes.split())) == {error.exit_code for error in hopeless}
+    assert not {str(error.exit_code) for error in (WeightsError, EngineError, PortError)} & set(codes.split())
+
+
+def test_a_drain_has_its_time() -> None:
+    (stop,) = of_unit("TimeoutStopSec")
+    assert Settings().drain_timeout + STOP_SECONDS + 10 <= float(stop)
+    named = re.search(r"^# With more than (\d+) seconds raise TimeoutStopSec", EXAMPLE.read_text(), re.MULTILINE)
+    assert named is not None
+    assert int(named[1]) + STOP_SECONDS < float(stop)
+
+
+def test_every_line_of_the_example_is_an_option() -> None:
+    known = {environment_variable(name) for name in OPTIONS}
+    names = re.findall(r"^#?(MARITALK_\w+)=", EXAMPLE.read_text(), re.MULTILINE)
+    assert len(names) == EXAMPLE.read_text().count("MARITALK_")
+    assert set(names) <= known
+    assert f"EnvironmentFile=-/etc/maritalk-vllm/{EXAMPLE.name}" in UNIT.read_text().splitlines()
