@@ -205,10 +205,19 @@ def test_a_trace_from_the_client_to_the_engine(server: Server, collector: Answer
     while True:
         spans = spans_of(collector, trace)
         ours = {span.span_id for span in spans if span.name == f"POST {path}"}
-        if any(span.name == "llm_request" and span.parent_span_id in ours for span in spans):
+        if engine := [span for span in spans if span.name == "llm_request" and span.parent_span_id in ours]:
+            assert {attribute.key for attribute in engine[0].attributes} >= attributes_in_the_documents()
+            assert not any(b"segredo" in span.SerializeToString() for span in spans)
             return
         assert time.monotonic() < deadline, [(span.name, span.span_id, span.parent_span_id) for span in spans]
         time.sleep(0.2)
+
+
+def attributes_in_the_documents() -> set[str]:
+    """Those of vLLM's span that docs/observability.md names."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "observability.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `llm_request`"))
+    return set(re.findall(r"`(gen_ai[\w.]+)`", row))
 
 
 def spans_of(collector: Answering, trace: str) -> list[Span]:

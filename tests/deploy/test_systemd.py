@@ -25,6 +25,7 @@ from tests.serving import BIN
 UNIT = ROOT / "deploy" / "systemd" / "maritalk-vllm.service"
 EXAMPLE = ROOT / "deploy" / "systemd" / "environment"
 PROGRAMS = "/opt/maritalk-vllm/bin"
+PAGE = (ROOT / "docs" / "systemd.md").read_text()
 MOST_EXPOSURE = 2.5
 """Of 10, where a unit without any of this has 9.6. What is left is the network, the GPUs, and code that is compiled."""
 
@@ -110,3 +111,15 @@ def test_every_line_of_the_example_is_an_option() -> None:
     assert len(names) == EXAMPLE.read_text().count("MARITALK_")
     assert set(names) <= known
     assert f"EnvironmentFile=-/etc/maritalk-vllm/{EXAMPLE.name}" in UNIT.read_text().splitlines()
+
+
+def test_the_page_names_what_the_unit_has() -> None:
+    text = UNIT.read_text()
+    for path in re.findall(r"/etc/maritalk-vllm/[\w-]+|/opt/maritalk-vllm/bin/maritalk-serve", PAGE):
+        assert path in text, path
+    for name in re.findall(r"deploy/systemd/([\w.-]+)", PAGE):
+        assert (UNIT.parent / name).is_file(), name
+    assert "/etc/systemd/system/maritalk-vllm.service" in PAGE
+    for folder, directive in {"/var/cache": "CacheDirectory", "/var/log": "LogsDirectory"}.items():
+        (name,) = of_unit(directive)
+        assert f"`{folder}/{name}" in PAGE

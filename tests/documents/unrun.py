@@ -12,7 +12,15 @@ _IMAGE = "It needs Docker, and a registry."
 _CLUSTER = "It needs a cluster. tests/deploy holds what it names against what the chart makes."
 _HELM = "It needs helm: tests/deploy runs it, an installation as `helm template`."
 
+_SERVICE = "It needs root, and a host with systemd. tests/deploy holds what it names against the unit."
+
 _KUBERNETES = steps("docs/kubernetes.md")
+
+
+def _of(page: str, *words: str) -> list[str]:
+    """The commands of a page that have one of these words in them."""
+    return [step.command for step in steps(page) if any(word in step.command for word in words)]
+
 
 UNRUN = {
     'pip install "maritalk-vllm[cuda]"': _INSTALLS,
@@ -27,6 +35,7 @@ UNRUN = {
     "docker push registry.example.org/maritalk-vllm:0.1.0-cpu": _IMAGE,
     "docker build -f deploy/router.Dockerfile -t registry.example.org/vllm-router:0.1.17 .": _IMAGE,
     "docker push registry.example.org/vllm-router:0.1.17": _IMAGE,
+    **dict.fromkeys(_of("docs/systemd.md", "sudo ", "systemctl ", "journalctl "), _SERVICE),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("kubectl ")), _CLUSTER),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("helm ")), _HELM),
 }

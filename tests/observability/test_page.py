@@ -31,7 +31,7 @@ def test_it_names_each_reason() -> None:
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", PAGE, re.DOTALL)
     file = tmp_path / "prometheus.yaml"
     file.write_text(block)
     assert "SUCCESS" in promtool("check", "config", "--syntax-only", file)
