@@ -13,6 +13,7 @@ _CLUSTER = "It needs a cluster. tests/deploy holds what it names against what th
 _HELM = "It needs helm: tests/deploy runs it, an installation as `helm template`."
 
 _SERVICE = "It needs root, and a host with systemd. tests/deploy holds what it names against the unit."
+_CLOUD = "It needs an account, and rents a machine. test_clouds.py holds what it names against what there is."
 
 _KUBERNETES = steps("docs/kubernetes.md")
 
@@ -35,6 +36,8 @@ UNRUN = {
     "docker push registry.example.org/maritalk-vllm:0.1.0-cpu": _IMAGE,
     "docker build -f deploy/router.Dockerfile -t registry.example.org/vllm-router:0.1.17 .": _IMAGE,
     "docker push registry.example.org/vllm-router:0.1.17": _IMAGE,
+    **dict.fromkeys(_of("docs/google-cloud.md", "gcloud ", "sudo ", "API_KEY"), _CLOUD),
+    **dict.fromkeys(_of("docs/oracle-cloud.md", "oci ", "sudo ", "ssh ", "scp ", "API_KEY", "export DOMAIN"), _CLOUD),
     **dict.fromkeys(_of("docs/systemd.md", "sudo ", "systemctl ", "journalctl "), _SERVICE),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("kubectl ")), _CLUSTER),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("helm ")), _HELM),

@@ -1,0 +1,65 @@
+"""The pages on clouds: their figures are the planner's, and what they copy and install is there."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from maritalk_vllm import __version__
+from tests.documents.pages import ROOT, read, steps
+from tests.serving import BIN
+
+PAGES = ("docs/google-cloud.md", "docs/oracle-cloud.md")
+CARDS = {"L4": "L4", "A10": "A10", "A100 (40 GB)": "A100-40GB", "A100 (80 GB)": "A100-80GB"}
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """Each machine: model, GPUs as `plan` takes them, copies, and how many requests it holds at once."""
+    for page in PAGES:
+        for model, count, card, users in re.findall(
+            r"^\| MariTalk (\w+(?:, two copies)?) \| `[\w.-]+` \| (\d) x (\w+(?: \(\d\d GB\))?).* \| ([\d.]+) \|$",
+            read(page).replace(" (24 GB)", ""),
+            re.MULTILINE,
+        ):
+            yield model.partition(",")[0].lower(), f"{count}x{CARDS[card]}", "2" if "," in model else "1", users
+
+
+def test_every_machine_is_looked_at() -> None:
+    machines = [line for page in PAGES for line in read(page).splitlines() if line.startswith("| MariTalk ")]
+    assert len(list(rows())) == len(machines) == 8
+
+
+@pytest.mark.parametrize(("model", "gpus", "copies", "users"), list(rows()))
+def test_what_a_machine_holds(model: str, gpus: str, copies: str, users: str) -> None:
+    command = [BIN / "maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"^users at full context +(.+)$", result.stdout, re.MULTILINE) == [users]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_copied_is_there_and_what_is_installed_was_copied(page: str) -> None:
+    commands = [step.command for step in steps(page)]
+    (copied,) = (re.findall(r"dist/\S+|deploy/\S+", command) for command in commands if "scp " in command)
+    wheel, *files = copied
+    assert wheel == f"dist/maritalk_vllm-{__version__}-py3-none-any.whl"
+    assert all((ROOT / file).is_file() for file in files)
+    names = {wheel.removeprefix("dist/"), *(file.rpartition("/")[2] for file in files)}
+    installed = re.findall(r"install -m \d+ ([\w.-]+) |\./(\S+\.whl)", "\n".join(commands))
+    assert {one or other for one, other in installed} == names
+
+
+def test_both_clouds_and_the_service_have_the_same_installation() -> None:
+    """But for where the files and the licence come from."""
+
+    def installation(page: str) -> list[str]:
+        commands = [step.command for step in steps(page)]
+        own = ("pip install", "deploy/systemd/", "install -m 0600 environment", "maritalk-vllm.service /", "/license")
+        begin = next(at for at, command in enumerate(commands) if "python3-venv" in command)
+        end = next(at for at, command in enumerate(commands) if "enable --now" in command)
+        return [command for command in commands[begin : end + 1] if not any(word in command for word in own)]
+
+    google, oracle = map(installation, PAGES)
+    assert google == oracle == installation("docs/systemd.md")
+    assert len(google) == 7
