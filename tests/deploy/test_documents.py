@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.chart import CHART, EXAMPLES, ROOT, of_example, pod, serving, template, tool
-from tests.documents.pages import blocks, steps
+from tests.documents.pages import blocks, read, steps
 
 PAGE = "docs/kubernetes.md"
 CHART_PAGE = "deploy/helm/maritalk-vllm/README.md"
@@ -84,3 +85,14 @@ def test_the_image_for_the_cpu_copies_what_is_there() -> None:
             *sources, _ = line.removeprefix("COPY ").split()
             assert all((ROOT / source).exists() for source in sources), line
     assert shutil.which(str(ROOT / "scripts" / "install"))
+
+
+def test_the_values_that_the_page_names_are_values() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    named = re.findall(r"`([a-z]\w+\.[a-zA-Z.]+)(?:: .*?)?`", read(PAGE))
+    for name in {name for name in named if name.partition(".")[0] in values}:
+        value = values
+        for part in name.split("."):
+            assert part in value, name
+            value = value[part]
+    assert {"image.repository", "image.pullSecrets", "license.service", "persistence.storageClassName"} <= set(named)
