@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 
+import yaml
 from prometheus_client import CollectorRegistry
 
 from maritalk_vllm.server import metrics
@@ -11,7 +12,7 @@ from maritalk_vllm.server.history import History
 from maritalk_vllm.server.routes import Routes
 from maritalk_vllm.server.state import State
 from maritalk_vllm.server.tally import _REASONS, Tally
-from tests.observability.queries import ROOT, promtool
+from tests.observability.queries import ROOT, RULES, promtool
 
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 
@@ -35,3 +36,12 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     file = tmp_path / "prometheus.yaml"
     file.write_text(block)
     assert "SUCCESS" in promtool("check", "config", "--syntax-only", file)
+
+
+def test_the_page_on_operations_names_each_alert_as_it_is() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(observability\.md#(\w+)\) \| (\w+) \|", page, re.MULTILINE)
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    assert sorted(rows) == sorted((rule["alert"], rule["alert"].lower(), rule["labels"]["severity"]) for rule in rules)
+    assert "has eleven;" in page
+    assert len(rows) == 11
