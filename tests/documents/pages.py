@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-TRANSLATIONS = {"README.md": "README.pt-BR.md", "docs/migration.md": "docs/migracao.md"}
+TRANSLATIONS = {
+    "README.md": "README.pt-BR.md",
+    "docs/google-cloud.md": "docs/nuvem-google.md",
+    "docs/migration.md": "docs/migracao.md",
+}
 PAGES = [str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))]
 ORIGINALS = [page for page in PAGES if page not in TRANSLATIONS.values()]
 """A translation's commands are held against its original's, and run there."""

@@ -11,6 +11,7 @@ from tests.documents.pages import ROOT, read, steps
 from tests.serving import BIN
 
 PAGES = ("docs/google-cloud.md", "docs/oracle-cloud.md")
+TRANSLATED = "docs/nuvem-google.md"
 CARDS = {"L4": "L4", "A10": "A10", "A100 (40 GB)": "A100-40GB", "A100 (80 GB)": "A100-80GB"}
 
 
@@ -63,3 +64,10 @@ def test_both_clouds_and_the_service_have_the_same_installation() -> None:
     google, oracle = map(installation, PAGES)
     assert google == oracle == installation("docs/systemd.md")
     assert len(google) == 7
+
+
+def test_the_translation_has_the_same_figures() -> None:
+    def figures(page: str) -> list[str]:
+        return [line for line in read(page).splitlines() if line.startswith("| MariTalk ")]
+
+    assert figures(TRANSLATED) == figures(PAGES[0])
