@@ -1,6 +1,6 @@
 # make serve         set up, prepare the demo model, and serve it on port 9000
 # make test          set up and run the tests
-# make test-clients  run every published client against the server
+# make test-clients  run every published client against the server, and the notebook
 # make fuzz          make thousands of requests of its OpenAPI
 # make test-page     look at the page in a real Chromium
 # make screenshots   the same, and take the pictures of docs/page.md anew
