@@ -20,13 +20,18 @@ _COUNTED = re.compile(r"\s*(?:(\d+)\s*[xX*×]\s*)?(.+?)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A kind of card. `names` begins with the one that NVML reports; memory in bytes; whether clouds rent it out."""
+    """A kind of card. `names` begins with the one that NVML reports; memory in bytes; whether clouds rent it out.
+
+    `bandwidth` in bytes a second and `flops`, dense in 16 bits, are what its maker promises; None where nobody does.
+    """
 
     names: tuple[str, ...]
     memory_total_bytes: int
     compute_capability: tuple[int, int]
     link: Link
     cloud: bool
+    bandwidth: float | None = None
+    flops: float | None = None
 
     @property
     def short_name(self) -> str:
@@ -44,6 +49,8 @@ def cards() -> tuple[Card, ...]:
             compute_capability=tuple(row["compute_capability"]),
             link=Link.NVLINK if row["link"] == "nvlink" else Link.NODE,
             cloud=row.get("cloud", False),
+            bandwidth=row["gb_s"] * 1e9 if "gb_s" in row else None,
+            flops=row["tflops"] * 1e12 if "tflops" in row else None,
         )
         for row in data.read("gpus")
     )

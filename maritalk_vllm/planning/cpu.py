@@ -9,6 +9,7 @@ from ..hardware.inventory import Inventory
 from ..settings import Device
 from ..words import counted, gigabytes
 from .context import longest_context
+from .demand import CPU_BATCH
 from .need import Need
 from .plan import Memory, Plan
 
@@ -20,9 +21,6 @@ _WORKER_BYTES = 500_000_000
 
 _BLOCK_TOKENS = 128
 """vLLM gives out the KV cache in larger blocks on a CPU."""
-
-_STEP_TOKENS = 2048
-"""Tokens that vLLM computes in one step on a CPU, for each worker."""
 
 
 def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
@@ -76,7 +74,7 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
             math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS + _BLOCK_TOKENS,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=stages,
-            in_flight=_STEP_TOKENS * plan.workers,
+            in_flight=CPU_BATCH.tokens * plan.workers,
             dtype=plan.dtype,
         )
 

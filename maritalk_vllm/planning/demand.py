@@ -54,6 +54,10 @@ class Batch:
     sequences: int
 
 
+CPU_BATCH = Batch(2048, 128)
+"""The same for each worker on a CPU."""
+
+
 def batch(gpu: Gpu) -> Batch:
     """As vLLM's EngineArgs.get_batch_defaults chooses for a server (0.32 and 0.33)."""
     if gpu.memory_total_bytes >= 160 * GiB:

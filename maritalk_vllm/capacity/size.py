@@ -1,0 +1,92 @@
+"""The fewest replicas that answer in time in the busiest hour.
+
+One replica is simulated with its share of the users: to whom each goes is chance. More replicas are more of the same.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .arrivals import Arrivals, Independent, Shape, Thinking, always
+from .figures import Figures, figures
+from .site import Site
+from .workload import Workload
+
+SEED = 0
+HOUR = 3600.0
+WARM = 600.0
+"""Seconds at the start of a run that do not count: the replica is empty at first."""
+
+_LEAST_REQUESTS = 1000
+"""Counted of each run, so that its slowest twentieth is more than chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sized:
+    """So many replicas, what each makes of its share of the busiest hour, and what it would with one replica fewer.
+
+    `alone` is the same for a user who has a replica alone.
+    """
+
+    replicas: int
+    busiest: Figures
+    fewer: Figures | None
+    alone: Figures
+
+
+def arrivals(workload: Workload, site: Site, replicas: int, until: float, shape: Shape = always) -> Arrivals:
+    """One replica's share of what comes."""
+    lengths = site.lengths(workload)
+    if workload.hourly is not None:
+        return Independent(workload.users * workload.hourly / HOUR / replicas, until, lengths, SEED, shape)
+    return Thinking(math.ceil(workload.users / replicas), workload.think, lengths, SEED, shape)
+
+
+def busiest(workload: Workload, site: Site, replicas: int) -> Figures:
+    """One of so many replicas in the busiest hour, or for as long as enough is asked of it."""
+    each = HOUR / workload.hourly if workload.hourly is not None else workload.think
+    asked = workload.users / replicas / each
+    until = WARM + max(HOUR, _LEAST_REQUESTS / asked)
+    return figures(site.run(arrivals(workload, site, replicas, until), until), WARM, until)
+
+
+def alone(workload: Workload, site: Site) -> Figures:
+    """A user with a replica of their own: nothing is faster."""
+    return busiest(workload, site, workload.users)
+
+
+def size(workload: Workload, site: Site) -> Sized | None:
+    """The fewest replicas; None if even a replica for each user is too slow."""
+    least = alone(workload, site)
+    if least.p95 > workload.latency_p95:
+        return None
+    seen: dict[int, Figures] = {workload.users: least}
+
+    def enough(replicas: int) -> bool:
+        if replicas not in seen:
+            seen[replicas] = busiest(workload, site, replicas)
+        return seen[replicas].p95 <= workload.latency_p95
+
+    found = _fewest(enough, workload.users)
+    return Sized(replicas=found, busiest=seen[found], fewer=seen.get(found - 1), alone=least)
+
+
+def most_users(workload: Workload, site: Site, replicas: int) -> int:
+    """How many users so many replicas answer in time, by the share of each; 0 if none."""
+    from dataclasses import replace
+
+    def too_many(users: int) -> bool:
+        return busiest(replace(workload, users=users), site, 1).p95 > workload.latency_p95
+
+    return (_fewest(too_many, workload.users) - 1) * replicas
+
+
+def _fewest(true: Callable[[int], bool], most: int) -> int:
+    """The smallest number from 1 to `most` for which it is true, as it then is for all that are greater."""
+    low, high = 0, 1
+    while high < most and not true(high):
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if true(middle) else (middle, high)
+    return high
