@@ -15,6 +15,7 @@ import typer
 
 from maritalk_vllm.settings import Device
 
+from . import capacity as foretelling
 from . import card as cards
 from . import compare as comparison
 from . import jobs as work
@@ -192,6 +193,43 @@ def card(
     content = {"starts": [asdict(each) for each in starts], "loads": comparison.as_json(measured), "roof": roof}
     results.write(out, name := f"card-{_plain(model)}", title, content, lines)
     pictures.rates(out / f"{name}.png", title, table)
+
+
+@app.command()
+def capacity(
+    model: Annotated[str, _MODEL] = "demo",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """The simulator of `maritalk-vllm plan --users` beside the real engine, under loads that it was not told of."""
+    asked = subject(model, device)
+    with _aside() as aside:
+        target = Ours(asked, aside)
+        try:
+            target.wait()
+            known, others, drift = asyncio.run(foretelling.measure(target))
+        finally:
+            target.stop()
+        where = foretelling.site(asked, aside, known)
+    lines = [
+        "Loads that the cost of a step was taken from:",
+        "",
+        *foretelling.table(foretelling.rows(where, known)),
+        "",
+        "Loads that were foretold:",
+        "",
+        *foretelling.table(foretelling.rows(where, others)),
+        "",
+        f"The first load, repeated at the end, took {drift:.2f} times as long.",
+    ]
+    content = {
+        "site": asdict(where),
+        "known": [asdict(each) for each in known],
+        "others": [asdict(each) for each in others],
+        "drift": drift,
+    }
+    title = f"{model}: foretold and measured, {foretelling.MAX_TOKENS} tokens an answer"
+    results.write(out, f"capacity-{_plain(model)}", title, content, lines)
 
 
 def _numbers(text: str) -> list[int]:

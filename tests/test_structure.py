@@ -13,6 +13,7 @@ ROOMS = (
     "cli",
     "doctor",
     "distribution",
+    "capacity",
     "bench",
     "terminal",
     "server",

@@ -28,7 +28,7 @@ class Arrivals(Protocol):
 
 
 class Thinking:
-    """Users who read, think and ask again, `think` seconds after an answer on average (exponential) in the busiest hour.
+    """Users who read, think and ask again: `think` seconds after an answer on average (exponential), when it is busiest.
 
     At other hours each asks as much less as the `shape` says. Everybody is thinking at the start.
     """

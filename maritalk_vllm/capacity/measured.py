@@ -9,8 +9,8 @@ from ..bench.figures import Spread
 from ..errors import UsageError
 from .arrivals import Arrivals, Eager, Independent
 from .lengths import Lengths
-from .site import Site
 from .simulate import Run
+from .site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

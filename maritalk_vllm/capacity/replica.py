@@ -152,7 +152,7 @@ class Replica:
 
 
 def _steps(seconds: float, first: float, more: float) -> int:
-    """The fewest steps that take at least `seconds`, where the first takes `first` and each one `more` than the last."""
+    """The fewest steps that take at least `seconds`: the first takes `first`, and each one `more` than the last."""
     if math.isinf(seconds):
         return 1 << 60
     if more <= 0:

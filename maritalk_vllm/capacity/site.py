@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..hardware.catalogue import find
+from ..models.footprint import Footprint
 from ..planning.demand import CPU_BATCH, Batch, Degrees, batch
-from ..planning.need import Need
 from ..planning.plan import Plan
 from ..planning.roofline import Efficiency, StepCost, roofline
 from ..settings import Device
@@ -37,22 +37,21 @@ class Site:
 
     def lengths(self, workload: Workload) -> Lengths:
         """Of requests that this replica takes."""
-        return Lengths(
-            prompt=workload.prompt, answer=workload.answer, spread=workload.spread, longest=self.longest
-        )
+        return Lengths(prompt=workload.prompt, answer=workload.answer, spread=workload.spread, longest=self.longest)
 
     def run(self, arrivals: Arrivals, until: float) -> Run:
         """What becomes of them here."""
         return simulate(arrivals, Replica(self.cost, self.limits, self.cache_tokens), until)
 
 
-def of_plan(plan: Plan, need: Need, efficiency: Efficiency, context: int, *, measured: bool = False) -> Site:
+def of_plan(
+    plan: Plan, footprint: Footprint | None, efficiency: Efficiency, context: int, *, measured: bool = False
+) -> Site:
     """The replica of a plan that has sizes, for requests that have some `context` tokens at their middle.
 
     Raises UsageError where no data sheet tells the speed, unless it is to be `measured`.
     """
     assert plan.kv_cache_tokens is not None and plan.max_model_len is not None, "a plan without sizes"
-    assert need.footprint is not None, "a plan with sizes knows them"
     tokens = plan.kv_cache_tokens // plan.data_parallel_size
     degrees = Degrees(plan.tensor_parallel_size, plan.pipeline_parallel_size)
     if plan.device is Device.CPU:
@@ -64,10 +63,11 @@ def of_plan(plan: Plan, need: Need, efficiency: Efficiency, context: int, *, mea
         name, cost = "CPU", UNMEASURED
         limits = Batch(CPU_BATCH.tokens * plan.workers, CPU_BATCH.sequences * plan.workers)
     else:
+        assert footprint is not None, "a plan with sizes knows them"
         card = find(plan.gpus[0].name)
         name, limits = card.names[0], batch(plan.gpus[0])
         unknown = card.bandwidth is None and measured
-        cost = UNMEASURED if unknown else roofline(need.footprint, degrees, card, efficiency, context)
+        cost = UNMEASURED if unknown else roofline(footprint, degrees, card, efficiency, context)
     return Site(
         name=name,
         cards=1 if plan.device is Device.CPU else degrees.cards,

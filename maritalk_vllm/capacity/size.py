@@ -5,7 +5,7 @@ One replica is simulated with its share of the users: to whom each goes is chanc
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arrivals import Arrivals, Independent, Shape, Thinking, always
 from .figures import Figures, figures
@@ -17,7 +17,8 @@ HOUR = 3600.0
 WARM = 600.0
 """Seconds at the start of a run that do not count: the replica is empty at first."""
 
-_LEAST_REQUESTS = 1000
+_LEAST_SECONDS = 600.0
+_LEAST_REQUESTS = 4000
 """Counted of each run, so that its slowest twentieth is more than chance."""
 
 
@@ -42,11 +43,16 @@ def arrivals(workload: Workload, site: Site, replicas: int, until: float, shape:
     return Thinking(math.ceil(workload.users / replicas), workload.think, lengths, SEED, shape)
 
 
-def busiest(workload: Workload, site: Site, replicas: int) -> Figures:
-    """One of so many replicas in the busiest hour, or for as long as enough is asked of it."""
+def asked_per_second(workload: Workload) -> float:
+    """Requests of all users in the busiest hour, if each were answered at once."""
     each = HOUR / workload.hourly if workload.hourly is not None else workload.think
-    asked = workload.users / replicas / each
-    until = WARM + max(HOUR, _LEAST_REQUESTS / asked)
+    return workload.users / each
+
+
+def busiest(workload: Workload, site: Site, replicas: int) -> Figures:
+    """One of so many replicas, as it is in the busiest hour, for as long as enough is asked of it."""
+    asked = asked_per_second(workload) / replicas
+    until = WARM + max(_LEAST_SECONDS, _LEAST_REQUESTS / asked)
     return figures(site.run(arrivals(workload, site, replicas, until), until), WARM, until)
 
 
@@ -73,7 +79,6 @@ def size(workload: Workload, site: Site) -> Sized | None:
 
 def most_users(workload: Workload, site: Site, replicas: int) -> int:
     """How many users so many replicas answer in time, by the share of each; 0 if none."""
-    from dataclasses import replace
 
     def too_many(users: int) -> bool:
         return busiest(replace(workload, users=users), site, 1).p95 > workload.latency_p95

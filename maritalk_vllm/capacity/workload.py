@@ -48,7 +48,8 @@ class Workload:
             raise UsageError(f"--requests-per-hour is {self.hourly:g}.", "Give a number over 0.")
         if not _EVEN < self.peak_share <= _MOST:
             raise UsageError(
-                f"--peak-share is {self.peak_share:g}.", f"Give a share over 0.042, which is an even day's, up to {_MOST}."
+                f"--peak-share is {self.peak_share:g}.",
+                f"Give a share over 0.042, which is an even day's, up to {_MOST}.",
             )
         if not 0 <= self.spread <= 2:
             raise UsageError(f"--spread is {self.spread:g}.", "Give a number from 0 to 2.")

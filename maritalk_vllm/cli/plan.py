@@ -10,19 +10,35 @@ from ..errors import DoesNotFit, MariTalkError, UsageError
 from ..settings import Device, Settings
 from ..translation import translated
 from ..words import gigabytes, table
+from .capacity import PARAMETERS, capacity, refuse_without_users
 from .options import parameter, with_settings
 
 _DEFAULT_MODEL = "demo"
 
 
-def plan(ctx: typer.Context, settings: Settings, *, gpus: str | None, as_json: bool, suggest: bool) -> None:
+def plan(
+    ctx: typer.Context,
+    settings: Settings,
+    *,
+    gpus: str | None,
+    as_json: bool,
+    suggest: bool,
+    users: int | None,
+    **wishes: Any,  # noqa: ANN401
+) -> None:
     """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
 
     Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit.
     """
     if settings.model is None and settings.license is None:
         settings = replace(settings, model=_DEFAULT_MODEL)
-    if suggest:
+    if users is None:
+        refuse_without_users(wishes)
+    elif suggest:
+        raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
+    if users is not None:
+        capacity(settings, gpus, as_json, users, wishes)
+    elif suggest:
         if gpus:
             raise UsageError("--suggest looks at all cards of the table.", "Leave --gpus out.")
         _suggest(settings, as_json)
@@ -108,5 +124,9 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SUGGEST = Annotated[bool, typer.Option("--suggest", help="Which cards would hold the model: what to rent.")]
 
 command = with_settings(
-    plan, parameter("gpus", _GPUS, None), parameter("as_json", _JSON, False), parameter("suggest", _SUGGEST, False)
+    plan,
+    parameter("gpus", _GPUS, None),
+    parameter("as_json", _JSON, False),
+    parameter("suggest", _SUGGEST, False),
+    *PARAMETERS,
 )

@@ -77,6 +77,14 @@ def imagine(text: str) -> Inventory:
     return machine(kinds)
 
 
+def kind(text: str) -> tuple[Card, int | None]:
+    """One kind of card, and how many there are: `A10` says nothing of that, `4xA10` does. Raises UsageError."""
+    match = _COUNTED.fullmatch(text)
+    if match is None or match[1] == "0" or "," in text:
+        raise UsageError(f"--users counts cards of one kind, and --gpus is {text!r}.", "Write it as A10 or 4xA10.")
+    return find(match[2]), int(match[1]) if match[1] else None
+
+
 def machine(kinds: list[Card]) -> Inventory:
     """A machine with idle cards of these kinds, of which nothing else is known."""
     gpus = tuple(

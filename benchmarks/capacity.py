@@ -1,0 +1,115 @@
+"""The simulator beside the real engine: a few loads tell it what a step costs, and others it has to foretell."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from maritalk_vllm.bench.figures import Figures
+from maritalk_vllm.capacity.calibrate import calibrate
+from maritalk_vllm.capacity.measured import Load, Outcome, load, predict
+from maritalk_vllm.capacity.site import Site, of_plan
+from maritalk_vllm.planning.roofline import Efficiency
+
+from .load_order import Order
+from .subject import Subject
+from .targets import Ours
+
+MAX_TOKENS = 64
+WITHIN = 0.2
+"""How far off the simulator may be."""
+
+WARMING = (("counting", 4, 8), ("document", 4, 8))
+CALIBRATION = (("counting", 1, 8), ("counting", 16, 48), ("document", 1, 6), ("document", 16, 32))
+PREDICTED = (("counting", 4, 24), ("counting", 32, 128), ("document", 4, 16), ("document", 32, 64))
+"""Prompt, users at once, requests."""
+
+RATES = (("counting", 0.5, 120), ("counting", 0.85, 200), ("document", 0.5, 32), ("document", 0.85, 48))
+"""Prompt, share of what 16 users were answered a second, requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure of one load; seconds or requests a second."""
+
+    load: str
+    figure: str
+    measured: float
+    predicted: float
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.predicted / self.measured
+
+
+async def measure(target: Ours) -> tuple[list[Load], list[Load], float]:
+    """The loads to learn from, those to foretell, and how much slower the first of all is when it is repeated.
+
+    Raises RuntimeError if a request fails.
+    """
+    first = 0
+
+    async def put(prompt: str, requests: int, *, users: int = 0, rate: float | None = None) -> Load:
+        nonlocal first
+        order = Order(
+            wire="generate",
+            users=users,
+            rate=rate,
+            requests=requests,
+            max_tokens=MAX_TOKENS,
+            prompt=prompt,
+            first=first,
+        )
+        first += 2 * requests
+        figures = await target.figures(order)
+        return _load(figures, order)
+
+    for prompt, users, requests in WARMING:
+        await put(prompt, requests, users=users)
+    known = [await put(prompt, requests, users=users) for prompt, users, requests in CALIBRATION]
+    others = [await put(prompt, requests, users=users) for prompt, users, requests in PREDICTED]
+    full = {
+        prompt: each.outcome.requests_per_second
+        for (prompt, users, _), each in zip(CALIBRATION, known, strict=True)
+        if users == 16
+    }
+    others += [await put(prompt, requests, rate=share * full[prompt]) for prompt, share, requests in RATES]
+    prompt, users, requests = CALIBRATION[0]
+    again = await put(prompt, requests, users=users)
+    return known, others, again.outcome.latency_p50 / known[0].outcome.latency_p50
+
+
+def _load(figures: Figures, order: Order) -> Load:
+    """A rate's requests are as many as came: the load is repeated by what was meant to come."""
+    told = asdict(figures) | ({"users": order.users} if order.rate is None else {"rate": order.rate})
+    return replace(load(told), requests=order.requests)
+
+
+def site(subject: Subject, folder: Path, known: Sequence[Load]) -> Site:
+    """This machine as the simulator has it, by what is known."""
+    launch = subject.launch(folder)
+    bare = of_plan(launch.plan, None, Efficiency(), 0, measured=True)
+    return replace(bare, cost=calibrate(bare, known))
+
+
+def rows(where: Site, loads: Sequence[Load]) -> list[Row]:
+    """What was measured beside what is foretold."""
+    return [row for each in loads for row in _rows(each, predict(each, where))]
+
+
+def _rows(each: Load, predicted: Outcome) -> list[Row]:
+    measured = asdict(each.outcome)
+    names = {"requests_per_second": "requests/s", "latency_p50": "latency p50", "latency_p95": "latency p95"}
+    return [
+        Row(load=each.name, figure=shown, measured=measured[name], predicted=asdict(predicted)[name])
+        for name, shown in names.items()
+    ]
+
+
+def table(found: Sequence[Row]) -> list[str]:
+    """As Markdown."""
+    lines = ["| load | figure | measured | predicted | ratio |", "|---|---|---|---|---|"]
+    for row in found:
+        lines.append(f"| {row.load} | {row.figure} | {row.measured:.4g} | {row.predicted:.4g} | {row.ratio:.2f} |")
+    off = [row for row in found if not 1 - WITHIN <= row.ratio <= 1 + WITHIN]
+    return [*lines, "", f"{len(found) - len(off)} of {len(found)} within {WITHIN:.0%}."]

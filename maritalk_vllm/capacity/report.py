@@ -1,0 +1,107 @@
+"""A study in words and as data. Pure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import MariTalkError
+from ..planning.report import as_data as plan_as_data
+from ..translation import translated
+from ..words import counted, table
+from .study import Study
+
+
+def report(study: Study) -> list[str]:
+    """All of it, in the language chosen."""
+    head = f"{study.title} for {study.workload.users} users: {study.cards} x {study.site.name}, {_replicas(study)}."
+    rows = [[translated(name), translated(value)] for name, value in _rows(study)]
+    assumed = [f"  {translated(each)}" for each in assumptions(study)]
+    return [translated(head), "", *table(rows), "", translated("Assumed:"), *assumed]
+
+
+def _replicas(study: Study) -> str:
+    shared = f" of {study.site.cards} cards each" if study.site.cards > 1 else ""
+    return f"{counted(study.sized.replicas, 'replica')}{shared}"
+
+
+def _rows(study: Study) -> list[tuple[str, str]]:
+    sized, busiest, site = study.sized, study.sized.busiest, study.site
+    latency, first = busiest.latency, busiest.first_token
+    assert latency is not None and first is not None, "the busiest hour has requests"
+    rows = [
+        ("requests", f"{busiest.requests_per_second * sized.replicas:.1f}/s in the busiest hour"),
+        ("", f"{study.day.requests:,} a day"),
+        ("whole answer after", f"{latency.p50:.1f} s at the middle, {latency.p95:.1f} s at 95%"),
+        ("first token after", f"{first.p50:.2f} s at the middle, {first.p95:.2f} s at 95%"),
+        ("a user alone", f"{sized.alone.p95:.1f} s at 95%"),
+        ("each replica", f"{busiest.running:.1f} requests at once"),
+        ("KV cache of each", f"{site.cache_tokens:,} tokens, {busiest.cached / site.cache_tokens:.0%} in use at most"),
+    ]
+    if sized.fewer is not None:
+        rows.append(("one replica fewer", f"{sized.fewer.p95:.1f} s at 95%"))
+    return rows
+
+
+def assumptions(study: Study) -> list[str]:
+    """What the figures stand on, a sentence each."""
+    workload, efficiency, site = study.workload, study.efficiency, study.site
+    if workload.hourly is None:
+        asks = f"each asks again {workload.think:g} s after an answer, on average (--think)"
+    else:
+        asks = f"each asks {workload.hourly:g} times an hour, whenever it comes (--requests-per-hour)"
+    lengths = f"{workload.prompt} tokens of prompt and {workload.answer} of answer"
+    varied = f"on average, and varies by {workload.spread:g} of it" if workload.spread else "exactly"
+    found = [
+        f"{workload.users} users are there in the busiest hour, and {asks}.",
+        f"A request has {lengths}, {varied} (--spread); nothing of it is cached.",
+        f"The busiest hour has {workload.peak_share:.0%} of a day's requests (--peak-share).",
+        f"A step of vLLM takes up to {site.limits.tokens} tokens and {site.limits.sequences} requests.",
+        "Which replica a user gets is chance: a router that looks at queues does better.",
+    ]
+    if study.measured:
+        return [*found, "What a step costs was fitted to what was measured (--measured)."]
+    return [*found, *_promised(study, efficiency.memory, efficiency.compute)]
+
+
+def _promised(study: Study, memory: float, compute: float) -> list[str]:
+    from ..hardware.catalogue import find
+
+    card = find(study.site.name)
+    bandwidth, flops = (card.bandwidth or 0) / 1e9, (card.flops or 0) / 1e12
+    return [
+        f"Memory is read with {memory:g} of the {bandwidth:,.0f} GB/s of the data sheet (--memory-efficiency).",
+        f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency).",
+        f"A step takes {1000 * study.site.cost.fixed:.1f} ms beside that.",
+        "No GPU was measured for this: measure one with `maritalk-vllm bench --out FILE`, and give --measured FILE.",
+    ]
+
+
+def as_data(study: Study) -> dict[str, Any]:
+    """For programs; seconds, tokens and bytes."""
+    site = study.site
+    return {
+        "fits": True,
+        "model": study.plan.model,
+        "users": study.workload.users,
+        "cards": study.cards,
+        "card": site.name,
+        "replicas": study.sized.replicas,
+        "cards_per_replica": site.cards,
+        "workload": asdict(study.workload),
+        "step": asdict(site.cost),
+        "limits": {**asdict(site.limits), "cache_tokens": site.cache_tokens},
+        "busiest_hour": asdict(study.sized.busiest),
+        "one_replica_fewer": asdict(study.sized.fewer) if study.sized.fewer else None,
+        "alone": asdict(study.sized.alone),
+        "day": asdict(study.day),
+        "assumptions": assumptions(study),
+        "plan": plan_as_data(study.plan),
+        "error": None,
+    }
+
+
+def as_refusal(error: MariTalkError) -> dict[str, Any]:
+    """What cannot be, with the same keys."""
+    keys = "model users cards card replicas cards_per_replica workload step limits busiest_hour one_replica_fewer alone day"
+    nothing: dict[str, Any] = dict.fromkeys(keys.split())
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"fits": False, **nothing, "assumptions": [], "plan": None, "error": told}

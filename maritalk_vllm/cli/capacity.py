@@ -1,0 +1,137 @@
+"""The options of `maritalk-vllm plan --users`, and what is done with them."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import MariTalkError, UsageError
+from ..settings import OPTIONS, Device, Settings
+from .options import parameter
+
+PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
+"""What the public MariTalk Local benchmark sends, and a time that people wait."""
+
+
+def _option(flag: str, metavar: str, help: str) -> Any:  # noqa: ANN401
+    return typer.Option(flag, metavar=metavar, help=help, show_default=False)
+
+
+USERS = parameter(
+    "users",
+    Annotated[int | None, _option("--users", "N", "How many cards these users need, all there in the busiest hour.")],
+    None,
+)
+"""The option with which the others below count."""
+
+_KINDS: dict[str, tuple[Any, str, str]] = {
+    "prompt": (int, "N", "Tokens of a prompt: 550 if not said."),
+    "output": (int, "N", "Tokens of an answer: 150 if not said."),
+    "latency_p95": (str, "TIME", "Within which 95 of 100 whole answers are to come, such as 10s or 800ms: 10s."),
+    "think": (str, "TIME", "Between an answer and its user's next question, on average: 60s."),
+    "requests_per_hour": (float, "N", "Instead of --think: questions of each user in the busiest hour."),
+    "peak_share": (float, "SHARE", "Of a day's requests, in its busiest hour: 0.12."),
+    "spread": (float, "SHARE", "How much lengths vary, as standard deviation over average: 0, all alike."),
+    "memory_efficiency": (float, "SHARE", "Of the bandwidth that a card's data sheet promises: 0.7."),
+    "compute_efficiency": (float, "SHARE", "Of the operations that a card's data sheet promises: 0.5."),
+    "measured": (Path, "FILE", "Fit a step's cost to what `maritalk-vllm bench --out FILE` measured on a replica."),
+    "plot": (Path, "FILE", "Draw the day (PNG, SVG, PDF)."),
+}
+
+PARAMETERS: tuple[inspect.Parameter, ...] = (
+    USERS,
+    *(
+        parameter(name, Annotated[kind | None, _option(_flag, metavar, help)], None)
+        for name, (kind, metavar, help) in _KINDS.items()
+        for _flag in [f"--{name.replace('_', '-')}"]
+    ),
+)
+
+
+def refuse_without_users(wishes: dict[str, Any]) -> None:
+    """Raises UsageError for an option that says nothing without --users."""
+    for name in _KINDS:
+        if wishes.get(name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to --users.", "Say how many there are: --users 500.")
+
+
+def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
+    """How many cards so many users need. Raises MariTalkError, which is printed as JSON too if that was asked for."""
+    from ..capacity.report import as_refusal
+
+    try:
+        _capacity(settings, gpus, as_json, users, wishes)
+    except UsageError:
+        raise
+    except MariTalkError as error:
+        if as_json:
+            print(json.dumps(as_refusal(error), indent=2, ensure_ascii=False))
+        raise
+
+
+def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
+    from ..capacity import measured
+    from ..capacity.picture import draw
+    from ..capacity.report import as_data, report
+    from ..capacity.study import MOST_CARDS, study
+    from ..engine.version import installed_vllm
+    from ..hardware.catalogue import kind, machine
+    from ..hardware.look import look
+    from ..licensing.check import LicenseCheck
+    from ..server.launch import planned, wanted
+
+    if settings.replicas != OPTIONS["replicas"].default:
+        raise UsageError("How many replicas is what --users asks.", "Leave --replicas out.")
+    workload, efficiency = _workload(users, wishes), _efficiency(wishes)
+    file: Path | None = wishes["measured"]
+    loads = measured.read(file) if file is not None else []
+    need = wanted(settings, LicenseCheck(settings))
+    if gpus is not None:
+        card, limit = kind(gpus)
+        plan = planned(need, machine([card] * (limit or MOST_CARDS)), Device.CUDA, Device.CUDA)
+    else:
+        inventory = look(gpus=settings.device is not Device.CPU)
+        plan = planned(need, inventory, settings.device, installed_vllm().device)
+        limit = None if plan.device is Device.CPU else len(inventory.gpus)
+    found = study(need, plan, workload, efficiency, loads, limit)
+    if wishes["plot"] is not None:
+        draw(found, wishes["plot"])
+    print(json.dumps(as_data(found), indent=2, ensure_ascii=False) if as_json else "\n".join(report(found)))
+
+
+def _workload(users: int, wishes: dict[str, Any]) -> "Any":  # noqa: ANN401
+    from ..capacity.workload import PEAK_SHARE, THINK_SECONDS, Workload, seconds
+
+    def given(name: str, otherwise: Any) -> Any:  # noqa: ANN401
+        return otherwise if wishes[name] is None else wishes[name]
+
+    hourly = wishes["requests_per_hour"]
+    if hourly is not None and wishes["think"] is not None:
+        raise UsageError("--think and --requests-per-hour say the same in two ways.", "Give one of them.")
+    return Workload(
+        users=users,
+        prompt=given("prompt", PROMPT_TOKENS),
+        answer=given("output", ANSWER_TOKENS),
+        latency_p95=seconds("--latency-p95", given("latency_p95", LATENCY)),
+        think=THINK_SECONDS if wishes["think"] is None else seconds("--think", wishes["think"]),
+        hourly=hourly,
+        peak_share=given("peak_share", PEAK_SHARE),
+        spread=given("spread", 0.0),
+    )
+
+
+def _efficiency(wishes: dict[str, Any]) -> Any:  # noqa: ANN401
+    from dataclasses import replace
+
+    from ..planning.roofline import Efficiency
+
+    found = Efficiency()
+    for name in ("memory", "compute"):
+        share = wishes[f"{name}_efficiency"]
+        if share is not None:
+            if not 0 < share <= 1:
+                raise UsageError(f"--{name}-efficiency is {share:g}.", "Give a share over 0 and up to 1.")
+            found = replace(found, **{name: share})
+    return found
