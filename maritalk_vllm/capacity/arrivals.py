@@ -28,9 +28,9 @@ class Arrivals(Protocol):
 
 
 class Thinking:
-    """Users who read, think and ask again: `think` seconds after an answer on average (exponential), when it is busiest.
+    """Users who read, think and ask again: so many seconds after an answer on average (exponential).
 
-    At other hours each asks as much less as the `shape` says. Everybody is thinking at the start.
+    That is at the busiest; at other hours each asks as much less as the `shape` says. Everybody is thinking at the start.
     """
 
     def __init__(self, users: int, think: float, lengths: Lengths, seed: int, shape: Shape = always) -> None:

@@ -13,6 +13,8 @@ from .workload import Workload
 
 HOURS = 24
 PEAK_HOUR = 15
+"""The busiest, from 15 o'clock on."""
+
 _NIGHT = 0.02
 """Of what the busiest time asks, at the quietest."""
 
@@ -44,8 +46,8 @@ class Day:
 
 
 def shape(peak_share: float) -> Shape:
-    """How much is asked at a time of the day, of which the busiest hour has this share; 1 at 15 o'clock."""
-    power = _power(lambda power: 1 / sum(_hump(hour * HOUR, power) for hour in range(HOURS)), peak_share)
+    """How much is asked at a time of the day, of which the busiest hour has this share; 1 in its middle."""
+    power = _power(lambda power: 1 / sum(_hump((hour + 0.5) * HOUR, power) for hour in range(HOURS)), peak_share)
     return lambda at: _hump(at, power)
 
 
@@ -81,7 +83,7 @@ def _hour(number: int, requests: list[Request], times: int, seconds: float) -> H
 
 
 def _hump(at: float, power: float) -> float:
-    wave = (1 + math.cos(2 * math.pi * (at / HOUR - PEAK_HOUR) / HOURS)) / 2
+    wave = (1 + math.cos(2 * math.pi * (at / HOUR - PEAK_HOUR - 0.5) / HOURS)) / 2
     return float(_NIGHT + (1 - _NIGHT) * wave**power)
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import MariTalkError
+from ..hardware.catalogue import find
 from ..planning.report import as_data as plan_as_data
 from ..translation import translated
 from ..words import counted, table
@@ -32,6 +33,7 @@ def _rows(study: Study) -> list[tuple[str, str]]:
         ("", f"{study.day.requests:,} a day"),
         ("whole answer after", f"{latency.p50:.1f} s at the middle, {latency.p95:.1f} s at 95%"),
         ("first token after", f"{first.p50:.2f} s at the middle, {first.p95:.2f} s at 95%"),
+        ("over the whole day", f"{study.day.p95:.1f} s at 95%"),
         ("a user alone", f"{sized.alone.p95:.1f} s at 95%"),
         ("each replica", f"{busiest.running:.1f} requests at once"),
         ("KV cache of each", f"{site.cache_tokens:,} tokens, {busiest.cached / site.cache_tokens:.0%} in use at most"),
@@ -63,8 +65,6 @@ def assumptions(study: Study) -> list[str]:
 
 
 def _promised(study: Study, memory: float, compute: float) -> list[str]:
-    from ..hardware.catalogue import find
-
     card = find(study.site.name)
     bandwidth, flops = (card.bandwidth or 0) / 1e9, (card.flops or 0) / 1e12
     return [
@@ -99,9 +99,26 @@ def as_data(study: Study) -> dict[str, Any]:
     }
 
 
+_KEYS = (
+    "model",
+    "users",
+    "cards",
+    "card",
+    "replicas",
+    "cards_per_replica",
+    "workload",
+    "step",
+    "limits",
+    "busiest_hour",
+    "one_replica_fewer",
+    "alone",
+    "day",
+)
+"""What a study has and a refusal has not."""
+
+
 def as_refusal(error: MariTalkError) -> dict[str, Any]:
     """What cannot be, with the same keys."""
-    keys = "model users cards card replicas cards_per_replica workload step limits busiest_hour one_replica_fewer alone day"
-    nothing: dict[str, Any] = dict.fromkeys(keys.split())
+    nothing: dict[str, Any] = dict.fromkeys(_KEYS)
     told = {"code": error.code, "message": error.message, "hint": error.hint}
     return {"fits": False, **nothing, "assumptions": [], "plan": None, "error": told}

@@ -58,8 +58,8 @@ class Workload:
         """Raises UsageError if a request is longer than the model's context."""
         if self.prompt + self.answer > longest:
             raise UsageError(
-                f"--prompt {self.prompt} and --output {self.answer} are {self.prompt + self.answer} tokens together, over "
-                f"the context of {longest}.",
+                f"--prompt {self.prompt} and --output {self.answer} are {self.prompt + self.answer} tokens together, "
+                f"over the context of {longest}.",
                 "Give shorter ones, or a longer --max-model-len if the model has it.",
             )
 

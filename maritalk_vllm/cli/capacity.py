@@ -2,14 +2,19 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MariTalkError, UsageError
-from ..settings import OPTIONS, Device, Settings
+from ..settings import OPTIONS, Device, Settings, flag
 from .options import parameter
+
+if TYPE_CHECKING:
+    from ..capacity.workload import Workload
+    from ..planning.roofline import Efficiency
 
 PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
 """What the public MariTalk Local benchmark sends, and a time that people wait."""
@@ -43,9 +48,8 @@ _KINDS: dict[str, tuple[Any, str, str]] = {
 PARAMETERS: tuple[inspect.Parameter, ...] = (
     USERS,
     *(
-        parameter(name, Annotated[kind | None, _option(_flag, metavar, help)], None)
+        parameter(name, Annotated[kind | None, _option(flag(name), metavar, help)], None)
         for name, (kind, metavar, help) in _KINDS.items()
-        for _flag in [f"--{name.replace('_', '-')}"]
     ),
 )
 
@@ -54,7 +58,7 @@ def refuse_without_users(wishes: dict[str, Any]) -> None:
     """Raises UsageError for an option that says nothing without --users."""
     for name in _KINDS:
         if wishes.get(name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} belongs to --users.", "Say how many there are: --users 500.")
+            raise UsageError(f"{flag(name)} belongs to --users.", "Say how many there are: --users 500.")
 
 
 def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
@@ -101,7 +105,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     print(json.dumps(as_data(found), indent=2, ensure_ascii=False) if as_json else "\n".join(report(found)))
 
 
-def _workload(users: int, wishes: dict[str, Any]) -> "Any":  # noqa: ANN401
+def _workload(users: int, wishes: dict[str, Any]) -> "Workload":
     from ..capacity.workload import PEAK_SHARE, THINK_SECONDS, Workload, seconds
 
     def given(name: str, otherwise: Any) -> Any:  # noqa: ANN401
@@ -122,9 +126,7 @@ def _workload(users: int, wishes: dict[str, Any]) -> "Any":  # noqa: ANN401
     )
 
 
-def _efficiency(wishes: dict[str, Any]) -> Any:  # noqa: ANN401
-    from dataclasses import replace
-
+def _efficiency(wishes: dict[str, Any]) -> "Efficiency":
     from ..planning.roofline import Efficiency
 
     found = Efficiency()

@@ -14,8 +14,7 @@ from ..models.shape import BLOCK_TOKENS, BYTES
 from .demand import Degrees
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
-"""Bytes a second in one direction: NVLink of an A100 (its data sheet: 600 GB/s in both), PCIe 4.0 x16. Newer ones have
-more."""
+"""Bytes a second in one direction, rather too few: NVLink of an A100 (600 GB/s in both, its data sheet), PCIe 4.0 x16."""
 
 _SYNC_SECONDS = {Link.NVLINK: 15e-6, Link.NODE: 40e-6}
 """Of one all-reduce of next to nothing: an estimate. A layer has two."""
@@ -25,8 +24,8 @@ _SYNC_SECONDS = {Link.NVLINK: 15e-6, Link.NODE: 40e-6}
 class Efficiency:
     """Shares of what data sheets promise, and the seconds of a step that are neither reading nor computing.
 
-    Estimates, not measured here: decoding on vLLM is told of with 0.6 to 0.85 of a card's bandwidth, prompts with 0.4 to
-    0.6 of its operations.
+    Estimates, not measured here: of vLLM it is told that it reads with 0.6 to 0.85 of a card's bandwidth where answers
+    are made, and computes prompts with 0.4 to 0.6 of its operations.
     """
 
     memory: float = 0.7
