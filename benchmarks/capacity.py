@@ -97,11 +97,16 @@ def rows(where: Site, loads: Sequence[Load]) -> list[Row]:
     return [row for each in loads for row in _rows(each, predict(each, where))]
 
 
+def _name(load: Load) -> str:
+    asks = f"{load.rate:.3g} requests/s" if load.rate is not None else f"{load.users} users"
+    return f"{asks}, {load.prompt} + {load.answer} tokens"
+
+
 def _rows(each: Load, predicted: Outcome) -> list[Row]:
     measured = asdict(each.outcome)
     names = {"requests_per_second": "requests/s", "latency_p50": "latency p50", "latency_p95": "latency p95"}
     return [
-        Row(load=each.name, figure=shown, measured=measured[name], predicted=asdict(predicted)[name])
+        Row(load=_name(each), figure=shown, measured=measured[name], predicted=asdict(predicted)[name])
         for name, shown in names.items()
     ]
 

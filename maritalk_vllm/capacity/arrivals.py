@@ -30,7 +30,7 @@ class Arrivals(Protocol):
 class Thinking:
     """Users who read, think and ask again: so many seconds after an answer on average (exponential).
 
-    That is at the busiest; at other hours each asks as much less as the `shape` says. Everybody is thinking at the start.
+    That is at the busiest; at other hours each asks as much less as the `shape` says. All are thinking at the start.
     """
 
     def __init__(self, users: int, think: float, lengths: Lengths, seed: int, shape: Shape = always) -> None:
@@ -43,7 +43,7 @@ class Thinking:
 
     def after(self, request: Request) -> Request | None:
         """When they have thought about it."""
-        assert request.ended is not None, "nobody thinks about what has not come"
+        assert request.ended is not None
         return self._next(request.user, request.ended)
 
     def _next(self, user: int, at: float) -> Request:
@@ -90,7 +90,7 @@ class Eager:
 
     def after(self, request: Request) -> Request | None:
         """At once."""
-        assert request.ended is not None, "nobody is answered before the end"
+        assert request.ended is not None
         return self._next(request.user, request.ended)
 
     def _next(self, user: int, at: float) -> Request | None:

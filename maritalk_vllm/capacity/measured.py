@@ -35,12 +35,6 @@ class Load:
     answer: int
     outcome: Outcome
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        asks = f"{self.rate:.3g} requests/s" if self.rate is not None else f"{self.users} users"
-        return f"{asks}, {self.prompt} + {self.answer} tokens"
-
     def arrivals(self, longest: int) -> Arrivals:
         """The same requests: at a rate, the very times of bench/load."""
         lengths = Lengths(prompt=self.prompt, answer=self.answer, spread=0.0, longest=longest)
@@ -57,7 +51,7 @@ def predict(load: Load, site: Site) -> Outcome:
 def outcome(run: Run) -> Outcome:
     """What a simulated run comes to, as `maritalk-vllm bench` would tell it."""
     latency = Spread.of(each.latency for each in run.answered)
-    assert latency is not None, "a load without requests"
+    assert latency is not None
     prompts = Spread.of(each.first - each.began for each in run.answered if each.first and each.began is not None)
     rest = Spread.of(each.ended - each.first for each in run.answered if each.ended and each.first)
     return Outcome(

@@ -34,7 +34,7 @@ def draw(study: Study, file: Path) -> None:
     below.set_xlim(0, 24)
     below.set_xticks(range(0, 25, 3))
     below.set_ylim(bottom=0)
-    below.legend(loc="lower right")
+    below.legend()
     for axes in (above, below):
         axes.grid(alpha=0.3)
     try:

@@ -28,11 +28,11 @@ class Request:
     @property
     def latency(self) -> float:
         """Seconds from the question to the whole answer, which has come."""
-        assert self.ended is not None, "nobody asks before it has ended"
+        assert self.ended is not None
         return self.ended - self.asked
 
     @property
     def first_token(self) -> float:
         """Seconds from the question to the first token, which has come."""
-        assert self.first is not None, "nobody asks before it has come"
+        assert self.first is not None
         return self.first - self.asked

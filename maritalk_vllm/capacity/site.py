@@ -51,7 +51,7 @@ def of_plan(
 
     Raises UsageError where no data sheet tells the speed, unless it is to be `measured`.
     """
-    assert plan.kv_cache_tokens is not None and plan.max_model_len is not None, "a plan without sizes"
+    assert plan.kv_cache_tokens is not None and plan.max_model_len is not None
     tokens = plan.kv_cache_tokens // plan.data_parallel_size
     degrees = Degrees(plan.tensor_parallel_size, plan.pipeline_parallel_size)
     if plan.device is Device.CPU:
@@ -63,7 +63,7 @@ def of_plan(
         name, cost = "CPU", UNMEASURED
         limits = Batch(CPU_BATCH.tokens * plan.workers, CPU_BATCH.sequences * plan.workers)
     else:
-        assert footprint is not None, "a plan with sizes knows them"
+        assert footprint is not None
         card = find(plan.gpus[0].name)
         name, limits = card.names[0], batch(plan.gpus[0])
         unknown = card.bandwidth is None and measured

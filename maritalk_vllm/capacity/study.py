@@ -121,5 +121,5 @@ def _alone(need: Need, card: Card, workload: Workload, efficiency: Efficiency) -
         raise
     except MariTalkError:
         return None
-    assert need.footprint is not None, "it was looked at before"
+    assert need.footprint is not None
     return alone(workload, of_plan(plan, need.footprint, efficiency, _middle(workload))).p95

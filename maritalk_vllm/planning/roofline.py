@@ -14,7 +14,7 @@ from ..models.shape import BLOCK_TOKENS, BYTES
 from .demand import Degrees
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
-"""Bytes a second in one direction, rather too few: NVLink of an A100 (600 GB/s in both, its data sheet), PCIe 4.0 x16."""
+"""Bytes a second in one direction, rather few: NVLink of an A100 (its data sheet: 600 GB/s in both), PCIe 4.0 x16."""
 
 _SYNC_SECONDS = {Link.NVLINK: 15e-6, Link.NODE: 40e-6}
 """Of one all-reduce of next to nothing: an estimate. A layer has two."""
