@@ -20,7 +20,9 @@ def draw(study: Study, file: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, sharex=True)
-    above.set_title(f"{study.title}: {study.workload.users} users, {study.cards} x {study.site.name}")
+    workload = study.question.workload
+    title = f"{study.question.need.title}: {workload.users} users, {study.cards} x {study.site.name}"
+    above.set_title(translated(title))
     above.bar(at, [hour.requests / 3600 for hour in hours], width=0.9, color="tab:gray")
     above.set_ylabel(translated("requests/s"))
     for name, values, style in (
@@ -28,7 +30,7 @@ def draw(study: Study, file: Path) -> None:
         (translated("middle"), [hour.p50 for hour in hours], "o--"),
     ):
         below.plot(at, [float("nan") if value is None else value for value in values], style, label=name)
-    below.axhline(study.workload.latency_p95, color="tab:red", label=translated("asked for"))
+    below.axhline(workload.latency_p95, color="tab:red", label=translated("asked for"))
     below.set_ylabel(translated("answer after, s"))
     below.set_xlabel(translated("hour of the day"))
     below.set_xlim(0, 24)

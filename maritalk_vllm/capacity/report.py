@@ -1,11 +1,13 @@
 """A study in words and as data. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from ..errors import MariTalkError
 from ..hardware.catalogue import find
 from ..planning.report import as_data as plan_as_data
+from ..planning.roofline import LINK_BYTES
 from ..translation import translated
 from ..words import counted, table
 from .study import Study
@@ -13,15 +15,19 @@ from .study import Study
 
 def report(study: Study) -> list[str]:
     """All of it, in the language chosen."""
-    head = f"{study.title} for {study.workload.users} users: {study.cards} x {study.site.name}, {_replicas(study)}."
+    title, users = study.question.need.title, study.question.workload.users
+    head = f"{title} for {users} users: {study.cards} x {study.site.name}, {_replicas(study)}."
     rows = [[translated(name), translated(value)] for name, value in _rows(study)]
     assumed = [f"  {translated(each)}" for each in assumptions(study)]
-    return [translated(head), "", *table(rows), "", translated("Assumed:"), *assumed]
+    considered = [f"  {translated(each)}" for each in study.considered]
+    if considered:
+        considered = ["", translated("Considered:"), *considered]
+    return [translated(head), "", *table(rows), *considered, "", translated("Assumed:"), *assumed]
 
 
 def _replicas(study: Study) -> str:
-    shared = f" of {study.site.cards} cards each" if study.site.cards > 1 else ""
-    return f"{counted(study.sized.replicas, 'replica')}{shared}"
+    replicas = counted(study.sized.replicas, "replica")
+    return f"{replicas} of {study.site.cards} cards each" if study.site.cards > 1 else replicas
 
 
 def _rows(study: Study) -> list[tuple[str, str]]:
@@ -45,13 +51,13 @@ def _rows(study: Study) -> list[tuple[str, str]]:
 
 def assumptions(study: Study) -> list[str]:
     """What the figures stand on, a sentence each."""
-    workload, efficiency, site = study.workload, study.efficiency, study.site
+    workload, efficiency, site = study.question.workload, study.question.efficiency, study.site
     if workload.hourly is None:
         asks = f"each asks again {workload.think:g} s after an answer, on average (--think)"
     else:
         asks = f"each asks {workload.hourly:g} times an hour, whenever it comes (--requests-per-hour)"
     lengths = f"{workload.prompt} tokens of prompt and {workload.answer} of answer"
-    varied = f"on average, and varies by {workload.spread:g} of it" if workload.spread else "exactly"
+    varied = f"on average, and varies by {workload.spread:g} of it" if workload.spread else "all alike"
     found = [
         f"{workload.users} users are there in the busiest hour, and {asks}.",
         f"A request has {lengths}, {varied} (--spread); nothing of it is cached.",
@@ -59,20 +65,21 @@ def assumptions(study: Study) -> list[str]:
         f"A step of vLLM takes up to {site.limits.tokens} tokens and {site.limits.sequences} requests.",
         "Which replica a user gets is chance: a router that looks at queues does better.",
     ]
-    if study.measured:
+    if study.question.loads:
         return [*found, "What a step costs was fitted to what was measured (--measured)."]
     return [*found, *_promised(study, efficiency.memory, efficiency.compute)]
 
 
-def _promised(study: Study, memory: float, compute: float) -> list[str]:
+def _promised(study: Study, memory: float, compute: float) -> Iterator[str]:
     card = find(study.site.name)
     bandwidth, flops = (card.bandwidth or 0) / 1e9, (card.flops or 0) / 1e12
-    return [
-        f"Memory is read with {memory:g} of the {bandwidth:,.0f} GB/s of the data sheet (--memory-efficiency).",
-        f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency).",
-        f"A step takes {1000 * study.site.cost.fixed:.1f} ms beside that.",
-        "No GPU was measured for this: measure one with `maritalk-vllm bench --out FILE`, and give --measured FILE.",
-    ]
+    yield f"Memory is read with {memory:g} of the {bandwidth:,.0f} GB/s of the data sheet (--memory-efficiency)."
+    yield f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency)."
+    if study.plan.tensor_parallel_size > 1:
+        link, share = LINK_BYTES[card.link] / 1e9, study.question.efficiency.link
+        yield f"Cards send each other {share:g} of {link:g} GB/s, by {card.link.text}."
+    yield f"A step takes {1000 * study.site.cost.fixed:.1f} ms beside that."
+    yield "No GPU was measured for this: measure one with `maritalk-vllm bench --out FILE`, and give --measured FILE."
 
 
 def as_data(study: Study) -> dict[str, Any]:
@@ -81,18 +88,19 @@ def as_data(study: Study) -> dict[str, Any]:
     return {
         "fits": True,
         "model": study.plan.model,
-        "users": study.workload.users,
+        "users": study.question.workload.users,
         "cards": study.cards,
         "card": site.name,
         "replicas": study.sized.replicas,
         "cards_per_replica": site.cards,
-        "workload": asdict(study.workload),
+        "workload": asdict(study.question.workload),
         "step": asdict(site.cost),
         "limits": {**asdict(site.limits), "cache_tokens": site.cache_tokens},
         "busiest_hour": asdict(study.sized.busiest),
         "one_replica_fewer": asdict(study.sized.fewer) if study.sized.fewer else None,
         "alone": asdict(study.sized.alone),
         "day": asdict(study.day),
+        "considered": list(study.considered),
         "assumptions": assumptions(study),
         "plan": plan_as_data(study.plan),
         "error": None,
@@ -121,4 +129,4 @@ def as_refusal(error: MariTalkError) -> dict[str, Any]:
     """What cannot be, with the same keys."""
     nothing: dict[str, Any] = dict.fromkeys(_KEYS)
     told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return {"fits": False, **nothing, "assumptions": [], "plan": None, "error": told}
+    return {"fits": False, **nothing, "considered": [], "assumptions": [], "plan": None, "error": told}

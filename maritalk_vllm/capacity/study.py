@@ -1,4 +1,4 @@
-"""From a plan for one replica and a workload to how many of it are needed, or why no number would do."""
+"""From the ways to spread one replica and a workload to how many are needed, or why no number would do."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,19 +20,45 @@ from .workload import Workload
 MOST_CARDS = 8
 """Of one machine, over which a replica may be spread."""
 
+_SUGGESTED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: a model, a workload, how much of a data sheet is reached, and what was measured instead of that.
+
+    `limit` is how many cards there are, None where as many as are needed.
+    """
+
+    need: Need
+    workload: Workload
+    efficiency: Efficiency
+    loads: Sequence[Load] = ()
+    limit: int | None = None
+
+    def site(self, plan: Plan) -> Site:
+        """One replica of this plan. Raises UsageError where nothing tells its speed, or requests are too long."""
+        if self.need.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
+            raise DoesNotFit(
+                f"{self.need.title} is not on this machine, so that its size is unknown.", "Download it first."
+            )
+        self.workload.fits(plan.max_model_len)
+        # While it is answered a request has its prompt, and half of its answer.
+        middle = self.workload.prompt + self.workload.answer // 2
+        site = of_plan(plan, self.need.footprint, self.efficiency, middle, measured=bool(self.loads))
+        return replace(site, cost=calibrate(site, self.loads)) if self.loads else site
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """All that was found out. `measured` says whether a step's cost was fitted to what was measured."""
+    """What was found out: of all ways to spread a replica, the one that takes the fewest cards; and the others."""
 
-    title: str
-    workload: Workload
-    efficiency: Efficiency
+    question: Question
     plan: Plan
     site: Site
     sized: Sized
     day: Day
-    measured: bool
+    considered: tuple[str, ...]
 
     @property
     def cards(self) -> int:
@@ -40,86 +66,78 @@ class Study:
         return self.sized.replicas * self.site.cards
 
 
-def study(
-    need: Need, plan: Plan, workload: Workload, efficiency: Efficiency, loads: Sequence[Load], limit: int | None
-) -> Study:
-    """How many replicas, of no more than `limit` cards in all, answer in time; `loads` were measured on one.
+def study(question: Question, plans: Sequence[Plan]) -> Study:
+    """The fewest cards that answer in time; `plans` spread one replica over more and more cards.
 
     Raises DoesNotFit, or UsageError for requests that are too long and cards whose speed is not known.
     """
-    if need.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
-        raise DoesNotFit(f"{need.title} is not on this machine, so that its size is unknown.", "Download it first.")
-    workload.fits(plan.max_model_len)
-    site = of_plan(plan, need.footprint, efficiency, _middle(workload), measured=bool(loads))
-    if loads:
-        site = replace(site, cost=calibrate(site, loads))
-    sized = size(workload, site)
-    if sized is None:
-        raise _too_slow(need, plan, workload, efficiency, site, alternatives=not loads)
-    if limit is not None and sized.replicas * site.cards > limit:
-        users = most_users(workload, site, limit // site.cards)
+    best: tuple[Plan, Site, Sized] | None = None
+    considered: list[str] = []
+    for plan in plans:
+        site = question.site(plan)
+        sized = size(question.workload, site)
+        considered.append(_said(site, plan, sized, question.workload))
+        if sized is None:
+            continue
+        if best is not None and sized.replicas * site.cards >= best[2].replicas * best[1].cards:
+            break  # what is spread further shares more and gains less
+        best = plan, site, sized
+    if best is None:
+        raise _too_slow(question, plans[0])
+    plan, site, sized = best
+    found = sized.replicas * site.cards
+    if question.limit is not None and found > question.limit:
+        users = most_users(question.workload, site, question.limit // site.cards)
         raise DoesNotFit(
-            f"{workload.users} users need {sized.replicas * site.cards} x {site.name}, and there are {limit}.",
+            f"{question.workload.users} users need {found} x {site.name}, and there are {question.limit}.",
             f"These answer {users} users in time." if users else "",
         )
     return Study(
-        title=need.title,
-        workload=workload,
-        efficiency=efficiency,
+        question=question,
         plan=plan,
         site=site,
         sized=sized,
-        day=simulate_day(workload, site, sized.replicas),
-        measured=bool(loads),
+        day=simulate_day(question.workload, site, sized.replicas),
+        considered=tuple(considered) if len(considered) > 1 else (),
     )
 
 
-def _middle(workload: Workload) -> int:
-    """Tokens of context that a request has on average while it is answered."""
-    return workload.prompt + workload.answer // 2
+def _said(site: Site, plan: Plan, sized: Sized | None, workload: Workload) -> str:
+    degree = plan.tensor_parallel_size
+    if sized is None:
+        return f"tensor parallel {degree}: {alone(workload, site).p95:.1f} s for a user alone"
+    return f"tensor parallel {degree}: {sized.replicas * site.cards} x {site.name}"
 
 
-def _too_slow(
-    need: Need, plan: Plan, workload: Workload, efficiency: Efficiency, site: Site, *, alternatives: bool
-) -> DoesNotFit:
-    words = ", ".join(_faster(need, plan, workload, efficiency)) if alternatives else ""
+def _too_slow(question: Question, plan: Plan) -> DoesNotFit:
+    workload, site = question.workload, question.site(plan)
+    faster = ", ".join(_faster(question, plan)) if not question.loads else ""
     return DoesNotFit(
         f"A request of {workload.prompt} and {workload.answer} tokens takes {alone(workload, site).p95:.1f} s on "
         f"{site.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of them would do.",
-        f"What would do: {words}." if words else "Ask for shorter answers, or for more time.",
+        f"What would do: {faster}." if faster else "Ask for shorter answers, or for more time.",
     )
 
 
-def _faster(need: Need, plan: Plan, workload: Workload, efficiency: Efficiency) -> Iterator[str]:
-    """Replicas that answer a lone user in time: more of the same cards, and the slowest of those that clouds rent."""
-    if not plan.gpus:
-        return
-    own = find(plan.gpus[0].name)
-    degree = 2 * plan.tensor_parallel_size
-    while degree <= MOST_CARDS:
-        seconds = _alone(replace(need, tensor_parallel_size=degree), own, workload, efficiency)
-        if seconds is not None and seconds <= workload.latency_p95:
-            yield f"--tensor-parallel-size {degree} ({seconds:.1f} s)"
-            break
-        degree *= 2
-    others = sorted((card for card in cards() if card.cloud and card.bandwidth), key=lambda card: card.bandwidth or 0)
+def _faster(question: Question, plan: Plan) -> Iterator[str]:
+    """Of the cards that clouds rent, the slowest that answer a lone user in time."""
+    rented = sorted((card for card in cards() if card.cloud and card.bandwidth), key=lambda card: card.bandwidth or 0)
     found = 0
-    for card in others:
-        if card is own or found == 2:
+    for card in rented:
+        if found == _SUGGESTED or (plan.gpus and card is find(plan.gpus[0].name)):
             continue
-        seconds = _alone(need, card, workload, efficiency)
-        if seconds is not None and seconds <= workload.latency_p95:
+        seconds = _alone(question, card)
+        if seconds is not None and seconds <= question.workload.latency_p95:
             found += 1
             yield f"{card.short_name} ({seconds:.1f} s)"
 
 
-def _alone(need: Need, card: Card, workload: Workload, efficiency: Efficiency) -> float | None:
+def _alone(question: Question, card: Card) -> float | None:
     """Seconds of a lone user's request; None where the model does not fit on such cards."""
     try:
-        plan = make_plan(need, machine([card] * MOST_CARDS), Device.CUDA, Device.CUDA)
+        plan = make_plan(question.need, machine([card] * MOST_CARDS), Device.CUDA, Device.CUDA)
     except UsageError:
         raise
     except MariTalkError:
         return None
-    assert need.footprint is not None
-    return alone(workload, of_plan(plan, need.footprint, efficiency, _middle(workload))).p95
+    return alone(question.workload, question.site(plan)).p95

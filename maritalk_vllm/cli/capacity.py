@@ -1,5 +1,6 @@
 """The options of `maritalk-vllm plan --users`, and what is done with them."""
 
+import contextlib
 import inspect
 import json
 from dataclasses import replace
@@ -8,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MariTalkError, UsageError
+from ..errors import DoesNotFit, MariTalkError, UsageError
 from ..settings import OPTIONS, Device, Settings, flag
 from .options import parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..capacity.workload import Workload
+    from ..hardware.inventory import Inventory
+    from ..planning.need import Need
+    from ..planning.plan import Plan
     from ..planning.roofline import Efficiency
 
 PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
@@ -79,7 +85,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     from ..capacity import measured
     from ..capacity.picture import draw
     from ..capacity.report import as_data, report
-    from ..capacity.study import MOST_CARDS, study
+    from ..capacity.study import MOST_CARDS, Question, study
     from ..engine.version import installed_vllm
     from ..hardware.catalogue import kind, machine
     from ..hardware.look import look
@@ -94,15 +100,34 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     need = wanted(settings, LicenseCheck(settings))
     if gpus is not None:
         card, limit = kind(gpus)
-        plan = planned(need, machine([card] * (limit or MOST_CARDS)), Device.CUDA, Device.CUDA)
+        able = card.compute_capability >= need.lowest_capability
+        inventory = machine([card] * (limit or (MOST_CARDS if able else 1)))
+        wish, build = Device.CUDA, Device.CUDA
     else:
-        inventory = look(gpus=settings.device is not Device.CPU)
-        plan = planned(need, inventory, settings.device, installed_vllm().device)
-        limit = None if plan.device is Device.CPU else len(inventory.gpus)
-    found = study(need, plan, workload, efficiency, loads, limit)
+        inventory, wish = look(gpus=settings.device is not Device.CPU), settings.device
+        build = installed_vllm().device
+        limit = len(inventory.gpus) or None
+    plans = [planned(need, inventory, wish, build)]
+    plans += _spread_further(need, inventory, plans[0]) if not loads else []
+    question = Question(need=need, workload=workload, efficiency=efficiency, loads=loads, limit=limit)
+    found = study(question, plans)
     if wishes["plot"] is not None:
         draw(found, wishes["plot"])
     print(json.dumps(as_data(found), indent=2, ensure_ascii=False) if as_json else "\n".join(report(found)))
+
+
+def _spread_further(need: "Need", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
+    """The same over twice as many cards, again and again, by tensor parallelism: for as long as there are cards."""
+    from ..planning.make import make_plan
+
+    if need.tensor_parallel_size is not None or plan.pipeline_parallel_size > 1 or plan.device is Device.CPU:
+        return
+    degree = 2 * plan.tensor_parallel_size
+    while degree <= len(inventory.gpus):
+        with contextlib.suppress(DoesNotFit):
+            wider = replace(need, tensor_parallel_size=degree)
+            yield make_plan(wider, inventory, Device.CUDA, Device.CUDA)
+        degree *= 2
 
 
 def _workload(users: int, wishes: dict[str, Any]) -> "Workload":
