@@ -1,5 +1,6 @@
 """The simulator beside the real engine: a few loads tell it what a step costs, and others it has to foretell."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from .load_order import Order
 from .subject import Subject
 from .targets import Ours
 
-MAX_TOKENS = 64
+MAX_TOKENS = 32
 WITHIN = 0.2
 """How far off the simulator may be."""
 
@@ -23,8 +24,10 @@ CALIBRATION = (("counting", 1, 8), ("counting", 16, 48), ("document", 1, 6), ("d
 PREDICTED = (("counting", 4, 24), ("counting", 32, 128), ("document", 4, 16), ("document", 32, 64))
 """Prompt, users at once, requests."""
 
-RATES = (("counting", 0.5, 120), ("counting", 0.85, 200), ("document", 0.5, 32), ("document", 0.85, 48))
-"""Prompt, share of what 16 users were answered a second, requests."""
+RATES = (("counting", 0.5), ("counting", 0.85), ("document", 0.5), ("document", 0.85))
+"""Prompt, and the share of what 16 users were answered a second."""
+
+RATE_SECONDS = 35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,9 @@ async def measure(target: Ours) -> tuple[list[Load], list[Load], float]:
             first=first,
         )
         first += 2 * requests
-        figures = await target.figures(order)
-        return _load(figures, order)
+        found = _load(await target.figures(order), order)
+        print(f"{_name(found)}: {found.outcome.latency_p50:.2f} s", file=sys.stderr, flush=True)
+        return found
 
     for prompt, users, requests in WARMING:
         await put(prompt, requests, users=users)
@@ -73,7 +77,9 @@ async def measure(target: Ours) -> tuple[list[Load], list[Load], float]:
         for (prompt, users, _), each in zip(CALIBRATION, known, strict=True)
         if users == 16
     }
-    others += [await put(prompt, requests, rate=share * full[prompt]) for prompt, share, requests in RATES]
+    for prompt, share in RATES:
+        rate = share * full[prompt]
+        others.append(await put(prompt, round(rate * RATE_SECONDS), rate=rate))
     prompt, users, requests = CALIBRATION[0]
     again = await put(prompt, requests, users=users)
     return known, others, again.outcome.latency_p50 / known[0].outcome.latency_p50

@@ -1,0 +1,67 @@
+"""`maritalk-vllm plan --users`, as people and programs call it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.capacity.test_measured import LOAD
+from tests.cli.test_plan import run
+
+ASKED = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
+
+
+def test_cards_for_users(tmp_path: Path) -> None:
+    picture = tmp_path / "day.png"
+    result = run(*ASKED, "--json", "--plot", picture)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["fits"], found["users"], found["card"], found["cards_per_replica"]) == (True, 50, "NVIDIA A10", 1)
+    assert found["cards"] == found["replicas"] == 1
+    assert found["workload"]["prompt"] == 550 and found["workload"]["answer"] == 150
+    assert found["busiest_hour"]["latency"]["p95"] <= 10
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_refusal_has_the_same_keys() -> None:
+    fits = json.loads(run(*ASKED, "--json").stdout)
+    result = run(*ASKED, "--json", "--latency-p95", "1s")
+    assert result.returncode == 5
+    found = json.loads(result.stdout)
+    assert set(found) == set(fits)
+    assert (found["fits"], found["cards"], found["error"]["code"]) == (False, None, "does_not_fit")
+    assert found["error"]["message"] in result.stderr
+
+
+def test_by_what_was_measured(tmp_path: Path) -> None:
+    """A card on which a lone user's 32 tokens took half a second, and four users' as long: two of them do."""
+    file = tmp_path / "measured.json"
+    file.write_text(json.dumps({"loads": [{**LOAD, "users": 1}, {**LOAD, "users": 4, "requests_per_second": 8.0}]}))
+    result = run(*ASKED, "--output", "32", "--prompt", "30", "--measured", file)
+    assert result.returncode == 0, result.stderr
+    assert "fitted to what was measured (--measured)" in result.stdout
+    assert "data sheet" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "--think", "5s"], "--think belongs to --users"),
+        (["plan", "--plot", "day.png"], "--plot belongs to --users"),
+        ([*ASKED, "--suggest"], "--suggest looks at what holds the model"),
+        ([*ASKED, "--replicas", "2"], "Leave --replicas out"),
+        ([*ASKED, "--latency-p95", "10"], "which is no time"),
+        ([*ASKED, "--think", "5s", "--requests-per-hour", "3"], "Give one of them"),
+        ([*ASKED, "--memory-efficiency", "1.5"], "--memory-efficiency is 1.5"),
+        ([*ASKED, "--measured", "nowhere.json"], "cannot be read"),
+        (["plan", "--users", "5", "--gpus", "A10,L4"], "cards of one kind"),
+        (["plan", "--users", "5", "--gpus", "0xA10"], "cards of one kind"),
+        (["plan", "--users", "5", "--device", "cpu"], "how fast a CPU is"),
+        ([*ASKED, "--plot", "nowhere/day.png"], "cannot be written"),
+    ],
+)
+def test_usage(arguments: list[str], says: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert says in result.stderr
