@@ -1,5 +1,6 @@
 """A day as a picture: what is asked, and how soon it is answered."""
 
+import importlib.util
 from pathlib import Path
 
 from ..errors import UsageError
@@ -7,14 +8,20 @@ from ..translation import translated
 from .study import Study
 
 
+def check(file: Path) -> None:
+    """Whether it can be drawn there, before anything is reckoned for it. Raises UsageError."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib.", 'Install it: pip install "maritalk-vllm[plot]".')
+    if not file.parent.is_dir():
+        raise UsageError(f"The picture {file} cannot be written: there is no folder {file.parent}.")
+
+
 def draw(study: Study, file: Path) -> None:
     """Requests a second above, seconds to an answer below. Raises UsageError."""
-    try:
-        # Without a display, and without pyplot, which keeps what it drew.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("--plot needs matplotlib.", 'Install it: pip install "maritalk-vllm[plot]".') from error
+    # Without a display, and without pyplot, which keeps what it drew.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     hours = study.day.hours
     at = [hour.hour + 0.5 for hour in hours]
     figure = Figure(figsize=(8, 5), layout="constrained")

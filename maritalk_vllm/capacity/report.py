@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import MariTalkError
 from ..hardware.catalogue import find
+from ..hardware.link import Link
 from ..planning.report import as_data as plan_as_data
 from ..planning.roofline import LINK_BYTES
 from ..translation import translated
@@ -77,7 +78,8 @@ def _promised(study: Study, memory: float, compute: float) -> Iterator[str]:
     yield f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency)."
     if study.plan.tensor_parallel_size > 1:
         link, share = LINK_BYTES[card.link] / 1e9, study.question.efficiency.link
-        yield f"Cards send each other {share:g} of {link:g} GB/s, by {card.link.text}."
+        over = "NVLink" if card.link is Link.NVLINK else "PCIe"
+        yield f"Cards send each other {share:g} of {link:g} GB/s over {over}."
     yield f"A step takes {1000 * study.site.cost.fixed:.1f} ms beside that."
     yield "No GPU was measured for this: measure one with `maritalk-vllm bench --out FILE`, and give --measured FILE."
 

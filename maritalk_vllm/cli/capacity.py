@@ -83,7 +83,7 @@ def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wi
 
 def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
     from ..capacity import measured
-    from ..capacity.picture import draw
+    from ..capacity.picture import check, draw
     from ..capacity.report import as_data, report
     from ..capacity.study import MOST_CARDS, Question, study
     from ..engine.version import installed_vllm
@@ -94,6 +94,8 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
 
     if settings.replicas != OPTIONS["replicas"].default:
         raise UsageError("How many replicas is what --users asks.", "Leave --replicas out.")
+    if wishes["plot"] is not None:
+        check(wishes["plot"])
     workload, efficiency = _workload(users, wishes), _efficiency(wishes)
     file: Path | None = wishes["measured"]
     loads = measured.read(file) if file is not None else []

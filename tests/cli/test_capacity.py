@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from maritalk_vllm.cli import toolbox
+from maritalk_vllm.errors import UsageError
 from tests.capacity.test_measured import LOAD
 from tests.cli.test_plan import run
 
@@ -61,7 +64,6 @@ def test_by_what_was_measured(tmp_path: Path) -> None:
     ],
 )
 def test_usage(arguments: list[str], says: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert says in result.stderr
+    with pytest.raises(UsageError) as error:
+        get_command(toolbox.app).main(arguments, standalone_mode=False)
+    assert says in str(error.value)
