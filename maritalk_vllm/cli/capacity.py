@@ -107,9 +107,10 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
         wish, build = Device.CUDA, Device.CUDA
     else:
         inventory, wish = look(gpus=settings.device is not Device.CPU), settings.device
-        build = installed_vllm().device
-        limit = len(inventory.gpus) or None
+        build, limit = installed_vllm().device, None
     plans = [planned(need, inventory, wish, build)]
+    if gpus is None and (cards := plans[0].gpus):
+        limit = sum(gpu.name == cards[0].name for gpu in inventory.gpus)
     plans += _spread_further(need, inventory, plans[0]) if not loads else []
     question = Question(need=need, workload=workload, efficiency=efficiency, loads=loads, limit=limit)
     found = study(question, plans)
