@@ -19,15 +19,13 @@ MAX_TOKENS = 32
 WITHIN = 0.2
 """How far off the simulator may be."""
 
-WARMING = (("counting", 4, 8), ("document", 4, 8))
-CALIBRATION = (("counting", 1, 8), ("counting", 16, 48), ("document", 1, 6), ("document", 16, 32))
-PREDICTED = (("counting", 4, 24), ("counting", 32, 128), ("document", 4, 16), ("document", 32, 64))
-"""Prompt, users at once, requests."""
+WARMING = (("counting", 4, 4), ("document", 2, 2))
+CALIBRATION = (("counting", 1, 5), ("counting", 16, 32), ("document", 1, 3), ("document", 8, 8))
+PREDICTED = (("counting", 4, 16), ("counting", 32, 96), ("document", 2, 4), ("document", 4, 8))
+"""Prompt, users at once, requests: not many, since a prompt of 550 tokens takes seconds on two cores."""
 
-RATES = (("counting", 0.5), ("counting", 0.85), ("document", 0.5), ("document", 0.85))
-"""Prompt, and the share of what 16 users were answered a second."""
-
-RATE_SECONDS = 35
+RATES = (("counting", 0.5, 30), ("counting", 0.85, 30), ("document", 0.6, 50))
+"""Prompt, share of what the most users of it were answered a second while calibrating, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +70,10 @@ async def measure(target: Ours) -> tuple[list[Load], list[Load], float]:
         await put(prompt, requests, users=users)
     known = [await put(prompt, requests, users=users) for prompt, users, requests in CALIBRATION]
     others = [await put(prompt, requests, users=users) for prompt, users, requests in PREDICTED]
-    full = {
-        prompt: each.outcome.requests_per_second
-        for (prompt, users, _), each in zip(CALIBRATION, known, strict=True)
-        if users == 16
-    }
-    for prompt, share in RATES:
+    full = {prompt: each.outcome.requests_per_second for (prompt, *_), each in zip(CALIBRATION, known, strict=True)}
+    for prompt, share, seconds in RATES:
         rate = share * full[prompt]
-        others.append(await put(prompt, round(rate * RATE_SECONDS), rate=rate))
+        others.append(await put(prompt, round(rate * seconds), rate=rate))
     prompt, users, requests = CALIBRATION[0]
     again = await put(prompt, requests, users=users)
     return known, others, again.outcome.latency_p50 / known[0].outcome.latency_p50
