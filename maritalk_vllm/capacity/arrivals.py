@@ -8,6 +8,9 @@ from typing import Protocol
 from .lengths import Lengths
 from .request import Request
 
+_APART = 0.01
+"""Seconds within which those who are answered at once ask again: one after the other, so that the first goes ahead."""
+
 Shape = Callable[[float], float]
 """How much is asked at a time, in seconds since midnight: the busiest is 1."""
 
@@ -85,8 +88,9 @@ class Eager:
         self._chance = random.Random(seed)
 
     def first(self) -> Iterator[Request]:
-        """One of each user, at once."""
-        return (request for user in range(self._users) if (request := self._next(user, 0.0)) is not None)
+        """One of each user, nearly at once."""
+        found = [request for user in range(self._users) if (request := self._next(user, 0.0)) is not None]
+        return iter(sorted(found, key=lambda each: each.asked))
 
     def after(self, request: Request) -> Request | None:
         """At once."""
@@ -97,4 +101,5 @@ class Eager:
         if not self._left:
             return None
         self._left -= 1
+        at += _APART * self._chance.random()
         return Request(user, at, *self._lengths.draw(self._chance))
