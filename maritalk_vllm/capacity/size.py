@@ -18,7 +18,7 @@ WARM = 600.0
 """Seconds at the start of a run that do not count: the replica is empty at first."""
 
 _LEAST_SECONDS = 600.0
-_LEAST_REQUESTS = 4000
+_LEAST_REQUESTS = 2000
 """Counted of each run, so that its slowest twentieth is more than chance."""
 
 
