@@ -19,7 +19,10 @@ _NIGHT = 0.02
 """Of what the busiest time asks, at the quietest."""
 
 _MANY = 60_000
+"""Requests of a replica's day that take some seconds to simulate."""
+
 _FASTEST = 6
+"""Hours in the time of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
