@@ -82,8 +82,8 @@ OFF = {
     ("1.33/s, 31 tokens", "latency_p95"),
     ("0.29/s, 554 tokens", "latency_p95"),
 }
-"""What is further off in this run, in which other programs ran on the two cores: at 1.33 requests a second an answer took
-longer than at 2.27. Whoever measures anew names theirs."""
+"""What is further off in this run, during which other programs ran on the two cores: an answer took longer at 1.33
+requests a second than at 2.27. Whoever measures anew names theirs."""
 
 
 def test_the_measured_run_is_foretold_within_a_fifth(fitted: Site) -> None:
