@@ -8,6 +8,7 @@ from .chat import chat
 from .config import app as config
 from .doctor import command as doctor
 from .download import command as download
+from .health import command as health
 from .launcher import install_launcher
 from .license import app as license
 from .plan import command as plan
@@ -24,6 +25,7 @@ def toolbox(lang: language.OPTION = None) -> None:
 app.command(name="chat")(chat)
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
+app.command(name="health")(health)
 app.command(name="download")(download)
 app.command(name="bench")(bench)
 app.command(name="install-launcher")(install_launcher)

@@ -1,0 +1,51 @@
+"""`maritalk-vllm health`: whether the server of this machine is alive, for whoever watches it by a command."""
+
+import ipaddress
+
+import typer
+
+from ..errors import MariTalkError, UsageError
+from ..language import say
+from ..settings import Settings
+from .options import with_settings
+
+_SECONDS = 5.0
+"""For an answer that takes milliseconds, in every state of the server."""
+
+
+def health(ctx: typer.Context, settings: Settings, **_: object) -> None:
+    """Ask the server that has these options, on this machine, whether it is alive.
+
+    Prints the state that it is in. Exit code 1: it is not alive, or does not answer.
+    """
+    import httpx
+
+    url = _url(settings)
+    try:
+        # The certificate is for the name by which others reach it.
+        reply = httpx.get(f"{url}/livez", timeout=_SECONDS, trust_env=False, verify=False)
+    except httpx.TransportError as error:
+        raise MariTalkError(say("No server answers at {url}.", url=url)) from error
+    if not reply.is_success:
+        raise MariTalkError(say("The server at {url} is not alive: {status}.", url=url, status=reply.status_code))
+    print(reply.json()["status"])
+
+
+def _url(settings: Settings) -> str:
+    """The address by which this machine reaches its server. Raises UsageError."""
+    if settings.port == 0:
+        raise UsageError(say("A server on any free port cannot be asked."), say("Give its --port."))
+    host = settings.host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        pass  # a name
+    else:
+        host = host if address.version == 4 else f"[{host}]"
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "[::1]"
+    scheme = "https" if settings.ssl_certfile else "http"
+    return f"{scheme}://{host}:{settings.port}"
+
+
+command = with_settings(health)

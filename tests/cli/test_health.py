@@ -1,0 +1,79 @@
+"""`maritalk-vllm health`, asked of real sockets in every state of a server."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.listener import listen
+from maritalk_vllm.server.probes import Probes
+from maritalk_vllm.server.state import Phase, State
+from maritalk_vllm.server.web import WebServer, config
+from maritalk_vllm.settings import Settings
+from tests.cli.test_config import toolbox
+from tests.server.test_tls import Authority
+from tests.serving import free_port
+
+
+def health(
+    phase: Phase, settings: Settings | None = None, host: str = "127.0.0.1", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """What is told of a server in this phase by whoever knows its port."""
+
+    async def scenario() -> "subprocess.CompletedProcess[str]":
+        async def never(*_: object) -> None:
+            raise AssertionError("asked for more than a probe")
+
+        listener = listen(host, 0)
+        access = Access.of(settings or Settings())
+        server = WebServer(config(Probes(never, State(phase)), lifespan="off", **access.ssl))
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            environment["MARITALK_PORT"] = str(listener.getsockname()[1])
+            return await asyncio.to_thread(toolbox, "health", **environment)
+        finally:
+            server.should_exit = True
+            await serving
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("phase", [Phase.LOADING, Phase.READY, Phase.DRAINING])
+def test_alive(phase: Phase) -> None:
+    result = health(phase)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{phase}\n", "")
+
+
+def test_failed() -> None:
+    result = health(Phase.FAILED)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert " is not alive: 503." in result.stderr
+
+
+def test_a_proxy_is_not_asked() -> None:
+    assert health(Phase.READY, http_proxy="http://127.0.0.1:9", all_proxy="http://127.0.0.1:9").returncode == 0
+
+
+def test_https(tmp_path: Path) -> None:
+    """The certificate's name is another than that of this machine's own address."""
+    settings = Authority().certify(tmp_path)
+    asked = health(Phase.READY, settings, "127.0.0.2", MARITALK_HOST="127.0.0.2", MARITALK_SSL_CERTFILE="cert.pem")
+    assert (asked.returncode, asked.stdout) == (0, "ready\n")
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_an_address_of_the_other_kind(host: str) -> None:
+    assert health(Phase.READY, host="::1", MARITALK_HOST=host).stdout == "ready\n"
+
+
+def test_nobody_there() -> None:
+    port = free_port()
+    result = toolbox("health", "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr == f"maritalk-vllm: No server answers at http://127.0.0.1:{port}.\n"
+
+
+def test_a_port_that_nobody_knows() -> None:
+    assert toolbox("health", "--port", "0").returncode == 2
