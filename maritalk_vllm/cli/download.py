@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..settings import Settings
 from ..translation import translated
 from ..words import gigabytes
+from . import home
 from .options import parameter, with_settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
 
     # The key is in our own arguments, for all to see in a process list.
     setproctitle.setproctitle("maritalk-vllm download")
+    if told := home.not_moved_in():
+        print(told, file=sys.stderr, flush=True)
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)
     place = _place(path, profile)

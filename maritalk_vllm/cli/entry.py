@@ -4,6 +4,8 @@ import importlib
 import signal
 from typing import NoReturn
 
+from . import home
+
 
 def serve() -> NoReturn:
     """`maritalk-serve`."""
@@ -20,6 +22,7 @@ def _begin(module: str) -> NoReturn:
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    home.move_in()
     main = importlib.import_module(f".{module}", __package__).main
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

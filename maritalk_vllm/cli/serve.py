@@ -1,6 +1,7 @@
 """`maritalk-serve`: the server. It takes no subcommand."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from .. import __version__
 from ..errors import MariTalkError
 from ..settings import Settings
-from . import language
+from . import home, language
 from .options import parameter, with_settings
 from .run import HELP, run
 
@@ -26,6 +27,8 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
 
     # A licence in our arguments would be there for all to see in a process list.
     setproctitle.setproctitle("maritalk-serve")
+    if told := home.not_moved_in():
+        print(told, file=sys.stderr, flush=True)
     try:
         launch = decide(settings)
         if settings.dry_run:
