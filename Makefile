@@ -6,6 +6,7 @@
 # make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
 # make deploy-check  hold the Helm chart against Kubernetes' schemas, alerts against a Prometheus, the unit against systemd
+# make image-check   build the image for the CPU without Docker, and run it (as root, some minutes; not part of CI)
 # make install       the set-up alone, into .venv
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients test-page screenshots test-chaos deploy-check fuzz lint format bench build lock clean
+.PHONY: serve install test test-clients test-page screenshots test-chaos deploy-check image-check fuzz lint format bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -74,6 +75,10 @@ $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scrip
 deploy-check: $(VENV)/.installed-deploy
 	scripts/debian prometheus systemd
 	$(BIN)/python -m pytest tests/deploy tests/observability
+
+image-check: $(VENV)/.installed-deploy
+	scripts/debian debootstrap curl
+	$(BIN)/python -m tests.deploy.image
 
 # More than 50,000 requests made of our own OpenAPI, for every night; test-clients makes a tenth of them.
 fuzz: $(VENV)/.installed-dev $(CLIENTS)

@@ -11,7 +11,7 @@ VARIABLE = "MARITALK_HOME"
 
 
 def move_in(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make the folder `HOME`, below which all caches are. To be called before `settings` is imported: it looks there."""
+    """Make the folder `HOME`, below which all caches are. Call it before `settings` is imported: it looks there."""
     folder = _given(environment)
     if folder and _is_writable(folder):
         environment["HOME"] = str(folder)

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -76,15 +75,6 @@ def test_the_charts_page_leads_somewhere() -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / CHART_PAGE).read_text()):
         assert (CHART / link).exists(), link
     assert blocks(CHART_PAGE)
-
-
-def test_the_image_for_the_cpu_copies_what_is_there() -> None:
-    """Docker is not at hand: that the files are there, and the installer takes its lock, is what can be seen."""
-    for line in (ROOT / "deploy" / "cpu.Dockerfile").read_text().splitlines():
-        if line.startswith("COPY "):
-            *sources, _ = line.removeprefix("COPY ").split()
-            assert all((ROOT / source).exists() for source in sources), line
-    assert shutil.which(str(ROOT / "scripts" / "install"))
 
 
 def test_the_values_that_the_page_names_are_values() -> None:

@@ -16,8 +16,12 @@ SERVER = "localhost:9000"
 SERVICE = "https://licences.example.org:9100"
 """How the pages call a licence service."""
 
-ASKING = {"maritalk-vllm bench": "--requests 2 --max-tokens 4", "maritalk-vllm chat": ""}
-"""Our commands that ask a server on port 9000 without being told where it is, and what makes them short."""
+ASKING = {
+    "maritalk-vllm bench": "--url http://127.0.0.1:{port} --requests 2 --max-tokens 4",
+    "maritalk-vllm chat": "--url http://127.0.0.1:{port}",
+    "maritalk-vllm health": "--port {port}",
+}
+"""Our commands that ask a server on port 9000 without being told where it is; what tells them, and makes them short."""
 
 _KEY = re.compile(r"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3}\b")
 
@@ -70,7 +74,7 @@ class Place:
         # The port of a start is the shared server's.
         command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
         for asking, briefly in ASKING.items():
-            command = command.replace(asking, f"{asking} --url http://127.0.0.1:{self.server} {briefly}".rstrip())
+            command = command.replace(asking, f"{asking} {briefly.format(port=self.server)}")
         if command.startswith("maritalk-vllm license serve"):
             command += f" --port {self.service} >service.log 2>&1 & until (: </dev/tcp/localhost/{self.service}); do "
             command += "kill -0 $! || break; sleep 0.05; done 2>/dev/null; kill -0 $!"

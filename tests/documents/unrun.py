@@ -7,14 +7,14 @@ from tests.documents.pages import steps
 
 _GPU = "The model runs on GPUs alone. tests/clients/test_empty_home.py starts with a key on the CPU."
 _INSTALLS = "It would change the environment that runs the tests. tests/test_wheel.py installs the wheel."
-_DOCKER = "It needs Docker, and a GPU."
+_DOCKER = "It needs Docker: tests/deploy/image runs an image without."
 _IMAGE = "It needs Docker, and a registry."
 _CLUSTER = "It needs a cluster. tests/deploy holds what it names against what the chart makes."
 _HELM = "It needs helm: tests/deploy runs it, an installation as `helm template`."
-
 _SERVICE = "It needs root, and a host with systemd. tests/deploy holds what it names against the unit."
 _CLOUD = "It needs an account, and rents a machine. test_clouds.py holds what it names against what there is."
 
+_CONTAINER = steps("docs/container.md")
 _KUBERNETES = steps("docs/kubernetes.md")
 
 
@@ -32,13 +32,14 @@ UNRUN = {
     "maritalk-serve --license licence.txt --license-public-key maritalk-license.pub": _GPU,
     "docker build -t registry.example.org/maritalk-vllm:0.1.0 .": _IMAGE,
     "docker push registry.example.org/maritalk-vllm:0.1.0": _IMAGE,
-    "docker build -f deploy/cpu.Dockerfile -t registry.example.org/maritalk-vllm:0.1.0-cpu .": _IMAGE,
+    "docker build --target cpu -t registry.example.org/maritalk-vllm:0.1.0-cpu .": _IMAGE,
     "docker push registry.example.org/maritalk-vllm:0.1.0-cpu": _IMAGE,
     "docker build -f deploy/router.Dockerfile -t registry.example.org/vllm-router:0.1.17 .": _IMAGE,
     "docker push registry.example.org/vllm-router:0.1.17": _IMAGE,
     **dict.fromkeys(_of("docs/google-cloud.md", "gcloud ", "sudo ", "API_KEY"), _CLOUD),
     **dict.fromkeys(_of("docs/oracle-cloud.md", "oci ", "sudo ", "ssh ", "scp ", "API_KEY", "export DOMAIN"), _CLOUD),
     **dict.fromkeys(_of("docs/systemd.md", "sudo ", "systemctl ", "journalctl "), _SERVICE),
+    **dict.fromkeys((step.command for step in _CONTAINER if step.command.startswith("docker ")), _DOCKER),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("kubectl ")), _CLUSTER),
     **dict.fromkeys((step.command for step in _KUBERNETES if step.command.startswith("helm ")), _HELM),
 }

