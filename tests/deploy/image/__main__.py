@@ -96,7 +96,7 @@ class Check:
             command=[*self.image.entrypoint, "--license", EVALUATION_KEY],
             environment=self.image.environment,
             user=(user, user),
-            mounts=[mount, *volumes, Mount("/tmp")],
+            mounts=[mount, *volumes],
             folder=self.image.folder,
         )
 
