@@ -61,8 +61,11 @@ class Container:
     @property
     def pid(self) -> int:
         """Its first process, as this machine numbers it."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0])
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        while not (found := children.read_text().split()):  # it is about to be forked
+            assert self._process.poll() is None, self.told()
+            time.sleep(0.01)
+        return int(found[0])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Another command inside, as `docker exec` runs it."""
