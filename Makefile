@@ -104,4 +104,4 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/python scripts/lock
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .pytest_cache build dist

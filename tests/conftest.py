@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from maritalk_vllm.models import demo
 from maritalk_vllm.settings import environment_variable
-from tests.demo_model import PROFILE, make
+from tests.demo_model import PROFILE, link_or_copy, made_by, make
 from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
 
@@ -40,13 +41,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which the demo model is ready, for servers that come before the shared one."""
-    cache = tmp_path_factory.mktemp("prepared")
-    process = multiprocessing.get_context("spawn").Process(target=make, args=(demo.folder(PROFILE, cache),))
+def prepared_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which the demo model is ready, for servers that come before the shared one.
+
+    The model is made once for all runs of the tests, and anew when anything changes that has a part in it.
+    """
+    assert request.config.cache is not None
+    kept = request.config.cache.mkdir("demo") / made_by()
+    process = multiprocessing.get_context("spawn").Process(target=make, args=(kept,))
     process.start()
     process.join()
     assert process.exitcode == 0
+    cache = tmp_path_factory.mktemp("prepared")
+    shutil.copytree(kept, demo.folder(PROFILE, cache), copy_function=link_or_copy)
     return cache
 
 
