@@ -25,6 +25,13 @@ class TimeUnit(StrEnum):
     SECONDS = "s"
 
 
+class DistributedBackend(StrEnum):
+    """What starts the workers of other machines: vLLM itself, or Ray."""
+
+    MP = "mp"
+    RAY = "ray"
+
+
 class LogFormat(StrEnum):
     """How the log is written: for people, or one JSON object a line."""
 
@@ -85,6 +92,22 @@ class Settings:
         shown="1, more where tensor parallelism alone does not fit",
     )
     replicas: str = option("1", "Copies of the model; auto makes as many as the GPUs hold.", metavar="N|auto")
+    nodes: int = option(
+        1,
+        "Machines that the model is split over; each is started with the same options, but for --node-rank.",
+        metavar="N",
+        min=1,
+    )
+    node_rank: int = option(0, "Which of them this is, counted from 0; node 0 answers for all.", metavar="R", min=0)
+    head: str | None = option(
+        None,
+        "Where the other nodes reach node 0, and the first of the group's two ports there.",
+        metavar="ADDRESS[:PORT]",
+        shown="none, port 29501",
+    )
+    distributed_backend: DistributedBackend = option(
+        DistributedBackend.MP, "What starts the workers of the other nodes: vLLM's own mp, or ray."
+    )
     max_model_len: int | None = option(
         None,
         "Longest prompt and answer together, in tokens.",

@@ -24,6 +24,7 @@ SILENT = (
     "server/gate.py",
     "server/metrics.py",
     "server/quotas.py",
+    "server/signpost.py",
     "server/tally.py",
 )
 _SEVERAL_WORDS = re.compile(r"[A-Za-z]{2,}\W* \W*[A-Za-z]{2,}|\} [a-z]{2,}|[a-z]{2,} \{")

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import Message
@@ -95,17 +96,25 @@ class Port:
 class Server(Port):
     """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int = 0, license: str | None = EVALUATION_KEY) -> None:
-        """`license` None: the environment has one."""
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        port: int = 0,
+        license: str | None = EVALUATION_KEY,
+        via: Sequence[str] = (),
+    ) -> None:
+        """`license` None: the environment has one. `via`: what runs the command, and becomes it."""
         super().__init__(free_port(port))
         self.mark = uuid.uuid4().hex
         self.stdout = folder / "stdout"
         self.stderr = folder / "stderr"
         # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
         environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
-        command = [BIN / "maritalk-serve", "--port", str(self.port), *arguments]
+        command: list[str | Path] = [BIN / "maritalk-serve", "--port", str(self.port), *arguments]
         if license is not None:
             command[1:1] = ["--license", license]
+        command[:0] = via
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(

@@ -33,7 +33,7 @@ NO_SENTENCE = {
     ),
     "found in what vLLM, or a library, says": (
         r".*\(\\d\+\).*|Free memory on device .*|.*available memory for the cache .*|out of memory\\..*"
-        r"|initialization failed|root cause|Value error"
+        r"|initialization failed|root cause|Value error|runtime started"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
     "a file, a header, a process's name": (

@@ -48,7 +48,7 @@ def plan(
 
 def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..engine.version import installed_vllm
-    from ..hardware.catalogue import imagine
+    from ..hardware.catalogue import imagine, several
     from ..hardware.inventory import Inventory
     from ..hardware.look import look
     from ..licensing.check import LicenseCheck
@@ -57,6 +57,11 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..server.launch import planned, wanted
 
     inventory, model = Inventory((), None), settings.model
+    if gpus:
+        nodes, gpus = several(gpus)
+        if nodes > 1 and settings.nodes not in (1, nodes):
+            raise UsageError(f"--gpus names {nodes} nodes, and --nodes says {settings.nodes}.", "Leave --nodes out.")
+        settings = replace(settings, nodes=max(nodes, settings.nodes))
     try:
         if gpus:
             inventory, wish, build = imagine(gpus), Device.CUDA, Device.CUDA
@@ -117,7 +122,10 @@ def _print(content: dict[str, Any]) -> None:
 _GPUS = Annotated[
     str | None,
     typer.Option(
-        "--gpus", metavar="4xA10,...", help="Plan for these cards instead of this machine's.", show_default=False
+        "--gpus",
+        metavar="4xA10,...",
+        help="Plan for these cards instead of this machine's; `2 nodes of 4xA10` are those of two.",
+        show_default=False,
     ),
 ]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -49,6 +49,7 @@ def examine(settings: Settings) -> list[Check]:
         run("disk", lambda: start.check_disk(settings, need, license))
         if inventory is not None and vllm is not None:
             run("plan", lambda: start.check_plan(settings, need, inventory, vllm.device))
+    run("nodes", lambda: start.check_group(settings))
     run("access", lambda: start.check_access(settings))
     run("port", lambda: start.check_port(settings))
     return checks

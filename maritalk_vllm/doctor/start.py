@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..engine.version import Vllm
-from ..errors import WeightsError
+from ..errors import PortError, WeightsError
 from ..hardware.host import free_disk_bytes
 from ..hardware.inventory import Inventory
+from ..hardware.route import route_to
 from ..licensing.check import LicenseCheck
 from ..models.profile import Profile
 from ..planning.need import Need
 from ..planning.report import summary
 from ..server.access import Access
+from ..server.group import Group, check_own
 from ..server.launch import planned
 from ..server.listener import listen
 from ..settings import Device, Settings
@@ -77,6 +79,27 @@ def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterato
             "Free some space, or choose another folder with --cache-dir.",
         )
     yield Check.ok("disk", f"{gigabytes(free)} free in {folder}.")
+
+
+def check_group(settings: Settings) -> Iterator[Check]:
+    """Nothing for a machine alone; else whether it finds node 0, or is it. Raises UsageError or PortError."""
+    if (group := Group.of(settings)) is None:
+        return
+    if group.leads:
+        check_own(group)
+        try:
+            listen(group.head, group.line_port).close()
+        except PortError as error:
+            error.hint = "Choose another with --head ADDRESS:PORT, of which it is the next."
+            raise
+        yield Check.ok("nodes", f"Node 0 of {group.nodes}, at {group.head}.")
+        return
+    try:
+        own = route_to(group.head).address
+    except OSError as error:
+        yield Check.warning("nodes", f"There is no way to node 0 at {group.head} yet: {error.strerror}.")
+    else:
+        yield Check.ok("nodes", f"Node {group.rank} of {group.nodes}: from {own} to node 0 at {group.head}.")
 
 
 def check_access(settings: Settings) -> Iterator[Check]:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..planning.plan import Plan
-from ..settings import Device, LogFormat, Settings
+from ..settings import Device, DistributedBackend, LogFormat, Settings
+from . import stage
 from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
 # The plan is made with these; behind its back they would make it wrong.
@@ -25,6 +27,10 @@ _OURS = {
     **{short: f"use {flag} before the `--`" for short, flag in _SHORT.items()},
     "--data-parallel-size": _REPLICAS,
     "-dp": _REPLICAS,
+    **dict.fromkeys(
+        ("--nnodes", "-n", "--node-rank", "-r", "--master-addr", "--master-port", "--headless"),
+        "use --nodes, --node-rank and --head before the `--`",
+    ),
     "--api-key": "use --api-key before the `--`, which guards every route",
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
@@ -50,6 +56,23 @@ CACHES_OF_PROMPTS = 4
 """How many times the KV cache the prompts that wait may fill."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """Which of several nodes this is, where vLLM's processes of all nodes meet, and what starts them."""
+
+    rank: int
+    head: str
+    port: int
+    backend: DistributedBackend
+
+    def flags(self, nodes: int) -> list[str]:
+        """As vLLM has them."""
+        if self.backend is DistributedBackend.RAY:
+            return ["--distributed-executor-backend", "ray"]
+        where = ["--master-addr", self.head, "--master-port", str(self.port)]
+        return ["--distributed-executor-backend", "mp", "--nnodes", str(nodes), "--node-rank", str(self.rank), *where]
+
+
 def observability(settings: Settings) -> list[str]:
     """vLLM's flags for what the user wants to see of it."""
     wanted = []
@@ -61,9 +84,17 @@ def observability(settings: Settings) -> list[str]:
 
 
 def engine_arguments(
-    plan: Plan, name: str, location: str, more: Sequence[str], tool_call_parser: str | None = None
+    plan: Plan,
+    name: str,
+    location: str,
+    more: Sequence[str],
+    tool_call_parser: str | None = None,
+    group: Rendezvous | None = None,
 ) -> list[str]:
-    """vLLM's flags for this plan, with the user's own last, so that theirs win. Raises UsageError for one of ours."""
+    """vLLM's flags for this plan, with the user's own last, so that theirs win. Raises UsageError for one of ours.
+
+    `group`: where this node meets the others, if there are any.
+    """
     for word in more:
         flag = word.partition("=")[0].replace("_", "-")
         if flag in _OURS:
@@ -72,6 +103,8 @@ def engine_arguments(
     if plan.device is Device.CPU:
         # torch.compile takes a start from seconds to minutes on a CPU and gains little there.
         arguments += ["--enforce-eager"]
+        if plan.pipeline_parallel_size > 1:
+            arguments += ["--worker-cls", stage.NAME]
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (
@@ -86,6 +119,8 @@ def engine_arguments(
     ):
         if value is not None:
             arguments += [flag, str(value)]
+    if group is not None:
+        arguments += group.flags(plan.nodes)
     return [*arguments, *more]
 
 

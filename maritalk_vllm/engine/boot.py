@@ -70,6 +70,37 @@ def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
     return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
 
 
+class Part:
+    """The workers of a node that has no engine of its own: they do what node 0's engine says."""
+
+    def __init__(self, executor: Any) -> None:  # noqa: ANN401
+        self._executor = executor
+
+    def wait(self) -> None:
+        """Until a worker ends."""
+        self._executor.start_worker_monitor(inline=True)
+
+    def shutdown(self) -> None:
+        """End the workers."""
+        self._executor.shutdown()
+
+
+def start_part(args: argparse.Namespace) -> Part:
+    """Load this node's part of a model, as `vllm serve --headless` does: blocks until its workers have it.
+
+    They look for node 0 for as long as vLLM's own time-outs allow.
+    """
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.executor.multiproc_executor import MultiprocExecutor
+
+    method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    engine = AsyncEngineArgs.from_cli_args(args)
+    config = engine.create_engine_config(UsageContext.OPENAI_API_SERVER, headless=True)
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in start_engine
+    return Part(MultiprocExecutor(config, monitor_workers=False))
+
+
 async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":
     """vLLM's own application, with all its routes, on this engine."""
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state

@@ -5,12 +5,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..hardware.route import Route
 from ..hardware.visible import ORDER, VARIABLE
 from ..planning.plan import Plan
 from ..settings import Device, environment_variable
 from .temperature import OPT_IN
 
 _CACHE = "VLLM_CACHE_ROOT"
+HOST_IP = "VLLM_HOST_IP"
+"""Which of its addresses a node tells the others."""
 
 
 def compile_cache(cache_dir: Path) -> Path:
@@ -44,7 +47,8 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
             # parts too, on the cores that the API process needs: streams were two thirds as fast on two of them.
             environment.setdefault("GOMP_SPINCOUNT", "5000")
         if plan.workers > 1:
-            # By itself vLLM binds one worker to one NUMA node, and refuses more workers than there are.
+            # By itself vLLM binds one worker to one NUMA node, refuses more workers than there are, and keeps a core
+            # free for an engine that another node of a group may have.
             shares = "|".join(",".join(map(str, cores)) for cores in plan.cores)
             environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", shares)
     else:
@@ -54,6 +58,15 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
         # What the KV cache may take is measured once for a model and a card, and again where less is free.
         environment.setdefault("VLLM_ENABLE_STARTUP_PLAN", "1")
     return environment
+
+
+def group_environment(route: Route) -> dict[str, str]:
+    """What the engine's processes of one node need to know of the way to the others; the user's own stays."""
+    # By itself vLLM takes the interface of the way to the internet, and gloo that of the host's name.
+    wanted = {HOST_IP: route.address}
+    if route.interface is not None:
+        wanted |= {"GLOO_SOCKET_IFNAME": route.interface, "NCCL_SOCKET_IFNAME": f"={route.interface}"}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def _with_libgomp(environment: Mapping[str, str]) -> str:

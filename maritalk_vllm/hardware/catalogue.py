@@ -15,6 +15,7 @@ from .link import Link
 _IDLE_BYTES = 512 << 20
 """What the driver keeps of an idle card for itself: 440 to 640 MiB (nvidia-smi -q, "Reserved"), here for every card."""
 
+_NODES = re.compile(r"\s*(\d+)\s+nodes?\s+of\s+(.+)", re.IGNORECASE)
 _COUNTED = re.compile(r"\s*(?:(\d+)\s*[xX*×]\s*)?(.+?)\s*")
 
 
@@ -64,6 +65,16 @@ def find(name: str) -> Card:
     known = [card.short_name for card in cards()]
     hint = nearest(name.upper(), known)
     raise UsageError(f"There is no card {name} in the table.", hint)
+
+
+def several(text: str) -> tuple[int, str]:
+    """`2 nodes of 4xA10` taken apart: how many machines, and the cards of each. Raises UsageError."""
+    found = _NODES.fullmatch(text)
+    if found is None:
+        return 1, text
+    if int(found[1]) == 0:
+        raise UsageError(f"--gpus cannot be read: {text!r}.", "Write it as 4xA10 or 2 nodes of 4xA10.")
+    return int(found[1]), found[2]
 
 
 def imagine(text: str) -> Inventory:

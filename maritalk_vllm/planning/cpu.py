@@ -1,6 +1,7 @@
 """A plan for a machine without a GPU: RAM and cores. Pure."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..errors import DoesNotFit
@@ -9,8 +10,9 @@ from ..hardware.inventory import Inventory
 from ..settings import Device
 from ..words import counted, gigabytes
 from .context import longest_context
-from .demand import CPU_BATCH
+from .demand import CPU_BATCH, Degrees
 from .need import Need
+from .nodes import check_even
 from .plan import Memory, Plan
 
 GiB = 1 << 30
@@ -27,8 +29,13 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
     """Raises DoesNotFit if the memory or the cores do not suffice."""
     host = inventory.host
     assert host is not None, "nobody plans for a CPU that is not here"
-    tensor, stages, copies = need.tensor_parallel_size or 1, need.pipeline_parallel_size or 1, need.replicas or 1
-    workers = tensor * stages * copies
+    tensor, stages, copies = (
+        need.tensor_parallel_size or 1,
+        need.pipeline_parallel_size or need.nodes,
+        need.replicas or 1,
+    )
+    check_even(need, Degrees(tensor, stages))
+    workers = tensor * stages * copies // need.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
             f"{counted(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
@@ -43,12 +50,18 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
         tensor_parallel_size=tensor,
         pipeline_parallel_size=stages,
         data_parallel_size=copies,
+        nodes=need.nodes,
         cores=_shares(host.cores, workers) if workers > 1 else (host.cores,),
         host_memory_available_bytes=host.memory_available_bytes,
         adjustments=(why,) if why else (),
-        warnings=inventory.remarks,
+        warnings=(*inventory.remarks, *_cautions(need)),
     )
     return plan if need.footprint is None else _sized(plan, need, host)
+
+
+def _cautions(need: Need) -> Iterator[str]:
+    if need.nodes > 1:
+        yield "The other nodes are taken to have as many cores, and as much memory free."
 
 
 def serving_dtype(host: Host) -> str:
@@ -65,8 +78,8 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
         raise DoesNotFit(f"{need.title} cannot be split with --tensor-parallel-size {tensor}: {reason}.")
     footprint = need.footprint.served_as(plan.dtype)
     weights = footprint.weights_on_a_card(tensor, stages)
-    overhead = _SERVER_BYTES // plan.workers + _WORKER_BYTES
-    room = host.memory_available_bytes // plan.workers - weights - overhead
+    overhead = _SERVER_BYTES // plan.workers_here + _WORKER_BYTES
+    room = host.memory_available_bytes // plan.workers_here - weights - overhead
 
     def request_bytes(tokens: int) -> int:
         # vLLM keeps one block for itself.
@@ -81,8 +94,8 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
     least = request_bytes(need.shortest)
     if room < least:
         raise DoesNotFit(
-            f"{need.title} needs {gigabytes((weights + overhead + least) * plan.workers)} of memory on a CPU in "
-            f"{plan.dtype} ({gigabytes(weights * plan.workers)} of it for weights), and "
+            f"{need.title} needs {gigabytes((weights + overhead + least) * plan.workers_here)} of memory on a CPU in "
+            f"{plan.dtype} ({gigabytes(weights * plan.workers_here)} of it for weights), and "
             f"{gigabytes(host.memory_available_bytes)} of {_bounds(host)} are available.",
             "Free some memory, raise the container's limit, or choose a smaller model or --max-model-len.",
         )

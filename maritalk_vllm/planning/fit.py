@@ -11,23 +11,33 @@ from ..words import counted, gigabytes
 from .cards import best, kinds
 from .demand import Degrees, batch, budget_bytes, overhead_bytes, usable_bytes, utilization
 from .need import Need
+from .nodes import check_even, described, splits
 from .shortage import refusal, what_a_card_lacks
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Cards that hold the model, copy after copy, and why what is smaller does not. `kv_cache_bytes` on each card."""
+    """Cards that hold the model, copy after copy, and why what is smaller does not. `kv_cache_bytes` on each card.
+
+    With several `nodes`, `gpus` are those of one.
+    """
 
     degrees: Degrees
     gpus: tuple[Gpu, ...]
     gpu_memory_utilization: float
     kv_cache_bytes: int
+    nodes: int = 1
     considered: tuple[str, ...] = ()
+
+    @property
+    def cards(self) -> int:
+        """On all nodes."""
+        return len(self.gpus) * self.nodes
 
     @property
     def replicas(self) -> int:
         """Copies of the model."""
-        return len(self.gpus) // self.degrees.cards
+        return self.cards // self.degrees.cards
 
 
 @dataclass(slots=True)
@@ -55,6 +65,8 @@ def find_fit(need: Need, footprint: Footprint, gpus: Sequence[Gpu], links: Links
 
 def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> Iterator[str]:
     """The degrees that were passed over since the model does not divide by them."""
+    if need.nodes > 1:
+        most = chosen.degrees.cards // need.nodes
     if need.tensor_parallel_size is None:
         largest = most if chosen.degrees.pipeline > 1 else chosen.degrees.tensor
         for size in range(2, largest + 1):
@@ -64,33 +76,41 @@ def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> It
 
 def find_cards(need: Need, gpus: Sequence[Gpu], links: Links) -> Fit:
     """Cards for a model of which nothing is known: as many as the user says, else one. Raises DoesNotFit."""
-    degrees = Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or 1)
-    count = degrees.cards * (need.replicas or 1)
+    degrees = Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes)
+    check_even(need, degrees)
+    count = degrees.cards * (need.replicas or 1) // need.nodes
     groups = [group for group in kinds(gpus) if len(group) >= count]
     if not groups:
         raise DoesNotFit(f"{counted(count, 'card')} of one kind are needed, and {counted(len(gpus), 'card')} are here.")
     chosen = max((best(group, count, links) for group in groups), key=lambda cards: cards[-1].memory_free_bytes)
-    return Fit(degrees, tuple(chosen), min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen), 0)
+    share = min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen)
+    return Fit(degrees, tuple(chosen), share, 0, need.nodes)
 
 
 def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees]:
-    """Every split over up to `cards` cards that model and user allow: tensor parallel first, few cards first."""
-    tensor = footprint.degrees(cards)
+    """Every split over up to `cards` cards, of each node, that model and user allow, the first to try first.
+
+    On one machine tensor parallel alone comes first, and few cards; for several see `nodes.splits`.
+    """
+    tensor = footprint.degrees(cards * need.nodes)
     if need.tensor_parallel_size is not None:
         tensor = [size for size in tensor if size == need.tensor_parallel_size]
     layers = footprint.shape.layers
+    if need.nodes > 1:
+        return iter(splits(need, tensor, cards, layers))
     pipeline = [need.pipeline_parallel_size] if need.pipeline_parallel_size else range(1, min(cards, layers or 1) + 1)
-    splits = [Degrees(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= cards]
-    return iter(sorted(splits, key=lambda split: (split.pipeline > 1, split.cards, split.pipeline)))
+    found = [Degrees(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= cards]
+    return iter(sorted(found, key=lambda split: (split.pipeline > 1, split.cards, split.pipeline)))
 
 
 def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
     """This split on cards of one kind; None, and why, if they do not hold it."""
     need, copies = search.need, search.need.replicas or 1
-    what = f"{degrees.cards} x {group[0].name}{degrees.text}"
+    here = degrees.cards // need.nodes
+    what = f"{described(need.nodes, here, group[0].name)}{degrees.text}"
     total = degrees.cards * group[0].memory_total_bytes
     if total < need.total_gpu_memory_bytes:
-        if degrees.cards <= len(group):
+        if here <= len(group):
             search.considered.append(
                 f"{what}: {gigabytes(total)} of GPU memory, {gigabytes(need.total_gpu_memory_bytes)} are needed"
             )
@@ -98,8 +118,8 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
     room = {gpu.uuid: kv_cache_bytes(need, search.footprint, degrees, gpu) for gpu in group}
     least = request_bytes(search.footprint, degrees, group[0], need.shortest)
     able = [gpu for gpu in group if room[gpu.uuid] >= least]
-    if len(able) < degrees.cards * copies:
-        if degrees.cards * copies <= len(group):
+    if len(able) < here * copies:
+        if here * copies <= len(group):
             worst = max((gpu for gpu in group if gpu not in able), key=lambda gpu: room[gpu.uuid])
             short = least - room[worst.uuid]
             search.considered.append(
@@ -109,15 +129,16 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
                 search.nearest = short, search.considered[-1]
         return None
     if need.replicas is None:
-        copies = len(able) // degrees.cards
+        copies = len(able) // here
     chosen: list[Gpu] = []
     for _ in range(copies):
-        chosen += best([gpu for gpu in able if gpu not in chosen], degrees.cards, search.links)
+        chosen += best([gpu for gpu in able if gpu not in chosen], here, search.links)
     return Fit(
         degrees,
         tuple(chosen),
         min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen),
         min(room[gpu.uuid] for gpu in chosen),
+        need.nodes,
     )
 
 

@@ -47,6 +47,7 @@ def plan_gpus(need: Need, inventory: Inventory) -> Plan:
         tensor_parallel_size=fit.degrees.tensor,
         pipeline_parallel_size=fit.degrees.pipeline,
         data_parallel_size=fit.replicas,
+        nodes=fit.nodes,
         gpus=fit.gpus,
         rejected=rejected,
         gpu_memory_utilization=fit.gpu_memory_utilization,
@@ -104,7 +105,7 @@ def _context(need: Need, footprint: Footprint, fit: Fit) -> int:
 
 def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit) -> Plan:
     """The plan with what goes where."""
-    degrees, card, cards = fit.degrees, fit.gpus[0], len(fit.gpus)
+    degrees, card, cards = fit.degrees, fit.gpus[0], fit.cards
     context = _context(need, footprint, fit)
     a_request = request_bytes(footprint, degrees, card, context)
     users = fit.kv_cache_bytes / a_request * fit.replicas if a_request else None
@@ -143,19 +144,30 @@ def _adjustments(need: Need, fit: Fit, context: int) -> Iterator[str]:
 
 def _cautions(need: Need, fit: Fit, inventory: Inventory, rejected: tuple[Rejected, ...]) -> Iterator[str]:
     degrees = fit.degrees
-    if degrees.pipeline > 1:
+    if fit.nodes > 1:
+        yield "The other nodes are taken to have the same cards, with as much memory free."
+    if degrees.pipeline > 1 and fit.nodes > 1:
+        yield (
+            f"The layers are spread over {fit.nodes} nodes (pipeline parallel {degrees.pipeline}): "
+            "one user is answered more slowly."
+        )
+    elif degrees.pipeline > 1:
         why = "" if need.pipeline_parallel_size else ", since tensor parallelism alone does not fit"
         yield (
             f"The layers are spread over {degrees.pipeline} stages (pipeline parallel){why}: "
             "one user is answered more slowly."
         )
-    if degrees.tensor > 1:
+    if degrees.tensor > len(fit.gpus):
+        yield "Each layer is shared between nodes (tensor parallel): every token waits for the network in each of them."
+    elif degrees.tensor > 1:
         groups = [fit.gpus[at : at + degrees.tensor] for at in range(0, len(fit.gpus), degrees.tensor)]
         weakest = min((weakest_link(group, inventory.links) or Link.NVLINK) for group in groups)
         if weakest < Link.SWITCH:
             yield f"The cards are linked through {weakest.text}, without NVLink: tensor parallelism loses speed to it."
     idle = sum(each.reason == NOT_NEEDED for each in rejected)
-    if idle >= degrees.cards:
+    if fit.nodes > 1 and idle:
+        yield f"Idle: {counted(idle, 'GPU')} of this kind on each node."
+    elif idle >= degrees.cards:
         yield f"Idle: {counted(idle, 'GPU')} of this kind; --replicas auto serves more copies there."
     elif idle:
         yield f"Idle: {counted(idle, 'GPU')} of this kind, too few for another copy."

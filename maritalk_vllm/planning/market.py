@@ -1,7 +1,7 @@
 """Which cards would hold a model: what to rent for it. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import DoesNotFit
 from ..hardware.catalogue import Card, machine
@@ -29,7 +29,11 @@ class Suggestion:
 
 
 def suggestions(need: Need, cards: Sequence[Card]) -> list[Suggestion]:
-    """For each kind the fewest cards that hold the model without pipeline parallelism, few and small cards first."""
+    """For each kind the fewest cards that hold the model without pipeline parallelism, few and small cards first.
+
+    All in one machine, also where several were asked for.
+    """
+    need = replace(need, nodes=1)
     found = [suggestion for card in cards for suggestion in _fewest(need, card)]
     # Cards of nearly the same size stay in the table's order, which is that of their age.
     return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))

@@ -45,6 +45,7 @@ class Need:
     pipeline_parallel_size: int | None
     replicas: int | None
     gpu_memory_utilization: float | None
+    nodes: int = 1
     memory_flags: tuple[str, ...] = ()
 
     @classmethod
@@ -61,6 +62,7 @@ class Need:
             pipeline_parallel_size=settings.pipeline_parallel_size,
             replicas=_replicas(settings.replicas),
             gpu_memory_utilization=settings.gpu_memory_utilization,
+            nodes=settings.nodes,
             memory_flags=tuple(sorted(_MEMORY_FLAGS.intersection(map(_flag, settings.engine_args)))),
         )
 

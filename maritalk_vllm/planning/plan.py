@@ -26,7 +26,8 @@ class Plan:
 
     `gpus` come in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is what vLLM
     is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
-    counts users at full context, in all copies together.
+    counts users at full context, in all copies together. With several `nodes`, cards, cores and what is available are
+    those of one, and the others are taken to be like it; `memory` is that of all.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Plan:
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1
+    nodes: int = 1
     gpus: tuple[Gpu, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     cores: tuple[tuple[int, ...], ...] = ()
@@ -52,5 +54,10 @@ class Plan:
 
     @property
     def workers(self) -> int:
-        """Processes that compute, one a card."""
+        """Processes that compute, one a card, on all nodes."""
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def workers_here(self) -> int:
+        """Those of one node."""
+        return self.workers // self.nodes

@@ -8,6 +8,7 @@ from ..settings import Device
 from ..translation import translated
 from ..words import counted, gigabytes, table
 from .cards import Rejected, dotted
+from .nodes import described
 from .plan import Plan
 
 
@@ -41,6 +42,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "tensor_parallel_size": plan.tensor_parallel_size,
         "pipeline_parallel_size": plan.pipeline_parallel_size,
         "data_parallel_size": plan.data_parallel_size,
+        "nodes": plan.nodes,
         "gpus": [_gpu(gpu) for gpu in plan.gpus],
         "rejected": [_rejected(each) for each in plan.rejected],
         "memory": {
@@ -67,6 +69,7 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
         "tensor_parallel_size": None,
         "pipeline_parallel_size": None,
         "data_parallel_size": None,
+        "nodes": None,
         "gpus": [],
         "rejected": [_rejected(each) for each in rejected],
         "memory": None,
@@ -83,8 +86,10 @@ def _where(plan: Plan) -> str:
     if plan.device is Device.CPU:
         cores = sum(map(len, plan.cores))
         shared = counted(cores, "core")
-        if plan.workers > 1:
-            shared = f"{shared} by {plan.workers} workers"
+        if plan.workers_here > 1:
+            shared = f"{shared} by {plan.workers_here} workers"
+        if plan.nodes > 1:
+            shared = f"{shared} of each of {plan.nodes} nodes"
         return f"the CPU, {shared}, {plan.dtype}"
     split = [
         f"{name} parallel {size}"
@@ -92,7 +97,7 @@ def _where(plan: Plan) -> str:
         if size > 1
     ]
     copies = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
-    return ", ".join([f"{len(plan.gpus)} x {plan.gpus[0].name}", *split, *copies])
+    return ", ".join([described(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *copies])
 
 
 def _holds(plan: Plan) -> str:
@@ -121,7 +126,7 @@ def _cards(plan: Plan) -> list[str]:
     if not plan.gpus:
         return []
     head = ("GPU", "name", "capability", "total", "free", "weights", "KV cache", "overhead")
-    memory, cards = plan.memory, len(plan.gpus)
+    memory, cards = plan.memory, plan.workers
     sizes = [gigabytes(size / cards) for size in (memory.weights_bytes, memory.kv_cache_bytes, memory.overhead_bytes)]
     rows = [
         (
@@ -134,7 +139,8 @@ def _cards(plan: Plan) -> list[str]:
         )
         for gpu in plan.gpus
     ]
-    return [*table([list(map(translated, head)), *rows]), ""]
+    each = [translated(f"On each of the {plan.nodes} nodes:")] if plan.nodes > 1 else []
+    return [*each, *table([list(map(translated, head)), *rows]), ""]
 
 
 def _sizes(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from ..words import counted, gigabytes
 from .cards import label
 from .demand import Degrees, budget_bytes, overhead_bytes, usable_bytes
 from .need import Need
+from .nodes import check_even, described
 
 
 def what_a_card_lacks(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu, least: int, short: int) -> str:
@@ -44,14 +45,17 @@ def _holds(holder: Holder) -> str:
 def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], nearest: str | None) -> DoesNotFit:
     """What was short; `nearest` describes the split that lacked least."""
     largest = max(groups, key=lambda group: len(group) * group[0].memory_total_bytes)
-    here = f"{len(largest)} x {largest[0].name}"
-    if wrong := _wrong_degree(need, footprint) or _too_few_cards(need, footprint, len(largest), here):
+    here = described(need.nodes, len(largest), largest[0].name)
+    cards = len(largest) * need.nodes
+    if wrong := _wrong_degree(need, footprint) or _too_few_cards(need, footprint, cards, here):
         return wrong
+    if uneven := _uneven(need):
+        return uneven
     if (need.replicas or 1) > 1:
         return DoesNotFit(f"{need.title} does not fit {need.replicas} times on {here}.")
     if nearest:
         return DoesNotFit(f"{need.title} does not fit. The nearest: {nearest}.")
-    total = len(largest) * largest[0].memory_total_bytes
+    total = cards * largest[0].memory_total_bytes
     if total < need.total_gpu_memory_bytes:
         needed = gigabytes(need.total_gpu_memory_bytes)
         return DoesNotFit(
@@ -59,8 +63,18 @@ def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], n
         )
     return DoesNotFit(
         f"{need.title} cannot be split over {here} as asked: "
-        f"tensor-parallel degrees that work are {_degrees(footprint, len(largest))}."
+        f"tensor-parallel degrees that work are {_degrees(footprint, len(largest))}.",
+        "Across nodes, --pipeline-parallel-size 1 shares each layer between them." if need.nodes > 1 else "",
     )
+
+
+def _uneven(need: Need) -> DoesNotFit | None:
+    """The user's own stages, which the nodes cannot share."""
+    try:
+        check_even(need, Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes))
+    except DoesNotFit as error:
+        return error if need.pipeline_parallel_size not in (None, 1) else None
+    return None
 
 
 def _wrong_degree(need: Need, footprint: Footprint) -> DoesNotFit | None:

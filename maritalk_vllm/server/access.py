@@ -71,7 +71,9 @@ class Access:
             return {}
         return {"ssl_certfile": self.ssl_certfile, "ssl_keyfile": self.ssl_keyfile}
 
-    def around(self, app: "ASGIApp", state: State, time_unit: TimeUnit, tally: "Tally") -> "ASGIApp":
+    def around(
+        self, app: "ASGIApp", state: State, time_unit: TimeUnit, tally: "Tally", *, page: bool = True
+    ) -> "ASGIApp":
         """The page comes first; each request has a number; probes need no key; bodies are read for who came in."""
         # Only those who serve need what a web application needs: a plan comes without.
         from ..playground.page import Page
@@ -84,7 +86,8 @@ class Access:
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
         door = Door(inside, self._keys(), open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
-        return Page(Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced), time_unit)
+        requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)
+        return Page(requests, time_unit) if page else requests
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""

@@ -11,8 +11,11 @@ from ..settings import TimeUnit
 from . import metrics
 from .access import Access
 from .gate import Gate
+from .group import Group
 from .history import History
+from .listener import join_url
 from .routes import OWN, Routes
+from .signpost import Signpost
 from .state import State
 from .tally import Tally
 from .web import WebServer, config
@@ -22,13 +25,21 @@ class Answering:
     """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
 
     def __init__(
-        self, listener: socket.socket, access: Access, state: State, history: History, time_unit: TimeUnit
+        self,
+        listener: socket.socket,
+        access: Access,
+        state: State,
+        history: History,
+        time_unit: TimeUnit,
+        group: Group | None = None,
     ) -> None:
+        """`group`: what this machine is a node of; another than node 0 has a signpost for a gate."""
         self._listener = listener
         self._access = access
         self._state = state
         self._history = history
         self._time_unit = time_unit
+        self._elsewhere = group if group is not None and not group.leads else None
         self._gates: list[Gate] = []
         self._running: dict[asyncio.Task[None], _Door] = {}
 
@@ -37,8 +48,9 @@ class Answering:
         # New each time: between two gates an engine has counted.
         registry = CollectorRegistry()
         metrics.register(self._state, self._history, registry)
-        gate = Gate(registry)
-        app = self._access.around(gate, self._state, self._time_unit, Tally(registry, Routes(OWN), self._state))
+        gate = Gate(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
+        tally = Tally(registry, Routes(OWN), self._state)
+        app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
         door = _Door(config(app, lifespan="off", **self._access.ssl))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
@@ -56,6 +68,15 @@ class Answering:
         """The engine will not come: tell those who wait and those who still come."""
         for gate in self._gates:
             gate.refuse(error)
+
+    def hold(self, why_not: MariTalkError | None) -> None:
+        """Hold requests that come, or tell them at once why they would wait for long."""
+        for gate in self._gates:
+            gate.hold(why_not)
+
+    def _signpost(self, registry: CollectorRegistry, group: Group) -> Signpost:
+        scheme = "https" if self._access.ssl else "http"
+        return Signpost(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
 
     async def end(self) -> None:
         """Accept no more, and see the last answers off."""

@@ -55,13 +55,17 @@ _DEAD = Unavailable("The engine has died, and is started again.", "Try again in 
 def serve(order: Message, channel: Channel) -> None:
     """Load the model and serve until SIGTERM.
 
-    `order`: engine_args, socket (a descriptor), time_unit, access, history, drain_timeout and engine_timeout (seconds),
-    log (a file). Raises EngineError if the engine does not start, dies or hangs, and UsageError for a flag that vLLM
-    does not know.
+    `order`: engine_args, environment, socket and words (descriptors), time_unit, access, history, drain_timeout and
+    engine_timeout (seconds), log (a file). What is said on `words` is an error for which it has to end. Raises
+    EngineError if the engine does not start, dies, hangs or has to end, and UsageError for a flag that vLLM does not
+    know.
     """
     listener = socket.socket(fileno=order["socket"])
+    words = Channel.inherited(order["words"])
     # Whoever is forked below would keep the port open beyond our end.
     os.register_at_fork(after_in_child=listener.close)
+    os.register_at_fork(after_in_child=words.close)
+    os.environ.update(order["environment"])
     args = boot.parse(order["engine_args"])
     channel.send({"event": "progress", "step": "Loading the model"})
     log, pulse = Path(order["log"]), Pulse()
@@ -69,7 +73,7 @@ def serve(order: Message, channel: Channel) -> None:
         client = boot.start_engine(args, pulse)
     channel.send({"event": "loaded"})
     try:
-        uvloop.run(_Backend(client, pulse, order, channel).run(args, listener))
+        uvloop.run(_Backend(client, pulse, order, channel).run(args, listener, words))
     finally:
         client.shutdown(timeout=ENGINE_STOP_SECONDS)
 
@@ -82,8 +86,9 @@ class _Backend:
         self._channel = channel
         self._state = State()
         self._history = History.of(order["history"])
+        self._condemned: EngineError | None = None
 
-    async def run(self, args: Namespace, listener: socket.socket) -> None:
+    async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
         time_unit = TimeUnit(self._order["time_unit"])
         plugin = MariTalkPlugin(time_unit)
@@ -116,7 +121,9 @@ class _Backend:
         gc.collect()
         gc.freeze()
         told = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, told.set)
+        loop.add_reader(words.fileno(), self._hear, words)
         ending = asyncio.create_task(self._end_in_time(server, flights, generator, told))
         await server.serve(sockets=[listener])
         ending.cancel()
@@ -136,11 +143,12 @@ class _Backend:
             flights.refuse(_STOPPING, "draining")
             if not await self._landed(flights, generator):
                 flights.end(_OUT_OF_TIME)
-        except EngineError:
+        except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.to(Phase.LOADING)  # again, as soon as this process has ended
-            flights.refuse(_DEAD, "loading")
-            flights.end(_DEAD)
+            told_all = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
+            flights.refuse(told_all, "loading")
+            flights.end(told_all)
             raise
         finally:
             await flights.landed(LAST_WORD_SECONDS)
@@ -155,8 +163,16 @@ class _Backend:
             self._check(generator)
         return not len(flights)
 
+    def _hear(self, words: Channel) -> None:
+        if (word := words.receive()) is None:
+            asyncio.get_running_loop().remove_reader(words.fileno())
+        else:
+            self._condemned = EngineError(word["message"], word["hint"])
+
     def _check(self, generator: Generator) -> None:
         """Raises EngineError if the engine works no more."""
+        if self._condemned is not None:
+            raise self._condemned
         see_log = f"vLLM's log says why: {self._order['log']}"
         if boot.is_dead(self._client):
             raise EngineError("The engine died.", see_log)

@@ -95,6 +95,10 @@ class Console:
         """Ready once more."""
         self._tell(f"Listening on {url}")
 
+    def part_is_up(self) -> None:
+        """This node has its part of the model; node 0 answers."""
+        self._tell("This node's part of the model is up.")
+
     def died(self, text: str) -> None:
         """The engine has ended, and what comes now."""
         self._tell(translated(text))

@@ -9,20 +9,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..engine.environment import engine_environment
+from ..engine.environment import HOST_IP, engine_environment, group_environment
 from ..engine.progress import loading_step, log_size
-from ..errors import EngineError, MariTalkError, from_message
+from ..errors import EngineError, MariTalkError, from_message, to_message
+from ..hardware.route import route_to
+from ..settings import DistributedBackend
 from . import lifeline
 from .channel import Channel, Message
 from .console import Console
 from .history import History, Step
 from .launch import Launch
+from .ray_node import ADDRESS, RayNode, joins_a_cluster
 from .state import Phase, State
 
 STOP_SECONDS = 8
 """From the end of the last request to the moment when what still runs is killed."""
 
 _LOOK_SECONDS = 0.5
+_SERVE, _PART = "serve", "run"
 
 
 class EngineProcesses:
@@ -44,6 +48,8 @@ class EngineProcesses:
         self._console = console
         self._state = state
         self._history = history
+        self._job = _SERVE if launch.group is None or launch.group.leads else _PART
+        self._ray: RayNode | None = None
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
         self._backend_pid: int | None = None
         self._imported = self._prepared = False
@@ -55,10 +61,9 @@ class EngineProcesses:
         theirs.close()
         asyncio.get_running_loop().add_reader(self._channel, self._take_message)
 
-    async def load(self) -> None:
-        """Until a new API process answers at the port. Raises MariTalkError."""
+    async def prepare(self) -> None:
+        """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
         launch = self._launch
-        self._log_begins = log_size(launch.log)
         if not self._imported:
             await self._until("imported")
             self._imported = True
@@ -68,10 +73,26 @@ class EngineProcesses:
             await self._until("ended")
             self._prepared = True
             self._history.done(Step.PREPARING)
+
+    async def load(self, agreed: Message) -> None:
+        """Until a new API process answers at the port, or this node's part of a group's engine is up.
+
+        `agreed`: what a group's head has told. Raises MariTalkError.
+        """
+        launch = self._launch
+        self._log_begins = log_size(launch.log)
+        environment = self._environment()
+        if self._ray_starts_here:
+            environment |= await self._start_ray(environment)
+            if self._job == _PART:  # Ray starts this node's workers, as node 0's engine asks for them
+                self._history.done(Step.LOADING)
+                self._history.done(Step.READY)
+                return
         self._channel.send(
             {
-                "job": "serve",
-                "engine_args": launch.engine_args,
+                "job": self._job,
+                "engine_args": _agreed(launch.engine_args, agreed),
+                "environment": environment,
                 "socket": self._listener.fileno(),
                 "time_unit": launch.time_unit,
                 "access": launch.access.to_message(),
@@ -82,23 +103,65 @@ class EngineProcesses:
             }
         )
         await self._until("ready")
-        self._history.done(Step.WARMING_UP)
+        self._history.done(Step.WARMING_UP if self._job == _SERVE else Step.LOADING)
         self._history.done(Step.READY)
 
     async def ended(self) -> None:
-        """Until the API process ends by itself. Always raises EngineError."""
+        """Until the API process, or this node's part, ends by itself. Always raises EngineError."""
+        if self._ray is not None and self._job == _PART:
+            await self._ray.ended()
         await self._until("ended")
         raise EngineError("The server's API process ended by itself.", self._see_log)
+
+    async def dismiss(self, error: MariTalkError) -> None:
+        """Have the API process end at once, for a reason that it tells all whose requests are under way."""
+        self._channel.send({"job": "tell", "word": to_message(error)})
+        await self._seen_off(STOP_SECONDS)
+
+    async def clear(self, *but: int) -> None:
+        """Sweep, and hear the last of what is gone, so that the next start does not."""
+        self.sweep(*but)
+        await self._seen_off(STOP_SECONDS)
+
+    async def _seen_off(self, seconds: float) -> None:
+        if self._backend_pid is not None:
+            with contextlib.suppress(TimeoutError, MariTalkError):
+                await asyncio.wait_for(self._until("ended"), seconds)
 
     async def stop(self, drain_timeout: float) -> None:
         """Let the API process end by itself; what is left is killed by whoever calls."""
         if self._backend_pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._backend_pid, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError, MariTalkError):
-                await asyncio.wait_for(self._until("ended"), drain_timeout + STOP_SECONDS)
+            await self._seen_off(drain_timeout + STOP_SECONDS)
         self.sweep()
         self._close()
+
+    @property
+    def _ray_starts_here(self) -> bool:
+        group = self._launch.group
+        return group is not None and group.backend is DistributedBackend.RAY and not joins_a_cluster()
+
+    async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
+        """This node's place in a cluster of Ray's; what the engine has to know of that. Raises EngineError."""
+        launch = self._launch
+        assert launch.group is not None
+        everything = {**engine_environment(launch.plan, self._folder, launch.cache_dir), **environment}
+        log = launch.log.with_suffix(".ray")
+        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
+        self._show("Starting Ray")
+        await self._ray.start()
+        return {ADDRESS: self._ray.address}
+
+    def _environment(self) -> dict[str, str]:
+        """What this start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""
+        group = self._launch.group
+        if group is None:
+            return {}
+        try:
+            return group_environment(route_to(group.head))
+        except OSError as error:
+            raise EngineError(f"This node has no way to {group.head}: {error.strerror}.") from error
 
     @property
     def _see_log(self) -> str:
@@ -154,7 +217,7 @@ class EngineProcesses:
                     self._show("Importing vLLM")
                 case "progress":
                     self._show(message["step"], message.get("fraction"))
-                case "started" if message["job"] == "serve":
+                case "started" if message["job"] == self._job:
                     self._backend_pid = message["pid"]
                 case "loaded":
                     self._console.loaded()
@@ -191,3 +254,9 @@ class EngineProcesses:
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.at(step, fraction)
         self._console.progress(step, fraction)
+
+
+def _agreed(engine_args: list[str], agreed: Message) -> list[str]:
+    """vLLM's flags with what the head has decided: it may have a little less memory free than this node, or more."""
+    context = agreed.get("max_model_len")
+    return engine_args if context is None else [*engine_args, "--max-model-len", str(int(context))]

@@ -33,6 +33,8 @@ class Gate:
         self._registry = registry
         self._decided = asyncio.Event()
         self._outcome: str | MariTalkError = ""
+        self._long = asyncio.Event()
+        self._why: MariTalkError = _LOADING
 
     def open(self, url: str) -> None:
         """The engine is ready: pass on to this address what waits here."""
@@ -41,6 +43,14 @@ class Gate:
     def refuse(self, error: MariTalkError) -> None:
         """The engine will not come: tell those who wait."""
         self._decide(error)
+
+    def hold(self, why_not: MariTalkError | None) -> None:
+        """Hold requests until the engine is ready, as in the beginning; or tell them at once why not."""
+        if why_not is None:
+            self._long.clear()
+        else:
+            self._why = why_not
+            self._long.set()
 
     def _decide(self, outcome: str | MariTalkError) -> None:
         self._outcome = outcome
@@ -58,13 +68,25 @@ class Gate:
         if reading and not self._decided.is_set() and (answer := await self._at_once(scope["path"])):
             await answer(scope, receive, send)
             return
-        await self._decided.wait()
+        if not await self._worth_waiting():
+            await refusal(scope["path"], self._why, _CLOSE)(scope, receive, send)
+            return
         if isinstance(self._outcome, MariTalkError):
             # What keeps the engine from coming may come later, to another server at this address.
             told = Unavailable(self._outcome.message, self._outcome.hint)
             await refusal(scope["path"], told, _CLOSE)(scope, receive, send)
         else:
             await _forward(self._outcome, scope, receive, send)
+
+    async def _worth_waiting(self) -> bool:
+        """Until it is decided what comes; False as soon as that may take long."""
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._decided, self._long)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+        return self._decided.is_set()
 
     @property
     def _is_open(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..engine.arguments import engine_arguments, observability
+from ..engine.arguments import Rendezvous, engine_arguments, observability
 from ..engine.environment import compile_cache
 from ..engine.version import installed_vllm
 from ..errors import DoesNotFit, NoSuitableGPU
@@ -18,11 +18,13 @@ from ..planning.market import what_would_do
 from ..planning.need import Need
 from ..planning.plan import Plan
 from ..planning.report import summary
-from ..settings import Device, LogFormat, Settings, TimeUnit
+from ..settings import Device, DistributedBackend, LogFormat, Settings, TimeUnit
 from ..weights.known import known_footprint
 from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
 from .access import Access
+from .group import Group
+from .ray_node import check_ray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Launch:
     """A decided start: nothing is left to find out but whether the engine agrees.
 
     Where the weights are not here, `fetch` brings them, and then `again` decides by what has come. `notes` are for the
-    user; `license_expires` is in seconds since 1970, None where it never does or none is needed.
+    user; `license_expires` is in seconds since 1970, None where it never does or none is needed. `vllm` is its version;
+    `group` is None for a machine alone.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Launch:
     notes: tuple[str, ...]
     license_expires: float | None
     plan: Plan
+    vllm: str
+    group: Group | None
     engine_args: list[str]
     host: str
     port: int
@@ -61,14 +66,18 @@ def decide(settings: Settings) -> Launch:
 
 
 def _decide(settings: Settings, check: LicenseCheck) -> Launch:
-    build = installed_vllm().device
+    vllm = installed_vllm()
+    group = Group.of(settings)
     access = Access.of(settings)
     need = wanted(settings, check)
-    plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, build)
+    plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
+    if group is not None and group.backend is DistributedBackend.RAY:
+        check_ray(group, plan.device)
     source = locate(settings, need.profile, check)
 
     parser = need.profile.tool_call_parser if need.profile else None
     more = (*observability(settings), *settings.engine_args)
+    rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if need.profile else None
     warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host))
     return Launch(
@@ -80,7 +89,9 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
         license_expires=expires.timestamp() if expires else None,
         plan=plan,
-        engine_args=engine_arguments(plan, source.name, source.location, more, parser),
+        vllm=vllm.version,
+        group=group,
+        engine_args=engine_arguments(plan, source.name, source.location, more, parser, group=rendezvous),
         host=settings.host,
         port=settings.port,
         interactive=settings.interactive,

@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def url(listener: socket.socket, scheme: str = "http") -> str:
     """The address that it listens on, for people: http://0.0.0.0:9000."""
-    return _url(scheme, *listener.getsockname()[:2])
+    return join_url(scheme, *listener.getsockname()[:2])
 
 
 def local_url(listener: socket.socket, scheme: str = "http") -> str:
@@ -42,8 +42,9 @@ def local_url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
-    return _url(scheme, host, port)
+    return join_url(scheme, host, port)
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def join_url(scheme: str, host: str, port: int) -> str:
+    """`http://10.0.0.1:9000`, with an IPv6 address in brackets."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -19,10 +19,11 @@ from ..errors import EngineError, MariTalkError, to_message
 from ..settings import Device
 from . import backend, lifeline
 from .channel import Channel, Message
+from .part import run_part
 from .preparation import prepare
 
 Job = Callable[[Message, Channel], None]
-JOBS: dict[str, Job] = {"prepare": prepare, "serve": backend.serve}
+JOBS: dict[str, Job] = {"prepare": prepare, "serve": backend.serve, "run": run_part}
 
 _fork = multiprocessing.get_context("fork")
 
@@ -43,6 +44,8 @@ def main(device: Device, channel: Channel) -> None:
     gc.enable()
     channel.send({"event": "imported"})
     children: dict[Any, ForkProcess] = {}  # by what becomes readable when the process ends
+    # What the supervisor has to say to the process that serves, whose own end of the other channel is for its reports.
+    words: Channel | None = None
     while True:
         for ready in multiprocessing.connection.wait([channel.fileno(), *children]):
             if ready != channel.fileno():
@@ -51,9 +54,17 @@ def main(device: Device, channel: Channel) -> None:
                 channel.send({"event": "ended", "job": child.name, "exit_code": child.exitcode})
             elif (order := channel.receive()) is None:
                 return
+            elif order["job"] == "tell":
+                if words is not None:
+                    words.send(order["word"])
             else:
+                if words is not None:
+                    words.close()
+                words, theirs = Channel.pair()
+                order["words"] = theirs.fileno()
                 child = _fork.Process(target=_run, args=(order, channel), name=order["job"])
                 child.start()
+                theirs.close()
                 children[child.sentinel] = child
                 channel.send({"event": "started", "job": child.name, "pid": child.pid})
 

@@ -15,6 +15,8 @@ from ..settings import LogFormat, Settings
 from ..words import counted
 from . import lifeline
 from .answering import Answering
+from .channel import Message
+from .company import Alone, Company, company
 from .console import Console
 from .conversation import Conversation
 from .engine_processes import EngineProcesses
@@ -22,6 +24,7 @@ from .fetching import fetched
 from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
+from .node_lost import WHOLE_AGAIN, NodeLost
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
 from .systemd import Systemd
@@ -47,12 +50,16 @@ class _Supervisor:
         self._state = State()
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
-        self._answering = Answering(listener, self._launch.access, self._state, self._history, launch.time_unit)
+        self._answering = Answering(
+            listener, self._launch.access, self._state, self._history, launch.time_unit, launch.group
+        )
+        self._company: Company = Alone()
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.ssl else "http"
-        self._was_ready = False
+        self._was_ready = self._gathered = False
         self._signals = 0
         self._told = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     async def run(self) -> None:
         """Listen, load, hand the port over, and stay until told to stop or until the engine ends for good."""
@@ -81,10 +88,13 @@ class _Supervisor:
             finally:
                 self._console.stop()
                 serving.cancel()
+                await asyncio.wait((serving,))
                 if self._chat is not None:
                     self._chat.end()
+                await self._until_left_alone()
                 if self._engine is not None:
                     await self._engine.stop(self._launch.drain_timeout)
+                await self._company.close()
                 lifeline.end_descendants()
                 await self._answering.end()
 
@@ -93,10 +103,19 @@ class _Supervisor:
         if number is not signal.SIGINT or self._chat is None or self._chat.pid is None:
             self._stop()
 
+    async def _until_left_alone(self) -> None:
+        """While others drain that need what is here; a second signal ends that too."""
+        loop = asyncio.get_running_loop()
+        waits = [loop.create_task(self._company.left_alone()), loop.create_task(self._hurried.wait())]
+        await asyncio.wait(waits, timeout=self._launch.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
     def _stop(self) -> None:
         self._signals += 1
         self._told.set()
         if self._signals > 1:
+            self._hurried.set()
             lifeline.end_descendants()
 
     async def _serve(self, folder: Path) -> None:
@@ -106,15 +125,15 @@ class _Supervisor:
             await fetched(self._launch.fetch, self._show_fetching)
             self._launch = self._admitted(self._launch.again())
             self._history.done(Step.DOWNLOADING)
+        self._company = company(self._launch)
         restarts = Restarts(self._launch.max_restarts)
         while True:
             try:
                 await self._serve_once(folder)
-            except EngineError as error:
-                if self._engine is not None:
-                    self._engine.sweep(*self._others())
-                # What never worked is not tried again: the cause is told at once.
-                pause = restarts.next_pause() if self._was_ready else None
+            except EngineError as failed:
+                error = failed if isinstance(failed, NodeLost) else await self._company.cause(failed)
+                await self._clear_away(error)
+                pause = self._pause(restarts, error)
                 if pause is None:
                     raise self._given_up(error) from error
                 self._load_again(error, pause)
@@ -126,11 +145,48 @@ class _Supervisor:
             self._engine = EngineProcesses(
                 self._launch, self._listener, folder, self._console, self._state, self._history
             )
-        await self._engine.load()
+        await self._engine.prepare()
+        agreed = await self._company.gathered(self._show)
+        self._gathered = True
+        self._answering.hold(None)
+        loop = asyncio.get_running_loop()
+        both = [loop.create_task(self._company.broken()), loop.create_task(self._stay(self._engine, agreed))]
+        try:
+            await asyncio.gather(*both)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    async def _stay(self, engine: EngineProcesses, agreed: Message) -> None:
+        """From loading to the engine's end. Raises EngineError."""
+        await engine.load(agreed)
         self._state.to(Phase.READY)
-        self._answering.hand_over(local_url(self._listener, self._scheme))
+        if self._answers:
+            self._answering.hand_over(local_url(self._listener, self._scheme))
         self._announce()
-        await self._engine.ended()
+        await engine.ended()
+
+    @property
+    def _answers(self) -> bool:
+        """Whether requests are answered here, and not by another node."""
+        return self._launch.group is None or self._launch.group.leads
+
+    async def _clear_away(self, error: EngineError) -> None:
+        """Leave nothing of the engine, here or on other nodes."""
+        self._company.over(error)
+        if self._engine is not None:
+            if isinstance(error, NodeLost) and self._answers and self._state.phase is Phase.READY:
+                await self._engine.dismiss(error)
+            await self._engine.clear(*self._others())
+        self._company.idle()
+
+    def _pause(self, restarts: Restarts, error: EngineError) -> float | None:
+        """Seconds until the engine is started again; None if it is not."""
+        if not self._company.counts:
+            return 0.0 if self._gathered else None
+        # What never worked is not tried again: the cause is told at once. A node may come back at any time.
+        return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None
 
     def _admitted(self, launch: Launch) -> Launch:
         return launch if self._chat is None else self._chat.admitted(launch)
@@ -138,6 +194,11 @@ class _Supervisor:
     def _others(self) -> list[int]:
         """The processes that outlive the engine."""
         return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
+
+    def _show(self, step: str) -> None:
+        self._state.at(step)
+        self._console.progress(step)
+        self._systemd.status(step)
 
     def _show_fetching(self, step: str, fraction: float | None) -> None:
         # Whose weights they are is not for whoever asks a probe.
@@ -147,12 +208,17 @@ class _Supervisor:
     def _load_again(self, error: EngineError, pause: float) -> None:
         died = error.message.rstrip(".")
         text = f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
+        if isinstance(error, NodeLost):
+            text = f"{error.message} {WHOLE_AGAIN}"
         self._console.died(text)
         self._systemd.status(text)
         self._history.begin_again()
         if self._state.phase is not Phase.LOADING:
             self._state.to(Phase.LOADING)
-            self._answering.begin()
+            if self._answers:
+                self._answering.begin()
+        if isinstance(error, NodeLost):
+            self._answering.hold(Unavailable(error.message, WHOLE_AGAIN))
 
     def _given_up(self, error: EngineError) -> EngineError:
         if not self._was_ready or not self._launch.max_restarts:
@@ -161,6 +227,11 @@ class _Supervisor:
         return EngineError(f"{error.message} It was started again {times} before.", error.hint)
 
     def _announce(self) -> None:
+        if not self._answers:
+            self._was_ready = True
+            self._console.part_is_up()
+            self._systemd.ready("This node's part of the model is up.")
+            return
         address = url(self._listener, self._scheme)
         self._systemd.ready(f"Listening on {address}")
         if self._was_ready:

@@ -21,6 +21,7 @@ KEYS = {
     "tensor_parallel_size",
     "pipeline_parallel_size",
     "data_parallel_size",
+    "nodes",
     "gpus",
     "rejected",
     "memory",
@@ -99,6 +100,8 @@ def test_what_does_not_fit_says_so_in_json_and_in_words(
         (["--replicas", "some"], "auto"),
         (["--suggest", "--gpus", "A10"], "Leave --gpus out"),
         (["--model", "mediun"], "medium"),
+        (["--gpus", "2 nodes of"], "There is no card 2 nodes of"),
+        (["--gpus", "2 nodes of 4xA10", "--nodes", "3"], "--gpus names 2 nodes, and --nodes says 3"),
     ],
 )
 def test_usage(arguments: list[str], says: str) -> None:
@@ -107,6 +110,16 @@ def test_usage(arguments: list[str], says: str) -> None:
         assert result.returncode == 2
         assert result.stdout == ""
         assert says in result.stderr
+
+
+@pytest.mark.parametrize("written", [["--gpus", "2 nodes of 4xA10"], ["--gpus", "4xA10", "--nodes", "2"]])
+def test_a_plan_for_several_nodes(written: list[str]) -> None:
+    found = plan("--model", "medium", *written)
+    assert [found[f"{kind}_parallel_size"] for kind in ("tensor", "pipeline", "data")] == [4, 2, 1]
+    assert (found["nodes"], len(found["gpus"])) == (2, 4)
+    memory = found["memory"]
+    total = memory["weights_bytes"] + memory["kv_cache_bytes"] + memory["overhead_bytes"]
+    assert memory["per_gpu_bytes"] == pytest.approx(total / 8, abs=8)
 
 
 def test_the_table_for_people() -> None:

@@ -62,6 +62,12 @@ def test_a_machine_that_can_serve() -> None:
         ([*LICENSED, "--tensor-parallel-size", "2"], 5, "plan: SmolLM2-135M-Instruct cannot be split"),
         (["--model", "."], 6, "model: . holds no model"),
         ([*LICENSED, "--cache-dir", "/proc/nothing"], 6, "disk: /proc/nothing has 0.0 GB free"),
+        ([*LICENSED, "--nodes", "2"], 2, "nodes: --nodes 2 needs --head"),
+        (
+            [*LICENSED, "--nodes", "2", "--head", "192.0.2.1"],
+            2,
+            "nodes: --head 192.0.2.1 is no address of this machine",
+        ),
         ([*LICENSED, "--host", "192.0.2.1"], 8, "port: The server cannot listen on 192.0.2.1"),
     ],
 )
@@ -69,6 +75,19 @@ def test_a_problem_and_its_exit_code(arguments: list[str], code: int, problem: s
     found, checks = doctor(*arguments)
     assert found == code
     assert problem in told(checks, "problem")
+
+
+def test_a_node_of_several() -> None:
+    group = ("--nodes", "2", "--head", "127.0.0.1:{}")
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        _, checks = doctor(*LICENSED, *(word.format(port) for word in group))
+        assert "nodes: Node 0 of 2, at 127.0.0.1." in told(checks, "ok")
+        code, checks = doctor(*LICENSED, *(word.format(port - 1) for word in group))
+        assert code == 8
+        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in told(checks, "problem")
+        _, checks = doctor(*LICENSED, *(word.format(port) for word in group), "--node-rank", "1")
+        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in told(checks, "ok")
 
 
 def test_a_port_in_use() -> None:

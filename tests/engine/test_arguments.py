@@ -1,17 +1,20 @@
 """What the engine is told: flags and environment."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.engine.arguments import engine_arguments
-from maritalk_vllm.engine.environment import engine_environment
+from maritalk_vllm.engine import stage
+from maritalk_vllm.engine.arguments import Rendezvous, engine_arguments
+from maritalk_vllm.engine.environment import engine_environment, group_environment
 from maritalk_vllm.errors import UsageError
+from maritalk_vllm.hardware.route import Route
 from maritalk_vllm.planning.make import make_plan
 from maritalk_vllm.planning.need import Need
 from maritalk_vllm.planning.plan import Plan
-from maritalk_vllm.settings import Device
+from maritalk_vllm.settings import Device, DistributedBackend
 from tests.planning.machines import cpu, imagine, open_need, profile_need
 
 
@@ -69,11 +72,48 @@ def test_on_gpus() -> None:
         "-tp",
         "-dp",
         "--max-model-len",
+        "--nnodes",
+        "-r",
+        "--master-addr=10.0.0.1",
+        "--headless",
     ],
 )
 def test_flags_that_are_ours_are_refused(flag: str) -> None:
     with pytest.raises(UsageError):
         engine_arguments(ON_CPU, "demo", "/models/demo", [flag])
+
+
+def test_on_one_of_several_nodes() -> None:
+    made = cuda("4xA10", profile_need("medium", nodes=2))
+    meeting = Rendezvous(1, "10.0.0.1", 29501, DistributedBackend.MP)
+    told = pairs(engine_arguments(made, "medium", "/m", [], group=meeting))
+    assert (told["--tensor-parallel-size"], told["--pipeline-parallel-size"]) == ("4", "2")
+    assert (told["--nnodes"], told["--node-rank"]) == ("2", "1")
+    assert (told["--master-addr"], told["--master-port"]) == ("10.0.0.1", "29501")
+    assert told["--distributed-executor-backend"] == "mp"
+    assert "--worker-cls" not in told
+    by_ray = pairs(engine_arguments(made, "medium", "/m", [], group=replace(meeting, backend=DistributedBackend.RAY)))
+    assert by_ray["--distributed-executor-backend"] == "ray"
+    assert "--nnodes" not in by_ray
+
+
+def test_stages_on_a_cpu_have_a_worker_of_their_own() -> None:
+    made = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
+    assert pairs(engine_arguments(made, "demo", "/m", []))["--worker-cls"] == stage.NAME
+    assert "--worker-cls" not in engine_arguments(ON_CPU, "demo", "/m", [])
+
+
+def test_the_way_to_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VLLM_HOST_IP", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert group_environment(Route("10.0.0.2", "eth1")) == {
+        "VLLM_HOST_IP": "10.0.0.2",
+        "GLOO_SOCKET_IFNAME": "eth1",
+        "NCCL_SOCKET_IFNAME": "=eth1",
+    }
+    assert group_environment(Route("10.0.0.2", None)) == {"VLLM_HOST_IP": "10.0.0.2"}
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
+    assert "NCCL_SOCKET_IFNAME" not in group_environment(Route("10.0.0.2", "eth1"))
 
 
 def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:

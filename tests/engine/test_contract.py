@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from maritalk_vllm.engine import boot
+from maritalk_vllm.engine import boot, stage
 from maritalk_vllm.engine.arguments import engine_arguments
 from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
@@ -17,6 +17,7 @@ from maritalk_vllm.models.footprint import padded_vocabulary
 from maritalk_vllm.models.shape import biggest_stage
 from maritalk_vllm.planning import demand
 from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.server.group import DEFAULT_PORT
 from maritalk_vllm.settings import Device
 from tests.planning.machines import cpu, profile_need
 
@@ -30,6 +31,7 @@ def test_the_installed_version_is_in_the_window() -> None:
 def test_the_parts_of_vllm_that_we_rely_on() -> None:
     boot.preload(Device.CPU)
     from vllm.config.parallel import DistributedExecutorBackend, ParallelConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
@@ -39,10 +41,14 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.renderers.chat_utils import load_chat_template
     from vllm.renderers.inputs.preprocess import parse_model_prompt
     from vllm.sampling_params import SamplingParams
+    from vllm.utils.import_utils import resolve_obj_by_qualname
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    from vllm.v1.executor.multiproc_executor import MultiprocExecutor
     from vllm.v1.metrics.loggers import StatLoggerBase
     from vllm.v1.metrics.stats import RequestStateStats
+    from vllm.v1.worker.cpu_worker import CPUWorker
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     from maritalk_vllm.api.plugin import MariTalkPlugin
 
@@ -58,7 +64,14 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     for method in ("render_cmpl", "render_cmpl_async", "render_chat", "render_chat_async", "get_tokenizer"):
         assert callable(getattr(BaseRenderer, method))
     assert {"world_size", "distributed_executor_backend"} <= set(vars(ParallelConfig()))
-    assert "uni" in get_args(DistributedExecutorBackend)
+    assert {"uni", "mp", "ray"} <= set(get_args(DistributedExecutorBackend))
+    assert ParallelConfig().master_port == DEFAULT_PORT
+    # The parts of a model on other nodes, and the place that a later stage lacks on a CPU.
+    assert "headless" in parameters(AsyncEngineArgs.create_engine_config)
+    assert {"vllm_config", "monitor_workers"} <= set(parameters(MultiprocExecutor.__init__))
+    assert "inline" in parameters(MultiprocExecutor.start_worker_monitor)
+    assert "self.intermediate_tensors: " in inspect.getsource(GPUModelRunner.__init__)
+    assert resolve_obj_by_qualname(stage.NAME).__mro__[2] is CPUWorker
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
     assert {"chat_template", "chat_template_kwargs"} <= set(parameters(ChatParams))
     assert {"record", "log_engine_initialized"} == StatLoggerBase.__abstractmethods__ - {"__init__"}

@@ -3,7 +3,7 @@
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.catalogue import cards, find, imagine
+from maritalk_vllm.hardware.catalogue import cards, find, imagine, several
 from maritalk_vllm.hardware.link import Link
 
 MiB = 1 << 20
@@ -76,3 +76,21 @@ def test_what_is_not_in_the_table(text: str, says: str) -> None:
     with pytest.raises(UsageError) as error:
         imagine(text)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "cards"),
+    [
+        ("4xA10", 1, "4xA10"),
+        ("2 nodes of 4xA10", 2, "4xA10"),
+        (" 16 Nodes  of 2xA100-40GB,1xT4", 16, "2xA100-40GB,1xT4"),
+        ("1 node of A10", 1, "A10"),
+    ],
+)
+def test_machines_of_the_same_cards(text: str, nodes: int, cards: str) -> None:
+    assert several(text) == (nodes, cards)
+
+
+def test_no_machine_at_all() -> None:
+    with pytest.raises(UsageError, match="0 nodes of A10"):
+        several("0 nodes of A10")

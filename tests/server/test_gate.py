@@ -8,7 +8,7 @@ import httpx
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
 
-from maritalk_vllm.errors import EngineError
+from maritalk_vllm.errors import EngineError, Unavailable
 from maritalk_vllm.server.gate import HOLD_SECONDS, Gate, Receive, Scope, Send
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.web import WebServer
@@ -122,5 +122,26 @@ def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
             assert answer.status_code == 503
             assert answer.json() == {"error": "The engine died. Look."}
             assert answer.headers["content-type"] == "application/json"
+
+    asyncio.run(scenario())
+
+
+def test_what_may_take_long_is_told_at_once_to_those_who_wait_and_who_come() -> None:
+    async def scenario() -> None:
+        gate = Gate(CollectorRegistry())
+        async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+            posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
+            await asyncio.sleep(0.1)
+            gate.hold(Unavailable("Node 1 is gone.", "Wait."))
+            for answer in (await posting, await client.post(f"{url}/generate", content=b"{}")):
+                assert (answer.status_code, answer.json()) == (503, {"error": "Node 1 is gone. Wait."})
+                assert answer.headers["retry-after"]
+            assert (await client.get(url)).json() == {"status": "loading"}
+            gate.hold(None)
+            posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
+            await asyncio.sleep(0.1)
+            assert not posting.done()
+            gate.open(behind)
+            assert (await posting).status_code == 207
 
     asyncio.run(scenario())

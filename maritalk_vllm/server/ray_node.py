@@ -1,0 +1,94 @@
+"""This node's place in a Ray cluster, through which vLLM starts its workers on the other nodes."""
+
+import asyncio
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import EngineError, UsageError
+from ..settings import Device
+from .group import Group
+
+ADDRESS = "RAY_ADDRESS"
+"""Ray's own variable for a cluster that is there: then none is started."""
+
+_STARTED = "runtime started"
+_START_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+def check_ray(group: Group, device: Device) -> None:
+    """Raises EngineError where vLLM or this machine cannot use Ray, and UsageError where it needs no such node."""
+    if device is Device.CPU:
+        # "current platform cpu does not support ray" (vllm/v1/executor/ray_utils.py, 0.32): it has no ray_device_key.
+        raise EngineError(
+            "vLLM starts workers through Ray on GPUs alone.",
+            "Leave --distributed-backend out: its own mp does it here.",
+        )
+    if importlib.util.find_spec("ray") is None:
+        raise EngineError("Ray is not installed.", 'Install it on every node: pip install "maritalk-vllm[ray]".')
+    if ADDRESS in os.environ and not group.leads:
+        raise UsageError(
+            f"{ADDRESS} names a Ray cluster, which starts the workers of other nodes by itself.",
+            "Start node 0 alone, or unset it on all nodes.",
+        )
+
+
+def joins_a_cluster() -> bool:
+    """Whether there is a Ray cluster already, whose nodes are none of ours."""
+    return ADDRESS in os.environ
+
+
+class RayNode:
+    """`ray start` below the supervisor, with which it ends."""
+
+    def __init__(self, group: Group, own_address: str, gpus: int, environment: Mapping[str, str], log: Path) -> None:
+        """`log`: what Ray says goes there."""
+        self._group = group
+        self._own_address = own_address
+        self._gpus = gpus
+        self._environment = environment
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the cluster is."""
+        host = f"[{self._group.head}]" if ":" in self._group.head else self._group.head
+        return f"{host}:{self._group.port}"
+
+    @property
+    def command(self) -> list[str]:
+        """Node 0's makes the cluster, which the others join."""
+        where = ["--head", "--port", str(self._group.port), "--include-dashboard", "false"]
+        return [
+            *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+            *(where if self._group.leads else ["--address", self.address]),
+            *("--node-ip-address", self._own_address, "--num-gpus", str(self._gpus)),
+        ]
+
+    async def start(self) -> None:
+        """Until Ray runs here. Raises EngineError."""
+        self._process = process = self._begin()
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while _STARTED not in (said := self._log.read_text(errors="replace")):
+            if process.poll() is not None or asyncio.get_running_loop().time() > deadline:
+                last = said.strip().rpartition("\n")[2].rstrip(".")
+                raise EngineError(f"Ray does not start: {last}.", f"Its log: {self._log}")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _begin(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+            )
+
+    async def ended(self) -> None:
+        """Until Ray ends by itself. Always raises EngineError."""
+        assert self._process is not None
+        while self._process.poll() is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise EngineError("Ray has ended on this node.", f"Its log: {self._log}")

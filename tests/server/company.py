@@ -1,0 +1,47 @@
+"""A head and its members, over real connections on this machine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from maritalk_vllm.server.group import Group
+from maritalk_vllm.server.head import Head
+from maritalk_vllm.server.member import Member
+from maritalk_vllm.settings import DistributedBackend
+from tests.serving import free_port
+
+TERMS = {"model": "demo", "cards": 2, "vllm": "0.32.0"}
+TOLD = {"max_model_len": 4096}
+
+
+class Nodes:
+    """A head and its members, each waiting for the others as its supervisor would."""
+
+    def __init__(self, nodes: int = 2, head: str = "127.0.0.1") -> None:
+        self._group = {"nodes": nodes, "head": head, "port": free_port() - 1, "backend": DistributedBackend.MP}
+        self.head = Head(self.group(0), TERMS, TOLD)
+        self.members: list[Member] = []
+        self.shown: list[str] = []
+
+    def group(self, rank: int) -> Group:
+        return Group(rank=rank, **self._group)  # type: ignore[arg-type]
+
+    def member(self, rank: int = 1, terms: dict[str, Any] = TERMS) -> Member:
+        self.members.append(Member(self.group(rank), terms))
+        return self.members[-1]
+
+    async def begun(self, *members: Member) -> list[dict[str, Any]]:
+        waiting = [self.head.gathered(self.shown.append), *(each.gathered(self.shown.append) for each in members)]
+        return await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+
+@contextlib.asynccontextmanager
+async def nodes(count: int = 2) -> AsyncIterator[Nodes]:
+    made = Nodes(count)
+    try:
+        yield made
+    finally:
+        for member in made.members:
+            await member.close()
+        await made.head.close()

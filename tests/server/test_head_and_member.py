@@ -1,0 +1,260 @@
+"""Node 0 and the others, over real connections, without an engine."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, UsageError
+from maritalk_vllm.server import head as head_module
+from maritalk_vllm.server import line as line_module
+from maritalk_vllm.server import member as member_module
+from maritalk_vllm.server.node_lost import NodeLost
+from tests.server.company import TERMS, Nodes, nodes
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member_module, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(head_module, "_AGAIN_SECONDS", 0.02)
+
+
+def test_all_begin_when_all_are_there() -> None:
+    async def scenario() -> None:
+        async with nodes(3) as made:
+            first, second = made.member(2), made.member(1)
+            assert [each.get("max_model_len") for each in await made.begun(first, second)] == [4096] * 3
+            assert "Waiting for node 1, node 2" in made.shown
+
+    asyncio.run(scenario())
+
+
+def test_a_member_may_be_there_before_the_head() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = asyncio.create_task(made.member().gathered(made.shown.append))
+            await asyncio.sleep(0.1)
+            await made.head.gathered(made.shown.append)
+            assert (await asyncio.wait_for(member, 5))["event"] == "begin"
+            assert made.shown[0] == "Waiting for node 0 at 127.0.0.1"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "says"),
+    [
+        ({"cards": 1}, DoesNotFit, "Node 1 is not as node 0 is: cards 1, not 2."),
+        ({"vllm": "0.33.0"}, UsageError, "vllm 0.33.0, not 0.32.0"),
+        ({"vllm": "0.33.0", "cards": 1}, UsageError, "cards 1, not 2; vllm 0.33.0, not 0.32.0"),
+    ],
+)
+def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            with pytest.raises(kind) as caught:
+                await asyncio.wait_for(made.member(terms={**TERMS, **other}).gathered(made.shown.append), 5)
+            assert says in caught.value.message
+            assert not gathering.done()
+            gathering.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            first = made.member()
+            await made.begun(first)
+            second = asyncio.create_task(made.member().gathered(made.shown.append))
+            while not any("which has a node 1 at 127.0.0.1" in each for each in made.shown):
+                await asyncio.sleep(0.01)
+            await first.close()
+            with pytest.raises(NodeLost):
+                await made.head.broken()
+            made.head.over(NodeLost("gone"))
+            await made.head.gathered(made.shown.append)
+            assert (await asyncio.wait_for(second, 5))["event"] == "begin"
+
+    asyncio.run(scenario())
+
+
+def test_a_member_that_hangs_up_is_gone_at_once() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            await member.close()
+            with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: it closed its connection\."):
+                await asyncio.wait_for(made.head.broken(), 1)
+            made.head.over(NodeLost("gone"))
+            await made.begun(made.member())
+            assert "Waiting for node 1 (127.0.0.1)" in made.shown
+
+    asyncio.run(scenario())
+
+
+def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "GONE_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        async with nodes() as made:
+            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            await asyncio.sleep(0.05)
+            _, writer = await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+            writer.write(json.dumps({"event": "hello", "rank": 1, "terms": TERMS}).encode() + b"\n")
+            await gathering
+            with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: nothing was heard of it"):
+                await asyncio.wait_for(made.head.broken(), 2)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "GONE_SECONDS", 0.3)
+
+    async def say_begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"event": "begin"}\n')
+        await asyncio.sleep(1)
+        writer.close()
+
+    async def scenario() -> None:
+        made = Nodes()
+        server = await asyncio.start_server(say_begin, "127.0.0.1", made.group(0).line_port)
+        member = made.member()
+        await member.gathered(print)
+        with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: nothing was heard of it"):
+            await asyncio.wait_for(member.broken(), 2)
+        server.close()
+        await asyncio.sleep(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            made.head.over(EngineError("The engine died."))
+            with pytest.raises(NodeLost, match=r"Node 0 starts the engine again\. The engine died\."):
+                await asyncio.wait_for(member.broken(), 1)
+            again = asyncio.create_task(made.head.gathered(made.shown.append))
+            await asyncio.sleep(0.1)
+            assert not again.done()  # its part is not cleared away yet
+            member.over(NodeLost("the head said so"))
+            member.idle()
+            assert (await asyncio.wait_for(member.gathered(made.shown.append), 1))["event"] == "begin"
+            await again
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_fails_is_told_with_its_cause() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            member.over(EngineError("vLLM failed to start: no memory.", "Its log: /x"))
+            member.idle()
+            with pytest.raises(EngineError) as caught:
+                await asyncio.wait_for(made.head.broken(), 1)
+            assert not isinstance(caught.value, NodeLost)
+            assert str(caught.value) == "Node 1 (127.0.0.1): vLLM failed to start: no memory. Its log: /x"
+            made.head.over(caught.value)
+            await made.begun(member)  # it has heard of no end that it said itself
+
+    asyncio.run(scenario())
+
+
+def test_what_an_engine_has_died_of_another_node_may_know() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            died = EngineError("The engine died.")
+            asking = asyncio.create_task(made.head.cause(died))
+            await asyncio.sleep(0.1)
+            await member.close()
+            assert str(await asyncio.wait_for(asking, 1)).startswith("Node 1 (127.0.0.1) is gone")
+            made.head.over(died)
+            assert await made.head.cause(died) is died
+            again = made.member()
+            await made.begun(again)
+            asking = asyncio.create_task(again.cause(died))
+            made.head.over(EngineError("The engine hangs."))
+            assert isinstance(await asyncio.wait_for(asking, 1), NodeLost)
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_may_have_died_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (head_module, member_module):
+        monkeypatch.setattr(module, "CAUSE_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            died = EngineError("The engine died.")
+            assert await made.head.cause(died) is died
+            assert await member.cause(died) is died
+
+    asyncio.run(scenario())
+
+
+def test_a_member_that_does_nothing_is_not_needed() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await asyncio.wait_for(member.left_alone(), 1)
+            await made.begun(member)
+            member.idle()
+            await asyncio.wait_for(member.left_alone(), 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_member_is_needed_until_the_head_hangs_up() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            member = made.member()
+            await made.begun(member)
+            leaving = asyncio.create_task(member.left_alone())
+            await asyncio.sleep(0.1)
+            assert not leaving.done()
+            await made.head.close()
+            await asyncio.wait_for(leaving, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("head", ["192.0.2.1", "127.0.1.1"])
+def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match=f"--head {head} is no address of this machine"):
+            await Nodes(head=head).head.gathered(print)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\n\r\n", b'{"event": "hello", "rank": 7}\n', b'{"event": "idle"}\n']
+)
+def test_a_stranger_is_no_node(sent: bytes) -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            await asyncio.sleep(0.05)
+            reader, writer = await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+            writer.write(sent)
+            while await asyncio.wait_for(reader.readline(), 3):
+                pass  # beats, and then the end
+            writer.close()
+            assert not gathering.done()
+            gathering.cancel()
+
+    asyncio.run(scenario())
