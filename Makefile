@@ -5,6 +5,7 @@
 # make test-page     look at the page in a real Chromium
 # make screenshots   the same, and take the pictures of docs/page.md anew
 # make test-chaos    kill, drown and stop the server
+# make test-nodes    split a model over two hosts that are network namespaces, and cut one off
 # make deploy-check  hold the Helm chart against Kubernetes' schemas, alerts against a Prometheus, the unit against systemd
 # make image-check   build the image for the CPU without Docker, and run it (as root, some minutes; not part of CI)
 # make install       the set-up alone, into .venv
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients test-page screenshots test-chaos deploy-check image-check fuzz lint format bench build lock clean
+.PHONY: serve install test test-clients test-page screenshots test-chaos test-nodes deploy-check image-check fuzz lint format bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -43,7 +44,7 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 # An engine takes both cores of a small machine: those that start one are run one after the other.
-QUICK := $(patsubst %,--ignore=tests/%,clients chaos playground/browser deploy observability)
+QUICK := $(patsubst %,--ignore=tests/%,clients chaos nodes playground/browser deploy observability)
 
 test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
 	scripts/debian tmux
@@ -66,6 +67,11 @@ screenshots:
 # A few minutes with the numbers that CI takes: CHAOS_KILLS=3 CHAOS_REQUESTS=1000.
 test-chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/chaos
+
+# As root: that makes network namespaces. Elsewhere it is skipped.
+test-nodes: $(VENV)/.installed-dev
+	scripts/debian iproute2:ip
+	$(BIN)/python -m pytest tests/nodes
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
 	scripts/install $(VENV) requirements/deploy.lock
