@@ -176,7 +176,8 @@ class _Supervisor:
         """Leave nothing of the engine, here or on other nodes."""
         self._company.over(error)
         if self._engine is not None:
-            if isinstance(error, NodeLost) and self._answers and self._state.phase is Phase.READY:
+            if self._answers and self._state.phase is Phase.READY:
+                # For another node's reason; else it has ended by itself, and told everybody.
                 await self._engine.dismiss(error)
             await self._engine.clear(*self._others())
         self._company.idle()
