@@ -1,5 +1,6 @@
 """A model on several nodes: a LeaderWorkerSet in the place of the Deployment, and what has to know of it."""
 
+import json
 import subprocess
 from copy import deepcopy
 from pathlib import Path
@@ -133,6 +134,8 @@ def test_one_node_alone_does_not_hold_the_model_and_all_of_them_do(tmp_path: Pat
     plan = [BIN / "maritalk-vllm", "plan", "--gpus"]
     alone = subprocess.run([*plan, f"{gpus}xA10"], env=environment, capture_output=True, text=True)
     assert alone.returncode == 5, alone.stderr
-    split = ("--tensor-parallel-size", str(gpus), "--pipeline-parallel-size", str(nodes))
-    together = subprocess.run([*plan, f"{gpus * nodes}xA10", *split], env=environment, capture_output=True, text=True)
+    group = [*plan, f"{nodes} nodes of {gpus}xA10", "--json"]
+    together = subprocess.run(group, env=environment, capture_output=True, text=True)
     assert together.returncode == 0, together.stderr
+    planned = json.loads(together.stdout)
+    assert (planned["tensor_parallel_size"], planned["pipeline_parallel_size"]) == (gpus, nodes)
