@@ -5,9 +5,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.refusal import refusal
 from ..errors import Unauthorized
-from .keys import ApiKeys
+from .keys import KEY, KEY_NAME, ApiKeys
 from .probes import PROBES
-from .quotas import KEY
 
 _SCHEMES = ("bearer", "key")
 _MISSING = Unauthorized("This server needs an API key.", "Send it as `Authorization: Bearer KEY`.")
@@ -48,8 +47,11 @@ class Door:
         key = _text(key).strip()
         if not key:
             return _MISSING
-        scope[KEY] = self._keys.find(key)
-        return None if scope[KEY] else _WRONG
+        scope[KEY] = found = self._keys.find(key)
+        if found is None:
+            return _WRONG
+        scope[KEY_NAME] = self._keys.name(found)
+        return None
 
 
 def _text(value: str) -> str:

@@ -11,9 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..api.refusal import refusal
 from ..engine.account import current
 from ..errors import TooManyRequests
-
-KEY = "maritalk.key"
-"""Where the door leaves the digest of the key that a request has brought."""
+from .keys import KEY
 
 
 class Quotas:

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
 from ..engine.account import Account
+from .keys import KEY, KEY_NAME
 from .metrics import PATH
 from .probes import PROBES
-from .quotas import KEY
 from .routes import Routes
 from .state import Phase, State
 
@@ -55,7 +55,7 @@ class Tally:
         self._state = state
         self._requests = Counter(
             "maritalk_requests",
-            "Requests that are over, by route, method, status and the first digits of their API key's SHA-256.",
+            "Requests that are over, by route, method, status and their API key's name, or its SHA-256's first digits.",
             ("route", "method", "status", "key"),
             registry=registry,
         )
@@ -88,7 +88,7 @@ class Tally:
         if scope["path"] in _UNCOUNTED:
             return
         # Nothing of what a client makes up is in it: their number has a bound.
-        alike = (self._routes.of(scope["path"]), _method(scope), status, scope.get(KEY) or "")
+        alike = (self._routes.of(scope["path"]), _method(scope), status, scope.get(KEY_NAME, ""))
         counted = self._known.get(alike)
         if counted is None:
             counted = self._known[alike] = self._counted(*alike)
@@ -104,8 +104,7 @@ class Tally:
             counted.prompt.inc(account.prompt_tokens)
             counted.answer.inc(account.completion_tokens)
 
-    def _counted(self, route: str, method: str, status: int, digest: str) -> _Counted:
-        key = digest[:8]
+    def _counted(self, route: str, method: str, status: int, key: str) -> _Counted:
         return _Counted(
             self._requests.labels(route, method, str(status or HUNG_UP), key),
             self._seconds.labels(route),

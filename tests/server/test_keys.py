@@ -48,12 +48,29 @@ def test_those_given_and_those_of_the_file_are_known_alike(file: Path) -> None:
 
 def test_a_file_as_people_write_it(file: Path) -> None:
     file.write_bytes("# De João\n\n  plain\t\ncommented # até março\r\nchavé\n   \n#off\nplain\nlast".encode())
-    assert read_keys(file) == set(map(digest, ("plain", "commented", "chavé", "last")))
+    assert read_keys(file).keys() == set(map(digest, ("plain", "commented", "chavé", "last")))
 
 
 def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
-    assert read_keys(file) == {digest("first"), digest("second")}
+    assert read_keys(file).keys() == {digest("first"), digest("second")}
+
+
+def test_names_are_told_apart_from_comments(file: Path) -> None:
+    file.write_text(
+        "one # name: Ana, do laboratório\ntwo#name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
+    )
+    known = ApiKeys([digest("given")], file)
+    names = {key: known.name(digest(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
+    digits = {key: digest(key)[:8] for key in ("three", "four", "given")}
+    assert names == {"one": "Ana, do laboratório", "two": "bia", "five": "x" * 64, "unknown": "", **digits}
+
+
+def test_a_name_is_taken_over_with_its_file(file: Path) -> None:
+    known = ApiKeys([], file)
+    replaced(file, b"first # name: ana")
+    assert known.find("first") == digest("first")
+    assert known.name(digest("first")) == "ana"
 
 
 def test_no_key_is_kept_in_clear(file: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.engine.account import Account, current
-from maritalk_vllm.server.quotas import KEY, Quotas
+from maritalk_vllm.server.keys import KEY
+from maritalk_vllm.server.quotas import Quotas
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:

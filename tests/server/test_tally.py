@@ -27,6 +27,7 @@ from maritalk_vllm.settings import TimeUnit
 from tests.counting import samples
 
 KEY, OTHER_KEY = "chave-de-ana", "chave-de-bia"
+NAMED_KEY = "chave-com-nome"
 DIGITS, OTHER_DIGITS = digest(KEY)[:8], digest(OTHER_KEY)[:8]
 Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
@@ -170,13 +171,14 @@ def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
 
 def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text(OTHER_KEY)
+    file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
     counting = Counting(Access(digests=(digest(KEY),), key_file=str(file)))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))
         await client.post("/generate", headers=bearer(KEY))
         await client.post("/generate", headers={"x-api-key": OTHER_KEY})
+        await client.post("/generate", headers=bearer(NAMED_KEY))
         await client.post("/generate", headers=bearer("chave-errada"))
 
     counting.run(scenario)
@@ -185,10 +187,13 @@ def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> 
         (DIGITS, "answer"): 80,
         (OTHER_DIGITS, "prompt"): 12,
         (OTHER_DIGITS, "answer"): 40,
+        ("ana", "prompt"): 12,
+        ("ana", "answer"): 40,
     }
     assert counting.requests == {
         (DIGITS, "POST", "/generate", "200"): 2,
         (OTHER_DIGITS, "POST", "/generate", "200"): 1,
+        ("ana", "POST", "/generate", "200"): 1,
         ("", "POST", "/generate", "401"): 1,
     }
     assert "chave" not in counting.text
