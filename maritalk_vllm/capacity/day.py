@@ -54,13 +54,14 @@ def shape(peak_share: float) -> Shape:
     return lambda at: _hump(at, power)
 
 
-def simulate_day(workload: Workload, site: Site, replicas: int) -> Day:
+def simulate_day(workload: Workload, site: Site, replicas: int, *, queues: bool = False) -> Day:
     """One of the replicas from midnight to midnight, told of all.
 
     Of a replica that many ask, an hour's first minutes are enough, and the next hour follows them: 10 at the least.
+    Not where it `queues`: what waits grows for as long as the hour is.
     """
     asked = asked_per_second(workload) * HOUR / workload.peak_share / replicas
-    pace = max(1, min(_FASTEST, round(asked / _MANY)))
+    pace = 1 if queues else max(1, min(_FASTEST, round(asked / _MANY)))
     hour, until, whole = HOUR / pace, HOURS * HOUR / pace, shape(workload.peak_share)
     run = site.run(arrivals(workload, site, replicas, until, lambda at: whole(at * pace)), until)
     by_hour: list[list[Request]] = [[] for _ in range(HOURS)]

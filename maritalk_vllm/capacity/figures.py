@@ -6,6 +6,8 @@ from ..bench.figures import Spread
 from .request import Request
 from .simulate import Run
 
+_QUEUED = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
@@ -28,6 +30,11 @@ class Figures:
     def p95(self) -> float:
         """Seconds within which 95 of 100 answers are there; without end where there are none."""
         return self.latency.p95 if self.latency else float("inf")
+
+    @property
+    def queues(self) -> bool:
+        """Whether waiting for others is a good part of what the slowest wait: more may come than is answered."""
+        return bool(self.queue and self.queue.p95 > _QUEUED * self.p95)
 
 
 def figures(run: Run, warm: float, until: float) -> Figures:

@@ -64,7 +64,7 @@ def assumptions(study: Study) -> list[str]:
         f"A request has {lengths}, {varied} (--spread); nothing of it is cached.",
         f"The busiest hour has {workload.peak_share:.0%} of a day's requests (--peak-share).",
         f"A step of vLLM takes up to {site.limits.tokens} tokens and {site.limits.sequences} requests.",
-        "Which replica a user gets is chance: a router that looks at queues does better.",
+        "The users are spread evenly over the replicas, and stay; where each request goes by chance, some wait longer.",
     ]
     if study.question.loads:
         return [*found, "What a step costs was fitted to what was measured (--measured)."]

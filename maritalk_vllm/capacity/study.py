@@ -83,7 +83,7 @@ def study(question: Question, plans: Sequence[Plan]) -> Study:
             break  # what is spread further shares more and gains less
         best = plan, site, sized
     if best is None:
-        raise _too_slow(question, plans[0])
+        raise _too_slow(question, plans)
     plan, site, sized = best
     found = sized.replicas * site.cards
     if question.limit is not None and found > question.limit:
@@ -97,7 +97,7 @@ def study(question: Question, plans: Sequence[Plan]) -> Study:
         plan=plan,
         site=site,
         sized=sized,
-        day=simulate_day(question.workload, site, sized.replicas),
+        day=simulate_day(question.workload, site, sized.replicas, queues=sized.busiest.queues),
         considered=tuple(considered) if len(considered) > 1 else (),
     )
 
@@ -109,12 +109,16 @@ def _said(site: Site, plan: Plan, sized: Sized | None, workload: Workload) -> st
     return f"tensor parallel {degree}: {sized.replicas * site.cards} x {site.name}"
 
 
-def _too_slow(question: Question, plan: Plan) -> DoesNotFit:
-    workload, site = question.workload, question.site(plan)
-    faster = ", ".join(_faster(question, plan)) if not question.loads else ""
+def _too_slow(question: Question, plans: Sequence[Plan]) -> DoesNotFit:
+    workload = question.workload
+    seconds, site = min(
+        ((alone(workload, site).p95, site) for site in map(question.site, plans)), key=lambda one: one[0]
+    )
+    faster = ", ".join(_faster(question, plans[0])) if not question.loads else ""
     return DoesNotFit(
-        f"A request of {workload.prompt} and {workload.answer} tokens takes {alone(workload, site).p95:.1f} s on "
-        f"{site.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of them would do.",
+        f"A request of {workload.prompt} and {workload.answer} tokens takes {seconds:.1f} s on "
+        f"{site.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of such replicas "
+        "would do.",
         f"What would do: {faster}." if faster else "Ask for shorter answers, or for more time.",
     )
 

@@ -86,7 +86,9 @@ def check_group(settings: Settings) -> Iterator[Check]:
     if (group := Group.of(settings)) is None:
         return
     if group.leads:
-        check_own(group)
+        if not check_own(group):
+            yield Check.warning("nodes", f"The name {group.head}, of this node, is not known yet.")
+            return
         try:
             listen(group.head, group.line_port).close()
         except PortError as error:

@@ -1,13 +1,15 @@
 """From users to cards."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from maritalk_vllm.bench.figures import Spread
 from maritalk_vllm.capacity.day import HOURS, PEAK_HOUR, shape, simulate_day
 from maritalk_vllm.capacity.report import as_data, as_refusal, report
 from maritalk_vllm.capacity.site import Site, of_plan
-from maritalk_vllm.capacity.size import alone, busiest, most_users, size
+from maritalk_vllm.capacity.size import HOUR, WARM, alone, arrivals, busiest, most_users, size
 from maritalk_vllm.capacity.study import Question, Study, study
 from maritalk_vllm.capacity.workload import Workload, seconds
 from maritalk_vllm.errors import DoesNotFit, UsageError
@@ -74,6 +76,17 @@ def test_as_many_users_as_so_many_replicas_answer() -> None:
 def test_questions_an_hour_instead_of_thinking() -> None:
     found = busiest(replace(OFFICE, hourly=12), site(), 2)
     assert found.requests_per_second == pytest.approx(600 * 12 / 3600 / 2, rel=0.05)
+
+
+def test_a_queue_that_grows_through_the_hour_is_seen() -> None:
+    """With 90 s for an answer, twenty minutes of too many requests would pass: two replicas seem to do."""
+    workload = replace(OFFICE, users=500, answer=300, hourly=60, latency_p95=90)
+    found = size(workload, site())
+    assert found is not None and found.fewer is not None
+    hour = site().run(arrivals(workload, site(), found.replicas, WARM + HOUR), math.inf)
+    assert hour.unanswered == 0
+    waited = Spread.of(each.latency for each in hour.answered if each.asked >= WARM)
+    assert waited is not None and waited.p95 <= 90
 
 
 @pytest.mark.parametrize("share", [0.05, 0.08, 0.12, 0.3])
