@@ -28,7 +28,11 @@ def health(ctx: typer.Context, settings: Settings, **_: object) -> None:
         raise MariTalkError(say("No server answers at {url}.", url=url)) from error
     if not reply.is_success:
         raise MariTalkError(say("The server at {url} is not alive: {status}.", url=url, status=reply.status_code))
-    print(reply.json()["status"])
+    try:
+        status = reply.json()["status"]
+    except (ValueError, KeyError, TypeError):
+        raise MariTalkError(say("What answers at {url} is another program.", url=url)) from None
+    print(status)
 
 
 def _url(settings: Settings) -> str:

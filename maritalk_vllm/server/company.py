@@ -20,6 +20,10 @@ class Company(Protocol):
     counts: bool
     """Whether restarts are counted here."""
 
+    @property
+    def lacks_somebody(self) -> bool:
+        """Whether one is missing who may take long to come."""
+
     async def gathered(self, show: Callable[[str], None]) -> Message:
         """Until all are there and begin; what they agreed on. `show` is told what is waited for."""
 
@@ -46,6 +50,7 @@ class Alone:
     """A machine that has all of the model."""
 
     counts = True
+    lacks_somebody = False
 
     async def gathered(self, show: Callable[[str], None]) -> Message:
         """At once."""

@@ -64,6 +64,7 @@ class EngineProcesses:
     async def prepare(self) -> None:
         """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
         launch = self._launch
+        self._log_begins = log_size(launch.log)
         if not self._imported:
             await self._until("imported")
             self._imported = True
@@ -81,7 +82,8 @@ class EngineProcesses:
         """
         launch = self._launch
         self._log_begins = log_size(launch.log)
-        environment = self._environment()
+        # A name server may take its time.
+        environment = await asyncio.to_thread(self._environment)
         if self._ray_starts_here:
             environment |= await self._start_ray(environment)
             if self._job == _PART:  # Ray starts this node's workers, as node 0's engine asks for them

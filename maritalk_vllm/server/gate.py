@@ -45,10 +45,10 @@ class Gate:
         self._decide(error)
 
     def hold(self, why_not: MariTalkError | None) -> None:
-        """Hold requests until the engine is ready, as in the beginning; or tell them at once why not."""
+        """Hold requests until the engine is ready, as in the beginning; or tell them why not, by the first reason."""
         if why_not is None:
             self._long.clear()
-        else:
+        elif not self._long.is_set():
             self._why = why_not
             self._long.set()
 

@@ -59,6 +59,11 @@ class Head:
             node.line.send({"event": "begin", **self._told})
         return self._told
 
+    @property
+    def lacks_somebody(self) -> bool:
+        """Whether a node is not there at all."""
+        return len(self._nodes) < self._group.nodes - 1
+
     async def broken(self) -> NoReturn:
         """Until a node is lost, or says that its part has failed. Raises EngineError: which, and why."""
         assert self._breach is not None
@@ -93,7 +98,8 @@ class Head:
 
     async def _until_known(self, show: Callable[[str], None]) -> None:
         """In a cluster a machine's own name may be known a little later than the machine is there."""
-        while not check_own(self._group):
+        # A name server may take its time, in which this loop has to beat and to answer.
+        while not await asyncio.to_thread(check_own, self._group):
             show(f"Waiting for the name {self._group.head} to be known")
             await asyncio.sleep(_AGAIN_SECONDS)
 

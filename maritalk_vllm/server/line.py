@@ -31,7 +31,7 @@ class Line:
     def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.peer = str(writer.get_extra_info("peername", ("?",))[0]).partition("%")[0]
+        self.peer = str((writer.get_extra_info("peername") or ("?",))[0]).partition("%")[0]
         """The other side's address."""
         self._beating = asyncio.get_running_loop().create_task(self._beat())
 

@@ -13,12 +13,14 @@ from .terms import Terms
 
 _CONNECT_SECONDS = 3.0
 _AGAIN_SECONDS = 1.0
+_NEXT_ADDRESS_SECONDS = 0.25
 
 
 class Member:
     """Looks for node 0, for as long as it takes, and does as it says."""
 
     counts = False
+    lacks_somebody = False
 
     def __init__(self, group: Group, terms: Terms) -> None:
         self._group = group
@@ -72,6 +74,7 @@ class Member:
 
     def over(self, error: MariTalkError) -> None:
         """This node's part cannot go on: node 0 is told why, unless it has said so itself."""
+        self._begun = False
         if self._line is not None and not isinstance(error, NodeLost):
             self._line.send({"event": "failed", **to_message(error)})
 
@@ -101,7 +104,9 @@ class Member:
         while self._line is None:
             show(f"Waiting for node 0 at {self._group.head}")
             try:
-                connecting = asyncio.open_connection(self._group.head, self._group.line_port)
+                connecting = asyncio.open_connection(
+                    self._group.head, self._group.line_port, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
+                )
                 line = Line(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN_SECONDS)

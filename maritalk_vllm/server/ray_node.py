@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from ..errors import EngineError, UsageError
 from ..settings import Device
+from . import lifeline
 from .group import Group
 
 ADDRESS = "RAY_ADDRESS"
@@ -83,7 +85,14 @@ class RayNode:
     def _begin(self) -> "subprocess.Popen[bytes]":
         with self._log.open("wb") as log:
             return subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                # Ctrl-C in a terminal is the supervisor's business alone.
+                start_new_session=True,
+                preexec_fn=partial(lifeline.die_with, os.getpid()),
             )
 
     async def ended(self) -> None:

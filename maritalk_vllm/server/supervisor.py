@@ -84,11 +84,11 @@ class _Supervisor:
                 self._state.to(Phase.FAILED)
                 self._systemd.stopping(error.message)
                 self._answering.refuse(error)
+                self._company.over(error)
                 raise
             finally:
                 self._console.stop()
-                serving.cancel()
-                await asyncio.wait((serving,))
+                await _cancelled(serving)
                 if self._chat is not None:
                     self._chat.end()
                 await self._until_left_alone()
@@ -146,7 +146,9 @@ class _Supervisor:
                 self._launch, self._listener, folder, self._console, self._state, self._history
             )
         await self._engine.prepare()
-        agreed = await self._company.gathered(self._show)
+        # Not before: all begin as soon as everybody is idle.
+        self._company.idle()
+        agreed = await self._company.gathered(self._show_missing)
         self._gathered = True
         self._answering.hold(None)
         loop = asyncio.get_running_loop()
@@ -154,9 +156,7 @@ class _Supervisor:
         try:
             await asyncio.gather(*both)
         finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await _cancelled(*both)
 
     async def _stay(self, engine: EngineProcesses, agreed: Message) -> None:
         """From loading to the engine's end. Raises EngineError."""
@@ -180,7 +180,6 @@ class _Supervisor:
                 # For another node's reason; else it has ended by itself, and told everybody.
                 await self._engine.dismiss(error)
             await self._engine.clear(*self._others())
-        self._company.idle()
 
     def _pause(self, restarts: Restarts, error: EngineError) -> float | None:
         """Seconds until the engine is started again; None if it is not."""
@@ -200,6 +199,12 @@ class _Supervisor:
         self._state.at(step)
         self._console.progress(step)
         self._systemd.status(step)
+
+    def _show_missing(self, step: str) -> None:
+        self._show(step)
+        # At a first start requests wait, as everywhere. Afterwards nobody knows when who was lost comes back.
+        if self._gathered and self._company.lacks_somebody:
+            self._answering.hold(Unavailable(f"{step}.", WHOLE_AGAIN))
 
     def _show_fetching(self, step: str, fraction: float | None) -> None:
         # Whose weights they are is not for whoever asks a probe.
@@ -245,6 +250,14 @@ class _Supervisor:
         if self._chat is not None:
             self._console.hush()
             self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """End them, asking anew: `wait_for` of Python 3.11 loses a cancellation that comes with what it awaits."""
+    while left := [each for each in tasks if not each.done()]:
+        for each in left:
+            each.cancel()
+        await asyncio.wait(left, timeout=1)
 
 
 def _begin_log(path: Path, form: LogFormat) -> None:

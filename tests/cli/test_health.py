@@ -2,6 +2,8 @@
 
 import asyncio
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,25 @@ def test_failed() -> None:
     result = health(Phase.FAILED)
     assert (result.returncode, result.stdout) == (1, "")
     assert " is not alive: 503." in result.stderr
+
+
+def test_another_program() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as other:
+        answering = threading.Thread(target=other.handle_request)
+        answering.start()
+        result = toolbox("health", MARITALK_PORT=str(other.server_port))
+        answering.join()
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "is another program." in result.stderr
 
 
 def test_a_proxy_is_not_asked() -> None:

@@ -133,6 +133,7 @@ def test_what_may_take_long_is_told_at_once_to_those_who_wait_and_who_come() -> 
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
             gate.hold(Unavailable("Node 1 is gone.", "Wait."))
+            gate.hold(Unavailable("Waiting for node 1."))
             for answer in (await posting, await client.post(f"{url}/generate", content=b"{}")):
                 assert (answer.status_code, answer.json()) == (503, {"error": "Node 1 is gone. Wait."})
                 assert answer.headers["retry-after"]

@@ -90,8 +90,10 @@ def test_a_member_that_hangs_up_is_gone_at_once() -> None:
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: it closed its connection\."):
                 await asyncio.wait_for(made.head.broken(), 1)
             made.head.over(NodeLost("gone"))
+            assert made.head.lacks_somebody
             await made.begun(made.member())
             assert "Waiting for node 1 (127.0.0.1)" in made.shown
+            assert not made.head.lacks_somebody
 
     asyncio.run(scenario())
 
@@ -212,6 +214,8 @@ def test_a_member_that_does_nothing_is_not_needed() -> None:
             member = made.member()
             await asyncio.wait_for(member.left_alone(), 1)
             await made.begun(member)
+            member.over(UsageError("What vLLM was told is wrong."))
+            await asyncio.wait_for(member.left_alone(), 1)
             member.idle()
             await asyncio.wait_for(member.left_alone(), 1)
 
