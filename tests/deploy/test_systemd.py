@@ -20,6 +20,7 @@ from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.server.engine_processes import STOP_SECONDS
 from maritalk_vllm.settings import OPTIONS, Settings, environment_variable
 from tests.deploy.chart import ROOT
+from tests.documents.pages import steps
 from tests.serving import BIN
 
 UNIT = ROOT / "deploy" / "systemd" / "maritalk-vllm.service"
@@ -88,6 +89,25 @@ def test_the_server_takes_its_environment(tmp_path: Path) -> None:
     shown = subprocess.run([BIN / "maritalk-vllm", "config", "show"], env=variables, capture_output=True, text=True)
     from_environment = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith("[environment]")}
     assert from_environment == {"license", "api_key_file", "cache_dir", "log_file", "port"}
+
+
+def test_the_checks_of_the_pages_have_the_options_of_the_service(tmp_path: Path) -> None:
+    """A key is asked of the service's own licence service, and what is learned is in the service's own cache."""
+    pages = ("systemd", "google-cloud", "oracle-cloud", "nuvem-google")
+    found = [step.command for page in pages for step in steps(f"docs/{page}.md") if " doctor --license" in step.command]
+    assert len(found) == 5
+    (command,) = {each.replace("maritalk-vllm-0.2.0", "maritalk-vllm") for each in found}
+    (tmp_path / "environment").write_text("MARITALK_LICENSE_SERVICE=https://127.0.0.1:1\nMARITALK_PORT=0\n")
+    (tmp_path / "license").write_text("6NK44-SZ8PR-YATKY-JMP4Z\n")
+    here = {"sudo ": "", PROGRAMS: str(BIN), "/etc/maritalk-vllm": str(tmp_path), "/var/cache": str(tmp_path / "cache")}
+    for there, place in here.items():
+        command = command.replace(there, place)
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MARITALK_")}
+    result = subprocess.run(["sh", "-c", command], env=others, capture_output=True, text=True)
+    assert result.returncode == LicenseError.exit_code, result.stdout + result.stderr
+    assert "https://127.0.0.1:1" in result.stdout
+    assert "port 0 " in result.stdout
+    assert (tmp_path / "cache" / "maritalk-vllm" / "clock").is_file()
 
 
 def test_what_a_restart_cannot_help_is_not_restarted() -> None:

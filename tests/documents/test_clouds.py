@@ -63,7 +63,18 @@ def test_both_clouds_and_the_service_have_the_same_installation() -> None:
 
     google, oracle = map(installation, PAGES)
     assert google == oracle == installation("docs/systemd.md")
-    assert len(google) == 7
+    assert len(google) == 8
+
+
+def test_the_service_is_started_after_its_options_and_its_checks() -> None:
+    """A service that was refused stays down."""
+    for page in PAGES:
+        commands = [step.command for step in steps(page)]
+        edit, checks, start = (
+            next(at for at, command in enumerate(commands) if words in command)
+            for words in ("sudo -e /etc/maritalk-vllm/environment", " doctor --license ", "enable --now")
+        )
+        assert edit < checks < start
 
 
 def test_the_translation_has_the_same_figures() -> None:
