@@ -78,9 +78,11 @@ def test_a_groups_name_for_its_leader_is_not_the_services() -> None:
 
 def test_where_a_group_is_placed() -> None:
     annotation = "leaderworkerset.sigs.k8s.io/exclusive-topology"
-    metadata = serving(of_example("large-2-nodes"))["metadata"]
-    assert metadata["annotations"] == {annotation: "topology.kubernetes.io/rack"}
-    assert "annotations" not in serving(rendered(*SHARED))["metadata"]
+    label = "topology.kubernetes.io/rack"
+    metadata = serving(rendered(*SHARED, "--set", f"group.exclusiveTopology={label}"))["metadata"]
+    assert metadata["annotations"] == {annotation: label}
+    # Where no node has the label, no pod would find a node.
+    assert "annotations" not in serving(of_example("large-2-nodes"))["metadata"]
 
 
 def test_a_group_is_changed_by_what_it_can_afford() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.chart import CHART, EXAMPLES, example, rendered, tool
+from tests.deploy.chart import CHART, EXAMPLES, example, of_example, rendered, server, tool
+from tests.documents.pages import read
 
 WARNINGS = ("no API keys", "one node alone", "share the claim")
 
@@ -25,6 +26,15 @@ def test_what_is_named_is_there(file: Path) -> None:
     workload = "leaderworkerset" if file.stem == "large-2-nodes" else "deployment"
     assert {"service/maritalk-vllm", f"{workload}/maritalk-vllm"} <= named
     assert ("service/maritalk-vllm-router" in named) == (file.stem == "routed")
+
+
+def test_a_group_is_waited_for_as_long_as_its_load_may_take() -> None:
+    """By what is typed after an installation, and by the page."""
+    startup = server(of_example("large-2-nodes"))["startupProbe"]
+    seconds = startup["periodSeconds"] * startup["failureThreshold"]
+    waits = r"wait leaderworkerset/\S+ --for=condition=Available --timeout=(\w+)"
+    assert re.findall(waits, notes("--values", str(example("large-2-nodes")))) == [f"{seconds}s"]
+    assert re.findall(waits, read("docs/kubernetes.md")) == [f"{seconds // 60}m"]
 
 
 def test_the_request_is_one_that_the_server_answers() -> None:
