@@ -2,12 +2,15 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
-from tests.deploy.chart import CHART, EXAMPLES, ROOT, of_example, pod, serving, template, tool
+from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, example, of_example, pod, serving, template, tool
+from tests.deploy.test_schemas import OLDEST, check
 from tests.documents.pages import blocks, read, steps
 
 PAGE = "docs/kubernetes.md"
@@ -15,6 +18,11 @@ CHART_PAGE = "deploy/helm/maritalk-vllm/README.md"
 HELM = [step.command for page in (PAGE, CHART_PAGE) for step in steps(page) if step.command.startswith("helm ")]
 UNINSTALL = "helm uninstall maritalk-vllm --namespace llm"
 KUBECTL = [step.command for step in steps(PAGE) if step.command.startswith("kubectl ")]
+
+
+def by_hand() -> list[Document]:
+    """What is made for the weights without the chart."""
+    return list(yaml.safe_load_all((ROOT / "deploy" / "weights.yaml").read_text()))
 
 
 @pytest.mark.parametrize("command", [each for each in HELM if each != UNINSTALL])
@@ -30,6 +38,9 @@ def test_helm(command: str) -> None:
 def test_what_kubectl_makes(command: str, tmp_path: Path) -> None:
     (tmp_path / "api-keys.txt").write_text("one\n")
     (tmp_path / "licence.txt").write_text("eyJ.a.b\n")
+    certificate = trustme.CA().issue_cert("maritalk.example.org")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     result = tool("bash", "-c", f"{command} --dry-run=client --output=json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
 
@@ -43,8 +54,9 @@ def test_what_kubectl_is_asked_for_is_there(command: str) -> None:
     assert command.startswith(f"kubectl -n llm {verb} ")
     documents = of_example("small-a10")
     installed = [each for name in ("small-a10", "large-2-nodes", "routed") for each in of_example(name)]
-    named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in installed}
-    assert set(re.findall(r"\b(?:deployment|leaderworkerset|service)/\S+", command)) <= named
+    named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in (*installed, *by_hand())}
+    assert set(re.findall(r"\b(?:deployment|leaderworkerset|service|pod)/\S+", command)) <= named
+    assert all((ROOT / file).is_file() for file in re.findall(r" --filename=(\S+)", command))
     containers = {each["name"] for each in (*pod(documents)["initContainers"], *pod(documents)["containers"])}
     assert set(re.findall(r" -c (\S+)", command)) <= containers
     for label, value in re.findall(r" -l (\S+)=(\S+)", command):
@@ -59,11 +71,49 @@ def test_what_is_installed_is_taken_away() -> None:
 def test_the_secrets_of_the_page_are_those_of_the_examples() -> None:
     made = set(re.findall(r"secret generic (\S+) --from-(?:literal|file)=([\w.]+?)(?==|$)", "\n".join(KUBECTL), re.M))
     used = {("maritalk-license", "license"), ("maritalk-keys", "keys"), ("maritalk-license", "licence.txt")}
-    assert made == used
+    assert made == used | {("maritalk-metrics", "token")}
+    for name in ("small-a10", "large-2-nodes", "routed", "air-gapped"):
+        assert named_secrets(name) <= {secret for secret, _ in made} | {"maritalk-tls", "registry"}
     for name in ("small-a10", "air-gapped"):
         sources = str([pod(of_example(name))["containers"][0]["env"], pod(of_example(name))["volumes"]])
         (entry,) = {key for secret, key in made if secret == "maritalk-license" and f"'key': '{key}'" in sources}
         assert entry == {"small-a10": "license", "air-gapped": "licence.txt"}[name]
+
+
+def named_secrets(name: str) -> set[str]:
+    """The Secrets that an example does not make itself."""
+    text = example(name).read_text()
+    found = set(re.findall(r"(?:existingSecret|secretName|authorization: {name|pullSecrets: \[{name): ([\w-]+)", text))
+    assert found
+    return found
+
+
+def test_the_weights_are_put_where_the_server_looks() -> None:
+    """As its user, on its nodes, with its image, into the folder of the model in the cache of its volume."""
+    claim, copying = by_hand()
+    serves = pod(of_example("air-gapped"))
+    (server,) = serves["containers"]
+    (copy,) = copying["spec"]["containers"]
+    for document in (claim, copying):
+        check(document, OLDEST)
+    assert copy["image"] == server["image"]
+    (volume,) = copying["spec"]["volumes"]
+    assert volume in serves["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert copy["volumeMounts"][0] in server["volumeMounts"]
+    assert copying["spec"]["securityContext"].items() <= serves["securityContext"].items()
+    for placed in ("nodeSelector", "tolerations", "imagePullSecrets"):
+        assert copying["spec"][placed] == serves[placed]
+    (target,) = re.findall(rf" cp small {copying['metadata']['name']}:(\S+)", "\n".join(KUBECTL))
+    caches = {each["name"]: each.get("value") for each in server["env"]}
+    assert target == f"{caches['XDG_CACHE_HOME']}/maritalk-vllm/models/small"
+    assert f"mkdir -p {target.removesuffix('/small')} " in copy["command"][-1]
+
+
+def test_ray_is_put_into_an_image_as_the_project_bounds_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (command,) = (step.command for step in steps(PAGE) if "pip install" in step.command)
+    assert f'"{extras["ray"][0]}"' in command
 
 
 def test_every_example_is_in_the_charts_page() -> None:
