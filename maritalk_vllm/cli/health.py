@@ -1,11 +1,10 @@
 """`maritalk-vllm health`: whether the server of this machine is alive, for whoever watches it by a command."""
 
-import ipaddress
-
 import typer
 
 from ..errors import MariTalkError, UsageError
 from ..language import say
+from ..server.listener import from_here, join_url
 from ..settings import Settings
 from .options import with_settings
 
@@ -39,17 +38,8 @@ def _url(settings: Settings) -> str:
     """The address by which this machine reaches its server. Raises UsageError."""
     if settings.port == 0:
         raise UsageError(say("A server on any free port cannot be asked."), say("Give its --port."))
-    host = settings.host
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        pass  # a name
-    else:
-        host = host if address.version == 4 else f"[{host}]"
-        if address.is_unspecified:
-            host = "127.0.0.1" if address.version == 4 else "[::1]"
     scheme = "https" if settings.ssl_certfile else "http"
-    return f"{scheme}://{host}:{settings.port}"
+    return join_url(scheme, from_here(settings.host), settings.port)
 
 
 command = with_settings(health)

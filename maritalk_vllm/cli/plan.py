@@ -32,13 +32,13 @@ def plan(
     """
     if settings.model is None and settings.license is None:
         settings = replace(settings, model=_DEFAULT_MODEL)
-    if users is None:
-        refuse_without_users(wishes)
-    elif suggest:
-        raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
     if users is not None:
+        if suggest:
+            raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
         capacity(settings, gpus, as_json, users, wishes)
-    elif suggest:
+        return
+    refuse_without_users(wishes)
+    if suggest:
         if gpus:
             raise UsageError("--suggest looks at all cards of the table.", "Leave --gpus out.")
         _suggest(settings, as_json)

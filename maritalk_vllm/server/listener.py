@@ -40,9 +40,18 @@ def url(listener: socket.socket, scheme: str = "http") -> str:
 def local_url(listener: socket.socket, scheme: str = "http") -> str:
     """An address by which this machine reaches it."""
     host, port = listener.getsockname()[:2]
-    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return join_url(scheme, host, port)
+    return join_url(scheme, from_here(host), port)
+
+
+def from_here(host: str) -> str:
+    """The address or name by which this machine reaches who listens on `host`, which may be all of its addresses."""
+    try:
+        listens_on_all = ipaddress.ip_address(host.partition("%")[0]).is_unspecified
+    except ValueError:  # a name
+        return host
+    if listens_on_all:
+        return "::1" if ":" in host else "127.0.0.1"
+    return host
 
 
 def join_url(scheme: str, host: str, port: int) -> str:
