@@ -1,14 +1,17 @@
 # make serve         set up, prepare the demo model, and serve it on port 9000
-# make test          set up and run the tests
-# make test-clients  run every published client against the server, and the notebook
-# make fuzz          make thousands of requests of its OpenAPI
-# make test-page     look at the page in a real Chromium
-# make screenshots   the same, and take the pictures of docs/page.md anew
-# make test-chaos    kill, drown and stop the server
-# make test-nodes    split a model over two hosts that are network namespaces, and cut one off
-# make deploy-check  hold the Helm chart against Kubernetes' schemas, alerts against a Prometheus, the unit against systemd
-# make image-check   build the image for the CPU without Docker, and run it (as root, some minutes; not part of CI)
+# make test          set up and run the fast tests and the core of those on the real engine
+# make test-all      every lane of tests but what is for the night
+# make test-rest     what test-all runs beside test
+# make nightly       test-all in full, and the generated requests, kills, interpreters and images that take long
 # make install       the set-up alone, into .venv
+#
+# One lane, where its name in pyproject.toml is not enough to run it:
+# make test-unit, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
+# make screenshots   the page's lane, which takes the pictures of docs/page.md again
+# make fuzz          the generated requests of the clients' lane, more than 50,000 of them
+# make image-check   build the image for the CPU without Docker, and run it (as root, some minutes)
+# make mutations     break decisions of the supervisor one at a time: the unit lane has to find each
+# make coverage      the unit lane, and what it covers
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +19,8 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install test test-clients test-page screenshots test-chaos test-nodes deploy-check image-check fuzz lint format bench build lock clean
+.PHONY: serve install lint format test test-unit test-all test-rest nightly test-engine test-clients test-page screenshots \
+	test-chaos test-nodes deploy-check fuzz image-check mutations coverage bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -41,54 +45,88 @@ $(VENV)/clients/%/.installed: requirements/clients/%.lock | $(VENV)/.installed
 	@touch $@
 
 CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$(wildcard requirements/clients/*.lock))
-REFERENCE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
+CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
-# An engine takes both cores of a small machine: those that start one are run one after the other.
-QUICK := $(patsubst %,--ignore=tests/%,clients chaos nodes playground/browser deploy observability)
+PYTEST = $(BIN)/python -m pytest
+# An engine takes both cores of a small machine, and one server is shared by a whole session of pytest: tests that use an
+# engine run one after the other.
+PARALLEL = --numprocesses 2
+WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
-test: $(VENV)/.installed-dev $(REFERENCE_CLIENTS)
+test: test-unit $(CORE_CLIENTS)
 	scripts/debian tmux
-	$(BIN)/python -m pytest $(QUICK) -m "not engine" --numprocesses 2
-	$(BIN)/python -m pytest $(QUICK) -m engine
+	$(PYTEST) -m core
+
+test-unit: $(VENV)/.installed-dev
+	$(PYTEST) -m unit $(PARALLEL)
+
+test-all: test test-rest
+
+# One session for all that an engine takes part in. What `make test` has run is left out.
+test-rest: $(VENV)/.installed-all
+	$(PYTEST) -m "deploy and not shares_server" $(PARALLEL)
+	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"
+
+nightly: test $(VENV)/.installed-all
+	$(PYTEST) -m "deploy and not shares_server" $(PARALLEL)
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit $(PARALLEL)
+	CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
+		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
+	$(MAKE) mutations image-check
+
+test-engine: $(VENV)/.installed-dev $(CORE_CLIENTS)
+	scripts/debian tmux
+	$(PYTEST) -m "engine and not nightly"
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)
-	$(BIN)/python -m pytest tests/clients
+	$(PYTEST) -m "clients and not nightly"
 
 $(VENV)/.installed-page: $(VENV)/.installed-dev requirements/page.lock
 	scripts/install $(VENV) requirements/page.lock
 	@touch $@
 
+WITH_CHROMIUM = CHROMIUM=$$(scripts/chromium)
+
 test-page: $(VENV)/.installed-page
-	chromium=$$(scripts/chromium) && CHROMIUM=$$chromium $(BIN)/python -m pytest tests/playground/browser
+	$(WITH_CHROMIUM) $(PYTEST) -m "page and not nightly"
 
 screenshots:
 	SCREENSHOTS=docs/images $(MAKE) test-page
 
-# A few minutes with the numbers that CI takes: CHAOS_KILLS=3 CHAOS_REQUESTS=1000.
 test-chaos: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/chaos
+	$(PYTEST) -m "chaos and not nightly"
 
 # As root: that makes network namespaces. Elsewhere it is skipped.
 test-nodes: $(VENV)/.installed-dev
 	scripts/debian iproute2:ip
-	$(BIN)/python -m pytest tests/nodes
+	$(PYTEST) -m "nodes and not nightly"
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
 	scripts/install $(VENV) requirements/deploy.lock
 	$(BIN)/python scripts/helm $(VENV)/deploy
+	scripts/debian prometheus systemd
 	@touch $@
 
 deploy-check: $(VENV)/.installed-deploy
-	scripts/debian prometheus systemd
-	$(BIN)/python -m pytest tests/deploy tests/observability
+	$(PYTEST) -m "deploy and not nightly"
+
+# What every lane needs.
+$(VENV)/.installed-all: $(VENV)/.installed-page $(VENV)/.installed-deploy $(CLIENTS)
+	scripts/debian tmux iproute2:ip
+	@touch $@
+
+fuzz: $(VENV)/.installed-dev $(CLIENTS)
+	SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 $(PYTEST) tests/clients/test_schemathesis.py
 
 image-check: $(VENV)/.installed-deploy
 	scripts/debian debootstrap curl
 	$(BIN)/python -m tests.deploy.image
 
-# More than 50,000 requests made of our own OpenAPI, for every night; test-clients makes a tenth of them.
-fuzz: $(VENV)/.installed-dev $(CLIENTS)
-	SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 $(BIN)/python -m pytest tests/clients/test_schemathesis.py
+mutations: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutations
+
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) -m unit $(PARALLEL) --cov
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What every test shares: folders of its own, and one real server for all that need one."""
 
+import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -11,9 +12,16 @@ import pytest
 
 from maritalk_vllm.models import demo
 from maritalk_vllm.settings import environment_variable
-from tests.demo_model import PROFILE, link_or_copy, made_by, make
+from tests.demo_model import CHECKPOINTS, PROFILE, link_or_copy, made_by, make
 from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
+
+LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "nodes"})
+"""Each test is in exactly one. pyproject.toml says what they are; `core` and `nightly` are marked beside them."""
+
+# Packages that one lane alone needs, and where: a newcomer's `make test` has none of them.
+_OPTIONAL = {"playwright": "playground/browser", "kubernetes_validate": "deploy"}
+collect_ignore = [folder for package, folder in _OPTIONAL.items() if importlib.util.find_spec(package) is None]
 
 
 def pytest_configure() -> None:
@@ -28,30 +36,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(figure)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, then those that start processes of their own, last those that share one server."""
-
-    def turn(item: pytest.Item) -> tuple[bool, bool]:
-        shares = "startup" in getattr(item, "fixturenames", ())
-        if shares:
-            item.add_marker(pytest.mark.engine)
-        return shares, item.get_closest_marker("engine") is not None
-
-    items.sort(key=turn)
+    """Give each test its lane, and put those that use the shared server last: before them others start engines."""
+    for item in items:
+        shares_server = "startup" in getattr(item, "fixturenames", ())
+        if shares_server:
+            item.add_marker("shares_server")
+        lanes = LANES.intersection(mark.name for mark in item.iter_markers())
+        if len(lanes) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is marked with more than one lane: {', '.join(sorted(lanes))}.")
+        if not lanes:
+            item.add_marker("engine" if shares_server else "unit")
+    items.sort(key=lambda item: item.get_closest_marker("shares_server") is not None)
 
 
 @pytest.fixture(scope="session")
-def prepared_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which the demo model is ready, for servers that come before the shared one.
+def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that has the demo model.
 
-    The model is made once for all runs of the tests, and anew when anything changes that has a part in it.
+    The model is prepared once per machine, and again when its source, our code or a library that converts it changes.
     """
-    assert request.config.cache is not None
-    kept = request.config.cache.mkdir("demo") / made_by()
-    process = multiprocessing.get_context("spawn").Process(target=make, args=(kept,))
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    kept = CHECKPOINTS / made_by()
+    if not kept.exists():
+        process = multiprocessing.get_context("spawn").Process(target=make, args=(kept,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
     cache = tmp_path_factory.mktemp("prepared")
     shutil.copytree(kept, demo.folder(PROFILE, cache), copy_function=link_or_copy)
     return cache
@@ -83,11 +94,11 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def startup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
-    """The shared server, and what was seen of it while it started: the demo model's preparation is part of it."""
+def startup(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
+    """The shared server, and what was seen of it while it started."""
     folder = tmp_path_factory.mktemp("server")
     with service_manager(str(folder / "notify")) as manager:
-        server = Server(folder, "--cache-dir", str(folder / "cache"), port=9000)
+        server = Server(folder, "--cache-dir", str(prepared_cache), port=9000)
         try:
             seen = observe_startup(server)
             seen.told = manager.heard()

@@ -6,13 +6,17 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from maritalk_vllm import models
-from maritalk_vllm.models import demo
+import platformdirs
+
+from maritalk_vllm.models import demo, place
 from maritalk_vllm.models.profile import Embedded, Profile, find
 
 _found = find("demo")
 assert _found is not None and _found.embedded is not None
 PROFILE: Profile = _found
+CHECKPOINTS = platformdirs.user_cache_path("maritalk-vllm-tests") / "demo"
+"""Where the tests of this machine keep the model: outside the checkout, so that each new one finds it."""
+
 EMBEDDED: Embedded = _found.embedded
 
 
@@ -27,7 +31,7 @@ def make(checkpoint: Path) -> None:
 def made_by() -> str:
     """A name for what the checkpoint is made of, and by."""
     parts = [EMBEDDED.sha256, *(f"{name} {version(name)}" for name in ("torch", "transformers", "gguf"))]
-    parts += [file.read_text() for file in sorted(Path(models.__file__).parent.glob("*.py"))]
+    parts += [Path(module.__file__ or "").read_text() for module in (demo, place)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

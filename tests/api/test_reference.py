@@ -9,6 +9,8 @@ import pytest
 from tests.clients.environments import python
 from tests.serving import Server
 
+pytestmark = pytest.mark.core
+
 EXAMPLE = Path(__file__).with_name("reference_example.py")
 
 

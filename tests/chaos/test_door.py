@@ -23,6 +23,8 @@ from tests.demo_model import PROFILE
 from tests.licensing.keys import Keys
 from tests.serving import Server
 
+pytestmark = pytest.mark.chaos
+
 KEY = "chave-secreta-4f9d2c"
 FILE_KEY = "outra-chave-7a1b3e"
 MOST = 4

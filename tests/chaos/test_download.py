@@ -14,6 +14,8 @@ from tests.weights.archives import content
 from tests.weights.file_server import File, serving
 from tests.weights.test_fetch import get, left
 
+pytestmark = pytest.mark.chaos
+
 KILLS = 20
 MiB = 1 << 20
 

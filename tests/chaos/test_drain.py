@@ -6,9 +6,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.load import ENDLESS, Fate, ask
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import Server, note
+
+pytestmark = pytest.mark.chaos
 
 REQUESTS = 200
 LATE = 20

@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 from maritalk_vllm.server.listener import listen
 from tests.chaos.load import Fate, Load
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import READY_SECONDS, Server, note
+
+pytestmark = pytest.mark.chaos
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "30"))
 VICTIMS = ("maritalk: serve", "VLLM::EngineCore", "VLLM::Worker")

@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from maritalk_vllm.distribution import keys
 from tests.distribution.conftest import WEIGHTS, add_weights
 from tests.distribution.running import Running
 from tests.serving import note
+
+pytestmark = pytest.mark.chaos
 
 CLIENTS = 200
 ROUNDS = 3

@@ -20,6 +20,8 @@ import pytest
 from tests.chaos.load import ENDLESS
 from tests.serving import Server, note
 
+pytestmark = pytest.mark.chaos
+
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS", "10000"))
 CLIENTS = 64
 TOKENS = 4

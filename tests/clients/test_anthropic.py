@@ -8,6 +8,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGES, STOPS, TOO_MANY
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 ENDS = {"plain": ("end_turn", None), "stopped": ("stop_sequence", " Rome")}
 
 

@@ -7,8 +7,12 @@ published client all the same, and its figures are calculated in its way.
 import math
 from pathlib import Path
 
+import pytest
+
 from tests.clients.environments import run
 from tests.serving import Server, note
+
+pytestmark = pytest.mark.clients
 
 PROMPT_TOKENS = 550
 MAX_TOKENS = 150

@@ -6,6 +6,8 @@ from tests.clients.environments import python
 from tests.documents.examples import examples, run
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 CLIENTS = {"langchain_maritaca": "langchain-maritaca-0.4.1", "litellm": "litellm-1.106.2"}
 
 

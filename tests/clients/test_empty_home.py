@@ -28,6 +28,8 @@ from tests.distribution.running import Running
 from tests.hardware import fleet
 from tests.serving import BIN, READY_SECONDS, Port, free_port, marked_processes
 
+pytestmark = pytest.mark.clients
+
 NVIDIA_SMI = """#!/bin/sh
 case "$1" in
 --query-gpu=*) echo "name, compute_cap"; echo "NVIDIA A10, 8.6" ;;

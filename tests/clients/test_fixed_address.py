@@ -8,6 +8,8 @@ from tests.clients.environments import run
 from tests.clients.questions import ECHO, MESSAGE, MESSAGES, STOPS, TOO_MANY
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 ROUTE = "/api/chat/inference"
 GREEDY = {"do_sample": False, "max_tokens": 12}
 CALLS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,11 @@
 """The same answers wherever they come from."""
 
+import pytest
+
 from tests.clients.answers import cloud_texts, maritalk_texts, openai_texts
 from tests.serving import Server
+
+pytestmark = pytest.mark.clients
 
 
 def test_our_server_gives_vllms_own_answers(shared_server: Server, golden_texts: list[str]) -> None:

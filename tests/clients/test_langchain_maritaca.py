@@ -8,6 +8,8 @@ from tests.clients.environments import run
 from tests.clients.questions import ECHO, MESSAGE, MESSAGES, STOPS, TOO_MANY, WEATHER
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 CALLS: dict[str, dict[str, Any]] = {
     "a conversation": {"messages": MESSAGES, "stop": None},
     "a conversation, stopped": {"messages": MESSAGES, "stop": STOPS},

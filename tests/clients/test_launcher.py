@@ -12,6 +12,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGES
 from tests.serving import free_port, marked_processes
 
+pytestmark = pytest.mark.clients
+
 STOP_SECONDS = 10
 
 

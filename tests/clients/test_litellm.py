@@ -8,6 +8,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGES, TOO_MANY
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 MODELS = ["openai/sabia-3", "maritalk/sabia-3"]
 """By the first it takes any server that speaks OpenAI's API, by the second Maritaca's."""
 

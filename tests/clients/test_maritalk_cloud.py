@@ -10,6 +10,8 @@ from tests.clients.environments import run
 from tests.clients.questions import ECHO, LINE, MESSAGE, MESSAGES, PROMPT, STOPS, TOO_MANY
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 ROUTE = "/api/chat/inference"
 FIRST = ["0.1.0", "0.1.5", "0.1.7"]
 LATER = ["0.2.0", "0.2.3", "0.2.5", "0.2.7", "0.3.2"]

@@ -14,6 +14,8 @@ import pytest
 from tests.clients.environments import environment, python
 from tests.serving import BIN, free_port, marked_processes, note
 
+pytestmark = pytest.mark.clients
+
 NOTEBOOK = Path(__file__).parent.parent.parent / "examples" / "colab.ipynb"
 CLIENTS = ("maritalk-0.3.2", "openai-3.54.0")
 SECONDS = 240
@@ -42,7 +44,6 @@ def test_no_outputs_are_kept() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells(NOTEBOOK))
 
 
-@pytest.mark.engine
 def test_it_runs(tmp_path: Path, prepared_cache: Path) -> None:
     """Nothing is installed on the way: the programs and the clients are there, and no index would be asked."""
     notebook, mark = Path(shutil.copy(NOTEBOOK, tmp_path)), uuid.uuid4().hex

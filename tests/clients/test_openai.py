@@ -10,6 +10,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGE, PROMPT
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 PREFIXES = ["/api", "/api/v1", "/v1"]
 MODELS = ["demo", "sabia-3", "sabiazinho-4", "MariTalk"]
 

@@ -9,6 +9,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGES, STOPS, TOO_MANY, WEATHER
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 CHOICES = {"required": "required", "named": {"type": "function", "function": {"name": "weather"}}}
 FORM = {
     "type": "object",

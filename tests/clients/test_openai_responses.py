@@ -8,6 +8,8 @@ from tests.clients.environments import run
 from tests.clients.questions import MESSAGE, MESSAGES, TOO_MANY
 from tests.serving import Server
 
+pytestmark = pytest.mark.clients
+
 
 @pytest.fixture(scope="module", params=["/api", "/api/v1"])
 def told(request: pytest.FixtureRequest, shared_server: Server) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from tests.clients.vllm_server import vllm_server
 from tests.demo_model import PROFILE
 from tests.serving import Port
 
+pytestmark = pytest.mark.clients
+
 
 @pytest.fixture(scope="module")
 def plugged(

@@ -8,6 +8,8 @@ import pytest
 from tests.clients.environments import run
 from tests.clients.questions import ECHO, MESSAGE, TOO_MANY
 
+pytestmark = pytest.mark.clients
+
 CALLS = {"an echo": {"messages": ECHO, "do_sample": False, "max_tokens": 12}}
 
 

@@ -15,6 +15,8 @@ from tests.clients.environments import python
 from tests.demo_model import PROFILE
 from tests.serving import Server, note
 
+pytestmark = pytest.mark.clients
+
 HERE = Path(__file__).parent
 EACH = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "700"))
 """Random requests for each route that takes a body, made of each seed."""

@@ -11,6 +11,8 @@ from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod
 from tests.serving import BIN
 
+pytestmark = pytest.mark.deploy
+
 CARDS = {
     **dict.fromkeys(("small-a10", "autoscaled", "air-gapped", "routed"), "1xA10"),
     "medium-2xa100": "2xA100-40GB",

@@ -16,6 +16,8 @@ from tests.deploy.image.context import Context
 from tests.deploy.image.dockerfile import Dockerfile, Image
 from tests.deploy.image.recorded import Recorded
 
+pytestmark = pytest.mark.deploy
+
 TEXT = (ROOT / "Dockerfile").read_text()
 TARGETS = ["cpu", "gpu"]
 

@@ -13,6 +13,8 @@ from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, example, of_exam
 from tests.deploy.test_schemas import OLDEST, check
 from tests.documents.pages import blocks, read, steps
 
+pytestmark = pytest.mark.deploy
+
 PAGE = "docs/kubernetes.md"
 CHART_PAGE = "deploy/helm/maritalk-vllm/README.md"
 HELM = [step.command for page in (PAGE, CHART_PAGE) for step in steps(page) if step.command.startswith("helm ")]

@@ -13,6 +13,8 @@ from tests.deploy.test_configuration import placed
 from tests.deploy.test_values import SET_BY_THE_GROUP
 from tests.serving import BIN
 
+pytestmark = pytest.mark.deploy
+
 LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
 SHARED = ("--set", "nodes=2", "--set", "persistence.accessModes={ReadWriteMany}")
 SCALED = (*SHARED, "--set", "autoscaling.enabled=true", "--set", "autoscaling.maxReplicas=8")

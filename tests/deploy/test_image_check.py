@@ -12,6 +12,8 @@ from tests.deploy.image.layers import suite
 from tests.deploy.image.pod import Pod
 from tests.deploy.image.recorded import Recorded
 
+pytestmark = pytest.mark.deploy
+
 SMALL = """ARG BASE=debian:bookworm-20261005-slim
 FROM ${BASE} AS tools
 ENV PLACE=/opt

@@ -8,6 +8,8 @@ import pytest
 from tests.deploy.chart import CHART, EXAMPLES, example, of_example, rendered, server, tool
 from tests.documents.pages import read
 
+pytestmark = pytest.mark.deploy
+
 WARNINGS = ("no API keys", "one node alone", "share the claim")
 
 

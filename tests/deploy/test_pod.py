@@ -5,6 +5,8 @@ import pytest
 from maritalk_vllm.models.profile import find
 from tests.deploy.chart import EXAMPLES, configuration, containers, of_example, only, pod, pods, rendered, server
 
+pytestmark = pytest.mark.deploy
+
 NAMES = [file.stem for file in EXAMPLES]
 
 

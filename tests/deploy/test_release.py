@@ -1,6 +1,10 @@
 """What a release is together: names, labels, and what a change of it replaces."""
 
+import pytest
+
 from tests.deploy.chart import EXAMPLES, of_example, only, pods, rendered
+
+pytestmark = pytest.mark.deploy
 
 
 def test_no_service_becomes_an_option() -> None:

@@ -25,6 +25,8 @@ from tests.deploy.cluster import Cluster, cluster
 from tests.deploy.test_group import SHARED
 from tests.serving import free_port
 
+pytestmark = pytest.mark.deploy
+
 ROUTED = ("--set", "router.enabled=true", "--set", "router.policy=round_robin")
 NAME = "maritalk-vllm-router"
 FIRST, SECOND, OTHER = "127.0.0.2", "127.0.0.3", "127.0.0.4"

@@ -9,6 +9,8 @@ import pytest
 
 from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, rendered, template, tool
 
+pytestmark = pytest.mark.deploy
+
 OLDEST = "1.29"
 KUBERNETES = [OLDEST, kubernetes_validate.latest_version()]
 CRDS = json.loads((Path(__file__).parent / "crds.json").read_text())

@@ -8,6 +8,8 @@ import pytest
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.deploy.chart import configuration, of_example, only, pod, rendered, server
 
+pytestmark = pytest.mark.deploy
+
 SECRET = "6NK44-SZ8PR-YATKY-JMP4Z"
 
 

@@ -23,6 +23,8 @@ from tests.deploy.chart import ROOT
 from tests.documents.pages import steps
 from tests.serving import BIN
 
+pytestmark = pytest.mark.deploy
+
 UNIT = ROOT / "deploy" / "systemd" / "maritalk-vllm.service"
 EXAMPLE = ROOT / "deploy" / "systemd" / "environment"
 PROGRAMS = "/opt/maritalk-vllm/bin"

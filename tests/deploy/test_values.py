@@ -10,6 +10,8 @@ import yaml
 from maritalk_vllm.settings import OPTIONS
 from tests.deploy.chart import CHART, configuration, refusal, rendered
 
+pytestmark = pytest.mark.deploy
+
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = (CHART / "values.yaml").read_text()
 LICENSED = ("--set", "model=small", "--set", "gpus=1", "--set", "license.existingSecret=licence")

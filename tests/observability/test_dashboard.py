@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.observability.queries import DASHBOARD, panel_queries, panels, promtool
+
+pytestmark = pytest.mark.deploy
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 

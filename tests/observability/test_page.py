@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
@@ -13,6 +14,8 @@ from maritalk_vllm.server.routes import Routes
 from maritalk_vllm.server.state import State
 from maritalk_vllm.server.tally import _REASONS, Tally
 from tests.observability.queries import ROOT, RULES, promtool
+
+pytestmark = pytest.mark.deploy
 
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 

@@ -18,6 +18,8 @@ from tests.counting import samples
 from tests.observability.queries import RULES, alerts, metric_names, panel_queries
 from tests.serving import Server, free_port
 
+pytestmark = pytest.mark.deploy
+
 # The evaluation licence has no end. tests/server/test_metrics.py has one that does.
 NOT_HERE = {"maritalk_license_days_left"}
 OF_PROMETHEUS = {"up"}
@@ -56,7 +58,7 @@ def test_what_the_server_tells_of_itself(asked_server: Server) -> None:
 
     phases = by("maritalk_start_seconds", "phase")
     whole = phases.pop("ready")
-    assert {"port", "importing", "preparing", "loading", "warming_up"} == set(phases)
+    assert {"port", "importing", "loading", "warming_up"} == set(phases)
     assert all(seconds > 0 for seconds in phases.values())
     assert sum(phases.values()) == pytest.approx(whole, abs=0.1)
     assert found["maritalk_engine_restarts_total", ()] == 0

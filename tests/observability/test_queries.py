@@ -4,6 +4,8 @@ import pytest
 
 from tests.observability.queries import metric_names
 
+pytestmark = pytest.mark.deploy
+
 
 @pytest.mark.parametrize(
     ("query", "names"),

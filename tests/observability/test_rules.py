@@ -9,6 +9,8 @@ import yaml
 
 from tests.observability.queries import ROOT, RULES, alerts, promtool
 
+pytestmark = pytest.mark.deploy
+
 SERVER = {"instance": "a:9000", "job": "maritalk"}
 STATE = 'maritalk_server_state{job="maritalk", instance="a:9000", maritalk_server_state="%s"}'
 OF = '%s{job="maritalk", instance="a:9000"}'

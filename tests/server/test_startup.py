@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.serving import POLLS, Startup, note
+
+pytestmark = pytest.mark.core
 
 LOADING = {"status": "loading"}
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Error, Page, expect
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played
 
+pytestmark = pytest.mark.page
+
 HOSTILE = """# Heading <img src=x onerror="window.ran = 'img'">
 
 <script>window.ran = 'script'</script>

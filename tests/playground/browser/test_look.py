@@ -10,6 +10,8 @@ from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing
 from tests.playground.browser.test_chat import said
 
+pytestmark = pytest.mark.page
+
 ANSWER = """Aqui está uma função que compara a palavra com ela mesma ao contrário:
 
 ```python

@@ -2,12 +2,15 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from maritalk_vllm.server.state import Phase
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing
 from tests.playground.browser.test_chat import said
+
+pytestmark = pytest.mark.page
 
 
 def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open) -> None:

@@ -16,6 +16,8 @@ from tests.playground.browser.conftest import Open
 from tests.playground.browser.test_chat import say
 from tests.serving import Server, note
 
+pytestmark = pytest.mark.page
+
 KEY = "chave-da-pagina"
 ROUNDS = 5
 ANSWER_TOKENS = 8
@@ -23,9 +25,9 @@ LOADED_MILLISECONDS = 240_000
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(tmp_path: Path, prepared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("MARITALK_API_KEY", KEY)
-    started = Server(tmp_path, "--cache-dir", str(tmp_path / "cache"))
+    started = Server(tmp_path, "--cache-dir", str(prepared_cache))
     try:
         started.wait_for_port()
         yield started
@@ -62,7 +64,6 @@ def stop_answer(page: Page) -> None:
     expect(page.locator(".assistant").last.locator(".note")).to_contain_text("Interrompida")
 
 
-@pytest.mark.engine
 def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     tab = open_tab(f"http://127.0.0.1:{server.port}")
     page = tab.page
@@ -72,7 +73,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     assert page.url == f"{tab.url}/chat"
     expect(page.locator("#banner")).to_contain_text("O modelo está carregando.")
     expect(page.locator("#banner-step")).to_have_text(
-        re.compile("Começando|Importando|modelo de demonstração|Carregando")
+        re.compile("Começando|Importando|Carregando")
     )
     expect(page.locator("#state-name")).to_have_text("carregando")
     picture(page, "loading")
