@@ -111,7 +111,7 @@ def test_a_wrong_key(home: dict[str, str]) -> None:
     assert not (Path(home["HOME"]) / "bin" / "maritalk").exists()
 
 
-@pytest.mark.parametrize("version", ["0.2.3", "0.3.2"])
+@pytest.mark.parametrize("version", ["0.2.3", pytest.param("0.3.2", marks=pytest.mark.nightly)])
 def test_start(version: str, key: str, service: Running, home: dict[str, str]) -> None:
     """The launcher comes, runs maritalk-serve with the key, whose weights come, and the model answers."""
     port, mark = Port(free_port()), uuid.uuid4().hex
