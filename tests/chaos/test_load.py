@@ -9,9 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 
 import psutil
@@ -29,14 +27,9 @@ SLOW = 500
 NONSENSE = [b"", b"{", b"[]", b'{"prompt": 3}', b'{"prompt": "a", "max_tokens": -1}', b"\xff\xfe", b'{"messages": []}']
 
 
-@pytest.fixture(scope="module")
-def server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("load"), "--cache-dir", str(prepared_cache))
-    try:
-        running.wait_until_ready()
-        yield running
-    finally:
-        running.stop()
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    return shared_server
 
 
 def api_process(server: Server) -> psutil.Process:
