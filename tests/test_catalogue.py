@@ -87,6 +87,7 @@ def counted() -> Iterator[str]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted":
                 noun = node.args[1]
                 assert isinstance(noun, ast.Constant), ast.unparse(node)
+                assert isinstance(noun.value, str), ast.unparse(node)
                 yield from (f"{{}} {noun.value}", f"{{}} {noun.value}s")
 
 

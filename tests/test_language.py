@@ -3,6 +3,7 @@
 import ast
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 
 
 @pytest.fixture(autouse=True)
-def english_afterwards():
+def english_afterwards() -> Iterator[None]:
     yield
     choose(Language.ENGLISH)
 

@@ -32,7 +32,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 def imports(file: Path) -> Iterator[tuple[str, str]]:
     """Every module that a file imports, by its full name, and when: `now`, `later` in a function, `typing` never."""
     tree = ast.parse(file.read_text())
-    when = {}
+    when: dict[int, str] = {}
     for part in ast.walk(tree):
         if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
             when |= {id(node): "later" for node in ast.walk(part)}

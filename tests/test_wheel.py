@@ -37,6 +37,7 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     assert Path(file).is_relative_to(environment), result.stderr
     assert int(page) == len(files())
     assert names == ["demo", "medium", "small"]
-    serve = [environment / "bin" / "maritalk-serve", "--license", "000000-00000-00000-00000", "--model", "medium"]
+    serve: list[str | Path] = [environment / "bin" / "maritalk-serve", "--model", "medium"]
+    serve += ["--license", "000000-00000-00000-00000"]
     refused = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)
     assert refused.returncode == 4, refused.stderr

@@ -199,7 +199,7 @@ def _engine_seconds(server: Server) -> float:
     """Queue and inference time of all requests so far, from the engine's own statistics."""
     text = server.ask("/metrics").body.decode()
     names = ("vllm:request_queue_time_seconds_sum", "vllm:request_inference_time_seconds_sum")
-    return sum(float(re.search(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)[1]) for name in names)  # type: ignore[index]
+    return sum(float(re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)[0]) for name in names)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 48])

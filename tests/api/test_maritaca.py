@@ -57,7 +57,8 @@ def test_roles() -> None:
         maritaca.check_messages({"messages": [{"role": role, "content": "x"}]})
     with pytest.raises(RequestError, match=r"messages\[1\].role: there is no role 'robot'"):
         maritaca.check_messages({"messages": [{"role": "user"}, {"role": "robot"}]})
-    for left_to_vllm in (None, [], [3], [{}], [{"role": 3}]):
+    left: tuple[object, ...] = (None, [], [3], [{}], [{"role": 3}])
+    for left_to_vllm in left:
         maritaca.check_messages({"messages": left_to_vllm})
     for no_list in ("x", 3, {"role": "user"}):
         with pytest.raises(RequestError, match="messages: a list"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from maritalk_vllm.api.cloud_wire import StreamText
-from maritalk_vllm.api.sse import event
+from maritalk_vllm.api.event import event
 
 
 def taken_apart(text: str) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_no_times(text: str) -> None:
         ({"spread": -0.1}, "--spread is -0.1"),
     ],
 )
-def test_what_cannot_be_asked(changed: dict[str, float], says: str) -> None:
+def test_what_cannot_be_asked(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError) as error:
         replace(OFFICE, **changed)
     assert says in str(error.value)

@@ -76,7 +76,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def routes(prepared_cache: Path) -> list[tuple[str, str]]:
-    command = [sys.executable, "-m", "tests.chaos.routes", demo.folder(PROFILE, prepared_cache)]
+    command: list[str | Path] = [sys.executable, "-m", "tests.chaos.routes", demo.folder(PROFILE, prepared_cache)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = [tuple(each) for each in json.loads(result.stdout.splitlines()[-1])]
@@ -115,7 +115,10 @@ def test_what_is_no_route_is_shut_too(server: Server) -> None:
 
 
 def test_the_page_is_open_to_be_read_and_nothing_beside_it(server: Server) -> None:
-    page = Page(lambda *_: None, TimeUnit.MILLISECONDS).paths
+    async def inside(*_: object) -> None:
+        """What lies behind the page."""
+
+    page = Page(inside, TimeUnit.MILLISECONDS).paths
     assert {"/chat", "/chat/js/main.js", "/chat/server.json"} <= page
     for path in page:
         assert send(server, "GET", path) == 200, path

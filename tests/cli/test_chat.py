@@ -61,7 +61,7 @@ def test_the_key_is_the_flags_or_the_first_of_the_environments() -> None:
 
 def test_whoever_reads_may_go_away() -> None:
     with pretended() as (_, server):
-        command = [BIN / "maritalk-vllm", "chat", "--url", server.url]
+        command: list[str | Path] = [BIN / "maritalk-vllm", "chat", "--url", server.url]
         with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None

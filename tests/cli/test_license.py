@@ -23,7 +23,7 @@ def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [BIN / "maritalk-serve", "--dry-run", "--device", "cpu", *map(str, arguments)]
+    command: list[str | Path] = [BIN / "maritalk-serve", "--dry-run", "--device", "cpu", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -10,7 +10,7 @@ GREEDY = {"do_sample": False, "max_tokens": golden.MAX_TOKENS}
 
 def maritalk_texts(server: Port) -> list[str]:
     """The answers of MariTalk Local's routes."""
-    asked = [("/generate", {"prompt": text}) for text in golden.TEXTS]
+    asked: list[tuple[str, dict[str, Any]]] = [("/generate", {"prompt": text}) for text in golden.TEXTS]
     asked.append(("/chat/generate", {"messages": golden.CHAT}))
     return [server.ask(path, {**body, **GREEDY}).json["output"] for path, body in asked]
 

@@ -34,7 +34,7 @@ def dtype(prepared_cache: Path) -> str:
 @pytest.fixture(scope="session")
 def golden_texts(prepared_cache: Path, dtype: str) -> list[str]:
     """vLLM's own answers: to each text, and last to the chat. Its engine has ended when they are here."""
-    command = [sys.executable, golden.__file__, demo.folder(PROFILE, prepared_cache), dtype]
+    command: list[str | Path] = [sys.executable, golden.__file__, demo.folder(PROFILE, prepared_cache), dtype]
     environment = {**os.environ, "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr

@@ -22,7 +22,7 @@ def python(client: str) -> Path:
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The variables that a client sees: ours, without the machine's own proxies, whose lower case would win."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return kept | OFFLINE | extra
+    return {**kept, **OFFLINE, **extra}
 
 
 def run(client: str, script: str, asked: dict[str, Any], variables: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import schemathesis
 
 
 @schemathesis.hook
-def before_call(context, case, kwargs):
+def before_call(context: object, case: schemathesis.Case, kwargs: object) -> None:
     """Answers of at most two tokens, and at most two of them."""
     if not isinstance(case.body, dict):
         return

@@ -35,7 +35,7 @@ def plain(shared_server: Server) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["", ", streamed"])
 @pytest.mark.parametrize("name", ENDS)
-def test_messages(told, plain, name, how) -> None:
+def test_messages(told: dict[str, Any], plain: dict[str, Any], name: str, how: str) -> None:
     message = told[name + how]
     assert (message["type"], message["role"], message["model"]) == ("message", "assistant", "demo")
     (content,) = message["content"]
@@ -47,17 +47,17 @@ def test_messages(told, plain, name, how) -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_stream_comes_in_pieces(told, plain, name) -> None:
+def test_a_stream_comes_in_pieces(told: dict[str, Any], plain: dict[str, Any], name: str) -> None:
     pieces = told[f"{name}, in pieces"]
     assert len(pieces) > 1
     assert "".join(pieces) == plain[name]["choices"][0]["message"]["content"]
 
 
-def test_the_limit_of_tokens(told) -> None:
+def test_the_limit_of_tokens(told: dict[str, Any]) -> None:
     assert told["cut"] == "max_tokens"
 
 
-def test_tokens_are_counted_without_an_answer(told, plain) -> None:
+def test_tokens_are_counted_without_an_answer(told: dict[str, Any], plain: dict[str, Any]) -> None:
     assert told["tokens"] == plain["plain"]["usage"]["prompt_tokens"]
 
 
@@ -65,6 +65,6 @@ def test_tokens_are_counted_without_an_answer(told, plain) -> None:
     ("name", "kind", "words"),
     [("too many tokens", "BadRequestError", str(TOO_MANY)), ("no such model", "NotFoundError", "gpt-nope")],
 )
-def test_errors(told, name, kind, words) -> None:
+def test_errors(told: dict[str, Any], name: str, kind: str, words: str) -> None:
     assert told[name]["raised"] == kind
     assert words in told[name]["text"]

@@ -117,8 +117,9 @@ def test_start(version: str, key: str, service: Running, home: dict[str, str]) -
     port, mark = Port(free_port()), uuid.uuid4().hex
     command = client(version, "start", "--license", key, "--port", str(port.port))
     variables = {**surroundings(home), "MARITALK_TEST_MARK": mark, "SPT_NOENV": "1"}
-    together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, env=variables, **together) as process:
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             deadline = time.monotonic() + READY_SECONDS
             while status(port) != "idle":

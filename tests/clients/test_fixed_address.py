@@ -47,54 +47,56 @@ def llama(redirected: dict[str, str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["invoke", "ainvoke"])
 @pytest.mark.parametrize("name", CALLS)
-def test_langchain(langchain, plain, name, method) -> None:
+def test_langchain(langchain: dict[str, Any], plain: dict[str, dict[str, Any]], name: str, method: str) -> None:
     assert langchain[f"{name}, {method}"] == plain[name]["answer"]
 
 
 @pytest.mark.parametrize("method", ["stream", "astream"])
 @pytest.mark.parametrize("name", CALLS)
-def test_langchain_streams(langchain, plain, name, method) -> None:
+def test_langchain_streams(langchain: dict[str, Any], plain: dict[str, dict[str, Any]], name: str, method: str) -> None:
     pieces = [piece for piece in langchain[f"{name}, {method}"] if piece]
     assert len(pieces) > 1
     assert "".join(pieces) == plain[name]["answer"]
 
 
 @pytest.mark.parametrize("method", ["invoke", "ainvoke", "stream"])
-def test_langchain_says_what_was_wrong(langchain, refusal, method) -> None:
+def test_langchain_says_what_was_wrong(langchain: dict[str, Any], refusal: dict[str, str], method: str) -> None:
     assert langchain[f"too many tokens, {method}"] == refusal
 
 
 @pytest.mark.parametrize("method", ["chat", "achat"])
 @pytest.mark.parametrize("name", CALLS)
-def test_llama(llama, plain, name, method) -> None:
+def test_llama(llama: dict[str, Any], plain: dict[str, dict[str, Any]], name: str, method: str) -> None:
     assert llama[f"{name}, {method}"] == plain[name]["answer"]
     assert llama[f"{name}, as it came"] == plain[name]
 
 
 @pytest.mark.parametrize("method", ["stream_chat", "astream_chat"])
 @pytest.mark.parametrize("name", CALLS)
-def test_llama_streams(llama, plain, name, method) -> None:
+def test_llama_streams(llama: dict[str, Any], plain: dict[str, dict[str, Any]], name: str, method: str) -> None:
     pieces = llama[f"{name}, {method}"]
     assert len(pieces) > 1
     assert "".join(pieces) == plain[name]["answer"]
 
 
 @pytest.mark.parametrize("method", ["complete", "acomplete", "stream_complete", "astream_complete"])
-def test_llama_completes(llama, plain, method) -> None:
+def test_llama_completes(llama: dict[str, Any], plain: dict[str, dict[str, Any]], method: str) -> None:
     assert "".join(llama[f"a message, {method}"]) == plain["a message"]["answer"]
 
 
 @pytest.mark.parametrize("method", ["chat", "achat", "stream_chat"])
-def test_llama_says_what_was_wrong(llama, refusal, method) -> None:
+def test_llama_says_what_was_wrong(llama: dict[str, Any], refusal: dict[str, str], method: str) -> None:
     assert llama[f"too many tokens, {method}"] == refusal
 
 
-def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+def test_the_answers_are_those_that_were_asked_for(plain: dict[str, dict[str, Any]]) -> None:
     assert "Rome" in plain["a conversation"]["answer"]
     assert plain["a conversation, stopped"]["answer"] == plain["a conversation"]["answer"].split(" Rome")[0]
     assert plain["an echo"]["answer"].strip() == ECHO[-1]["content"]
 
 
 @pytest.mark.parametrize("method", ["stream", "stream_chat"])
-def test_a_piece_has_what_clients_take_for_the_wires_own(langchain, llama, method) -> None:
+def test_a_piece_has_what_clients_take_for_the_wires_own(
+    langchain: dict[str, Any], llama: dict[str, Any], method: str
+) -> None:
     assert any("data: " in piece for piece in (langchain | llama)[f"an echo, {method}"])

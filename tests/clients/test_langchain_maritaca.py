@@ -40,17 +40,17 @@ def plain(shared_server: Server) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["invoke", "ainvoke", "stream", "astream"])
 @pytest.mark.parametrize("name", CALLS)
-def test_answers(told, plain, name, method) -> None:
+def test_answers(told: dict[str, Any], plain: dict[str, Any], name: str, method: str) -> None:
     assert "".join(told[f"{name}, {method}"]) == plain[name]["choices"][0]["message"]["content"]
 
 
 @pytest.mark.parametrize("method", ["stream", "astream"])
-def test_a_stream_comes_in_pieces(told, method) -> None:
+def test_a_stream_comes_in_pieces(told: dict[str, Any], method: str) -> None:
     assert len([piece for piece in told[f"a conversation, {method}"] if piece]) > 1
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_usage(told, plain, name) -> None:
+def test_usage(told: dict[str, Any], plain: dict[str, Any], name: str) -> None:
     usage = plain[name]["usage"]
     assert told[f"{name}, usage"] == {
         "input_tokens": usage["prompt_tokens"],
@@ -60,23 +60,23 @@ def test_usage(told, plain, name) -> None:
 
 
 @pytest.mark.parametrize("choice", ["required", "named"])
-def test_a_tool_that_has_to_be_called(told, choice) -> None:
+def test_a_tool_that_has_to_be_called(told: dict[str, Any], choice: str) -> None:
     (call,) = told[f"a tool, {choice}"]
     assert (call["type"], call["name"]) == ("tool_call", "weather")
     assert call["args"]["city"] in ("Recife", "Manaus")
     assert call["id"]
 
 
-def test_an_answer_in_a_form(told) -> None:
+def test_an_answer_in_a_form(told: dict[str, Any]) -> None:
     assert told["a form"] in ({"city": "Recife"}, {"city": "Manaus"})
 
 
-def test_an_answer_in_json(told) -> None:
+def test_an_answer_in_json(told: dict[str, Any]) -> None:
     assert isinstance(told["json"], dict)
 
 
 @pytest.mark.parametrize("method", ["invoke", "stream"])
-def test_too_many_tokens(told, method) -> None:
+def test_too_many_tokens(told: dict[str, Any], method: str) -> None:
     error = told[f"too many tokens, {method}"]
     assert error["raised"] == "HTTPStatusError"
     assert error["text"].startswith("Client error '400 Bad Request'")

@@ -30,20 +30,20 @@ def plain(shared_server: Server) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["plain", "async", "stream"])
 @pytest.mark.parametrize("model", MODELS)
-def test_answers(told, plain, model, how) -> None:
+def test_answers(told: dict[str, Any], plain: dict[str, Any], model: str, how: str) -> None:
     pieces = told[f"{model}, {how}"]
     assert "".join(piece or "" for piece in pieces) == plain["choices"][0]["message"]["content"]
     assert len(pieces) > 1
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_usage(told, plain, model) -> None:
+def test_usage(told: dict[str, Any], plain: dict[str, Any], model: str) -> None:
     for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
         assert told[f"{model}, usage"][name] == plain["usage"][name]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_too_many_tokens(told, model) -> None:
+def test_too_many_tokens(told: dict[str, Any], model: str) -> None:
     error = told[f"{model}, too many tokens"]
     assert error["raised"] == "BadRequestError"
     assert str(TOO_MANY) in error["text"]

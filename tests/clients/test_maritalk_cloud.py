@@ -28,10 +28,13 @@ CALLS: dict[str, dict[str, Any]] = {
 SIZES = {"a text": 8, "a message": 1, "a conversation": 4, "a conversation, stopped": 4, "an echo": 4}
 STREAMS = {name: call | {"num_tokens_per_message": SIZES[name]} for name, call in CALLS.items()}
 TOO_MANY_TOKENS = {"messages": MESSAGE, "max_tokens": TOO_MANY}
+Answers = dict[str, dict[str, Any]]
+Told = Callable[[str, str], dict[str, Any]]
+"""What a version's calls came to, by the version and the script that makes them."""
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> Callable[[str, str, dict[str, Any]], dict[str, Any]]:
+def told(shared_server: Server) -> Told:
     """What came of a version's calls. Each is run once."""
     client = {"key": "1000$key", "api_url": f"http://127.0.0.1:{shared_server.port}/api"}
 
@@ -46,7 +49,7 @@ def told(shared_server: Server) -> Callable[[str, str, dict[str, Any]], dict[str
 
 
 @pytest.fixture(scope="module")
-def plain(shared_server: Server) -> dict[str, dict[str, Any]]:
+def plain(shared_server: Server) -> Answers:
     """What the server answers to the same, without a client."""
     return {name: shared_server.ask(ROUTE, call).json for name, call in CALLS.items()}
 
@@ -60,7 +63,7 @@ def detail(shared_server: Server) -> str:
     return refusal.json["detail"]
 
 
-def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+def test_the_answers_are_those_that_were_asked_for(plain: Answers) -> None:
     answers = {name: answer["answer"].strip() for name, answer in plain.items()}
     assert answers["a text"].startswith(LINE)
     assert "Tokyo" in answers["a message"]
@@ -71,13 +74,13 @@ def test_the_answers_are_those_that_were_asked_for(plain) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("version", FIRST)
-def test_the_text_alone_until_0_1_8(told, plain, version, name) -> None:
+def test_the_text_alone_until_0_1_8(told: Told, plain: Answers, version: str, name: str) -> None:
     assert told(version, "cloud")[name] == plain[name]["answer"]
 
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("version", LATER)
-def test_the_whole_answer(told, plain, version, name) -> None:
+def test_the_whole_answer(told: Told, plain: Answers, version: str, name: str) -> None:
     answer = told(version, "cloud")[name]
     assert answer == plain[name]
     assert set(answer) == {"answer", "usage", "model"}
@@ -88,7 +91,7 @@ def test_the_whole_answer(told, plain, version, name) -> None:
 @pytest.mark.parametrize("how", ["", ", async"])
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("version", LATER)
-def test_a_stream_brings_the_same(told, plain, version, name, how) -> None:
+def test_a_stream_brings_the_same(told: Told, plain: Answers, version: str, name: str, how: str) -> None:
     *frames, last = told(version, "cloud_streams")[name + how]
     assert last == plain[name]["usage"] | {"model": plain[name]["model"]}
     assert all(list(frame) == ["text"] for frame in frames)
@@ -97,7 +100,7 @@ def test_a_stream_brings_the_same(told, plain, version, name, how) -> None:
 
 @pytest.mark.parametrize("how", ["", ", async"])
 @pytest.mark.parametrize("version", LATER)
-def test_a_stream_comes_in_pieces_of_the_size_that_was_asked_for(told, version, how) -> None:
+def test_a_stream_comes_in_pieces_of_the_size_that_was_asked_for(told: Told, version: str, how: str) -> None:
     streams = told(version, "cloud_streams")
     pieces = {name: [frame["text"] for frame in streams[name + how][:-1]] for name in STREAMS}
     assert 1 < len(pieces["a text"]) < len(pieces["a message"])
@@ -107,7 +110,7 @@ def test_a_stream_comes_in_pieces_of_the_size_that_was_asked_for(told, version, 
 
 
 @pytest.mark.parametrize("version", FIRST)
-def test_an_error_of_the_first_versions(told, version) -> None:
+def test_an_error_of_the_first_versions(told: Told, version: str) -> None:
     error = told(version, "cloud")["too many tokens"]
     assert error["raised"] == "HTTPError"
     assert error["text"].startswith("400 Client Error: Bad Request for url")
@@ -115,7 +118,7 @@ def test_an_error_of_the_first_versions(told, version) -> None:
 
 @pytest.mark.parametrize("script", ["cloud", "cloud_streams"])
 @pytest.mark.parametrize("version", LATER)
-def test_an_error_says_what_was_wrong(told, detail, version, script) -> None:
+def test_an_error_says_what_was_wrong(told: Told, detail: str, version: str, script: str) -> None:
     error = told(version, script)["too many tokens"]
     assert error == {"raised": "MaritalkHTTPError", "text": f"HTTP Error: 400 - Bad Request\nDetail: {detail}"}
     assert str(TOO_MANY) in detail
@@ -123,7 +126,7 @@ def test_an_error_says_what_was_wrong(told, detail, version, script) -> None:
 
 
 @pytest.mark.parametrize("version", LATER)
-def test_other_errors_of_a_stream(told, version) -> None:
+def test_other_errors_of_a_stream(told: Told, version: str) -> None:
     streams = told(version, "cloud_streams")
     assert "Client error '400 Bad Request'" in streams["too many tokens, async"]["text"]
     assert streams["no such model"]["text"].startswith("HTTP Error: 404 - Not Found\nDetail: ")

@@ -26,10 +26,13 @@ ASKED = {
     "too many tokens for a conversation": ("/chat/generate", {"messages": MESSAGES, "max_tokens": TOO_MANY}),
 }
 """What each call of the scripts is on the wire."""
+Answers = dict[str, dict[str, Any]]
+Told = Callable[[str], dict[str, Any]]
+"""What a version's calls came to."""
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> Callable[[str], dict[str, Any]]:
+def told(shared_server: Server) -> Told:
     """What came of a version's calls. Each is run once."""
 
     @cache
@@ -48,26 +51,26 @@ def told(shared_server: Server) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def plain(shared_server: Server) -> dict[str, dict[str, Any]]:
+def plain(shared_server: Server) -> Answers:
     """What the server answers to the same, without a client."""
     return {name: shared_server.ask(path, body).json for name, (path, body) in ASKED.items()}
 
 
 @pytest.mark.parametrize("version", [*FIRST, *LATER])
-def test_the_status(told, version) -> None:
+def test_the_status(told: Told, version: str) -> None:
     assert told(version)["status"] == {"status": "idle"}
 
 
 @pytest.mark.parametrize("name", ["a text", "a text, stopped", "a conversation"])
 @pytest.mark.parametrize("version", [*FIRST, *LATER])
-def test_answers(told, plain, version, name) -> None:
+def test_answers(told: Told, plain: Answers, version: str, name: str) -> None:
     answer = told(version)[name]
     assert list(answer) == ["output", "queue_time", "prompt_time", "generation_time"]
     assert all(type(time) is int for time in list(answer.values())[1:])
     assert answer["output"] == plain[name]["output"]
 
 
-def test_the_answers_are_those_that_were_asked_for(plain) -> None:
+def test_the_answers_are_those_that_were_asked_for(plain: Answers) -> None:
     assert plain["a text"]["output"].startswith(LINE)
     assert plain["a text, stopped"]["output"] == LINE.split(" x")[0]
     assert "Rome" in plain["a conversation"]["output"]
@@ -75,13 +78,13 @@ def test_the_answers_are_those_that_were_asked_for(plain) -> None:
 
 @pytest.mark.parametrize("name", ["a text, with a seed", "a message"])
 @pytest.mark.parametrize("version", LATER)
-def test_what_came_with_later_versions(told, plain, version, name) -> None:
+def test_what_came_with_later_versions(told: Told, plain: Answers, version: str, name: str) -> None:
     assert told(version)[name]["output"] == plain[name]["output"]
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "a list as a text"])
 @pytest.mark.parametrize("version", FIRST)
-def test_an_error_is_raised(told, version, name) -> None:
+def test_an_error_is_raised(told: Told, version: str, name: str) -> None:
     error = told(version)[name]
     assert error["raised"] == "HTTPError"
     assert error["text"].startswith("400 Client Error: Bad Request for url")
@@ -89,7 +92,7 @@ def test_an_error_is_raised(told, version, name) -> None:
 
 @pytest.mark.parametrize("name", ["too many tokens", "too many tokens for a conversation"])
 @pytest.mark.parametrize("version", LATER)
-def test_an_error_is_answered_since_0_1_6(told, plain, version, name) -> None:
+def test_an_error_is_answered_since_0_1_6(told: Told, plain: Answers, version: str, name: str) -> None:
     answer = told(version)[name]
     assert answer == plain[name]
     assert list(answer) == ["error"]

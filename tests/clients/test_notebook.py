@@ -57,8 +57,8 @@ def test_it_runs(tmp_path: Path, prepared_cache: Path) -> None:
         "SPT_NOENV": "1",
         "UV_OFFLINE": "1",
     }
-    command = [python("notebook"), "-m", "pytest", "-c", os.devnull, "--rootdir", tmp_path, "-p", "no:cacheprovider"]
-    command += ["--nbmake", f"--nbmake-timeout={SECONDS}", "--overwrite", notebook]
+    command: list[str | Path] = [python("notebook"), "-m", "pytest", "-c", os.devnull, "--rootdir", tmp_path]
+    command += ["-p", "no:cacheprovider", "--nbmake", f"--nbmake-timeout={SECONDS}", "--overwrite", notebook]
     try:
         result = subprocess.run(
             command, cwd=tmp_path, env=environment(variables), capture_output=True, text=True, timeout=2 * SECONDS

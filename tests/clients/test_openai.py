@@ -14,10 +14,12 @@ pytestmark = pytest.mark.clients
 
 PREFIXES = ["/api", "/api/v1", "/v1"]
 MODELS = ["demo", "sabia-3", "sabiazinho-4", "MariTalk"]
+Told = Callable[[str], dict[str, Any]]
+"""What the calls came to, by the prefix of the routes."""
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> Callable[[str], dict[str, Any]]:
+def told(shared_server: Server) -> Told:
     """What came of the calls by a prefix. Each is run once."""
 
     @cache
@@ -38,14 +40,14 @@ def answer(shared_server: Server) -> str:
 
 @pytest.mark.parametrize("by", [*MODELS, "a key"])
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_models_and_keys(told, answer, prefix, by) -> None:
+def test_models_and_keys(told: Told, answer: str, prefix: str, by: str) -> None:
     completion = told(prefix)[f"by {by}"]
     assert completion["model"] == "demo"
     assert completion["choices"][0]["message"]["content"] == answer
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_text(told, shared_server, prefix) -> None:
+def test_a_text(told: Told, shared_server: Server, prefix: str) -> None:
     completion = told(prefix)["a text"]
     text = shared_server.ask("/generate", {"prompt": PROMPT, "do_sample": False, "max_tokens": 12}).json["output"]
     assert completion["object"] == "text_completion"
@@ -56,13 +58,13 @@ def test_a_text(told, shared_server, prefix) -> None:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_the_list_of_models(told, prefix) -> None:
+def test_the_list_of_models(told: Told, prefix: str) -> None:
     (model,) = told(prefix)["models"]
     assert (model["id"], model["object"], model["context_length"]) == ("demo", "model", 8192)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_no_such_model(told, prefix) -> None:
+def test_no_such_model(told: Told, prefix: str) -> None:
     error = told(prefix)["no such model"]
     assert error["raised"] == "NotFoundError"
     assert error["text"].startswith("Error code: 404")

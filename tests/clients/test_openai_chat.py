@@ -12,7 +12,7 @@ from tests.serving import Server
 pytestmark = pytest.mark.clients
 
 CHOICES = {"required": "required", "named": {"type": "function", "function": {"name": "weather"}}}
-FORM = {
+FORM: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}, "is_capital": {"type": "boolean"}},
     "required": ["city", "is_capital"],
@@ -47,7 +47,7 @@ def deltas(chunks: list[Told]) -> list[Told]:
 
 
 @pytest.mark.parametrize("how", ["plain", "async"])
-def test_an_answer(told, answer, how) -> None:
+def test_an_answer(told: Told, answer: str, how: str) -> None:
     (choice,) = told[how]["choices"]
     assert told[how]["object"] == "chat.completion"
     assert (choice["message"]["role"], choice["message"]["content"]) == ("assistant", answer)
@@ -57,14 +57,14 @@ def test_an_answer(told, answer, how) -> None:
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-def test_ends(told, answer) -> None:
+def test_ends(told: Told, answer: str) -> None:
     (stopped,), (cut,) = told["stopped"]["choices"], told["cut"]["choices"]
     assert (stopped["message"]["content"], stopped["finish_reason"]) == (answer.split(" Rome")[0], "stop")
     assert (cut["finish_reason"], told["cut"]["usage"]["completion_tokens"]) == ("length", 3)
     assert answer.startswith(cut["message"]["content"])
 
 
-def test_a_stream(told, answer) -> None:
+def test_a_stream(told: Told, answer: str) -> None:
     first, *rest = deltas(told["streamed"])
     assert (first["role"], first["content"]) == ("assistant", "")
     # `null` would end the stream of langchain-maritaca: where a chunk has no text, it has an empty one, or none.
@@ -78,7 +78,7 @@ def test_a_stream(told, answer) -> None:
     assert all(count == told["plain"]["usage"][name] for name, count in last["usage"].items())
 
 
-def test_two_answers(told) -> None:
+def test_two_answers(told: Told) -> None:
     first, second = told["two"]["choices"]
     assert (first["index"], second["index"]) == (0, 1)
     assert first["message"]["content"]
@@ -86,7 +86,7 @@ def test_two_answers(told) -> None:
     assert told["two"]["usage"]["completion_tokens"] <= 8
 
 
-def test_logprobs(told, answer) -> None:
+def test_logprobs(told: Told, answer: str) -> None:
     tokens = told["logprobs"]["content"]
     assert answer.startswith("".join(token["token"] for token in tokens))
     for token in tokens:
@@ -95,7 +95,7 @@ def test_logprobs(told, answer) -> None:
         assert 0 >= likeliest["logprob"] >= next_likeliest["logprob"]
 
 
-def test_an_answer_in_a_form(told) -> None:
+def test_an_answer_in_a_form(told: Told) -> None:
     answer = json.loads(told["form"])
     assert set(answer) == {"city", "is_capital"}
     assert answer["city"] in FORM["properties"]["city"]["enum"]
@@ -103,7 +103,7 @@ def test_an_answer_in_a_form(told) -> None:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_tool_that_has_to_be_called(told, name) -> None:
+def test_a_tool_that_has_to_be_called(told: Told, name: str) -> None:
     message = told[f"a tool, {name}"]["choices"][0]["message"]
     (call,) = message["tool_calls"]
     assert call["id"]
@@ -113,7 +113,7 @@ def test_a_tool_that_has_to_be_called(told, name) -> None:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_tool_that_is_called_in_a_stream(told, name) -> None:
+def test_a_tool_that_is_called_in_a_stream(told: Told, name: str) -> None:
     calls = [call for delta in deltas(told[f"a tool, {name}, streamed"]) for call in delta.get("tool_calls", ())]
     assert {call["index"] for call in calls} == {0}
     assert [call["id"] for call in calls if call.get("id")] == [calls[0]["id"]]
@@ -122,14 +122,14 @@ def test_a_tool_that_is_called_in_a_stream(told, name) -> None:
     assert json.loads(arguments) in ({"city": "Recife"}, {"city": "Manaus"})
 
 
-def test_how_a_call_of_a_tool_ends(told) -> None:
+def test_how_a_call_of_a_tool_ends(told: Told) -> None:
     """As OpenAI has it: `tool_calls` where the model chose the tool, `stop` where it was named."""
     for name, reason in {"required": "tool_calls", "named": "stop"}.items():
         assert told[f"a tool, {name}"]["choices"][0]["finish_reason"] == reason
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "too many tokens, streamed"])
-def test_too_many_tokens(told, name) -> None:
+def test_too_many_tokens(told: Told, name: str) -> None:
     assert told[name]["raised"] == "BadRequestError"
     assert told[name]["text"].startswith("Error code: 400")
     assert str(TOO_MANY) in told[name]["text"]

@@ -29,7 +29,7 @@ def plain(shared_server: Server) -> dict[str, str]:
     }
 
 
-def test_an_answer(told, plain) -> None:
+def test_an_answer(told: dict[str, Any], plain: dict[str, str]) -> None:
     response = told["a conversation"]
     assert (response["object"], response["status"], response["model"]) == ("response", "completed", "demo")
     (message,) = response["output"]
@@ -40,18 +40,18 @@ def test_an_answer(told, plain) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
 
-def test_other_inputs(told, plain) -> None:
+def test_other_inputs(told: dict[str, Any], plain: dict[str, str]) -> None:
     assert told["instructions"] == plain["a conversation"]
     assert told["a text"] == plain["a text"]
 
 
-def test_an_answer_that_is_cut(told) -> None:
+def test_an_answer_that_is_cut(told: dict[str, Any]) -> None:
     assert told["cut"]["status"] == "incomplete"
     assert told["cut"]["incomplete_details"] == {"reason": "max_output_tokens"}
     assert told["cut"]["usage"]["output_tokens"] == 3
 
 
-def test_a_stream(told, plain) -> None:
+def test_a_stream(told: dict[str, Any], plain: dict[str, str]) -> None:
     events = told["streamed"]
     pieces = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
     assert [event["type"] for event in events] == [
@@ -75,6 +75,6 @@ def test_a_stream(told, plain) -> None:
     ("name", "kind", "words"),
     [("too many tokens", "BadRequestError", str(TOO_MANY)), ("no such model", "NotFoundError", "gpt-nope")],
 )
-def test_errors(told, name, kind, words) -> None:
+def test_errors(told: dict[str, Any], name: str, kind: str, words: str) -> None:
     assert told[name]["raised"] == kind
     assert words in told[name]["text"]

@@ -14,14 +14,14 @@ CALLS = {"an echo": {"messages": ECHO, "do_sample": False, "max_tokens": 12}}
 
 
 @pytest.mark.parametrize("host", ["example.org:443", "chat.maritaca.ai:80", "www.maritaca.ai:443"])
-def test_other_hosts_are_refused(redirected, host) -> None:
+def test_other_hosts_are_refused(redirected: dict[str, str], host: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(redirected["HTTPS_PROXY"]).netloc, timeout=30)
     connection.request("CONNECT", host)
     assert connection.getresponse().status == 403
     connection.close()
 
 
-def test_the_machines_own_proxies_do_not_matter(redirected, monkeypatch) -> None:
+def test_the_machines_own_proxies_do_not_matter(redirected: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client of the cloud that is told no address takes the cloud's own."""
     for name, value in {"no_proxy": "*", "NO_PROXY": "*", "https_proxy": "http://127.0.0.1:9"}.items():
         monkeypatch.setenv(name, value)

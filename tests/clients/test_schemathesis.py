@@ -40,7 +40,7 @@ def server(prepared_cache: Path, tmp_path: Path) -> Iterator[Server]:
 
 def test_no_request_fails_the_server(server: Server, tmp_path: Path) -> None:
     program = python("schemathesis-4.32.5").with_name("schemathesis")
-    command = [program, "--config-file", HERE / "schemathesis.toml", "run"]
+    command: list[str | Path] = [program, "--config-file", HERE / "schemathesis.toml", "run"]
     command += [f"http://127.0.0.1:{server.port}/openapi.json", "--phases", "examples,coverage,fuzzing"]
     # One worker: with several, CPython 3.11 may fail in ast.parse, whose depth it counts for all threads together.
     command += ["--max-examples", str(EACH), "--workers", "1", "--request-timeout", "120"]
@@ -57,9 +57,9 @@ def test_no_request_fails_the_server(server: Server, tmp_path: Path) -> None:
             running.append((folder, subprocess.Popen(seeded, stdout=told, stderr=told, env=environment, cwd=folder)))
     made = 0
     for folder, process in running:
-        code, told = process.wait(), (folder / "told").read_text()
-        assert code == 0, told[-8000:]
-        generated = re.search(r"(\d+) generated", told)
+        code, report = process.wait(), (folder / "told").read_text()
+        assert code == 0, report[-8000:]
+        generated = re.search(r"(\d+) generated", report)
         assert generated is not None
         made += int(generated[1])
     assert made > 3 * EACH * SEEDS

@@ -53,7 +53,7 @@ def test_the_checks_of_the_demo_model_pass_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CARDS)
 def test_the_cards_that_an_example_names_hold_its_model(name: str, tmp_path: Path) -> None:
     environment = placed(name, tmp_path)
-    command = [BIN / "maritalk-vllm", "plan", "--gpus", CARDS[name]]
+    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--gpus", CARDS[name]]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     count = int(CARDS[name].partition("x")[0])

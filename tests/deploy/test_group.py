@@ -135,7 +135,7 @@ def test_one_node_alone_does_not_hold_the_model_and_all_of_them_do(tmp_path: Pat
     gpus = server(documents)["resources"]["limits"]["nvidia.com/gpu"]
     nodes = serving(documents)["spec"]["leaderWorkerTemplate"]["size"]
     environment = placed("large-2-nodes", tmp_path)
-    plan = [BIN / "maritalk-vllm", "plan", "--gpus"]
+    plan: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--gpus"]
     alone = subprocess.run([*plan, f"{gpus}xA10"], env=environment, capture_output=True, text=True)
     assert alone.returncode == 5, alone.stderr
     group = [*plan, f"{nodes} nodes of {gpus}xA10", "--json"]

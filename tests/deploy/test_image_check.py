@@ -102,5 +102,8 @@ def test_the_pod_is_the_charts(tmp_path: Path) -> None:
     mounts = {mount.target: mount for mount in options.mounts}
     assert mounts["/dev/shm"].source is None
     assert mounts["/etc/maritalk"].read_only
-    assert "model: demo" in (mounts["/etc/maritalk"].source / "maritalk.yaml").read_text()
-    assert (mounts["/cache"].source.stat().st_mode & 0o7777, mounts["/cache"].source.stat().st_gid) == (0o2775, 10001)
+    configuration, cache = mounts["/etc/maritalk"].source, mounts["/cache"].source
+    assert configuration is not None
+    assert "model: demo" in (configuration / "maritalk.yaml").read_text()
+    assert cache is not None
+    assert (cache.stat().st_mode & 0o7777, cache.stat().st_gid) == (0o2775, 10001)

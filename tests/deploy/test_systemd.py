@@ -76,7 +76,7 @@ def environment(folder: Path) -> dict[str, str]:
     for specifier, path in folders.items():
         words = words.replace(specifier, str(path))
     assert "%" not in words
-    return dict(word.split("=", 1) for word in words.split())  # type: ignore[misc]
+    return dict(word.split("=", 1) for word in words.split())
 
 
 def test_the_server_takes_its_environment(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ class Running:
         self.folder = folder
         self.file = folder / "data" / "licenses.db"
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
-        command = [BIN / "maritalk-vllm", "license", "serve", "--port", "0", "--database", self.file, *options]
+        command: list[str | Path] = [BIN / "maritalk-vllm", "license", "serve", "--port", "0"]
+        command += ["--database", self.file, *options]
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
         try:

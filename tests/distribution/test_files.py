@@ -60,7 +60,7 @@ def test_nothing_lies_behind_the_end(service: Running, link: str) -> None:
 
 
 def test_the_audit_takes_no_other_text_for_a_range(service: Running, link: str) -> None:
-    service.client.get(link, headers={"Range": b"bytes=\x9b31m"})
+    service.client.get(link, headers={b"Range": b"bytes=\x9b31m"})
     assert service.last()[0].detail == ""
 
 

@@ -3,6 +3,7 @@
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ TOMORROW = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
 
 @pytest.mark.parametrize("more", [{"cuda_version": "12.2"}, {"cuda_version": 12}, {"openssl_version": "3"}, {}])
-def test_the_published_client_gets_the_launcher(service: Running, more: dict[str, object]) -> None:
+def test_the_published_client_gets_the_launcher(service: Running, more: dict[str, Any]) -> None:
     key = keys.add(service.database, ("small", "demo"), "ACME", TOMORROW)
     answer = service.ask(key, **more).json()
     link = answer.pop("presigned_url")
@@ -156,7 +157,7 @@ def launcher(service: Running, tmp_path: Path) -> Path:
 
 
 def launch(launcher: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [launcher, "--license", "A B", "--port", "1"]
+    command: list[str | Path] = [launcher, "--license", "A B", "--port", "1"]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 

@@ -1,5 +1,6 @@
 """`maritalk-vllm doctor`: each thing that would make a start fail, found on a machine that has it."""
 
+import importlib.metadata
 import json
 import os
 import socket
@@ -155,7 +156,7 @@ def test_a_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int
     ],
 )
 def test_the_cuda_that_torch_wants(monkeypatch: pytest.MonkeyPatch, requirement: str, major: int | None) -> None:
-    monkeypatch.setattr(machine.metadata, "requires", lambda name: [requirement])
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
     assert machine._cuda_of_torch() == major
 
 
@@ -179,7 +180,8 @@ def test_the_exit_code_is_the_first_problems() -> None:
 
 
 def test_for_people() -> None:
-    command = [BIN / "maritalk-vllm", "doctor", *LICENSED, "--port", str(free_port()), "--device", "cuda"]
+    command: list[str | Path] = [BIN / "maritalk-vllm", "doctor", *LICENSED, "--port", str(free_port())]
+    command += ["--device", "cuda"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 4
     assert "✓ vllm" in result.stdout

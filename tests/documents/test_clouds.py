@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_every_machine_is_looked_at() -> None:
 
 @pytest.mark.parametrize(("model", "gpus", "copies", "users"), list(rows()))
 def test_what_a_machine_holds(model: str, gpus: str, copies: str, users: str) -> None:
-    command = [BIN / "maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies]
+    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert re.findall(r"^users at full context +(.+)$", result.stdout, re.MULTILINE) == [users]

@@ -1,6 +1,7 @@
 """When the API process is told of tokens: on vLLM's own structures, and on the real engine by its metrics."""
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -49,7 +50,7 @@ class Scripted:
         return {0: EngineCoreOutputs(outputs=made, scheduler_stats=stats)} if made or stats else {}
 
 
-class Patient(scheduler._Patient, Scripted):  # type: ignore[misc]
+class Patient(scheduler._Patient, Scripted):
     """What is tested, on the script."""
 
     def ask(self, name: str, length: int, **sampling: Any) -> None:
@@ -93,7 +94,7 @@ def test_pieces_are_told_as_they_are_wanted(sampling: dict[str, Any], told: list
 
 def test_a_long_answer_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     patient = Patient()
     patient.ask("a", 9, whole=True)
     told = []
@@ -133,7 +134,7 @@ def test_nothing_is_left_of_what_was_given_up() -> None:
 
 def test_figures_are_told_now_and_then_and_when_there_is_nothing_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     patient = Patient()
     patient.ask("a", 6, whole=True)
     told = []

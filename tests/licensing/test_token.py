@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def test_signed_nonsense(keys: Keys, claims: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("token", ["", "eyJ..", "eyJhbGciOiJFZERTQSJ9.x.y", "a.b.c", "eyJ\xe9.b.c"])
 def test_what_is_no_token(keys: Keys, token: str) -> None:
-    for check in (lambda: verify(token, [keys.public]), lambda: read(token)):
+    checks: list[Callable[[], object]] = [lambda: verify(token, [keys.public]), lambda: read(token)]
+    for check in checks:
         with pytest.raises(LicenseError) as refusal:
             check()
         assert "\n" not in str(refusal.value)

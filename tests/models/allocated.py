@@ -7,6 +7,11 @@ packs them anew.
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.config import LoadConfig, ModelConfig
 
 CACHE_BYTES = 64 << 20
 
@@ -21,12 +26,12 @@ def main(dtype: str, *folders: str) -> None:
     weights: dict[int, int] = {}
 
     @register_model_loader("counting")
-    class CountingLoader(DefaultModelLoader):
-        def __init__(self, load_config):
+    class CountingLoader(DefaultModelLoader):  # type: ignore[misc]
+        def __init__(self, load_config: "LoadConfig") -> None:
             load_config.load_format = "auto"
             super().__init__(load_config)
 
-        def load_weights(self, model, model_config):
+        def load_weights(self, model: "torch.nn.Module", model_config: "ModelConfig") -> None:
             super().load_weights(model, model_config)
             weights.update((each.data_ptr(), each.numel() * each.element_size()) for each in model.parameters())
 

@@ -30,7 +30,7 @@ FULL = 2 * (128 * 64 * 2 + 64 * 64 + 32 * 64 + 4 * 64 + 64)
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one checkpoint of each architecture."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    command = [sys.executable, "-m", "tests.models.checkpoints", folder]
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
 
@@ -89,7 +89,8 @@ def test_shards_are_the_same_model(checkpoints: Path) -> None:
 def test_vllm_allocates_what_was_foretold(checkpoints: Path) -> None:
     """To the byte, on vLLM's own CPU backend."""
     names = ("llama", "mixtral")
-    command = [sys.executable, "-m", "tests.models.allocated", "float32", *(checkpoints / name for name in names)]
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.allocated", "float32"]
+    command += [checkpoints / name for name in names]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr[-2000:]
     told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]

@@ -1,6 +1,7 @@
 """Plans for several machines."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_what_is_said_of_it() -> None:
         ({"tensor_parallel_size": 2, "pipeline_parallel_size": 1}, (2, 1, 1)),
     ],
 )
-def test_on_cpus(given: dict[str, object], expected: tuple[int, int, int]) -> None:
+def test_on_cpus(given: dict[str, Any], expected: tuple[int, int, int]) -> None:
     made = make_plan(open_need(1, nodes=2, **given), cpu(64, cores=4), Device.CPU, Device.CPU)
     assert (made.tensor_parallel_size, made.pipeline_parallel_size, made.workers_here) == expected
     assert len(made.cores) == made.workers_here

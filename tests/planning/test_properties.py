@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -66,7 +67,7 @@ def needs(draw: st.DrawFn) -> Need:
             shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
         )
         need = Need.of("open", footprint, None, Settings())
-    wishes = {
+    wishes: dict[str, st.SearchStrategy[Any]] = {
         "wanted_max_model_len": st.sampled_from([None, None, 512, 5000, 60000]),
         "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
         "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.catalogue import cards, find
-from maritalk_vllm.models.footprint import of_llama
+from maritalk_vllm.hardware.catalogue import Card, cards, find
+from maritalk_vllm.models.footprint import Footprint, of_llama
 from maritalk_vllm.models.profile import find as profile
 from maritalk_vllm.planning.demand import Degrees
 from maritalk_vllm.planning.roofline import (
@@ -23,7 +23,7 @@ ALL_OF_IT = Efficiency(memory=1, compute=1, link=1, step=0)
 ALONE = Degrees(1, 1)
 
 
-def small() -> object:
+def small() -> Footprint:
     found = profile("small")
     assert found is not None
     return found.footprint
@@ -82,10 +82,10 @@ def test_a_card_without_a_data_sheet() -> None:
 
 
 @pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
-def test_data_sheets_are_of_this_world(card: object) -> None:
+def test_data_sheets_are_of_this_world(card: Card) -> None:
     """A card has both figures or none, and every one reads a byte in the time of 50 to 500 operations."""
     assert (card.bandwidth is None) == (card.flops is None)
-    if card.bandwidth:
+    if card.bandwidth and card.flops:
         assert 200e9 <= card.bandwidth <= 8e12
         assert 50 <= card.flops / card.bandwidth <= 500
 

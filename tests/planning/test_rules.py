@@ -1,6 +1,7 @@
 """Each rule of a plan for GPUs, with a case on each side of it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,7 @@ def test_replicas_that_do_not_fit() -> None:
 
 def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
     made = plan(open_need(16), imagine("1xA10"))
+    assert made.max_model_len is not None
     assert 4096 <= made.max_model_len < 131072
     assert made.max_concurrency == pytest.approx(1, abs=0.01)
     assert f"max_model_len: {made.max_model_len} instead of 131072" in made.adjustments[0]
@@ -209,7 +211,7 @@ def test_what_the_user_set_stays() -> None:
         ({"tensor_parallel_size": 1, "pipeline_parallel_size": 1}, "2xA4000", "--tensor-parallel-size 2 would fit."),
     ],
 )
-def test_what_the_user_set_and_does_not_fit_says_what_would(given: dict[str, object], gpus: str, hint: str) -> None:
+def test_what_the_user_set_and_does_not_fit_says_what_would(given: dict[str, Any], gpus: str, hint: str) -> None:
     assert refusal(open_need(16, **given), imagine(gpus)).hint.startswith(hint)
 
 

@@ -151,7 +151,7 @@ def test_no_path_leads_out_of_the_folder() -> None:
             answers.extend([message["status"]] if "status" in message else [])  # type: ignore[list-item]
 
         for path in ("/chat/../files.py", "/chat//etc/passwd", "/chat/js/../../files.py", "/chat/%2e%2e/files.py"):
-            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+            scope: Scope = {"type": "http", "method": "GET", "path": path, "headers": []}
             await PAGE(scope, None, send)  # type: ignore[arg-type]
         assert answers == [207] * 4
 

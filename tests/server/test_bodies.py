@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+from collections.abc import Callable
 from itertools import product
 from urllib.parse import urlsplit
 
@@ -104,6 +105,9 @@ def test_a_client_that_goes_before_its_body_is_whole_asks_nothing() -> None:
             await Bodies(inside, MOST)(scope, receive, send)
             ended.append(scope)
 
+        def beyond(number: int) -> Callable[[], bool]:
+            return lambda: len(ended) > number
+
         async with running(layer) as url:
             for number, (encoding, begins) in enumerate(UNFINISHED):
                 async with wire(url) as line:
@@ -111,7 +115,7 @@ def test_a_client_that_goes_before_its_body_is_whole_asks_nothing() -> None:
                     await asyncio.sleep(0.05)
                     assert len(ended) == number
                     line.hang_up()
-                    await until(lambda number=number: len(ended) > number)
+                    await until(beyond(number))
         assert inside.got == []
 
     asyncio.run(scenario())

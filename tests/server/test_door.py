@@ -90,7 +90,7 @@ def replies(door: Door, requests: Iterable[Asked], body: bytes = b"") -> dict[As
     return asyncio.run(scenario())
 
 
-def one(door: Door, *asked: str) -> Reply:
+def one(door: Door, *asked: *Asked) -> Reply:
     return replies(door, [asked])[asked]
 
 
@@ -195,7 +195,7 @@ def test_ways_to_bring_a_key() -> None:
 
 @pytest.mark.parametrize("says", [MISSING, WRONG])
 def test_what_opens_nothing(says: str) -> None:
-    asked = [("POST", "/generate", *headers) for headers in WRONG_WAYS[says]]
+    asked: list[Asked] = [("POST", "/generate", *headers) for headers in WRONG_WAYS[says]]
     for each, reply in replies(Door(inside, LOCKED), asked).items():
         assert reply.status == 401, each
         assert reply.headers["www-authenticate"] == "Bearer"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -137,10 +138,14 @@ def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) 
     async def scenario() -> None:
         work = Work(begin(EVENTS), *sent)
         layer = Flights(work)
+
+        def beyond(number: int) -> Callable[[], bool]:
+            return lambda: work.begun > number
+
         async with running(layer) as url, httpx.AsyncClient() as client:
             for number, (path, last) in enumerate(LAST_EVENTS.items()):
                 async with client.stream("POST", url + path) as answer:
-                    await until(lambda number=number: work.begun > number)
+                    await until(beyond(number))
                     layer.end(OVER)
                     # Ended properly: httpx raises for a stream that is cut off.
                     assert (await answer.aread()).decode() == FIRST.decode() * len(sent) + last
@@ -327,7 +332,7 @@ def test_a_server_that_gives_a_request_up_ends_its_work() -> None:
     async def scenario() -> None:
         layer = Flights(work := Work())
 
-        async def nothing(*_: object) -> Message:
+        async def nothing(*_: object) -> Any:
             return {"type": "http.request"}
 
         flight = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing, nothing))
@@ -346,7 +351,7 @@ def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
             seen.append((scope["type"], len(layer)))
 
-        async def never(*_: object) -> Message:
+        async def never(*_: object) -> Any:
             raise AssertionError
 
         seen: list[tuple[str, int]] = []

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import httpx
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
+from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.errors import EngineError, Unavailable
-from maritalk_vllm.server.gate import HOLD_SECONDS, Gate, Receive, Scope, Send
+from maritalk_vllm.server.gate import HOLD_SECONDS, Gate
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.web import WebServer
 

@@ -155,7 +155,7 @@ def test_at_the_start_such_a_file_is_an_error(file: Path, spoilt: Callable[[Path
 
 
 def test_a_change_while_the_file_is_read_first_is_not_missed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_in_time(file: Path) -> frozenset[str]:
+    def read_in_time(file: Path) -> dict[str, str]:
         found = read_keys(file)
         replaced(file, b"the second\n")
         return found

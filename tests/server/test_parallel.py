@@ -18,7 +18,8 @@ from tests.serving import BIN, Server, note
 def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose heads two workers can share."""
     folder = tmp_path_factory.mktemp("models") / "two-by-two"
-    command = [sys.executable, "-m", "tests.models.checkpoints", folder, demo.folder(PROFILE, prepared_cache)]
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
+    command.append(demo.folder(PROFILE, prepared_cache))
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
 
@@ -31,7 +32,7 @@ def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_two_workers_start_from_a_plan_and_answer(
     tmp_path: Path, model: Path, flag: str, copies: int, computes: str
 ) -> None:
-    command = [BIN / "maritalk-vllm", "plan", "--model", model, flag, "2", "--json"]
+    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--model", model, flag, "2", "--json"]
     plan = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (plan["tensor_parallel_size"], plan["data_parallel_size"]) == (2 // copies, copies)
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from maritalk_vllm.engine.account import Account, current
 from maritalk_vllm.server.keys import KEY
@@ -18,9 +18,9 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def ask(quotas: Quotas, key: str | None, method: str = "POST") -> tuple[int, dict[str, str]]:
-    seen = []
+    seen: list[Message] = []
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: Message) -> None:
         seen.append(message)
 
     token = current.set(Account())

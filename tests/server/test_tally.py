@@ -1,7 +1,7 @@
 """What is counted of requests, over the layers of ASGI as they stand around the server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maritalk_vllm.engine.account import current
 from maritalk_vllm.errors import Unavailable
@@ -42,7 +42,7 @@ async def generate(request: Request) -> Response:
 
 
 async def streamed(request: Request) -> Response:
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> AsyncIterator[bytes]:
         yield b""
         for _ in range(3):
             yield b"x"
@@ -249,7 +249,7 @@ def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.05)
     counting = Counting()
 
-    async def dripping():  # type: ignore[no-untyped-def]
+    async def dripping() -> AsyncIterator[bytes]:
         yield b"x"
         await asyncio.sleep(1)
         yield b"x"
@@ -340,14 +340,18 @@ def test_a_client_that_hangs_up_has_no_status() -> None:
 
     counting = Counting(inside=gone)
 
-    async def body():  # type: ignore[no-untyped-def]
+    async def body() -> Message:
         return {"type": "http.request", "body": b""}
 
     async def nowhere(message: object) -> None:
         raise AssertionError
 
     scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
-    asyncio.run(counting.app(scope, body, nowhere))
+
+    async def scenario() -> None:
+        await counting.app(scope, body, nowhere)
+
+    asyncio.run(scenario())
     assert counting.requests == {("", "POST", "/generate", "hung_up"): 1}
     assert counting.found("maritalk_request_seconds_count") == {}
 

@@ -1,6 +1,7 @@
 """A download over a bad network, and from a server that is worse: whole and the same, or a clear end."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,11 @@ def test_a_server_that_stalls(part: Part, data: bytes) -> None:
 
 
 def test_a_server_that_is_silent_for_ever(part: Part, data: bytes) -> None:
-    file = File(data, before=lambda *_: time.sleep(0.6) or True)
+    def stall(*_: object) -> bool:
+        time.sleep(0.6)
+        return True
+
+    file = File(data, before=stall)
     refused(part, file, r"broke off 7 times in a row: its server was silent for 0 s\. 0\.0 GB are here and kept")
 
 
@@ -183,8 +188,18 @@ def test_answers_to_a_range_that_fit_not(answer: str, part: Part, data: bytes) -
     assert file.starts == [0, 150_000, 0]
 
 
+def replying(status: int) -> Callable[[File, Request, int], bool]:
+    """An error to each request."""
+
+    def reply(file: File, request: Request, start: int) -> bool:
+        request.reply(status)
+        return True
+
+    return reply
+
+
 def test_416_to_a_request_for_the_whole(part: Part, data: bytes) -> None:
-    refused(part, File(data, before=lambda file, request, start: request.reply(416) or True), "answers 416")
+    refused(part, File(data, before=replying(416)), "answers 416")
 
 
 def test_a_link_that_expires_is_asked_for_again(part: Part, data: bytes) -> None:
@@ -203,7 +218,7 @@ def test_a_link_that_expires_is_asked_for_again(part: Part, data: bytes) -> None
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
 def test_a_link_that_does_not_work(status: int, part: Part, data: bytes) -> None:
-    file = File(data, before=lambda file, request, start: request.reply(status) or True)
+    file = File(data, before=replying(status))
     refused(part, file, f"answers {status}")
     assert len(file.starts) == 1
 

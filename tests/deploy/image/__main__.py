@@ -136,6 +136,8 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("image-check: namespaces and chroot need root: run it as root.")
     if not options.apart:
+        assert __spec__ is not None
+        assert __spec__.parent is not None
         # What is mounted ends with the namespace, however this ends.
         apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __spec__.parent, "--apart"]
         sys.exit(subprocess.run([*apart, *sys.argv[1:]]).returncode)

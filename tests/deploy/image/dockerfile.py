@@ -81,7 +81,9 @@ class Dockerfile:
 
     def _take(self, step: Step) -> None:
         if step.instruction == "FROM":
-            base, name = re.fullmatch(r"(\S+) AS (\S+)", Template(step.value).substitute(self._global)).groups()
+            named = re.fullmatch(r"(\S+) AS (\S+)", Template(step.value).substitute(self._global))
+            assert named is not None, step.value
+            base, name = named.groups()
             self._last = self.stages[name] = Stage(name, base)
         elif self.stages:
             self._last.steps.append(step)

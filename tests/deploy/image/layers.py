@@ -106,7 +106,7 @@ def debian(image: str, folder: Path, mirror: str = "http://deb.debian.org") -> P
         begun = folder / f"{name}.begun"
         shutil.rmtree(begun, ignore_errors=True)
         begun.mkdir(parents=True)
-        command = ["debootstrap", "--variant=minbase", name, begun, f"{mirror}/debian"]
+        command: list[str | Path] = ["debootstrap", "--variant=minbase", name, begun, f"{mirror}/debian"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         (begun / "etc/apt/sources.list").write_text(_SOURCES.format(mirror=mirror, suite=name))
         shutil.rmtree(begun / "var/cache/apt/archives")
