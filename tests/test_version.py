@@ -1,0 +1,38 @@
+"""One version: the program's, the package's and the image's, and the one that documents and examples install."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from maritalk_vllm import __version__
+
+ROOT = Path(__file__).parent.parent
+PRINTED = [
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("deploy/**/*.yaml")),
+    *sorted(ROOT.glob("examples/*.ipynb")),
+]
+_OURS = re.compile(r"maritalk[-_]vllm[-:](\d+\.\d+\.\d+)|\btag: (\d+\.\d+\.\d+)")
+
+
+def test_the_package_and_the_image_have_the_programs() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
+    assert f"\nARG VERSION={__version__}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def printed(file: Path) -> list[Version]:
+    return [Version(one or other) for one, other in _OURS.findall(file.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("file", [*filter(printed, PRINTED)], ids=lambda file: str(file.relative_to(ROOT)))
+def test_documents_and_examples_install_this_one(file: Path) -> None:
+    """An upgrade leads from it to a later one."""
+    assert min(printed(file)) == Version(__version__)
+
+
+def test_the_pattern_finds_what_it_is_for() -> None:
+    found = {file.name for file in PRINTED if printed(file)}
+    assert {"systemd.md", "kubernetes.md", "demo-cpu.yaml", "weights.yaml", "colab.ipynb"} <= found
