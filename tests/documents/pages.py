@@ -13,7 +13,10 @@ TRANSLATIONS = {
     "docs/google-cloud.md": "docs/nuvem-google.md",
     "docs/migration.md": "docs/migracao.md",
 }
-PAGES = [str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))]
+PAGES = [
+    *("CONTRIBUTING.md", "SECURITY.md"),
+    *(str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))),
+]
 ORIGINALS = [page for page in PAGES if page not in TRANSLATIONS.values()]
 """A translation's commands are held against its original's, and run there."""
 
@@ -119,6 +122,11 @@ def links(page: str) -> list[str]:
     """The relative ones, to files or to headings."""
     found: list[str] = re.findall(r"\]\(([^)\s]+)\)", prose(page))
     return [link for link in found if "://" not in link]
+
+
+def make_targets() -> set[str]:
+    """What the Makefile can be asked for by name."""
+    return set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.MULTILINE))
 
 
 def inline(page: str) -> list[str]:

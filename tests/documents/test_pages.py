@@ -10,7 +10,7 @@ import pytest
 
 from maritalk_vllm.cli import serve, toolbox
 from maritalk_vllm.cli.options import read_config
-from tests.documents.pages import PAGES, ROOT, blocks, inline, links, prose, read, steps
+from tests.documents.pages import PAGES, ROOT, blocks, inline, links, make_targets, prose, read, steps
 from tests.documents.unrun import UNRUN
 
 OURS = {"maritalk-serve": serve.app, "maritalk-vllm": toolbox.app}
@@ -48,10 +48,6 @@ def test_commands_are_marked_as_such(page: str) -> None:
             assert not re.search(r"^\$ ", block.text, re.MULTILINE), block.text
 
 
-def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_what_the_text_names_is_there(page: str) -> None:
     """Targets of make, and our own commands with their options, in the text as in blocks that are not run."""
@@ -63,9 +59,19 @@ def test_what_the_text_names_is_there(page: str) -> None:
             assert parsed(first, words), code
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_this_repository_are_there(page: str) -> None:
+    """Those that the text names by their path from the top; `*` stands for any part of a name."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    for code in inline(page):
+        if re.fullmatch(r"[\w.*/-]+", code) and "/" in code and code.split("/")[0] in folders:
+            assert any(ROOT.glob(code.rstrip("/"))), code
+
+
 def parsed(name: str, words: list[str]) -> bool:
     """Whether our program knows the subcommand and every option. It prints its help, whatever the values are."""
-    words = [word for word in words[: words.index("--") if "--" in words else None] if word != "..."]
+    ours = words[: words.index("--") if "--" in words else None]
+    words = [word for word in ours if word not in ("...", "--version")]  # which would be printed before the help
     try:
         with redirect_stdout(io.StringIO()) as printed:
             OURS[name]([*words, "--help"], prog_name=name, standalone_mode=False)
