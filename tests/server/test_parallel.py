@@ -10,7 +10,7 @@ import pytest
 
 from maritalk_vllm.models import demo
 from tests.demo_model import PROFILE
-from tests.server.test_stop import assert_nothing_left
+from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import BIN, Server, note
 
 
@@ -36,6 +36,7 @@ def test_two_workers_start_from_a_plan_and_answer(
     plan = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (plan["tensor_parallel_size"], plan["data_parallel_size"]) == (2 // copies, copies)
 
+    before = shared_memory()
     server = Server(tmp_path, "--model", str(model), flag, "2", "--log-file", str(tmp_path / "log"))
     try:
         server.wait_until_ready()
@@ -47,7 +48,7 @@ def test_two_workers_start_from_a_plan_and_answer(
         server.stop()
     assert server.process.returncode == 0
     assert_nothing_left(server)
-    assert not list(Path("/dev/shm").glob("vllm_dist_*"))
+    assert shared_memory() <= before
 
     said = re.findall(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x", (tmp_path / "log").read_text())
     assert {int(length.replace(",", "")) for length, _ in said} == {plan["max_model_len"]}
