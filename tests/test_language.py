@@ -1,8 +1,6 @@
 """`--lang` chooses between the languages, and all that people read follows."""
 
 import ast
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from maritalk_vllm.cli.language import take_language
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.language import Language, choose, decimal, say, spoken
-from tests.serving import BIN
+from tests.commands import run
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 
@@ -76,6 +74,6 @@ def test_a_language_that_is_none(arguments: list[str], environment: dict[str, st
     "command", [["maritalk-serve", "--prot", "1", "--lang", "pt"], ["maritalk-vllm", "chat", "--lang=pt", "--prot"]]
 )
 def test_it_holds_for_what_is_wrong_with_the_command_line(command: list[str]) -> None:
-    result = subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True, env=os.environ)
+    result = run(*command)
     assert result.returncode == 2
     assert result.stderr.endswith(f"Veja `{command[0]} --help`.\n")

@@ -2,20 +2,18 @@
 
 import json
 import os
-import subprocess
 
 import msgspec
 import pytest
 
 from maritalk_vllm.api.local_wire import LocalRequest
 from maritalk_vllm.settings import Settings
+from tests.commands import run
 from tests.documents.pages import blocks, read
-from tests.serving import BIN
 
 
 def test_the_help_is_printed_as_it_is() -> None:
-    environment = {**os.environ, "COLUMNS": "80"}
-    text = subprocess.run([BIN / "maritalk-serve", "--help"], capture_output=True, text=True, env=environment).stdout
+    text = run("maritalk-serve", "--help", env={**os.environ, "COLUMNS": "80"}).stdout
     assert text in [block.text for block in blocks("docs/options.md")]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from maritalk_vllm.language import Language, choose
 from maritalk_vllm.server.console import Console
 from maritalk_vllm.settings import TimeUnit
 from maritalk_vllm.translation import translated
-from tests.serving import BIN
+from tests.commands import run
 
 ENGLISH = re.compile(
     r"\b(the|of|is|are|and|with|needs?|needed|from|for|not|which|fits?|free|what|cores?|cards?)\b", re.I
@@ -90,10 +89,6 @@ def test_a_long_text_of_somebody_else_costs_little() -> None:
         text = "; ".join(f"part {number} of something, that is (nothing) at all: no" for number in range(parts))
         assert text in translated(f"vLLM failed to start: {text}.")
     assert time.monotonic() - began < 5
-
-
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.bench.wire import WIRES
-from tests.serving import BIN, NOBODY, Server
+from tests.commands import run
+from tests.serving import NOBODY, Server
 
 
 def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([BIN / "maritalk-vllm", "bench", *map(str, arguments)], capture_output=True, text=True)
+    return run("maritalk-vllm", "bench", *arguments)
 
 
 @pytest.mark.parametrize("wire", WIRES)

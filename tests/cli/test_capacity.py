@@ -9,14 +9,14 @@ from typer.main import get_command
 from maritalk_vllm.cli import toolbox
 from maritalk_vllm.errors import UsageError
 from tests.capacity.test_measured import LOAD
-from tests.cli.test_plan import run
+from tests.commands import run
 
 ASKED = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
 
 
 def test_cards_for_users(tmp_path: Path) -> None:
     picture = tmp_path / "day.png"
-    result = run(*ASKED, "--json", "--plot", picture)
+    result = run("maritalk-vllm", *ASKED, "--json", "--plot", picture)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert (found["fits"], found["users"], found["card"], found["cards_per_replica"]) == (True, 50, "NVIDIA A10", 1)
@@ -27,8 +27,8 @@ def test_cards_for_users(tmp_path: Path) -> None:
 
 
 def test_a_refusal_has_the_same_keys() -> None:
-    fits = json.loads(run(*ASKED, "--json").stdout)
-    result = run(*ASKED, "--json", "--latency-p95", "1s")
+    fits = json.loads(run("maritalk-vllm", *ASKED, "--json").stdout)
+    result = run("maritalk-vllm", *ASKED, "--json", "--latency-p95", "1s")
     assert result.returncode == 5
     found = json.loads(result.stdout)
     assert set(found) == set(fits)
@@ -40,7 +40,7 @@ def test_by_what_was_measured(tmp_path: Path) -> None:
     """A card on which a lone user's 32 tokens took half a second, and four users' as long: two of them do."""
     file = tmp_path / "measured.json"
     file.write_text(json.dumps({"loads": [{**LOAD, "users": 1}, {**LOAD, "users": 4, "requests_per_second": 8.0}]}))
-    result = run(*ASKED, "--output", "32", "--prompt", "30", "--measured", file)
+    result = run("maritalk-vllm", *ASKED, "--output", "32", "--prompt", "30", "--measured", file)
     assert result.returncode == 0, result.stderr
     assert "fitted to what was measured (--measured)" in result.stdout
     assert "data sheet" not in result.stdout

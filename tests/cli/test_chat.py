@@ -7,21 +7,15 @@ import sys
 from pathlib import Path
 
 from tests.cli.test_serve import LIGHT
+from tests.commands import run, start
 from tests.serving import BIN
 from tests.terminal.pretended import pretended
 from tests.terminals import terminal
 
 
 def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [BIN / "maritalk-vllm", "chat", *arguments],
-        input=said,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+    variables = {**os.environ, **environment}
+    return run("maritalk-vllm", "chat", *arguments, input=said, errors="surrogateescape", env=variables)
 
 
 def test_a_question_a_line_and_answers_alone_on_stdout() -> None:
@@ -60,16 +54,17 @@ def test_the_key_is_the_flags_or_the_first_of_the_environments() -> None:
 
 
 def test_whoever_reads_may_go_away() -> None:
-    with pretended() as (_, server):
-        command: list[str | Path] = [BIN / "maritalk-vllm", "chat", "--url", server.url]
-        with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write("um\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "um\n"
-            process.stdout.close()
-            _, errors = process.communicate("dois\ntrês\n", timeout=30)
+    with (
+        pretended() as (_, server),
+        start("maritalk-vllm", "chat", "--url", server.url, stdin=-1, stdout=-1, stderr=-1) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("um\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "um\n"
+        process.stdout.close()
+        _, errors = process.communicate("dois\ntrês\n", timeout=30)
     assert (process.returncode, errors) == (1, "")
 
 

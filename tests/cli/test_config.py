@@ -8,13 +8,11 @@ from pathlib import Path
 import yaml
 
 from maritalk_vllm.settings import OPTIONS, Settings, environment_variable, flag
-from tests.serving import BIN
+from tests.commands import run
 
 
 def toolbox(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [BIN / "maritalk-vllm", *arguments], capture_output=True, text=True, env={**os.environ, **environment}
-    )
+    return run("maritalk-vllm", *arguments, env={**os.environ, **environment})
 
 
 def shown(*arguments: str, **environment: str) -> dict[str, tuple[str, str]]:
@@ -63,7 +61,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_every_option_has_its_flag_and_variable_in_the_help() -> None:
-    text = subprocess.run([BIN / "maritalk-serve", "--help"], capture_output=True, text=True).stdout
+    text = run("maritalk-serve", "--help").stdout
     words = " ".join(text.split())
     for name in OPTIONS:
         if name != "engine_args":

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_config import toolbox
+from tests.commands import run
 from tests.licensing.keys import DAY, Keys
-from tests.serving import BIN
 
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
@@ -23,8 +23,7 @@ def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command: list[str | Path] = [BIN / "maritalk-serve", "--dry-run", "--device", "cpu", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run("maritalk-serve", "--dry-run", "--device", "cpu", *arguments)
 
 
 def test_from_a_pair_of_keys_to_a_start(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.commands import run
 from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
 from tests.models.files import model
-from tests.serving import BIN
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ class Machine:
 
     def run(self, program: str, fleet: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         env = environment(self._library, fleet, PYTHONPATH=self._build, **more)
-        return subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=60, env=env)
+        return run(program, *arguments, env=env)
 
     def plan(self, fleet: str, *arguments: str, **more: str) -> dict[str, Any]:
         result = self.run("maritalk-vllm", fleet, "plan", "--json", *arguments, **more)

@@ -3,16 +3,16 @@
 import json
 import os
 import resource
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.commands import run
 from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
 from tests.models.files import model
-from tests.serving import BIN, note
+from tests.serving import note
 
 KEYS = {
     "fits",
@@ -34,13 +34,8 @@ KEYS = {
 }
 
 
-def run(*arguments: str | Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [BIN / "maritalk-vllm", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env or dict(os.environ))
-
-
 def plan(*arguments: str | Path, exit_code: int = 0, env: dict[str, str] | None = None) -> dict[str, Any]:
-    result = run("plan", *arguments, "--json", env=env)
+    result = run("maritalk-vllm", "plan", *arguments, "--json", env=env)
     assert result.returncode == exit_code, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     assert set(found) == KEYS
@@ -86,7 +81,7 @@ def test_what_does_not_fit_says_so_in_json_and_in_words(
     assert set(error) == {"code", "message", "hint"}
     assert error["code"] == code
     assert says in error["message"]
-    result = run("plan", *arguments)
+    result = run("maritalk-vllm", "plan", *arguments)
     assert result.returncode == exit_code
     assert result.stdout == ""
     assert result.stderr == f"maritalk-vllm: {error['message']} {error['hint']}".strip() + "\n"
@@ -106,7 +101,7 @@ def test_what_does_not_fit_says_so_in_json_and_in_words(
 )
 def test_usage(arguments: list[str], says: str) -> None:
     for more in ([], ["--json"]):
-        result = run("plan", *arguments, *more)
+        result = run("maritalk-vllm", "plan", *arguments, *more)
         assert result.returncode == 2
         assert result.stdout == ""
         assert says in result.stderr
@@ -123,7 +118,7 @@ def test_a_plan_for_several_nodes(written: list[str]) -> None:
 
 
 def test_the_table_for_people() -> None:
-    text = run("plan", "--model", "medium", "--gpus", "5xA10,1xT4", "--max-model-len", "4000").stdout
+    text = run("maritalk-vllm", "plan", "--model", "medium", "--gpus", "5xA10,1xT4", "--max-model-len", "4000").stdout
     assert text.startswith("MariTalk Medium fits: 4 x NVIDIA A10, tensor parallel 4.\n")
     assert "GPU 5 (Tesla T4): compute capability 7.5, 8.0 is needed" in text
     assert "GPU 4 (NVIDIA A10): not needed" in text
@@ -134,10 +129,9 @@ def test_the_table_for_people() -> None:
 
 
 def test_what_to_rent() -> None:
-    assert (
-        "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10." in run("plan", "--model", "medium", "--suggest").stdout
-    )
-    found = json.loads(run("plan", "--model", "medium", "--suggest", "--json").stdout)
+    suggest = ("maritalk-vllm", "plan", "--model", "medium", "--suggest")
+    assert "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10." in run(*suggest).stdout
+    found = json.loads(run(*suggest, "--json").stdout)
     assert found["model"] == "medium"
     offered = {each["gpus"] for each in found["suggestions"]}
     assert {"1xA100-80GB", "2xA100-40GB", "4xA10", "2xA6000"} <= offered
@@ -202,7 +196,7 @@ def test_a_model_of_hugging_face_that_is_in_its_cache(tmp_path: Path) -> None:
 )
 def test_processor_time(arguments: list[str]) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run(*arguments)
+    run("maritalk-vllm", *arguments, fork=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     note(f"maritalk-vllm {' '.join(arguments)}: {seconds:.2f} s of processor time")

@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 
-from tests.serving import BIN
+from tests.commands import run
 
 
 def maritalk_vllm(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([BIN / "maritalk-vllm", *arguments], capture_output=True, text=True)
+    return run("maritalk-vllm", *arguments)
 
 
 @pytest.mark.parametrize("group", [[], ["license"], ["config"]])

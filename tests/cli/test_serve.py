@@ -10,19 +10,13 @@ import pytest
 
 from maritalk_vllm import __version__
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.serving import BIN
+from tests.commands import run
 
 LICENSED = ["--license", EVALUATION_KEY]
 
 
 def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [BIN / "maritalk-serve", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+    return run("maritalk-serve", *arguments, env={**os.environ, **environment})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import httpx
 
 from maritalk_vllm.distribution import audit
 from maritalk_vllm.distribution.database import Database
-from tests.serving import BIN
+from tests.commands import start
 
 READY_SECONDS = 60
 """For a machine that is busy with other work; a start takes a second or two."""
@@ -23,10 +23,9 @@ class Running:
         self.folder = folder
         self.file = folder / "data" / "licenses.db"
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
-        command: list[str | Path] = [BIN / "maritalk-vllm", "license", "serve", "--port", "0"]
-        command += ["--database", self.file, *options]
+        command = ["license", "serve", "--port", "0", "--database", self.file, *options]
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            self.process = start("maritalk-vllm", *command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
         try:
             self.url = self._address()
         except AssertionError:

@@ -2,9 +2,7 @@
 
 import importlib.metadata
 import json
-import os
 import socket
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,17 @@ from maritalk_vllm.hardware.host import host
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import Device
+from tests.commands import run
 from tests.hardware.fleet import environment, gpus, links
 from tests.models.files import model
-from tests.serving import BIN, free_port
+from tests.serving import free_port
 
 LICENSED = ["--license", EVALUATION_KEY]
 
 
 def doctor(*arguments: str | Path, env: dict[str, str] | None = None) -> tuple[int, list[dict[str, Any]]]:
     port = [] if "--port" in arguments else ["--port", str(free_port())]
-    command = [BIN / "maritalk-vllm", "doctor", "--json", *arguments, *port]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env or dict(os.environ))
+    result = run("maritalk-vllm", "doctor", "--json", *arguments, *port, env=env)
     assert result.stderr == ""
     found = json.loads(result.stdout)
     assert found["exit_code"] == result.returncode
@@ -180,9 +178,7 @@ def test_the_exit_code_is_the_first_problems() -> None:
 
 
 def test_for_people() -> None:
-    command: list[str | Path] = [BIN / "maritalk-vllm", "doctor", *LICENSED, "--port", str(free_port())]
-    command += ["--device", "cuda"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = run("maritalk-vllm", "doctor", *LICENSED, "--port", free_port(), "--device", "cuda")
     assert result.returncode == 4
     assert "✓ vllm" in result.stdout
     assert "✗ plan" in result.stdout

@@ -1,15 +1,13 @@
 """The pages on clouds: their figures are the planner's, and what they copy and install is there."""
 
 import re
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from maritalk_vllm import __version__
+from tests.commands import run
 from tests.documents.pages import ROOT, read, steps
-from tests.serving import BIN
 
 PAGES = ("docs/google-cloud.md", "docs/oracle-cloud.md")
 TRANSLATED = "docs/nuvem-google.md"
@@ -34,8 +32,7 @@ def test_every_machine_is_looked_at() -> None:
 
 @pytest.mark.parametrize(("model", "gpus", "copies", "users"), list(rows()))
 def test_what_a_machine_holds(model: str, gpus: str, copies: str, users: str) -> None:
-    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = run("maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies)
     assert result.returncode == 0, result.stderr
     assert re.findall(r"^users at full context +(.+)$", result.stdout, re.MULTILINE) == [users]
 

@@ -92,7 +92,7 @@ def test_refused(reply: Callable[[Request], None], says: str) -> None:
         (answer(200, {"presigned_url": LINK, "model_size": "small", "expires": 3}), "makes no sense"),
         (answer(200, {"presigned_url": LINK, "model_size": "small", "size": "x"}), "makes no sense"),
         (answer(200, b"x" * 100_000), "longer than 64 KiB"),
-        (lambda request: request.connection.close(), "cannot be asked"),
+        (lambda request: request.connection.shutdown(socket.SHUT_RDWR), "cannot be asked"),
     ],
 )
 def test_what_is_no_answer(reply: Callable[[Request], None], says: str) -> None:

@@ -1,0 +1,166 @@
+"""Our commands as a user runs them, for a small part of the time that Python takes to import them.
+
+A command is a process of its own either way. The first in an environment is the installed program. Each later one is
+a child of a process that has imported our modules in the same environment (`tests/fork_server.py`). What tests look at
+is the same, as `tests/test_commands.py` holds: arguments, folder, variables, streams, umask, session, signals, status.
+Use `subprocess` where a test is about how a program begins: its imports, closed descriptors, limits.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests import fork_server
+from tests.fork_server import NUMBER, Request, receive
+from tests.serving import BIN
+
+SECONDS = 60
+
+READ_LATER = re.compile(
+    r"MARITALK_(?!HOME$)|HF_|PYTEST_|(\w+_proxy|FAKE_NVML_FLEET|CUDA_VISIBLE_DEVICES|COLUMNS|NO_COLOR)$"
+)
+"""Variables that a command reads after its imports. Any other that differs makes another environment."""
+
+
+class ForkServer:
+    """One process that forks for commands whose environment begins like this."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            program = [sys.executable, fork_server.__file__, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                program, stdin=subprocess.DEVNULL, env=environment, pass_fds=[theirs.fileno()]
+            )
+
+    def ask(self, descriptors: Sequence[int], request: Request) -> tuple[int, socket.socket]:
+        """The process id of a new command, and where its wait status will be read."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"c"], [theirs.fileno(), *descriptors])
+        text = json.dumps(request).encode()
+        try:
+            ours.sendall(NUMBER.pack(len(text)) + text)
+            (process,) = NUMBER.unpack(receive(ours, NUMBER.size))
+        except BaseException:
+            ours.close()
+            raise
+        return process, ours
+
+    def stop(self) -> None:
+        self._control.close()
+        self._process.wait(timeout=SECONDS)
+
+
+_lock = threading.Lock()
+_servers: dict[frozenset[tuple[str, str]], ForkServer | None] = {}
+"""By environment; None after the first command in it."""
+
+
+def _server(environment: Mapping[str, str]) -> ForkServer | None:
+    beginning = frozenset((name, value) for name, value in environment.items() if not READ_LATER.match(name))
+    with _lock:
+        if beginning not in _servers:
+            _servers[beginning] = None
+        elif _servers[beginning] is None:
+            _servers[beginning] = ForkServer(environment)
+        return _servers[beginning]
+
+
+@atexit.register
+def _stop_servers() -> None:
+    for server in _servers.values():
+        if server is not None:
+            server.stop()
+
+
+class _Forked(subprocess.Popen[str]):
+    """A `Popen` whose process a fork server starts and waits for."""
+
+    def __init__(self, server: ForkServer, command: Sequence[str], new_session: bool, **more: Any) -> None:
+        self._server, self._new_session = server, new_session
+        super().__init__(command, **more)
+
+    def _execute_child(self, *given: Any) -> None:
+        """Start it. The standard library gives the same arguments in each Python that we support."""
+        command, folder, environment, pipes = given[0], given[5], given[6], given[10:16]
+        own = (pipes[0], pipes[3], pipes[5])
+        request = Request(
+            arguments=command,
+            environment=environment,
+            folder=str(Path(folder or ".").absolute()),
+            umask=_umask(),
+            new_session=self._new_session,
+        )
+        try:
+            inherited = [standard if given == -1 else given for standard, given in enumerate(own)]
+            self.pid, self._status = self._server.ask(inherited, request)
+            self._child_created = True
+        finally:
+            self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        """What `os.waitpid` gives."""
+        if not select.select([self._status], [], [], 0 if wait_flags & os.WNOHANG else None)[0]:
+            return 0, 0
+        with self._status:
+            (status,) = NUMBER.unpack(receive(self._status, NUMBER.size))
+        return self.pid, status
+
+    def _internal_poll(self, _deadstate: int | None = None) -> int | None:
+        """The exit status, if it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.wait(timeout=0)
+        return self.returncode
+
+
+def _umask() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:"))
+    return int(line.split()[1], 8)
+
+
+def start(
+    program: str,
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    new_session: bool = False,
+    fork: bool = True,
+    **more: Any,
+) -> "subprocess.Popen[str]":
+    """One of our programs, as `subprocess.Popen` starts it; `fork=False`: always as that does.
+
+    `env` None: the environment of the tests. `more`: its streams, their encoding, and `cwd`.
+    """
+    command = [str(BIN / program), *map(str, arguments)]
+    environment = dict(os.environ if env is None else env)
+    more = {"encoding": "utf-8", **more}
+    server = _server(environment) if fork else None
+    if server is None:
+        return subprocess.Popen(command, env=environment, start_new_session=new_session, **more)
+    return _Forked(server, command, new_session, env=environment, **more)
+
+
+def run(
+    program: str, *arguments: object, input: str | None = None, timeout: float = SECONDS, **more: Any
+) -> "subprocess.CompletedProcess[str]":
+    """One of our programs and all that it printed. `more`: as for `start`."""
+    if input is not None:
+        more["stdin"] = subprocess.PIPE
+    with start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
+        try:
+            printed, errors = process.communicate(input, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, errors)

@@ -1,0 +1,146 @@
+"""Runs our commands without importing them again: one process that has imported their modules, and forks for each.
+
+It is a program of its own, which imports nothing of the tests. `tests/commands.py` starts it, in the environment that
+the commands are to have, and sends it over a socket what each of them needs. A child then runs the installed script, as
+the main program of an interpreter that ends by itself: its exit status and what it does at its end are Python's.
+"""
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import selectors
+import socket
+import struct
+import sys
+import threading
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
+from pathlib import Path
+from typing import TextIO, TypedDict
+
+NUMBER = struct.Struct("q")
+"""How the length of a request, a process id and a wait status are sent."""
+
+IMPORTED_LATER = frozenset({"torch", "vllm", "transformers", "numpy", "ray", "huggingface_hub"})
+"""By the commands that need them: some read the environment, or start threads, when they are imported."""
+
+
+class Request(TypedDict):
+    """What a command needs beside its three descriptors."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+    umask: int
+    new_session: bool
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """So many bytes. Raises EOFError."""
+    data = b""
+    while len(data) < size:
+        if not (more := connection.recv(size - len(data))):
+            raise EOFError("The other process has ended.")
+        data += more
+    return data
+
+
+def _import_the_commands() -> None:
+    import maritalk_vllm
+
+    before = dict(os.environ)
+    for module in pkgutil.walk_packages(maritalk_vllm.__path__, "maritalk_vllm."):
+        importlib.import_module(module.name)
+    assert not IMPORTED_LATER & sys.modules.keys()
+    # What a command has of its own is not decided yet.
+    assert threading.active_count() == 1
+    assert dict(os.environ) == before
+
+
+def _serve(control: socket.socket) -> Request | None:
+    """Fork for each request, and send its process id and later its wait status; in a child, the request."""
+    connections: dict[int, socket.socket] = {}
+    with selectors.PollSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not control:
+                    assert isinstance(key.fileobj, int)
+                    selector.unregister(key.fileobj)
+                    os.close(key.fileobj)
+                    _, status = os.waitpid(key.data, 0)
+                    with connections.pop(key.data) as connection:
+                        connection.send(NUMBER.pack(status))
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
+                if not message:
+                    return None
+                connection = socket.socket(fileno=descriptors.pop(0))
+                if (child := os.fork()) == 0:
+                    for other in (control, *connections.values()):
+                        other.close()
+                    return _begin(connection, descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                connections[child] = connection
+                connection.send(NUMBER.pack(child))
+                selector.register(os.pidfd_open(child), selectors.EVENT_READ, child)
+
+
+def _begin(connection: socket.socket, descriptors: list[int]) -> Request:
+    """Become what the request says, as far as that is done before a program begins."""
+    with connection:
+        request: Request = json.loads(receive(connection, *NUMBER.unpack(receive(connection, NUMBER.size))))
+    for standard, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    if request["new_session"]:
+        os.setsid()
+    os.umask(request["umask"])
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    return request
+
+
+def _opened(number: int, former: TextIO) -> TextIO:
+    """A standard stream as Python opens it: what a stream remembers of its file was true of the fork server's."""
+    assert isinstance(former, TextIOWrapper)
+    unbuffered = former.write_through
+    raw = FileIO(number, "w" if number else "r", closefd=False)
+    raw.name = former.name
+    stream = TextIOWrapper(
+        raw if unbuffered and number else BufferedWriter(raw) if number else BufferedReader(raw),
+        encoding=former.encoding,
+        errors=former.errors,
+        newline="\n" if number else None,
+        line_buffering=not unbuffered and (number == 2 or raw.isatty()),
+        write_through=unbuffered,
+    )
+    stream.mode = raw.mode[0]  # type: ignore[misc]  # as Python does
+    return stream
+
+
+def _main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    _import_the_commands()
+    gc.collect()
+    gc.freeze()
+    request = _serve(control)
+    if request is None:
+        return
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _opened(number, getattr(sys, name))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    program = request["arguments"][0]
+    sys.argv = request["arguments"]
+    sys.orig_argv = [sys.executable, *request["arguments"]]
+    sys.path[0] = str(Path(program).parent)
+    runpy.run_path(program, run_name="__main__")
+
+
+if __name__ == "__main__":
+    _main()
