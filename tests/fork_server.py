@@ -5,6 +5,8 @@ the commands are to have, and sends it over a socket what each of them needs. A 
 the main program of an interpreter that ends by itself: its exit status and what it does at its end are Python's.
 """
 
+import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -57,6 +59,17 @@ def _import_the_commands() -> None:
     # What a command has of its own is not decided yet.
     assert threading.active_count() == 1
     assert dict(os.environ) == before
+
+
+def _keep_what_is_imported() -> None:
+    """Let Python's end leave these modules as they are: a child that took them apart would copy all of their memory."""
+    modules = {name: module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")}
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
+
+    @atexit.register
+    def leave() -> None:
+        for name in modules:
+            sys.modules.pop(name, None)
 
 
 def _serve(control: socket.socket) -> Request | None:
@@ -126,6 +139,7 @@ def _opened(number: int, former: TextIO) -> TextIO:
 def _main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     _import_the_commands()
+    _keep_what_is_imported()
     gc.collect()
     gc.freeze()
     request = _serve(control)
