@@ -96,6 +96,8 @@ class Port:
 class Server(Port):
     """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
 
+    program: Sequence[str | Path] = (BIN / "maritalk-serve",)
+
     def __init__(
         self,
         folder: Path,
@@ -111,10 +113,8 @@ class Server(Port):
         self.stderr = folder / "stderr"
         # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
         environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
-        command: list[str | Path] = [BIN / "maritalk-serve", "--port", str(self.port), *arguments]
-        if license is not None:
-            command[1:1] = ["--license", license]
-        command[:0] = via
+        licensed = () if license is None else ("--license", license)
+        command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(

@@ -22,12 +22,16 @@ class Pulse:
                 """What vLLM would give is not needed."""
 
             def record(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
-                pulse._beat = time.monotonic()
+                pulse.beat()
 
             def log_engine_initialized(self) -> None:
-                pulse._beat = time.monotonic()
+                pulse.beat()
 
         return Logger()
+
+    def beat(self) -> None:
+        """The engine has made a step."""
+        self._beat = time.monotonic()
 
     def seconds_without(self, *, busy: bool) -> float:
         """How long it had work and made no step: to be asked again and again, since it is not told when work comes."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..engine.environment import HOST_IP, engine_environment, group_environment
@@ -21,6 +22,10 @@ from .history import History, Step
 from .launch import Launch
 from .ray_node import ADDRESS, RayNode, joins_a_cluster
 from .state import Phase, State
+
+# -P: a folder named vllm in the working directory must not be taken for the package.
+NURSERY = (sys.executable, "-P", "-m", "maritalk_vllm.server.nursery")
+"""The command of the process below the supervisor. The device, a channel and the supervisor's id are added to it."""
 
 STOP_SECONDS = 8
 """From the end of the last request to the moment when what still runs is killed."""
@@ -40,8 +45,9 @@ class EngineProcesses:
         console: Console,
         state: State,
         history: History,
+        nursery: Sequence[str],
     ) -> None:
-        """Start the nursery. `folder` is for its sockets and temporary files."""
+        """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files."""
         self._launch = launch
         self._listener = listener
         self._folder = folder
@@ -57,7 +63,7 @@ class EngineProcesses:
         self.are_alive = True
         """Whether the nursery is there to fork from."""
         self._channel, theirs = Channel.pair()
-        self._nursery = self._start(theirs)
+        self._nursery = self._start(nursery, theirs)
         theirs.close()
         asyncio.get_running_loop().add_reader(self._channel, self._take_message)
 
@@ -169,14 +175,12 @@ class EngineProcesses:
     def _see_log(self) -> str:
         return f"vLLM's log says why: {self._launch.log}"
 
-    def _start(self, theirs: Channel) -> "subprocess.Popen[bytes]":
+    def _start(self, nursery: Sequence[str], theirs: Channel) -> "subprocess.Popen[bytes]":
         descriptors = (theirs.fileno(), self._listener.fileno())
         plan = self._launch.plan
-        module = "maritalk_vllm.server.nursery"
         with self._launch.log.open("ab", buffering=0) as log:
             return subprocess.Popen(
-                # -P: a folder named vllm in the working directory must not be taken for the package.
-                [sys.executable, "-P", "-m", module, plan.device, str(descriptors[0]), str(os.getpid())],
+                [*nursery, plan.device, str(descriptors[0]), str(os.getpid())],
                 pass_fds=descriptors,
                 # Ctrl-C in a terminal is the supervisor's business alone.
                 start_new_session=True,

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import setproctitle
@@ -19,7 +20,7 @@ from .channel import Message
 from .company import Alone, Company, company
 from .console import Console
 from .conversation import Conversation
-from .engine_processes import EngineProcesses
+from .engine_processes import NURSERY, EngineProcesses
 from .fetching import fetched
 from .history import History, Step
 from .launch import Launch
@@ -32,21 +33,25 @@ from .systemd import Systemd
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
-def supervise(launch: Launch, console: Console) -> None:
-    """Serve until SIGTERM or SIGINT. Raises PortError, and what keeps the model from being served."""
+def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY) -> None:
+    """Serve until SIGTERM or SIGINT, by the process whose command is `nursery`.
+
+    Raises PortError, and what keeps the model from being served.
+    """
     listener = listen(launch.host, launch.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
     _begin_log(launch.log, launch.log_format)
-    asyncio.run(_Supervisor(launch, listener, console).run())
+    asyncio.run(_Supervisor(launch, listener, console, nursery).run())
 
 
 class _Supervisor:
-    def __init__(self, launch: Launch, listener: socket.socket, console: Console) -> None:
+    def __init__(self, launch: Launch, listener: socket.socket, console: Console, nursery: Sequence[str]) -> None:
         self._chat = Conversation() if launch.interactive else None
         self._launch = self._admitted(launch)
         self._listener = listener
         self._console = console
+        self._nursery = nursery
         self._state = State()
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
@@ -143,7 +148,7 @@ class _Supervisor:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         if self._engine is None or not self._engine.are_alive:
             self._engine = EngineProcesses(
-                self._launch, self._listener, folder, self._console, self._state, self._history
+                self._launch, self._listener, folder, self._console, self._state, self._history, self._nursery
             )
         await self._engine.prepare()
         # Not before: all begin as soon as everybody is idle.

@@ -1,0 +1,95 @@
+"""A stub engine that drains: what runs is finished, what comes is refused, and the time for it is kept."""
+
+import os
+import signal
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tests.server.test_stop import assert_nothing_left
+from tests.service_manager import service_manager
+from tests.serving import Answer
+from tests.stub_engine.boot import RUNNING
+from tests.stub_engine.engine import STEP_SECONDS
+from tests.stub_engine.server import StubServer, until
+
+LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
+
+
+def lasting(seconds: float) -> dict[str, object]:
+    """A request that takes so long at least."""
+    return {"prompt": "1 2 3", "max_tokens": int(seconds / STEP_SECONDS)}
+
+
+def under_way(server: StubServer, pool: ThreadPoolExecutor, *bodies: dict[str, object]) -> list[Future[Answer]]:
+    """Requests that the engine works on."""
+    running = [pool.submit(server.ask, "/generate", body) for body in bodies]
+    text = f"{RUNNING} {float(len(bodies))}".encode()
+    until(lambda: text in server.ask("/metrics").body, f"{len(bodies)} requests under way")
+    return running
+
+
+def test_what_a_stub_engine_works_on_is_finished(tmp_path: Path) -> None:
+    """Whoever comes meanwhile is told that the server stops, and so are probes and the service manager."""
+    with (
+        service_manager(str(tmp_path / "notify")) as manager,
+        StubServer(tmp_path) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        server.wait_until_ready()
+        (running,) = under_way(server, pool, lasting(2))
+        engine = server.engine
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until_draining()
+        late = server.ask("/generate", lasting(0.1))
+        assert (late.status, late.json["error"]) == (503, "The server is stopping. Try again in a moment.")
+        assert late.headers["retry-after"]
+        assert (server.ask("/readyz").status, server.ask("/livez").status) == (503, 200)
+        assert server.ask("/").json == {"status": "draining"}
+        assert engine in server.processes()
+        assert not running.done()
+        assert running.result().status == 200
+        assert server.process.wait(timeout=10) == 0
+        assert_nothing_left(server)
+        *_, told = manager.heard()
+        assert told == "STOPPING=1\nSTATUS=Finishing what runs"
+
+
+def test_what_a_stub_engine_does_not_finish_in_time_is_told_so(tmp_path: Path) -> None:
+    with StubServer(tmp_path, "--drain-timeout", "1.5") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        short, long = under_way(server, pool, lasting(0.8), LONG)
+        seconds = server.stop()
+        assert short.result().status == 200
+        assert (long.result().status, long.result().json["error"]) == (
+            503,
+            "The server is stopping, and does not wait for this request any longer. Send it again.",
+        )
+        assert 1.5 <= seconds < 8
+        assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+def test_a_second_signal_ends_a_stub_engine_at_once(tmp_path: Path) -> None:
+    with StubServer(tmp_path, "--drain-timeout", "60") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        (running,) = under_way(server, pool, LONG)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until_draining()
+        assert server.process.poll() is None
+        assert server.stop() < 5
+        assert running.exception() is not None
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_that_dies_while_it_drains_is_not_started_again(tmp_path: Path) -> None:
+    with StubServer(tmp_path, "--drain-timeout", "60") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        (running,) = under_way(server, pool, LONG)
+        engine = server.engine
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until_draining()
+        os.kill(engine, signal.SIGKILL)
+        assert running.result(timeout=10).status == 503
+        assert server.process.wait(timeout=10) == 0
+        assert len(server.reached("loading")) == 1
+        assert_nothing_left(server)

@@ -1,0 +1,187 @@
+"""A stub engine that dies or hangs: who is told what, how often and how soon it is started again, and when no more."""
+
+import os
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.counting import samples
+from tests.server.test_stop import assert_nothing_left
+from tests.serving import Answer
+from tests.stub_engine.server import StubServer, until
+
+PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
+LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
+DIED = "The engine has died, and is started again. Try again in a moment."
+
+
+def is_busy(server: StubServer) -> bool:
+    return bool(server.ask("/").json == {"status": "busy"})
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def metrics(server: StubServer) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return samples(server.ask("/metrics").body.decode())
+
+
+def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
+    """Who was answered is told at once, who comes meanwhile waits, and what was imported is not imported again."""
+    with StubServer(tmp_path, loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        first = {server.nursery, server.api, server.engine}
+        running = pool.submit(server.ask, "/generate", LONG)
+        until(lambda: is_busy(server), "a request under way")
+        killed = time.monotonic()
+        kill(server.engine)
+        answer = running.result(timeout=5)
+        assert (answer.status, answer.json["error"]) == (503, DIED)
+        server.wait_until_reached("loading", times=2)
+        assert server.reached("loading")[1].seconds - killed < 5
+        assert server.ask("/", timeout=1).json == {"status": "loading"}
+        waiting = pool.submit(server.ask, "/generate", PROMPT)
+        server.wait_until_ready_again()
+        assert waiting.result().status == 200
+        assert "The engine died: starting it again now." in server.stdout.read_text()
+        assert len(server.reached("importing")) == 1
+        assert server.nursery in first
+        assert not {server.api, server.engine} & first
+        told = metrics(server)
+        assert told["maritalk_engine_restarts_total", ()] == 1
+        steps = {dict(labels)["phase"] for name, labels in told if name == "maritalk_start_seconds"}
+        assert steps == {"loading", "warming_up", "ready"}
+        server.stop()
+        assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+@pytest.mark.parametrize(
+    ("victim", "imports", "says"),
+    [
+        ("maritalk: serve", 1, "The process that was to serve the model was killed by SIGKILL: starting it again now."),
+        ("maritalk: nursery", 2, "The engine's processes ended unexpectedly: starting it again now."),
+    ],
+)
+def test_another_process_of_a_stub_engine_dies(tmp_path: Path, victim: str, imports: int, says: str) -> None:
+    with StubServer(tmp_path) as server:
+        server.wait_until_ready()
+        before = server.processes().keys() - {server.process.pid}
+        kill(server.pid_of(victim))
+        server.wait_until_ready_again()
+        assert server.ask("/generate", PROMPT).status == 200
+        assert says in server.stdout.read_text()
+        assert len(server.reached("importing")) == imports
+        kept = {server.nursery} if imports == 1 else set()
+        assert before & server.processes().keys() == kept
+
+
+def test_what_a_dead_stub_engine_has_leaked_ends_before_the_next(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["leak", "go"]) as server:
+        server.wait_until_ready()
+        leaked = server.pid_of("sleep 600")
+        kill(server.engine)
+        server.wait_until_reached("loading", times=2)
+        assert leaked not in server.processes()
+
+
+def test_a_stub_engine_that_dies_too_often_is_given_up(tmp_path: Path) -> None:
+    with StubServer(tmp_path, "--max-restarts", "2") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        for times in (1, 2):
+            kill(server.engine)
+            server.wait_until_ready_again(times)
+        running = pool.submit(server.ask, "/generate", LONG)
+        until(lambda: is_busy(server), "a request under way")
+        kill(server.engine)
+        assert server.process.wait(timeout=20) == 7
+        assert running.result().status == 503
+        error = server.stderr.read_text()
+        said = "maritalk-serve: The engine died. It was started again 2 times within 10 minutes before. vLLM's log says"
+        assert error.startswith(said)
+        assert error.count("\n") == 1
+        assert len(server.reached("loading")) == 3
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_is_not_started_again_where_the_user_wants_none(tmp_path: Path) -> None:
+    with StubServer(tmp_path, "--max-restarts", "0") as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        assert server.process.wait(timeout=20) == 7
+        assert server.stderr.read_text().startswith("maritalk-serve: The engine died. vLLM's log says why: /")
+        assert len(server.reached("loading")) == 1
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_waits_longer_before_each_restart(tmp_path: Path) -> None:
+    """Not at all before the first, and a second before the next, also where that one has failed."""
+    with StubServer(tmp_path, loading=["go", "die", "go"]) as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        server.wait_until_ready_again()
+        loads = [each.seconds for each in server.reached("loading")]
+        assert len(loads) == 3
+        assert 1 <= loads[2] - loads[1] < 5
+        said = re.findall(r"\] (.*): starting it again (.*)\n", server.stdout.read_text())
+        assert said == [
+            ("The engine died", "now."),
+            ("The process that was to serve the model was killed by SIGKILL", "in 1 s."),
+        ]
+        assert metrics(server)["maritalk_engine_restarts_total", ()] == 2
+
+
+def test_a_restart_of_a_stub_engine_that_fails_counts(tmp_path: Path) -> None:
+    """And the last cause is told."""
+    with StubServer(tmp_path, "--max-restarts", "1", loading=["go", "fail No room."]) as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        server.wait_until_reached("loading", times=2)
+        assert server.process.wait(timeout=20) == 7
+        said = "maritalk-serve: vLLM failed to start: No room. It was started again 1 time within 10 minutes before."
+        assert server.stderr.read_text().startswith(said)
+
+
+def test_a_stub_engine_is_stopped_while_it_is_started_again(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["go", "hang"]) as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        server.wait_until_reached("loading", times=2)
+        assert server.stop() < 10
+        assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_is_stopped_in_the_pause_before_a_restart(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["go", "die"]) as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        server.wait_for("starting it again in 5 s.")
+        assert server.stop() < 4
+        assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_that_hangs_counts_as_dead(tmp_path: Path) -> None:
+    """With a request under way; one that has nothing to do does not hang."""
+    with StubServer(tmp_path, "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            assert server.ask("/").json == {"status": "idle"}
+        running = pool.submit(server.ask, "/generate", LONG)
+        until(lambda: is_busy(server), "a request under way")
+        hung = server.engine
+        os.kill(hung, signal.SIGSTOP)
+        answer: Answer = running.result(timeout=10)
+        assert (answer.status, answer.json["error"]) == (503, DIED)
+        server.wait_until_ready_again()
+        assert hung not in server.processes()
+        said = re.findall(r"\] (The engine.*)\n", server.stdout.read_text())
+        assert len(said) == 1
+        assert re.fullmatch(r"The engine hangs: it made no step for \d s: starting it again now\.", said[0])

@@ -1,0 +1,92 @@
+"""A start with a stub engine: requests wait and are handed over, and a failed start says why to all."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_stop import assert_nothing_left
+from tests.service_manager import service_manager
+from tests.stub_engine.server import StubServer
+
+PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
+
+
+def test_requests_wait_for_a_stub_engine_that_loads(tmp_path: Path) -> None:
+    """The status is there meanwhile, which it is not if the port is handed over before the engine is ready."""
+    with StubServer(tmp_path, loading=["wait 1.5"]) as server, ThreadPoolExecutor() as pool:
+        server.wait_for_port()
+        held = pool.submit(server.ask, "/generate", PROMPT)
+        server.wait_until_reached("loading")
+        assert server.ask("/", timeout=1).json == {"status": "loading"}
+        assert server.ask("/readyz", timeout=1).status == 503
+        refused = server.ask("/v1/models", timeout=1)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert not held.done()
+        server.wait_until_ready()
+        assert (held.result().status, held.result().json["output"]) == (200, "token token")
+        assert server.ask("/readyz").status == 200
+        assert server.ask("/").json == {"status": "idle"}
+        moments = [each.moment for each in (*server.reached("importing"), *server.reached("loading"))]
+        assert moments == ["importing", "loading"]
+
+
+def test_none_is_lost_as_the_port_is_handed_over_to_a_stub_engine(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["wait 0.5"]) as server, ThreadPoolExecutor(8) as pool:
+        server.wait_for_port()
+
+        def ask_until(deadline: list[float]) -> list[int]:
+            seen = []
+            while not deadline or time.monotonic() < deadline[0]:
+                seen.append(server.ask("/generate", PROMPT).status)
+            return seen
+
+        deadline: list[float] = []
+        clients = [pool.submit(ask_until, deadline) for _ in range(8)]
+        server.wait_until_ready()
+        deadline.append(time.monotonic() + 0.5)
+        statuses = [status for client in clients for status in client.result()]
+        assert set(statuses) == {200}
+        assert len(statuses) > 16
+
+
+@pytest.mark.parametrize(
+    ("actions", "exit_code", "says"),
+    [
+        ({"importing": ["wait 1; fail No torch."]}, 7, "vLLM cannot be imported: ValueError: No torch."),
+        ({"importing": ["wait 1; die"]}, 7, "The engine's processes ended unexpectedly. vLLM's log says why: /"),
+        ({"preparing": ["die"]}, 7, "The process that was to prepare the model was killed by SIGKILL. vLLM's log"),
+        ({"parsing": ["refuse There is no flag --nonsense."]}, 2, "There is no flag --nonsense."),
+        ({"loading": ["fail No room for 24 GiB."]}, 7, "vLLM failed to start: No room for 24 GiB. Its log: /"),
+        ({"loading": ["die"]}, 7, "The process that was to serve the model was killed by SIGKILL. vLLM's log says why"),
+        ({"loading": ["exit 3"]}, 7, "The process that was to serve the model ended with 3. vLLM's log says why: /"),
+        ({"warming_up": ["fail No kernel image."]}, 7, "vLLM failed to start: No kernel image. Its log: /"),
+    ],
+)
+def test_why_a_stub_engine_does_not_start(
+    tmp_path: Path, actions: dict[str, Sequence[str]], exit_code: int, says: str
+) -> None:
+    """In one sentence, to the user, a service manager and who waits; it is tried once, and nothing is left."""
+    (moment,) = actions
+    with (
+        service_manager(str(tmp_path / "notify")) as manager,
+        # Only after a request waits.
+        StubServer(tmp_path, **{"importing": ["wait 1"], **actions}) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        server.wait_for_port()
+        held = pool.submit(server.ask, "/generate", PROMPT)
+        assert server.process.wait(timeout=30) == exit_code
+        answer = held.result()
+        error = server.stderr.read_text()
+        assert error.startswith(f"maritalk-serve: {says}")
+        assert error.count("\n") == 1
+        assert answer.status == 503
+        assert error == f"maritalk-serve: {answer.json['error']}\n"
+        _, told = manager.heard()
+        assert told.startswith("STOPPING=1\nSTATUS=")
+        assert len(server.reached(moment)) == 1
+        assert "starting it again" not in server.stdout.read_text()
+        assert_nothing_left(server)

@@ -1,0 +1,98 @@
+"""A stub engine that is stopped or killed at any moment of its start: everything ends soon, and nothing is left."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.server.engine_processes import STOP_SECONDS
+from tests.server.test_stop import LIMIT_SECONDS, assert_nothing_left, assert_stops
+from tests.stub_engine.server import StubServer
+
+
+def as_the_port_opens(server: StubServer) -> None:
+    server.wait_for_port()
+
+
+def while_importing(server: StubServer) -> None:
+    server.wait_until_reached("importing")
+
+
+def while_preparing(server: StubServer) -> None:
+    server.wait_until_reached("preparing")
+
+
+def while_loading(server: StubServer) -> None:
+    server.wait_until_reached("loading")
+
+
+def while_warming_up(server: StubServer) -> None:
+    server.wait_until_reached("warming_up")
+
+
+def when_ready(server: StubServer) -> None:
+    server.wait_until_ready()
+
+
+HANGS: dict[Callable[[StubServer], None], dict[str, Sequence[str]]] = {
+    as_the_port_opens: {},
+    while_importing: {"importing": ["hang"]},
+    while_preparing: {"preparing": ["hang"]},
+    while_loading: {"loading": ["hang"]},
+    while_warming_up: {"warming_up": ["hang"]},
+    when_ready: {},
+}
+"""What is done at which moment, so that it lasts."""
+
+
+# Both signals have one handler, which is there from the moment that the port answers.
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [(as_the_port_opens, signal.SIGINT), (while_importing, signal.SIGINT), *((each, signal.SIGTERM) for each in HANGS)],
+)
+def test_a_stub_engine_is_stopped(tmp_path: Path, moment: Callable[[StubServer], None], number: signal.Signals) -> None:
+    with StubServer(tmp_path, **HANGS[moment]) as server:
+        moment(server)
+        assert_stops(server, f"{moment.__name__} of a stub engine", number)
+        assert server.process.returncode in ({0, -number} if moment is as_the_port_opens else {0})
+        assert server.stderr.read_text() == ""
+        models = tmp_path / "cache" / "models"
+        if moment is while_preparing:
+            assert {path.suffix for path in models.iterdir()} == {".lock", ".partial"}
+
+
+@pytest.mark.parametrize("moment", [while_importing, while_loading, when_ready])
+def test_nothing_of_a_stub_engine_outlives_a_killed_supervisor(
+    tmp_path: Path, moment: Callable[[StubServer], None]
+) -> None:
+    with StubServer(tmp_path, **HANGS[moment]) as server:
+        moment(server)
+        server.stop(signal.SIGKILL)
+        assert_nothing_left(server)
+
+
+def test_what_a_stub_engine_leaks_ends_with_it(tmp_path: Path) -> None:
+    """A process in a session of its own, which is tied to no other and which no signal of a terminal reaches."""
+    with StubServer(tmp_path, loading=["leak"]) as server:
+        server.wait_until_ready()
+        assert server.pid_of("sleep 600")
+        assert_stops(server, "with a process that a stub engine has leaked")
+
+
+def test_a_second_signal_ends_a_stub_engine_that_ignores_the_first(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["ignore-sigterm"]) as server:
+        server.wait_until_reached("loading")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until_draining()
+        assert server.process.poll() is None
+        assert_stops(server, "for the second time, with a stub engine that ignored it")
+
+
+def test_a_stub_engine_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    """After its time to drain, and as many seconds as every stop may take."""
+    with StubServer(tmp_path, "--drain-timeout", "0", stopping=["hang"]) as server:
+        server.wait_until_ready()
+        assert STOP_SECONDS <= server.stop() < STOP_SECONDS + LIMIT_SECONDS
+        assert_nothing_left(server)
+        assert server.process.returncode == 0

@@ -1,0 +1,42 @@
+"""The nursery, with the stub for vLLM: `python -m tests.stub_engine DEVICE CHANNEL PARENT`, as the supervisor adds."""
+
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import setproctitle
+
+from maritalk_vllm.models.place import place
+from maritalk_vllm.server import backend, lifeline, nursery
+from maritalk_vllm.server.channel import Channel, Message
+from maritalk_vllm.settings import Device
+from tests.stub_engine import boot
+from tests.stub_engine.script import reach
+
+
+def prepare(order: Message, channel: Channel) -> None:
+    """A checkpoint with nothing in it, put there as a real one is."""
+    channel.send({"event": "progress", "step": "Reading the demo model's weights", "fraction": 0.0})
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        reach("preparing")
+
+    place(Path(order["location"]), fill, "The stub's model")
+
+
+def main(device: str, descriptor: str, parent: str) -> None:
+    lifeline.die_with(int(parent))
+    lifeline.tie_descendants()
+    setproctitle.setproctitle("maritalk: nursery of the stub")
+    with (
+        patch.object(nursery, "boot", boot),
+        patch.object(backend, "boot", boot),
+        patch.object(backend, "MariTalkPlugin", boot.StubPlugin),
+        patch.dict(nursery.JOBS, prepare=prepare),
+    ):
+        nursery.main(Device(device), Channel.inherited(int(descriptor)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,15 @@
+"""`maritalk-serve` with a stub engine: `python -m tests.stub_engine.serve OPTION...`."""
+
+import sys
+from functools import partial
+from unittest.mock import patch
+
+from maritalk_vllm.cli import serve
+from maritalk_vllm.server import supervisor
+
+NURSERY = (sys.executable, "-P", "-m", "tests.stub_engine")
+
+
+if __name__ == "__main__":
+    with patch.object(supervisor, "supervise", partial(supervisor.supervise, nursery=NURSERY)):
+        serve.main()

@@ -1,0 +1,84 @@
+"""A server with a stub engine, as a test starts it and looks at it."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+from unittest.mock import patch
+
+from tests.serving import Server
+from tests.stub_engine import script
+from tests.stub_engine.engine import TITLE
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 30
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.01)
+
+
+class StubServer(Server):
+    """`maritalk-serve` and all that is ours below it, on the stub engine."""
+
+    program = (sys.executable, "-m", "tests.stub_engine.serve")
+
+    def __init__(self, folder: Path, *arguments: str, **actions: Sequence[str]) -> None:
+        """`actions`: what the stub does at which moment (tests/stub_engine/script.py)."""
+        script.write(folder, **actions)
+        self.folder = folder
+        # The copy of the code that this file belongs to.
+        with patch.dict("os.environ", PYTHONPATH=str(ROOT)):
+            super().__init__(folder, "--cache-dir", str(folder / "cache"), *arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind, whatever a test has done or found."""
+        self.process.kill()
+        self.process.wait()
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def reached(self, moment: str) -> list[script.Reached]:
+        """Each time that the stub came to this moment."""
+        return [each for each in script.reached(self.folder) if each.moment == moment]
+
+    def wait_until_reached(self, moment: str, times: int = 1) -> None:
+        until(lambda: len(self.reached(moment)) >= times, f"{moment} {times} times")
+
+    def pid_of(self, title: str) -> int:
+        """The one process with this title."""
+        (pid,) = (pid for pid, line in self.processes().items() if line.startswith(title))
+        return pid
+
+    @property
+    def engine(self) -> int:
+        return self.pid_of(TITLE)
+
+    @property
+    def api(self) -> int:
+        return self.pid_of("maritalk: serve")
+
+    @property
+    def nursery(self) -> int:
+        return self.pid_of("maritalk: nursery")
+
+    def wait_until_ready_again(self, times: int = 1) -> None:
+        """Until it has said that it listens once more than so many times."""
+        text = "Listening on http://"
+        until(lambda: self.stdout.read_text().count(text) > times, f"ready again {times} times")
+
+    def wait_until_draining(self) -> None:
+        """Until the first signal was heard."""
+        until(lambda: b'maritalk_server_state="draining"} 1.0' in self.ask("/metrics").body, "draining")
