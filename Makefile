@@ -79,6 +79,7 @@ test-engine: $(VENV)/.installed-dev $(CORE_CLIENTS)
 	$(PYTEST) -m "engine and not nightly"
 
 test-clients: $(VENV)/.installed-dev $(CLIENTS)
+	scripts/debian openjdk-17-jdk-headless:javac
 	$(PYTEST) -m "clients and not nightly"
 
 $(VENV)/.installed-page: $(VENV)/.installed-dev requirements/page.lock
@@ -112,7 +113,7 @@ deploy-check: $(VENV)/.installed-deploy
 
 # What every lane needs.
 $(VENV)/.installed-all: $(VENV)/.installed-page $(VENV)/.installed-deploy $(CLIENTS)
-	scripts/debian tmux iproute2:ip
+	scripts/debian tmux iproute2:ip openjdk-17-jdk-headless:javac
 	@touch $@
 
 fuzz: $(VENV)/.installed-dev $(CLIENTS)

@@ -9,6 +9,7 @@ import uvicorn
 
 from ..errors import UsageError
 from ..server.listener import listen, url
+from ..server.protocol import PatientProtocol
 from ..server.web import WebServer
 from ..translation import translated
 from .app import create_app
@@ -32,6 +33,7 @@ def serve(
     with Database(file) as database, listen(host, port) as listener:
         config = uvicorn.Config(
             create_app(database, public_url=public_url, link_seconds=link_seconds),
+            http=PatientProtocol,
             lifespan="off",
             ws="none",
             log_config=None,

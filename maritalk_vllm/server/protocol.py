@@ -3,6 +3,7 @@
 from asyncio import BaseTransport, TimerHandle
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_SECONDS = 20
@@ -12,8 +13,16 @@ REST_SECONDS = 20
 """Longest time for the rest of a body whose request was answered before: refused, most often."""
 
 
+_OF_UPGRADES = (b"upgrade", b"http2-settings")
+"""Headers, and options of `Connection`, that offer another protocol: HTTP/2 most often."""
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's own, which waits for ever for a request's head, and for the rest of what it has answered."""
+    """uvicorn's own, which waits for ever for a request's head, and for the rest of what it has answered.
+
+    Its parser also stops after the head of a request that offers an upgrade, and loses the body. A server may ignore
+    the offer (RFC 9110, section 7.8): here such a request is an ordinary one, unless it opens a WebSocket.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
@@ -24,6 +33,52 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._begin(HEADER_SECONDS)
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. After an ignored offer, the parser is given the same head without it, and then the rest."""
+        self._unset_keepalive_if_required()
+        left = memoryview(data)
+        try:
+            while left:
+                left = self._parse(left)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _parse(self, data: memoryview) -> memoryview:
+        """What is left to parse: nothing, or what follows the head at which the parser stopped."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return data[:0]
+            if self._ignores_offer():
+                head = self._head_without_offer()
+                # A new one: after `Connection: close`, the old one parses nothing more.
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(head)
+            return data[stop.args[0] :]
+        return data[:0]
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request opens a WebSocket, and the application may have some."""
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+
+    def _ignores_offer(self) -> bool:
+        # The parser also stops after CONNECT, which has no body: what follows is the next request.
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        head = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.split(b",")]
+                value = b", ".join(option for option in options if option.lower() not in _OF_UPGRADES)
+            if name not in _OF_UPGRADES:
+                head.append(name + b": " + value)
+        return b"\r\n".join([*head, b"", b""])
+
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
@@ -31,11 +86,15 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The end of a request's head."""
+        if self._ignores_offer():
+            return
         self._end()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The end of a request."""
+        if self._ignores_offer():
+            return
         self._end()
         super().on_message_complete()
 

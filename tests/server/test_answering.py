@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import pytest
 
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.answering import Answering
@@ -11,6 +12,7 @@ from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.state import Phase, State
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import samples
+from tests.server.wire import wire
 
 REFUSED = ("maritalk_refused_total", (("reason", "loading"),))
 LOADING = ("maritalk_server_state", (("maritalk_server_state", "loading"),))
@@ -42,6 +44,51 @@ def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
         again = await told()
         assert (again[REFUSED], again[LOADING], again["maritalk_engine_restarts_total", ()]) == (0, 1, 1)
         assert PORT not in again
+        await answering.end()
+        listener.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket"])
+def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) -> None:
+    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """An engine that is ready: it answers with the body and says whether it was offered anything."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(7)
+        answer = body + (b" upgrade" if b"upgrade" in head.lower() else b"")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        writer.close()
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering.begin()
+        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
+        async with wire(local_url(listener)) as line:
+            headers = "Connection: Upgrade", f"Upgrade: {offer}", "Content-Length: 7"
+            await line.ask("POST", "/generate", *headers, body=b'{"a"')
+            await line.send(b":1}")
+            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            reply = await line.reply()
+            assert (reply.status, reply.body) == (200, b'{"a":1}')
+        engine.close()
+        await answering.end()
+        listener.close()
+
+    asyncio.run(scenario())
+
+
+def test_there_is_no_websocket_until_the_engine_is_there() -> None:
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering.begin()
+        async with wire(local_url(listener)) as line:
+            key = "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+            await line.ask("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", *key)
+            reply = await line.reply()
+            assert (reply.status, reply.json["error"]["message"][:27]) == (503, "The model is still loading.")
         await answering.end()
         listener.close()
 

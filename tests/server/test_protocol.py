@@ -1,4 +1,4 @@
-"""Clients that keep a connection to themselves: how long they may take, over real sockets."""
+"""What clients do with a connection, over real sockets: take their time, or offer another protocol."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server import protocol
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.protocol import PatientProtocol
 from maritalk_vllm.server.web import WebServer
-from tests.server.wire import Wire, wire
+from tests.server.wire import Wire, until, wire
 
 
 async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -23,10 +23,38 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"no"})
 
 
+class Counting(PatientProtocol):
+    """Knows how many bytes came on all connections."""
+
+    received = 0
+
+    def data_received(self, data: bytes) -> None:
+        Counting.received += len(data)
+        super().data_received(data)
+
+
+async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the method, the path and the body; a WebSocket it closes with a code of its own."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 4321})
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    names = {name for name, _ in scope["headers"]}
+    body = f"{scope['method']} {scope['path']} ".encode() + body + b" upgrade" * (b"upgrade" in names)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[Wire]:
+async def connected(app: ASGIApp = refusing) -> AsyncIterator[Wire]:
     listener = listen("127.0.0.1", 0)
-    web = uvicorn.Config(refusing, http=PatientProtocol, lifespan="off", log_config=None, timeout_keep_alive=60)
+    web = uvicorn.Config(app, http=Counting, lifespan="off", log_config=None, timeout_keep_alive=60)
     server = WebServer(web)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -111,5 +139,125 @@ def test_a_body_that_is_read_may_take_its_time(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.sleep(0.4)
             await line.send(b"x")
             assert (await line.reply()).body == b"no"
+
+    asyncio.run(scenario())
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
+"""As Java's HttpClient and `curl --http2` send it with the first request of a connection."""
+FIXED = b"POST /a HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Content-Length: 4\r\n\r\nbody"
+CHUNKED = b"PUT /b HTTP/1.1\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
+EMPTY = b"GET /c HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n\r\n"
+PLAIN = b"POST /d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
+ANSWERS = {FIXED: b"POST /a body", CHUNKED: b"PUT /b body", EMPTY: b"GET /c ", PLAIN: b"POST /d 1"}
+
+
+@pytest.mark.parametrize("asked", [FIXED, CHUNKED, EMPTY], ids=["fixed", "chunked", "empty"])
+def test_an_offer_of_another_protocol_is_ignored_wherever_the_request_is_split(asked: bytes) -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            for position in range(1, len(asked) + 1):
+                begun = Counting.received
+                await line.send(asked[:position])
+                await until(lambda: Counting.received - begun == position)  # noqa: B023
+                await line.send(asked[position:])
+                reply = await line.reply()
+                assert (reply.status, reply.body) == (200, ANSWERS[asked]), position
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+def test_requests_sent_ahead_behind_an_offer_are_answered_in_their_order(piece: int) -> None:
+    asked = [FIXED, PLAIN, CHUNKED, EMPTY, FIXED, EMPTY, PLAIN]
+
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            data = b"".join(asked)
+            for position in range(0, len(data), piece):
+                await line.send(data[position : position + piece])
+                await asyncio.sleep(0)
+            assert [(await line.reply()).body for _ in asked] == [ANSWERS[each] for each in asked]
+
+    asyncio.run(scenario())
+
+
+def test_a_thousand_offers_in_one_segment() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(FIXED * 1000)
+            for _ in range(1000):
+                assert (await line.reply()).body == ANSWERS[FIXED]
+
+    asyncio.run(scenario())
+
+
+def test_an_offer_that_asks_before_it_sends_its_body_gets_its_100() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(FIXED.removesuffix(b"body").replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
+            assert (await line.reply()).status == 100
+            await line.send(b"body")
+            assert (await line.reply()).body == ANSWERS[FIXED]
+
+    asyncio.run(scenario())
+
+
+def test_an_offer_and_close_is_closed() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(FIXED.replace(b"Upgrade, HTTP2-Settings", b"close, Upgrade, HTTP2-Settings") + PLAIN)
+            assert (await line.reply()).body == ANSWERS[FIXED]
+            assert await line.rest() == b""
+
+    asyncio.run(scenario())
+
+
+def test_a_body_with_two_lengths_is_no_request_with_an_offer_either() -> None:
+    """What an ordinary request may not have, one with an offer may not have: it could hide a request in its body."""
+
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(CHUNKED.replace(OFFER, OFFER + b"Content-Length: 4\r\n"))
+            assert (await line.reply()).status == 400
+            assert await line.rest() == b""
+
+    asyncio.run(scenario())
+
+
+def test_what_follows_connect_is_the_next_request() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(b"CONNECT /e HTTP/1.1\r\nHost: x\r\n\r\n" + PLAIN)
+            assert (await line.reply()).body == b"CONNECT /e "
+            assert (await line.reply()).body == ANSWERS[PLAIN]
+
+    asyncio.run(scenario())
+
+
+WEBSOCKET = (
+    b"GET /f HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def test_a_websocket_is_opened_still() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(WEBSOCKET)
+            assert (await line.reply()).status == 101
+            # A frame that closes, with a code: the client's own is masked, here with zeros.
+            code = (4321).to_bytes(2, "big")
+            await line.send(b"\x88\x82\0\0\0\0" + code)
+            assert await line.rest() == b"\x88\x02" + code
+
+    asyncio.run(scenario())
+
+
+def test_a_websocket_is_no_way_to_send_a_body() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(FIXED.replace(b"h2c", b"websocket"))
+            assert (await line.reply()).body == ANSWERS[FIXED]
 
     asyncio.run(scenario())
