@@ -1,6 +1,5 @@
 """What the engine answers."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,11 +47,11 @@ def seconds(times: "RequestStateStats") -> tuple[float, float, float]:
 class Tally:
     """Collects a request's outputs, each of which has only what is new.
 
-    `decode` makes a text of a prompt's and an answer's tokens, where the engine was asked for tokens alone.
+    Their texts are those of vLLM's detokenizer, whether they come at once or in pieces: decoded in another way, some
+    tokenizers' texts differ where a character is spread over several tokens.
     """
 
-    def __init__(self, n: int, decode: Callable[[Sequence[int], Sequence[int]], str] | None = None) -> None:
-        self._decode = decode
+    def __init__(self, n: int) -> None:
         self._texts: list[list[str]] = [[] for _ in range(n)]
         self._reasons = [""] * n
         self._tokens = 0
@@ -60,10 +59,6 @@ class Tally:
     def add(self, output: "RequestOutput") -> list[Piece]:
         """The texts that `output` has brought."""
         for choice in output.outputs:
-            if self._decode is not None:
-                # The token that ends an answer is no part of it. Nothing else stops one that no stop string can.
-                tokens = choice.token_ids[:-1] if choice.finish_reason == "stop" else choice.token_ids
-                choice.text = self._decode(output.prompt_token_ids or (), tokens)
             self._texts[choice.index].append(choice.text)
             self._reasons[choice.index] = choice.finish_reason or ""
             self._tokens += len(choice.token_ids)

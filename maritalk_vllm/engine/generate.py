@@ -11,7 +11,6 @@ from ..errors import EngineError, RequestError, too_long
 from .border import vllm_errors
 from .completion import Completion, Piece, Tally
 from .request import Message, Sampling
-from .text import Decoder
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -36,7 +35,6 @@ class Generator:
         from vllm.renderers.chat_utils import load_chat_template
 
         self._client = client
-        self._decoder = Decoder.of(client.renderer.get_tokenizer())
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template), chat_template_kwargs={"add_generation_prompt": True}
         )
@@ -68,10 +66,7 @@ class Generator:
         with vllm_errors():
             rendered = await self._render(prompt)
             parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
-            # Read at once, a text costs a fifth; but the engine has to read along where a text may stop it.
-            decoder = self._decoder if tokens_per_piece is None and not sampling.stop else None
-            parameters.detokenize = decoder is None
-            tally = Tally(sampling.n, decoder)
+            tally = Tally(sampling.n)
             outputs = self._client.generate(
                 rendered, parameters, request_id=uuid.uuid4().hex, trace_headers=self._trace_headers()
             )
