@@ -11,6 +11,7 @@ import setproctitle
 import typer
 
 from ..errors import UsageError
+from ..language import say
 from ..settings import Settings
 from ..translation import translated
 from ..words import gigabytes
@@ -112,20 +113,21 @@ class Meter:
         elif is_new or now >= self._told + _LINE_SECONDS:
             self._told = now
             with contextlib.suppress(OSError):  # nobody reads
-                print(translated(self._line(done, total, now)), flush=True)
+                print(self._line(done, total, now), flush=True)
 
     def _line(self, done: int, total: int | None, now: float) -> str:
-        """`Downloading MariTalk Small: 1.2 of 14.6 GB, 25.1 MB/s, 9 min left`."""
+        """`Downloading MariTalk Small: 1.2 GB of 14.6 GB, 25.1 MB/s, 9 min left`, in the language chosen."""
+        step = translated(self._step)
         if not done and total is None:
-            return f"{self._step}..."
+            return f"{step}..."
         rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
-        so_far = f"{gigabytes(done)} of {gigabytes(total)}" if total else gigabytes(done)
-        line = f"{self._step}: {so_far}"
+        size, size2 = gigabytes(done), gigabytes(total or 0)
+        facts = [say("{size} of {size2}", size=size, size2=size2) if total else size]
         if rate:
-            line += f", {rate / 1e6:.1f} MB/s"
+            facts.append(f"{rate / 1e6:.1f} MB/s")
             if total:
-                line += f", {(total - done) / rate / 60:.0f} min left"
-        return line
+                facts.append(say("{number} min left", number=f"{(total - done) / rate / 60:.0f}"))
+        return f"{step}: {', '.join(facts)}"
 
 
 _PATH = Annotated[

@@ -1,0 +1,56 @@
+"""`maritalk-vllm download`: what it prints outside a terminal."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from maritalk_vllm.cli.download import Meter
+from maritalk_vllm.language import Language, choose
+
+
+@pytest.fixture(autouse=True)
+def in_english_again() -> Iterator[None]:
+    yield
+    choose(Language.ENGLISH)
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        (
+            Language.ENGLISH,
+            [
+                "Looking for google/gemma-3...",
+                "Downloading google/gemma-3: 0.0 GB of 14.6 GB",
+                "Downloading google/gemma-3: 2.6 GB of 14.6 GB, 20.0 MB/s, 10 min left",
+                "Unpacking google/gemma-3: 1.0 GB",
+                "Unpacking google/gemma-3: 4.0 GB, 50.0 MB/s",
+            ],
+        ),
+        (
+            Language.PORTUGUESE,
+            [
+                "Procurando google/gemma-3...",
+                "Baixando google/gemma-3: 0.0 GB de 14.6 GB",
+                "Baixando google/gemma-3: 2.6 GB de 14.6 GB, 20.0 MB/s, faltam 10 min",
+                "Descompactando google/gemma-3: 1.0 GB",
+                "Descompactando google/gemma-3: 4.0 GB, 50.0 MB/s",
+            ],
+        ),
+    ],
+)
+def test_the_lines_of_a_download(
+    language: Language, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(language)
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with Meter() as meter:
+        meter.show("Looking for google/gemma-3", 0, None)
+        meter.show("Downloading google/gemma-3", 0, 14_600_000_000)
+        now += 130
+        meter.show("Downloading google/gemma-3", 2_600_000_000, 14_600_000_000)
+        meter.show("Unpacking google/gemma-3", 1_000_000_000, None)
+        now += 60
+        meter.show("Unpacking google/gemma-3", 4_000_000_000, None)
+    assert capsys.readouterr().out.splitlines() == lines
