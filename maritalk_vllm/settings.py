@@ -9,6 +9,9 @@ import platformdirs
 
 APP_NAME = "maritalk-vllm"
 
+PREFIX = "MARITALK_"
+"""Of every environment variable that is an option."""
+
 
 class Device(StrEnum):
     """Where the model runs."""
@@ -211,4 +214,4 @@ def flag(name: str) -> str:
 
 def environment_variable(name: str) -> str:
     """The environment variable of an option: `max_model_len` -> `MARITALK_MAX_MODEL_LEN`."""
-    return f"MARITALK_{name.upper()}"
+    return f"{PREFIX}{name.upper()}"

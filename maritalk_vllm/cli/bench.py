@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
 from ..translation import translated
 from ..words import nearest
+from . import paths
 from .counter import Counter
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def bench(
     reference: Annotated[
         bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE", callback=paths.checked)
+    ] = None,
 ) -> None:
     """Measure a running server: requests and tokens a second, time to first token, and what is in between.
 
@@ -65,6 +68,8 @@ def bench(
     if wire not in WIRES:
         raise UsageError(f"There is no API {wire} to ask in.", nearest(wire, WIRES))
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
+    if out is not None:
+        _write(out)  # before all that is measured for it
     key = os.environ.get(_KEY)
 
     async def measure() -> dict[str, object]:
@@ -75,7 +80,16 @@ def bench(
 
     measured = asyncio.run(measure())
     if out is not None:
-        out.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+        _write(out, json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write(file: Path, text: str = "") -> None:
+    """Write a file, or without a text only see that this is possible. Raises UsageError."""
+    try:
+        with file.open("a" if not text else "w", encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Choose another --out.") from error
 
 
 async def _loads(

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import DoesNotFit, MariTalkError, UsageError
 from ..settings import OPTIONS, Device, Settings, flag
+from . import paths
 from .options import parameter
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
 """What the public MariTalk Local benchmark sends, and a time that people wait."""
 
 
-def _option(flag: str, metavar: str, help: str) -> Any:  # noqa: ANN401
-    return typer.Option(flag, metavar=metavar, help=help, show_default=False)
+def _option(flag: str, metavar: str, help: str, kind: type = str) -> Any:  # noqa: ANN401
+    callback = paths.checked if kind is Path else None
+    return typer.Option(flag, metavar=metavar, help=help, show_default=False, callback=callback)
 
 
 USERS = parameter(
@@ -54,7 +56,7 @@ _KINDS: dict[str, tuple[Any, str, str]] = {
 PARAMETERS: tuple[inspect.Parameter, ...] = (
     USERS,
     *(
-        parameter(name, Annotated[kind | None, _option(flag(name), metavar, help)], None)
+        parameter(name, Annotated[kind | None, _option(flag(name), metavar, help, kind)], None)
         for name, (kind, metavar, help) in _KINDS.items()
     ),
 )

@@ -8,6 +8,7 @@ import setproctitle
 import typer
 
 from ..settings import OPTIONS, environment_variable
+from . import paths
 
 _KEY = environment_variable("api_key")
 
@@ -24,7 +25,11 @@ def chat(
     ] = "",
     cacert: Annotated[
         Path | None,
-        typer.Option(help="Certificates to trust for HTTPS, instead of the usual ones (PEM).", metavar="FILE"),
+        typer.Option(
+            help="Certificates to trust for HTTPS, instead of the usual ones (PEM).",
+            metavar="FILE",
+            callback=paths.checked,
+        ),
     ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Take all of the input as one question, instead of a question a line.")

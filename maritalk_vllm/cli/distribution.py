@@ -14,13 +14,16 @@ from ..errors import UsageError
 from ..models.profile import find, profiles
 from ..translation import translated
 from ..words import gigabytes, nearest, table
+from . import paths
 
 app = typer.Typer()
 
 _DATE = "%Y-%m-%d"
 _DATABASE = user_data_path("maritalk-vllm") / "licenses.db"
 
-DatabaseOption = Annotated[Path, typer.Option("--database", help="Where keys and archives are kept.", metavar="FILE")]
+DatabaseOption = Annotated[
+    Path, typer.Option("--database", help="Where keys and archives are kept.", metavar="FILE", callback=paths.checked)
+]
 
 
 @app.command()
@@ -32,9 +35,14 @@ def serve(
     ] = None,
     link_seconds: Annotated[int, typer.Option("--link-seconds", help="How long a link is good.", min=1)] = 3600,
     ssl_certfile: Annotated[
-        Path | None, typer.Option("--ssl-certfile", help="Certificate, in PEM, to serve HTTPS.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--ssl-certfile", help="Certificate, in PEM, to serve HTTPS.", metavar="FILE", callback=paths.checked
+        ),
     ] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option("--ssl-keyfile", help="Its private key.", metavar="FILE")] = None,
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option("--ssl-keyfile", help="Its private key.", metavar="FILE", callback=paths.checked)
+    ] = None,
     database: DatabaseOption = _DATABASE,
 ) -> None:
     """Run the licence service: it checks keys, and gives out weights and the launcher."""
@@ -102,7 +110,9 @@ def revoke(
 
 @app.command()
 def add_weights(
-    file: Annotated[Path, typer.Argument(help="The zip or tar file with them.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="The zip or tar file with them.", metavar="FILE", callback=paths.checked)
+    ],
     model: Annotated[str, typer.Option("--model", help="The profile that they are of.")],
     database: DatabaseOption = _DATABASE,
 ) -> None:

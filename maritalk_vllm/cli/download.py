@@ -15,7 +15,7 @@ from ..language import say
 from ..settings import Settings
 from ..translation import translated
 from ..words import gigabytes
-from . import home
+from . import home, paths
 from .options import parameter, with_settings
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ def _place(path: Path | None, profile: "Profile | None") -> Path | None:
         return None
     if profile is None:
         raise UsageError("A model of Hugging Face goes into its own cache.", "Set HF_HOME instead of --path.")
-    path = path.expanduser().absolute()
+    path = path.absolute()
     with contextlib.suppress(OSError):  # it is not there, or not empty
         path.rmdir()
-    if path.exists() and not (path / "config.json").is_file():
+    try:
+        holds_other = path.exists() and not (path / "config.json").is_file()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Choose another --path.") from error
+    if holds_other:
         raise UsageError(f"{path} is there already, and holds no model.", "Move it away, or choose another --path.")
     return path
 
@@ -137,6 +141,7 @@ _PATH = Annotated[
         help="Folder to make for them; serve it with --model PATH.",
         metavar="FOLDER",
         show_default="in the cache",
+        callback=paths.checked,
     ),
 ]
 

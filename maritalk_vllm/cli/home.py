@@ -38,7 +38,7 @@ def _given(environment: MutableMapping[str, str]) -> Path | None:
     name = environment.get(VARIABLE)
     try:
         return Path(name) if name and Path(name).is_dir() else None
-    except PermissionError:  # it is below a folder that is closed to us
+    except OSError:  # it is below a folder that is closed to us, or no name of a folder
         return None
 
 

@@ -10,33 +10,33 @@ import typer
 
 from ..errors import UsageError
 from ..translation import translated
+from . import paths
 
 _FIRST_LINES = "#!/bin/sh\n# Made by `maritalk-vllm install-launcher`.\n"
 
 
 def install_launcher(
-    path: Annotated[Path, typer.Option("--path", help="Where the client looks for its executable.")] = Path(
-        "~/bin/maritalk"
-    ),
+    path: Annotated[
+        Path, typer.Option("--path", help="Where the client looks for its executable.", callback=paths.checked)
+    ] = Path("~/bin/maritalk"),
 ) -> None:
     """Write the executable that `client.start_server()` of the published client runs: it starts maritalk-serve.
 
     The client gives it a licence and a port alone. All else is set in the environment or in a file: MARITALK_CONFIG.
     """
-    target = path.expanduser()
-    _check_ours(target)
+    _check_ours(path)
     server = Path(sysconfig.get_path("scripts")) / "maritalk-serve"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Whole when it gets its name, which a client may be about to run.
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, delete=False) as aside:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as aside:
             aside.write(f'{_FIRST_LINES}exec {shlex.quote(str(server))} "$@"\n')
         written = Path(aside.name)
         written.chmod(0o755)
-        written.replace(target)
+        written.replace(path)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}.", "Choose another --path.") from error
-    print(translated(f"Written: {target}, which starts {server}"))
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Choose another --path.") from error
+    print(translated(f"Written: {path}, which starts {server}"))
 
 
 def _check_ours(target: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from ..errors import LicenseError, UsageError
 from ..licensing import given, token
 from ..translation import translated
+from . import paths
 from .distribution import app as distribution
 from .distribution import model_name
 from .run import HELP
@@ -29,7 +30,9 @@ def license() -> None:
 
 @app.command()
 def keygen(
-    folder: Annotated[Path, typer.Option("--folder", help="Where to write the two files.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where to write the two files.", callback=paths.checked)
+    ] = Path(),
     name: Annotated[str, typer.Option("--name", help="What the files are called.")] = "maritalk-license",
 ) -> None:
     """Make a pair of keys: NAME.key, which signs and stays secret, and NAME.pub, which goes with the licences."""
@@ -45,14 +48,19 @@ def keygen(
 
 @app.command()
 def issue(
-    private_key: Annotated[Path, typer.Option("--private-key", help="What keygen wrote as NAME.key.", metavar="FILE")],
+    private_key: Annotated[
+        Path,
+        typer.Option("--private-key", help="What keygen wrote as NAME.key.", metavar="FILE", callback=paths.checked),
+    ],
     model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
     licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")],
     expires: Annotated[datetime, typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE])],
     not_before: Annotated[
         datetime | None, typer.Option("--not-before", help="First day with it, in UTC.", formats=[_DATE])
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write it to a file.", show_default="print it")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write it to a file.", show_default="print it", callback=paths.checked)
+    ] = None,
 ) -> None:
     """Sign a licence."""
     for asked in model:
@@ -75,7 +83,9 @@ def inspect(
     licence: Annotated[str, typer.Argument(help="A signed licence, or the file that holds it.", metavar="LICENCE")],
     public_key: Annotated[
         list[Path] | None,
-        typer.Option("--public-key", help="Check its signature with this; repeatable.", metavar="FILE"),
+        typer.Option(
+            "--public-key", help="Check its signature with this; repeatable.", metavar="FILE", callback=paths.checked
+        ),
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""

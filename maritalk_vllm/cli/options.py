@@ -12,6 +12,7 @@ import yaml
 from ..errors import MariTalkError, UsageError
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from ..words import nearest
+from . import paths
 
 
 def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
@@ -68,8 +69,9 @@ def read_config(file: Path) -> dict[str, Any]:
     return options
 
 
-def _use_config(ctx: typer.Context, file: Path | None) -> Path | None:
+def _use_config(ctx: typer.Context, param: typer.CallbackParam, file: Path | None) -> Path | None:
     # Click looks into default_map after the command line and the environment: our precedence, for nothing.
+    file = paths.checked(ctx, param, file)
     if file is not None:
         ctx.default_map = read_config(file)
     return file
@@ -87,6 +89,11 @@ _CONFIG = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _is_path(typed: Any) -> bool:  # noqa: ANN401
+    """Whether this is Path, or that or nothing, or several of them."""
+    return typed is Path or any(map(_is_path, get_args(typed)))
 
 
 def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
@@ -115,5 +122,6 @@ def _option(name: str) -> inspect.Parameter:
         max=about.get("max"),
         envvar=environment_variable(name),
         show_default=about.get("shown", default is not None and typed is not bool),
+        callback=paths.checked if _is_path(typed) else None,
     )
     return parameter(name, Annotated[typed, information], default)

@@ -1,12 +1,15 @@
 """Runs a command line application; the one place where an error becomes a sentence and an exit code."""
 
 import contextlib
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import NoReturn, TextIO
 
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..settings import PREFIX
 from ..translation import translated
 from .help import in_the_language_chosen
 from .language import take_language
@@ -23,6 +26,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         _write_utf8(stream)
     try:
         arguments = take_language(sys.argv[1:])
+        _check_text(arguments, os.environ)
         code = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
         code = _tell_usage(name, error)
@@ -48,6 +52,29 @@ def _tell(name: str, error: MariTalkError) -> int:
         told = f"{translated(error.message)} {translated(error.hint)}".strip()
         print(f"{name}: {told}", file=sys.stderr, flush=True)
     return error.exit_code
+
+
+def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raises UsageError for bytes that are no UTF-8: later neither JSON nor a tokenizer takes them.
+
+    No value is repeated: it may be a licence.
+    """
+    hint = "Rename the file, or write the value in UTF-8."
+    for number, argument in enumerate(arguments):
+        if not _is_text(argument):
+            flag = next((each for each in reversed(arguments[:number]) if each.startswith("-")), None)
+            if argument.startswith("-"):
+                flag = argument.partition("=")[0]
+            what = f"The value of {flag}" if flag is not None and _is_text(flag) else f"Argument {number + 1}"
+            raise UsageError(f"{what} is no text in UTF-8.", hint)
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and not _is_text(value):
+            raise UsageError(f"The value of {name} is no text in UTF-8.", hint)
+
+
+def _is_text(value: str) -> bool:
+    # Python has bytes that are no UTF-8 as lone surrogates.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _write_utf8(stream: TextIO) -> None:

@@ -54,9 +54,16 @@ def host(root: Path = Path("/")) -> Host:
 
 def free_disk_bytes(folder: Path) -> int:
     """Free space where `folder` is, or where it would be made."""
-    while not folder.exists() and folder != folder.parent:
+    while not _exists(folder) and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # a closed folder on the way, or a name that is too long
+        return False
 
 
 def _size(folder: Path) -> int | None:

@@ -17,7 +17,10 @@ _CHOOSE = "Free some space there, or choose another folder with --cache-dir."
 
 def is_here(folder: Path) -> bool:
     """Whether the model is there. The folder gets its name last, so what has the name is whole."""
-    return folder.is_dir()
+    try:
+        return folder.is_dir()
+    except OSError:  # a closed folder on the way: whoever writes there says so
+        return False
 
 
 def place(folder: Path, fill: Callable[[Path], None], what: str, waiting: Callable[[], None] = lambda: None) -> None:

@@ -96,6 +96,14 @@ class Access:
     def _check_certificate(self) -> None:
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
+        for file in filter(None, (self.ssl_certfile, self.ssl_keyfile)):
+            try:
+                Path(file).read_bytes()
+            except OSError as error:
+                raise UsageError(
+                    f"The certificate cannot be used: {file} cannot be read: {error.strerror}.",
+                    "Check --ssl-certfile and --ssl-keyfile.",
+                ) from error
         if self.ssl_certfile is not None:
             try:
                 ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.ssl_certfile, self.ssl_keyfile)

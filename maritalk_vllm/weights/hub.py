@@ -3,26 +3,42 @@
 from pathlib import Path
 from typing import Any
 
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
 from ..models.checkpoint import weights_files
 from ..models.place import check_space
 from .progress import Progress
+
+_SHOWN = 100
+"""How many characters of a name that cannot be one are repeated."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 _NEVER = ["*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.ot", "*.tflite", "original/*", "onnx/*", "openvino/*"]
 
 
+def check_name(name: str) -> None:
+    """Raises UsageError for what Hugging Face does not take for a model's name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(
+            f"There is no model {name[:_SHOWN]}: no folder has this name, and no model of Hugging Face can have it.",
+            "A name there is OWNER/MODEL, of at most 96 letters, digits, `-`, `_` and `.`.",
+        ) from error
+
+
 def snapshot(name: str, revision: str | None = None) -> Path | None:
     """Where all files of the model are in the cache; None if any is missing. No network is asked."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     ignored = [*_NEVER, *_PICKLES]
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=ignored))
         # Other programs leave no list of what should be there; the weights' own index is one.
         weights = weights_files(folder) or [file for kind in _PICKLES for file in folder.glob(kind)]
-    except (LocalEntryNotFoundError, WeightsError):
+    except (OSError, WeightsError):  # what keeps it from being read, a download will say
         return None
     return folder if weights and (folder / "config.json").is_file() else None
 

@@ -15,6 +15,7 @@ from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..words import nearest
 from . import hub
+from .folder import SERVED, holds_gguf, model_folder
 from .part import Link
 from .progress import Progress
 
@@ -106,12 +107,15 @@ def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) ->
 
 def open_model(model: str, revision: str | None = None) -> Source:
     """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise WeightsError(f"{path} holds no model: it has no config.json.", "Give the folder of a checkpoint.")
-        return Source(path.resolve().name, str(path.resolve()))
+    if (folder := model_folder(model)) is not None:
+        if not (folder / "config.json").is_file():
+            hint = f"Its GGUF files are not served. What is served is {SERVED}." if holds_gguf(folder) else ""
+            raise WeightsError(
+                f"{folder} holds no model: it has no config.json.", hint or "Give the folder of a checkpoint."
+            )
+        return Source(folder.name, str(folder))
     if _HUGGING_FACE_NAME.fullmatch(model):
+        hub.check_name(model)
         here = hub.snapshot(model, revision)
         return Source(model, str(here)) if here else Source(model, model, fetch=partial(hub.fetch, model, revision))
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
