@@ -1,12 +1,12 @@
 """How far a benchmark is, on stderr: a bar on a terminal, elsewhere a line now and then."""
 
-import contextlib
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..translation import translated
+from . import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -46,6 +46,5 @@ class Counter:
             self._bar.update(self._task, completed=self._done)
         elif (now := time.monotonic()) >= self._told + _LINE_SECONDS:
             self._told = now
-            with contextlib.suppress(OSError):  # nobody reads
-                line = translated(f"{self._done} of {self._total} requests answered")
-                print(f"{self._load}: {line}", file=sys.stderr, flush=True)
+            line = translated(f"{self._done} of {self._total} requests answered")
+            streams.note(f"{self._load}: {line}")

@@ -15,7 +15,7 @@ from ..language import say
 from ..settings import Settings
 from ..translation import translated
 from ..words import gigabytes
-from . import home, paths
+from . import home, paths, streams
 from .options import parameter, with_settings
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     # The key is in our own arguments, for all to see in a process list.
     setproctitle.setproctitle("maritalk-vllm download")
     if told := home.not_moved_in():
-        print(told, file=sys.stderr, flush=True)
+        streams.note(told)
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)
     place = _place(path, profile)
     source = locate(settings, profile, check, place)
     if profile and check.entitlement.warning:
-        print(translated(f"Warning: {check.entitlement.warning}"), file=sys.stderr)
+        streams.note(translated(f"Warning: {check.entitlement.warning}"))
     if source.must_be_prepared:
         print(translated(f"{source.name} comes with the installation: there is nothing to download."))
         return

@@ -4,7 +4,7 @@ import importlib
 import signal
 from typing import NoReturn
 
-from . import home
+from . import home, streams
 
 
 def serve() -> NoReturn:
@@ -18,6 +18,7 @@ def toolbox() -> NoReturn:
 
 
 def _begin(module: str) -> NoReturn:
+    streams.open_missing()
     # Where Ctrl-C is ignored, as a shell has it for what runs in the background, it stays so.
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:

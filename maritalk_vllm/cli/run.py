@@ -1,16 +1,17 @@
 """Runs a command line application; the one place where an error becomes a sentence and an exit code."""
 
-import contextlib
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import typer
 
 from ..errors import MariTalkError, UsageError
 from ..settings import PREFIX
 from ..translation import translated
+from . import streams
 from .help import in_the_language_chosen
 from .language import take_language
 
@@ -22,19 +23,44 @@ INTERRUPTED = 130
 
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Run `app` and leave the process with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        _write_utf8(stream)
+    streams.open_missing()
+    # Typer puts another in the place of an output that nothing reads.
+    output, remarks = sys.stdout, sys.stderr
+    for stream in (output, remarks):
+        streams.write_utf8(stream)
+    try:
+        code = _run(app, name)
+    except SystemExit as left:
+        code = left.code
+    except OSError as error:
+        if not streams.is_of_writing(error):
+            raise
+        code = _tell_unwritten(name, error)
+    if (failed := streams.finish(output)) is not None:
+        code = code or _tell_unwritten(name, failed)
+    streams.finish(remarks)
+    sys.exit(code or 0)
+
+
+def _run(app: typer.Typer, name: str) -> int | str | None:
+    """The exit code of a command, once what went wrong is told."""
     try:
         arguments = take_language(sys.argv[1:])
         _check_text(arguments, os.environ)
-        code = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
+        code: int | None = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
+        return code
     except typer.TyperException as error:
-        code = _tell_usage(name, error)
+        return _tell_usage(name, error)
     except MariTalkError as error:
-        code = _tell(name, error)
+        return _tell(name, error)
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    sys.exit(code or 0)
+        return INTERRUPTED
+
+
+def _tell_unwritten(name: str, error: OSError) -> int:
+    """The exit code where the output cannot be written. Where nothing reads it as with `head`, nothing is said."""
+    unwritten = MariTalkError(f"The output cannot be written: {error.strerror}.")
+    return unwritten.exit_code if error.errno == errno.EPIPE else _tell(name, unwritten)
 
 
 def _tell_usage(name: str, error: typer.TyperException) -> int:
@@ -42,15 +68,13 @@ def _tell_usage(name: str, error: typer.TyperException) -> int:
     text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is not None and text == context.get_help():  # no command was named
-        print(text, file=sys.stderr, flush=True)
+        streams.note(text)
         return UsageError.exit_code
     return _tell(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
 
 
 def _tell(name: str, error: MariTalkError) -> int:
-    with contextlib.suppress(OSError):  # nobody reads: the exit code still tells
-        told = f"{translated(error.message)} {translated(error.hint)}".strip()
-        print(f"{name}: {told}", file=sys.stderr, flush=True)
+    streams.note(f"{name}: {translated(error.message)} {translated(error.hint)}".rstrip())
     return error.exit_code
 
 
@@ -75,8 +99,3 @@ def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> Non
 def _is_text(value: str) -> bool:
     # Python has bytes that are no UTF-8 as lone surrogates.
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _write_utf8(stream: TextIO) -> None:
-    # Clients decode what we write as UTF-8, whatever the locale here.
-    stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[attr-defined]

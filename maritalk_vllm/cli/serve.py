@@ -11,7 +11,7 @@ import typer
 from .. import __version__
 from ..errors import MariTalkError
 from ..settings import Settings
-from . import home, language
+from . import home, language, streams
 from .options import parameter, with_settings
 from .run import HELP, run
 
@@ -28,13 +28,16 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     # A licence in our arguments would be there for all to see in a process list.
     setproctitle.setproctitle("maritalk-serve")
     if told := home.not_moved_in():
-        print(told, file=sys.stderr, flush=True)
+        streams.note(told)
     try:
         launch = decide(settings)
         if settings.dry_run:
             print("\n".join(report(launch.plan)))
             return
-        supervise(launch, Console())
+        try:
+            supervise(launch, Console())
+        finally:
+            streams.finish(sys.stdout)  # a server may outlive what reads its first lines
     except MariTalkError as error:
         _leave_word(error)
         raise
