@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from maritalk_vllm.models import demo
 from maritalk_vllm.settings import environment_variable
@@ -23,10 +24,16 @@ LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "node
 _OPTIONAL = {"playwright": "playground/browser", "kubernetes_validate": "deploy"}
 collect_ignore = [folder for package, folder in _OPTIONAL.items() if importlib.util.find_spec(package) is None]
 
+_PROPERTIES = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, print_blob=True)
+settings.register_profile("change", _PROPERTIES, max_examples=100, derandomize=True)
+settings.register_profile("nightly", _PROPERTIES, max_examples=3000)
+"""For each change the same examples, so that a failure is the change's; each night other ones."""
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C: a shell ignores it for what runs in the background, and what the tests start would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "change"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -169,7 +169,6 @@ def texts(
 STOPS = ("o", " v", "ção", "日", "。", "\ufffd", "tud", "\n\n", "t's a", "🐟")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_tokens(tokenizer: PreTrainedTokenizerFast, data: st.DataObject) -> None:
     backend = tokenizer.backend_tokenizer

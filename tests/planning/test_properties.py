@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maritalk_vllm.errors import MariTalkError
@@ -83,12 +83,6 @@ def plan(need: Need, inventory: Inventory) -> Plan | None:
     return None
 
 
-MANY = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
-)
-
-
-@MANY
 @given(needs(), machines())
 def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: Need, inventory: Inventory) -> None:
     made = plan(need, inventory)
@@ -104,7 +98,6 @@ def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: Need, inv
     assert min(made.memory.weights_bytes, made.memory.kv_cache_bytes, made.memory.overhead_bytes) >= 0
 
 
-@MANY
 @given(needs(), machines(), machines())
 def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inventory, other: Inventory) -> None:
     if plan(need, inventory) is None:
@@ -116,7 +109,6 @@ def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inv
     assert plan(need, larger) is not None
 
 
-@MANY
 @given(needs(), machines())
 def test_what_the_user_set_stays(need: Need, inventory: Inventory) -> None:
     made = plan(need, inventory)
@@ -133,7 +125,6 @@ def test_what_the_user_set_stays(need: Need, inventory: Inventory) -> None:
     assert made.max_model_len is not None and made.max_model_len >= need.shortest
 
 
-@MANY
 @given(needs(), machines())
 def test_one_request_at_full_context_fits(need: Need, inventory: Inventory) -> None:
     made = plan(need, inventory)
