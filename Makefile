@@ -19,8 +19,9 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install lint format test test-unit test-all test-rest nightly test-engine test-clients test-page screenshots \
-	test-chaos test-nodes deploy-check fuzz image-check mutations coverage bench build lock clean
+.PHONY: serve install clients lint format test test-unit test-all test-rest test-rest-engine test-rest-deploy nightly \
+	test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz image-check mutations coverage \
+	bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -62,13 +63,20 @@ test-unit: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
-# One session for all that an engine takes part in. What `make test` has run is left out.
-test-rest: $(VENV)/.installed-all
-	$(PYTEST) -m "deploy and not shares_server" $(PARALLEL)
+# One session for all that an engine takes part in, without what `make test` has run. With `make --jobs 2`, the rest of the
+# deploy lane, which starts no engine, runs beside it.
+test-rest: test-rest-engine test-rest-deploy
+
+test-rest-engine: $(VENV)/.installed-all
 	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"
 
-nightly: test $(VENV)/.installed-all
-	$(PYTEST) -m "deploy and not shares_server" $(PARALLEL)
+test-rest-deploy: $(VENV)/.installed-all
+	$(PYTEST) -m "deploy and not shares_server"
+
+# Every client's environment.
+clients: $(CLIENTS)
+
+nightly: test test-rest-deploy
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit $(PARALLEL)
 	CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"

@@ -14,6 +14,7 @@ from maritalk_vllm.cli import paths, serve, toolbox
 from maritalk_vllm.errors import UsageError, WeightsError
 from maritalk_vllm.weights.folder import model_folder
 from maritalk_vllm.weights.source import open_model
+from tests.commands import run
 from tests.serving import BIN
 
 LONG = "x" * 300
@@ -75,14 +76,13 @@ def test_a_model_that_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("command", [["maritalk-serve"], *(["maritalk-vllm", each] for each in ("plan", "download"))])
 def test_every_command_says_the_same(command: list[str], folder: Path) -> None:
     for model, exit_code in (("./nothere", 2), ("./model.gguf", 6)):
-        result = subprocess.run([BIN / command[0], *command[1:], "--model", model], capture_output=True, text=True)
+        result = run(*command, "--model", model)
         assert (result.returncode, result.stderr.count("\n")) == (exit_code, 1), result.stderr
 
 
 def test_doctor_goes_on_with_its_other_checks(folder: Path) -> None:
     for model, exit_code in (("./nothere", 2), ("./model.gguf", 6)):
-        command = [BIN / "maritalk-vllm", "doctor", "--model", model, "--port", "0"]
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = run("maritalk-vllm", "doctor", "--model", model, "--port", "0")
         assert (result.returncode, result.stderr) == (exit_code, "")
         assert "✗ model" in result.stdout
         assert "✓ port" in result.stdout
