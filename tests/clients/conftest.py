@@ -1,19 +1,16 @@
 """What the tests of the published clients share."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks import llama
 from maritalk_vllm.models import demo
 from maritalk_vllm.server.launch import decide
 from maritalk_vllm.settings import Settings
-from tests.clients import golden
 from tests.clients.redirect import redirect
+from tests.clients.vllm_server import Plugged, vllm_server
 from tests.demo_model import PROFILE
 from tests.serving import Server
 
@@ -32,12 +29,29 @@ def dtype(prepared_cache: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def golden_texts(prepared_cache: Path, dtype: str) -> list[str]:
-    """vLLM's own answers: to each text, and last to the chat. Its engine has ended when they are here."""
-    command: list[str | Path] = [sys.executable, golden.__file__, demo.folder(PROFILE, prepared_cache), dtype]
-    environment = {**os.environ, "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stderr
-    texts: list[str] = json.loads(result.stdout)
-    assert all(texts)
-    return texts
+def plugged(prepared_cache: Path, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Plugged:
+    """What vLLM's own server with our plugin answered, which has ended."""
+    with vllm_server(demo.folder(PROFILE, prepared_cache), dtype, tmp_path_factory.mktemp("vllm")) as server:
+        return Plugged.asked(server)
+
+
+@pytest.fixture(scope="session")
+def golden_texts(plugged: Plugged) -> list[str]:
+    """vLLM's own answers: to each text, and last to the chat."""
+    assert all(plugged.openai)
+    return plugged.openai
+
+
+@pytest.fixture(scope="package")
+def one_layer_server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Our server with a model of one layer and times in seconds, for what is tried around the model."""
+    model = llama.checkpoint(
+        llama.ONE_LAYER, demo.folder(PROFILE, prepared_cache), prepared_cache / "models" / "one-layer"
+    )
+    options = ("--model", str(model), "--cache-dir", str(prepared_cache), "--time-unit", "s")
+    server = Server(tmp_path_factory.mktemp("one-layer"), *options)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()

@@ -5,7 +5,6 @@ published client all the same, and its figures are calculated in its way.
 """
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -19,29 +18,25 @@ MAX_TOKENS = 150
 
 
 def tokens(server: Server, text: str) -> list[int]:
-    return server.ask("/tokenize", {"model": "demo", "prompt": text, "add_special_tokens": False}).json["tokens"]
+    return server.ask("/tokenize", {"prompt": text, "add_special_tokens": False}).json["tokens"]
 
 
-def test_the_figures_are_finite(prepared_cache: Path, tmp_path: Path) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--time-unit", "s")
-    try:
-        server.wait_until_ready()
-        numbers = tokens(server, " ".join(map(str, range(PROMPT_TOKENS))))[:PROMPT_TOKENS]
-        prompt = server.ask("/detokenize", {"model": "demo", "tokens": numbers}).json["prompt"]
-        asked = {"port": server.port, "prompt": prompt, "max_tokens": MAX_TOKENS, "concurrency": [1, 4]}
-        told = run("maritalk-0.2.3", "benchmark", asked)
-        for concurrency in (1, 4):
-            results = told[str(concurrency)]
-            assert len(results) == concurrency
-            generated = [len(tokens(server, result["output"])) for result in results]
-            for result, count in zip(results, generated, strict=True):
-                assert isinstance(result["generation_time"], float)
-                assert 0 < result["generation_time"] < result["wall_time"]
-                assert count > 100  # the benchmark leaves out what is shorter
-            rates = [n / result["generation_time"] for n, result in zip(generated, results, strict=True)]
-            wall = max(result["wall_time"] for result in results)
-            system = sum(n + PROMPT_TOKENS for n in generated) / wall
-            note(f"benchmark, {concurrency} at once: {min(rates):.1f} generated, {system:.1f} in all tokens/s")
-            assert all(map(math.isfinite, rates))
-    finally:
-        server.stop()
+def test_the_figures_are_finite(one_layer_server: Server) -> None:
+    server = one_layer_server
+    numbers = tokens(server, " ".join(map(str, range(PROMPT_TOKENS))))[:PROMPT_TOKENS]
+    prompt = server.ask("/detokenize", {"tokens": numbers}).json["prompt"]
+    asked = {"port": server.port, "prompt": prompt, "max_tokens": MAX_TOKENS, "concurrency": [1, 4]}
+    told = run("maritalk-0.2.3", "benchmark", asked)
+    for concurrency in (1, 4):
+        results = told[str(concurrency)]
+        assert len(results) == concurrency
+        generated = [len(tokens(server, result["output"])) for result in results]
+        for result, count in zip(results, generated, strict=True):
+            assert isinstance(result["generation_time"], float)
+            assert 0 < result["generation_time"] < result["wall_time"]
+            assert count > 100  # the benchmark leaves out what is shorter
+        rates = [n / result["generation_time"] for n, result in zip(generated, results, strict=True)]
+        wall = max(result["wall_time"] for result in results)
+        system = sum(n + PROMPT_TOKENS for n in generated) / wall
+        note(f"benchmark, {concurrency} at once: {min(rates):.1f} generated, {system:.1f} in all tokens/s")
+        assert all(map(math.isfinite, rates))

@@ -19,7 +19,7 @@ STOP_SECONDS = 10
 
 @pytest.mark.parametrize(
     "version",
-    ["0.2.3", pytest.param("0.2.5", marks=pytest.mark.nightly), pytest.param("0.3.2", marks=pytest.mark.nightly)],
+    [pytest.param("0.2.3", marks=pytest.mark.nightly), pytest.param("0.2.5", marks=pytest.mark.nightly), "0.3.2"],
 )
 def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path) -> None:
     assert toolbox("install-launcher", HOME=str(tmp_path)).returncode == 0

@@ -1,44 +1,45 @@
 """Our routes in vLLM's own server."""
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.models import demo
-from tests.clients.answers import cloud_texts, maritalk_texts, openai_texts
-from tests.clients.vllm_server import vllm_server
+from tests.clients import golden
+from tests.clients.vllm_server import Plugged
 from tests.demo_model import PROFILE
-from tests.serving import Port
 
 pytestmark = pytest.mark.clients
 
 
-@pytest.fixture(scope="module")
-def plugged(
-    golden_texts: list[str], prepared_cache: Path, dtype: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Port]:
-    """vLLM's own server with our plugin; the engine that gave the golden texts has ended."""
-    with vllm_server(demo.folder(PROFILE, prepared_cache), dtype, tmp_path_factory.mktemp("vllm")) as server:
-        yield server
-
-
-def test_vllms_own_server_speaks_maritalk(plugged: Port) -> None:
-    assert plugged.ask("/").json == {"status": "idle"}
-    assert plugged.ask("/api/chat/models").json == {"models": {"demo": {"context_length": 2048}}}
-    answer = plugged.ask(
-        "/generate", {"prompt": "1 2 3", "max_tokens": 4, "temperature": 3.0, "return_usage": True}
-    ).json
+def test_vllms_own_server_speaks_maritalk(plugged: Plugged) -> None:
+    told = plugged.answers
+    assert told["status"].json == {"status": "idle"}
+    assert told["models"].json == {"models": {"demo": {"context_length": 2048}}}
+    answer = told["temperature 3"].json
     assert isinstance(answer["generation_time"], float)  # by MARITALK_TIME_UNIT
     assert answer["usage"]["completion_tokens"] <= 4
-    refused = plugged.ask("/api/chat/inference", {"messages": "x", "max_tokens": 9000})
+    refused = told["too long"]
     assert (refused.status, set(refused.json)) == (400, {"detail"})
-    stream = plugged.ask("/api/chat/inference", {"messages": "x", "max_tokens": 4, "stream": True}).body.decode()
-    assert "\n\nevent: end\ndata: {" in stream
-    documented = plugged.ask("/openapi.json").json["paths"]
+    assert "\n\nevent: end\ndata: {" in told["stream"].body.decode()
+    documented = told["openapi"].json["paths"]
     assert documented["/generate"]["post"]["requestBody"]["content"]["application/json"]["examples"]
 
 
-def test_the_plugin_gives_vllms_own_answers(plugged: Port, golden_texts: list[str]) -> None:
-    assert cloud_texts(plugged) == openai_texts(plugged) == golden_texts
-    assert maritalk_texts(plugged) == [text.removeprefix(" ") for text in golden_texts]
+def test_the_plugin_gives_vllms_own_answers(plugged: Plugged, golden_texts: list[str]) -> None:
+    assert plugged.cloud == golden_texts
+    assert plugged.maritalk == [text.removeprefix(" ") for text in golden_texts]
+
+
+@pytest.mark.nightly
+def test_vllm_without_a_server_gives_the_same(golden_texts: list[str], prepared_cache: Path, dtype: str) -> None:
+    """Its engine in a process of its own, which has none of our code."""
+    command: list[str | Path] = [sys.executable, golden.__file__, demo.folder(PROFILE, prepared_cache), dtype]
+    environment = {**os.environ, "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_PLUGINS": ""}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == golden_texts

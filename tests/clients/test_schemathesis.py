@@ -3,16 +3,12 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks import llama
-from maritalk_vllm.models import demo
 from tests.api.test_openapi import OURS
 from tests.clients.environments import python
-from tests.demo_model import PROFILE
 from tests.serving import Server, note
 
 pytestmark = pytest.mark.clients
@@ -24,21 +20,8 @@ SEEDS = int(os.environ.get("SCHEMATHESIS_SEEDS", "2"))
 """Of each, a program makes requests of its own, all at the same time."""
 
 
-@pytest.fixture
-def server(prepared_cache: Path, tmp_path: Path) -> Iterator[Server]:
-    """The real engine with a model of one layer: what is tried is all around it."""
-    model = llama.checkpoint(
-        llama.ONE_LAYER, demo.folder(PROFILE, prepared_cache), prepared_cache / "models" / "one-layer"
-    )
-    server = Server(tmp_path, "--model", str(model), "--cache-dir", str(prepared_cache))
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.stop()
-
-
-def test_no_request_fails_the_server(server: Server, tmp_path: Path) -> None:
+def test_no_request_fails_the_server(one_layer_server: Server, tmp_path: Path) -> None:
+    server = one_layer_server
     program = python("schemathesis-4.32.5").with_name("schemathesis")
     command: list[str | Path] = [program, "--config-file", HERE / "schemathesis.toml", "run"]
     command += [f"http://127.0.0.1:{server.port}/openapi.json", "--phases", "examples,coverage,fuzzing"]

@@ -6,9 +6,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.serving import READY_SECONDS, Port, free_port
+from tests.clients.answers import cloud_texts, maritalk_texts, openai_texts
+from tests.serving import READY_SECONDS, Answer, Port, free_port
+
+QUESTIONS: dict[str, tuple[str, object]] = {
+    "status": ("/", None),
+    "models": ("/api/chat/models", None),
+    "temperature 3": ("/generate", {"prompt": "1 2 3", "max_tokens": 4, "temperature": 3.0, "return_usage": True}),
+    "too long": ("/api/chat/inference", {"messages": "x", "max_tokens": 9000}),
+    "stream": ("/api/chat/inference", {"messages": "x", "max_tokens": 4, "stream": True}),
+    "openapi": ("/openapi.json", None),
+}
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """What such a server answered: to the golden questions by each of its APIs, and to the questions above."""
+
+    openai: list[str]
+    cloud: list[str]
+    maritalk: list[str]
+    answers: dict[str, Answer]
+
+    @classmethod
+    def asked(cls, server: Port) -> "Plugged":
+        """Ask all of it of a server."""
+        answers = {name: server.ask(*question) for name, question in QUESTIONS.items()}
+        return cls(openai_texts(server), cloud_texts(server), maritalk_texts(server), answers)
 
 
 @contextlib.contextmanager
