@@ -27,6 +27,7 @@ QUESTION = {"prompt": "1 2 3 4", "max_tokens": TOKENS, "do_sample": False, "retu
 HIDDEN_BYTES = 576 * 2
 """What one stage sends to the next for a token, at the least: the demo model's hidden state in bfloat16."""
 
+BUSY_SECONDS = 30
 NOTICED_SECONDS = GONE_SECONDS + 10
 
 
@@ -45,6 +46,20 @@ def computed_seconds(node: Node) -> float:
     return sum(psutil.Process(pid).cpu_times().user for pid in workers)
 
 
+def total(node: Node, name: str) -> float:
+    """Of vLLM's own metric of this name, the sum over its labels."""
+    found = samples(node.ask("/metrics").body.decode())
+    return sum(value for (each, _), value in found.items() if each == name)
+
+
+def running(node: Node) -> float:
+    return total(node, "vllm:num_requests_running")
+
+
+def generated(node: Node) -> float:
+    return total(node, "vllm:generation_tokens_total")
+
+
 @dataclass
 class UnderWay:
     """Two requests that last for as long as they are let: a plain one and a stream."""
@@ -55,9 +70,12 @@ class UnderWay:
     @classmethod
     def at(cls, head: Node, pool: ThreadPoolExecutor) -> "UnderWay":
         asked = [pool.submit(head.ask, "/generate", {**ENDLESS, "stream": stream}) for stream in (False, True)]
-        while head.ask().json != {"status": "busy"}:
+        before = generated(head)
+        deadline = time.monotonic() + BUSY_SECONDS
+        # Both run, and the stream has begun.
+        while running(head) < 2 or generated(head) < before + 8:
+            assert time.monotonic() < deadline
             time.sleep(0.1)
-        time.sleep(2)  # both, and the stream has begun
         assert not any(each.done() for each in asked)
         return cls(*asked)
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.serving import BIN, Server
@@ -12,10 +13,9 @@ from tests.terminals import Terminal, terminal
 LONG = "Count from 1 to 1000: 1, 2, 3, 4, 5, 6,"
 
 
-def quiet(server: Server) -> None:
-    """Until the server has nothing to do."""
-    deadline = time.monotonic() + 10
-    while server.ask().json["status"] != "idle":
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -55,13 +55,11 @@ def test_a_session(shared_server: Server, tmp_path: Path) -> None:
         window.wait_for_prompt()
         window.enter(LONG)
         window.wait_for("MariTalk: ", times=3)
-        while shared_server.ask().json["status"] != "busy":
-            time.sleep(0.02)
-        time.sleep(0.5)
+        until(lambda: window.screen().rpartition("MariTalk: ")[2].strip() != "")
         window.press("C-c")
         window.wait_for("Stopped. What came is kept.")
         window.wait_for_prompt()
-        quiet(shared_server)
+        until(lambda: shared_server.ask().json["status"] == "idle")
 
         window.enter(f"/save {record}")
         window.wait_for("Written: ")
