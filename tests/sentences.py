@@ -1,6 +1,7 @@
 """What the code says to people, read from its source: the counterpart of the catalogue."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,12 +45,11 @@ def spelled(node: ast.AST) -> str | None:
     return None
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@functools.cache
+def modules() -> dict[str, ast.Module]:
     """Each file that says something to people, by its place in the package."""
-    for file in sorted(PACKAGE.rglob("*.py")):
-        place = str(file.relative_to(PACKAGE))
-        if not place.startswith(SILENT):
-            yield place, ast.parse(file.read_text())
+    places = {str(file.relative_to(PACKAGE)): file for file in sorted(PACKAGE.rglob("*.py"))}
+    return {place: ast.parse(file.read_text()) for place, file in places.items() if not place.startswith(SILENT)}
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import functools
 import os
 import re
 import string
@@ -82,7 +83,7 @@ def helps() -> Iterator[str]:
 
 def counted() -> Iterator[str]:
     """What `words.counted` and what it is given come to."""
-    for _, tree in modules():
+    for tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted":
                 noun = node.args[1]
@@ -93,7 +94,7 @@ def counted() -> Iterator[str]:
 
 def errors() -> Iterator[tuple[str, str]]:
     """Each message and hint that an error is made with, where it stands there as text."""
-    for place, tree in modules():
+    for place, tree in modules().items():
         for node in ast.walk(tree):
             name = getattr(getattr(node, "func", None), "id", "")
             if isinstance(node, ast.Call) and re.search("Error$|^(NoSuitableGPU|DoesNotFit|Unavailable)$", name):
@@ -112,17 +113,22 @@ def of_others() -> Iterator[str]:
     yield from map(os.strerror, errno.errorcode)
 
 
+@functools.cache
+def said() -> set[str]:
+    """Every text in the code that says something to people."""
+    return {normal(text) for tree in modules().values() for _, text in strings(tree)}
+
+
 @pytest.mark.parametrize("reason", NO_SENTENCE)
 def test_what_is_exempt_is_there(reason: str) -> None:
-    said = {normal(text) for _, tree in modules() for _, text in strings(tree)}
-    assert any(re.fullmatch(NO_SENTENCE[reason], text) for text in said)
+    assert any(re.fullmatch(NO_SENTENCE[reason], text) for text in said())
 
 
 def test_it_has_every_sentence_of_the_code() -> None:
     known, exempt = keys(), re.compile("|".join(f"(?:{each})" for each in NO_SENTENCE.values()))
     missing = [
         f"{place}:{line}: {text}"
-        for place, tree in modules()
+        for place, tree in modules().items()
         for line, text in strings(tree)
         if is_sentence(text) and normal(text) not in known and not exempt.fullmatch(normal(text))
     ]
@@ -142,7 +148,7 @@ def test_it_has_all_help() -> None:
 def test_it_has_the_words_that_stand_alone() -> None:
     """The names of checks, and what is translated word by word: heads of tables, and what is in them."""
     words = set()
-    for _, tree in modules():
+    for tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -160,8 +166,8 @@ def test_it_has_whatever_is_counted() -> None:
 
 def test_each_entry_is_said() -> None:
     ours = {normal(text) for file in PACKAGE.rglob("*.py") for _, text in strings(ast.parse(file.read_text()))}
-    said = {*ours, *map(normal, (*helps(), *counted(), *of_others()))}
-    assert [key for key in catalogue() if normal(key) not in said] == []
+    every = {*ours, *map(normal, (*helps(), *counted(), *of_others()))}
+    assert [key for key in catalogue() if normal(key) not in every] == []
 
 
 def test_both_languages_fill_in_the_same() -> None:
