@@ -24,6 +24,7 @@ SILENT = (
     "server/door.py",
     "server/gate.py",
     "server/metrics.py",
+    "server/protocol.py",
     "server/quotas.py",
     "server/signpost.py",
     "server/tally.py",
