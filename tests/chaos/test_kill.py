@@ -106,22 +106,6 @@ def last_pause(server: Server) -> float:
     return float(said[-1] or 0)
 
 
-def test_too_often(tmp_path: Path, prepared_cache: Path) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1")
-    server.wait_until_ready()
-    for _ in range(2):
-        wait_until_ready(server)
-        (victim,) = processes(server, VICTIMS[1])
-        os.kill(victim, signal.SIGKILL)
-        while server.process.poll() is None and is_ready(server):
-            time.sleep(0.02)
-    assert server.process.wait(timeout=30) == 7
-    error = server.stderr.read_text()
-    assert error.startswith("maritalk-serve: The engine died. It was started again 1 time within 10 minutes before.")
-    assert error.count("\n") == 1
-    assert_nothing_left(server)
-
-
 def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
     """Nobody is left to clean up: the kernel ends all that it has started, and the port is free."""
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))

@@ -1,12 +1,17 @@
 """The first cause of a failed start, found in vLLM's log, and what it means to a user."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.engine import boot
 from maritalk_vllm.engine.failure import explained, first_cause, told
+from maritalk_vllm.engine.pulse import Pulse
 from maritalk_vllm.errors import EngineError, UsageError
+from maritalk_vllm.models import demo
+from tests.demo_model import PROFILE
 
 LOG = """\
 (serve pid=1) INFO 11-23 11:46:20 [core.py:1] ValueError: not an error, a quotation
@@ -104,3 +109,27 @@ def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
 def test_what_vllm_says_and_what_it_means(text: str, cause: str, hint: str) -> None:
     assert explained(text)[0] == cause
     assert hint in explained(text)[1]
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_vllms_own_words_for_a_context_that_the_model_has_not(prepared_cache: Path, tmp_path: Path) -> None:
+    model = str(demo.folder(PROFILE, prepared_cache))
+    args = boot.parse(["--model", model, "--max-model-len", "9999"])
+    says = "^vLLM failed to start: --max-model-len 9999 is more than the 8192 tokens that the model can read.$"
+    with pytest.raises(EngineError) as caught, told(tmp_path / "log"):
+        boot.start_engine(args, Pulse())
+    assert re.fullmatch(says, caught.value.message)
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_vllms_own_words_for_a_chat_template_that_is_not_there(tmp_path: Path) -> None:
+    """As vLLM's application, and our own routes, load it."""
+    from vllm.renderers.chat_utils import load_chat_template
+
+    with pytest.raises(EngineError) as caught, told(tmp_path / "log"):
+        load_chat_template("/nowhere.jinja")
+    assert caught.value.message.startswith("vLLM failed to start: ")
+    assert "/nowhere.jinja" in caught.value.message
+    assert "\n" not in caught.value.message

@@ -86,19 +86,17 @@ def test_shards_are_the_same_model(checkpoints: Path) -> None:
 
 
 @pytest.mark.engine
-def test_vllm_allocates_what_was_foretold(checkpoints: Path) -> None:
+@pytest.mark.parametrize("name", ["llama", pytest.param("mixtral", marks=pytest.mark.nightly)])
+def test_vllm_allocates_what_was_foretold(checkpoints: Path, name: str) -> None:
     """To the byte, on vLLM's own CPU backend."""
-    names = ("llama", "mixtral")
-    command: list[str | Path] = [sys.executable, "-m", "tests.models.allocated", "float32"]
-    command += [checkpoints / name for name in names]
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.allocated", "float32", checkpoints / name]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr[-2000:]
-    told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    for name, found in zip(names, told, strict=True):
-        footprint = read_checkpoint(checkpoints / name).served_as("float32")
-        cache = footprint.shape.kv_cache_bytes(found["kv_cache_tokens"], in_flight=2048, dtype="float32")
-        assert (footprint.weights_bytes, cache) == (found["weights_bytes"], found["kv_cache_bytes"])
-        note(f"{name} in float32: {footprint.weights_bytes:,} bytes foretold, {found['weights_bytes']:,} allocated")
+    (found,) = (json.loads(line) for line in result.stdout.splitlines() if line.startswith("{"))
+    footprint = read_checkpoint(checkpoints / name).served_as("float32")
+    cache = footprint.shape.kv_cache_bytes(found["kv_cache_tokens"], in_flight=2048, dtype="float32")
+    assert (footprint.weights_bytes, cache) == (found["weights_bytes"], found["kv_cache_bytes"])
+    note(f"{name} in float32: {footprint.weights_bytes:,} bytes foretold, {found['weights_bytes']:,} allocated")
 
 
 def test_what_each_card_holds(tmp_path: Path) -> None:

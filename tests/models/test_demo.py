@@ -1,17 +1,20 @@
 """The demo model's checkpoint: made once and whole, whatever happens."""
 
 import dataclasses
+import functools
 import multiprocessing
 import resource
-import time
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from filelock import FileLock
 
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo, place
 from tests.demo_model import EMBEDDED, make, quietly
+from tests.serving import until
 
 WHOLE = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
 
@@ -24,36 +27,47 @@ def make_with_small_files_only(checkpoint: Path, result: Path) -> None:
         result.write_text(str(error))
 
 
-@pytest.mark.engine
+def _make_half(source: Path, target: Path, progress: demo.Progress) -> None:
+    """In place of the conversion: the first of the files, and no end."""
+    target.mkdir()
+    (target / "config.json").write_text("half")
+    signal.pause()
+
+
+def _make_whole(source: Path, target: Path, progress: demo.Progress) -> None:
+    """In place of the conversion: all files, in no time."""
+    target.mkdir()
+    for name in WHOLE:
+        (target / name).write_text("whole")
+
+
+def make_with(convert: Callable[[Path, Path, demo.Progress], None], checkpoint: Path, waits: Path) -> None:
+    """`waits` is there as soon as this one waits for another."""
+    told = functools.partial(place.place, waiting=waits.touch)
+    with patch.object(demo, "_convert", convert), patch.object(demo, "place", told):
+        make(checkpoint)
+
+
 def test_killed_halfway_beside_another(tmp_path: Path) -> None:
-    """Two at once, the first of them killed while it writes: the second makes it whole."""
+    """Two at once, the first of them killed while it writes: the second, which waits, makes it whole."""
     context = multiprocessing.get_context("spawn")
-    checkpoint = tmp_path / "models" / "demo"
-    first = context.Process(target=make, args=(checkpoint,))
+    checkpoint, waits = tmp_path / "models" / "demo", tmp_path / "waits"
+    first, second = (
+        context.Process(target=make_with, args=(convert, checkpoint, waits), daemon=True)
+        for convert in (_make_half, _make_whole)
+    )
     first.start()
-    while not (tmp_path / "models").is_dir() or not _is_locked(checkpoint):
-        time.sleep(0.05)
-    second = context.Process(target=make, args=(checkpoint,))
+    until((place.beside(checkpoint, "partial") / "config.json").exists, "the first file")
     second.start()
-    while not checkpoint.with_suffix(".partial").exists():
-        assert first.is_alive()
-        time.sleep(0.005)
+    until(waits.exists, "the second waits")
     first.kill()
     first.join()
     assert not checkpoint.exists()
     second.join()
     assert second.exitcode == 0
-    assert {path.name for path in checkpoint.iterdir()} >= WHOLE
+    assert {path.name for path in checkpoint.iterdir()} == WHOLE
+    assert {path.read_text() for path in checkpoint.iterdir()} == {"whole"}
     assert {path.name for path in checkpoint.parent.iterdir()} == {"demo", "demo.lock"}
-
-
-def _is_locked(checkpoint: Path) -> bool:
-    lock = FileLock(checkpoint.with_suffix(".lock"), timeout=0)
-    try:
-        with lock:
-            return False
-    except TimeoutError:
-        return True
 
 
 @pytest.mark.engine

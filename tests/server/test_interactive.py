@@ -1,4 +1,7 @@
-"""`maritalk-serve --interactive`: the server, and a person who talks with it at the same terminal."""
+"""`maritalk-serve --interactive` with a stub engine: the server, and a person who talks with it at the same terminal.
+
+That this chat talks with a real model is in tests/terminal/test_terminal.py; it is a client like any other.
+"""
 
 import os
 import shlex
@@ -7,11 +10,11 @@ import time
 import uuid
 from pathlib import Path
 
-import pytest
-
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.server.test_tls import Authority
-from tests.serving import BIN, READY_SECONDS, free_port, marked_processes, note
+from tests.serving import free_port, marked_processes, note
+from tests.stub_engine import script
+from tests.stub_engine.server import ROOT, StubServer
 from tests.terminals import Terminal, terminal
 
 
@@ -23,22 +26,27 @@ def running(mark: str, title: str) -> int:
 def count_for_long(window: Terminal, answers: int) -> None:
     """Until the answer to a question that it takes long to answer has begun."""
     window.enter("Count from 1 to 1000: 1, 2, 3, 4, 5, 6,")
-    window.wait_for("MariTalk: ", times=answers)
-    time.sleep(0.5)
+    window.wait_for("MariTalk: token", times=answers)
 
 
-@pytest.mark.engine
-def test_a_server_and_its_chat(tmp_path: Path, prepared_cache: Path) -> None:
+def test_a_server_with_a_stub_engine_and_its_chat(tmp_path: Path) -> None:
     """With a key and HTTPS. Ctrl-C stops an answer and not the server; an engine that dies is waited for."""
+    script.write(tmp_path, loading=["go", "wait 2"])
     settings, mark = Authority().certify(tmp_path), uuid.uuid4().hex
-    command = [str(BIN / "maritalk-serve"), "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
-    command += ["--cache-dir", str(prepared_cache), "--api-key", "theirs", "--drain-timeout", "5"]
+    command = [*StubServer.program, "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--api-key", "theirs", "--drain-timeout", "5"]
     command += ["--ssl-certfile", str(settings.ssl_certfile), "--ssl-keyfile", str(settings.ssl_keyfile)]
-    variables = ("PATH", "HOME", "PYTHONPATH", "MARITALK_LANG", "MARITALK_LICENSE_SERVICE")
+    variables = ("PATH", "HOME", "MARITALK_LANG", "MARITALK_LICENSE_SERVICE")
     environment = {name: os.environ[name] for name in variables if name in os.environ}
-    environment |= {"XDG_STATE_HOME": str(tmp_path), "NO_COLOR": "1", "MARITALK_TEST_MARK": mark, "SPT_NOENV": "1"}
-    with terminal(shlex.join(command), environment) as window:
-        window.wait_for("Listening on https://", seconds=READY_SECONDS)
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(tmp_path),
+        "NO_COLOR": "1",
+        "MARITALK_TEST_MARK": mark,
+        "SPT_NOENV": "1",
+    }
+    with terminal(f"cd {shlex.quote(str(tmp_path))}; {shlex.join(command)}", environment) as window:
+        window.wait_for("Listening on https://")
         window.wait_for_prompt()
         window.enter("/parameters do_sample=false max_tokens=4000")
         window.wait_for("max_tokens  4000")
@@ -53,14 +61,14 @@ def test_a_server_and_its_chat(tmp_path: Path, prepared_cache: Path) -> None:
         began = time.monotonic()
         os.kill(running(mark, "maritalk: serve"), signal.SIGKILL)
         window.wait_for("The model is being loaded. This waits for it.")
-        window.wait_for("The model is there again.", seconds=READY_SECONDS)
+        window.wait_for("The model is there again.")
         note(f"a chat goes on {time.monotonic() - began:.1f} s after the API process was killed")
         window.wait_for_prompt()
 
         window.enter("/parameters max_tokens=8")
         window.wait_for_prompt()
         window.enter("Hello!")
-        window.wait_for("MariTalk: Hello")
+        window.wait_for("MariTalk: token token token token token token token token\n")
         window.wait_for_prompt()
         window.press("C-d")
         screen = window.wait_for("ended with 0", seconds=30)

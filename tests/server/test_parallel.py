@@ -27,7 +27,10 @@ def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("flag", "copies", "computes"),
-    [("--tensor-parallel-size", 1, "VLLM::Worker"), ("--replicas", 2, "VLLM::EngineCore")],
+    [
+        ("--tensor-parallel-size", 1, "VLLM::Worker"),
+        pytest.param("--replicas", 2, "VLLM::EngineCore", marks=pytest.mark.nightly),
+    ],
 )
 def test_two_workers_start_from_a_plan_and_answer(
     tmp_path: Path, model: Path, flag: str, copies: int, computes: str

@@ -1,16 +1,19 @@
-"""SIGTERM at any moment ends every process and leaves none behind."""
+"""SIGTERM at any moment ends every process and leaves none behind. More moments: test_stub_engine_stop.py."""
 
+import contextlib
+import os
 import signal
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.serving import Server, note
+from tests.serving import READY_SECONDS, Answer, Server, note, until
 
 LIMIT_SECONDS = 10
+ENGINE = "VLLM::EngineCore"
+"""How vLLM's engine is called in the list of processes."""
 
 
 def at_once(server: Server) -> None:
@@ -18,19 +21,8 @@ def at_once(server: Server) -> None:
 
 
 def before_the_port_opens(server: Server) -> None:
-    time.sleep(0.15)
-
-
-def when_the_port_is_open(server: Server) -> None:
-    server.wait_for_port()
-
-
-def while_importing(server: Server) -> None:
-    server.wait_for("Importing vLLM")
-    time.sleep(1)
-
-
-MOMENTS = [at_once, before_the_port_opens, when_the_port_is_open, while_importing]
+    """Our own code has begun: the process has its name."""
+    until(lambda: server.processes().get(server.process.pid, "").startswith("maritalk-serve"), "the process's name")
 
 
 def assert_stops(server: Server, moment: str, number: signal.Signals = signal.SIGTERM) -> None:
@@ -41,67 +33,65 @@ def assert_stops(server: Server, moment: str, number: signal.Signals = signal.SI
 
 
 def assert_nothing_left(server: Server) -> None:
-    deadline = time.monotonic() + 1
-    while server.processes() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    with contextlib.suppress(AssertionError):
+        until(lambda: not server.processes(), "all processes gone", 1)
     assert server.processes() == {}
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_stopped_while_starting(
-    tmp_path: Path, prepared_cache: Path, moment: Callable[[Server], None], number: signal.Signals
+@pytest.mark.parametrize("moment", [at_once, before_the_port_opens])
+def test_stopped_before_anything_is_started(
+    tmp_path: Path, moment: Callable[[Server], None], number: signal.Signals
 ) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
+    server = Server(tmp_path)
     moment(server)
     assert_stops(server, moment.__name__, number)
     assert "Traceback" not in server.stderr.read_text()
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.engine
-def test_killed_while_starting(tmp_path: Path, prepared_cache: Path) -> None:
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
-    while_importing(server)
-    server.stop(signal.SIGKILL)
-    assert_nothing_left(server)
-
-
-@pytest.mark.engine
-def test_stopped_while_preparing(tmp_path: Path) -> None:
-    server = Server(tmp_path, "--cache-dir", str(tmp_path / "empty"))
-    server.wait_for("Reading the demo model's weights")
-    assert_stops(server, "while preparing")
-    assert {path.suffix for path in (tmp_path / "empty" / "models").iterdir()} <= {".lock", ".partial"}
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("seconds", [0, 2, 4])
-def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path, seconds: int) -> None:
+def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path) -> None:
+    """In the midst of it: the engine's process is there, and has not yet all that it needs."""
     before = shared_memory()
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_for("Loading the model")
-    time.sleep(seconds)
-    assert_stops(server, f"{seconds} s into loading")
+    until(lambda: any(line.startswith(ENGINE) for line in server.processes().values()), "the engine's process")
+    assert "Loaded in" not in server.stdout.read_text()
+    assert_stops(server, "while loading")
+    assert server.process.returncode == 0
     assert shared_memory() <= before
 
 
 @pytest.mark.engine
-def test_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
+@pytest.mark.core
+def test_killed_and_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
+    """An engine that dies is there again; one that has to stop gives up what it does not finish in time."""
     before = shared_memory()
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--time-unit", "s", "--drain-timeout", "2")
     server.wait_until_ready()
-    answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 4}).json
-    assert isinstance(answer["generation_time"], float)
-    assert 0 < answer["prompt_time"] + answer["generation_time"] < 60
+    (engine,) = (pid for pid, line in server.processes().items() if line.startswith(ENGINE))
     with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(server.ask, "/generate", {"prompt": "Era uma vez", "max_tokens": 6000}) for _ in "1234"]
-        while server.ask().json["status"] != "busy":
-            time.sleep(0.05)
+        running = generating(server, pool)
+        os.kill(engine, signal.SIGKILL)
+        assert {one.result().status for one in running} == {503}
+        until(lambda: server.stdout.read_text().count("Listening on http://") == 2, "ready again", READY_SECONDS)
+        assert engine not in server.processes()
+        answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 4}).json
+        assert isinstance(answer["generation_time"], float)
+        assert 0 < answer["prompt_time"] + answer["generation_time"] < 60
+        running = generating(server, pool)
         assert_stops(server, "while generating")
         assert {one.result().status for one in running} == {503}
     assert server.process.returncode == 0
     assert shared_memory() <= before
+
+
+def generating(server: Server, pool: ThreadPoolExecutor) -> list[Future[Answer]]:
+    """Requests under way, longer than anybody waits for them."""
+    running = [pool.submit(server.ask, "/generate", {"prompt": "Era uma vez", "max_tokens": 6000}) for _ in "1234"]
+    until(lambda: server.ask().json["status"] == "busy", "requests under way")
+    return running
 
 
 def shared_memory() -> set[Path]:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left
-from tests.serving import Answer
-from tests.stub_engine.server import StubServer, until
+from tests.serving import Answer, until
+from tests.stub_engine.server import StubServer
 
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}

@@ -3,27 +3,17 @@
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from unittest.mock import patch
 
-from tests.serving import Server
+from tests.serving import Server, until
 from tests.stub_engine import script
 from tests.stub_engine.engine import TITLE
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.01)
 
 
 class StubServer(Server):
