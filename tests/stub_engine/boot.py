@@ -1,5 +1,6 @@
 """The functions of maritalk_vllm.engine.boot that the server calls, without vLLM."""
 
+import signal
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -41,6 +42,12 @@ async def build_app(client: Client, args: Namespace) -> FastAPI:
 
 def is_dead(client: Client) -> bool:
     return not client.process.is_alive()
+
+
+def ending(client: Client) -> str:
+    """How the engine's process has ended; an empty text if it has not."""
+    code = client.process.exitcode
+    return f"the engine's process was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
 
 
 class StubPlugin(MariTalkPlugin):
