@@ -33,8 +33,8 @@ NO_SENTENCE = {
         r"|an event that is no object|presigned_url and model_size must be .*"
     ),
     "found in what vLLM, or a library, says": (
-        r".*\(\\d\+\).*|Free memory on device .*|.*available memory for the cache .*|out of memory\\..*"
-        r"|initialization failed|root cause|Value error|runtime started"
+        r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
+        r"|out of memory\\..*|initialization failed|root cause|Value error|runtime started"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
     "a file, a header, a process's name": (

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -127,6 +128,18 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 def is_dead(client: "EngineClient") -> bool:
     """Whether the engine's process has died."""
     return bool(client.errored and not client.is_running)
+
+
+def ending(client: "EngineClient") -> str:
+    """How the engine's process has ended; an empty text if it has not."""
+    manager = getattr(getattr(client, "engine_core", None), "resources", None)
+    manager = getattr(manager, "engine_manager", None)
+    # Ray's actors are no processes of ours. SIGTERM comes from vLLM itself, which ends what another's death has left.
+    codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
+    code = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
+    if code < 0:
+        return f"the engine's process was killed by {signal.Signals(-code).name}"
+    return f"the engine's process ended with {code}" if code else ""
 
 
 def _make_arg_parser() -> Callable[..., Any]:

@@ -2,12 +2,12 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from ..errors import EngineError, MariTalkError
+from ..errors import EngineError, MariTalkError, Unavailable
 
 # A traceback's last line, as vLLM's loggers write it: "(Worker pid=7) ERROR 11-23 10:00:00 [x.py:1] ValueError: text".
 _CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<text>.+)")
@@ -41,6 +41,11 @@ _KNOWN = (
         "Choose a smaller one, or leave it out.",
     ),
     (
+        r"the engine's process was killed by (SIGKILL)",
+        "the engine's process was killed by {0}",
+        "Memory may have run out: dmesg says whether the kernel killed it.",
+    ),
+    (
         r"No available memory for the cache blocks",
         "nothing is left for the KV cache beside the weights.",
         "Give vLLM more memory with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
@@ -55,14 +60,19 @@ _KNOWN = (
 
 
 @contextlib.contextmanager
-def told(engine_log: Path) -> Iterator[None]:
-    """Turn what vLLM raises at its start into an EngineError that names the first cause, also of another process."""
+def told(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
+    """Turn what vLLM raises at its start into an EngineError that names the first cause, also of another process.
+
+    `ending` says how the engine's process has ended, for one that could not write why; an empty text if it has not.
+    """
     try:
         yield
-    except EngineError as error:  # ours, from a first request that the engine did not survive
-        if (text := first_cause(engine_log)) is None:
-            raise
-        raise _failed(text, engine_log) from error
+    except (EngineError, Unavailable) as error:  # ours, from a first request that the engine did not survive
+        if text := first_cause(engine_log) or ending():
+            raise _failed(text, engine_log) from error
+        if isinstance(error, Unavailable):  # for a request the client may try again; a start has failed
+            raise _failed(error.message, engine_log) from error
+        raise
     except MariTalkError:
         raise
     except Exception as error:

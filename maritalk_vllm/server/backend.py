@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ class _Backend:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
         time_unit = TimeUnit(self._order["time_unit"])
         plugin = MariTalkPlugin(time_unit)
-        with failure.told(Path(self._order["log"])):
+        with failure.told(Path(self._order["log"]), partial(boot.ending, self._client)):
             app = await boot.build_app(self._client, args)
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)

@@ -43,7 +43,9 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.sampling_params import SamplingParams
     from vllm.utils.import_utils import resolve_obj_by_qualname
     from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core_client import BackgroundResources
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    from vllm.v1.engine.utils import CoreEngineProcManager
     from vllm.v1.executor.multiproc_executor import MultiprocExecutor
     from vllm.v1.metrics.loggers import StatLoggerBase
     from vllm.v1.metrics.stats import RequestStateStats
@@ -66,6 +68,8 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert {"world_size", "distributed_executor_backend"} <= set(vars(ParallelConfig()))
     assert {"uni", "mp", "ray"} <= set(get_args(DistributedExecutorBackend))
     assert ParallelConfig().master_port == DEFAULT_PORT
+    assert parameters(CoreEngineProcManager.finished_procs) == ["self"]
+    assert "engine_manager" in inspect.signature(BackgroundResources).parameters
     # The parts of a model on other nodes, and the place that a later stage lacks on a CPU.
     assert "headless" in parameters(AsyncEngineArgs.create_engine_config)
     assert {"vllm_config", "monitor_workers"} <= set(parameters(MultiprocExecutor.__init__))

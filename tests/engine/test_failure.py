@@ -9,7 +9,7 @@ import pytest
 from maritalk_vllm.engine import boot
 from maritalk_vllm.engine.failure import explained, first_cause, told
 from maritalk_vllm.engine.pulse import Pulse
-from maritalk_vllm.errors import EngineError, UsageError
+from maritalk_vllm.errors import EngineError, Unavailable, UsageError
 from maritalk_vllm.models import demo
 from tests.demo_model import PROFILE
 
@@ -50,7 +50,12 @@ def test_none_without_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("Engine core initialization failed."), EngineError("The engine has stopped.")]
+    "error",
+    [
+        RuntimeError("Engine core initialization failed."),
+        EngineError("The engine has stopped."),
+        Unavailable("The engine has stopped."),
+    ],
 )
 def test_an_error_about_another_process_is_replaced_by_its_cause(log: Path, error: Exception) -> None:
     with pytest.raises(EngineError, match="vLLM failed to start: No room for the weights: 24 GiB") as caught, told(log):
@@ -133,3 +138,16 @@ def test_vllms_own_words_for_a_chat_template_that_is_not_there(tmp_path: Path) -
     assert caught.value.message.startswith("vLLM failed to start: ")
     assert "/nowhere.jinja" in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_an_engine_that_could_not_write_why_it_died(tmp_path: Path) -> None:
+    """In the warm-up its death is `Unavailable`, as for any request; for the start it is the end."""
+    with (
+        pytest.raises(EngineError, match="vLLM failed to start: the engine's process was killed by SIGKILL") as caught,
+        told(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
+    ):
+        raise Unavailable("The engine has stopped.", "The server's log says why.")
+    assert caught.value.hint.startswith("Memory may have run out")
+    assert caught.value.exit_code == 7
+    with pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"), told(tmp_path / "empty"):
+        raise Unavailable("The engine has stopped.", "The server's log says why.")

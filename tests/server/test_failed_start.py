@@ -34,3 +34,42 @@ def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path) -> None:
     assert told.startswith("STOPPING=1\nSTATUS=")
     assert says in told
     assert_nothing_left(server)
+
+
+DYING = """
+import os
+import signal
+
+from vllm.v1.core.sched.scheduler import Scheduler
+
+
+class Raises(Scheduler):
+    def schedule(self, *arguments, **options):
+        raise ValueError("the first step failed")
+
+
+class Killed(Scheduler):
+    def schedule(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Schedulers that vLLM loads by their names, and that end the engine at its first step."""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("scheduler", "says"),
+    [("Raises", "the first step failed"), ("Killed", "the engine's process was killed by SIGKILL")],
+)
+def test_an_engine_that_dies_in_the_warm_up(
+    tmp_path: Path, prepared_cache: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str, says: str
+) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flags = ["--", "--scheduler-cls", f"dying.{scheduler}", "--no-async-scheduling"]
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache), *flags)
+    assert server.process.wait(timeout=240) == 7
+    error = server.stderr.read_text()
+    assert "Warming up..." in server.stdout.read_text()
+    assert error.startswith(f"maritalk-serve: vLLM failed to start: {says}.")
+    assert error.count("\n") == 1
+    assert_nothing_left(server)
