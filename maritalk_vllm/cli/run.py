@@ -53,6 +53,8 @@ def _run(app: typer.Typer, name: str) -> int | str | None:
         return _tell_usage(name, error)
     except MariTalkError as error:
         return _tell(name, error)
+    except MemoryError:
+        return _tell(name, MariTalkError("There is not enough memory for this command.", "See the limit: ulimit -v."))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 

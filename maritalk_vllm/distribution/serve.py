@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import UsageError
+from ..server.limits import raise_descriptors
 from ..server.listener import listen, url
 from ..server.protocol import PatientProtocol
 from ..server.web import WebServer
@@ -30,6 +31,7 @@ def serve(
     private_key: Path | None = None,
 ) -> None:
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
+    raise_descriptors()
     with Database(file) as database, listen(host, port) as listener:
         config = uvicorn.Config(
             create_app(database, public_url=public_url, link_seconds=link_seconds),

@@ -51,6 +51,7 @@ def examine(settings: Settings) -> list[Check]:
             run("plan", lambda: start.check_plan(settings, need, inventory, vllm.device))
     run("nodes", lambda: start.check_group(settings))
     run("access", lambda: start.check_access(settings))
+    run("limits", start.check_limits)
     run("port", lambda: start.check_port(settings))
     return checks
 

@@ -11,6 +11,7 @@ from ..hardware.inventory import Inventory
 from ..hardware.link import Link
 from ..models.profile import MIN_COMPUTE_CAPABILITY
 from ..planning.cards import dotted, label, weakest_link
+from ..server import limits
 from ..settings import Device
 from ..words import counted, gigabytes
 from .check import Check
@@ -107,11 +108,11 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
             yield Check.warning("shared memory", text, hint)
     else:
         yield Check.ok("shared memory", f"/dev/shm has {gigabytes(shared)}.")
-    for kind, number, least, what in (
-        ("open files", resource.RLIMIT_NOFILE, _FILES, "ulimit -n"),
-        ("threads", resource.RLIMIT_NPROC, _THREADS, "ulimit -u"),
+    threads, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    for kind, soft, least, what in (
+        ("open files", limits.descriptors(), _FILES, "ulimit -n"),
+        ("threads", threads, _THREADS, "ulimit -u"),
     ):
-        soft, _ = resource.getrlimit(number)
         if soft != resource.RLIM_INFINITY and soft < least:
             yield Check.warning(kind, f"This user may have {soft} {kind}.", f"Raise it: {what} {least}.")
         else:

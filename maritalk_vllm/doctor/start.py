@@ -12,6 +12,7 @@ from ..licensing.check import LicenseCheck
 from ..models.profile import Profile
 from ..planning.need import Need
 from ..planning.report import summary
+from ..server import limits
 from ..server.access import Access
 from ..server.group import Group, check_own
 from ..server.launch import planned
@@ -110,6 +111,13 @@ def check_access(settings: Settings) -> Iterator[Check]:
         yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
     else:
         yield Check.ok("access", "Nobody else on the network can use the model without a key.")
+
+
+def check_limits() -> Iterator[Check]:
+    """Open files and memory that the system allows. Raises UsageError for too few to serve."""
+    limits.check()
+    for warning in limits.warnings():
+        yield Check.warning("limits", f"{warning[0].upper()}{warning[1:]}")
 
 
 def check_port(settings: Settings) -> Iterator[Check]:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..engine.environment import HOST_IP, engine_environment, group_environment
@@ -178,7 +178,7 @@ class EngineProcesses:
     def _start(self, nursery: Sequence[str], theirs: Channel) -> "subprocess.Popen[bytes]":
         descriptors = (theirs.fileno(), self._listener.fileno())
         plan = self._launch.plan
-        with self._launch.log.open("ab", buffering=0) as log:
+        with self._launch.log.open("ab", buffering=0) as log, _started():
             return subprocess.Popen(
                 [*nursery, plan.device, str(descriptors[0]), str(os.getpid())],
                 pass_fds=descriptors,
@@ -260,6 +260,17 @@ class EngineProcesses:
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.at(step, fraction)
         self._console.progress(step, fraction)
+
+
+@contextlib.contextmanager
+def _started() -> Iterator[None]:
+    """Raises EngineError where the system starts no more processes for this user."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            f"The engine's process cannot be started: {error.strerror}.", "See the limits: ulimit -u and ulimit -v."
+        ) from error
 
 
 def _agreed(engine_args: list[str], agreed: Message) -> list[str]:

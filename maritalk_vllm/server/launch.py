@@ -22,6 +22,7 @@ from ..settings import Device, DistributedBackend, LogFormat, Settings, TimeUnit
 from ..weights.known import known_footprint
 from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
+from . import limits
 from .access import Access
 from .group import Group
 from .ray_node import check_ray
@@ -67,6 +68,7 @@ def decide(settings: Settings) -> Launch:
 
 def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     vllm = installed_vllm()
+    limits.check()
     group = Group.of(settings)
     access = Access.of(settings)
     need = wanted(settings, check)
@@ -79,7 +81,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     more = (*observability(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if need.profile else None
-    warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host))
+    warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host), *limits.warnings())
     return Launch(
         name=source.name,
         location=source.location,

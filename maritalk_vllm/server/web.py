@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,11 @@ from typing import Any
 
 import uvicorn
 
+from . import limits
 from .protocol import PatientProtocol
 
 RENEW_SECONDS = 10.0
 """How soon a renewed certificate is seen."""
-
-_DESCRIPTORS = 65_536
-_SPARE_DESCRIPTORS = 256
-"""What a process opens beside its connections."""
 
 
 class WebServer(uvicorn.Server):
@@ -65,14 +61,11 @@ def _times(files: list[str]) -> list[int] | None:
 
 def config(app: Any, **options: Any) -> uvicorn.Config:  # noqa: ANN401
     """For connections of all kinds: slow ones are closed, and no more are taken than there are descriptors for."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     return uvicorn.Config(
         app,
         http=PatientProtocol,
         log_config=None,
         access_log=False,
-        limit_concurrency=max(1, descriptors - _SPARE_DESCRIPTORS),
+        limit_concurrency=limits.connections(limits.raise_descriptors()),
         **options,
     )

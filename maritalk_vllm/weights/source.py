@@ -111,7 +111,7 @@ def open_model(model: str, revision: str | None = None) -> Source:
         if not (folder / "config.json").is_file():
             hint = f"Its GGUF files are not served. What is served is {SERVED}." if holds_gguf(folder) else ""
             raise WeightsError(
-                f"{folder} holds no model: it has no config.json.", hint or "Give the folder of a checkpoint."
+                f"{Path(model)} holds no model: it has no config.json.", hint or "Give the folder of a checkpoint."
             )
         return Source(folder.name, str(folder))
     if _HUGGING_FACE_NAME.fullmatch(model):
