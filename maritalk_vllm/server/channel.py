@@ -1,11 +1,16 @@
-"""Short messages between the server's processes."""
+"""Messages of any length between the server's processes."""
 
 import contextlib
 import json
+import os
 import socket
 from typing import Any
 
-_LONGEST = 64 * 1024
+_PACKET_BYTES = 64 * 1024
+"""What one packet holds, well below what Linux lets a socket send at once (net.core.wmem_default)."""
+
+_IN_A_FILE = b"\0"
+"""In place of a longer message, which no JSON begins so: it is in the file whose descriptor the packet brings."""
 
 Message = dict[str, Any]
 
@@ -34,15 +39,28 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send; silently into the void if the other end is gone, whose death is noticed elsewhere."""
+        data = json.dumps(message).encode()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._end.send(json.dumps(message).encode())
+            if len(data) <= _PACKET_BYTES:
+                self._end.send(data)
+                return
+            # A longer packet is refused or cut, and several would mix with those of another process. A file in memory
+            # is there for as long as one of the two has it open.
+            with os.fdopen(os.memfd_create("message"), "w+b") as file:
+                file.write(data)
+                file.flush()
+                socket.send_fds(self._end, [_IN_A_FILE], [file.fileno()])
 
     def receive(self) -> Message | None:
         """The next message, or None when nobody is left who could send one."""
         try:
-            data = self._end.recv(_LONGEST)
+            data, files, *_ = socket.recv_fds(self._end, _PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return None
+        for descriptor in files:
+            with os.fdopen(descriptor, "rb") as file:
+                file.seek(0)  # the position is the sender's too
+                data = file.read()
         return json.loads(data) if data else None
 
     def close(self) -> None:

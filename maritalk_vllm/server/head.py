@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ..errors import EngineError, MariTalkError, PortError, from_message, to_message
 from .group import Group, check_own
-from .line import CAUSE_SECONDS, Gone, Line, Message
+from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message
 from .node_lost import NodeLost
 from .terms import Terms, disagreement
 
@@ -107,7 +107,7 @@ class Head:
         port = self._group.line_port
         try:
             # Nowhere else: whoever comes in may speak for a node.
-            return await asyncio.start_server(self._welcome, host=self._group.head, port=port)
+            return await asyncio.start_server(self._welcome, self._group.head, port, limit=LONGEST_BYTES)
         except OSError as error:
             raise PortError(
                 f"Node 0 cannot listen for the other nodes on port {port}: {error.strerror}.",

@@ -15,6 +15,9 @@ GONE_SECONDS = 10.0
 CAUSE_SECONDS = 2.0
 """How long an engine's failure may wait for the word of another node, of whose end it may have come."""
 
+LONGEST_BYTES = 1 << 20
+"""A line's length, for the streams that it is made of: vLLM's errors may be pages. A stranger cannot send more."""
+
 Message = dict[str, Any]
 
 _STRANGER = "it does not speak as a node does"

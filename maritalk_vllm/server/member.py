@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from ..errors import EngineError, MariTalkError, from_message, to_message
 from .group import Group
-from .line import CAUSE_SECONDS, Gone, Line, Message
+from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message
 from .node_lost import NodeLost
 from .terms import Terms
 
@@ -105,7 +105,10 @@ class Member:
             show(f"Waiting for node 0 at {self._group.head}")
             try:
                 connecting = asyncio.open_connection(
-                    self._group.head, self._group.line_port, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
+                    self._group.head,
+                    self._group.line_port,
+                    limit=LONGEST_BYTES,
+                    happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
                 )
                 line = Line(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
             except (OSError, TimeoutError):

@@ -1,5 +1,10 @@
 """Messages between processes."""
 
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
 from maritalk_vllm.errors import MariTalkError, UsageError, WeightsError, from_message, to_message
 from maritalk_vllm.server.channel import Channel
 
@@ -22,3 +27,48 @@ def test_an_error_crosses_with_its_exit_code() -> None:
         assert type(copy) is type(error)
         assert (copy.message, copy.hint, copy.exit_code) == (error.message, error.hint, error.exit_code)
     assert type(from_message({"error": "Unheard", "message": "x", "hint": ""})) is MariTalkError
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("size", [65_536 - 13, 65_536 - 12, 200_000, 300_000, 10_000_000])
+def test_a_message_of_any_length_in_both_directions(size: int) -> None:
+    """The first fills a packet to the byte; a socket refuses the fourth."""
+    here, there = Channel.pair()
+    opened = open_files()
+    message = {"text": "a" * size}
+    for sender, receiver in ((here, there), (there, here)):
+        sender.send(message)
+        sender.send({"event": "next"})
+        assert receiver.receive() == message
+        assert receiver.receive() == {"event": "next"}
+    here.send(message)
+    there.close()
+    here.send(message)
+    assert here.receive() is None
+    here.close()
+    assert open_files() == opened - 2
+
+
+def _send(channel: Channel, number: int) -> None:
+    for _ in range(5):
+        channel.send({"from": number, "text": str(number) * 100_000})
+
+
+def test_long_messages_of_several_processes_stay_apart() -> None:
+    here, there = Channel.pair()
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=_send, args=(there, number)) for number in range(3)]
+    for process in processes:
+        process.start()
+    there.close()
+    received = []
+    while (message := here.receive()) is not None:
+        assert message["text"] == str(message["from"]) * 100_000
+        received.append(message["from"])
+    for process in processes:
+        process.join()
+    here.close()
+    assert sorted(received) == sorted([0, 1, 2] * 5)
