@@ -43,7 +43,7 @@ class LogFormat(StrEnum):
 
 
 def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
-    """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `secret`, `shown` default."""
+    """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `unit`, `secret`, `shown` default."""
     return field(default=default, metadata={"help": help, **extra})
 
 
@@ -113,9 +113,9 @@ class Settings:
     )
     max_model_len: int | None = option(
         None,
-        "Longest prompt and answer together, in tokens.",
+        "Longest prompt and answer together, in tokens: 8000, 8k (8,000), 8K (8,192), or auto.",
         metavar="N",
-        min=1,
+        unit="tokens_or_auto",
         shown="what the model and memory allow",
     )
     gpu_memory_utilization: float | None = option(
@@ -155,7 +155,7 @@ class Settings:
         None,
         "Tokens, of prompts and answers, that each API key may have in a minute.",
         metavar="N",
-        min=1,
+        unit="tokens",
         shown="no limit",
     )
     max_body_mb: int = option(16, "Longest request, in MB (10^6 bytes).", metavar="N", min=1)

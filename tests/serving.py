@@ -58,7 +58,7 @@ def marked_processes(mark: str) -> dict[int, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"MARITALK_TEST_MARK={mark}".encode() in (folder / "environ").read_bytes():
+            if f"SERVER_UNDER_TEST={mark}".encode() in (folder / "environ").read_bytes():
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
@@ -120,7 +120,7 @@ class Server(Port):
         self.stdout = folder / "stdout"
         self.stderr = folder / "stderr"
         # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
-        environment = {**os.environ, "MARITALK_TEST_MARK": self.mark, "SPT_NOENV": "1"}
+        environment = {**os.environ, "SERVER_UNDER_TEST": self.mark, "SPT_NOENV": "1"}
         licensed = () if license is None else ("--license", license)
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
         self.began = time.monotonic()

@@ -48,11 +48,12 @@ NO_SENTENCE = {
 OF_NUMBERS: tuple[tuple[Any, Any], ...] = (
     ("int_parsing", None),
     ("float_parsing", None),
+    ("bool_parsing", None),
     ("greater_than_equal", {"ge": 0}),
     ("less_than_equal", {"le": 0}),
     ("value_error", {"error": ""}),
 )
-"""What pydantic, with which Typer reads values, finds wrong with numbers."""
+"""What pydantic, with which Typer reads values, finds wrong with numbers and switches."""
 
 SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
 """Words that are no others in Portuguese."""

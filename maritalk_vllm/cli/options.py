@@ -2,17 +2,16 @@
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-import yaml
 
 from ..errors import MariTalkError, UsageError
 from ..settings import OPTIONS, Settings, environment_variable, flag
-from ..words import nearest
-from . import paths
+from . import origin, paths, tokens, variables
+from .config_file import SEVERAL, read_config
 
 
 def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
@@ -23,19 +22,22 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         values: dict[str, Any] = {name: given[name] for name in OPTIONS}
-        values |= {name: tuple(given[name] or ()) for name in _SEVERAL}
+        values |= {name: tuple(given[name] or ()) for name in SEVERAL}
         engine_args = values["engine_args"]
         if engine_args and not engine_args[0].startswith("-"):
             raise UsageError(
-                f"Unexpected argument: {engine_args[0]}.",
+                f"Unexpected argument: {engine_args[0]}{origin.of_file(ctx, 'engine_args')}.",
                 "Flags for vLLM itself come after `--` and begin with a dash.",
             )
+        variables.warn_of_unknown()
         settings = Settings(**values)
         try:
             command(ctx, settings, **{p.name: given[p.name] for p in more if p.name in given})
-        except MariTalkError:
+        except MariTalkError as error:
             if settings.debug:
                 traceback.print_exc()
+            where = origin.of_what_is_named(ctx, str(error), values)
+            error.hint = f"{error.hint} {where}".strip()
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -45,35 +47,10 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     return run
 
 
-_SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
-"""The options of which there may be several. Typer knows a list where we have a tuple."""
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Options from a YAML file; an unknown one is refused with the nearest name. Raises UsageError."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UsageError(f"The configuration file {file} cannot be read: {reason}.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, Mapping):
-        raise UsageError(
-            f"The configuration file {file} does not hold options.", "Write one `name: value` per line, as YAML."
-        )
-    options = {str(key).replace("-", "_"): value for key, value in content.items()}
-    for name in options:
-        if name not in OPTIONS:
-            raise UsageError(f"The configuration file {file} has an unknown option: {name}.", nearest(name, OPTIONS))
-    return options
-
-
 def _use_config(ctx: typer.Context, param: typer.CallbackParam, file: Path | None) -> Path | None:
-    # Click looks into default_map after the command line and the environment: our precedence, for nothing.
     file = paths.checked(ctx, param, file)
     if file is not None:
-        ctx.default_map = read_config(file)
+        origin.remember(ctx, read_config(file))
     return file
 
 
@@ -89,6 +66,10 @@ _CONFIG = Annotated[
         show_default=False,
     ),
 ]
+
+
+_PARSERS = {"tokens": tokens.at_least_one, "tokens_or_auto": tokens.or_auto}
+"""For numbers that are written in other ways than digits, by an option's `unit`."""
 
 
 def _is_path(typed: Any) -> bool:  # noqa: ANN401
@@ -110,7 +91,7 @@ def _option(name: str) -> inspect.Parameter:
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
     default = field.default
-    if name in _SEVERAL:
+    if name in SEVERAL:
         typed, default = list[get_args(typed)[0]] | None, None  # type: ignore[misc]
     short = [about["short"]] if "short" in about else []
     information = typer.Option(
@@ -123,5 +104,6 @@ def _option(name: str) -> inspect.Parameter:
         envvar=environment_variable(name),
         show_default=about.get("shown", default is not None and typed is not bool),
         callback=paths.checked if _is_path(typed) else None,
+        parser=_PARSERS.get(about.get("unit", "")),
     )
     return parameter(name, Annotated[typed, information], default)

@@ -15,7 +15,7 @@ def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any: 
     try:
         return [_path(each) for each in value] if isinstance(value, list | tuple) else _path(value)
     except ValueError as error:
-        raise typer.BadParameter(str(error), ctx=ctx, param=param) from None
+        raise typer.BadParameter(str(error), ctx=ctx, param=param) from None  # type: ignore[arg-type]
 
 
 def _path(given: Path) -> Path:

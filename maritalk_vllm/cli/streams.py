@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 _DESCRIPTORS = (0, 1, 2)
 _OF_WRITING = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT}
@@ -57,5 +57,5 @@ def is_of_writing(error: OSError) -> bool:
     return error.filename is None and error.errno in _OF_WRITING
 
 
-def _stream(descriptor: int, mode: str) -> TextIO:
+def _stream(descriptor: int, mode: Literal["r", "w"]) -> TextIO:
     return open(descriptor, mode, encoding="utf-8", errors="replace", closefd=False)

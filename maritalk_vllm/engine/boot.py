@@ -132,8 +132,8 @@ def is_dead(client: "EngineClient") -> bool:
 
 def ending(client: "EngineClient") -> str:
     """How the engine's process has ended; an empty text if it has not."""
-    manager = getattr(getattr(client, "engine_core", None), "resources", None)
-    manager = getattr(manager, "engine_manager", None)
+    resources = getattr(getattr(client, "engine_core", None), "resources", None)
+    manager: Any = getattr(resources, "engine_manager", None)
     # Ray's actors are no processes of ours. SIGTERM comes from vLLM itself, which ends what another's death has left.
     codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
     code = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)

@@ -116,7 +116,7 @@ def test_start(version: str, key: str, service: Running, home: dict[str, str]) -
     """The launcher comes, runs maritalk-serve with the key, whose weights come, and the model answers."""
     port, mark = Port(free_port()), uuid.uuid4().hex
     command = client(version, "start", "--license", key, "--port", str(port.port))
-    variables = {**surroundings(home), "MARITALK_TEST_MARK": mark, "SPT_NOENV": "1"}
+    variables = {**surroundings(home), "SERVER_UNDER_TEST": mark, "SPT_NOENV": "1"}
     with subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -27,7 +27,7 @@ def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path)
     variables = {
         "HOME": str(tmp_path),
         "MARITALK_CACHE_DIR": str(prepared_cache),
-        "MARITALK_TEST_MARK": mark,
+        "SERVER_UNDER_TEST": mark,
         "SPT_NOENV": "1",
     }
     quietly = {} if version == "0.2.3" else {"verbose": False}

@@ -50,7 +50,7 @@ def test_it_runs(tmp_path: Path, prepared_cache: Path) -> None:
     variables = {
         "MARITALK_CACHE_DIR": str(prepared_cache),
         "MARITALK_PORT": str(free_port()),
-        "MARITALK_TEST_MARK": mark,
+        "SERVER_UNDER_TEST": mark,
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PIP_NO_INDEX": "1",
         "PYTHONPATH": ":".join(map(str, map(packages, CLIENTS))),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.cli.options import read_config
+from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod
 from tests.serving import BIN
@@ -35,7 +35,7 @@ def placed(name: str, folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
 def test_every_option_is_one_of_ours(name: str, tmp_path: Path) -> None:
     placed(name, tmp_path)
-    options = read_config(tmp_path / "etc" / "maritalk" / "maritalk.yaml")
+    options = read_config(tmp_path / "etc" / "maritalk" / "maritalk.yaml").values
     assert options["device"] == ("cpu" if options["model"] == "demo" else "cuda")
     assert options["cache_dir"] == f"{tmp_path}/cache/maritalk-vllm"
 

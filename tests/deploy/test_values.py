@@ -77,7 +77,7 @@ def test_every_value_has_its_comment() -> None:
         ("gpu=1", "additional properties 'gpu' not allowed"),
         ("drain.timeout=5", "at '/drain': additional properties 'timeout' not allowed"),
         ("options.api_key=secret", "at '/options': additional properties 'api_key' not allowed"),
-        ("options.max_model_len=long", "at '/options/max_model_len': got string, want integer"),
+        ("options.max_model_len=long", "at '/options/max_model_len': 'long' does not match pattern"),
         ("license.as=argument", "at '/license/as': value must be one of 'environment', 'file'"),
         ("license.publicKeys={nonsense}", "at '/license/publicKeys/0'"),
         ("persistence.size=big", "at '/persistence/size'"),

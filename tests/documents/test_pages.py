@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.cli import serve, toolbox
-from maritalk_vllm.cli.options import read_config
+from maritalk_vllm.cli.config_file import read_config
 from tests.documents.pages import PAGES, ROOT, blocks, inline, links, make_targets, prose, read, steps
 from tests.documents.unrun import UNRUN
 
@@ -85,7 +85,7 @@ def test_configuration_files_can_be_used(tmp_path: Path) -> None:
     for block in blocks("docs/options.md"):
         if block.language == "yaml":
             file.write_text(block.text)
-            assert read_config(file)["time_unit"] == "s"
+            assert read_config(file).values["time_unit"] == "s"
 
 
 def test_every_client_is_in_the_table() -> None:

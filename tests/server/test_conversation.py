@@ -61,7 +61,7 @@ def test_however_it_ends_the_terminal_is_as_it_was(
     tmp_path: Path, end: Callable[[Terminal, int, int], None], code: int
 ) -> None:
     mark = uuid.uuid4().hex  # of several runs at once each has its own
-    environment = {"MARITALK_TEST_MARK": mark, "SPT_NOENV": "1", "XDG_STATE_HOME": str(tmp_path), "TERM": "screen"}
+    environment = {"SERVER_UNDER_TEST": mark, "SPT_NOENV": "1", "XDG_STATE_HOME": str(tmp_path), "TERM": "screen"}
     environment |= {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "MARITALK_LANG")}
     before, after = shlex.quote(str(tmp_path / "before")), shlex.quote(str(tmp_path / "after"))
     with pretended() as (model, server):

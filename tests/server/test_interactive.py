@@ -42,7 +42,7 @@ def test_a_server_with_a_stub_engine_and_its_chat(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
         "XDG_STATE_HOME": str(tmp_path),
         "NO_COLOR": "1",
-        "MARITALK_TEST_MARK": mark,
+        "SERVER_UNDER_TEST": mark,
         "SPT_NOENV": "1",
     }
     with terminal(f"cd {shlex.quote(str(tmp_path))}; {shlex.join(command)}", environment) as window:

@@ -1,0 +1,111 @@
+"""The configuration file: options as they are written there, and in which line each stands.
+
+YAML's own types are left out. In YAML 1.1 `011` is 9, `22:30` is 1350, `12.10` is 12.1 and `no` is false. Here each is
+the text that it looks like, which is read as the same text on the command line would be.
+"""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_origin, get_type_hints
+
+import yaml
+
+from ..errors import UsageError
+from ..settings import OPTIONS, Settings
+from ..words import nearest
+
+SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
+"""The options of which there may be several."""
+
+_NOTHING = ("", "~", "null", "Null", "NULL")
+"""YAML's words for a value that is left out, where they stand without quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an option stands: its name as it is written there, and the line, counted from 1."""
+
+    file: Path
+    line: int
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.key} in line {self.line} of {self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file's options: text, or a list of texts for those of which there may be several."""
+
+    values: dict[str, str | list[str]]
+    places: dict[str, Place]
+
+
+def read_config(file: Path) -> ConfigFile:
+    """Options from a YAML file; an unknown one is refused with the nearest name. Raises UsageError."""
+    try:
+        # No loader that makes numbers and dates of what is written.
+        root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"The configuration file {file} cannot be read: {_reason(error)}.") from error
+    if root is None:
+        return ConfigFile({}, {})
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(
+            f"The configuration file {file} does not hold options.", "Write one `name: value` per line, as YAML."
+        )
+    values: dict[str, str | list[str]] = {}
+    places: dict[str, Place] = {}
+    for name, place, node in _options(file, root):
+        if name not in OPTIONS:
+            raise UsageError(
+                f"The configuration file {file} has an unknown option in line {place.line}: {place.key}.",
+                nearest(name, OPTIONS),
+            )
+        if name in places:
+            raise UsageError(f"{place} was given before, in line {places[name].line}.", "Leave one of them out.")
+        places[name] = place
+        value = _value(name, place, node)
+        if value is not None:
+            values[name] = value
+    return ConfigFile(values, places)
+
+
+def _options(file: Path, root: yaml.MappingNode) -> Iterator[tuple[str, Place, yaml.Node]]:
+    for key, node in root.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise UsageError(f"The configuration file {file} has no name of an option in line {line}.")
+        yield key.value.replace("-", "_"), Place(file, line, key.value), node
+
+
+def _value(name: str, place: Place, node: yaml.Node) -> str | list[str] | None:
+    """What is written, None for nothing. Raises UsageError for what no option is."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.style is None and node.value in _NOTHING:
+            return None
+        if name == "engine_args":
+            try:
+                return shlex.split(node.value)
+            except ValueError:
+                raise UsageError(f"{place} has a quotation mark without its counterpart.") from None
+        return [node.value] if name in SEVERAL else str(node.value)
+    if not isinstance(node, yaml.SequenceNode) or not all(isinstance(each, yaml.ScalarNode) for each in node.value):
+        raise UsageError(f"{place} is no value of an option.", "Write a text or a number, or a list of them.")
+    if name not in SEVERAL:
+        raise UsageError(f"{place} is a list, and this option has one value.", "Write it without brackets.")
+    return [str(each.value) for each in node.value]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, RecursionError):
+        return "its values are nested too deeply"
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is not None and problem:
+        return f"line {mark.line + 1}: {problem}"
+    return " ".join(str(error).split())

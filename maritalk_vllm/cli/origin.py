@@ -1,0 +1,95 @@
+"""Where an option's value comes from, for errors: a flag, a variable of the environment, or a line of the file."""
+
+import os
+import re
+from typing import Any
+
+import typer
+
+from ..settings import OPTIONS, environment_variable, flag
+from .config_file import ConfigFile
+
+_FILE = "maritalk_vllm.config_file"
+_SHOWN = 100
+"""How many characters of a value are repeated."""
+
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""What Kubernetes puts into a container's environment for a Service: MARITALK_PORT for one named maritalk."""
+
+
+def remember(ctx: typer.Context, file: ConfigFile) -> None:
+    """Keep the file's places for errors, and give its values to those options that have no other."""
+    # Click looks into default_map after the command line and the environment: our precedence, for nothing.
+    ctx.default_map = dict(file.values)
+    ctx.meta[_FILE] = file
+
+
+def is_service_link(value: str) -> bool:
+    """Whether Kubernetes has set this, and no person."""
+    return _SERVICE_LINK.match(value) is not None
+
+
+def invalid(error: Any) -> tuple[str, str] | None:  # noqa: ANN401  Typer exports no class of parameters
+    """The sentence and the hint for a value that cannot be read; None for any other complaint of Typer's."""
+    ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    if not isinstance(error, typer.BadParameter) or ctx is None or param is None or not error.message:
+        return None
+    message = error.message.removeprefix("Value error, ").rstrip(".")
+    source, name = _source(ctx, param.name), param.name
+    if source == "DEFAULT_MAP":
+        file: ConfigFile = ctx.meta[_FILE]
+        value = file.values[name]
+        if _is_secret(name) or not isinstance(value, str):
+            return f"Invalid value for {file.places[name]}: {message}.", ""
+        return f"Invalid value for {file.places[name]}, which is {_shown(value)}: {message}.", ""
+    if source != "ENVIRONMENT":
+        flags = "/".join(param.opts) if param.param_type_name == "option" else param.display_name_raw
+        return f"Invalid value for {flags}: {message}.", ""
+    value = os.environ.get(param.envvar, "")
+    if _is_secret(name):
+        return f"Invalid value for {param.envvar} in the environment: {message}.", ""
+    hint = ""
+    if is_service_link(value):
+        hint = (
+            "Kubernetes sets it for a Service of this name. Set enableServiceLinks: false in the pod, or give the "
+            "Service another name."
+        )
+    return f"Invalid value for {param.envvar} in the environment, which is {_shown(value)}: {message}.", hint
+
+
+def of_file(ctx: typer.Context, name: str) -> str:
+    """Where an option stands in the file, as the end of a sentence; nothing for one of elsewhere."""
+    return f" ({ctx.meta[_FILE].places[name]})" if _source(ctx, name) == "DEFAULT_MAP" else ""
+
+
+def of_what_is_named(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
+    """Where those options were set that an error names by their flag or their value; nothing for flags themselves."""
+    told = []
+    for name in OPTIONS:
+        source = _source(ctx, name)
+        if source not in ("DEFAULT_MAP", "ENVIRONMENT") or not _is_named(name, values.get(name), text):
+            continue
+        where = environment_variable(name) if source == "ENVIRONMENT" else str(ctx.meta[_FILE].places[name])
+        told.append(f"{flag(name)} is set by {where}.")
+    return " ".join(told)
+
+
+def _is_named(name: str, value: Any, text: str) -> bool:  # noqa: ANN401
+    if re.search(rf"{re.escape(flag(name))}(?![\w-])", text):
+        return True
+    # A number or a short word may be in a sentence for another reason.
+    told = str(value)
+    return not _is_secret(name) and "/" in told and told in text
+
+
+def _is_secret(name: str) -> bool:
+    return name in OPTIONS and bool(OPTIONS[name].metadata.get("secret"))
+
+
+def _source(ctx: typer.Context, name: str) -> str:
+    source = ctx.get_parameter_source(name)
+    return source.name if source is not None else ""
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
