@@ -1,13 +1,14 @@
 """`maritalk-vllm doctor`: everything that would make a start fail, checked in one go."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 
 from ..settings import Settings
 from ..translation import translated
+from . import origin
 from .options import parameter, with_settings
 
 _SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
@@ -19,9 +20,15 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
     Exit codes: 0 a start would work, else the code with which it would end: 2 usage, 3 licence, 4 no suitable GPU,
     5 does not fit, 6 weights, 7 vLLM, 8 port.
     """
+    from ..doctor.check import Status
     from ..doctor.examine import examine, exit_code
 
-    checks = examine(settings)
+    checks = [
+        replace(check, hint=f"{check.hint} {origin.of_what_is_named(ctx, check.message, asdict(settings))}".strip())
+        if check.status is Status.PROBLEM
+        else check
+        for check in examine(settings)
+    ]
     if as_json:
         rows = [{key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks]
         print(json.dumps({"exit_code": exit_code(checks), "checks": rows}, indent=2, ensure_ascii=False))

@@ -1,8 +1,10 @@
 """What the system lets this process have: open files, address space. Limits are raised here, and never lowered."""
 
+import contextlib
 import resource
+from collections.abc import Iterator
 
-from ..errors import UsageError
+from ..errors import EngineError, UsageError
 from ..words import gigabytes
 
 LEAST_DESCRIPTORS = 512
@@ -14,6 +16,8 @@ _SPARE_DESCRIPTORS = 256
 
 _FEW_CONNECTIONS = 4096
 """With fewer, a thousand users whose clients keep connections open may be turned away."""
+
+_WANTED_THREADS = 4096
 
 _MEMORY = ((resource.RLIMIT_AS, "address space", "ulimit -v"), (resource.RLIMIT_DATA, "data", "ulimit -d"))
 
@@ -63,6 +67,19 @@ def warnings() -> list[str]:
                 f"Lift the limit: {command} unlimited."
             )
     return found
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Raises EngineError where the system starts no more threads or processes for this user."""
+    try:
+        yield
+    except (RuntimeError, BlockingIOError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        raise EngineError(
+            "This user may start no more threads or processes.", f"Raise the limit: ulimit -u {_WANTED_THREADS}."
+        ) from error
 
 
 def reachable(soft: int, hard: int) -> int:

@@ -14,7 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 from ..errors import EngineError, MariTalkError, Unavailable, UsageError
 from ..settings import LogFormat, Settings
 from ..words import counted
-from . import lifeline
+from . import lifeline, limits
 from .answering import Answering
 from .channel import Message
 from .company import Alone, Company, company
@@ -42,7 +42,8 @@ def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
     _begin_log(launch.log, launch.log_format)
-    asyncio.run(_Supervisor(launch, listener, console, nursery).run())
+    with limits.told():
+        asyncio.run(_Supervisor(launch, listener, console, nursery).run())
 
 
 class _Supervisor:

@@ -131,6 +131,13 @@ def test_what_a_start_complains_of_is_named_by_its_line_too(file: Path) -> None:
         assert result.stderr.endswith(f" --{option} is set by {option} in line 2 of {file}.\n"), result.stderr
 
 
+def test_doctor_names_the_line_too(file: Path) -> None:
+    file.write_text("port: 0\nnodes: 2\nmodel: ./nothere\n")
+    said = toolbox("doctor", "--config", str(file)).stdout
+    assert f" --model is set by model in line 3 of {file}.\n" in said
+    assert f" --nodes is set by nodes in line 2 of {file}.\n" in said
+
+
 def test_a_wrong_value_of_the_environment_is_named_by_its_variable() -> None:
     result = toolbox("config", "show", MARITALK_DEVICE="gpu")
     assert result.returncode == 2

@@ -85,3 +85,27 @@ def test_few_files_and_little_memory_are_warned_of() -> None:
     assert "This process may have 8.2 GB of address space, and vLLM reserves much more than it uses." in result.stdout
     result = limited("ulimit -Sn 256", f"maritalk-vllm doctor --port 0 {DEMO}")
     assert "limits" not in result.stdout or HARD < 4096
+
+
+NO_THREADS = """
+import os, resource, threading
+from maritalk_vllm.errors import EngineError
+from maritalk_vllm.server import limits
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+for start in (threading.Thread(target=print).start, os.fork):
+    try:
+        with limits.told():
+            start()
+    except EngineError as error:
+        print(error)
+"""
+
+
+def test_no_more_threads_or_processes() -> None:
+    """The kernel counts none for root, who gives its rights away first."""
+    result = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True)
+    sentence = "This user may start no more threads or processes. Raise the limit: ulimit -u 4096.\n"
+    assert (result.stdout, result.stderr) == (2 * sentence, "")
