@@ -59,7 +59,7 @@ def test_a_machine_that_can_serve() -> None:
         ([*LICENSED, "--model", "small"], 3, "This licence is for demo, not for small"),
         ([*LICENSED, "--device", "cuda"], 4, "plan: SmolLM2-135M-Instruct cannot be served on a GPU here"),
         ([*LICENSED, "--tensor-parallel-size", "2"], 5, "plan: SmolLM2-135M-Instruct cannot be split"),
-        (["--model", "."], 6, "model: . holds no model"),
+        (["--model", "."], 6, "holds no model: it has no config.json"),
         ([*LICENSED, "--cache-dir", "/proc/nothing"], 6, "disk: /proc/nothing has 0.0 GB free"),
         ([*LICENSED, "--nodes", "2"], 2, "nodes: --nodes 2 needs --head"),
         (
