@@ -162,6 +162,13 @@ class Settings:
     drain_timeout: float = option(
         30.0, "Seconds that running requests have to finish when the server is told to stop.", metavar="S", min=0
     )
+    start_timeout: float = option(
+        3600.0,
+        "Seconds that a start may take, from the import of vLLM to the first answer; a download and the wait for other "
+        "nodes do not count.",
+        metavar="S",
+        min=1,
+    )
     max_restarts: int = option(
         3, "How often in ten minutes the engine is started again after it has died.", metavar="N", min=0
     )

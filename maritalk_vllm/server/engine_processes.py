@@ -18,6 +18,7 @@ from ..settings import DistributedBackend
 from . import lifeline
 from .channel import Channel, Message
 from .console import Console
+from .deadline import Deadline
 from .history import History, Step
 from .launch import Launch
 from .ray_node import ADDRESS, RayNode, joins_a_cluster
@@ -60,6 +61,7 @@ class EngineProcesses:
         self._backend_pid: int | None = None
         self._imported = self._prepared = False
         self._log_begins = 0
+        self._deadline = Deadline(launch.start_timeout)
         self.are_alive = True
         """Whether the nursery is there to fork from."""
         self._channel, theirs = Channel.pair()
@@ -69,6 +71,19 @@ class EngineProcesses:
 
     async def prepare(self) -> None:
         """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
+        self._deadline = Deadline(self._launch.start_timeout)
+        with self._deadline.running():
+            await self._prepare()
+
+    async def load(self, agreed: Message) -> None:
+        """Until a new API process answers at the port, or this node's part of a group's engine is up.
+
+        `agreed`: what a group's head has told. Raises MariTalkError, also when this and `prepare` take too long.
+        """
+        with self._deadline.running():
+            await self._load(agreed)
+
+    async def _prepare(self) -> None:
         launch = self._launch
         self._log_begins = log_size(launch.log)
         if not self._imported:
@@ -81,11 +96,7 @@ class EngineProcesses:
             self._prepared = True
             self._history.done(Step.PREPARING)
 
-    async def load(self, agreed: Message) -> None:
-        """Until a new API process answers at the port, or this node's part of a group's engine is up.
-
-        `agreed`: what a group's head has told. Raises MariTalkError.
-        """
+    async def _load(self, agreed: Message) -> None:
         launch = self._launch
         self._log_begins = log_size(launch.log)
         # A name server may take its time.
@@ -214,7 +225,10 @@ class EngineProcesses:
         """Follow the messages up to this event. Raises what another process says or shows to have failed."""
         failure: MariTalkError | None = None
         while True:
-            message = await self._next_message()
+            try:
+                message = await self._next_message()
+            except EngineError as late:  # of a process that has failed, and does not end
+                raise failure or late from late
             if message is None:  # the nursery has ended, and the kernel has ended what was below it
                 self._backend_pid = None
                 raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
@@ -243,15 +257,29 @@ class EngineProcesses:
                 return
 
     async def _next_message(self) -> Message | None:
-        """The next, and meanwhile what vLLM's log tells of how far loading is."""
+        """The next, and meanwhile what vLLM's log tells of how far loading is. Raises EngineError when it is late."""
         while self._state.phase is Phase.LOADING:
+            if (left := self._deadline.left) <= 0:
+                raise self._too_late()
             try:
-                return await asyncio.wait_for(self._messages.get(), _LOOK_SECONDS)
+                return await asyncio.wait_for(self._messages.get(), min(_LOOK_SECONDS, left))
             except TimeoutError:
                 if step := loading_step(self._launch.log, self._log_begins):
                     self._console.progress(step.text)
                     self._state.at(*step)
         return await self._messages.get()
+
+    def _too_late(self) -> EngineError:
+        """The error of a start that takes too long. An import that hangs is nothing to fork from."""
+        if not self._imported:
+            self._nursery.kill()
+            self._close()
+        limit, step = self._launch.start_timeout, self._state.step or "Starting its processes"
+        return EngineError(
+            f'The engine did not start within {limit:.0f} s: the step "{step}" took '
+            f"{self._state.step_seconds:.0f} s of it.",
+            f"If it only needs longer, raise --start-timeout. Its log: {self._launch.log}",
+        )
 
     def _ended_with(self, job: str, code: int) -> EngineError:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"

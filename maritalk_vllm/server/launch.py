@@ -54,6 +54,7 @@ class Launch:
     time_unit: TimeUnit
     access: Access
     drain_timeout: float
+    start_timeout: float
     max_restarts: int
     engine_timeout: float
     cache_dir: Path
@@ -100,6 +101,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
         time_unit=settings.time_unit,
         access=access,
         drain_timeout=settings.drain_timeout,
+        start_timeout=settings.start_timeout,
         max_restarts=settings.max_restarts,
         engine_timeout=settings.engine_timeout,
         cache_dir=settings.cache_dir,

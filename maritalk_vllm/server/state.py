@@ -29,6 +29,7 @@ class State:
         self._since = time.monotonic()
         self.step = ""
         """What loading is at: `Importing vLLM`."""
+        self._step_since = self._since
         self.fraction: float | None = None
         """How much of that is done, from 0 to 1; None if nobody knows."""
 
@@ -50,6 +51,13 @@ class State:
             self._phase, self._since = phase, time.monotonic()
             self.at("")
 
+    @property
+    def step_seconds(self) -> float:
+        """How long the step has lasted."""
+        return time.monotonic() - self._step_since
+
     def at(self, step: str, fraction: float | None = None) -> None:
         """Loading is at this step now, and so far with it."""
+        if step != self.step:
+            self._step_since = time.monotonic()
         self.step, self.fraction = step, fraction

@@ -1,6 +1,7 @@
 """What a test tells the stub to do at each moment of a start: two files in the folder that the server runs in."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -70,6 +71,9 @@ def _do(action: str, argument: str = "") -> None:
         case "leak":
             # Neither tied to its parent nor in its session: the kernel ends it for nobody.
             subprocess.Popen(["sleep", "600"], start_new_session=True)
+        case "cling":
+            # Python ends no process before its own children that are no daemons.
+            multiprocessing.get_context("fork").Process(target=_hang).start()
         case "ignore-sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             _hang()

@@ -1,0 +1,81 @@
+"""A stub engine that does not come up: the start is given up in time, and says how far it came."""
+
+import os
+import re
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_stop import assert_nothing_left
+from tests.stub_engine.server import StubServer
+
+SECONDS = "6"
+"""More than a start with a stub takes on a machine that is busy with other work."""
+
+LATE = rf'The engine did not start within {SECONDS} s: the step "%s" took [0-6] s of it\.'
+
+
+@pytest.mark.parametrize(
+    ("actions", "step"),
+    [
+        ({"importing": ["hang"]}, "Importing vLLM"),
+        ({"preparing": ["hang"]}, "Reading the demo model's weights"),
+        ({"loading": ["ignore-sigterm"]}, "Loading the model"),
+        ({"warming_up": ["hang"]}, "Warming up"),
+    ],
+)
+def test_a_stub_engine_that_hangs_as_it_starts_is_given_up(
+    tmp_path: Path, actions: dict[str, Sequence[str]], step: str
+) -> None:
+    """With the step, how long it took, and the log; who waits is told the same."""
+    with StubServer(tmp_path, "--start-timeout", SECONDS, **actions) as server, ThreadPoolExecutor() as pool:
+        server.wait_for_port()
+        held = pool.submit(server.ask, "/generate", {"prompt": "1 2 3"})
+        assert server.process.wait(timeout=20) == 7
+        error = server.stderr.read_text()
+        hint = f" If it only needs longer, raise --start-timeout. Its log: {re.escape(str(server.engine_log))}\n"
+        assert re.fullmatch("maritalk-serve: " + LATE % step + hint, error)
+        assert (held.result().status, f"maritalk-serve: {held.result().json['error']}\n") == (503, error)
+        assert_nothing_left(server)
+
+
+@pytest.mark.parametrize(
+    ("victim", "actions", "step"),
+    [
+        ("VLLM::", {"loading": ["go", "hang", "go"]}, "Loading the model"),
+        ("maritalk: nursery", {"importing": ["go", "hang", "go"]}, "Importing vLLM"),
+    ],
+)
+def test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed(
+    tmp_path: Path, victim: str, actions: dict[str, Sequence[str]], step: str
+) -> None:
+    """And the next is made in its turn."""
+    with StubServer(tmp_path, "--start-timeout", SECONDS, **actions) as server:
+        server.wait_until_ready()
+        os.kill(server.pid_of(victim), signal.SIGKILL)
+        server.wait_until_ready_again()
+        assert re.search(LATE.removesuffix(r"\.") % step + r": starting it again in 1 s\.", server.stdout.read_text())
+        (moment,) = actions
+        assert len(server.reached(moment)) == 3
+        assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 2}).status == 200
+        assert server.stop() < 10
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_that_has_failed_and_does_not_end_tells_its_cause(tmp_path: Path) -> None:
+    """It waits for a process of its own, which does not end either."""
+    with StubServer(tmp_path, "--start-timeout", SECONDS, loading=["cling; fail No room."]) as server:
+        assert server.process.wait(timeout=20) == 7
+        assert server.stderr.read_text().startswith("maritalk-serve: vLLM failed to start: No room. Its log: /")
+        assert_nothing_left(server)
+
+
+def test_a_stub_engine_that_is_up_has_no_deadline(tmp_path: Path) -> None:
+    """With a request that takes longer than a start may."""
+    with StubServer(tmp_path, "--start-timeout", SECONDS) as server:
+        server.wait_until_ready()
+        assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 650}).status == 200
+        assert "starting it again" not in server.stdout.read_text()
