@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 from unittest.mock import patch
 
-from tests.serving import Server, until
+from tests.serving import Answer, Server, until
 from tests.stub_engine import script
 from tests.stub_engine.engine import TITLE
 
@@ -39,6 +39,10 @@ class StubServer(Server):
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def ask(self, path: str = "/", body: object = None, timeout: float = 30) -> Answer:
+        """As any server: what this one answers comes soon."""
+        return super().ask(path, body, timeout)
 
     def reached(self, moment: str) -> list[script.Reached]:
         """Each time that the stub came to this moment."""

@@ -1,0 +1,92 @@
+"""Break each decision in a copy of the code, and run the tests that have to notice: `python -m tests.mutations [WORD]`.
+
+With a word, only those mutations whose description has it. Ends with 1 where a mutation survives, or cannot be made.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.mutations.table import MUTATIONS, ROOT, Mutation
+
+_LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".*cache", "__pycache__", "dist", "build", "node_modules")
+_MOST_SECONDS = 600
+"""Over all that is slow in a test that a mutation lets wait: those have deadlines of their own."""
+
+
+class Unclear(Exception):
+    """The tests say nothing of a mutation."""
+
+
+def run(copy: Path, tests: Iterable[str]) -> str | None:
+    """The test that fails first; None if none does. Raises Unclear."""
+    # No bytecode: Python takes it for current where a file changes twice in a second and keeps its length.
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    process = subprocess.Popen(
+        [*command, *(f"tests/server/{test}" for test in tests)],
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=_MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise Unclear(f"no end within {_MOST_SECONDS} s") from None
+    if process.returncode == 0:
+        return None
+    if found := re.search(r"^FAILED tests/server/(\S+)", said, re.MULTILINE):
+        return found[1]
+    raise Unclear(said[-2000:])
+
+
+@contextmanager
+def made(copy: Path, mutation: Mutation) -> Iterator[None]:
+    """The copy with one decision broken. Raises Unclear."""
+    file = copy / mutation.file
+    text = file.read_text()
+    if (times := text.count(mutation.old)) != 1:
+        raise Unclear(f"the text to change is {times} times in {mutation.file}")
+    file.write_text(text.replace(mutation.old, mutation.new))
+    try:
+        yield
+    finally:
+        file.write_text(text)
+
+
+def main(word: str = "") -> int:
+    chosen = [mutation for mutation in MUTATIONS if word in mutation.why]
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="maritalk-mutations-") as folder:
+        copy = Path(folder) / "code"
+        shutil.copytree(ROOT, copy, ignore=_LEFT_OUT, symlinks=True)
+        if failed := run(copy, dict.fromkeys(test for mutation in chosen for test in mutation.tests)):
+            print(f"Without any mutation {failed} fails: nothing can be said.")
+            return 1
+        for mutation in chosen:
+            try:
+                with made(copy, mutation):
+                    caught = run(copy, mutation.tests)
+            except Unclear as why:
+                caught, told = None, f"unclear: {why}"
+            else:
+                told = f"caught by {caught}" if caught else "SURVIVED"
+            survived += caught is None
+            print(f"{mutation.why:<60} {told}", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} mutations were caught.")
+    return 1 if survived or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

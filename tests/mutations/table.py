@@ -1,0 +1,249 @@
+"""The decisions that are broken, how, and the tests that have to notice."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Mutation(NamedTuple):
+    """In `file`, `old` becomes `new`: what the server then does is `why` that is wrong. `tests` are of tests/server."""
+
+    why: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_SUPERVISOR = "maritalk_vllm/server/supervisor.py"
+_PROCESSES = "maritalk_vllm/server/engine_processes.py"
+_BACKEND = "maritalk_vllm/server/backend.py"
+_RESTARTS = "maritalk_vllm/server/restarts.py"
+
+_START = "test_stub_engine_start.py::test_requests_wait_for_a_stub_engine_that_loads"
+_FAILED = "test_stub_engine_start.py::test_why_a_stub_engine_does_not_start"
+_STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped"
+_DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_started_again"
+_TOO_OFTEN = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_too_often_is_given_up"
+_PAUSES = "test_stub_engine_restart.py::test_a_stub_engine_waits_longer_before_each_restart"
+_HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
+_DRAINS = "test_stub_engine_drain.py::test_what_a_stub_engine_works_on_is_finished"
+_OUT_OF_TIME = "test_stub_engine_drain.py::test_what_a_stub_engine_does_not_finish_in_time_is_told_so"
+_LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_as_it_starts_is_given_up"
+_LATE_AGAIN = "test_stub_engine_deadline.py::test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed"
+
+MUTATIONS = (
+    Mutation(
+        "never restart",
+        _SUPERVISOR,
+        "return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None",
+        "return None",
+        (_DIES,),
+    ),
+    Mutation(
+        "restart for ever",
+        _RESTARTS,
+        "if len(self._times) >= self._most:",
+        "if False:",
+        ("test_restarts.py", _TOO_OFTEN),
+    ),
+    Mutation(
+        "count the restarts anew after each death",
+        _SUPERVISOR,
+        "        restarts = Restarts(self._launch.max_restarts)\n        while True:\n",
+        "        while True:\n            restarts = Restarts(self._launch.max_restarts)\n",
+        (_PAUSES, _TOO_OFTEN),
+    ),
+    Mutation(
+        "restart at once, without a pause",
+        _RESTARTS,
+        "return _PAUSES[min(len(self._times), len(_PAUSES)) - 1]",
+        "return 0.0",
+        ("test_restarts.py", _PAUSES),
+    ),
+    Mutation(
+        "do not wait for the pause",
+        _SUPERVISOR,
+        "await asyncio.sleep(pause)",
+        "await asyncio.sleep(0)",
+        (_PAUSES,),
+    ),
+    Mutation(
+        "try again what never worked",
+        _SUPERVISOR,
+        "return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None",
+        "return restarts.next_pause()",
+        (_FAILED,),
+    ),
+    Mutation(
+        "import anew for each restart",
+        _SUPERVISOR,
+        "if self._engine is None or not self._engine.are_alive:",
+        "if True:",
+        (_DIES,),
+    ),
+    Mutation(
+        "leave what a dead engine has leaked beside the next",
+        _PROCESSES,
+        "        self.sweep(*but)\n        await self._seen_off(STOP_SECONDS)\n",
+        "        await self._seen_off(STOP_SECONDS)\n",
+        ("test_stub_engine_restart.py::test_what_a_dead_stub_engine_has_leaked_ends_before_the_next",),
+    ),
+    Mutation(
+        "hand over too early",
+        _SUPERVISOR,
+        "        await engine.load(agreed)\n",
+        "        self._answering.hand_over(local_url(self._listener, self._scheme))\n"
+        "        await engine.load(agreed)\n",
+        (_START,),
+    ),
+    Mutation(
+        "do not pass on what waits",
+        "maritalk_vllm/server/answering.py",
+        "self._gates.pop().open(url)",
+        "self._gates.pop()",
+        (_START,),
+    ),
+    Mutation(
+        "answer nothing while the engine is started again",
+        _SUPERVISOR,
+        "            if self._answers:\n                self._answering.begin()\n",
+        "",
+        (_DIES,),
+    ),
+    Mutation(
+        "do not notice an engine that died",
+        _BACKEND,
+        "if boot.is_dead(self._client):",
+        "if False:",
+        (_DIES,),
+    ),
+    Mutation(
+        "do not notice an engine that hangs",
+        _BACKEND,
+        'if seconds > self._order["engine_timeout"]:',
+        "if False:",
+        (_HANGS,),
+    ),
+    Mutation(
+        "take an idle engine for one that hangs",
+        "maritalk_vllm/engine/pulse.py",
+        "if not busy:",
+        "if False:",
+        (_HANGS,),
+    ),
+    Mutation(
+        "do not drain",
+        _BACKEND,
+        "if not await self._landed(flights, generator):",
+        "if True:",
+        (_DRAINS,),
+    ),
+    Mutation(
+        "end the engine before its requests",
+        _SUPERVISOR,
+        "                if self._engine is not None:\n                    await self._engine.stop(",
+        "                lifeline.end_descendants()\n"
+        "                if self._engine is not None:\n                    await self._engine.stop(",
+        (_DRAINS,),
+    ),
+    Mutation(
+        "kill the API process instead of asking it to end",
+        _PROCESSES,
+        "os.kill(self._backend_pid, signal.SIGTERM)",
+        "os.kill(self._backend_pid, signal.SIGKILL)",
+        (_DRAINS,),
+    ),
+    Mutation(
+        "take new requests while draining",
+        _BACKEND,
+        'flights.refuse(_STOPPING, "draining")',
+        "pass",
+        (_DRAINS,),
+    ),
+    Mutation(
+        "drain for longer than --drain-timeout",
+        _BACKEND,
+        'asyncio.get_running_loop().time() + self._order["drain_timeout"]',
+        "asyncio.get_running_loop().time() + 1e6",
+        (_OUT_OF_TIME,),
+    ),
+    Mutation(
+        "do not hear the second signal",
+        _SUPERVISOR,
+        "if self._signals > 1:",
+        "if False:",
+        ("test_stub_engine_drain.py::test_a_second_signal_ends_a_stub_engine_at_once",),
+    ),
+    Mutation(
+        "do not hear SIGINT",
+        _SUPERVISOR,
+        "for number in (signal.SIGTERM, signal.SIGINT):",
+        "for number in (signal.SIGTERM,):",
+        (_STOPPED,),
+    ),
+    Mutation(
+        "wait for ever for an API process that does not end",
+        _PROCESSES,
+        'await asyncio.wait_for(self._until("ended"), seconds)',
+        'await self._until("ended")',
+        ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_end_is_killed",),
+    ),
+    Mutation(
+        "end with the wrong exit code",
+        "maritalk_vllm/errors.py",
+        "exit_code = 7",
+        "exit_code = 1",
+        (_FAILED,),
+    ),
+    Mutation(
+        "end with 0 where the engine has failed",
+        _SUPERVISOR,
+        "                self._company.over(error)\n                raise\n",
+        "                self._company.over(error)\n",
+        (_FAILED,),
+    ),
+    Mutation(
+        "swallow why a start has failed",
+        _PROCESSES,
+        "                    if failure is not None:\n                        raise failure\n",
+        "",
+        (_FAILED,),
+    ),
+    Mutation(
+        "do not tell those who wait why a start has failed",
+        _SUPERVISOR,
+        "                self._answering.refuse(error)\n",
+        "",
+        (_FAILED,),
+    ),
+    Mutation(
+        "wait for ever for a start",
+        _PROCESSES,
+        "if (left := self._deadline.left) <= 0:",
+        "if (left := 1.0) <= 0:",
+        (_LATE,),
+    ),
+    Mutation(
+        "give up a server that is up after --start-timeout",
+        "maritalk_vllm/server/deadline.py",
+        "return math.inf if self._since is None else self._left",
+        "return self._left if self._since is None else self._left",
+        ("test_deadline.py",),
+    ),
+    Mutation(
+        "fork from a process whose import hangs",
+        _PROCESSES,
+        "            self._nursery.kill()\n            self._close()\n",
+        "            pass\n",
+        (_LATE_AGAIN,),
+    ),
+    Mutation(
+        "say that a start is late where its cause is known",
+        _PROCESSES,
+        "raise failure or late from late",
+        "raise late",
+        ("test_stub_engine_deadline.py::test_a_stub_engine_that_has_failed_and_does_not_end_tells_its_cause",),
+    ),
+)
