@@ -33,8 +33,9 @@ RUN apt-get update \
 WORKDIR /src
 COPY requirements requirements
 COPY scripts scripts
-RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/tools && scripts/packages /opt/tools requirements/image.lock \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache \
+    export UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
+    && python3 -m venv /opt/tools && scripts/packages /opt/tools requirements/image.lock \
     && python3 -m venv /opt/maritalk && scripts/packages /opt/maritalk requirements/cpu.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs
@@ -93,8 +94,9 @@ WORKDIR /src
 ARG CUDA
 COPY requirements requirements
 COPY scripts scripts
-RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/tools && scripts/packages /opt/tools requirements/image.lock \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache \
+    export UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 \
+    && python3 -m venv /opt/tools && scripts/packages /opt/tools requirements/image.lock \
     && python3 -m venv /opt/maritalk && scripts/packages /opt/maritalk "requirements/cuda$CUDA.lock"
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs

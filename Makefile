@@ -4,9 +4,12 @@
 # make test-rest     what test-all runs beside test
 # make nightly       test-all in full, and the generated requests, kills, interpreters and images that take long
 # make install       the set-up alone, into .venv
+# make PYTHON=python3.12 serve    the same with another Python, of 3.11 to 3.13
+# make lock          all locks anew; with UPGRADE=1 the newest versions
 #
 # One lane, where its name in pyproject.toml is not enough to run it:
 # make test-unit, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
+# make test-pythons  the unit lane on Python 3.12 and 3.13, where this machine has them
 # make screenshots   the page's lane, which takes the pictures of docs/page.md again
 # make fuzz          the generated requests of the clients' lane, more than 50,000 of them
 # make image-check   build the image for the CPU without Docker, and run it (as root, some minutes)
@@ -19,16 +22,21 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install clients lint format test test-unit test-all test-rest test-rest-engine test-rest-deploy nightly \
-	test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz image-check mutations coverage \
-	bench build lock clean
+.PHONY: serve install check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
+	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
+	image-check mutations coverage bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: requirements/cpu.lock pyproject.toml scripts/install
+# Each target sets up first, and so asks this first: nothing is downloaded for a Python that does not do.
+check-python:
+	@scripts/python $(PYTHON) $(VENV) "$(origin PYTHON)"
+
+$(VENV)/.installed: requirements/cpu.lock requirements/torch-cpu.lock requirements/build.lock requirements/uv.lock \
+		pyproject.toml scripts/install scripts/packages scripts/uv | check-python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	scripts/install $(VENV) requirements/cpu.lock
 	@touch $@
@@ -37,12 +45,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
 	scripts/install $(VENV) requirements/dev.lock
 	@touch $@
 
-# The published clients that the tests run, each in an environment of its own, as its users have it. They share this
-# environment's pip, and compile nothing before it is imported: that makes them in a third of the time.
+# The published clients that the tests run, each in an environment of its own, as its users have it.
 $(VENV)/clients/%/.installed: requirements/clients/%.lock | $(VENV)/.installed
 	$(BIN)/python -m venv --clear --without-pip $(VENV)/clients/$*
-	$(BIN)/python -m pip --disable-pip-version-check --python $(VENV)/clients/$*/bin/python \
-		install --quiet --no-deps --no-compile --requirement $<
+	$(BIN)/python scripts/uv pip install --quiet --python $(VENV)/clients/$*/bin/python --no-deps --require-hashes \
+		--no-build --requirement $<
 	@touch $@
 
 CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$(wildcard requirements/clients/*.lock))
@@ -80,7 +87,10 @@ nightly: test test-rest-deploy
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit $(PARALLEL)
 	HYPOTHESIS_PROFILE=nightly CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
-	$(MAKE) mutations image-check
+	$(MAKE) test-pythons mutations image-check
+
+test-pythons:
+	scripts/pythons 3.12 3.13
 
 test-engine: $(VENV)/.installed-dev $(CORE_CLIENTS)
 	scripts/debian tmux
@@ -154,7 +164,7 @@ build: $(VENV)/.installed-dev
 	$(BIN)/python -m build
 
 lock: $(VENV)/.installed-dev
-	$(BIN)/python scripts/lock
+	UPGRADE=$(UPGRADE) $(BIN)/python scripts/lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache build dist
