@@ -15,7 +15,7 @@ _COMMENT: Message = {"type": "http.response.body", "body": b": keep-alive\n\n", 
 class KeptAlive:
     """Sends an answer on, and if it is a stream of events a comment whenever nothing was sent for `SILENCE_SECONDS`.
 
-    To be stopped when there is nothing more to send.
+    To be stopped when there is nothing more to send. A client that does not read has no more than one comment waiting.
     """
 
     def __init__(self, send: Send) -> None:
@@ -24,6 +24,7 @@ class KeptAlive:
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
+        self._sending = False
 
     async def __call__(self, message: Message) -> None:
         """Send one message of the answer; events come whole in each."""
@@ -33,7 +34,12 @@ class KeptAlive:
                 self._timer = self._loop.call_later(SILENCE_SECONDS, self._look)
         elif not message.get("more_body", False):
             self.stop()
-        await self._send(message)
+        self._sending = True
+        try:
+            await self._send(message)
+        finally:
+            self._sending = False
+            self._last = self._loop.time()
 
     def stop(self) -> None:
         """Send nothing by itself any more."""
@@ -47,7 +53,8 @@ class KeptAlive:
         left = self._last + SILENCE_SECONDS - self._loop.time()
         if left <= 0:
             self._last, left = self._loop.time(), SILENCE_SECONDS
-            self._comment = asyncio.ensure_future(self._say())
+            if not self._sending and (self._comment is None or self._comment.done()):
+                self._comment = asyncio.ensure_future(self._say())
         self._timer = self._loop.call_later(left, self._look)
 
     async def _say(self) -> None:
