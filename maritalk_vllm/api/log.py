@@ -1,11 +1,11 @@
-"""What is written of a refused request."""
+"""What is written of a request that was refused, or on which the server failed."""
 
 import logging
 
 from starlette.types import Scope
 
 from ..engine.account import current
-from ..errors import MariTalkError
+from ..errors import EngineError, MariTalkError
 
 # vLLM sets up the loggers below its own name, in its own server too; elsewhere nobody would hear us.
 _log = logging.getLogger("vllm.maritalk")
@@ -17,3 +17,12 @@ def note(scope: Scope, error: MariTalkError) -> None:
         account.refusal = str(error)
         return
     _log.info("%s %r: %d %r", scope["method"], scope["path"], error.http_status, str(error))
+
+
+def fault(scope: Scope) -> EngineError:
+    """What a client is told of the exception that is being handled, which is a bug: the log has its traceback."""
+    _log.exception("A fault of the server's, on %r.", scope["path"])
+    error = EngineError("The server failed on this request.", "Its log says why.")
+    if (account := current.get()) is not None:
+        account.refusal = str(error)
+    return error

@@ -1,6 +1,5 @@
 """Routes whose errors have the shape that their clients show."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -9,8 +8,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from ..errors import EngineError, MariTalkError, MethodNotAllowed
-from .log import note
+from ..errors import MariTalkError, MethodNotAllowed
+from .log import fault, note
 from .openapi import JSON
 
 
@@ -31,9 +30,8 @@ class MariTalkRoute(APIRoute):
         except MariTalkError as error:
             note(request.scope, error)
             return self.refusal(error)
-        except Exception:
-            logging.getLogger("vllm.maritalk").exception("A fault of the server's, on %s.", self.path)
-            return self.refusal(EngineError("The server failed on this request.", "Its log says why."))
+        except Exception:  # noqa: BLE001  (logged by fault)
+            return self.refusal(fault(request.scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse another method than the route's in the same shape as any error."""

@@ -11,7 +11,7 @@ from ..errors import MariTalkError
 from .event import event
 from .hangup import ClientGone, unless_gone
 from .keep_alive import SILENCE_SECONDS, KeptAlive
-from .log import note
+from .log import fault, note
 from .openapi import EVENTS
 
 _HEADERS = [
@@ -78,6 +78,8 @@ class EventStream(Response):
             except MariTalkError as error:
                 note(scope, error)
                 await send(_part(event({self._error_key: str(error)}, "error")))
+            except Exception:  # noqa: BLE001  (logged by fault)
+                await send(_part(event({self._error_key: str(fault(scope))}, "error")))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             alive.stop()

@@ -1,6 +1,7 @@
 """The border to vLLM: what it raises on a request becomes an error of ours."""
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 
 from ..errors import EngineError, MariTalkError, RequestError, Unavailable
@@ -8,17 +9,19 @@ from ..errors import EngineError, MariTalkError, RequestError, Unavailable
 
 @contextlib.contextmanager
 def vllm_errors() -> Iterator[None]:
-    """Raises RequestError, Unavailable or EngineError for what vLLM raises inside."""
-    from vllm.exceptions import GracefulHTTPError, VLLMClientError
+    """Raises RequestError, Unavailable or EngineError for what vLLM raises inside. Other errors are bugs, and stay."""
+    from vllm.exceptions import GracefulHTTPError, RetryableRequestError, VLLMClientError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
     try:
         yield
     except MariTalkError:
         raise
-    except GracefulHTTPError as error:
+    except (GracefulHTTPError, RetryableRequestError) as error:
         raise Unavailable("The server has as many requests as it can take.", "Try again in a moment.") from error
     except (VLLMClientError, ValueError) as error:
+        if not isinstance(error, VLLMClientError) and not _is_from_vllm(error):
+            raise
         # str() of vLLM's own adds the parameter's name in its terms.
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise RequestError(f"The model cannot take this request: {reason}") from error
@@ -26,3 +29,11 @@ def vllm_errors() -> Iterator[None]:
         raise Unavailable("The engine has stopped.", "The server's log says why.") from error
     except EngineGenerateError as error:
         raise EngineError("The engine failed on this request.", "The server's log says why.") from error
+
+
+def _is_from_vllm(error: Exception) -> bool:
+    """Whether vLLM has raised it, and not we: some of its renderers have no type of their own for a bad request."""
+    ours = __name__.partition(".")[0]
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    packages = [name.partition(".")[0] for name in modules]
+    return next((name for name in reversed(packages) if name in ("vllm", ours)), ours) == "vllm"
