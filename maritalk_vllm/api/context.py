@@ -1,10 +1,11 @@
-"""Whether a prompt and the longest answer asked for fit into the model's context, on vLLM's own routes."""
+"""Whether what is asked for on vLLM's own routes ever fits: into the model's context, and into the server."""
 
 import httpx
 from starlette.types import ASGIApp
 
+from ..engine.admission import too_many
 from ..errors import too_long
-from .maritaca import CHAT, COMPLETIONS, Body
+from .maritaca import BATCH, CHAT, COMPLETIONS, Body
 
 # A token is a byte of the request at least. What a chat template adds is not in the request.
 _TEMPLATE_TOKENS = 1024
@@ -27,3 +28,24 @@ async def check_context(app: ASGIApp, path: str, body: Body, size: int, limit: i
         counted = await client.post("/tokenize", json={name: body[name] for name in _RENDERED if name in body})
     if counted.status_code == 200 and counted.json()["count"] + asked > limit:
         raise too_long(counted.json()["count"], asked, limit)
+
+
+def check_answers(path: str, body: Body, limit: int | None) -> None:
+    """Answers that `limit` has no room for, all prompts of the request together. vLLM would say to try again later.
+
+    Raises RequestError.
+    """
+    prompts, n = _prompts(path, body), body.get("n") or 1
+    if limit is not None and isinstance(n, int | float) and prompts * n > limit:
+        raise too_many(prompts, int(n), limit)
+
+
+def _prompts(path: str, body: Body) -> int:
+    if path == BATCH:
+        messages = body.get("messages")
+        return len(messages) if isinstance(messages, list) else 1
+    prompt = body.get("prompt")
+    # A list of numbers is one prompt.
+    if path != COMPLETIONS or not isinstance(prompt, list) or (prompt and isinstance(prompt[0], int)):
+        return 1
+    return len(prompt)

@@ -14,6 +14,7 @@ Body = dict[str, Any]
 Adaptation = Callable[[Body], Body]
 
 CHAT = "/v1/chat/completions"
+BATCH = f"{CHAT}/batch"
 COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
@@ -102,6 +103,7 @@ def with_context_length(models: Body) -> Body:
 
 REQUESTS: dict[str, tuple[Adaptation, ...]] = {
     CHAT: (check_messages, wrap_bare_functions, name_json_schema),
+    BATCH: (),
     COMPLETIONS: (check_messages, name_json_schema),
     RESPONSES: (store_nothing,),
     MESSAGES: (),

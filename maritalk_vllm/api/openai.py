@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import RequestError
 from . import maritaca
 from .body import read
-from .context import check_context
+from .context import check_answers, check_context
 from .log import note
 from .maritaca import Body
 from .names import ModelNames
@@ -22,10 +22,12 @@ from .names import ModelNames
 class MaritacaAPI:
     """ASGI middleware around vLLM's application. What it has no reason to touch goes through as it is."""
 
-    def __init__(self, app: ASGIApp, names: ModelNames, context_length: int) -> None:
+    def __init__(self, app: ASGIApp, names: ModelNames, context_length: int, most_answers: int | None = None) -> None:
+        """`context_length` in tokens; `most_answers` at once, if there is a limit."""
         self._app = app
         self._names = names
         self._context_length = context_length
+        self._most_answers = most_answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, adapted, or refuse it."""
@@ -55,6 +57,7 @@ class MaritacaAPI:
             body = adapt(body)
         if isinstance(name := body.get("model"), str) and self._names.is_alias(name):
             body = {**body, "model": self._names.served[0]}
+        check_answers(scope["path"], body, self._most_answers)
         await check_context(self._app, scope["path"], body, len(raw), self._context_length)
         if body is not given:
             raw = json.dumps(body).encode()

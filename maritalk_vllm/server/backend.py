@@ -19,7 +19,7 @@ from .. import __version__
 from ..api.direct import Direct
 from ..api.openai import MaritacaAPI
 from ..api.plugin import MariTalkPlugin
-from ..engine import boot, failure
+from ..engine import admission, boot, failure
 from ..engine.account import keep_accounts
 from ..engine.generate import Generator
 from ..engine.pulse import Pulse
@@ -103,12 +103,14 @@ class _Backend:
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         keep_accounts(self._client)
+        admission.refuse_the_impossible(self._client)
         # The one that vLLM's own are in, and its /metrics tells.
         metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
-        adapted = MaritacaAPI(app, app.state.maritalk_names, generator.context_length)
+        names, most = app.state.maritalk_names, admission.most_answers(self._client)
+        adapted = MaritacaAPI(app, names, generator.context_length, most)
         flights = Flights(Direct(app, args, adapted))
         access = Access(**self._order["access"])
         web = config(

@@ -39,7 +39,7 @@ class Shown:
 
 def through(app: Shown, method: str, path: str, **request: object) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), context_length=8192))
+        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), context_length=8192, most_answers=256))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(method, path, **request)  # type: ignore[arg-type]
 
@@ -148,3 +148,44 @@ def test_the_list_of_models() -> None:
     answer = through(Shown([b'{"data":[{"id":"demo","max_model_len":8}]}']), "GET", "/api/models")
     assert answer.json()["data"][0]["context_length"] == 8
     assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+def batch(prompts: int) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": "a"}]] * prompts
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "told"),
+    [
+        ("/v1/completions", {"prompt": ["a"] * 257}, "The request has 257 prompts and n is 1: together 257 answers"),
+        ("/api/completions", {"prompt": [[1]] * 257}, "The request has 257 prompts and n is 1: together 257 answers"),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100}, "The request has 3 prompts and n is 100: together 300"),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100.0}, "The request has 3 prompts and n is 100: together 300"),
+        ("/v1/completions", {"prompt": "a", "n": 257}, "n is 257: together 257 answers"),
+        ("/v1/chat/completions", {"messages": [], "n": 1000}, "n is 1000: together 1000 answers"),
+        ("/v1/chat/completions/batch", {"messages": batch(257)}, "The request has 257 prompts and n is 1"),
+    ],
+)
+def test_more_answers_than_ever_fit_are_no_matter_of_time(path: str, asked: dict[str, object], told: str) -> None:
+    app = Shown([b"{}"])
+    answer = through(app, "POST", path, json={"model": "demo", "max_tokens": 1, **asked})
+    assert (answer.status_code, app.scope) == (400, {})
+    message = answer.json()["error"]["message"]
+    assert message.startswith(told)
+    assert message.endswith("over this server's limit of 256 at once. Send several requests.")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/completions", {"prompt": ["a"] * 256}),
+        ("/v1/completions", {"prompt": [1] * 300}),
+        ("/v1/completions", {"prompt": "a" * 300}),
+        ("/v1/completions", {"prompt": ["a"] * 2, "n": 128}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}] * 3, "n": 256}),
+        ("/v1/chat/completions/batch", {"messages": batch(256)}),
+    ],
+)
+def test_as_many_answers_as_fit_go_on(path: str, asked: dict[str, object]) -> None:
+    app = Shown([b"{}"])
+    assert through(app, "POST", path, json={"model": "demo", "max_tokens": 1, **asked}).status_code == 200
