@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import scheduler
+from .grammar import refuse_unusable_grammars
 from .pulse import Pulse
 from .temperature import allow_any_temperature
+from .tools import hold_demanded_calls
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -111,6 +113,8 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     if "generate" not in tasks:
         raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
     logging.getLogger("vllm.entrypoints.anthropic.api_router").addFilter(_without_traceback)
+    hold_demanded_calls()
+    refuse_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     return app

@@ -1,5 +1,6 @@
 """What we use of vLLM's inside: a new version that moves it fails here, with a name, and not at a user's start."""
 
+import dataclasses
 import inspect
 import os
 import subprocess
@@ -40,7 +41,9 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.renderers import BaseRenderer, ChatParams
     from vllm.renderers.chat_utils import load_chat_template
     from vllm.renderers.inputs.preprocess import parse_model_prompt
-    from vllm.sampling_params import SamplingParams
+    from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+    from vllm.tool_parsers import structural_tag_registry
+    from vllm.tool_parsers.tool_strict_level import ToolStrictLevel
     from vllm.utils.import_utils import resolve_obj_by_qualname
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.core_client import BackgroundResources
@@ -86,6 +89,14 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert callable(load_chat_template)
     assert "stream_interval" in parameters(SamplingParams)
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
+    # Where demanded tools, and the forms of answers, are checked.
+    assert parameters(structural_tag_registry.resolve_tool_strictness) == ["tools", "tool_choice", "strict_level"]
+    assert callable(structural_tag_registry.get_model_structural_tag)
+    assert max(ToolStrictLevel) is ToolStrictLevel.PARAMETER
+    forms = {"json", "regex", "choice", "grammar", "structural_tag", "_backend"}
+    assert forms <= {field.name for field in dataclasses.fields(StructuredOutputsParams)}
+    assert callable(SamplingParams._validate_structured_outputs)
+    assert parameters(AsyncLLM.check_admission)[:2] == ["self", "n"]
 
 
 @pytest.mark.engine

@@ -1,0 +1,55 @@
+"""ChatOpenAI of the published langchain-openai: its tools come without `strict`, and it takes objects alone."""
+
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import run
+from tests.clients.questions import MESSAGE
+from tests.serving import Server
+
+pytestmark = pytest.mark.clients
+
+CITIES = ("Recife", "Manaus")
+
+
+@pytest.fixture(scope="module")
+def told(shared_server: Server) -> dict[str, Any]:
+    asked = {"base_url": f"http://127.0.0.1:{shared_server.port}/v1", "message": MESSAGE}
+    return run("langchain-openai-1.7.4", "chat_openai", asked)
+
+
+@pytest.mark.parametrize("choice", ["any", "required", "True", "weather", "stream"])
+def test_a_tool_that_has_to_be_called(told: dict[str, Any], choice: str) -> None:
+    (call,) = told[choice]
+    assert (call["type"], call["name"]) == ("tool_call", "weather")
+    assert call["args"]["city"] in CITIES
+    assert set(call["args"]) <= {"city", "days"}
+    if choice != "stream":
+        assert told[f"{choice}, called"] == f"{call['args']['city']}, {call['args'].get('days', 1)}"
+
+
+@pytest.mark.parametrize("name", ["no parameters", "no parameters, async"])
+def test_a_tool_without_parameters(told: dict[str, Any], name: str) -> None:
+    (call,) = told[name]
+    assert (call["name"], call["args"]) == ("clock", {})
+
+
+def assert_place(place: dict[str, Any]) -> None:
+    assert set(place) == {"city", "degrees"}
+    assert place["city"] in CITIES
+    assert type(place["degrees"]) is int
+
+
+@pytest.mark.parametrize("name", ["Place", "Place, dict"])
+def test_an_answer_in_a_form(told: dict[str, Any], name: str) -> None:
+    assert_place(told[name])
+
+
+@pytest.mark.parametrize("name", ["Trip", "Trip, dict"])
+def test_an_answer_in_a_form_with_parts(told: dict[str, Any], name: str) -> None:
+    trip = told[name]
+    assert set(trip) == {"begin", "end", "by_boat"}
+    assert_place(trip["begin"])
+    assert_place(trip["end"])
+    assert type(trip["by_boat"]) is bool
