@@ -110,6 +110,12 @@ class BodyTooLarge(RequestError):
     http_status = 413
 
 
+class UnknownEncoding(RequestError):
+    """A request whose body is encoded in a way that the server does not decode."""
+
+    http_status = 415
+
+
 class TooManyRequests(RequestError):
     """A request of somebody who has asked for as much as they may for now."""
 

@@ -25,6 +25,7 @@ SILENT = (
     "playground",
     "server/bodies.py",
     "server/door.py",
+    "server/encoding.py",
     "server/gate.py",
     "server/metrics.py",
     "server/protocol.py",

@@ -7,7 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.openai import replaying
 from ..api.refusal import refusal
-from ..errors import BodyTooLarge, BodyTooSlow
+from ..errors import BodyTooLarge, BodyTooSlow, RequestError, UnknownEncoding
+from .encoding import TAKEN, DecodedTooLarge, decoded, encodings, headers_of
 
 SILENCE_SECONDS = 30
 """Longest wait for the next piece of a body."""
@@ -17,7 +18,10 @@ WHOLE_SECONDS = 300
 
 
 class Bodies:
-    """ASGI middleware: what is inside gets whole bodies of at most `most_bytes`, and never waits for a slow client."""
+    """ASGI middleware: what is inside gets whole bodies of at most `most_bytes`, and never waits for a slow client.
+
+    They are decoded, without a byte order mark.
+    """
 
     def __init__(self, app: ASGIApp, most_bytes: int) -> None:
         self._app = app
@@ -32,16 +36,31 @@ class Bodies:
             length = Headers(raw=scope["headers"]).get("content-length", "0")
             if length.isdecimal() and int(length) > self._most_bytes:
                 raise self._too_large()
+            names = encodings(scope["headers"])
             body = await self._read(receive)
+            given = body
+            if body:
+                body = decoded(body, names, self._most_bytes)
         except BodyTooLarge as error:
             # The connection stays: closed, it would be reset under whoever sends on, and this answer lost. uvicorn
             # throws away what still comes, and PatientProtocol sees that it does not come for ever.
             await refusal(scope["path"], error)(scope, receive, send)
             return
+        except DecodedTooLarge:
+            await refusal(scope["path"], self._too_large("decoded "))(scope, receive, send)
+            return
+        except UnknownEncoding as error:
+            await refusal(scope["path"], error, {"Accept-Encoding": TAKEN})(scope, receive, send)
+            return
         except BodyTooSlow as error:
             await refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)
             return
+        except RequestError as error:
+            await refusal(scope["path"], error)(scope, receive, send)
+            return
         if body is not None:
+            if body is not given:
+                scope = {**scope, "headers": headers_of(scope["headers"], body)}
             await self._app(scope, replaying(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
@@ -63,9 +82,9 @@ class Bodies:
             more = message.get("more_body", False)
         return bytes(body)
 
-    def _too_large(self) -> BodyTooLarge:
+    def _too_large(self, how: str = "") -> BodyTooLarge:
         return BodyTooLarge(
-            f"The request is longer than {self._most_bytes:,} bytes, this server's limit.",
+            f"The {how}request is longer than {self._most_bytes:,} bytes, this server's limit.",
             "Send less, or raise --max-body-mb.",
         )
 

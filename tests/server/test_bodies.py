@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gzip
 import http.client
+import zlib
 from collections.abc import Callable
 from itertools import product
 from urllib.parse import urlsplit
@@ -305,3 +307,87 @@ def test_how_long_an_answer_takes_is_not_its_business(monkeypatch: pytest.Monkey
             assert (await line.reply()).body == b"1"
 
     asyncio.run(scenario())
+
+
+def bare(data: bytes) -> bytes:
+    """Deflate without zlib's head, as some clients send it."""
+    made = zlib.compressobj(wbits=-15)
+    return made.compress(data) + made.flush()
+
+
+async def asked(body: bytes, encoding: str | None, most: int = MOST) -> tuple[int, dict[str, object], Inside]:
+    inside = Inside()
+    async with running(Bodies(inside, most)) as url, httpx.AsyncClient() as client:
+        headers = {} if encoding is None else {"Content-Encoding": encoding}
+        answer = await client.post(url, content=body, headers=headers)
+        told = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+        return answer.status_code, {**told, "accept": answer.headers.get("accept-encoding")}, inside
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b"abc")),
+        ("GZIP", gzip.compress(b"abc")),
+        ("x-gzip", gzip.compress(b"a") + gzip.compress(b"bc")),
+        ("deflate", zlib.compress(b"abc")),
+        ("deflate", bare(b"abc")),
+        ("identity", b"abc"),
+        ("", b"abc"),
+        ("identity, gzip", gzip.compress(b"abc")),
+        (None, b"\xef\xbb\xbfabc"),
+        ("gzip", gzip.compress(b"\xef\xbb\xbfabc")),
+    ],
+)
+def test_a_body_is_decoded(encoding: str | None, body: bytes) -> None:
+    status, _, inside = asyncio.run(asked(body, encoding))
+    assert (status, inside.got) == (200, [whole(b"abc")])
+
+
+def test_the_head_is_that_of_the_decoded_body() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(dict(scope["headers"]))
+        await Inside()(scope, receive, send)
+
+    async def scenario() -> None:
+        async with running(Bodies(inside, MOST)) as url, httpx.AsyncClient() as client:
+            await client.post(url, content=gzip.compress(b"abc"), headers={"Content-Encoding": "gzip", "X-A": "b"})
+
+    asyncio.run(scenario())
+    assert (seen[0][b"content-length"], seen[0][b"x-a"]) == (b"3", b"b")
+    assert b"content-encoding" not in seen[0]
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "aes128gcm", "nothing"])
+def test_other_encodings_are_refused(encoding: str) -> None:
+    status, told, inside = asyncio.run(asked(b"abc", encoding))
+    assert (status, told["accept"], inside.got) == (415, "gzip, deflate", [])
+    assert str(told["error"]).startswith(f"The body is encoded as {encoding!r}.")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", b"abc"),
+        ("gzip", gzip.compress(b"abc")[:-3]),
+        ("gzip", gzip.compress(b"abc") + b"x"),
+        ("deflate", b"abc"),
+    ],
+)
+def test_a_body_that_is_not_what_it_says(encoding: str, body: bytes) -> None:
+    status, told, inside = asyncio.run(asked(body, encoding))
+    assert (status, inside.got) == (400, [])
+    assert str(told["error"]).startswith(f"The body says that it is encoded as {encoding}, and it is not.")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_may_not_grow_over_the_limit(encoding: str) -> None:
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    assert asyncio.run(asked(pack(b"a" * MOST), encoding))[0] == 200
+    for size in (MOST + 1, 100_000_000):
+        # A hundred million bytes of it are a hundred thousand.
+        status, told, inside = asyncio.run(asked(pack(b"a" * size), encoding, MOST if size == MOST + 1 else 1_000_000))
+        assert (status, inside.got) == (413, [])
+        assert str(told["error"]).startswith("The decoded request is longer than 1,000")
