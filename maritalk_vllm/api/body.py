@@ -1,6 +1,7 @@
 """The body of a request becomes an object, or one sentence on what is wrong with it."""
 
-from typing import TypeVar
+import re
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,18 +10,77 @@ from ..errors import RequestError
 _Kind = TypeVar("_Kind")
 
 
+MOST_LEVELS = 256
+"""How deep objects and lists may lie in each other: what reads them further on calls itself for each level."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_FLOAT_FOR_INT = re.compile(r"Expected `int(?: \| null)?`, got `float` - at `\$\.(\w+)`")
+_NULL_FOR_DEFAULT = re.compile(r"Expected .*, got `null` - at `\$\.(\w+)`")
+
+
 def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
     """A request from the body of a post, whatever its Content-Type says. Raises RequestError.
 
-    Not `strict` takes booleans and numbers that come as strings too.
+    A whole number may be written as 2.0 or 1e3, and null stands for a field's default. Not `strict` takes booleans and
+    numbers that come as strings too.
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        return msgspec.json.decode(body, type=kind, strict=strict)
+        try:
+            request = msgspec.json.decode(body, type=kind, strict=strict)
+        except msgspec.ValidationError as error:
+            if not any(each.fullmatch(str(error)) for each in (_FLOAT_FOR_INT, _NULL_FOR_DEFAULT)):
+                raise
+            request = _convert(msgspec.json.decode(body), kind, strict=strict)
     except msgspec.ValidationError as error:
         raise RequestError(f"The request is not valid: {_explain(str(error))}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = str(error).removeprefix("JSON is malformed: ")
         raise RequestError(f"The body is not JSON: {reason}.") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if body.count(b"{") + body.count(b"[") > MOST_LEVELS:
+        _check_levels(request)
+    return request
+
+
+def _convert(value: Any, kind: type[_Kind], *, strict: bool) -> _Kind:  # noqa: ANN401
+    """The request, from numbers and nulls as clients write them. Raises msgspec.ValidationError."""
+    while True:
+        try:
+            return msgspec.convert(value, kind, strict=strict)
+        except msgspec.ValidationError as error:
+            if (found := _FLOAT_FOR_INT.fullmatch(str(error))) and value[found[1]].is_integer():
+                value[found[1]] = int(value[found[1]])
+            elif (found := _NULL_FOR_DEFAULT.fullmatch(str(error))) and has_default(kind, found[1]):
+                del value[found[1]]
+            else:
+                raise
+
+
+def has_default(kind: type, name: str) -> bool:
+    """Whether a request may leave this field out."""
+    fields = (field for field in msgspec.structs.fields(kind) if field.encode_name == name)
+    return any(not field.required for field in fields)
+
+
+def _check_levels(request: object) -> None:
+    """Raises RequestError."""
+    level = [request]
+    for _ in range(MOST_LEVELS):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for several in inner for each in several if isinstance(each, dict | list)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> RequestError:
+    return RequestError(
+        f"The body is not JSON that this server reads: its objects and lists lie more than {MOST_LEVELS} deep in each "
+        "other.",
+        "Flatten it.",
+    )
 
 
 def _explain(message: str) -> str:

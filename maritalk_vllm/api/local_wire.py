@@ -1,6 +1,6 @@
 """The MariTalk Local wire: what is posted and what is answered, version 1.0 to the newest client."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -9,6 +9,7 @@ from ..engine.completion import Completion
 from ..engine.generate import Prompt
 from ..engine.request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Sampling
 from ..settings import TimeUnit
+from .body import read
 from .fields import (
     ChatMessage,
     DoSample,
@@ -26,8 +27,8 @@ from .fields import (
 )
 
 Elsewhere = Annotated[
-    msgspec.Raw | UnsetType,
-    msgspec.Meta(description="Belongs to the other route, and is refused here.", extra_json_schema={"not": {}}),
+    Any,
+    msgspec.Meta(description="Belongs to the other route, and is refused here.", extra_json_schema={"type": "null"}),
 ]
 
 
@@ -80,11 +81,16 @@ class LocalRequest(msgspec.Struct, kw_only=True):
         )
 
 
+def field_value(name: str, value: object) -> object:
+    """What a value comes to in the field of this name. Raises RequestError for one that is refused."""
+    return getattr(read(msgspec.json.encode({name: value}), LocalRequest), name)
+
+
 class GenerateRequest(LocalRequest, kw_only=True):
     """Body of `POST /generate`: a text to go on with."""
 
     prompt: Text
-    messages: Elsewhere = UNSET
+    messages: Elsewhere = None
 
     def __post_init__(self) -> None:
         _refuse_both(self.messages)
@@ -98,7 +104,7 @@ class ChatGenerateRequest(LocalRequest, kw_only=True):
     """Body of `POST /chat/generate`: a conversation to answer, with the model's own chat template."""
 
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
-    prompt: Elsewhere = UNSET
+    prompt: Elsewhere = None
 
     def __post_init__(self) -> None:
         _refuse_both(self.prompt)
@@ -108,8 +114,8 @@ class ChatGenerateRequest(LocalRequest, kw_only=True):
         return conversation(self.messages)
 
 
-def _refuse_both(other: msgspec.Raw | UnsetType) -> None:
-    if other is not UNSET:
+def _refuse_both(other: object) -> None:
+    if other is not None:
         raise ValueError("prompt and messages were both given: POST /generate takes prompt, /chat/generate messages")
 
 

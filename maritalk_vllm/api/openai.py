@@ -95,11 +95,16 @@ def parse(raw: bytes) -> Body:
 
 
 def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(each) for key, each in value.items())
-    return isinstance(value, list) and any(map(_has_nul, value))
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each
+        elif isinstance(each, str) and "\0" in each:
+            return True
+    return False
 
 
 def refusal(path: str, error: RequestError) -> JSONResponse:

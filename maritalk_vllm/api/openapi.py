@@ -57,4 +57,8 @@ def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
         return {key: whole(value) for key, value in node.items()}
 
     described: dict[str, Any] = whole(top)
+    for part in described.get("properties", {}).values():
+        # As api/body reads it, null stands for the default.
+        if part.get("default") is not None and isinstance(part.get("type"), str):
+            part["type"] = [part["type"], "null"]
     return described

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from ..api.local_wire import LocalRequest
-from ..errors import UsageError
+from ..api.local_wire import LocalRequest, field_value
+from ..errors import RequestError, UsageError
 from ..language import say
 from ..words import nearest
 
@@ -68,8 +68,8 @@ def _value(name: str, text: str) -> object:
     if name == "stop_sequences" and isinstance(value, str):
         value = [value]
     try:
-        return msgspec.convert(value, _FIELDS[name].type)
-    except msgspec.ValidationError as error:
+        return field_value(name, value)
+    except RequestError as error:
         what = _meaning(inspect.type_info(_FIELDS[name].type))
         raise UsageError(say("{name}={text} does not do: it is {what}.", name=name, text=text, what=what)) from error
 
