@@ -1,0 +1,69 @@
+"""A start with little of what others have, and much to pass on: closed streams, few open files, thousands of keys."""
+
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from tests.stub_engine.server import StubServer
+
+KEYS = [f"key-{number:04}" for number in range(2000)]
+DESCRIPTORS = 512
+
+
+class PoorServer(StubServer):
+    """Started with stdin and stderr closed, and with as few open files as are allowed."""
+
+    program = ("bash", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@" <&- 2>&-', "bash", *StubServer.program)
+
+
+class SilentServer(StubServer):
+    """Started with no stream at all, as some service managers do."""
+
+    program = ("bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *StubServer.program)
+
+
+def status(server: StubServer, key: str) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/generate", b'{"prompt": "1", "max_tokens": 1}')
+    request.add_header("Authorization", f"Bearer {key}")
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_a_poor_start_with_a_stub_engine_serves(tmp_path: Path) -> None:
+    """Ten megabytes of flags for vLLM, which the stub does not read, go from process to process too."""
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"api_key": KEYS, "engine_args": ["--unread", "x" * 10_000_000]}))
+    with PoorServer(tmp_path, "--config", str(config)) as server:
+        server.wait_until_ready()
+        assert f"at most {DESCRIPTORS - 256} connections at once" in server.stdout.read_text()
+        assert [status(server, key) for key in (KEYS[0], KEYS[-1], "key-2000")] == [200, 200, 401]
+        # As many at once as there are connections for, and a few less.
+        together = threading.Barrier(200)
+
+        def ask(number: int) -> int:
+            together.wait()
+            return status(server, KEYS[number])
+
+        with ThreadPoolExecutor(200) as pool:
+            assert set(pool.map(ask, range(200))) == {200}
+        server.stop()
+        assert server.process.returncode == 0
+
+
+def test_a_server_with_a_stub_engine_and_without_streams(tmp_path: Path) -> None:
+    with SilentServer(tmp_path) as server:
+        server.wait_for_port()
+        # It waits until the engine is there.
+        assert server.ask("/generate", {"prompt": "1", "max_tokens": 1}).status == 200
+        assert (server.stdout.read_text(), server.stderr.read_text()) == ("", "")
+        server.stop()
+        assert server.process.returncode == 0
