@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -49,7 +49,7 @@ class StubServer(Server):
         return [each for each in script.reached(self.folder) if each.moment == moment]
 
     def wait_until_reached(self, moment: str, times: int = 1) -> None:
-        until(lambda: len(self.reached(moment)) >= times, f"{moment} {times} times")
+        self._until(lambda: len(self.reached(moment)) >= times, f"{moment} {times} times")
 
     def pid_of(self, title: str) -> int:
         """The one process with this title."""
@@ -71,8 +71,20 @@ class StubServer(Server):
     def wait_until_ready_again(self, times: int = 1) -> None:
         """Until it has said that it listens once more than so many times."""
         text = "Listening on http://"
-        until(lambda: self.stdout.read_text().count(text) > times, f"ready again {times} times")
+        self._until(lambda: self.stdout.read_text().count(text) > times, f"ready again {times} times")
 
     def wait_until_draining(self) -> None:
         """Until the first signal was heard."""
-        until(lambda: b'maritalk_server_state="draining"} 1.0' in self.ask("/metrics").body, "draining")
+        self._until(lambda: b'maritalk_server_state="draining"} 1.0' in self.ask("/metrics").body, "draining")
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for what a server does that goes on."""
+        holds = False
+
+        def decided() -> bool:
+            nonlocal holds
+            holds = condition()
+            return holds or self.process.poll() is not None
+
+        until(decided, what)
+        assert holds, f"{what}: it has ended before. {self.stderr.read_text()}"
