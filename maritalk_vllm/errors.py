@@ -86,6 +86,12 @@ class NoSuchModel(RequestError):
     http_status = 404
 
 
+class NoSuchRoute(RequestError):
+    """A request for a path that the server does not know."""
+
+    http_status = 404
+
+
 class MethodNotAllowed(RequestError):
     """A request by another method than its route's."""
 

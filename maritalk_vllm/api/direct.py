@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .form import in_our_form
 from .keep_alive import KeptAlive
 from .route import MariTalkRoute
 
@@ -33,7 +34,9 @@ class Direct:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through."""
+        """Answer one request, or let it through. HEAD is answered as GET; the server sends no body then."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if route is None or _is_from_elsewhere(scope["headers"]):
             await self._pass_on(scope, receive, send)
@@ -46,7 +49,7 @@ class Direct:
         if scope["type"] != "http":
             await self._inside(scope, receive, send)
             return
-        alive = KeptAlive(send)
+        alive = KeptAlive(in_our_form(scope["path"], send))
         try:
             await self._inside(scope, receive, alive)
         finally:

@@ -32,6 +32,7 @@ class Access:
     max_body_bytes: int = 16_000_000
     logged: bool = True
     traced: bool = False
+    root_path: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -47,6 +48,7 @@ class Access:
             max_body_bytes=settings.max_body_mb * 1_000_000,
             logged=not settings.no_access_log,
             traced=settings.otlp_traces_endpoint is not None,
+            root_path=settings.engine_arg("--root-path") or "",
         )
         access._keys()
         access._check_certificate()
@@ -82,12 +84,13 @@ class Access:
         from .probes import Probes
         from .quotas import Quotas
         from .requests import Requests
+        from .root_path import RootPath
 
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
         door = Door(inside, self._keys(), open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
         requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)
-        return Page(requests, time_unit) if page else requests
+        return RootPath(Page(requests, time_unit) if page else requests, self.root_path)
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""

@@ -1,10 +1,15 @@
 """HTTP on one connection, for clients that may be slow on purpose."""
 
+import math
 from asyncio import BaseTransport, TimerHandle
 from typing import Any
 
 import httptools
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..api.refusal import refusal
+from ..errors import RequestError, Unavailable
 
 HEADER_SECONDS = 20
 """Longest time for a request's head, from the connection, or from its first byte on one that was used before."""
@@ -27,6 +32,9 @@ class PatientProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
         self._timer: TimerHandle | None = None
+        # uvicorn's own refusal would be a plain text.
+        self._most = math.inf if self.limit_concurrency is None else self.limit_concurrency
+        self.limit_concurrency = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Somebody is there."""
@@ -41,7 +49,15 @@ class PatientProtocol(HttpToolsProtocol):
             while left:
                 left = self._parse(left)
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self.send_400_response("The request is no valid HTTP/1.1.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, in JSON as all else is refused; nothing that came is known to be a path."""
+        answer = refusal("", RequestError(msg))
+        answer.headers["Connection"] = "close"
+        head = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in answer.raw_headers)]
+        self.transport.write(b"\r\n".join([*head, b"", answer.body]))
+        self.transport.close()
 
     def _parse(self, data: memoryview) -> memoryview:
         """What is left to parse: nothing, or what follows the head at which the parser stopped."""
@@ -89,7 +105,13 @@ class PatientProtocol(HttpToolsProtocol):
         if self._ignores_offer():
             return
         self._end()
-        super().on_headers_complete()
+        app = self.app
+        if max(len(self.connections), len(self.tasks)) >= self._most:
+            self.app = _refuse_one_too_many
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = app
 
     def on_message_complete(self) -> None:
         """The end of a request."""
@@ -118,3 +140,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def _refuse_one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
+    error = Unavailable("The server has as many connections as it can take.", "Try again in a moment.")
+    await refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)

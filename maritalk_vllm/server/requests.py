@@ -5,12 +5,13 @@ import re
 import time
 import uuid
 from dataclasses import asdict
-from http import HTTPStatus
 
 from opentelemetry import propagate, trace
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..api.log import fault
+from ..api.refusal import refusal
 from ..engine.account import Account, current
 from .tally import Tally
 
@@ -54,9 +55,9 @@ class Requests:
             else:
                 await self._app(scope, receive, record.send)
         except Exception:
-            # What uvicorn answers with where nothing was sent yet.
-            record.status = record.status or HTTPStatus.INTERNAL_SERVER_ERROR
-            raise
+            if record.status:
+                raise
+            await refusal(scope["path"], fault(scope))(scope, receive, record.send)
         finally:
             current.reset(token)
             record.write()

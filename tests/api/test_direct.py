@@ -25,13 +25,15 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     await Response("vLLM's")(scope, receive, send)
 
 
-def way(*headers: tuple[bytes, bytes], path: str = "/generate", middleware: tuple[str, ...] = ()) -> str:
+def way(
+    *headers: tuple[bytes, bytes], path: str = "/generate", middleware: tuple[str, ...] = (), method: str = "POST"
+) -> str:
     """Who answers: `direct` or `vLLM's`."""
     app = FastAPI()
     app.include_router(router)
     direct = Direct(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inside)
     sent: list[Any] = []
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [HOST, *headers]}
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [HOST, *headers]}
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -65,3 +67,14 @@ def test_no_page_of_another_site_may_read_an_answer(shared_server: Server, origi
     answer = httpx.post(url, json={"prompt": "oi", "max_tokens": 1}, headers={"Origin": origin}, timeout=60)
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
+
+
+@router.get("/")
+async def status(request: Request) -> Response:
+    return Response(f"direct {request.method}")
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models"])
+def test_head_is_answered_as_get(path: str) -> None:
+    """The server sends no body: uvicorn, as its own tests have it."""
+    assert way(path=path, method="HEAD") == way(path=path, method="GET") != ""

@@ -52,9 +52,11 @@ async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connected(app: ASGIApp = refusing) -> AsyncIterator[Wire]:
+async def connected(app: ASGIApp = refusing, most: int | None = None) -> AsyncIterator[Wire]:
     listener = listen("127.0.0.1", 0)
-    web = uvicorn.Config(app, http=Counting, lifespan="off", log_config=None, timeout_keep_alive=60)
+    web = uvicorn.Config(
+        app, http=Counting, lifespan="off", log_config=None, timeout_keep_alive=60, limit_concurrency=most
+    )
     server = WebServer(web)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -259,5 +261,36 @@ def test_a_websocket_is_no_way_to_send_a_body() -> None:
         async with connected(echoing) as line:
             await line.send(FIXED.replace(b"h2c", b"websocket"))
             assert (await line.reply()).body == ANSWERS[FIXED]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("path", "key"), [("/generate", "error"), ("/api/chat/inference", "detail")])
+def test_one_connection_too_many_is_refused_in_the_form_of_its_path(path: str, key: str) -> None:
+    async def scenario() -> None:
+        async with connected(echoing, most=1) as line:
+            await line.ask("GET", path)
+            reply = await line.reply()
+            assert (reply.status, reply.headers["content-type"]) == (503, "application/json")
+            assert (reply.headers["retry-after"], reply.headers["connection"]) == ("1", "close")
+            assert reply.json == {key: "The server has as many connections as it can take. Try again in a moment."}
+        async with connected(echoing, most=2) as line:
+            await line.ask("GET", path)
+            assert (await line.reply()).status == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "asked", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+)
+def test_what_is_no_request_is_refused_in_json(asked: bytes) -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(asked)
+            reply = await line.reply()
+            assert (reply.status, reply.headers["content-type"]) == (400, "application/json")
+            assert reply.json["error"] == "The request is no valid HTTP/1.1."
+            assert await line.rest() == b""
 
     asyncio.run(scenario())

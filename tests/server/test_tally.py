@@ -387,3 +387,26 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
 def test_the_route_of_a_path(path: str, route: str) -> None:
     routes = Routes(["/v1/models", "/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel"])
     assert routes.of(path) == route
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/generate", {"error": "The server failed on this request. Its log says why."}),
+        ("/api/chat/inference", {"detail": "The server failed on this request. Its log says why."}),
+    ],
+)
+def test_a_fault_is_told_in_the_form_of_its_path_and_logged(
+    path: str, told: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("broken inside")
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        with caplog.at_level("ERROR", logger="vllm.maritalk"):
+            answer = await client.post(path)
+        assert (answer.status_code, answer.json()) == (500, told)
+        assert answer.headers["x-request-id"]
+
+    Counting(inside=failing).run(scenario)
+    assert "RuntimeError: broken inside" in caplog.text

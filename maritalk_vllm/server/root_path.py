@@ -1,0 +1,32 @@
+"""A path of a proxy's, below which the server is: as vLLM's `--root-path`, on every route."""
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class RootPath:
+    """ASGI middleware around all else. Behind it, a path is what it is without the root, whether a proxy cut it off."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        """`root_path`: `/models/a`, or nothing."""
+        self._app = app
+        self._root = root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if not self._root or scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path == self._root and scope.get("method") in ("GET", "HEAD"):
+            # What is relative to the root has to be below it.
+            location = f"{self._root.rpartition('/')[2]}/"
+            await Response(status_code=307, headers={"Location": location})(scope, receive, send)
+            return
+        if path == self._root or path.startswith(f"{self._root}/"):
+            path = path[len(self._root) :] or "/"
+            raw = scope.get("raw_path") or b""
+            root = self._root.encode()
+            raw = (raw[len(root) :] or b"/") if raw.startswith(root) else path.encode()
+            scope = {**scope, "path": path, "raw_path": raw}
+        await self._app(scope, receive, send)
