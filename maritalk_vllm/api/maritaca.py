@@ -56,6 +56,33 @@ def _is_bare_function(tool: object) -> bool:
     return isinstance(tool, dict) and "name" in tool and "function" not in tool and "type" not in tool
 
 
+def narrow_tools(body: Body) -> Body:
+    """OpenAI's `allowed_tools` as the choice among the tools that it allows: vLLM does not hold to it.
+
+    Raises RequestError for one that is not among the request's tools.
+    """
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return body
+    # Chats have the rest in an object of its own, responses beside the type.
+    allowed = choice.get("allowed_tools", choice)
+    tools, names = body.get("tools"), allowed.get("tools") if isinstance(allowed, dict) else None
+    if not isinstance(tools, list) or not isinstance(names, list) or allowed.get("mode") not in ("auto", "required"):
+        raise RequestError(
+            "tool_choice: allowed_tools has to have a mode, auto or required, and tools of the request.",
+            'Send {"type": "allowed_tools", "mode": "required", "tools": [...]}.',
+        )
+    wanted = [_name(tool) for tool in names]
+    if unknown := [name for name in wanted if name not in map(_name, tools)]:
+        raise RequestError(f"tool_choice: there is no tool {unknown[0]!r} among tools.", "Name one of them.")
+    return {**body, "tools": [tool for tool in tools if _name(tool) in wanted], "tool_choice": allowed["mode"]}
+
+
+def _name(tool: object) -> object:
+    inner = tool.get("function", tool) if isinstance(tool, dict) else {}
+    return inner.get("name") if isinstance(inner, dict) else None
+
+
 def name_json_schema(body: Body) -> Body:
     """The guide to structured outputs spells `json_schema` in three ways, none of them with the name that vLLM wants.
 
@@ -102,10 +129,10 @@ def with_context_length(models: Body) -> Body:
 
 
 REQUESTS: dict[str, tuple[Adaptation, ...]] = {
-    CHAT: (check_messages, wrap_bare_functions, name_json_schema),
+    CHAT: (check_messages, wrap_bare_functions, narrow_tools, name_json_schema),
     BATCH: (),
     COMPLETIONS: (check_messages, name_json_schema),
-    RESPONSES: (store_nothing,),
+    RESPONSES: (narrow_tools, store_nothing),
     MESSAGES: (),
     f"{MESSAGES}/count_tokens": (),
 }

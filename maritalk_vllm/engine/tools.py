@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from vllm.tool_parsers.tool_strict_level import ToolStrictLevel
 
 _NO_PARAMETERS = {"type": "object", "properties": {}}
+_SAYS_NOTHING = {"type", "title", "description", "$schema"}
+"""Keys of a schema that names no parameter."""
 _SAYS_WHAT = ("type", "$ref", "allOf", "anyOf", "oneOf", "const", "enum")
 
 
@@ -67,6 +69,8 @@ def _with_object(tool: Any) -> Any:  # noqa: ANN401
 def _object(schema: dict[str, Any] | None) -> dict[str, Any]:
     if not schema:
         return _NO_PARAMETERS
+    if schema.keys() <= _SAYS_NOTHING and schema.get("type", "object") == "object":
+        return {**schema, **_NO_PARAMETERS}
     kind = schema.get("type")
     if (isinstance(kind, list) and "object" in kind) or not any(key in schema for key in _SAYS_WHAT):
         return {**schema, "type": "object"}

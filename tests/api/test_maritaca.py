@@ -92,3 +92,40 @@ def test_the_models_list() -> None:
     (model,) = maritaca.with_context_length({"data": [{"id": "demo", "max_model_len": 8192}]})["data"]
     assert model["context_length"] == 8192
     assert model["top_provider"] == {"context_length": 8192, "max_completion_tokens": 8192}
+
+
+TOOLS = [{"type": "function", "function": {"name": "a"}}, {"type": "function", "function": {"name": "b"}}]
+FLAT = [{"type": "function", "name": "a"}, {"type": "function", "name": "b"}]
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_allowed_tools_are_those_that_are_left(mode: str) -> None:
+    of_chats = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": TOOLS[1:]}}
+    narrowed = maritaca.narrow_tools({"tools": TOOLS, "tool_choice": of_chats, "n": 1})
+    assert narrowed == {"tools": TOOLS[1:], "tool_choice": mode, "n": 1}
+    of_responses = {"type": "allowed_tools", "mode": mode, "tools": FLAT[1:]}
+    assert maritaca.narrow_tools({"tools": FLAT, "tool_choice": of_responses}) == {
+        "tools": FLAT[1:],
+        "tool_choice": mode,
+    }
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", None, {"type": "function", "name": "a"}])
+def test_other_choices_are_not_touched(choice: object) -> None:
+    body = {"tools": FLAT, "tool_choice": choice}
+    assert maritaca.narrow_tools(body) is body
+
+
+@pytest.mark.parametrize(
+    ("rest", "says"),
+    [
+        ({"mode": "required", "tools": [{"type": "function", "name": "c"}]}, "there is no tool 'c' among tools"),
+        ({"mode": "sometimes", "tools": FLAT}, "has to have a mode, auto or required"),
+        ({"mode": "auto"}, "and tools of the request"),
+        ({"allowed_tools": 7}, "has to have a mode"),
+    ],
+)
+def test_tools_that_cannot_be_allowed(rest: dict[str, object], says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        maritaca.narrow_tools({"tools": FLAT, "tool_choice": {"type": "allowed_tools", **rest}})
+    assert says in str(caught.value)

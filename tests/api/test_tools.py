@@ -50,7 +50,12 @@ def test_streamed_chats(shared_server: Server, choice: object) -> None:
     assert_city(json.loads("".join(call["function"].get("arguments") or "" for call in calls)))
 
 
-@pytest.mark.parametrize("choice", [{"type": "function", "name": "weather"}, "required"], ids=["named", "required"])
+ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "weather"}]}
+
+
+@pytest.mark.parametrize(
+    "choice", [{"type": "function", "name": "weather"}, "required", ALLOWED], ids=["named", "required", "allowed"]
+)
 def test_responses(shared_server: Server, choice: object) -> None:
     tools = [{"type": "function", "name": "weather", "parameters": CITY}]
     asked = {"model": "demo", "input": MESSAGES, "tools": tools, "tool_choice": choice}
