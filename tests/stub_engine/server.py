@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 class StubServer(Server):
     """`maritalk-serve` and all that is ours below it, on the stub engine."""
 
-    program = (sys.executable, "-m", "tests.stub_engine.serve")
+    program: tuple[str, ...] = (sys.executable, "-m", "tests.stub_engine.serve")
 
     def __init__(self, folder: Path, *arguments: str, **actions: Sequence[str]) -> None:
         """`actions`: what the stub does at which moment (tests/stub_engine/script.py)."""
