@@ -16,12 +16,12 @@ def most_answers(client: "EngineClient") -> int | None:
 
 def refuse_the_impossible(client: "EngineClient") -> None:
     """Have this client refuse a request for more answers than there is ever room for as one that is not valid."""
-    from vllm.exceptions import VLLMValidationError
-
     check, limit = client.check_admission, most_answers(client)
 
     def check_possible(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
         if limit is not None and n > limit:
+            from vllm.exceptions import VLLMValidationError
+
             raise VLLMValidationError(str(too_many(1, n, limit)), parameter="n")
         check(n, *rest, **named)
 

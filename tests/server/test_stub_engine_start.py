@@ -63,6 +63,11 @@ def test_none_is_lost_as_the_port_is_handed_over_to_a_stub_engine(tmp_path: Path
         ({"loading": ["die"]}, 7, "The process that was to serve the model was killed by SIGKILL. vLLM's log says why"),
         ({"loading": ["exit 3"]}, 7, "The process that was to serve the model ended with 3. vLLM's log says why: /"),
         ({"warming_up": ["fail No kernel image."]}, 7, "vLLM failed to start: No kernel image. Its log: /"),
+        (
+            {"warming_up": ["kill-engine"]},
+            7,
+            "vLLM failed to start: the engine's process was killed by SIGKILL. Memory may have run out: dmesg says",
+        ),
     ],
 )
 def test_why_a_stub_engine_does_not_start(

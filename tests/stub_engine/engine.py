@@ -15,6 +15,7 @@ from maritalk_vllm.engine.completion import Choice, Completion, Piece
 from maritalk_vllm.engine.generate import Parts, Prompt
 from maritalk_vllm.engine.pulse import Pulse
 from maritalk_vllm.engine.request import Sampling
+from maritalk_vllm.errors import Unavailable
 from tests.stub_engine.script import reach
 
 TITLE = "VLLM::EngineCore of the stub"
@@ -46,7 +47,9 @@ def _compute(ours: Connection, theirs: Connection) -> None:
 
 
 class Client:
-    """What the API process has in place of vLLM's `EngineClient`."""
+    """What the API process has in place of vLLM's `EngineClient`. It takes as many requests as there are."""
+
+    vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
 
     def __init__(self, pulse: Pulse) -> None:
         """Fork the engine's process."""
@@ -93,6 +96,9 @@ class Client:
     def _leave(self) -> None:
         asyncio.get_running_loop().remove_reader(self._ours.fileno())
 
+    def check_admission(self, n: int) -> None:
+        """None is refused."""
+
     def shutdown(self, timeout: float) -> None:
         """End the engine's process."""
         reach("stopping")
@@ -118,6 +124,8 @@ class StubGenerator:
         if not self._is_warm:
             self._is_warm = True
             reach("warming_up")
+            if not self._client.process.is_alive():
+                raise Unavailable("The engine has stopped.", "The server's log says why.")  # as engine/border.py has it
         parts: Sequence[Piece | Completion] = [part async for part in self.stream(prompt, sampling)]
         assert isinstance(parts[-1], Completion)
         return parts[-1]

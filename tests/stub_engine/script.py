@@ -71,6 +71,10 @@ def _do(action: str, argument: str = "") -> None:
         case "leak":
             # Neither tied to its parent nor in its session: the kernel ends it for nobody.
             subprocess.Popen(["sleep", "600"], start_new_session=True)
+        case "kill-engine":
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join()
         case "cling":
             # Python ends no process before its own children that are no daemons.
             multiprocessing.get_context("fork").Process(target=_hang).start()
