@@ -46,7 +46,7 @@ def run(copy: Path, tests: Iterable[str]) -> str | None:
         raise Unclear(f"no end within {_MOST_SECONDS} s") from None
     if process.returncode == 0:
         return None
-    if found := re.search(r"^FAILED tests/server/(\S+)", said, re.MULTILINE):
+    if found := re.search(r"^FAILED tests/server/(.+?)(?: - .*)?$", said, re.MULTILINE):
         return found[1]
     raise Unclear(said[-2000:])
 
