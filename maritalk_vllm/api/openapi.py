@@ -1,8 +1,15 @@
 """What OpenAPI says of a route that reads and writes its JSON by itself."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 JSON = "application/json"
 """Without a charset: MariTalk clients since 0.1.6 show the message of an error only if the type is exactly this."""
@@ -41,6 +48,24 @@ def documented(
         body = {"required": True, "content": {JSON: {"schema": schema(request), "examples": examples}}}
         extra["requestBody"] = body
     return {"openapi_extra": extra}
+
+
+def lead_docs_below(app: "FastAPI") -> None:
+    """Have `/docs` look for what it shows beside itself: vLLM's looks at the root, which may be another's."""
+    if not any(getattr(route, "path", "") == "/static" for route in app.routes):
+        return  # vLLM was told to show none
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=app.title,
+        swagger_js_url="static/swagger-ui-bundle.js",
+        swagger_css_url="static/swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+
+    async def docs(request: Request) -> Response:
+        return page
+
+    app.router.routes.insert(0, Route("/docs", docs, include_in_schema=False))
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

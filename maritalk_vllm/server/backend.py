@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 from .. import __version__
 from ..api.direct import Direct
 from ..api.openai import MaritacaAPI
+from ..api.openapi import lead_docs_below
 from ..api.plugin import MariTalkPlugin
 from ..engine import admission, boot, failure
 from ..engine.account import keep_accounts
@@ -98,6 +99,7 @@ class _Backend:
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
+            lead_docs_below(app)
             self._history.done(Step.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator

@@ -1,13 +1,16 @@
 """Our part of /openapi.json, which needs no engine, and the page that shows it."""
 
+import asyncio
 import re
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 from fastapi import FastAPI
 
 from maritalk_vllm.api import cloud, local
+from maritalk_vllm.api.openapi import lead_docs_below
 from tests.serving import Server
 
 OURS = {
@@ -63,6 +66,31 @@ def test_the_page_needs_nothing_from_elsewhere(shared_server: Server) -> None:
     needed = re.findall(r'<script src="(.*?)"|<link type="text/css" rel="stylesheet" href="(.*?)"', page)
     assert len(needed) == 2
     for address in map("".join, needed):
-        assert address.startswith("/static/")
-        assert len(shared_server.ask(address).body) > 10_000
+        assert address.startswith("static/")
+        assert len(shared_server.ask(f"/{address}").body) > 10_000
     assert set(shared_server.ask("/openapi.json").json["paths"]) > {path for _, path in OURS}
+
+
+def test_docs_look_for_what_they_show_beside_themselves() -> None:
+    """So a proxy may have put the server below any path."""
+    app = FastAPI(docs_url=None)
+
+    @app.get("/docs")
+    async def of_vllm() -> str:
+        return "vLLM's"
+
+    async def page() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return (await client.get("/docs")).text
+
+    lead_docs_below(app)
+    assert "vLLM's" in asyncio.run(page())
+    app.mount("/static", FastAPI())
+    lead_docs_below(app)
+    links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", asyncio.run(page()))
+    assert {one or other for one, other in links} == {
+        "static/swagger-ui.css",
+        "static/swagger-ui-bundle.js",
+        "openapi.json",
+        "data:,",
+    }

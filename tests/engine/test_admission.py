@@ -27,7 +27,7 @@ class Client:
 
 
 def asked(client: Client, n: int) -> None:
-    refuse_the_impossible(client)  # type: ignore[arg-type]
+    refuse_the_impossible(client)
     with vllm_errors():
         client.check_admission(n, "0")
 
@@ -45,4 +45,4 @@ def test_what_fits_later_is_to_come_again() -> None:
 @pytest.mark.parametrize(("limit", "n"), [(2, 2), (2, 1), (None, 1000)])
 def test_what_fits_is_taken(limit: int | None, n: int) -> None:
     asked(Client(limit), n)
-    assert most_answers(Client(limit)) == limit  # type: ignore[arg-type]
+    assert most_answers(Client(limit)) == limit
