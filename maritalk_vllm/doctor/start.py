@@ -57,9 +57,13 @@ def check_weights(settings: Settings, need: Need, license: LicenseCheck) -> Iter
 
 def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Device) -> Iterator[Check]:
     """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
-    first, *more = summary(planned(need, inventory, settings.device, build))
+    plan = planned(need, inventory, settings.device, build)
+    first, *more = summary(plan)
     yield Check.ok("plan", first.removeprefix("Plan: "))
     for line in more:
+        if line == plan.split:
+            yield Check.ok("split", line.removeprefix("Split: "))
+            continue
         yield Check.warning("plan", line.removeprefix("Warning: "))
 
 

@@ -101,7 +101,7 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
         )
     wished = _wished_cache_bytes(need, host) // (tensor * stages)
     cache = min(room, max(wished, least))
-    longest = need.longest or need.shortest
+    longest = need.aim
     context = longest_context(longest, need.shortest, cache, request_bytes)
     users = (cache - request_bytes(0)) / max(1, request_bytes(context) - request_bytes(0)) * plan.data_parallel_size
     adjustments = list(plan.adjustments)

@@ -1,4 +1,4 @@
-"""Finds the smallest split of a model over cards that holds it. Pure."""
+"""Finds the smallest split of a model over cards that holds its whole context, else the one that holds most. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +9,7 @@ from ..hardware.link import Links
 from ..models.footprint import Footprint
 from ..words import counted, gigabytes
 from .cards import best, kinds
+from .context import longest_context
 from .demand import Degrees, batch, budget_bytes, overhead_bytes, usable_bytes, utilization
 from .need import Need
 from .nodes import check_even, described, splits
@@ -19,13 +20,15 @@ from .shortage import refusal, what_a_card_lacks
 class Fit:
     """Cards that hold the model, copy after copy, and why what is smaller does not. `kv_cache_bytes` on each card.
 
-    With several `nodes`, `gpus` are those of one.
+    With several `nodes`, `gpus` are those of one. `context` is the longest request that a copy holds, in tokens, at
+    most what is aimed at; 0 where nothing is known of the model.
     """
 
     degrees: Degrees
     gpus: tuple[Gpu, ...]
     gpu_memory_utilization: float
     kv_cache_bytes: int
+    context: int = 0
     nodes: int = 1
     considered: tuple[str, ...] = ()
 
@@ -45,22 +48,35 @@ class _Search:
     need: Need
     footprint: Footprint
     links: Links
-    considered: list[str] = field(default_factory=list)
+    considered: list[tuple[Degrees, str]] = field(default_factory=list)
     nearest: tuple[int, str] | None = None
     """Of what was considered and does not fit, the bytes that are missing and the words, where these are fewest."""
 
 
 def find_fit(need: Need, footprint: Footprint, gpus: Sequence[Gpu], links: Links) -> Fit:
-    """The smallest tensor-parallel degree that fits, else tensor x pipeline. Raises DoesNotFit: what was short."""
+    """The first of the candidates that holds the whole context; if none does, the one that holds the longest.
+
+    Raises DoesNotFit where none holds the least context: what was short.
+    """
     search = _Search(need, footprint, links)
     groups = kinds(gpus)
     most = max(map(len, groups))
+    longest: Fit | None = None
     for degrees in candidates(need, footprint, most):
         fits = [fit for group in groups if (fit := _fit(search, degrees, group)) is not None]
-        if fits:
-            chosen = max(fits, key=lambda fit: fit.kv_cache_bytes)
-            return replace(chosen, considered=(*search.considered, *_indivisible(need, footprint, chosen, most)))
-    raise refusal(need, footprint, groups, search.nearest[1] if search.nearest else None)
+        if not fits:
+            continue
+        found = max(fits, key=lambda fit: (fit.context, fit.kv_cache_bytes))
+        if longest is None or found.context > longest.context:
+            longest = found
+        if found.context == need.aim:
+            break
+        what = f"{described(need.nodes, degrees.cards // need.nodes, found.gpus[0].name)}{degrees.text}"
+        search.considered.append((degrees, f"{what}: it holds {found.context} of {need.aim} tokens"))
+    if longest is None:
+        raise refusal(need, footprint, groups, search.nearest[1] if search.nearest else None)
+    others = (text for degrees, text in search.considered if degrees != longest.degrees)
+    return replace(longest, considered=(*others, *_indivisible(need, footprint, longest, most)))
 
 
 def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> Iterator[str]:
@@ -84,7 +100,7 @@ def find_cards(need: Need, gpus: Sequence[Gpu], links: Links) -> Fit:
         raise DoesNotFit(f"{counted(count, 'card')} of one kind are needed, and {counted(len(gpus), 'card')} are here.")
     chosen = max((best(group, count, links) for group in groups), key=lambda cards: cards[-1].memory_free_bytes)
     share = min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen)
-    return Fit(degrees, tuple(chosen), share, 0, need.nodes)
+    return Fit(degrees, tuple(chosen), share, 0, nodes=need.nodes)
 
 
 def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees]:
@@ -105,39 +121,55 @@ def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees
 
 def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
     """This split on cards of one kind; None, and why, if they do not hold it."""
-    need, copies = search.need, search.need.replicas or 1
+    need, footprint = search.need, search.footprint
     here = degrees.cards // need.nodes
+    wanted = here * (need.replicas or 1)
     what = f"{described(need.nodes, here, group[0].name)}{degrees.text}"
     total = degrees.cards * group[0].memory_total_bytes
     if total < need.total_gpu_memory_bytes:
         if here <= len(group):
-            search.considered.append(
-                f"{what}: {gigabytes(total)} of GPU memory, {gigabytes(need.total_gpu_memory_bytes)} are needed"
-            )
+            needed = gigabytes(need.total_gpu_memory_bytes)
+            search.considered.append((degrees, f"{what}: {gigabytes(total)} of GPU memory, {needed} are needed"))
         return None
-    room = {gpu.uuid: kv_cache_bytes(need, search.footprint, degrees, gpu) for gpu in group}
-    least = request_bytes(search.footprint, degrees, group[0], need.shortest)
-    able = [gpu for gpu in group if room[gpu.uuid] >= least]
-    if len(able) < here * copies:
-        if here * copies <= len(group):
-            worst = max((gpu for gpu in group if gpu not in able), key=lambda gpu: room[gpu.uuid])
+    room = {gpu.uuid: kv_cache_bytes(need, footprint, degrees, gpu) for gpu in group}
+
+    def able(tokens: int) -> list[Gpu]:
+        least = request_bytes(footprint, degrees, group[0], tokens)
+        return [gpu for gpu in group if room[gpu.uuid] >= least]
+
+    enough = able(need.shortest)
+    if len(enough) < wanted:
+        if wanted <= len(group):
+            least = request_bytes(footprint, degrees, group[0], need.shortest)
+            worst = max((gpu for gpu in group if gpu not in enough), key=lambda gpu: room[gpu.uuid])
             short = least - room[worst.uuid]
-            search.considered.append(
-                f"{what}: {what_a_card_lacks(need, search.footprint, degrees, worst, least, short)}"
-            )
+            lacks = f"{what}: {what_a_card_lacks(need, footprint, degrees, worst, least, short)}"
+            search.considered.append((degrees, lacks))
             if search.nearest is None or short < search.nearest[0]:
-                search.nearest = short, search.considered[-1]
+                search.nearest = short, lacks
         return None
-    if need.replicas is None:
-        copies = len(able) // here
+    whole = able(need.aim)
+    if len(whole) >= wanted:
+        enough = whole
+    copies = need.replicas or len(enough) // here
+    if enough is not whole:
+        # Those with most room, whatever their links: the context is what the fullest of them holds.
+        enough = sorted(enough, key=lambda gpu: -room[gpu.uuid])[: here * copies]
     chosen: list[Gpu] = []
     for _ in range(copies):
-        chosen += best([gpu for gpu in able if gpu not in chosen], here, search.links)
+        chosen += best([gpu for gpu in enough if gpu not in chosen], here, search.links)
+    cache = min(room[gpu.uuid] for gpu in chosen)
     return Fit(
         degrees,
         tuple(chosen),
         min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen),
-        min(room[gpu.uuid] for gpu in chosen),
+        cache,
+        longest_context(
+            need.aim,
+            need.shortest,
+            cache,
+            lambda tokens: request_bytes(footprint, degrees, group[0], tokens),
+        ),
         need.nodes,
     )
 

@@ -13,12 +13,12 @@ from ..models.footprint import Footprint
 from ..settings import Device
 from ..words import counted, gigabytes
 from .cards import Rejected, label, sort_out, weakest_link
-from .context import longest_context
 from .demand import DEFAULT_GPU_MEMORY_UTILIZATION, overhead_bytes, utilization
 from .fit import Fit, find_cards, find_fit, request_bytes
 from .host import check_host
 from .need import Need
 from .plan import Memory, Plan
+from .split import split
 
 NOT_NEEDED = "not needed"
 
@@ -60,7 +60,7 @@ def plan_gpus(need: Need, inventory: Inventory) -> Plan:
             *filter(None, [doubts]),
         ),
     )
-    return plan if footprint is None else _sized(plan, need, footprint, fit)
+    return plan if footprint is None else _sized(plan, need, footprint, fit, suitable)
 
 
 def _find_fit(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Links) -> Fit:
@@ -84,7 +84,7 @@ def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Li
     for fit in without("gpu_memory_utilization"):
         yield f"--gpu-memory-utilization {fit.gpu_memory_utilization:g} would fit."
     for fit in without("wanted_max_model_len"):
-        yield f"--max-model-len {_context(replace(need, wanted_max_model_len=None), footprint, fit)} would fit."
+        yield f"--max-model-len {fit.context} would fit."
     for fit in without("tensor_parallel_size"):
         yield f"--tensor-parallel-size {fit.degrees.tensor} would fit."
     for fit in without("pipeline_parallel_size"):
@@ -93,21 +93,10 @@ def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Li
         yield f"--replicas {fit.replicas} would fit."
 
 
-def _context(need: Need, footprint: Footprint, fit: Fit) -> int:
-    """The longest context that this split holds."""
-    return longest_context(
-        need.longest or need.shortest,
-        need.shortest,
-        fit.kv_cache_bytes,
-        lambda tokens: request_bytes(footprint, fit.degrees, fit.gpus[0], tokens),
-    )
-
-
-def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit) -> Plan:
+def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit, suitable: tuple[Gpu, ...]) -> Plan:
     """The plan with what goes where."""
     degrees, card, cards = fit.degrees, fit.gpus[0], fit.cards
-    context = _context(need, footprint, fit)
-    a_request = request_bytes(footprint, degrees, card, context)
+    a_request = request_bytes(footprint, degrees, card, fit.context)
     users = fit.kv_cache_bytes / a_request * fit.replicas if a_request else None
     weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
     overhead = overhead_bytes(footprint, degrees, card)
@@ -119,18 +108,18 @@ def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit) -> Plan:
             overhead_bytes=overhead * cards,
             per_gpu_bytes=weights + fit.kv_cache_bytes + overhead,
         ),
-        max_model_len=context,
-        kv_cache_tokens=int(users * context) if users else None,
+        max_model_len=fit.context,
+        kv_cache_tokens=int(users * fit.context) if users else None,
         max_concurrency=users,
-        adjustments=tuple(_adjustments(need, fit, context)),
+        adjustments=tuple(_adjustments(need, fit)),
+        split=split(need, fit, suitable),
     )
 
 
-def _adjustments(need: Need, fit: Fit, context: int) -> Iterator[str]:
-    longest = need.longest or need.shortest
-    if context < longest:
+def _adjustments(need: Need, fit: Fit) -> Iterator[str]:
+    if fit.context < need.aim:
         yield (
-            f"max_model_len: {context} instead of {longest} tokens, the longest that "
+            f"max_model_len: {fit.context} instead of {need.aim} tokens, the longest that "
             f"{gigabytes(fit.kv_cache_bytes)} of KV cache on each card hold."
         )
     share = fit.gpu_memory_utilization
@@ -152,7 +141,11 @@ def _cautions(need: Need, fit: Fit, inventory: Inventory, rejected: tuple[Reject
             "one user is answered more slowly."
         )
     elif degrees.pipeline > 1:
-        why = "" if need.pipeline_parallel_size else ", since tensor parallelism alone does not fit"
+        why = (
+            ""
+            if need.pipeline_parallel_size
+            else f", since tensor parallelism alone does not hold {fit.context} tokens"
+        )
         yield (
             f"The layers are spread over {degrees.pipeline} stages (pipeline parallel){why}: "
             "one user is answered more slowly."

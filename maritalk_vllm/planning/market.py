@@ -49,16 +49,17 @@ def what_would_do(need: Need, cards: Sequence[Card]) -> str:
 
 
 def _fewest(need: Need, card: Card) -> Iterator[Suggestion]:
-    assert need.footprint is not None
+    footprint = need.footprint
+    assert footprint is not None
+    need = replace(need, pipeline_parallel_size=need.pipeline_parallel_size or 1)
     for count in _COUNTS:
         inventory = machine([card] * count)
         suitable, _ = sort_out(inventory, need.lowest_capability)
         if not suitable:
             return
         try:
-            fit = find_fit(need, need.footprint, suitable, inventory.links)
+            find_fit(need, footprint, suitable, inventory.links)
         except DoesNotFit:
             continue
-        if fit.degrees.pipeline == 1 or need.pipeline_parallel_size:
-            yield Suggestion(card, count)
-            return
+        yield Suggestion(card, count)
+        return

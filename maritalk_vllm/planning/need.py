@@ -87,6 +87,11 @@ class Need:
         return self.wanted_max_model_len or self.max_model_len
 
     @property
+    def aim(self) -> int:
+        """The context that a split should hold, in tokens: what is aimed at, or the least where nothing is known."""
+        return self.longest or self.shortest
+
+    @property
     def shortest(self) -> int:
         """The context under which a plan does not count, in tokens."""
         return self.wanted_max_model_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)

@@ -27,7 +27,8 @@ class Plan:
     `gpus` come in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is what vLLM
     is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
     counts users at full context, in all copies together. With several `nodes`, cards, cores and what is available are
-    those of one, and the others are taken to be like it; `memory` is that of all.
+    those of one, and the others are taken to be like it; `memory` is that of all. `split` says how many of the GPUs are
+    taken, and why.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Plan:
     kv_cache_bytes: int | None = None
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
+    split: str = ""
     considered: tuple[str, ...] = ()
     adjustments: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -13,14 +13,18 @@ from .plan import Plan
 
 
 def summary(plan: Plan) -> list[str]:
-    """What a start prints: one line on the plan, and one for each adjustment and warning."""
+    """What a start prints: one line on the plan, one on its split, and one for each adjustment and warning."""
     described = f"{_where(plan)}{_holds(plan)}"
-    return [f"Plan: {described}.", *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+    split = [plan.split] if plan.split else []
+    return [f"Plan: {described}.", *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
 
 
 def report(plan: Plan) -> list[str]:
     """All of a plan, in the language chosen: cards, what goes where, how many users, what was left out and why."""
-    lines = [translated(f"{plan.title} fits: {_where(plan)}."), "", *_cards(plan), *_sizes(plan)]
+    lines = [translated(f"{plan.title} fits: {_where(plan)}.")]
+    if plan.split:
+        lines.append(translated(plan.split))
+    lines += ["", *_cards(plan), *_sizes(plan)]
     for title, entries in (
         ("Left out:", [f"{each.label}: {each.reason}" for each in plan.rejected]),
         ("Considered:", plan.considered),
@@ -56,6 +60,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "max_concurrency": None if plan.max_concurrency is None else round(plan.max_concurrency, 2),
         "adjustments": list(plan.adjustments),
         "warnings": list(plan.warnings),
+        "split": plan.split or None,
         "error": None,
     }
 
@@ -78,6 +83,7 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
         "max_concurrency": None,
         "adjustments": [],
         "warnings": [],
+        "split": None,
         "error": {"code": error.code, "message": error.message, "hint": error.hint},
     }
 

@@ -30,6 +30,7 @@ KEYS = {
     "max_concurrency",
     "adjustments",
     "warnings",
+    "split",
     "error",
 }
 
@@ -119,7 +120,9 @@ def test_a_plan_for_several_nodes(written: list[str]) -> None:
 
 def test_the_table_for_people() -> None:
     text = run("maritalk-vllm", "plan", "--model", "medium", "--gpus", "5xA10,1xT4", "--max-model-len", "4000").stdout
-    assert text.startswith("MariTalk Medium fits: 4 x NVIDIA A10, tensor parallel 4.\n")
+    assert text.startswith(
+        "MariTalk Medium fits: 4 x NVIDIA A10, tensor parallel 4.\nSplit: over 4 of 5 GPUs, the fewest that hold all "
+    )
     assert "GPU 5 (Tesla T4): compute capability 7.5, 8.0 is needed" in text
     assert "GPU 4 (NVIDIA A10): not needed" in text
     assert "2 x NVIDIA A10: 48.3 GB of GPU memory, 70.0 GB are needed" in text

@@ -62,8 +62,13 @@ LLAMA_8B = Shape(
     max_model_len=131072,
 )
 
+"""As Llama 3.1 8B is: 131072 bytes of KV cache a token."""
 
-def open_need(weights_gb: float = 16.06, shape: Shape = LLAMA_8B, **given: object) -> Need:
+SHORT_8B = replace(LLAMA_8B, max_model_len=4096)
+"""The same with the least context that a plan counts, so that its weights alone decide."""
+
+
+def open_need(weights_gb: float = 16.06, shape: Shape = SHORT_8B, **given: object) -> Need:
     """An open model whose weights are here."""
     footprint = Footprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
     return Need.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
@@ -76,6 +81,8 @@ def unknown_need(**given: object) -> Need:
 
 __all__ = [
     "GB",
+    "LLAMA_8B",
+    "SHORT_8B",
     "Holder",
     "cpu",
     "host",

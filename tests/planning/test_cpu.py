@@ -40,14 +40,14 @@ def test_the_cache_takes_no_more_than_is_left() -> None:
 
 
 def test_the_context_shrinks_to_the_cache() -> None:
-    made = plan(open_need(2), cpu(64))
+    made = plan(open_need(2, LLAMA_8B), cpu(64))
     assert made.max_model_len is not None and 4096 <= made.max_model_len < 131072
     assert any("max_model_len" in each for each in made.adjustments)
     assert plan(profile_need("demo"), cpu()).max_model_len == 8192
 
 
 def test_a_longer_context_that_the_user_asks_for_gets_a_larger_cache() -> None:
-    asked = plan(open_need(2, max_model_len=60000), cpu(64))
+    asked = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
     assert asked.max_model_len == 60000
     assert asked.max_concurrency == pytest.approx(1, abs=0.01)
 

@@ -76,6 +76,30 @@ def test_what_does_not_fit_says_so_of_all_nodes(given: dict[str, object], gpus: 
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("weights", "gpus", "expected", "context"),
+    [
+        # 17.2 GB of KV cache hold 131072 tokens of one request, on a card 8.6 with two stages and 2.1 with 8 cards.
+        (16, "1xA10", (1, 2, 1), 131072),
+        (32, "1xA10", (1, 2, 1), None),
+        (32, "2xA10", (2, 2, 2), 131072),
+        (66, "2xA10", (2, 2, 2), None),
+        (66, "4xA10", (4, 2, 4), 131072),
+    ],
+)
+def test_the_whole_context_over_several_nodes(
+    weights: float, gpus: str, expected: tuple[int, int, int], context: int | None
+) -> None:
+    made = plan(open_need(weights, LLAMA_8B, nodes=2), gpus)
+    assert degrees(made) == expected
+    if context is None:
+        assert made.max_model_len is not None and 4096 <= made.max_model_len < 131072
+        assert made.split.endswith(f"which hold {made.max_model_len} of 131072 tokens: no split holds more.")
+    else:
+        assert made.max_model_len == context
+        assert made.split.endswith("the fewest stages that hold all 131072 tokens.")
+
+
 def test_what_would_do_is_one_machine() -> None:
     assert what_would_do(profile_need("medium", nodes=2), cards()) == what_would_do(profile_need("medium"), cards())
 
@@ -92,7 +116,8 @@ def test_what_is_said_of_it() -> None:
     assert summary(made)[0].startswith("Plan: 2 nodes of 4 x NVIDIA A10, tensor parallel 4, pipeline parallel 2; ")
     lines = report(made)
     assert lines[0] == "MariTalk Medium fits: 2 nodes of 4 x NVIDIA A10, tensor parallel 4, pipeline parallel 2."
-    assert lines[2] == "On each of the 2 nodes:"
+    assert lines[1] == ("Split: over 4 of 4 GPUs, on each of 2 nodes, the fewest stages that hold all 8000 tokens.")
+    assert lines[3] == "On each of the 2 nodes:"
     assert "  The other nodes are taken to have the same cards, with as much memory free." in lines
     assert any("spread over 2 nodes (pipeline parallel 2)" in line for line in lines)
     shared = plan(profile_need("medium", nodes=2, pipeline_parallel_size=1), "4xA10")

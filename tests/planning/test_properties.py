@@ -13,6 +13,8 @@ from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.hardware.link import Link
 from maritalk_vllm.models.footprint import Footprint
 from maritalk_vllm.models.shape import Shape
+from maritalk_vllm.planning.cards import kinds, sort_out
+from maritalk_vllm.planning.fit import candidates
 from maritalk_vllm.planning.make import make_plan
 from maritalk_vllm.planning.need import Need
 from maritalk_vllm.planning.plan import Plan
@@ -107,6 +109,26 @@ def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inv
     links = {frozenset((more.uuid, gpu.uuid)): Link.SYSTEM for gpu in inventory.gpus}
     larger = replace(inventory, gpus=(*inventory.gpus, more), links={**inventory.links, **links})
     assert plan(need, larger) is not None
+
+
+@given(needs(), machines())
+def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(need: Need, inventory: Inventory) -> None:
+    """Against each split alone, as a user would ask for it."""
+    made = plan(need, inventory)
+    if made is None or need.footprint is None:
+        return
+    suitable, _ = sort_out(inventory, need.lowest_capability)
+    most = max(map(len, kinds(suitable)))
+    for degrees in candidates(need, need.footprint, most):
+        alone = plan(
+            replace(need, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline), inventory
+        )
+        if alone is not None:
+            assert (made.max_model_len or 0) >= (alone.max_model_len or 0)
+        if (made.tensor_parallel_size, made.pipeline_parallel_size) == (degrees.tensor, degrees.pipeline):
+            assert alone is not None and alone.max_model_len == made.max_model_len
+            break
+        assert alone is None or alone.max_model_len != need.aim
 
 
 @given(needs(), machines())

@@ -59,7 +59,7 @@ ODD_VOCABULARY = replace(LLAMA_8B, attention_heads=60, key_value_heads=60, vocab
 )
 def test_degrees_that_divide(shape: Shape, works: list[int], not_with: dict[int, str]) -> None:
     for size in works:
-        made = plan(open_need(1, shape, tensor_parallel_size=size), imagine("9xA10"))
+        made = plan(open_need(1, shape, tensor_parallel_size=size, max_model_len=4096), imagine("9xA10"))
         assert degrees(made) == (size, 1, 1)
     for size, why in not_with.items():
         error = refusal(open_need(1, shape, tensor_parallel_size=size), imagine("9xA10"))
@@ -94,6 +94,80 @@ def test_the_smallest_split_that_holds_it(weights: float, gpus: str, expected: t
     made = plan(open_need(weights), imagine(gpus))
     assert degrees(made) == expected
     assert len(made.gpus) == expected[0] * expected[1]
+
+
+# 131072 bytes of KV cache a token, shared like the weights. What a card offers beside weights and KV cache is under the
+# sums here by more than a GB: 2 to 5 GB of overhead, and 8% of its memory.
+LLAMA_70B = replace(LLAMA_8B, attention_heads=64, layers=80, hidden_size=8192, intermediate_size=28672)
+GQA_1 = replace(LLAMA_8B, attention_heads=25, key_value_heads=1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "shape", "gpus", "expected", "context"),
+    [
+        # A card that holds all: it alone, however many there are.
+        (16, LLAMA_8B, "8xA100-80GB", (1, 1, 1), 131072),
+        (16, LLAMA_8B, "8xA100-40GB", (1, 1, 1), 131072),
+        # 16 + 17.2 GB: two of 24 GB, and none of the others.
+        (16, LLAMA_8B, "1xA10", (1, 1, 1), None),
+        (16, LLAMA_8B, "2xA10", (2, 1, 1), 131072),
+        (16, LLAMA_8B, "8xA10", (2, 1, 1), 131072),
+        # 70 + 43 GB (80 layers): 85.9 GB hold 70 and a shortened context, two cards all of it.
+        (70, LLAMA_70B, "1xA100-80GB", (1, 1, 1), None),
+        (70, LLAMA_70B, "8xA100-80GB", (2, 1, 1), 131072),
+        # 141 + 43 GB: three cards of 85.9 GB do not divide it, so four; on two a shortened context.
+        (141, LLAMA_70B, "2xA100-80GB", (2, 1, 1), None),
+        (141, LLAMA_70B, "8xA100-80GB", (4, 1, 1), 131072),
+        # All of them and still too little: the split that holds the longest.
+        (141, LLAMA_70B, "8xA10", (8, 1, 1), None),
+        # No degree but 5 and 25 divides its heads, and each card would keep the one KV head: stages share it.
+        (16, GQA_1, "2xA10", (1, 1, 1), 131072),
+    ],
+)
+def test_idle_gpus_are_used_before_the_context_is_shortened(
+    weights: float, shape: Shape, gpus: str, expected: tuple[int, int, int], context: int | None
+) -> None:
+    made = plan(open_need(weights, shape), imagine(gpus))
+    assert degrees(made) == expected
+    assert made.max_model_len is not None
+    if context is None:
+        assert 4096 <= made.max_model_len < 131072
+        assert f"which hold {made.max_model_len} of 131072 tokens: no split holds more." in made.split
+    else:
+        assert made.max_model_len == context
+        assert f"Split: over {len(made.gpus)} of {gpus[0]} GPUs, the fewest that hold all 131072 tokens" in made.split
+
+
+def test_a_context_that_was_asked_for_decides_the_split() -> None:
+    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=8192), imagine("8xA10"))) == (1, 1, 1)
+    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=100_000), imagine("8xA10"))) == (2, 1, 1)
+    made = plan(open_need(16, LLAMA_8B, tensor_parallel_size=1), imagine("4xA10"))
+    assert (degrees(made), made.max_model_len) == ((1, 2, 1), 131072)
+    assert made.split == (
+        "Split: over 2 of 4 GPUs, the fewest that hold all 131072 tokens, which tensor parallelism alone does not, "
+        "with --tensor-parallel-size 1."
+    )
+
+
+def test_copies_hold_the_whole_context_each() -> None:
+    made = plan(open_need(16, LLAMA_8B, replicas="auto"), imagine("8xA10"))
+    assert (degrees(made), made.max_model_len) == ((2, 1, 4), 131072)
+    assert made.split == "Split: over 8 of 8 GPUs, in 4 copies, the fewest that hold all 131072 tokens."
+    made = plan(open_need(16, LLAMA_8B, replicas="2"), imagine("3xA10"))
+    assert degrees(made) == (1, 1, 2)
+    assert made.max_model_len is not None and made.max_model_len < 131072
+
+
+def test_a_shortened_context_is_on_the_cards_with_most_room() -> None:
+    machine = with_free(imagine("3xA100-80GB"), 80, 75, 80)
+    made = plan(open_need(141, LLAMA_70B, tensor_parallel_size=2, pipeline_parallel_size=1), machine)
+    assert sorted(indices(made.gpus)) == [0, 2]
+
+
+def test_of_another_kind_the_one_that_holds_the_whole_context() -> None:
+    made = plan(open_need(16, LLAMA_8B), imagine("1xA10,1xA100-40GB"))
+    assert (indices(made.gpus), made.max_model_len) == ([1], 131072)
+    assert made.split.startswith("Split: over 1 of 1 GPUs of the kind NVIDIA A100-SXM4-40GB, ")
 
 
 def test_a_pipeline_is_said_to_be_slower() -> None:
@@ -184,13 +258,17 @@ def test_replicas_that_do_not_fit() -> None:
 
 
 def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
-    made = plan(open_need(16), imagine("1xA10"))
+    made = plan(open_need(16, LLAMA_8B), imagine("1xA10"))
     assert made.max_model_len is not None
     assert 4096 <= made.max_model_len < 131072
     assert made.max_concurrency == pytest.approx(1, abs=0.01)
     assert f"max_model_len: {made.max_model_len} instead of 131072" in made.adjustments[0]
-    assert plan(open_need(16), imagine("1xA100-80GB")).max_model_len == 131072
-    assert degrees(plan(open_need(19.6), imagine("2xA10"))) == (2, 1, 1)  # 4096 tokens do not fit beside these on one
+    assert plan(open_need(16, LLAMA_8B), imagine("1xA100-80GB")).max_model_len == 131072
+    assert degrees(plan(open_need(19.6, max_model_len=4096), imagine("2xA10"))) == (
+        2,
+        1,
+        1,
+    )  # 4096 tokens do not fit beside these on one
 
 
 def test_what_the_user_set_stays() -> None:
