@@ -42,9 +42,13 @@ class NoSuitableGPU(MariTalkError):
 
 
 class DoesNotFit(MariTalkError):
-    """The GPUs, or the host's memory, are too small for the model as it was asked for."""
+    """The GPUs, or the host's memory, are too small for the model as it was asked for; `short`: by how much."""
 
     exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", short: str = "") -> None:
+        super().__init__(message, hint)
+        self.short = short or message.rstrip(".")
 
 
 class WeightsError(MariTalkError):
@@ -63,6 +67,12 @@ class PortError(MariTalkError):
     """The server cannot listen where it was told to."""
 
     exit_code = 8
+
+
+class NotChecked(MariTalkError):
+    """Nobody can say whether a model fits: its size is unknown, or a flag changes it by nobody knows how much."""
+
+    exit_code = 9
 
 
 class RequestError(MariTalkError):

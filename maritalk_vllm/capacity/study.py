@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import DoesNotFit, MariTalkError, UsageError
+from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..hardware.catalogue import Card, cards, find, machine
 from ..planning.make import make_plan
 from ..planning.need import Need
@@ -39,9 +39,7 @@ class Question:
     def site(self, plan: Plan) -> Site:
         """One replica of this plan. Raises UsageError where nothing tells its speed, or requests are too long."""
         if self.need.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
-            raise DoesNotFit(
-                f"{self.need.title} is not on this machine, so that its size is unknown.", "Download it first."
-            )
+            raise NotChecked(self.need.doubt or f"The size of {self.need.title} is unknown.", "Download it first.")
         self.workload.fits(plan.max_model_len)
         # While it is answered a request has its prompt, and half of its answer.
         middle = self.workload.prompt + self.workload.answer // 2

@@ -101,7 +101,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     workload, efficiency = _workload(users, wishes), _efficiency(wishes)
     file: Path | None = wishes["measured"]
     loads = measured.read(file) if file is not None else []
-    need = wanted(settings, LicenseCheck(settings))
+    need = wanted(settings, LicenseCheck(settings), ask_hub=True)
     if gpus is not None:
         card, limit = kind(gpus)
         able = card.compute_capability >= need.lowest_capability

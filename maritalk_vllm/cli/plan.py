@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import DoesNotFit, MariTalkError, UsageError
+from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..settings import Device, Settings
 from ..translation import translated
 from ..words import gigabytes, table
@@ -28,7 +28,7 @@ def plan(
 ) -> None:
     """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
 
-    Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit.
+    Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit, 9 not checked: nobody knows whether it fits.
     """
     if settings.model is None and settings.license is None:
         settings = replace(settings, model=_DEFAULT_MODEL)
@@ -53,6 +53,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..hardware.look import look
     from ..licensing.check import LicenseCheck
     from ..planning.cards import left_out
+    from ..planning.plan import Outcome
     from ..planning.report import as_data, as_refusal, report
     from ..server.launch import planned, wanted
 
@@ -71,7 +72,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
                 settings.device,
                 installed_vllm().device,
             )
-        need = wanted(settings, LicenseCheck(settings))
+        need = wanted(settings, LicenseCheck(settings), ask_hub=True)
         model = need.name
         made = planned(need, inventory, wish, build)
     except UsageError:
@@ -84,6 +85,8 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
         _print(as_data(made))
     else:
         print("\n".join(report(made)))
+    if made.outcome is Outcome.NOT_CHECKED:
+        raise typer.Exit(NotChecked.exit_code)
 
 
 def _suggest(settings: Settings, as_json: bool) -> None:
@@ -92,9 +95,9 @@ def _suggest(settings: Settings, as_json: bool) -> None:
     from ..planning.market import suggestions, what_would_do
     from ..server.launch import wanted
 
-    need = wanted(settings, LicenseCheck(settings))
+    need = wanted(settings, LicenseCheck(settings), ask_hub=True)
     if need.footprint is None:
-        raise DoesNotFit(f"{need.title} is not on this machine, so that its size is unknown.", "Download it first.")
+        raise NotChecked(need.doubt or f"The size of {need.title} is unknown.", "Download it first.")
     found = suggestions(need, cards())
     if not found:
         raise DoesNotFit(f"No eight cards of one kind in the table hold {need.title} as it was asked for.")

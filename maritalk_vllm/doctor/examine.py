@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Check]:
         if vllm is not None:
             run("processor", lambda: machine.check_processor(inventory, vllm.device))
     license = LicenseCheck(settings)
-    need = tried("model", lambda: wanted(settings, license))
+    need = tried("model", lambda: wanted(settings, license, ask_hub=True, must_come=True))
     if need is not None:
         run("licence", lambda: start.check_license(settings, need.profile, license))
         run("weights", lambda: start.check_weights(settings, need, license))

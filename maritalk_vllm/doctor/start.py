@@ -59,7 +59,10 @@ def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Devi
     """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
     plan = planned(need, inventory, settings.device, build)
     first, *more = summary(plan)
-    yield Check.ok("plan", first.removeprefix("Plan: "))
+    if plan.checked:
+        yield Check.ok("plan", first.removeprefix("Plan: "))
+    else:
+        yield Check.warning("plan", first.removeprefix("Plan, "))
     for line in more:
         if line == plan.split:
             yield Check.ok("split", line.removeprefix("Split: "))

@@ -10,10 +10,11 @@ from ..hardware.inventory import Inventory
 from ..settings import Device
 from ..words import counted, gigabytes
 from .context import longest_context
-from .demand import CPU_BATCH, Degrees
+from .demand import CPU_BATCH, Degrees, batch_with
 from .need import Need
 from .nodes import check_even
 from .plan import Memory, Plan
+from .unchecked import all_the_same, unchecked
 
 GiB = 1 << 30
 
@@ -41,7 +42,8 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
             f"{counted(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )
-    dtype = serving_dtype(host)
+    dtype = need.flags.dtype or serving_dtype(host)
+    unsure = unchecked(need)
     plan = Plan(
         model=need.name,
         title=need.title,
@@ -54,9 +56,17 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
         cores=_shares(host.cores, workers) if workers > 1 else (host.cores,),
         host_memory_available_bytes=host.memory_available_bytes,
         adjustments=(why,) if why else (),
-        warnings=(*inventory.remarks, *_cautions(need)),
+        warnings=(*inventory.remarks, *_cautions(need), *filter(None, [need.doubt]), *unsure),
+        checked=not unsure,
     )
-    return plan if need.footprint is None else _sized(plan, need, host)
+    if need.footprint is None:
+        return plan
+    try:
+        return _sized(plan, need, host)
+    except DoesNotFit as error:
+        if (reason := all_the_same(need, error)) is None:
+            raise
+        return replace(plan, checked=False, warnings=(*plan.warnings, reason))
 
 
 def _cautions(need: Need) -> Iterator[str]:
@@ -87,7 +97,7 @@ def _sized(plan: Plan, need: Need, host: Host) -> Plan:
             math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS + _BLOCK_TOKENS,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=stages,
-            in_flight=CPU_BATCH.tokens * plan.workers,
+            in_flight=batch_with(need.flags, CPU_BATCH).tokens * plan.workers,
             dtype=plan.dtype,
         )
 

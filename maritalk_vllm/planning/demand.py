@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..hardware.gpu import Gpu
 from ..models.footprint import Footprint
 from ..models.shape import BYTES
+from .flags import Flags
 
 GiB = 1 << 30
 
@@ -69,14 +70,20 @@ def batch(gpu: Gpu) -> Batch:
     return Batch(2048, 256)
 
 
-def overhead_bytes(footprint: Footprint, degrees: Degrees, gpu: Gpu) -> int:
+def batch_with(flags: Flags, own: Batch) -> Batch:
+    """The limits of a step where the user may have set them."""
+    return Batch(flags.batched_tokens or own.tokens, flags.sequences or own.sequences)
+
+
+def overhead_bytes(footprint: Footprint, degrees: Degrees, gpu: Gpu, flags: Flags) -> int:
     """Activations, CUDA graphs and a margin, on each card."""
-    shape, step = footprint.shape, batch(gpu)
+    shape, step = footprint.shape, batch_with(flags, batch(gpu))
     width = _LAYER_COPIES * shape.hidden_size + math.ceil(2 * shape.intermediate_size / degrees.tensor)
     activations = step.tokens * width * BYTES.get(shape.dtype, 2)
     sampler = step.sequences * shape.vocabulary_size * 4 * _SAMPLER_COPIES
     hidden = math.ceil(gpu.memory_total_bytes * _HIDDEN_SHARE)
-    return activations + sampler + _CUDA_GRAPH_BYTES + _MARGIN_BYTES + hidden
+    graphs = 0 if flags.eager else _CUDA_GRAPH_BYTES
+    return activations + sampler + graphs + _MARGIN_BYTES + hidden
 
 
 def utilization(gpu: Gpu, wish: float | None) -> float:

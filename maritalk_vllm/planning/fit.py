@@ -10,7 +10,7 @@ from ..models.footprint import Footprint
 from ..words import counted, gigabytes
 from .cards import best, kinds
 from .context import longest_context
-from .demand import Degrees, batch, budget_bytes, overhead_bytes, usable_bytes, utilization
+from .demand import Degrees, batch, batch_with, budget_bytes, overhead_bytes, usable_bytes, utilization
 from .need import Need
 from .nodes import check_even, described, splits
 from .shortage import refusal, what_a_card_lacks
@@ -134,13 +134,13 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
     room = {gpu.uuid: kv_cache_bytes(need, footprint, degrees, gpu) for gpu in group}
 
     def able(tokens: int) -> list[Gpu]:
-        least = request_bytes(footprint, degrees, group[0], tokens)
+        least = request_bytes(need, footprint, degrees, group[0], tokens)
         return [gpu for gpu in group if room[gpu.uuid] >= least]
 
     enough = able(need.shortest)
     if len(enough) < wanted:
         if wanted <= len(group):
-            least = request_bytes(footprint, degrees, group[0], need.shortest)
+            least = request_bytes(need, footprint, degrees, group[0], need.shortest)
             worst = max((gpu for gpu in group if gpu not in enough), key=lambda gpu: room[gpu.uuid])
             short = least - room[worst.uuid]
             lacks = f"{what}: {what_a_card_lacks(need, footprint, degrees, worst, least, short)}"
@@ -168,7 +168,7 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
             need.aim,
             need.shortest,
             cache,
-            lambda tokens: request_bytes(footprint, degrees, group[0], tokens),
+            lambda tokens: request_bytes(need, footprint, degrees, group[0], tokens),
         ),
         need.nodes,
     )
@@ -180,15 +180,15 @@ def kv_cache_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu)
     if budget > usable_bytes(gpu):  # the user's own share: vLLM would refuse it
         return usable_bytes(gpu) - budget
     weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
-    return budget - weights - overhead_bytes(footprint, degrees, gpu)
+    return budget - weights - overhead_bytes(footprint, degrees, gpu, need.flags)
 
 
-def request_bytes(footprint: Footprint, degrees: Degrees, gpu: Gpu, tokens: int) -> int:
+def request_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu, tokens: int) -> int:
     """KV cache of one request of this many tokens, on each card."""
     return footprint.shape.kv_cache_bytes(
         tokens,
         tensor_parallel_size=degrees.tensor,
         pipeline_parallel_size=degrees.pipeline,
-        in_flight=batch(gpu).tokens,
-        dtype=footprint.shape.dtype,
+        in_flight=batch_with(need.flags, batch(gpu)).tokens,
+        dtype=need.flags.cache_dtype or footprint.shape.dtype,
     )

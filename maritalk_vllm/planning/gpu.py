@@ -19,6 +19,7 @@ from .host import check_host
 from .need import Need
 from .plan import Memory, Plan
 from .split import split
+from .unchecked import all_the_same, unchecked
 
 NOT_NEEDED = "not needed"
 
@@ -26,17 +27,16 @@ NOT_NEEDED = "not needed"
 def plan_gpus(need: Need, inventory: Inventory) -> Plan:
     """The cards to take and what goes where. Raises DoesNotFit."""
     suitable, rejected = sort_out(inventory, need.lowest_capability)
-    footprint, doubts = need.footprint, ""
+    footprint, unsure = need.footprint, unchecked(need)
     if footprint is None:
-        doubts = f"{need.title} is not on this machine, so that its size is unknown: nothing was checked against it."
         fit = find_cards(need, suitable, inventory.links)
     else:
         try:
             fit = _find_fit(need, footprint, suitable, inventory.links)
         except DoesNotFit as error:
-            if not need.memory_flags:
+            if (reason := all_the_same(need, error)) is None:
                 raise
-            doubts = f"{error} It is tried all the same, since {', '.join(need.memory_flags)} changes what vLLM takes."
+            unsure = (*unsure, reason)
             fit, footprint = find_cards(need, suitable, inventory.links), None
     rejected += _not_needed(suitable, fit)
     plan = Plan(
@@ -51,13 +51,15 @@ def plan_gpus(need: Need, inventory: Inventory) -> Plan:
         gpus=fit.gpus,
         rejected=rejected,
         gpu_memory_utilization=fit.gpu_memory_utilization,
+        checked=not unsure,
         max_model_len=need.wanted_max_model_len,
         considered=fit.considered,
         warnings=(
             *inventory.remarks,
             *check_host(need, inventory.host, len(fit.gpus)),
             *_cautions(need, fit, inventory, rejected),
-            *filter(None, [doubts]),
+            *filter(None, [need.doubt]),
+            *unsure,
         ),
     )
     return plan if footprint is None else _sized(plan, need, footprint, fit, suitable)
@@ -96,10 +98,10 @@ def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Li
 def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit, suitable: tuple[Gpu, ...]) -> Plan:
     """The plan with what goes where."""
     degrees, card, cards = fit.degrees, fit.gpus[0], fit.cards
-    a_request = request_bytes(footprint, degrees, card, fit.context)
+    a_request = request_bytes(need, footprint, degrees, card, fit.context)
     users = fit.kv_cache_bytes / a_request * fit.replicas if a_request else None
     weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
-    overhead = overhead_bytes(footprint, degrees, card)
+    overhead = overhead_bytes(footprint, degrees, card, need.flags)
     return replace(
         plan,
         memory=Memory(

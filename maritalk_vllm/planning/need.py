@@ -7,33 +7,22 @@ from ..errors import UsageError
 from ..models.footprint import Footprint
 from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
 from ..settings import Settings
+from .flags import Flags
 
 MIN_CONTEXT = 4096
 """Tokens that a plan holds at least, if the model can and the user asked for nothing else."""
 
 AUTO = "auto"
 
-_MEMORY_FLAGS = {
-    "--cpu-offload-gb",
-    "--enforce-eager",
-    "--hf-overrides",
-    "--kv-cache-dtype",
-    "--kv-cache-memory-bytes",
-    "--load-format",
-    "--max-num-batched-tokens",
-    "--max-num-seqs",
-    "--quantization",
-    "-q",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """A model with its demands, and the user's own choices, None where they left it open.
 
-    `footprint` is None for a model of which nothing is on this machine. `max_model_len` is the longest context that
-    the model itself, or its profile, allows. `replicas` is None for as many as there is room for. `memory_flags` are
-    those flags for vLLM itself that change what it takes, which no plan counts.
+    `footprint` is None for a model whose size is unknown, counts `flags`, and `doubt` is a sentence on where it comes
+    from, or why it is missing, if that is not the weights themselves. `max_model_len` is the longest context that
+    the model itself, or its profile, allows. `replicas` is None for as many as there is room for. `flags` are
+    those for vLLM itself that change what it takes.
     """
 
     name: str
@@ -46,16 +35,20 @@ class Need:
     replicas: int | None
     gpu_memory_utilization: float | None
     nodes: int = 1
-    memory_flags: tuple[str, ...] = ()
+    flags: Flags = Flags()
+    doubt: str = ""
 
     @classmethod
-    def of(cls, name: str, footprint: Footprint | None, profile: Profile | None, settings: Settings) -> Self:
+    def of(
+        cls, name: str, footprint: Footprint | None, profile: Profile | None, settings: Settings, doubt: str = ""
+    ) -> Self:
         """Raises UsageError if --replicas is neither a number nor `auto`."""
+        flags = Flags.of(settings.engine_args, footprint)
         own = footprint.shape.max_model_len if footprint else None
         return cls(
             name=name,
             profile=profile,
-            footprint=footprint,
+            footprint=flags.applied(footprint) if footprint else None,
             max_model_len=(profile.max_model_len if profile else None) or own,
             wanted_max_model_len=settings.max_model_len,
             tensor_parallel_size=settings.tensor_parallel_size,
@@ -63,7 +56,8 @@ class Need:
             replicas=_replicas(settings.replicas),
             gpu_memory_utilization=settings.gpu_memory_utilization,
             nodes=settings.nodes,
-            memory_flags=tuple(sorted(_MEMORY_FLAGS.intersection(map(_flag, settings.engine_args)))),
+            flags=flags,
+            doubt=doubt,
         )
 
     @property
@@ -95,10 +89,6 @@ class Need:
     def shortest(self) -> int:
         """The context under which a plan does not count, in tokens."""
         return self.wanted_max_model_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)
-
-
-def _flag(word: str) -> str:
-    return word.partition("=")[0].replace("_", "-")
 
 
 def _replicas(text: str) -> int | None:

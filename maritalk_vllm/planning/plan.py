@@ -1,6 +1,7 @@
 """How a model will be served: what the engine is told, and what people are told of it. Pure."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ..hardware.gpu import Gpu
 from ..settings import Device
@@ -20,6 +21,14 @@ class Memory:
     per_gpu_bytes: int = 0
 
 
+class Outcome(StrEnum):
+    """What a plan says of the memory."""
+
+    FITS = "fits"
+    DOES_NOT_FIT = "does_not_fit"
+    NOT_CHECKED = "not_checked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Sizes in bytes, lengths in tokens; None leaves a value to vLLM, or says that it cannot be told.
@@ -28,7 +37,7 @@ class Plan:
     is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
     counts users at full context, in all copies together. With several `nodes`, cards, cores and what is available are
     those of one, and the others are taken to be like it; `memory` is that of all. `split` says how many of the GPUs are
-    taken, and why.
+    taken, and why. `checked` says whether the memory was: where it is not, nobody knows whether it fits.
     """
 
     model: str
@@ -50,9 +59,15 @@ class Plan:
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
     split: str = ""
+    checked: bool = True
     considered: tuple[str, ...] = ()
     adjustments: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether it fits, or nobody can say."""
+        return Outcome.FITS if self.checked else Outcome.NOT_CHECKED
 
     @property
     def workers(self) -> int:

@@ -2,26 +2,29 @@
 
 from typing import Any
 
-from ..errors import MariTalkError
+from ..errors import DoesNotFit, MariTalkError, NoSuitableGPU, NotChecked
 from ..hardware.gpu import Gpu
 from ..settings import Device
 from ..translation import translated
 from ..words import counted, gigabytes, table
 from .cards import Rejected, dotted
 from .nodes import described
-from .plan import Plan
+from .plan import Outcome, Plan
 
 
 def summary(plan: Plan) -> list[str]:
     """What a start prints: one line on the plan, one on its split, and one for each adjustment and warning."""
     described = f"{_where(plan)}{_holds(plan)}"
+    described = f"Plan: {described}." if plan.checked else f"Plan, not checked: {_where(plan)}."
     split = [plan.split] if plan.split else []
-    return [f"Plan: {described}.", *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+    return [described, *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
 
 
 def report(plan: Plan) -> list[str]:
     """All of a plan, in the language chosen: cards, what goes where, how many users, what was left out and why."""
-    lines = [translated(f"{plan.title} fits: {_where(plan)}.")]
+    where = _where(plan)
+    head = f"{plan.title} fits: {where}." if plan.checked else f"{plan.title} was not checked: {where}."
+    lines = [translated(head)]
     if plan.split:
         lines.append(translated(plan.split))
     lines += ["", *_cards(plan), *_sizes(plan)]
@@ -37,10 +40,11 @@ def report(plan: Plan) -> list[str]:
 
 
 def as_data(plan: Plan) -> dict[str, Any]:
-    """A plan that fits, for programs."""
+    """A plan for programs. `fits` is null where nobody can say."""
     memory = plan.memory
     return {
-        "fits": True,
+        "outcome": plan.outcome.value,
+        "fits": True if plan.checked else None,
         "model": plan.model,
         "device": plan.device.value,
         "tensor_parallel_size": plan.tensor_parallel_size,
@@ -67,7 +71,9 @@ def as_data(plan: Plan) -> dict[str, Any]:
 
 def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected, ...]) -> dict[str, Any]:
     """What does not fit, with the same keys."""
+    outcome = Outcome.NOT_CHECKED if isinstance(error, NotChecked) else Outcome.DOES_NOT_FIT
     return {
+        "outcome": outcome.value if isinstance(error, NotChecked | DoesNotFit | NoSuitableGPU) else None,
         "fits": False,
         "model": model,
         "device": None,

@@ -23,8 +23,9 @@ def what_a_card_lacks(need: Need, footprint: Footprint, degrees: Degrees, gpu: G
             f"{gigabytes(gpu.memory_free_bytes)} are free{_held(gpu)}"
         )
     weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
+    overhead = overhead_bytes(footprint, degrees, gpu, need.flags)
     return (
-        f"each needs {gigabytes(weights)} for weights, {gigabytes(overhead_bytes(footprint, degrees, gpu))} for "
+        f"each needs {gigabytes(weights)} for weights, {gigabytes(overhead)} for "
         f"activations and CUDA graphs and {gigabytes(least)} for {need.shortest} tokens of KV cache, and "
         f"{label(gpu)} offers {gigabytes(budget)}: {gigabytes(max(short, 10**8))} short{_held(gpu)}"
     )
@@ -54,7 +55,7 @@ def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], n
     if (need.replicas or 1) > 1:
         return DoesNotFit(f"{need.title} does not fit {need.replicas} times on {here}.")
     if nearest:
-        return DoesNotFit(f"{need.title} does not fit. The nearest: {nearest}.")
+        return DoesNotFit(f"{need.title} does not fit. The nearest: {nearest}.", short=nearest)
     total = cards * largest[0].memory_total_bytes
     if total < need.total_gpu_memory_bytes:
         needed = gigabytes(need.total_gpu_memory_bytes)

@@ -72,7 +72,7 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     limits.check()
     group = Group.of(settings)
     access = Access.of(settings)
-    need = wanted(settings, check)
+    need = wanted(settings, check, ask_hub=settings.dry_run, must_come=True)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
@@ -116,10 +116,16 @@ def _on_cache(plan: Plan, settings: Settings) -> list[str]:
     return [f"vLLM compiles the model at its first start, and keeps that in {compile_cache(settings.cache_dir)}."]
 
 
-def wanted(settings: Settings, check: LicenseCheck) -> Need:
-    """What the user asks for, with all that is known of it. Raises UsageError, LicenseError or WeightsError."""
+def wanted(settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, must_come: bool = False) -> Need:
+    """What the user asks for, with all that is known of it; of what is not here, the hub is asked if `ask_hub` says so.
+
+    Raises UsageError, LicenseError or WeightsError; with `must_come` also where the weights could not be downloaded.
+    """
     profile = wanted_profile(settings, check)
-    return Need.of(*known_footprint(settings, profile), profile, settings)
+    known = known_footprint(settings, profile, ask_hub=ask_hub)
+    if must_come and known.error is not None:
+        raise known.error
+    return Need.of(known.name, known.footprint, profile, settings, known.doubt)
 
 
 def planned(need: Need, inventory: Inventory, wish: Device, build: Device) -> Plan:

@@ -67,7 +67,7 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
     except WeightsError:
         raise
     except Exception as error:
-        raise _told(error, name) from error
+        raise explained(error, name) from error
 
 
 def _bar(step: str, total: int, progress: Progress) -> Any:  # noqa: ANN401
@@ -89,7 +89,7 @@ def _bar(step: str, total: int, progress: Progress) -> Any:  # noqa: ANN401
     return Bar
 
 
-def _told(error: Exception, name: str) -> WeightsError:
+def explained(error: Exception, name: str) -> WeightsError:
     """Why the hub's library gave up, in a sentence."""
     from huggingface_hub import errors
 

@@ -1,7 +1,9 @@
 """What can be known of a model before it is loaded, or even here."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import WeightsError
 from ..models import demo
 from ..models.checkpoint import read_checkpoint
 from ..models.footprint import Footprint
@@ -11,19 +13,37 @@ from ..settings import Settings
 from .source import open_model, weights_folder
 
 
-def known_footprint(settings: Settings, profile: Profile | None) -> tuple[str, Footprint | None]:
-    """The model's name and its footprint: from its weights, if they are here, else from its profile.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A model's name and its footprint, None where it is unknown. `doubt`: where it comes from, or why it is missing.
 
-    None for a Hugging Face model that was not downloaded yet. Raises UsageError or WeightsError.
+    `error` is why the weights cannot be downloaded, where that is known.
+    """
+
+    name: str
+    footprint: Footprint | None
+    doubt: str = ""
+    error: WeightsError | None = None
+
+
+def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> Known:
+    """From the model's weights, if they are here, else from its profile, else from the hub, if it is to be asked.
+
+    Raises UsageError or WeightsError.
     """
     if profile is None:
         source = open_model(settings.model or "", settings.engine_arg("--revision"))
         if source.fetch:
-            return source.name, None
+            if not ask_hub:
+                return Known(source.name, None)
+            from .remote import ask
+
+            remote = ask(source.name, settings.engine_arg("--revision"))
+            return Known(source.name, remote.footprint, remote.remark, remote.error)
         made_up = settings.engine_arg("--load-format") == "dummy"
-        return source.name, read_checkpoint(Path(source.location), made_up=made_up)
+        return Known(source.name, read_checkpoint(Path(source.location), made_up=made_up))
     if is_here(folder := weights_folder(profile, settings)):
-        return profile.name, read_checkpoint(folder)
+        return Known(profile.name, read_checkpoint(folder))
     if profile.embedded is not None and is_here(checkpoint := demo.folder(profile, settings.cache_dir)):
-        return profile.name, read_checkpoint(checkpoint)
-    return profile.name, profile.footprint
+        return Known(profile.name, read_checkpoint(checkpoint))
+    return Known(profile.name, profile.footprint)

@@ -15,6 +15,7 @@ from tests.models.files import model
 from tests.serving import note
 
 KEYS = {
+    "outcome",
     "fits",
     "model",
     "device",
@@ -40,7 +41,8 @@ def plan(*arguments: str | Path, exit_code: int = 0, env: dict[str, str] | None 
     assert result.returncode == exit_code, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     assert set(found) == KEYS
-    assert found["fits"] == (exit_code == 0)
+    assert found["fits"] == {0: True, 9: None}.get(exit_code, False)
+    assert found["outcome"] == {0: "fits", 4: "does_not_fit", 5: "does_not_fit", 9: "not_checked"}.get(exit_code)
     return found
 
 
@@ -186,12 +188,12 @@ def test_a_model_of_hugging_face_that_is_in_its_cache(tmp_path: Path) -> None:
     model(snapshot, {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])})
     (tmp_path / "hub" / "models--org--name" / "refs").mkdir()
     (tmp_path / "hub" / "models--org--name" / "refs" / "main").write_text("abc")
-    env = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    env = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     here = plan("--model", "org/name", "--gpus", "1xA10", env=env)
     assert here["memory"]["weights_bytes"] == 64 * 64 * 2
-    away = plan("--model", "org/other", "--gpus", "1xA10", env=env)
+    away = plan("--model", "org/other", "--gpus", "1xA10", exit_code=9, env=env)
     assert away["max_concurrency"] is None
-    assert "not on this machine" in away["warnings"][0]
+    assert "not whole on this machine" in away["warnings"][0]
 
 
 @pytest.mark.parametrize(

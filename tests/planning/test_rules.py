@@ -12,11 +12,13 @@ from maritalk_vllm.models.shape import Shape
 from maritalk_vllm.planning.demand import CONTEXT_BYTES
 from maritalk_vllm.planning.make import make_plan
 from maritalk_vllm.planning.need import Need
-from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.plan import Outcome, Plan
+from maritalk_vllm.planning.report import report, summary
 from maritalk_vllm.settings import Device
 from tests.planning.machines import (
     GB,
     LLAMA_8B,
+    SHORT_8B,
     Holder,
     host,
     imagine,
@@ -333,18 +335,78 @@ def test_little_shared_memory_is_a_warning_with_several_cards() -> None:
     assert not any("/dev/shm" in each for each in plan(open_need(16), replace(imagine("2xA10"), host=small)).warnings)
 
 
-@pytest.mark.parametrize("flags", [("--quantization", "fp8"), ("--quantization=fp8",), ("--cpu_offload_gb", "8")])
-def test_flags_of_vllm_that_change_its_memory_turn_a_refusal_into_a_warning(flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("flags", [("--cpu_offload_gb", "20"), ("--cpu-offload-gb=20",), ("-q", "nvfp4_per_token")])
+def test_what_is_not_counted_and_lets_vllm_take_less_turns_a_refusal_into_not_checked(flags: tuple[str, ...]) -> None:
     refusal(open_need(30, engine_args=("--seed", "3")), imagine("1xA10"))
     made = plan(open_need(30, engine_args=flags), imagine("1xA10"))
-    assert (degrees(made), made.max_concurrency) == ((1, 1, 1), None)
-    assert "does not fit" in made.warnings[-1]
-    assert f"since {flags[0].partition('=')[0].replace('_', '-')} changes what vLLM takes" in made.warnings[-1]
+    assert (degrees(made), made.max_concurrency, made.outcome) == ((1, 1, 1), None, Outcome.NOT_CHECKED)
+    assert "does not fit" not in "\n".join(report(made))
+    assert report(made)[0] == "open was not checked: 1 x NVIDIA A10."
+    assert summary(made)[0] == "Plan, not checked: 1 x NVIDIA A10."
+    assert made.warnings[-1].startswith("By what is counted it lacks memory (1 x NVIDIA A10: each needs 30.0 GB")
+    # What fits without it fits with it.
+    assert plan(open_need(16, engine_args=flags), imagine("1xA10")).outcome is Outcome.FITS
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--speculative-config", "{}"),
+        ("--hf-overrides={}",),
+        ("--enable-lora",),
+        ("--max-num-seqs", "many"),
+        ("--kv-cache-memory-bytes", "1G"),
+    ],
+)
+def test_what_may_let_vllm_take_more_is_never_said_to_fit(flags: tuple[str, ...]) -> None:
+    made = plan(open_need(1, engine_args=flags), imagine("1xA10"))
+    assert made.outcome is Outcome.NOT_CHECKED
+    assert f"No plan counts {flags[0].partition('=')[0]}, which may make vLLM take more." in made.warnings
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights", "cache_a_token"),
+    [
+        ((), 16, 131072),
+        (("--quantization", "fp8"), 8, 131072),
+        (("-q", "fp8_per_block"), 8, 131072),
+        (("--quantization=fp8", "--kv-cache-dtype", "fp8_e5m2"), 8, 65536),
+        (("--kv_cache_dtype=fp8",), 16, 65536),
+        (("--kv-cache-dtype", "fp8", "--kv-cache-dtype", "auto"), 16, 131072),
+        (("--dtype", "float32"), 32, 262144),
+        (("--dtype", "float32", "--kv-cache-dtype", "bfloat16"), 32, 131072),
+        (("--dtype", "float32", "--quantization", "fp8"), 8, 262144),
+        (("--load-format", "dummy"), 16, 131072),
+    ],
+)
+def test_flags_of_vllm_that_are_counted(flags: tuple[str, ...], weights: int, cache_a_token: int) -> None:
+    made = plan(open_need(16, engine_args=flags), imagine("1xA100-80GB"))
+    assert made.outcome is Outcome.FITS
+    assert made.memory.weights_bytes == weights * GB
+    assert made.kv_cache_tokens == pytest.approx(made.memory.kv_cache_bytes / cache_a_token, rel=0.01)
+
+
+def test_a_quantized_checkpoint_is_as_large_as_its_files() -> None:
+    for flags in ((), ("--quantization", "awq_marlin"), ("--quantization", "fp8")):
+        made = plan(open_need(5, replace(SHORT_8B, quantization="awq"), engine_args=flags), imagine("1xA10"))
+        assert (made.memory.weights_bytes, made.outcome) == (5 * GB, Outcome.FITS)
+
+
+def test_the_limits_of_a_step_are_counted() -> None:
+    def overhead(*flags: str) -> int:
+        return plan(open_need(16, engine_args=flags), imagine("1xA10")).memory.overhead_bytes
+
+    # Logits of a sequence, in float32, four times: 128256 x 4 x 4 bytes; 256 sequences are vLLM's own limit there.
+    assert overhead() - overhead("--max-num-seqs", "128") == 128 * 128256 * 16
+    # 8 x 4096 + 2 x 14336 numbers of two bytes each; 2048 tokens are vLLM's own.
+    assert overhead("--max-num-batched-tokens=4096") - overhead() == 2048 * (8 * 4096 + 2 * 14336) * 2
+    assert overhead() - overhead("--enforce-eager") == 640 << 20
 
 
 def test_a_model_that_is_not_here_takes_one_card_or_what_the_user_says() -> None:
     made = plan(unknown_need(), with_free(imagine("2xA10"), 10.0))
     assert (indices(made.gpus), made.max_model_len, made.max_concurrency) == ([1], None, None)
     assert any("size is unknown" in each for each in made.warnings)
+    assert made.outcome is Outcome.NOT_CHECKED
     assert degrees(plan(unknown_need(tensor_parallel_size=2), imagine("2xA10"))) == (2, 1, 1)
     assert "2 cards of one kind" in refusal(unknown_need(tensor_parallel_size=2), imagine("1xA10,1xL4")).message
