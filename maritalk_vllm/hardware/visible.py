@@ -13,6 +13,8 @@ from .gpu import Gpu
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019"
+_NO_GPU_OF_SLURM = "NoDevFiles"
 _NUMBER = re.compile(r"[+-]?\d+")
 
 
@@ -56,6 +58,10 @@ def visible(gpus: Sequence[Gpu], value: str | None, order: str | None = None) ->
 def _named(entry: str, gpus: Sequence[Gpu]) -> tuple[Gpu | None, str]:
     if number := _NUMBER.match(entry):  # like strtol, CUDA takes "1x" for 1
         return _numbered(int(number[0]), gpus)
+    if entry.strip(_QUOTES) not in ("", entry):
+        return None, f"{entry} names no GPU: write the list without quotes"
+    if entry == _NO_GPU_OF_SLURM:
+        return None, f"{entry} is what Slurm sets for a job that asked for no GPU: ask for one (--gpus), or unset it"
     if not entry.startswith(("GPU-", "MIG-")):
         return None, f"{entry or 'an empty entry'} names no GPU"
     found = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]

@@ -66,7 +66,8 @@ class Footprint:
 
     def degrees(self, cards: int) -> list[int]:
         """Tensor-parallel degrees that the model allows, up to `cards`."""
-        return [size for size in range(1, cards + 1) if not self.splits_by(size)]
+        most = min(cards, max(1, self.shape.attention_heads))
+        return [size for size in range(1, most + 1) if not self.splits_by(size)]
 
 
 def of_llama(shape: Shape, *, tied: bool) -> Footprint:

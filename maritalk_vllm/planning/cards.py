@@ -1,5 +1,6 @@
 """Which cards may take part, and which of them belong together. Pure."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ def kinds(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
 
 def best(gpus: Sequence[Gpu], count: int, links: Links) -> list[Gpu]:
     """`count` of these cards: the best linked, then those with most free memory; neighbours beside each other."""
+
+    ties = {links.get(frozenset((one.uuid, other.uuid)), Link.SYSTEM) for one, other in itertools.combinations(gpus, 2)}
+    if len(ties) <= 1:
+        return sorted(gpus, key=lambda gpu: (-gpu.memory_free_bytes, gpu.index))[:count]
 
     def grown(seed: Gpu) -> list[Gpu]:
         chosen = [seed]

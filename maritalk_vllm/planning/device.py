@@ -3,6 +3,7 @@
 from ..errors import EngineError, NoSuitableGPU
 from ..hardware.gpu import Gpu
 from ..hardware.inventory import Inventory
+from ..hardware.visible import VARIABLE
 from ..settings import Device
 from .cards import dotted, sort_out
 from .need import Need
@@ -26,7 +27,11 @@ def choose_device(wish: Device, need: Need, inventory: Inventory, build: Device)
         raise NoSuitableGPU(
             f"{need.title} cannot be served on a GPU here: {obstacle}; {needs(need)}.", _way_out(on_cpu)
         )
-    return _on_cpu(f"{obstacle[0].upper()}{obstacle[1:]}", build)
+    why = f"{obstacle[0].upper()}{obstacle[1:]}"
+    if build is Device.CUDA and inventory.hidden and not inventory.gpus:
+        # vLLM could serve on the GPUs that are here, so that another build of it is no advice.
+        raise NoSuitableGPU(f"{why}.", f"Name GPUs of this machine in {VARIABLE}, or unset it.")
+    return _on_cpu(why, build)
 
 
 def _on_cpu(why: str, build: Device) -> tuple[Device, str]:

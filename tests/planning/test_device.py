@@ -51,6 +51,12 @@ def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, need: Need, machine:
         choose_device(wish, need, machine, Device.CUDA)
 
 
+def test_hidden_gpus_are_no_reason_for_another_build() -> None:
+    with pytest.raises(NoSuitableGPU) as refusal:
+        choose_device(Device.AUTO, DEMO, HIDDEN, Device.CUDA)
+    assert refusal.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
+
+
 @pytest.mark.parametrize(
     ("wish", "need", "machine", "build", "says"),
     [
