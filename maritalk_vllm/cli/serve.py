@@ -23,6 +23,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..planning.report import report
     from ..server.console import Console
     from ..server.launch import decide
+    from ..server.preflight import check_ports
     from ..server.supervisor import supervise
 
     # A licence in our arguments would be there for all to see in a process list.
@@ -32,6 +33,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     try:
         launch = decide(settings)
         if settings.dry_run:
+            check_ports(settings)
             print("\n".join(report(launch.plan)))
             return
         try:

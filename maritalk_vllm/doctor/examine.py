@@ -46,6 +46,7 @@ def examine(settings: Settings) -> list[Check]:
     if need is not None:
         run("licence", lambda: start.check_license(settings, need.profile, license))
         run("weights", lambda: start.check_weights(settings, need, license))
+        run("files", lambda: start.check_place(settings, need, license))
         run("disk", lambda: start.check_disk(settings, need, license))
         if inventory is not None and vllm is not None:
             run("plan", lambda: start.check_plan(settings, need, inventory, vllm.device))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..engine.version import Vllm
-from ..errors import PortError, WeightsError
+from ..errors import WeightsError
 from ..hardware.host import free_disk_bytes
 from ..hardware.inventory import Inventory
 from ..hardware.route import route_to
@@ -17,6 +17,7 @@ from ..server.access import Access
 from ..server.group import Group, check_own
 from ..server.launch import planned
 from ..server.listener import listen
+from ..server.preflight import check_files, check_folders, check_line
 from ..settings import Device, Settings
 from ..weights.source import locate
 from ..words import gigabytes
@@ -70,6 +71,14 @@ def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Devi
         yield Check.warning("plan", line.removeprefix("Warning: "))
 
 
+def check_place(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+    """Tokenizer, files that flags name, folders. Raises UsageError, WeightsError or LicenseError."""
+    source = locate(settings, need.profile, license)
+    check_folders(settings, source)
+    check_files(settings, source)
+    yield Check.ok("files", "Each file is there, and each folder can be written to.")
+
+
 def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
     """Space for what is downloaded or prepared, and for logs. Raises WeightsError, or LicenseError."""
     folder: Path = settings.cache_dir
@@ -97,11 +106,7 @@ def check_group(settings: Settings) -> Iterator[Check]:
         if not check_own(group):
             yield Check.warning("nodes", f"The name {group.head}, of this node, is not known yet.")
             return
-        try:
-            listen(group.head, group.line_port).close()
-        except PortError as error:
-            error.hint = "Choose another with --head ADDRESS:PORT, of which it is the next."
-            raise
+        check_line(group)
         yield Check.ok("nodes", f"Node 0 of {group.nodes}, at {group.head}.")
         return
     try:

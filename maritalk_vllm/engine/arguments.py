@@ -95,10 +95,7 @@ def engine_arguments(
 
     `group`: where this node meets the others, if there are any.
     """
-    for word in more:
-        flag = word.partition("=")[0].replace("_", "-")
-        if flag in _OURS:
-            raise UsageError(f"{flag} cannot be given to vLLM: {_OURS[flag]}.")
+    refuse_ours(more)
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
     if plan.device is Device.CPU:
         # torch.compile takes a start from seconds to minutes on a CPU and gains little there.
@@ -122,6 +119,14 @@ def engine_arguments(
     if group is not None:
         arguments += group.flags(plan.nodes)
     return [*arguments, *more]
+
+
+def refuse_ours(words: Sequence[str]) -> None:
+    """Raises UsageError for a flag that an option of ours stands for."""
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        if flag in _OURS:
+            raise UsageError(f"{flag} cannot be given to vLLM: {_OURS[flag]}.")
 
 
 def _most_requests(plan: Plan) -> int:

@@ -40,7 +40,8 @@ _SCALED = {"default", "su", "longrope", "llama3", "yarn", "deepseek_yarn", "deep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes as in config.json; `max_model_len` and `sliding_window` in tokens.
+    """Sizes as in config.json; `max_model_len` (what vLLM serves by itself), `context_limit` (the most that it takes)
+    and `sliding_window` in tokens.
 
     Of the layers, `sliding_layers` keep the last `sliding_window` tokens, `stateless_layers` none (Mamba, linear
     attention) and the others all. `latent_size` is what multi-head latent attention (MLA) keeps instead of heads.
@@ -54,6 +55,7 @@ class Shape:
     hidden_size: int
     intermediate_size: int
     max_model_len: int | None = None
+    context_limit: int | None = None
     sliding_window: int | None = None
     sliding_layers: int = 0
     stateless_layers: int = 0
@@ -106,6 +108,7 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
         hidden_size=hidden,
         intermediate_size=_first(text, _INTERMEDIATE, 4 * hidden),
         max_model_len=_max_model_len(text),
+        context_limit=_context_limit(text),
         sliding_window=text.get("sliding_window") if sliding else None,
         sliding_layers=sliding,
         stateless_layers=stateless,
@@ -128,6 +131,16 @@ def _max_model_len(text: Mapping[str, Any]) -> int | None:
     if kind == "longrope" and (original := text.get("original_max_position_embeddings")):
         return int(original)
     return longest if kind in _SCALED else int(longest * (rope.get("factor") or 1))
+
+
+def _context_limit(text: Mapping[str, Any]) -> int | None:
+    """The longest context that vLLM takes: what the embeddings allow once they are scaled, or model_max_length."""
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    scaled = _max_model_len(text)
+    if rope.get("rope_type", rope.get("type")) == "longrope":
+        scaled = _first(text, ("max_position_embeddings",)) or scaled
+    declared = text.get("model_max_length")
+    return max(scaled, declared) if scaled and isinstance(declared, int) else scaled
 
 
 def _layer_kinds(text: Mapping[str, Any], layers: int) -> tuple[int, int]:

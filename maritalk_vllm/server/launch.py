@@ -25,6 +25,7 @@ from ..weights.source import locate, wanted_profile
 from . import limits
 from .access import Access
 from .group import Group
+from .preflight import check_context, check_files, check_folders
 from .ray_node import check_ray
 
 
@@ -77,6 +78,8 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
     source = locate(settings, need.profile, check)
+    check_files(settings, source)
+    check_folders(settings, source)
 
     parser = need.profile.tool_call_parser if need.profile else None
     more = (*observability(settings), *settings.engine_args)
@@ -125,7 +128,9 @@ def wanted(settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, mu
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if must_come and known.error is not None:
         raise known.error
-    return Need.of(known.name, known.footprint, profile, settings, known.doubt)
+    need = Need.of(known.name, known.footprint, profile, settings, known.doubt)
+    check_context(settings, need)
+    return need
 
 
 def planned(need: Need, inventory: Inventory, wish: Device, build: Device) -> Plan:

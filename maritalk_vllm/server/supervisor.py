@@ -29,6 +29,7 @@ from .node_lost import WHOLE_AGAIN, NodeLost
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
 from .systemd import Systemd
+from .temporary import temporary_parent
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
@@ -76,7 +77,9 @@ class _Supervisor:
         self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         self._systemd.status(f"Loading {self._launch.name}")
-        with tempfile.TemporaryDirectory(prefix="maritalk-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="maritalk-", dir=temporary_parent(), ignore_cleanup_errors=True
+        ) as folder:
             serving = loop.create_task(self._serve(Path(folder)))
             stopping = loop.create_task(self._told.wait())
             try:

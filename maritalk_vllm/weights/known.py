@@ -8,6 +8,7 @@ from ..models import demo
 from ..models.checkpoint import read_checkpoint
 from ..models.footprint import Footprint
 from ..models.place import is_here
+from ..models.pointers import check_pointers
 from ..models.profile import Profile
 from ..settings import Settings
 from .source import open_model, weights_folder
@@ -41,8 +42,11 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
             remote = ask(source.name, settings.engine_arg("--revision"))
             return Known(source.name, remote.footprint, remote.remark, remote.error)
         made_up = settings.engine_arg("--load-format") == "dummy"
-        return Known(source.name, read_checkpoint(Path(source.location), made_up=made_up))
+        folder = Path(source.location)
+        check_pointers(folder)
+        return Known(source.name, read_checkpoint(folder, made_up=made_up))
     if is_here(folder := weights_folder(profile, settings)):
+        check_pointers(folder)
         return Known(profile.name, read_checkpoint(folder))
     if profile.embedded is not None and is_here(checkpoint := demo.folder(profile, settings.cache_dir)):
         return Known(profile.name, read_checkpoint(checkpoint))

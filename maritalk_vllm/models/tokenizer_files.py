@@ -1,0 +1,44 @@
+"""Whether a folder with a model has what makes a tokenizer."""
+
+from pathlib import Path
+
+import msgspec
+
+from ..errors import WeightsError
+
+_MAKE_ONE = (
+    "tokenizer.json",
+    "tokenizer*.model*",
+    "tekken.json",
+    "vocab.*",
+    "*vocab*.json",
+    "spiece.model",
+    "*.bpe.model",
+    "*.spm",
+    "spm.model",
+    "*.tiktoken",
+    "tiktoken.model",
+    "tokenization_*.py",
+)
+"""Names of files of which each kind of tokenizer that transformers or vLLM reads has one at least."""
+
+_OBJECTS = ("tokenizer.json", "tokenizer_config.json", "tekken.json")
+_HINT = "Copy or download it again."
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raises WeightsError if there is none, or a file of it is damaged."""
+    if not any(file.is_file() for pattern in _MAKE_ONE for file in folder.glob(pattern)):
+        raise WeightsError(
+            f"{folder} has no tokenizer: no tokenizer.json, tokenizer.model or other vocabulary.",
+            "Copy or download it too, or name the folder of one: -- --tokenizer FOLDER.",
+        )
+    for name in _OBJECTS:
+        file = folder / name
+        if file.is_file():
+            try:
+                msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
+            except OSError as error:
+                raise WeightsError(f"{file} cannot be read: {error.strerror}.") from error
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise WeightsError(f"{file} is damaged: {error}.", _HINT) from error

@@ -1,0 +1,45 @@
+"""Where a start keeps the sockets of its processes."""
+
+import tempfile
+from pathlib import Path
+
+from ..errors import UsageError
+
+_LONGEST_SOCKET = 107
+"""Bytes in the name of a Unix socket (`sun_path`, less its end)."""
+
+_OURS = len("/maritalk-12345678")
+_VLLMS = len("/01234567-89ab-cdef-0123-456789abcdef")
+"""vLLM names its sockets by UUIDs."""
+
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def temporary_parent() -> str:
+    """TMPDIR, or another folder where a socket in it would have too long a name. Raises UsageError if there is none."""
+    try:
+        usual = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "No folder for temporary files can be written to.", "Set TMPDIR to one that can, or make room in /tmp."
+        ) from error
+    for place in (usual, *_SHORT):
+        if len(place.encode()) + _OURS + _VLLMS <= _LONGEST_SOCKET and _is_writable(place):
+            return place
+    raise UsageError(
+        f"The sockets of a start would have too long names in {usual}, and {', '.join(_SHORT)} cannot be written to.",
+        "Set TMPDIR to a folder with a short path.",
+    )
+
+
+def check_temporary() -> None:
+    """Raises UsageError where a start would find no folder for its sockets."""
+    temporary_parent()
+
+
+def _is_writable(place: str) -> bool:
+    try:
+        Path(tempfile.mkdtemp(prefix=".maritalk-", dir=place)).rmdir()
+    except OSError:
+        return False
+    return True
