@@ -16,6 +16,9 @@ from .link import Link
 _IDLE_BYTES = 512 << 20
 """What the driver keeps of an idle card for itself: 440 to 640 MiB (nvidia-smi -q, "Reserved"), here for every card."""
 
+_SYSTEM_BYTES = 4 << 30
+"""What an idle Linux keeps of memory that it shares with its GPU: an estimate."""
+
 _NODES = re.compile(r"\s*(\d+)\s+nodes?\s+of\s+(.+)", re.IGNORECASE)
 _OTHER_MAKERS = re.compile(
     r"amd|radeon|instinct|firepro|vega|gfx\d|mi\d{1,3}[a-z]?$|rx\d{3,4}|w[5-7][5-9]00|strix|ryzen|hygon|dcu"  # AMD
@@ -38,7 +41,8 @@ _COUNTED = re.compile(r"\s*(?:(\d+)\s*[xX*×]\s*)?(.+?)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A kind of card. `names` begins with the one that NVML reports; memory in bytes; whether clouds rent it out.
+    """A kind of card. `names` begins with the one that NVML reports; memory in bytes; whether clouds rent it out;
+    whether it is `integrated`: it has the host's memory.
 
     `bandwidth` in bytes a second and `flops`, dense in 16 bits, are what its maker promises; None where nobody does.
     """
@@ -50,6 +54,7 @@ class Card:
     cloud: bool
     bandwidth: float | None = None
     flops: float | None = None
+    integrated: bool = False
 
     @property
     def short_name(self) -> str:
@@ -69,6 +74,7 @@ def cards() -> tuple[Card, ...]:
             cloud=row.get("cloud", False),
             bandwidth=row["gb_s"] * 1e9 if "gb_s" in row else None,
             flops=row["tflops"] * 1e12 if "tflops" in row else None,
+            integrated=row.get("integrated", False),
         )
         for row in data.read("gpus")
     )
@@ -176,8 +182,9 @@ def machine(kinds: list[Card]) -> Inventory:
             uuid=f"GPU-{index:08x}-0000-0000-0000-000000000000",
             name=card.names[0],
             memory_total_bytes=card.memory_total_bytes,
-            memory_free_bytes=card.memory_total_bytes - _IDLE_BYTES,
+            memory_free_bytes=card.memory_total_bytes - (_SYSTEM_BYTES if card.integrated else _IDLE_BYTES),
             compute_capability=card.compute_capability,
+            is_integrated=card.integrated,
         )
         for index, card in enumerate(kinds)
     )

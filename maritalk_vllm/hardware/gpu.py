@@ -17,7 +17,7 @@ class Gpu:
     """What CUDA takes for a device. Memory in bytes; `compute_capability` as (major, minor).
 
     `index` is the GPU's number in nvidia-smi. A MIG instance has its own memory and `parent_uuid`, and the index of
-    the GPU that it is a part of.
+    the GPU that it is a part of. An integrated GPU (GB10, Jetson) has no memory but the host's.
     """
 
     index: int
@@ -28,6 +28,7 @@ class Gpu:
     compute_capability: tuple[int, int]
     holders: tuple[Holder, ...] = ()
     parent_uuid: str | None = None
+    is_integrated: bool = False
 
     @property
     def is_mig_instance(self) -> bool:

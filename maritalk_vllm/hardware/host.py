@@ -1,13 +1,16 @@
 """The machine around the GPUs: processor, memory, and what a container leaves of them."""
 
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 # cgroup v1 writes "no limit" as the largest multiple of a page that a 64-bit integer holds.
 _UNLIMITED = 1 << 60
+_MEMINFO = re.compile(r"(\w+):\s+(\d+)(?: kB)?\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,13 @@ def host(root: Path = Path("/")) -> Host:
     """This machine, from /proc and /sys; another `root` reads a copy of those from elsewhere."""
     memory = _meminfo(root)
     limits = _limits(root)
-    available = memory["MemAvailable"]
+    total, available = _memory(memory)
     for limit, used in limits:
         available = min(available, max(0, limit - used))
     return Host(
         cores=tuple(sorted(os.sched_getaffinity(0))),
         cpu_features=frozenset(_cpu_flags(root)),
-        memory_total_bytes=memory["MemTotal"],
+        memory_total_bytes=total,
         memory_available_bytes=available,
         memory_limit_bytes=min((limit for limit, _ in limits), default=None),
         shared_memory_bytes=_size(root / "dev/shm"),
@@ -70,13 +73,27 @@ def _size(folder: Path) -> int | None:
     return shutil.disk_usage(folder).total if folder.is_dir() else None
 
 
+def _memory(told: Mapping[str, int]) -> tuple[int, int]:
+    """Total and available bytes, also where an old kernel or a container shows a part of the lines alone."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = told.get("MemTotal") or os.sysconf("SC_PHYS_PAGES") * page
+    available = told.get("MemAvailable")
+    if available is None and "MemFree" in told:
+        # What Linux itself counted before it had a line for it: the page cache can leave, shared memory cannot.
+        cache = sum(told.get(name, 0) for name in ("Buffers", "Cached", "SReclaimable"))
+        available = told["MemFree"] + max(0, cache - told.get("Shmem", 0))
+    if available is None:
+        available = os.sysconf("SC_AVPHYS_PAGES") * page
+    return total, min(available, total)
+
+
 def _meminfo(root: Path) -> dict[str, int]:
-    lines = (root / "proc/meminfo").read_text().splitlines()
-    return {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":", 1) for line in lines)}
+    found = (_MEMINFO.match(line) for line in _lines(root / "proc/meminfo"))
+    return {line[1]: int(line[2]) * 1024 for line in found if line}
 
 
 def _cpu_flags(root: Path) -> set[str]:
-    for line in (root / "proc/cpuinfo").read_text().splitlines():
+    for line in _lines(root / "proc/cpuinfo"):
         if line.startswith(("flags", "Features")):  # x86, Arm
             return set(line.partition(":")[2].split())
     return set()
@@ -87,7 +104,9 @@ def _limits(root: Path) -> list[tuple[int, int]]:
     found = []
     mounted = root / "sys/fs/cgroup"
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not path:
+            continue
         if not controllers:  # version 2
             top, limit, used, cache = mounted, "memory.max", "memory.current", "file"
         elif "memory" in controllers.split(","):
@@ -103,8 +122,9 @@ def _limits(root: Path) -> list[tuple[int, int]]:
         group = top / path.strip("/")
         for folder in (group, *group.parents):
             if (size := _number(folder / limit)) is not None and size < _UNLIMITED:
-                cached = dict(entry.split() for entry in _lines(folder / "memory.stat")).get(cache, "0")
-                found.append((size, max(0, (_number(folder / used) or 0) - int(cached))))
+                stat = dict(entry.split(maxsplit=1) for entry in _lines(folder / "memory.stat") if " " in entry.strip())
+                cached = stat.get(cache, "0")
+                found.append((size, max(0, (_number(folder / used) or 0) - int(cached if cached.isdigit() else 0))))
             if folder == top:
                 break
     return found
@@ -117,6 +137,6 @@ def _number(file: Path) -> int | None:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text().splitlines()
+        return file.read_text(errors="replace").splitlines()
     except OSError:
         return []

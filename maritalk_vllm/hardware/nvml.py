@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +24,9 @@ _REASONS = {
     pynvml.NVML_ERROR_GPU_NOT_FOUND: _LOST,
     pynvml.NVML_ERROR_RESET_REQUIRED: "it has to be reset: nvidia-smi --gpu-reset",
     pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use it: see the permissions of /dev/nvidia*",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "its driver does not tell its memory",
 }
+_INTEGRATED = re.compile(r"\b(?:GB10|Orin|Thor|Xavier|Tegra|Jetson)\b", re.IGNORECASE)
+"""Names of GPUs that share the host's memory, whatever NVML says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +118,30 @@ def _devices() -> tuple[tuple[Gpu, ...], tuple[Unusable, ...], dict[str, Handle]
 
 def _gpu(index: int, device: Handle, parent: Handle = None, parent_uuid: str | None = None) -> Gpu:
     """A GPU, or the MIG instance `device` of `parent`."""
-    memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+    name = pynvml.nvmlDeviceGetName(device)
+    total, free = _memory(device)
     return Gpu(
         index=index,
         uuid=pynvml.nvmlDeviceGetUUID(device),
-        name=pynvml.nvmlDeviceGetName(device),
-        memory_total_bytes=memory.total,
-        memory_free_bytes=memory.free,
+        name=name,
+        memory_total_bytes=total,
+        memory_free_bytes=free,
         compute_capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(parent or device)),
         holders=_holders(device),
         parent_uuid=parent_uuid,
+        is_integrated=parent is None and (total == 0 or _INTEGRATED.search(name) is not None),
     )
+
+
+def _memory(device: Handle) -> tuple[int, int]:
+    """Total and free bytes; none where NVML has no memory to tell of, as of a GPU that shares the host's."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+    except pynvml.NVMLError as error:
+        if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
+            return 0, 0
+        raise
+    return memory.total, memory.free
 
 
 def _in_mig_mode(handle: Handle) -> bool:

@@ -19,6 +19,9 @@ DEFAULT_GPU_MEMORY_UTILIZATION = 0.92
 CONTEXT_BYTES = 768 << 20
 """What CUDA's context and NCCL's buffers take of a card, beside what vLLM counts as its own."""
 
+HOST_BYTES = 5 * 10**9
+"""What our processes and vLLM's take of the host's memory with one worker (planning/host.py)."""
+
 _CUDA_GRAPH_BYTES = 640 << 20
 _MARGIN_BYTES = 256 << 20
 # CUDA shows less of a card than NVML: 0.6 % (H100) to 2.2 % (A10) less, which the driver keeps for itself.
@@ -95,8 +98,8 @@ def utilization(gpu: Gpu, wish: float | None) -> float:
 
 
 def usable_bytes(gpu: Gpu) -> int:
-    """What is free on a card once CUDA has made its context."""
-    return gpu.memory_free_bytes - CONTEXT_BYTES
+    """What is free on a card once CUDA has made its context, and on an integrated one once our processes are there."""
+    return gpu.memory_free_bytes - CONTEXT_BYTES - (HOST_BYTES if gpu.is_integrated else 0)
 
 
 def budget_bytes(gpu: Gpu, wish: float | None) -> int:

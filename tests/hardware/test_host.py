@@ -134,3 +134,39 @@ def test_this_machine() -> None:
 
 def test_space_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert free_disk_bytes(tmp_path / "a" / "b") == pytest.approx(free_disk_bytes(tmp_path), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "total", "available"),
+    [
+        # Before Linux 3.14, and in some containers: free, buffers and cache, less what is shared memory.
+        ("MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n", 1000, 430),
+        ("MemTotal: 1000 kB\nMemFree: 100 kB\nCached: 30 kB\nSReclaimable: 10 kB\nShmem: 200 kB\n", 1000, 100),
+        ("MemTotal: 1000 kB\nMemFree: 100 kB\n", 1000, 100),
+        # LXC shows the container's total beside the host's rest.
+        ("MemTotal: 1000 kB\nMemAvailable: 5000 kB\n", 1000, 1000),
+        ("MemTotal:\t1000 kB\nMemAvailable: 400 kB\nnonsense\nHuge: x kB\n: 5 kB\n\n", 1000, 400),
+    ],
+)
+def test_odd_meminfo(meminfo: str, total: int, available: int, tmp_path: Path) -> None:
+    found = host(machine(tmp_path, proc__meminfo=meminfo))
+    assert (found.memory_total_bytes, found.memory_available_bytes) == (total * 1024, available * 1024)
+
+
+@pytest.mark.parametrize("files", [{"proc__meminfo": ""}, {"proc__meminfo": "", "proc__cpuinfo": ""}])
+def test_no_meminfo_at_all(files: dict[str, str], tmp_path: Path) -> None:
+    found = host(machine(tmp_path, **files))
+    assert 0 < found.memory_available_bytes <= found.memory_total_bytes
+    (tmp_path / "proc/meminfo").unlink()
+    (tmp_path / "proc/cpuinfo").unlink()
+    assert host(tmp_path).memory_total_bytes == found.memory_total_bytes
+
+
+def test_odd_control_groups(tmp_path: Path) -> None:
+    files = {
+        "proc__self__cgroup": "nonsense\n0::/app\n",
+        "sys__fs__cgroup__app__memory.max": f"{8 * GB}\n",
+        "sys__fs__cgroup__app__memory.current": f"{3 * GB}\n",
+        "sys__fs__cgroup__app__memory.stat": "odd\nfile many\n",
+    }
+    assert host(machine(tmp_path, **files)).memory_available_bytes == 5 * GB

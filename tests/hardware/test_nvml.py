@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.hardware.fleet import IDLE, MIG, MIG_UUIDS, UUIDS, MiB, gpus, links, look
@@ -21,6 +22,7 @@ def test_plain_cards(nvml_library: Path) -> None:
         "compute_capability": [8, 6],
         "holders": [],
         "parent_uuid": None,
+        "is_integrated": False,
     }
     assert (second["index"], second["uuid"]) == (1, UUIDS[1])
     assert seen["driver"] == {"version": "570.86.15", "cuda_version": [12, 8]}
@@ -100,7 +102,6 @@ def test_mig_mode_without_an_instance(nvml_library: Path) -> None:
         ("nvmlDeviceGetMigMode", 15, True, FALLEN),
         ("nvmlDeviceGetComputeRunningProcesses_v3", 15, True, FALLEN),
         ("nvmlDeviceGetMemoryInfo", 16, True, "it has to be reset: nvidia-smi --gpu-reset"),
-        ("nvmlDeviceGetMemoryInfo", 3, True, "its driver does not tell its memory"),
         ("nvmlDeviceGetMemoryInfo", 999, True, "the driver says: Unknown Error"),
     ],
 )
@@ -193,3 +194,27 @@ def test_numbers_among_different_kinds(nvml_library: Path) -> None:
     ordered = look(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID")
     assert ordered["remarks"] == []
     assert [gpu["name"] for gpu in ordered["gpus"]] == ["NVIDIA A10"]
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        f"gpu {UUIDS[0]} 0 0 12 1 NVIDIA GB10\nerror nvmlDeviceGetMemoryInfo 3\n",
+        f"gpu {UUIDS[0]} 0 0 12 1 NVIDIA GB10\n",
+        f"gpu {UUIDS[0]} 0 0 8 7 Orin (nvgpu)\n",
+        f"gpu {UUIDS[0]} 1000 900 11 0 NVIDIA Thor\n",
+    ],
+    ids=["not-supported", "zero", "jetson", "a part"],
+)
+def test_an_integrated_gpu_has_the_memory_of_the_host(nvml_library: Path, fleet: str) -> None:
+    seen = look(nvml_library, fleet)
+    (gpu,) = seen["gpus"]
+    assert seen["unusable"] == []
+    assert gpu["is_integrated"]
+    assert gpu["memory_total_bytes"] == psutil.virtual_memory().total
+    assert 0 < gpu["memory_free_bytes"] <= gpu["memory_total_bytes"]
+
+
+def test_a_card_of_its_own_has_its_own_memory(nvml_library: Path) -> None:
+    (gpu,) = look(nvml_library, gpus("A10"))["gpus"]
+    assert (gpu["is_integrated"], gpu["memory_total_bytes"]) == (False, 23028 << 20)

@@ -410,3 +410,14 @@ def test_a_model_that_is_not_here_takes_one_card_or_what_the_user_says() -> None
     assert made.outcome is Outcome.NOT_CHECKED
     assert degrees(plan(unknown_need(tensor_parallel_size=2), imagine("2xA10"))) == (2, 1, 1)
     assert "2 cards of one kind" in refusal(unknown_need(tensor_parallel_size=2), imagine("1xA10,1xL4")).message
+
+
+def test_an_integrated_gpu_leaves_room_for_our_own_processes() -> None:
+    """5 GB of the host's memory for them, beside CUDA's context; the rest is within what is available."""
+    machine = with_free(imagine("GB10"), 60.0)
+    made = plan(open_need(16), machine)
+    assert made.gpus[0].is_integrated
+    assert made.gpu_memory_utilization is not None
+    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 60 * GB - CONTEXT_BYTES - 5 * GB
+    refusal(open_need(50), machine)
+    assert plan(open_need(50), with_free(imagine("GB10"), 64.0)).outcome is Outcome.FITS
