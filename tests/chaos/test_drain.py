@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.load import ENDLESS, Fate, ask
 from tests.server.test_stop import assert_nothing_left
-from tests.serving import Server, note
+from tests.serving import Server, note, until
 
 pytestmark = pytest.mark.chaos
 
@@ -33,15 +33,11 @@ def test_none_is_lost(tmp_path: Path, prepared_cache: Path) -> None:
     ]
     with ThreadPoolExecutor(REQUESTS + LATE) as pool:
         running = [pool.submit(ask, server, body) for body in bodies]
-        deadline = time.monotonic() + 60
-        while taken(server) < REQUESTS * 0.9:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: taken(server) >= REQUESTS * 0.9, "requests under way", 60)
         server.process.send_signal(signal.SIGTERM)
         told = time.monotonic()
-        time.sleep(0.5)
+        until(lambda: drains(server), "a server that drains", 10)
         ready, live, status = server.ask("/readyz"), server.ask("/livez"), server.ask("/")
-        assert b'maritalk_server_state{maritalk_server_state="draining"} 1.0' in server.ask("/metrics").body
         late = [pool.submit(ask, server, body) for body in bodies[:LATE]]
         seen = [each.result() for each in running]
         refused = [each.result() for each in late]
@@ -69,15 +65,18 @@ def taken(server: Server) -> int:
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(names)))
 
 
+def drains(server: Server) -> bool:
+    return b'maritalk_server_state{maritalk_server_state="draining"} 1.0' in server.ask("/metrics").body
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_until_ready()
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(ask, server, ENDLESS) for _ in range(4)]
-        while taken(server) < 4 + WARM_UPS:
-            time.sleep(0.05)
+        until(lambda: taken(server) >= 4 + WARM_UPS, "requests under way")
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
+        until(lambda: drains(server), "a server that drains", 10)
         assert server.process.poll() is None
         seconds = server.stop(signal.SIGTERM)
         assert seconds < 5

@@ -14,7 +14,7 @@ from maritalk_vllm.server.listener import listen
 from tests.chaos.load import Fate, Load
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left, shared_memory
-from tests.serving import READY_SECONDS, Server, note
+from tests.serving import READY_SECONDS, Server, note, until
 
 pytestmark = pytest.mark.chaos
 
@@ -32,11 +32,8 @@ def processes(server: Server, title: str) -> list[int]:
 
 
 def wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not is_ready(server):
-        assert server.process.poll() is None, server.stderr.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: server.process.poll() is not None or is_ready(server), "ready", READY_SECONDS)
+    assert server.process.poll() is None, server.stderr.read_text()
 
 
 def is_ready(server: Server) -> bool:
@@ -68,9 +65,7 @@ def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
             killed = time.monotonic()
             os.kill(victim, signal.SIGKILL)
             # The gate says that it loads before anything says that it is ready again.
-            while is_ready(server):
-                assert time.monotonic() - killed < HANG_SECONDS
-                time.sleep(0.01)
+            until(lambda: not is_ready(server), "not ready", HANG_SECONDS)
             wait_until_ready(server)
             times.append(time.monotonic() - killed - last_pause(server))
             left = generation & set(server.processes())
@@ -111,13 +106,11 @@ def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_until_ready()
     load = Load(server, 2, TOKENS)
-    time.sleep(1)
+    until(lambda: load.seen, "requests under way")
     killed = time.monotonic()
     server.process.kill()
     server.process.wait()
-    while server.processes():
-        assert time.monotonic() - killed < HANG_SECONDS
-        time.sleep(0.02)
+    until(lambda: not server.processes(), "all processes gone", HANG_SECONDS)
     note(f"the supervisor killed under load: everything ended {time.monotonic() - killed:.2f} s later")
     load.stop()
     listen("0.0.0.0", server.port).close()
@@ -129,10 +122,9 @@ def test_a_hung_engine_counts_as_dead(tmp_path: Path, prepared_cache: Path) -> N
     (victim,) = processes(server, VICTIMS[1])
     load = Load(server, 2, TOKENS)
     try:
-        time.sleep(1)
+        until(lambda: load.seen, "requests under way")
         os.kill(victim, signal.SIGSTOP)
-        while is_ready(server):
-            time.sleep(0.05)
+        until(lambda: not is_ready(server), "not ready")
         wait_until_ready(server)
         assert victim not in server.processes()
     finally:

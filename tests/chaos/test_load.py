@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.chaos.load import ENDLESS
-from tests.serving import Server, note
+from tests.serving import Server, note, until
 
 pytestmark = pytest.mark.chaos
 
@@ -92,10 +92,8 @@ def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
             done.result()
     seconds = time.monotonic() - began
     assert sum(counts.values()) == REQUESTS
-    deadline = time.monotonic() + 10
-    while server.ask().json["status"] != "idle" or process.num_fds() > begun + 2:
-        assert time.monotonic() < deadline, (process.num_fds(), begun)
-        time.sleep(0.1)
+    until(lambda: server.ask().json["status"] == "idle", "idle", 10)
+    until(lambda: process.num_fds() <= begun + 2, f"as few descriptors as the {begun} before", 10)
     growth = sizes[REQUESTS - 1] / sizes[REQUESTS // 2] - 1
     note(
         f"{REQUESTS} requests from {CLIENTS} clients in {seconds:.0f} s: {dict(counts)}; the API process grew by "
@@ -108,13 +106,10 @@ def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
 def test_a_client_that_goes_away_frees_its_place(server: Server, stream: bool) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("POST", "/generate", json.dumps({**ENDLESS, "stream": stream}))
-    while server.ask().json["status"] != "busy":
-        time.sleep(0.01)
+    until(lambda: server.ask().json["status"] == "busy", "a request under way")
     connection.close()
     gone = time.monotonic()
-    while server.ask().json["status"] != "idle":
-        assert time.monotonic() - gone < 10
-        time.sleep(0.01)
+    until(lambda: server.ask().json["status"] == "idle", "idle", 10)
     how = "with a stream" if stream else "without a stream"
     note(f"a client that goes away, {how}: its place is free {time.monotonic() - gone:.2f} s later")
 
