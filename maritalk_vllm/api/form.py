@@ -6,16 +6,16 @@ import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from ..errors import MethodNotAllowed, NoSuchRoute
+from ..errors import MariTalkError, MethodNotAllowed, NoSuchRoute, RequestError
 from .keep_alive import streams
 from .openapi import JSON
 from .refusal import refusal
 
 
 def in_our_form(path: str, send: Send) -> Send:
-    """Sends an answer on: streams for proxies that gather and keep, and what the router refuses as the path's API does.
+    """Sends an answer on: streams for proxies that gather and keep, and the framework's refusals in the path's form.
 
-    The router's own refusals are {"detail": "Not Found"}, whatever the API.
+    By itself it says {"detail": "Not Found"}, whatever the API.
     """
     held: list[Message] = []
 
@@ -25,7 +25,7 @@ def in_our_form(path: str, send: Send) -> Send:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-cache")
                 headers.setdefault("X-Accel-Buffering", "no")
-            if message["status"] in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            if message["status"] >= HTTPStatus.BAD_REQUEST:
                 held.append(message)
                 return
         elif held:
@@ -38,29 +38,37 @@ def in_our_form(path: str, send: Send) -> Send:
         await send(message)
 
     async def send_refusal(start: Message, message: Message) -> None:
-        if not _is_the_routers(start, message):
+        detail = _detail(start, message)
+        if detail is None:
             await send(start)
             await send(message)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
-        if start["status"] == HTTPStatus.NOT_FOUND:
-            answer = refusal(path, NoSuchRoute(f"There is no route {path}.", "/docs lists those that there are."))
-        else:
-            allowed = headers.get("allow", "")
-            error = MethodNotAllowed(f"This method is not for {path}.", f"Use {allowed}." if allowed else "")
-            answer = refusal(path, error, {"Allow": allowed} if allowed else None)
-        del headers["content-length"], headers["content-type"], headers["allow"]
+        answer = refusal(path, _error(path, start["status"], detail, headers.get("allow", "")))
+        del headers["content-length"], headers["content-type"]
         await send({**start, "headers": [*headers.raw, *answer.raw_headers]})
         await send({"type": "http.response.body", "body": answer.body})
 
     return send_in_form
 
 
-def _is_the_routers(start: Message, message: Message) -> bool:
+def _error(path: str, status: int, detail: str, allowed: str) -> MariTalkError:
+    if status == HTTPStatus.NOT_FOUND:
+        return NoSuchRoute(f"There is no route {path}.", "/docs lists those that there are.")
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return MethodNotAllowed(f"This method is not for {path}.", f"Use {allowed}." if allowed else "")
+    error = RequestError(f"{detail.rstrip('.')}.")
+    error.http_status = status
+    return error
+
+
+def _detail(start: Message, message: Message) -> str | None:
+    """What the framework says by itself; None for an answer of vLLM's."""
     if dict(start["headers"]).get(b"content-type") != JSON.encode():
-        return False
+        return None
     try:
         told = msgspec.json.decode(message.get("body", b""))
     except msgspec.DecodeError:
-        return False
-    return isinstance(told, dict) and list(told) == ["detail"] and isinstance(told["detail"], str)
+        return None
+    detail = told["detail"] if isinstance(told, dict) and list(told) == ["detail"] else None
+    return detail if isinstance(detail, str) else None

@@ -33,6 +33,7 @@ from .access import Access
 from .channel import Channel, Message
 from .flights import Flights
 from .history import History, Step
+from .root_path import Rooted
 from .routes import Routes
 from .state import Phase, State
 from .tally import Tally
@@ -112,7 +113,7 @@ class _Backend:
         tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
         names, most = app.state.maritalk_names, admission.most_answers(self._client)
-        adapted = MaritacaAPI(app, names, generator.context_length, most)
+        adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, most)
         flights = Flights(Direct(app, args, adapted))
         access = Access(**self._order["access"])
         web = config(

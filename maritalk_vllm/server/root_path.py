@@ -1,4 +1,4 @@
-"""A path of a proxy's, below which the server is: as vLLM's `--root-path`, on every route."""
+"""A path of a proxy's, below which the server is: vLLM's `--root-path`, on every route."""
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,4 +29,19 @@ class RootPath:
             root = self._root.encode()
             raw = (raw[len(root) :] or b"/") if raw.startswith(root) else path.encode()
             scope = {**scope, "path": path, "raw_path": raw}
+        await self._app(scope, receive, send)
+
+
+class Rooted:
+    """ASGI middleware around vLLM's application, which has the same root and looks for it in each path."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root = root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, with the root before its path."""
+        if self._root and scope["type"] in ("http", "websocket"):
+            raw = scope.get("raw_path") or scope["path"].encode()
+            scope = {**scope, "path": self._root + scope["path"], "raw_path": self._root.encode() + raw}
         await self._app(scope, receive, send)

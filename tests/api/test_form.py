@@ -23,6 +23,11 @@ async def missing() -> None:
     raise HTTPException(404, {"message": "no such answer"})
 
 
+@app.post("/v1/read")
+async def read(body: dict[str, int]) -> dict[str, int]:
+    return body
+
+
 @app.get("/v1/text")
 async def text() -> Response:
     return Response("Not Found", 404, media_type="text/plain")
@@ -44,13 +49,13 @@ async def kept() -> StreamingResponse:
     return StreamingResponse(iter([b"data: 1\n\n"]), media_type="text/event-stream", headers=headers)
 
 
-def ask(method: str, path: str) -> httpx.Response:
+def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
     async def through(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, in_our_form(scope["path"], send))
 
     async def scenario() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(through), base_url="http://x") as client:
-            return await client.request(method, path)
+            return await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
 
     return asyncio.run(scenario())
 
@@ -71,6 +76,12 @@ def test_a_method_that_is_not_the_routes() -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     error = answer.json()["error"]
     assert (error["message"], error["code"]) == ("This method is not for /v1/known. Use GET.", 405)
+
+
+def test_a_body_that_the_framework_cannot_read() -> None:
+    answer = ask("POST", "/v1/read", b"[" * 100_000)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["message"]) == (400, 400, "There was an error parsing the body.")
 
 
 @pytest.mark.parametrize(

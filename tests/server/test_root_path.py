@@ -4,11 +4,12 @@ import asyncio
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.root_path import RootPath
+from maritalk_vllm.server.root_path import Rooted, RootPath
 from maritalk_vllm.settings import Settings
 
 
@@ -49,3 +50,25 @@ def test_it_is_that_of_vllms_flag() -> None:
     assert Access.of(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
     assert Access.of(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
     assert Access.of(Settings()).root_path == ""
+
+
+@pytest.mark.parametrize("path", ["/m/static/a.css", "/static/a.css", "/m/b", "/b"])
+def test_an_application_with_a_root_finds_its_routes_and_what_is_mounted_in_it(path: str) -> None:
+    app, mounted = FastAPI(root_path="/m"), FastAPI()
+
+    @mounted.get("/a.css")
+    async def in_it() -> str:
+        return "mounted"
+
+    @app.get("/b")
+    async def own() -> str:
+        return "own"
+
+    app.mount("/static", mounted)
+
+    async def scenario() -> httpx.Response:
+        transport = httpx.ASGITransport(RootPath(Rooted(app, "/m"), "/m"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get(path)
+
+    assert asyncio.run(scenario()).json() == ("mounted" if "static" in path else "own")
