@@ -73,6 +73,20 @@ def in_portuguese() -> Iterator[None]:
         ("There is no model file.", "Não existe o modelo file."),
         ("file", "arquivo"),
         ("x is no public key in PEM.", "x não é uma chave pública em PEM."),
+        # Where a value stands, in the midst of a sentence and at its end.
+        (
+            "Invalid value for port in line 1 of a.yaml, which is '22:30': Input should be a valid integer, "
+            "unable to parse string as an integer.",
+            "Valor inválido para port na linha 1 de a.yaml, que é '22:30': não é um número inteiro.",
+        ),
+        (
+            "There is no folder ./x. Give the folder of a checkpoint. --model is set by model in line 1 of a.yaml.",
+            "Não existe a pasta ./x. Informe a pasta de um checkpoint. --model vem de model na linha 1 de a.yaml.",
+        ),
+        (
+            "Invalid value for --max-model-len: '1.5K' has a fraction, which 8K and 8M cannot have: write 1.5k.",
+            "Valor inválido para --max-model-len: '1.5K' tem uma fração, que 8K e 8M não podem ter: escreva 1.5k.",
+        ),
         ("", ""),
     ],
 )  # fmt: skip
