@@ -64,22 +64,22 @@ def of_file(ctx: typer.Context, name: str) -> str:
 
 def of_what_is_named(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
     """Where those options were set that an error names by their flag or their value; nothing for flags themselves."""
-    told = []
+    places = []
     for name in OPTIONS:
         source = _source(ctx, name)
         if source not in ("DEFAULT_MAP", "ENVIRONMENT") or not _is_named(name, values.get(name), text):
             continue
         where = environment_variable(name) if source == "ENVIRONMENT" else str(ctx.meta[_FILE].places[name])
-        told.append(f"{flag(name)} is set by {where}.")
-    return " ".join(told)
+        places.append(f"{flag(name)} is set by {where}.")
+    return " ".join(places)
 
 
 def _is_named(name: str, value: Any, text: str) -> bool:  # noqa: ANN401
     if re.search(rf"{re.escape(flag(name))}(?![\w-])", text):
         return True
     # A number or a short word may be in a sentence for another reason.
-    told = str(value)
-    return not _is_secret(name) and "/" in told and told in text
+    shown = str(value)
+    return not _is_secret(name) and "/" in shown and shown in text
 
 
 def _is_secret(name: str) -> bool:

@@ -72,8 +72,8 @@ def _tell_usage(name: str, error: typer.TyperException) -> int:
     if context is not None and text == context.get_help():  # no command was named
         streams.note(text)
         return UsageError.exit_code
-    if (told := origin.invalid(error)) is not None:
-        return _tell(name, UsageError(told[0], told[1] or f"Try `{name} --help`."))
+    if (sentences := origin.invalid(error)) is not None:
+        return _tell(name, UsageError(sentences[0], sentences[1] or f"Try `{name} --help`."))
     return _tell(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
 
 

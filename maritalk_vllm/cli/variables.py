@@ -31,8 +31,8 @@ def warn_of_unknown(environment: Mapping[str, str] = os.environ) -> None:
     for name in sorted(unknown(environment)):
         close = difflib.get_close_matches(name.removeprefix(PREFIX), options, n=1)
         hint = f"Did you mean {options[close[0]]}?" if close else "`maritalk-vllm config example` lists them."
-        told = f"Warning: {name} in the environment is no option."
-        streams.note(f"{translated(told)} {translated(hint)}")
+        warning = f"Warning: {name} in the environment is no option."
+        streams.note(f"{translated(warning)} {translated(hint)}")
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:

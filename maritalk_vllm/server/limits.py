@@ -70,7 +70,7 @@ def warnings() -> list[str]:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def as_errors() -> Iterator[None]:
     """Raises EngineError where the system starts no more threads or processes for this user."""
     try:
         yield

@@ -43,7 +43,7 @@ def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
     _begin_log(launch.log, launch.log_format)
-    with limits.told():
+    with limits.as_errors():
         asyncio.run(_Supervisor(launch, listener, console, nursery).run())
 
 

@@ -97,7 +97,7 @@ if os.getuid() == 0:
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 for start in (threading.Thread(target=print).start, os.fork):
     try:
-        with limits.told():
+        with limits.as_errors():
             start()
     except EngineError as error:
         print(error)
