@@ -22,7 +22,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
+.PHONY: architectures serve install check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
 	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
 	image-check mutations coverage bench build lock clean
 
@@ -165,6 +165,10 @@ build: $(VENV)/.installed-dev
 
 lock: $(VENV)/.installed-dev
 	UPGRADE=$(UPGRADE) $(BIN)/python scripts/lock
+
+# What the installed classes of transformers and vLLM make of keys that config.json leaves out.
+architectures: $(VENV)/.installed-dev
+	$(BIN)/python scripts/architectures
 
 clean:
 	rm -rf $(VENV) .pytest_cache build dist

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maritalk_vllm.models.checkpoint import weights_files
+from maritalk_vllm.models.weights_files import weights_files
 
 from .processes import memory_of_family
 from .subject import Subject
@@ -46,7 +46,7 @@ def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Lo
         target.stop()
     return Loading(
         target=target.name,
-        weights=sum(file.stat().st_size for file in weights_files(subject.model)),
+        weights=sum(file.stat().st_size for file in weights_files(subject.model).files),
         peak=max(peak, ready),
         ready=ready,
         seconds=seconds,

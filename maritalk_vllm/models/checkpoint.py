@@ -1,19 +1,19 @@
 """A folder with a model: its shape and its footprint, told by config.json and the headers of its weights alone."""
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import WeightsError
+from .config import Config, read_config
 from .footprint import Footprint, of_llama, padded_vocabulary
+from .pickled import pickled_dtype
 from .safetensors import Tensor, read_header
-from .shape import BYTES, Shape, read_shape
+from .shape import BYTES, Shape
+from .tensor_shapes import completed
+from .text_model import is_tied, shape_of, stored_dtype
+from .weights_files import NO_WEIGHTS, weights_files
 
-_INDEX = "model.safetensors.index.json"
-_OTHER_FORMATS = ("*.bin", "*.pt", "*.pth")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 # Parts of tensors' names, of all architectures that vLLM knows.
@@ -26,50 +26,44 @@ _FUSED = re.compile(r"\b(?:qkv_proj|query_key_value|Wqkv|qkv)\.")
 _WHOLE = re.compile(r"\b(?:gate|router|q_a_proj|kv_a_proj_with_mqa|kv_a_proj|indexer)\.")
 
 
-def read_checkpoint(folder: Path, *, made_up: bool = False) -> Footprint:
+def read_checkpoint(folder: Path, load_format: str = "auto") -> Footprint:
     """The footprint of the model in `folder`, in the type that vLLM would choose on a GPU.
 
-    With `made_up` weights (vLLM's `--load-format dummy`) config.json is enough, and is read as that of a Llama.
-    Raises WeightsError if config.json or a weights file is missing, damaged or cut off, and names it.
+    `load_format` is vLLM's. With `dummy` the configuration is enough, and is read as that of a Llama. Raises
+    WeightsError if the configuration or a weights file is missing, damaged or cut off, and names it.
     """
-    config = _json(folder / "config.json")
-    shape = read_shape(config)
-    limit = _tokenizer_limit(folder)
-    if limit is not None and (shape.max_model_len is None or limit < shape.max_model_len):
-        shape = replace(shape, max_model_len=limit)
-    files = weights_files(folder)
-    if not files and made_up:
-        return of_llama(shape, tied=_is_tied(config))
-    if not files:
-        return Footprint(shape=shape, split_bytes=_other_weights(folder), exact=True)
+    config = read_config(folder)
+    shape, tied = shape_of(config), is_tied(config)
+    if load_format in NO_WEIGHTS:
+        return of_llama(shape, tied=tied)
+    weights = weights_files(folder, load_format)
+    if not weights.files:
+        raise WeightsError(
+            f"{folder} holds no weights that vLLM loads: it has no *.safetensors file.", "Copy or download them again."
+        )
+    if not weights.safetensors:
+        size = sum(_served_bytes(file, config, shape) for file in weights.files)
+        return Footprint(shape=shape, split_bytes=size, exact=True)
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in weights.files:
         tensors |= read_header(file)
-    return _footprint(shape, tensors, tied=_is_tied(config))
+    return _footprint(completed(shape, tensors), tensors, tied=tied)
 
 
-def weights_files(folder: Path) -> list[Path]:
-    """The safetensors files that vLLM would load. Raises WeightsError if one that the index names is missing."""
-    if (folder / _INDEX).is_file():
-        shards = sorted(set(_json(folder / _INDEX).get("weight_map", {}).values()))
-        if missing := [name for name in shards if not (folder / name).is_file()]:
-            raise WeightsError(
-                f"{len(missing)} of {len(shards)} weights files are missing in {folder}: {', '.join(missing[:3])}"
-                f"{' ...' if len(missing) > 3 else ''}.",
-                "Copy or download them again.",
-            )
-        return [folder / name for name in shards]
-    found = sorted(folder.glob("*.safetensors"))
-    # Mistral publishes the same weights twice, in its own layout too.
-    return [file for file in found if not file.name.startswith("consolidated")] or found
+def _served_bytes(file: Path, config: Config, shape: Shape) -> int:
+    """What a pickle of weights takes once vLLM has cast it."""
+    size = _size(file)
+    stored = pickled_dtype(file) or stored_dtype(config) or "float32"
+    if shape.quantization is not None or stored not in BYTES:
+        return size
+    return size * BYTES[shape.dtype] // BYTES[stored]
 
 
-def _other_weights(folder: Path) -> int:
-    """The size of weights in a format that cannot be looked into cheaply."""
-    size = sum(file.stat().st_size for pattern in _OTHER_FORMATS for file in folder.glob(pattern))
-    if not size:
-        raise WeightsError(f"{folder} holds no weights: it has no *.safetensors file.", "Copy or download them again.")
-    return size
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"The weights file {file} cannot be read: {error.strerror}.") from error
 
 
 def _footprint(shape: Shape, tensors: Mapping[str, Tensor], *, tied: bool) -> Footprint:
@@ -99,32 +93,3 @@ def _bytes_in_memory(tensor: Tensor, shape: Shape) -> int:
     if shape.quantization is None and tensor.dtype in _FLOATS:
         return tensor.elements * BYTES[shape.dtype]
     return tensor.bytes
-
-
-def _is_tied(config: Mapping[str, Any]) -> bool:
-    text = config.get("text_config")
-    return bool(config.get("tie_word_embeddings", isinstance(text, Mapping) and text.get("tie_word_embeddings")))
-
-
-def _tokenizer_limit(folder: Path) -> int | None:
-    """The longest text that the tokenizer's own configuration allows, in tokens; vLLM heeds it too."""
-    file = folder / "tokenizer_config.json"
-    limit = _json(file).get("model_max_length") if file.is_file() else None
-    # Without a limit, transformers writes 10^30.
-    return int(limit) if isinstance(limit, int | float) and limit < 1e12 else None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise WeightsError(
-            f"{file.parent} holds no model: it has no {file.name}.", "Give the folder of a checkpoint."
-        ) from None
-    except OSError as error:
-        raise WeightsError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise WeightsError(f"{file} is damaged: {error}.", "Copy or download it again.") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{file} is damaged: it holds no JSON object.", "Copy or download it again.")
-    return content

@@ -39,7 +39,7 @@ class Footprint:
         layers = self.split_bytes / tp + self.key_value_bytes / heads + self.whole_bytes
         if stages == 1:
             return math.ceil(layers + (self.input_bytes + self.output_bytes) / tp)
-        stage = layers * biggest_stage(self.shape.layers, stages) / self.shape.layers
+        stage = layers * biggest_stage(self.shape.layers, stages) / max(1, self.shape.layers)
         return math.ceil(stage + max(self.input_bytes, self.output_bytes) / tp)
 
     def served_as(self, dtype: str) -> Self:

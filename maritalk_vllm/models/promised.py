@@ -1,22 +1,26 @@
 """The footprint of a model whose weights are elsewhere, by its configuration and the size of its weights."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from .config import described
 from .footprint import Footprint, of_llama
-from .shape import read_shape
+from .text_model import shape_of, stored_dtype
 
 
-def promised_footprint(config: Mapping[str, Any], stored_bytes: int) -> Footprint | None:
+def promised_footprint(content: Mapping[str, Any], stored_bytes: int) -> Footprint | None:
     """Of `stored_bytes` of weights, as large as their files; None where the configuration leaves their shape open.
 
-    The parts that cards share in other ways, or not at all, are taken to be as large a share of it as in a Llama.
+    `content` is that of config.json. The parts that cards share in other ways, or not at all, are taken to be as large
+    a share of it as in a Llama. Raises WeightsError for a value of a wrong type or size.
     """
-    shape = read_shape(config)
+    config = described(content, Path("config.json"))
+    shape = shape_of(config)
     if not shape.layers or not shape.attention_heads or not shape.hidden_size:
         return None
     # vLLM serves in 16 bits what is stored in 32.
-    size = stored_bytes // 2 if shape.quantization is None and _is_stored_in_float32(config) else stored_bytes
+    size = stored_bytes // 2 if shape.quantization is None and stored_dtype(config) == "float32" else stored_bytes
     llama = of_llama(shape, tied=False)
     of_all = size / max(1, llama.weights_bytes)
     key_value, table = int(llama.key_value_bytes * of_all), int(llama.input_bytes * of_all)
@@ -28,9 +32,3 @@ def promised_footprint(config: Mapping[str, Any], stored_bytes: int) -> Footprin
         output_bytes=table,
     )
 
-
-def _is_stored_in_float32(config: Mapping[str, Any]) -> bool:
-    text = config.get("text_config")
-    parts = [config, text] if isinstance(text, Mapping) else [config]
-    names = [part.get(key) for part in parts for key in ("dtype", "torch_dtype")]
-    return next((name for name in names if isinstance(name, str)), "").removeprefix("torch.") == "float32"

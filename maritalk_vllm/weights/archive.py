@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import WeightsError
+from ..models.weights_files import is_junk
 
 _SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".txt", ".md"}
 _NAMES = {"LICENSE", "LICENCE", "NOTICE"}
@@ -117,7 +118,7 @@ def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
 
 
 def _checked(members: list[_Member]) -> dict[PurePosixPath, _Member]:
-    """The members by where they go: the folder that all of them are in, if there is one, is left out."""
+    """The members by where they go, without those of no use. The folder that all are in is left out."""
     if not members:
         raise WeightsError("The archive holds no files.", _ASK)
     if len(members) > _MOST_FILES:
@@ -127,6 +128,8 @@ def _checked(members: list[_Member]) -> dict[PurePosixPath, _Member]:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name or not path.parts:
             raise WeightsError(f"The archive holds a file that lies outside of it: {member.name!r}.", _ASK)
+        if is_junk(path):
+            continue
         if not member.regular:
             raise WeightsError(f"The archive holds what is no plain file: {member.name!r}.", _ASK)
         if path.suffix not in _SUFFIXES and path.name not in _NAMES:
@@ -137,6 +140,8 @@ def _checked(members: list[_Member]) -> dict[PurePosixPath, _Member]:
         if path in found:
             raise WeightsError(f"The archive holds {member.name!r} twice.", _ASK)
         found[path] = member
+    if not found:
+        raise WeightsError("The archive holds no files of a model.", _ASK)
     tops = {path.parts[0] for path in found}
     if len(tops) == 1 and all(len(path.parts) > 1 for path in found):
         return {PurePosixPath(*path.parts[1:]): member for path, member in found.items()}

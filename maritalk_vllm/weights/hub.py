@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, WeightsError
-from ..models.checkpoint import weights_files
+from ..models.config import has_config
 from ..models.place import check_space
+from ..models.weights_files import weights_files
 from .progress import Progress
 
 _SHOWN = 100
@@ -37,10 +38,10 @@ def snapshot(name: str, revision: str | None = None) -> Path | None:
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=ignored))
         # Other programs leave no list of what should be there; the weights' own index is one.
-        weights = weights_files(folder) or [file for kind in _PICKLES for file in folder.glob(kind)]
+        weights = weights_files(folder).files
     except (OSError, WeightsError):  # what keeps it from being read, a download will say
         return None
-    return folder if weights and (folder / "config.json").is_file() else None
+    return folder if weights and has_config(folder) else None
 
 
 def fetch(name: str, revision: str | None, progress: Progress) -> None:

@@ -41,10 +41,9 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
 
             remote = ask(source.name, settings.engine_arg("--revision"))
             return Known(source.name, remote.footprint, remote.remark, remote.error)
-        made_up = settings.engine_arg("--load-format") == "dummy"
         folder = Path(source.location)
         check_pointers(folder)
-        return Known(source.name, read_checkpoint(folder, made_up=made_up))
+        return Known(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
     if is_here(folder := weights_folder(profile, settings)):
         check_pointers(folder)
         return Known(profile.name, read_checkpoint(folder))

@@ -49,6 +49,8 @@ def ask(name: str, revision: str | None = None) -> Remote:
     if answer is None:
         silent = WeightsError(f"{name} cannot be downloaded from Hugging Face: it does not answer.", _GIVE)
         return Remote(None, silent.message, silent)
+    if isinstance(answer, WeightsError):  # a start would end with it too, after the download
+        return Remote(None, f"{name} on Hugging Face: {answer.message}", answer)
     return answer if isinstance(answer, Remote) else _refused(name, answer)
 
 

@@ -10,6 +10,7 @@ from ..errors import LicenseError, UsageError, WeightsError
 from ..licensing.check import LicenseCheck
 from ..licensing.entitlement import EVALUATION_KEY
 from ..models import demo
+from ..models.config import has_config
 from ..models.place import is_here
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
@@ -108,7 +109,7 @@ def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) ->
 def open_model(model: str, revision: str | None = None) -> Source:
     """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
     if (folder := model_folder(model)) is not None:
-        if not (folder / "config.json").is_file():
+        if not has_config(folder):
             hint = f"Its GGUF files are not served. What is served is {SERVED}." if holds_gguf(folder) else ""
             raise WeightsError(
                 f"{Path(model)} holds no model: it has no config.json.", hint or "Give the folder of a checkpoint."
