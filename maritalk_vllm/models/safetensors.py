@@ -5,6 +5,7 @@ Format: https://huggingface.co/docs/safetensors, version 0.8: eight bytes of len
 """
 
 import math
+import stat
 from pathlib import Path
 
 import msgspec
@@ -41,7 +42,10 @@ _TENSOR = msgspec.json.Decoder(Tensor)
 def read_header(file: Path) -> dict[str, Tensor]:
     """The tensors of a file, by their names. Raises WeightsError, which names the file, if it is damaged or cut off."""
     try:
-        size = file.stat().st_size
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise WeightsError(f"The weights file {file} is no file.", _HINT)
+        size = found.st_size
         with file.open("rb") as content:
             length = int.from_bytes(content.read(8), "little")
             if size < 8 or length > min(size - 8, _LARGEST_HEADER):
@@ -55,7 +59,7 @@ def read_header(file: Path) -> dict[str, Tensor]:
         raw = _DECODER.decode(header)
         raw.pop("__metadata__", None)
         tensors = {name: _TENSOR.decode(value) for name, value in raw.items()}
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WeightsError(
             f"The weights file {file} is damaged: its header cannot be read ({error}).", _HINT
         ) from error
@@ -66,7 +70,11 @@ def read_header(file: Path) -> dict[str, Tensor]:
             f"The weights file {file} is {what}: its header promises {promised:,} bytes and it has {size:,}.", _HINT
         )
     for name, tensor in tensors.items():
-        if tensor.bytes < 0 or ((bits := _BITS.get(tensor.dtype)) and tensor.elements * bits != tensor.bytes * 8):
+        if (
+            tensor.bytes < 0
+            or min(tensor.shape, default=0) < 0
+            or ((bits := _BITS.get(tensor.dtype)) and tensor.elements * bits != tensor.bytes * 8)
+        ):
             raise WeightsError(
                 f"The weights file {file} is damaged: its tensor {name} has {tensor.bytes:,} bytes, which is not the "
                 f"size of {tensor.dtype} {list(tensor.shape)}.",

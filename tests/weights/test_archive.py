@@ -44,6 +44,19 @@ def test_what_was_packed_is_unpacked(kind: str, tmp_path: Path) -> None:
     assert told[-1] == unpacked_bytes(archive) == sum(map(len, content(model).values()))
 
 
+@pytest.mark.parametrize("kind", PACKERS)
+def test_what_is_of_no_use_is_left_out(kind: str, tmp_path: Path) -> None:
+    model = archives.model(tmp_path / "model")
+    good = content(model)
+    (model / "__MACOSX").mkdir()
+    for junk in ("._model.safetensors", ".DS_Store", "__MACOSX/._config.json", "optimizer.pt", "training_args.bin"):
+        (model / junk).write_bytes(b"junk")
+    archive = PACKERS[kind](model, tmp_path / "archive")
+    assert unpacked_bytes(archive) == sum(map(len, good.values()))
+    unpack(archive, tmp_path / "out", lambda _: None)
+    assert content(tmp_path / "out") == good
+
+
 def test_only_files_that_are_ours_to_write(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "archive", "w") as archive:
         info = tarfile.TarInfo("config.json")

@@ -1,0 +1,32 @@
+"""The files that vLLM's own loader takes from folders: `python -m tests.models.as_vllm_selects FOLDER`.
+
+Prints a line of JSON for each folder in FOLDER and each load format: the names of the files, or the error.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+FORMATS = ("auto", "hf", "safetensors", "mistral", "pt", "npcache")
+
+
+def main(folder: Path) -> None:
+    logging.disable()
+    from vllm.config.load import LoadConfig
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    for model in sorted(folder.iterdir()):
+        for load_format in FORMATS:
+            loader = DefaultModelLoader(LoadConfig(load_format=load_format))
+            told: dict[str, object] = {"name": model.name, "format": load_format}
+            try:
+                found = loader._prepare_weights(str(model), None, None, True, None)[1]
+                told["files"] = sorted(Path(file).name for file in found)
+            except (RuntimeError, FileNotFoundError) as error:
+                told["error"] = type(error).__name__
+            print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

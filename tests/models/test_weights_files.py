@@ -1,0 +1,181 @@
+"""Which files are weights: ours beside vLLM's own choice, and what they weigh."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import WeightsError
+from maritalk_vllm.models.checkpoint import read_checkpoint
+from maritalk_vllm.models.weights_files import weights_files
+from tests.models.files import model, safetensors
+from tests.serving import note
+
+ROOT = Path(__file__).resolve().parents[2]
+INDEX = "model.safetensors.index.json"
+HALF = {"model.layers.0.mlp.up_proj.weight": ("BF16", [64, 64])}
+OTHER = {"model.layers.1.mlp.up_proj.weight": ("BF16", [64, 64])}
+
+LAYOUTS = {
+    "one": ["model.safetensors"],
+    "macos": ["model.safetensors", "._model.safetensors", ".DS_Store", "__MACOSX/._model.safetensors"],
+    "trainer": ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"],
+    "trainer-of-pickles": ["pytorch_model.bin", "optimizer.pt", "training_args.bin", "optimizer.bin"],
+    "pickles": ["pytorch_model-1.bin", "pytorch_model-2.bin", "._pytorch_model-1.bin"],
+    "both": ["model.safetensors", "pytorch_model.bin"],
+    "torch": ["model.pt", "optimizer.pt", "scaler.pt"],
+    "optimizer-alone": ["optimizer.pt", "training_args.bin"],
+    "shards-and-more": ["a.safetensors", "b.safetensors", "other.safetensors", f"{INDEX}:a,b"],
+    "a-shard-missing": ["a.safetensors", f"{INDEX}:a,b"],
+    "all-shards-missing": [f"{INDEX}:a,b"],
+    "mistral": ["consolidated.safetensors"],
+    "mistral-and-shards": ["consolidated-1.safetensors", "a.safetensors", f"{INDEX}:a"],
+    "mistral-below": ["model.safetensors", "original/consolidated.safetensors"],
+    "nothing": ["tokenizer.json"],
+}
+
+
+def lay(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        path, _, shards = name.partition(":")
+        (folder / path).parent.mkdir(exist_ok=True)
+        index = {"weight_map": {shard: f"{shard}.safetensors" for shard in shards.split(",")}}
+        (folder / path).write_text(json.dumps(index) if shards else "x")
+    return folder
+
+
+@pytest.mark.engine
+def test_the_same_files_as_vllms_loader(tmp_path: Path) -> None:
+    for name, files in LAYOUTS.items():
+        lay(tmp_path / name, files)
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.as_vllm_selects", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-2000:]
+    told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    odd = defaultdict(list)
+    for each in told:
+        try:
+            ours = sorted(file.name for file in weights_files(tmp_path / each["name"], each["format"]).files)
+        except WeightsError:
+            ours = []
+        if ours != each.get("files", []):
+            odd[each["name"]].append((each["format"], ours, each.get("files", each.get("error"))))
+    note(f"{len(told)} choices of weights compared with vLLM's loader: {sum(map(len, odd.values()))} differ")
+    assert not odd
+    assert len(told) == 6 * len(LAYOUTS)
+
+
+@pytest.mark.parametrize("junk", ["._model.safetensors", ".model.safetensors", "optimizer.pt", "training_args.bin"])
+def test_what_is_no_weights_is_not_counted(tmp_path: Path, junk: str) -> None:
+    folder = model(tmp_path, HALF)
+    alone = read_checkpoint(folder)
+    (folder / junk).write_bytes(bytes(5000))
+    assert read_checkpoint(folder) == alone
+
+
+def test_the_index_decides(tmp_path: Path) -> None:
+    folder = model(tmp_path, HALF)
+    safetensors(folder / "copy.safetensors", OTHER)
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"x": "model.safetensors"}}))
+    assert read_checkpoint(folder).weights_bytes == 64 * 64 * 2
+
+
+def pickled(file: Path, *storages: str, size: int = 4000) -> None:
+    globals_ = b"".join(b"ctorch\n" + name.encode() + b"\n0" for name in storages)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("pytorch_model/data.pkl", b"\x80\x02" + globals_ + b"N.")
+        archive.writestr("pytorch_model/data/0", bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("storages", "config", "share"),
+    [
+        (["FloatStorage"], {"torch_dtype": "float32"}, 0.5),
+        (["FloatStorage"], {"torch_dtype": "bfloat16"}, 0.5),
+        (["HalfStorage"], {"torch_dtype": "float32"}, 1),
+        (["BFloat16Storage", "LongStorage"], {"torch_dtype": None}, 1),
+        (["FloatStorage", "HalfStorage"], {"torch_dtype": "float32"}, 0.5),
+        ([], {"torch_dtype": None}, 0.5),
+        (["FloatStorage"], {"torch_dtype": "float32", "quantization_config": {"quant_method": "gptq"}}, 1),
+    ],
+)
+def test_pickles_are_counted_as_they_are_served(
+    tmp_path: Path, storages: list[str], config: dict[str, object], share: float
+) -> None:
+    folder = model(tmp_path, HALF, **config)
+    (folder / "model.safetensors").unlink()
+    pickled(folder / "pytorch_model.bin", *storages)
+    size = (folder / "pytorch_model.bin").stat().st_size
+    assert read_checkpoint(folder).weights_bytes == int(size * share)
+
+
+MISTRAL = {
+    "dim": 64,
+    "n_layers": 2,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "head_dim": 16,
+    "hidden_dim": 128,
+    "vocab_size": 128,
+}
+OF_MISTRAL = {
+    "tok_embeddings.weight": ("BF16", [128, 64]),
+    "layers.0.attention.wk.weight": ("BF16", [32, 64]),
+    "output.weight": ("BF16", [128, 64]),
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "longest", "sliding"),
+    [
+        ({}, 128_000, 0),
+        ({"max_seq_len": 32768}, 32768, 0),
+        ({"max_position_embeddings": 4096}, 4096, 0),
+        ({"sliding_window": 4096}, 128_000, 2),
+        ({"sliding_window": [4096, None]}, 128_000, 1),
+        ({"yarn": {"factor": 4, "original_max_position_embeddings": 8192}}, 128_000, 0),
+    ],
+)
+def test_mistrals_own_layout(tmp_path: Path, params: dict[str, object], longest: int, sliding: int) -> None:
+    (tmp_path / "params.json").write_text(json.dumps({**MISTRAL, **params}))
+    safetensors(tmp_path / "consolidated.safetensors", OF_MISTRAL)
+    footprint = read_checkpoint(tmp_path)
+    shape = footprint.shape
+    assert (shape.layers, shape.attention_heads, shape.key_value_heads, shape.head_size) == (2, 4, 2, 16)
+    assert (shape.hidden_size, shape.vocabulary_size, shape.intermediate_size) == (64, 128, 128)
+    assert (shape.max_model_len, shape.sliding_layers, shape.unknown) == (longest, sliding, ())
+    assert footprint.weights_bytes == 2 * (128 * 64 * 2 + 32 * 64)
+
+
+def test_mistrals_own_layout_beside_that_of_hugging_face(tmp_path: Path) -> None:
+    folder = model(tmp_path, HALF, max_position_embeddings=777)
+    (folder / "params.json").write_text(json.dumps(MISTRAL))
+    assert read_checkpoint(folder).shape.max_model_len == 777  # config.json, as long as the weights are
+    safetensors(folder / "consolidated.safetensors", OF_MISTRAL)
+    footprint = read_checkpoint(folder)
+    assert footprint.shape.max_model_len == 777  # which params.json leaves out
+    assert footprint.weights_bytes == 2 * (128 * 64 * 2 + 32 * 64)
+
+
+def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> None:
+    tensors = {
+        "model.embed_tokens.weight": ("BF16", [128, 64]),
+        **{f"model.layers.{at}.self_attn.q_proj.weight": ("BF16", [64, 64]) for at in range(3)},
+        **{f"model.layers.{at}.self_attn.k_proj.weight": ("BF16", [32, 64]) for at in range(3)},
+        "vision_model.encoder.layers.9.self_attn.k_proj.weight": ("BF16", [8, 8]),
+    }
+    folder = model(tmp_path, tensors)
+    (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "torch_dtype": "bfloat16"}))
+    shape = read_checkpoint(folder).shape
+    assert (shape.layers, shape.vocabulary_size, shape.hidden_size) == (3, 128, 64)
+    assert shape.unknown == ("attention_heads", "key_value_heads", "head_size")
+    assert (shape.max_model_len, shape.context_limit) == (None, None)
+    assert shape.kv_cache_bytes(16, in_flight=0, dtype="bfloat16") == 3 * 16 * 2 * 32 * 2
+    (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "num_attention_heads": 4}))
+    shape = read_checkpoint(folder).shape
+    assert (shape.attention_heads, shape.key_value_heads, shape.head_size, shape.unknown) == (4, 4, 16, ())
