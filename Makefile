@@ -22,7 +22,7 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: architectures serve install check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
+.PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
 	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
 	image-check mutations coverage bench build lock clean
 

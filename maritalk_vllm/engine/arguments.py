@@ -105,7 +105,7 @@ def engine_arguments(
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (
-        ("--max-model-len", plan.max_model_len),
+        ("--max-model-len", plan.max_model_len if plan.length_known else None),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),
         ("--gpu-memory-utilization", plan.gpu_memory_utilization),
         ("--tensor-parallel-size", _more_than_one(plan.tensor_parallel_size)),

@@ -11,6 +11,7 @@ from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import scheduler
 from .grammar import refuse_unusable_grammars
+from .hidden_files import overlook_hidden_files
 from .pulse import Pulse
 from .temperature import allow_any_temperature
 from .tools import hold_demanded_calls
@@ -34,6 +35,7 @@ def preload(device: Device) -> None:
         import vllm.v1.worker.cpu_model_runner
         import vllm.v1.worker.cpu_worker  # noqa: F401
     allow_any_temperature()
+    overlook_hidden_files()
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

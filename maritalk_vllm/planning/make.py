@@ -1,5 +1,8 @@
 """Makes a plan. Pure: it looks at nothing but its arguments."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from ..hardware.inventory import Inventory
 from ..settings import Device
 from .cpu import plan_cpu
@@ -15,6 +18,23 @@ def make_plan(need: Need, inventory: Inventory, wish: Device, build: Device) -> 
     Raises NoSuitableGPU, DoesNotFit or EngineError.
     """
     device, why = choose_device(wish, need, inventory, build)
-    if device is Device.CPU:
-        return plan_cpu(need, inventory, why)
-    return plan_gpus(need, inventory)
+    plan = plan_cpu(need, inventory, why) if device is Device.CPU else plan_gpus(need, inventory)
+    return replace(
+        plan,
+        length_known=need.footprint is None or need.longest is not None,
+        warnings=(*plan.warnings, *_gaps(need, plan)),
+    )
+
+
+def _gaps(need: Need, plan: Plan) -> Iterator[str]:
+    """What the model's own files leave open."""
+    if need.footprint is None:
+        return
+    if need.longest is None:
+        yield (
+            f"{need.title} does not say how long its context may be: vLLM decides, and the plan counts "
+            f"{plan.max_model_len} tokens."
+        )
+    if unknown := need.footprint.shape.unknown:
+        names = ", ".join(name.replace("_", " ") for name in unknown)
+        yield f"Neither the configuration of {need.title} nor its weights say its {names}: the plan may be wrong."

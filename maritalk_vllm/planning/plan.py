@@ -37,7 +37,9 @@ class Plan:
     is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
     counts users at full context, in all copies together. With several `nodes`, cards, cores and what is available are
     those of one, and the others are taken to be like it; `memory` is that of all. `split` says how many of the GPUs are
-    taken, and why. `checked` says whether the memory was: where it is not, nobody knows whether it fits.
+    taken, and why. `checked` says whether the memory was: where it is not, the plan says nothing about it. Without
+    `length_known`, no user set the context and the model does not say its own: `max_model_len` is what was counted, and
+    vLLM chooses.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Plan:
     host_memory_available_bytes: int | None = None
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
+    length_known: bool = True
     kv_cache_bytes: int | None = None
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.engine.arguments import engine_arguments
 from maritalk_vllm.errors import WeightsError
+from maritalk_vllm.hardware.catalogue import imagine
 from maritalk_vllm.models.checkpoint import read_checkpoint
 from maritalk_vllm.models.weights_files import weights_files
+from maritalk_vllm.planning.make import make_plan
+from maritalk_vllm.planning.need import Need
+from maritalk_vllm.settings import Device, Settings
 from tests.models.files import model, safetensors
 from tests.serving import note
 
@@ -160,6 +165,19 @@ def test_mistrals_own_layout_beside_that_of_hugging_face(tmp_path: Path) -> None
     footprint = read_checkpoint(folder)
     assert footprint.shape.max_model_len == 777  # which params.json leaves out
     assert footprint.weights_bytes == 2 * (128 * 64 * 2 + 32 * 64)
+
+
+def test_no_length_is_passed_that_nobody_knows(tmp_path: Path) -> None:
+    tensors = {"model.layers.0.self_attn.k_proj.weight": ("BF16", [32, 64])}
+    sizes = {"num_attention_heads": 4, "num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 128}
+    folder = model(tmp_path, tensors)
+    (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", **sizes}))
+    for config in (Settings(model=str(folder)), Settings(model=str(folder), max_model_len=2048)):
+        need = Need.of("x", read_checkpoint(folder), None, config)
+        plan = make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA)
+        given = "--max-model-len" in engine_arguments(plan, "x", str(folder), [], None)
+        assert given == (config.max_model_len is not None)
+        assert any("does not say how long its context" in each for each in plan.warnings) != given
 
 
 def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> None:
