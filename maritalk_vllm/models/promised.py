@@ -31,4 +31,3 @@ def promised_footprint(content: Mapping[str, Any], stored_bytes: int) -> Footpri
         input_bytes=table,
         output_bytes=table,
     )
-
