@@ -83,11 +83,14 @@ def test_a_card_without_a_data_sheet() -> None:
 
 @pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
 def test_data_sheets_are_of_this_world(card: Card) -> None:
-    """A card has both figures or none, and every one reads a byte in the time of 50 to 500 operations."""
+    """A card has both figures or none, and every one reads a byte in the time of 30 to 500 operations.
+
+    The fewest are those of an H20, whose operations were cut for export: 148 x 10^12 to 4.0 x 10^12 bytes, 37.
+    """
     assert (card.bandwidth is None) == (card.flops is None)
     if card.bandwidth and card.flops:
         assert 200e9 <= card.bandwidth <= 8e12
-        assert 50 <= card.flops / card.bandwidth <= 500
+        assert 30 <= card.flops / card.bandwidth <= 500
 
 
 def test_every_card_that_clouds_rent_has_one() -> None:
