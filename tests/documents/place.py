@@ -70,7 +70,7 @@ class Place:
         command = re.sub(r"\bKEY\b", self.key, command)
         # Nothing is built, and no server stays: what is to be seen is that each would begin as it is written.
         command = re.sub(r"^make ", f"make --dry-run --directory {shlex.quote(str(ROOT))} ", command)
-        command = re.sub(r"^maritalk-serve (?!--help|--version)", "maritalk-serve --dry-run ", command)
+        command = re.sub(r"^maritalk-serve (?!--help|--version)", "maritalk-serve --dry-run --port 0 ", command)
         # The port of a start is the shared server's.
         command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
         for asking, briefly in ASKING.items():
