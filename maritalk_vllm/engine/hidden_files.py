@@ -12,8 +12,8 @@ def overlook_hidden_files() -> None:
     """Leave them out in this process and in those forked from it."""
     from vllm.transformers_utils import config
 
-    read = config.parse_safetensors_file_metadata
-    if hasattr(read, "__wrapped__"):
+    read = getattr(config, "parse_safetensors_file_metadata", None)
+    if read is None or hasattr(read, "__wrapped__"):  # a vLLM that reads them otherwise, or done already
         return
 
     def read_visible(path: str | Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def tried(folder: Path, file: str) -> None:
         assert footprint.shape.kv_cache_bytes(4096, tensor_parallel_size=degree, in_flight=64, dtype="bfloat16") >= 0
 
 
-QUICK = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @QUICK
