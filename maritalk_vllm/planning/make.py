@@ -28,13 +28,8 @@ def make_plan(need: Need, inventory: Inventory, wish: Device, build: Device) -> 
 
 def _gaps(need: Need, plan: Plan) -> Iterator[str]:
     """What the model's own files leave open."""
-    if need.footprint is None:
-        return
-    if need.longest is None:
+    if need.footprint is not None and need.longest is None and plan.max_model_len is not None:
         yield (
             f"{need.title} does not say how long its context may be: vLLM decides, and the plan counts "
             f"{plan.max_model_len} tokens."
         )
-    if unknown := need.footprint.shape.unknown:
-        names = ", ".join(name.replace("_", " ") for name in unknown)
-        yield f"Neither the configuration of {need.title} nor its weights say its {names}: the plan may be wrong."

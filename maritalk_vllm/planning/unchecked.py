@@ -10,6 +10,9 @@ def unchecked(need: Need) -> tuple[str, ...]:
     if need.footprint is None:
         known = "Its size is unknown" if need.doubt else f"{need.title} is not on this machine and its size is unknown"
         reasons.append(f"{known}: nothing was checked against it.")
+    elif unknown := need.footprint.shape.unknown:
+        names = ", ".join(name.replace("_", " ") for name in unknown)
+        reasons.append(f"Neither the configuration of {need.title} nor its weights say its {names}.")
     if need.flags.more:
         reasons.append(f"No plan counts {', '.join(need.flags.more)}, which may make vLLM take more.")
     return tuple(reasons)

@@ -192,8 +192,14 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     shape = read_checkpoint(folder).shape
     assert (shape.layers, shape.vocabulary_size, shape.hidden_size) == (3, 128, 64)
     assert shape.unknown == ("attention_heads", "key_value_heads", "head_size")
+    need = Need.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    plan = make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA)
+    assert not plan.checked
+    assert any("say its attention heads, key value heads, head size" in each for each in plan.warnings)
     assert (shape.max_model_len, shape.context_limit) == (None, None)
     assert shape.kv_cache_bytes(16, in_flight=0, dtype="bfloat16") == 3 * 16 * 2 * 32 * 2
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "num_attention_heads": 4}))
     shape = read_checkpoint(folder).shape
     assert (shape.attention_heads, shape.key_value_heads, shape.head_size, shape.unknown) == (4, 4, 16, ())
+    need = Need.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    assert make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA).checked
