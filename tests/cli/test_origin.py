@@ -12,7 +12,7 @@ from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.cli.test_config import shown, toolbox
-from tests.serving import BIN
+from tests.commands import run
 
 
 @pytest.fixture
@@ -125,8 +125,7 @@ def test_a_wrong_value_is_named_by_its_line(file: Path, content: str, says: str)
 def test_what_a_start_complains_of_is_named_by_its_line_too(file: Path) -> None:
     for content, option in (("replicas: many", "replicas"), ("nodes: 2", "nodes"), ("model: ./nothere", "model")):
         file.write_text(f"# mine\n{content}\n")
-        command = [str(BIN / "maritalk-serve"), "--license", EVALUATION_KEY, "--dry-run", "--config", str(file)]
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = run("maritalk-serve", "--license", EVALUATION_KEY, "--dry-run", "--config", file)
         assert result.returncode == 2
         assert result.stderr.endswith(f" --{option} is set by {option} in line 2 of {file}.\n"), result.stderr
 
@@ -219,6 +218,7 @@ def test_what_is_no_number_of_tokens(written: str) -> None:
         tokens.tokens(written)
 
 
+@pytest.mark.engine
 def test_as_vllm_reads_them() -> None:
     """In a process of its own: its parser's module imports torch."""
     program = """

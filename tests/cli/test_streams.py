@@ -41,7 +41,8 @@ def shell(command: list[str], redirections: str, folder: Path) -> "subprocess.Co
 def test_closed_streams(command: list[str], exit_code: int, tmp_path: Path) -> None:
     usual = shell(command, "", tmp_path)
     assert usual.returncode == exit_code, usual.stderr
-    for redirections in ("<&- 2>&-", ">&-", "<&- >&- 2>&-"):
+    # All commands begin alike: which of the streams is closed is tried on one that prints to both.
+    for redirections in ("<&- 2>&-", ">&-", "<&- >&- 2>&-") if "plan" in command else ("<&- >&- 2>&-",):
         result = shell(command, redirections, tmp_path)
         assert result.returncode == exit_code, (redirections, result.stderr)
         closed = "2>&-" in redirections

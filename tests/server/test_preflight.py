@@ -13,8 +13,9 @@ import pytest
 
 from maritalk_vllm.engine.known_flags import check_flags, known_flags
 from maritalk_vllm.errors import UsageError
+from tests.commands import run
 from tests.models.files import model
-from tests.serving import BIN, free_port
+from tests.serving import free_port
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 1000\n".format("0" * 64)
 TOKENIZER = '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}'
@@ -146,10 +147,6 @@ KINDS: list[tuple[Change, int, str]] = [
     (foreign_host, 8, "cannot listen on 192.0.2.1"),
     (offline, 6, "HF_HUB_OFFLINE"),
 ]
-
-
-def run(program: str, *words: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([BIN / program, *words], capture_output=True, text=True, timeout=60, env=env)
 
 
 COMMANDS = (["maritalk-serve"], ["maritalk-serve", "--dry-run"], ["maritalk-vllm", "doctor"])
