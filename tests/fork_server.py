@@ -94,6 +94,9 @@ def _serve(control: socket.socket) -> Request | None:
                 if (child := os.fork()) == 0:
                     for other in (control, *connections.values()):
                         other.close()
+                    for watched in selector.get_map().values():
+                        if watched.fileobj is not control:  # another child, which still runs
+                            os.close(watched.fd)
                     return _begin(connection, descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)

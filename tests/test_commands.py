@@ -69,6 +69,13 @@ def test_what_a_program_sees_of_itself(probe: str, manner: str) -> None:
     assert ("at the end" in forked.stderr) == (manner != "kill")
 
 
+def test_beside_one_that_runs(probe: str) -> None:
+    with start("maritalk-vllm", "chat", "--url", "http://127.0.0.1:9", stdin=subprocess.PIPE) as process:
+        seen = json.loads(run(probe, os.getpgid(0), 0).stdout)
+        assert seen["descriptors"] == ["0", "1", "2"]
+        process.kill()
+
+
 def test_its_folder_umask_and_session(probe: str, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -41,7 +41,7 @@ def status(server: StubServer, key: str) -> int:
 def test_a_poor_start_with_a_stub_engine_serves(tmp_path: Path) -> None:
     """Ten megabytes of flags for vLLM, which the stub does not read, go from process to process too."""
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"api_key": KEYS, "engine_args": ["--unread", "x" * 10_000_000]}))
+    config.write_text(yaml.safe_dump({"api_key": KEYS, "engine_args": ["--tokenizer-revision", "x" * 10_000_000]}))
     with PoorServer(tmp_path, "--config", str(config)) as server:
         server.wait_until_ready()
         assert f"at most {DESCRIPTORS - 256} connections at once" in server.stdout.read_text()
