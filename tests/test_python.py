@@ -111,7 +111,7 @@ def test_make_asks_before_anything_else(tmp_path: Path, target: str) -> None:
     for name in ("Makefile", "pyproject.toml", "scripts", "requirements"):
         (tmp_path / name).symlink_to(ROOT / name)
     python = interpreter(tmp_path / "python", "3.10")
-    command = ["make", f"PYTHON={python}", target]
+    command = ["make", "--no-print-directory", f"PYTHON={python}", target]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert result.stderr.splitlines()[0].startswith(f"{python} is CPython 3.10, and CPython 3.11 to 3.13 is needed.")
