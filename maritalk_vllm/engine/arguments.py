@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..planning.plan import Plan
 from ..settings import Device, DistributedBackend, LogFormat, Settings
-from . import stage
+from . import cpu_worker
 from .request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
 # The plan is made with these; behind its back they would make it wrong.
@@ -99,9 +99,7 @@ def engine_arguments(
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
     if plan.device is Device.CPU:
         # torch.compile takes a start from seconds to minutes on a CPU and gains little there.
-        arguments += ["--enforce-eager"]
-        if plan.pipeline_parallel_size > 1:
-            arguments += ["--worker-cls", stage.NAME]
+        arguments += ["--enforce-eager", "--worker-cls", cpu_worker.NAME]
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.engine import stage
+from maritalk_vllm.engine import cpu_worker
 from maritalk_vllm.engine.arguments import Rendezvous, engine_arguments
 from maritalk_vllm.engine.environment import engine_environment, group_environment
 from maritalk_vllm.errors import UsageError
@@ -97,10 +97,10 @@ def test_on_one_of_several_nodes() -> None:
     assert "--nnodes" not in by_ray
 
 
-def test_stages_on_a_cpu_have_a_worker_of_their_own() -> None:
-    made = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
-    assert pairs(engine_arguments(made, "demo", "/m", []))["--worker-cls"] == stage.NAME
-    assert "--worker-cls" not in engine_arguments(ON_CPU, "demo", "/m", [])
+def test_a_cpu_has_a_worker_class_of_ours() -> None:
+    several = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
+    for made in (ON_CPU, several):
+        assert pairs(engine_arguments(made, "demo", "/m", []))["--worker-cls"] == cpu_worker.NAME
 
 
 def test_the_way_to_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from maritalk_vllm.engine import boot, stage
+from maritalk_vllm.engine import boot, cpu_worker
 from maritalk_vllm.engine.arguments import engine_arguments
 from maritalk_vllm.engine.version import installed_vllm
 from maritalk_vllm.errors import UsageError
@@ -78,7 +78,10 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert {"vllm_config", "monitor_workers"} <= set(parameters(MultiprocExecutor.__init__))
     assert "inline" in parameters(MultiprocExecutor.start_worker_monitor)
     assert "self.intermediate_tensors: " in inspect.getsource(GPUModelRunner.__init__)
-    assert resolve_obj_by_qualname(stage.NAME).__mro__[2] is CPUWorker
+    assert resolve_obj_by_qualname(cpu_worker.NAME).__mro__[2] is CPUWorker
+    # The draws for a prompt that is not whole yet, which vLLM takes back where a generator has an offset.
+    assert "gen.set_offset(gen.get_offset() - 4)" in inspect.getsource(GPUModelRunner._bookkeeping_sync)
+    assert callable(GPUModelRunner._sample)
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
     assert {"chat_template", "chat_template_kwargs"} <= set(parameters(ChatParams))
     assert {"record", "log_engine_initialized"} == StatLoggerBase.__abstractmethods__ - {"__init__"}
