@@ -49,7 +49,7 @@ class Direct:
         if scope["type"] != "http":
             await self._inside(scope, receive, send)
             return
-        alive = KeptAlive(in_our_form(scope["path"], send))
+        alive = KeptAlive(in_our_form(scope, send))
         try:
             await self._inside(scope, receive, alive)
         finally:

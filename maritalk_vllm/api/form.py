@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import msgspec
 from starlette.datastructures import MutableHeaders
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 from ..errors import MariTalkError, MethodNotAllowed, NoSuchRoute, RequestError
 from .keep_alive import streams
@@ -12,11 +12,12 @@ from .openapi import JSON
 from .refusal import refusal
 
 
-def in_our_form(path: str, send: Send) -> Send:
+def in_our_form(scope: Scope, send: Send) -> Send:
     """Sends an answer on: streams for proxies that gather and keep, and the framework's refusals in the path's form.
 
     By itself it says {"detail": "Not Found"}, whatever the API.
     """
+    method, path = scope["method"], scope["path"]
     held: list[Message] = []
 
     async def send_in_form(message: Message) -> None:
@@ -44,7 +45,7 @@ def in_our_form(path: str, send: Send) -> Send:
             await send(message)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
-        answer = refusal(path, _error(path, start["status"], detail, headers.get("allow", "")))
+        answer = refusal(path, _error(method, path, start["status"], detail, headers.get("allow", "")))
         del headers["content-length"], headers["content-type"]
         await send({**start, "headers": [*headers.raw, *answer.raw_headers]})
         await send({"type": "http.response.body", "body": answer.body})
@@ -52,11 +53,11 @@ def in_our_form(path: str, send: Send) -> Send:
     return send_in_form
 
 
-def _error(path: str, status: int, detail: str, allowed: str) -> MariTalkError:
+def _error(method: str, path: str, status: int, detail: str, allowed: str) -> MariTalkError:
     if status == HTTPStatus.NOT_FOUND:
         return NoSuchRoute(f"There is no route {path}.", "/docs lists those that there are.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(f"This method is not for {path}.", f"Use {allowed}." if allowed else "")
+        return MethodNotAllowed(f"{method} is not for {path}.", f"Use {allowed}." if allowed else "")
     error = RequestError(f"{detail.rstrip('.')}.")
     error.http_status = status
     return error

@@ -51,7 +51,7 @@ async def kept() -> StreamingResponse:
 
 def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
     async def through(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, in_our_form(scope["path"], send))
+        await app(scope, receive, in_our_form(scope, send))
 
     async def scenario() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(through), base_url="http://x") as client:
@@ -75,7 +75,7 @@ def test_a_method_that_is_not_the_routes() -> None:
     answer = ask("DELETE", "/v1/known")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     error = answer.json()["error"]
-    assert (error["message"], error["code"]) == ("This method is not for /v1/known. Use GET.", 405)
+    assert (error["message"], error["code"]) == ("DELETE is not for /v1/known. Use GET.", 405)
 
 
 def test_a_body_that_the_framework_cannot_read() -> None:
