@@ -108,7 +108,7 @@ def test_a_long_text_of_somebody_else_costs_little() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("maritalk-serve", "--lang", "pt", "--dry-run", *DEMO),
+        ("maritalk-serve", "--lang", "pt", "--dry-run", "--port", "0", *DEMO),
         ("maritalk-vllm", "--lang", "pt", "plan", "--gpus", "1xT4", "--model", "medium"),
         ("maritalk-vllm", "--lang", "pt", "plan", "--gpus", "3xA10,1xT4", "--model", "medium"),
         ("maritalk-vllm", "--lang", "pt", "plan", "--suggest", "--model", "small"),

@@ -23,7 +23,7 @@ def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return run("maritalk-serve", "--dry-run", "--device", "cpu", *arguments)
+    return run("maritalk-serve", "--dry-run", "--port", "0", "--device", "cpu", *arguments)
 
 
 def test_from_a_pair_of_keys_to_a_start(tmp_path: Path) -> None:

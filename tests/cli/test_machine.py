@@ -131,12 +131,14 @@ def test_a_dry_run_of_the_server(machine: Machine, checkpoint: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("checkpoint fits: 1 x NVIDIA A10.\n")
     assert "GPU 0 (Tesla T4): compute capability 7.5, 8.0 is needed" in result.stdout
-    refused = machine.run("maritalk-serve", gpus("A10"), "--model", str(checkpoint), "--dry-run", "--replicas", "2")
+    refused = machine.run(
+        "maritalk-serve", gpus("A10"), "--model", str(checkpoint), "--dry-run", "--port", "0", "--replicas", "2"
+    )
     assert refused.returncode == 5
     assert refused.stdout == ""
 
 
 def test_medium_fits_and_its_weights_are_missing(machine: Machine) -> None:
-    result = machine.run("maritalk-serve", gpus(*["A10"] * 4), "--model", "medium", "--dry-run")
+    result = machine.run("maritalk-serve", gpus(*["A10"] * 4), "--model", "medium", "--dry-run", "--port", "0")
     assert result.returncode == 3
     assert "licence" in result.stderr

@@ -116,7 +116,7 @@ finally:
         ("toolbox", ["maritalk-vllm", "plan", "--json"]),
         ("toolbox", ["maritalk-vllm", "plan", "--model", "medium", "--suggest"]),
         ("toolbox", ["maritalk-vllm", "doctor"]),
-        ("serve", ["maritalk-serve", *LICENSED, "--dry-run"]),
+        ("serve", ["maritalk-serve", *LICENSED, "--dry-run", "--port", "0"]),
     ],
 )
 def test_light(module: str, argv: list[str]) -> None:

@@ -11,7 +11,7 @@ from tests.serving import BIN
 DEMO = ["--license", EVALUATION_KEY, "--device", "cpu"]
 COMMANDS: list[tuple[list[str], int]] = [
     (["maritalk-serve", "--version"], 0),
-    (["maritalk-serve", "--dry-run", *DEMO], 0),
+    (["maritalk-serve", "--dry-run", "--port", "0", *DEMO], 0),
     (["maritalk-serve", "--prot", "1"], 2),
     (["maritalk-vllm"], 2),
     (["maritalk-vllm", "plan"], 0),

@@ -71,8 +71,10 @@ class Place:
         command = re.sub(r"\bKEY\b", self.key, command)
         # Nothing is built, and no server stays: what is to be seen is that each would begin as it is written.
         command = re.sub(r"^make ", f"make --dry-run --directory {shlex.quote(str(ROOT))} ", command)
-        command = re.sub(r"^maritalk-serve (?!--help|--version)", "maritalk-serve --dry-run --port 0 ", command)
-        # The port of a start is the shared server's.
+        if re.match(r"maritalk-serve (?!--help|--version)", command):
+            # The port of a start is the shared server's.
+            command = command.replace("maritalk-serve ", "maritalk-serve --dry-run --port 0 ", 1)
+            command = command.replace(" --port 9000", "")
         command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
         for asking, briefly in ASKING.items():
             command = command.replace(asking, f"{asking} {briefly.format(port=self.server)}")

@@ -20,6 +20,16 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_module, "_AGAIN_SECONDS", 0.02)
 
 
+async def connected(made: Nodes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To node 0, as soon as it listens."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+
+
 def test_all_begin_when_all_are_there() -> None:
     async def scenario() -> None:
         async with nodes(3) as made:
@@ -104,8 +114,7 @@ def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatc
     async def scenario() -> None:
         async with nodes() as made:
             gathering = asyncio.create_task(made.head.gathered(made.shown.append))
-            await asyncio.sleep(0.05)
-            _, writer = await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+            _, writer = await connected(made)
             writer.write(json.dumps({"event": "hello", "rank": 1, "terms": TERMS}).encode() + b"\n")
             await gathering
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: nothing was heard of it"):
@@ -252,8 +261,7 @@ def test_a_stranger_is_no_node(sent: bytes) -> None:
     async def scenario() -> None:
         async with nodes() as made:
             gathering = asyncio.create_task(made.head.gathered(made.shown.append))
-            await asyncio.sleep(0.05)
-            reader, writer = await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+            reader, writer = await connected(made)
             writer.write(sent)
             while await asyncio.wait_for(reader.readline(), 3):
                 pass  # beats, and then the end
