@@ -58,7 +58,8 @@ CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed
 PYTEST = $(BIN)/python -m pytest
 # An engine takes both cores of a small machine, and one server is shared by a whole session of pytest: tests that use an
 # engine run one after the other.
-PARALLEL = --numprocesses 2 --dist worksteal
+# Three, for two cores: many tests wait for processes that they have started.
+PARALLEL = --numprocesses 3 --dist worksteal
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
 test: test-unit $(CORE_CLIENTS)
