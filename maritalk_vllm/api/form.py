@@ -15,7 +15,7 @@ from .refusal import refusal
 def in_our_form(scope: Scope, send: Send) -> Send:
     """Sends an answer on: streams for proxies that gather and keep, and the framework's refusals in the path's form.
 
-    By itself it says {"detail": "Not Found"}, whatever the API.
+    By itself it answers {"detail": "Not Found"} in every API.
     """
     method, path = scope["method"], scope["path"]
     held: list[Message] = []

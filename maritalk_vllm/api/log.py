@@ -20,7 +20,7 @@ def note(scope: Scope, error: MariTalkError) -> None:
 
 
 def fault(scope: Scope) -> EngineError:
-    """What a client is told of the exception that is being handled, which is a bug: the log has its traceback."""
+    """The error for a client whose request met a bug: the exception being handled, whose traceback the log has."""
     _log.exception("A fault of the server's, on %r.", scope["path"])
     error = EngineError("The server failed on this request.", "Its log says why.")
     if (account := current.get()) is not None:

@@ -28,7 +28,7 @@ def plan(
 ) -> None:
     """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
 
-    Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit, 9 not checked: nobody knows whether it fits.
+    Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit, 9 not checked: the memory it needs is unknown.
     """
     if settings.model is None and settings.license is None:
         settings = replace(settings, model=_DEFAULT_MODEL)

@@ -1,4 +1,4 @@
-"""Why nobody can say whether a model fits, in sentences. Pure."""
+"""Why it cannot be computed whether a model fits, in sentences. Pure."""
 
 from ..errors import DoesNotFit
 from .need import Need

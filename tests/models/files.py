@@ -18,6 +18,16 @@ LLAMA = {
     "intermediate_size": 128,
     "max_position_embeddings": 1024,
 }
+MISTRAL = {
+    "dim": 64,
+    "n_layers": 2,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "head_dim": 16,
+    "hidden_dim": 128,
+    "vocab_size": 128,
+}
+"""Content of params.json, which Mistral's own layout has in the place of config.json."""
 
 
 def safetensors(file: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:

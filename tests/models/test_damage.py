@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.models.checkpoint import read_checkpoint
 from maritalk_vllm.models.safetensors import read_header
-from tests.models.files import LLAMA, model, safetensors
+from tests.models.files import LLAMA, MISTRAL, model, safetensors
 
 TENSORS = {"model.layers.0.self_attn.k_proj.weight": ("BF16", [32, 64]), "lm_head.weight": ("BF16", [128, 64])}
 
@@ -48,13 +48,7 @@ FULL: dict[str, Any] = {
 COMPOSITE: dict[str, Any] = {"model_type": "llava", "text_config": FULL, "vision_config": {"dtype": "float32"}}
 TYPES = ["llama", "deepseek_v3", "gpt2", "falcon", "dbrx", "gemma3_text", "jamba", "nemotron_h", "qwen2", "unknown"]
 PARAMS: dict[str, Any] = {
-    "dim": 64,
-    "n_layers": 2,
-    "n_heads": 4,
-    "n_kv_heads": 2,
-    "head_dim": 16,
-    "hidden_dim": 128,
-    "vocab_size": 128,
+    **MISTRAL,
     "max_seq_len": 1024,
     "sliding_window": [128, None],
     "moe": {"num_shared_experts": 1},

@@ -17,7 +17,7 @@ from maritalk_vllm.models.weights_files import weights_files
 from maritalk_vllm.planning.make import make_plan
 from maritalk_vllm.planning.need import Need
 from maritalk_vllm.settings import Device, Settings
-from tests.models.files import model, safetensors
+from tests.models.files import MISTRAL, model, safetensors
 from tests.serving import note
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,15 +119,6 @@ def test_pickles_are_counted_as_they_are_served(
     assert read_checkpoint(folder).weights_bytes == int(size * share)
 
 
-MISTRAL = {
-    "dim": 64,
-    "n_layers": 2,
-    "n_heads": 4,
-    "n_kv_heads": 2,
-    "head_dim": 16,
-    "hidden_dim": 128,
-    "vocab_size": 128,
-}
 OF_MISTRAL = {
     "tok_embeddings.weight": ("BF16", [128, 64]),
     "layers.0.attention.wk.weight": ("BF16", [32, 64]),
