@@ -1,5 +1,6 @@
 """The machines that serve one model together."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -81,6 +82,16 @@ def check_own(group: Group) -> bool:
             "Give all nodes the address by which the others reach node 0, or this machine another --node-rank.",
         )
     return True
+
+
+def check_address(group: Group) -> None:
+    """As `check_own`, where `head` is an address. A name is looked up later: that may take longer than a start may."""
+    try:
+        ipaddress.ip_address(group.head.partition("%")[0])
+    except ValueError:
+        return
+    if group.leads:
+        check_own(group)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
 from . import limits
 from .access import Access
-from .group import Group
+from .group import Group, check_address
 from .preflight import check_context, check_files, check_folders
 from .ray_node import check_ray
 
@@ -71,7 +71,8 @@ def decide(settings: Settings) -> Launch:
 def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     vllm = installed_vllm()
     limits.check()
-    group = Group.of(settings)
+    if (group := Group.of(settings)) is not None:
+        check_address(group)
     access = Access.of(settings)
     need = wanted(settings, check, ask_hub=settings.dry_run, must_come=True)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
