@@ -27,7 +27,8 @@ from tests.serving import BIN
 SECONDS = 60
 
 READ_LATER = re.compile(
-    r"MARITALK_(?!HOME$)|HF_|PYTEST_|(\w+_proxy|FAKE_NVML_FLEET|CUDA_VISIBLE_DEVICES|COLUMNS|NO_COLOR)$"
+    r"MARITALK_(?!HOME$)|HF_|PYTEST_|SERVER_UNDER_TEST$"
+    r"|(\w+_proxy|FAKE_NVML_FLEET|CUDA_VISIBLE_DEVICES|COLUMNS|NO_COLOR|NOTIFY_SOCKET|VLLM_ALLOW_LONG_MAX_MODEL_LEN)$"
 )
 """Variables that a command reads after its imports. Any other that differs makes another environment."""
 
@@ -73,7 +74,7 @@ def _server(environment: Mapping[str, str]) -> ForkServer | None:
         if beginning not in _servers:
             _servers[beginning] = None
         elif _servers[beginning] is None:
-            _servers[beginning] = ForkServer(environment)
+            _servers[beginning] = ForkServer(dict(beginning))
         return _servers[beginning]
 
 
@@ -131,7 +132,7 @@ def _umask() -> int:
 
 
 def start(
-    program: str,
+    program: str | Path,
     *arguments: object,
     env: Mapping[str, str] | None = None,
     new_session: bool = False,
@@ -140,19 +141,21 @@ def start(
 ) -> "subprocess.Popen[str]":
     """One of our programs, as `subprocess.Popen` starts it; `fork=False`: always as that does.
 
-    `env` None: the environment of the tests. `more`: its streams, their encoding, and `cwd`.
+    `program`: the name of an installed one, or the path of a Python file. `env` None: the environment of the tests.
+    `more`: its streams, their encoding, and `cwd`.
     """
     command = [str(BIN / program), *map(str, arguments)]
     environment = dict(os.environ if env is None else env)
     more = {"encoding": "utf-8", **more}
     server = _server(environment) if fork else None
     if server is None:
-        return subprocess.Popen(command, env=environment, start_new_session=new_session, **more)
+        interpreter = [sys.executable] if command[0].endswith(".py") else []
+        return subprocess.Popen([*interpreter, *command], env=environment, start_new_session=new_session, **more)
     return _Forked(server, command, new_session, env=environment, **more)
 
 
 def run(
-    program: str, *arguments: object, input: str | None = None, timeout: float = SECONDS, **more: Any
+    program: str | Path, *arguments: object, input: str | None = None, timeout: float = SECONDS, **more: Any
 ) -> "subprocess.CompletedProcess[str]":
     """One of our programs and all that it printed. `more`: as for `start`."""
     if input is not None:

@@ -125,9 +125,12 @@ class Server(Port):
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
-            self.process = subprocess.Popen(
+            self.process = self._start(
                 command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment, cwd=folder
             )
+
+    def _start(self, command: Sequence[str | Path], **more: Any) -> "subprocess.Popen[Any]":
+        return subprocess.Popen(command, **more)
 
     @property
     def engine_log(self) -> Path:

@@ -161,7 +161,7 @@ def test_a_path_that_no_file_system_takes(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("option", ["config", "log-file", "cache-dir", "api-key-file", "ssl-keyfile"])
 def test_an_option_with_a_name_that_is_too_long(option: str) -> None:
     for command in (["maritalk-serve", "--dry-run"], ["maritalk-vllm", "doctor"], ["maritalk-vllm", "plan"]):
-        result = subprocess.run([BIN / command[0], *command[1:], f"--{option}={LONG}"], capture_output=True, text=True)
+        result = run(*command, f"--{option}={LONG}")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
         assert f"--{option}" in result.stderr
         assert "File name too long" in result.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.commands import run
 from tests.serving import BIN
 
 DEMO = ["--license", EVALUATION_KEY, "--device", "cpu"]
@@ -39,7 +40,7 @@ def shell(command: list[str], redirections: str, folder: Path) -> "subprocess.Co
 
 @pytest.mark.parametrize(("command", "exit_code"), COMMANDS, ids=[" ".join(command[:3]) for command, _ in COMMANDS])
 def test_closed_streams(command: list[str], exit_code: int, tmp_path: Path) -> None:
-    usual = shell(command, "", tmp_path)
+    usual = run(*command, cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert usual.returncode == exit_code, usual.stderr
     # All commands begin alike: which of the streams is closed is tried on one that prints to both.
     for redirections in ("<&- 2>&-", ">&-", "<&- >&- 2>&-") if "plan" in command else ("<&- >&- 2>&-",):

@@ -14,7 +14,7 @@ from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.server.test_tls import Authority
 from tests.serving import free_port, marked_processes, note
 from tests.stub_engine import script
-from tests.stub_engine.server import ROOT, StubServer
+from tests.stub_engine.server import COMMAND, ROOT
 from tests.terminals import Terminal, terminal
 
 
@@ -33,7 +33,7 @@ def test_a_server_with_a_stub_engine_and_its_chat(tmp_path: Path) -> None:
     """With a key and HTTPS. Ctrl-C stops an answer and not the server; an engine that dies is waited for."""
     script.write(tmp_path, loading=["go", "wait 2"])
     settings, mark = Authority().certify(tmp_path), uuid.uuid4().hex
-    command = [*StubServer.program, "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
+    command = [*COMMAND, "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
     command += ["--cache-dir", str(tmp_path / "cache"), "--api-key", "theirs", "--drain-timeout", "5"]
     command += ["--ssl-certfile", str(settings.ssl_certfile), "--ssl-keyfile", str(settings.ssl_keyfile)]
     variables = ("PATH", "HOME", "MARITALK_LANG", "MARITALK_LICENSE_SERVICE")

@@ -73,7 +73,7 @@ def cache_in_a_file(folder: Path) -> list[str]:
 
 def read_only_home(folder: Path) -> dict[str, str]:
     # Nothing can be made below /proc, whoever asks: also where the tests run as root.
-    return {"HOME": "/proc/nothing", "XDG_CACHE_HOME": ""}
+    return {"HOME": "/proc/nothing", "XDG_CACHE_HOME": "", "MARITALK_CACHE_DIR": ""}
 
 
 def log_is_a_folder(folder: Path) -> list[str]:
@@ -161,7 +161,7 @@ def run_all(words: list[str], env: dict[str, str]) -> list["subprocess.Completed
 @pytest.mark.parametrize(("change", "code", "says"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
 def test_one_exit_code(change: Change, code: int, says: str, folder: Path, tmp_path: Path) -> None:
     changed = change(folder)
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "MARITALK_CACHE_DIR": str(tmp_path / "cache")}
     words = ["--port", str(free_port()), "--model", str(folder)]
     if isinstance(changed, dict):
         env |= changed

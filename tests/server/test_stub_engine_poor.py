@@ -1,14 +1,13 @@
 """A start with little of what others have, and much to pass on: closed streams, few open files, thousands of keys."""
 
+import json
 import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
-from tests.stub_engine.server import StubServer
+from tests.stub_engine.server import COMMAND, StubServer
 
 KEYS = [f"key-{number:04}" for number in range(2000)]
 DESCRIPTORS = 512
@@ -17,13 +16,13 @@ DESCRIPTORS = 512
 class PoorServer(StubServer):
     """Started with stdin and stderr closed, and with as few open files as are allowed."""
 
-    program = ("bash", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@" <&- 2>&-', "bash", *StubServer.program)
+    program = ("bash", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@" <&- 2>&-', "bash", *COMMAND)
 
 
 class SilentServer(StubServer):
     """Started with no stream at all, as some service managers do."""
 
-    program = ("bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *StubServer.program)
+    program = ("bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *COMMAND)
 
 
 def status(server: StubServer, key: str) -> int:
@@ -39,9 +38,9 @@ def status(server: StubServer, key: str) -> int:
 
 
 def test_a_poor_start_with_a_stub_engine_serves(tmp_path: Path) -> None:
-    """Ten megabytes of flags for vLLM, which the stub does not read, go from process to process too."""
+    """More flags for vLLM than a command line can hold go from process to process too; the stub does not read them."""
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"api_key": KEYS, "engine_args": ["--tokenizer-revision", "x" * 10_000_000]}))
+    config.write_text(json.dumps({"api_key": KEYS, "engine_args": ["--tokenizer-revision", "x" * 3_000_000]}))
     with PoorServer(tmp_path, "--config", str(config)) as server:
         server.wait_until_ready()
         assert f"at most {DESCRIPTORS - 256} connections at once" in server.stdout.read_text()

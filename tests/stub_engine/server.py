@@ -2,24 +2,29 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from unittest.mock import patch
 
+from tests import commands
 from tests.serving import Answer, Server, until
 from tests.stub_engine import script
 from tests.stub_engine.engine import TITLE
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("serve.py")
+COMMAND = (sys.executable, str(PROGRAM))
 
 
 class StubServer(Server):
     """`maritalk-serve` and all that is ours below it, on the stub engine."""
 
-    program: tuple[str, ...] = (sys.executable, "-m", "tests.stub_engine.serve")
+    program: tuple[str, ...] = ()
+    """What starts it, where that is a program of its own and not a fork of one that has imported it."""
 
     def __init__(self, folder: Path, *arguments: str, **actions: Sequence[str]) -> None:
         """`actions`: what the stub does at which moment (tests/stub_engine/script.py)."""
@@ -28,6 +33,16 @@ class StubServer(Server):
         # The copy of the code that this file belongs to.
         with patch.dict("os.environ", PYTHONPATH=str(ROOT)):
             super().__init__(folder, "--cache-dir", str(folder / "cache"), *arguments)
+
+    def _start(self, command: Sequence[str | Path], **more: Any) -> "subprocess.Popen[Any]":
+        return super()._start(command, **more) if self.program else commands.start(PROGRAM, *command, **more)
+
+    def processes(self) -> dict[int, str]:
+        """The mark is in the environment that a program begins with, and so not in what is forked from another."""
+        found = super().processes()
+        if self.process.poll() is None:
+            found[self.process.pid] = Path(f"/proc/{self.process.pid}/cmdline").read_text().replace("\0", " ")
+        return found
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving import BIN, NOBODY
+from tests import commands
+from tests.serving import NOBODY
 from tests.weights.published import BYTES_8B, BYTES_405B, TOKEN, Hub, published
 
 
@@ -26,7 +27,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     env |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, **extra}
-    return subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=60, env=env)
+    return commands.run(program, *arguments, env=env)
 
 
 def plan(home: Path, endpoint: str, model: str, *arguments: str, **extra: str) -> tuple[int, dict[str, Any]]:
