@@ -69,6 +69,7 @@ def drains(server: Server) -> bool:
     return b'maritalk_server_state{maritalk_server_state="draining"} 1.0' in server.ask("/metrics").body
 
 
+@pytest.mark.nightly
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_until_ready()

@@ -116,6 +116,7 @@ def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
     listen("0.0.0.0", server.port).close()
 
 
+@pytest.mark.nightly
 def test_a_hung_engine_counts_as_dead(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--engine-timeout", "3")
     server.wait_until_ready()

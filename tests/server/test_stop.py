@@ -51,6 +51,7 @@ def test_stopped_before_anything_is_started(
 
 
 @pytest.mark.engine
+@pytest.mark.nightly
 def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path) -> None:
     """In the midst of it: the engine's process is there, and has not yet all that it needs."""
     before = shared_memory()
