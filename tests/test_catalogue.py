@@ -35,6 +35,7 @@ NO_SENTENCE = {
     "found in what vLLM, or a library, says": (
         r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
         r"|out of memory\\..*|initialization failed|root cause|start new thread|Value error|runtime started"
+        r"|peer closed connection|Server disconnected"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
     "a file, a header, a process's name": (

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from .address import checked
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
@@ -22,11 +24,14 @@ class Grant:
 
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> "Grant":
-        """From the answer's JSON. Raises KeyError, TypeError or ValueError where it makes no sense."""
+        """From the answer's JSON. Raises KeyError, TypeError, ValueError or OverflowError where it makes no sense."""
         model, url, expires = answer["model_size"], answer["presigned_url"], answer.get("expires")
-        if not isinstance(model, str) or not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        if not isinstance(model, str) or not isinstance(url, str):
             raise ValueError("presigned_url and model_size must be a link and a name")
+        checked(url)
         size, sha256 = answer.get("size"), answer.get("sha256")
+        if size is not None and int(size) < 1:
+            raise ValueError("presigned_url and model_size must be a link to something")
         until = None if expires is None else datetime.fromisoformat(expires)
         return cls(
             models=tuple(map(str, answer.get("models") or [model])),

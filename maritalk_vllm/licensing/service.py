@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LicenseError, UsageError
+from .address import checked
 from .grant import Grant
 
 ANSWER_SECONDS = 15
@@ -54,12 +55,23 @@ class Service:
             raise self._unreachable(f"it answers {status}")
         try:
             return Grant.read(answer)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self._unreachable("its answer makes no sense") from None
 
     async def _post(self, key: str, weights_of: str | None) -> tuple[int, str, bytes]:
         import httpx
 
+        try:
+            checked(self.url)
+        except ValueError as error:
+            if isinstance(error.__cause__, httpx.InvalidURL):
+                raise UsageError(f"{self.url!r} is no address: {error}.", "Check --license-service.") from error
+            raise self._unreachable(str(error)) from error
+        # Nothing is decoded: 64 KiB of gzip are 64 MiB of text.
+        headers = {"Accept-Encoding": "identity"}
+        if weights_of:
+            # RFC 7240. A service that knows no weights ignores it, and gives MariTalk Local's own program.
+            headers["Prefer"] = f"artifact=weights, model={weights_of}"
         try:
             async with (
                 httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
@@ -67,18 +79,17 @@ class Service:
                     "POST",
                     f"{self.url.rstrip('/')}/local/download",
                     json={"license": key, "cuda_version": self.cuda_version},
-                    # RFC 7240. A service that knows no weights ignores it, and gives MariTalk Local's own program.
-                    headers={"Prefer": f"artifact=weights, model={weights_of}"} if weights_of else {},
+                    headers=headers,
                 ) as answer,
             ):
+                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+                    raise self._unreachable(f"it answers in the encoding {encoding[:40]!r}, which was not asked for")
                 body = b""
-                async for chunk in answer.aiter_bytes():
+                async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > _LONGEST_ANSWER:
                         raise self._unreachable(f"its answer is longer than {_LONGEST_ANSWER // 1024} KiB")
                 return answer.status_code, answer.headers.get("content-type", "").partition(";")[0], body
-        except httpx.InvalidURL as error:
-            raise UsageError(f"{self.url!r} is no address: {error}.", "Check --license-service.") from error
         except httpx.ConnectError as error:
             raise self._unreachable(f"it cannot be reached ({error})") from error
         except httpx.HTTPError as error:
@@ -103,7 +114,7 @@ def _refuses(status: int, kind: str, answer: dict[str, Any] | None) -> bool:
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
 

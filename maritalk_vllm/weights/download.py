@@ -1,5 +1,7 @@
 """A large file, over a network that breaks: resumed where it stopped, as long as it is the same file."""
 
+import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from ..words import counted, gigabytes
 from .archive import HEAD_BYTES, looks_like_archive
 from .part import Identity, Link, Part
 from .progress import Progress
+from .request import Unfit, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,32 @@ class _NoLink(Exception):
     """The link does not lead to the file, or not any more."""
 
 
+_MOST_DIGITS = 20
+"""Of a number in a header: no file has more bytes."""
+
+
 class Download:
     """One file on its way to `part`. Killed at any moment, another with the same part goes on where it stopped."""
 
     def __init__(
-        self, part: Part, ask: Callable[[], Link], what: str, progress: Progress, patience: Patience | None = None
+        self,
+        part: Part,
+        ask: Callable[[], Link],
+        what: str,
+        progress: Progress,
+        patience: Patience | None = None,
+        most_bytes: int | None = None,
     ) -> None:
-        """`ask` gives a link to the file `what`; it is asked again when the one before has expired."""
+        """`ask` gives a link to the file `what`; it is asked again when the one before has expired.
+
+        `most_bytes` is the bound where the link says no size. Half of the free disk is one too: what comes is unpacked.
+        """
         self._part = part
         self._ask = ask
         self._what = what
         self._progress = progress
         self._patience = patience or Patience()
+        self._most_bytes = most_bytes
         self._beginnings = 0
 
     def run(self) -> Link:
@@ -63,33 +80,34 @@ class Download:
         Raises WeightsError; what is here then stays, unless it is of no use.
         """
         link, is_new, tries = self._ask(), True, 0
-        with httpx.Client(timeout=self._patience.silence, follow_redirects=True) as client:
-            while True:
-                before = self._part.size
-                try:
-                    self._go_on(client, link)
-                    return link
-                except _NoLink as error:
-                    if is_new:
-                        raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
-                    link, is_new = self._ask(), True
-                    continue
-                except (_Broken, httpx.TransportError) as error:
-                    broken = error if isinstance(error, _Broken) else _Broken(self._reason(error))
-                is_new = False
-                tries = 0 if self._part.size > before else tries
-                if tries == len(self._patience.pauses):
-                    raise WeightsError(
-                        f"The download of {self._what} broke off {counted(tries + 1, 'time')} in a row: {broken}. "
-                        f"{gigabytes(self._part.size)} are here and kept.",
-                        "Run it again to go on.",
-                    ) from broken
-                pause = max(self._patience.pauses[tries], broken.pause)
-                tries += 1
-                self._progress(f"Trying again in {pause:.0f} s: {broken}", self._part.size, link.size)
-                time.sleep(pause)
+        while True:
+            before = self._part.size
+            try:
+                asyncio.run(self._go_on(link))
+                return link
+            except Unfit as error:
+                raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
+            except _NoLink as error:
+                if is_new:
+                    raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
+                link, is_new = self._ask(), True
+                continue
+            except (_Broken, httpx.TransportError) as error:
+                broken = error if isinstance(error, _Broken) else _Broken(self._reason(error))
+            is_new = False
+            tries = 0 if self._part.size > before else tries
+            if tries == len(self._patience.pauses):
+                raise WeightsError(
+                    f"The download of {self._what} broke off {counted(tries + 1, 'time')} in a row: {broken}. "
+                    f"{gigabytes(self._part.size)} are here and kept.",
+                    "Run it again to go on.",
+                ) from broken
+            pause = max(self._patience.pauses[tries], broken.pause)
+            tries += 1
+            self._progress(f"Trying again in {pause:.0f} s: {broken}", self._part.size, link.size)
+            time.sleep(pause)
 
-    def _go_on(self, client: httpx.Client, link: Link) -> None:
+    async def _go_on(self, link: Link) -> None:
         """One request for what is missing, to its end."""
         identity = self._part.identity()
         if identity is None or not identity.may_be(link) or not identity.can_be_resumed:
@@ -98,19 +116,19 @@ class Download:
         here = self._part.size
         if identity and here and here == identity.size:
             return
-        headers = {"Accept-Encoding": "identity"}
+        headers: dict[str, str] = {}
         if identity and here:
             headers["Range"] = f"bytes={here}-"
             if identity.validator:
                 headers["If-Range"] = identity.validator
-        with client.stream("GET", link.url, headers=headers) as answer:
+        async with opened(link.url, headers, self._patience.silence) as answer:
             self._check_status(answer, resuming="Range" in headers)
             if answer.status_code == httpx.codes.OK:
                 identity = self._begin(answer, link)
             elif identity is None or not _continues(answer, identity, here):
                 self._part.forget()
                 raise _Broken("the file on the server has changed")
-            self._receive(answer, identity)
+            await self._receive(answer, identity)
 
     def _check_status(self, answer: httpx.Response, *, resuming: bool) -> None:
         status = answer.status_code
@@ -118,8 +136,7 @@ class Download:
             return
         says = f"its server answers {status}"
         if status in (408, 425, 429) or status >= 500:
-            wait = answer.headers.get("retry-after", "")
-            raise _Broken(says, min(int(wait), max(self._patience.pauses)) if wait.isdecimal() else 0)
+            raise _Broken(says, min(_number(answer.headers.get("retry-after", "")) or 0, max(self._patience.pauses)))
         raise _NoLink(says)
 
     def _begin(self, answer: httpx.Response, link: Link) -> Identity:
@@ -132,22 +149,31 @@ class Download:
                 "its server changes the file, or breaks off and cannot resume.",
                 _TELL,
             )
-        length = answer.headers.get("content-length", "")
-        size = int(length) if length.isdecimal() else link.size
+        size = _number(answer.headers.get("content-length", ""))
+        size = link.size if size is None else size
         if link.size not in (None, size):
             self._part.forget()
             raise WeightsError(f"{self._what} should have {link.size:,} bytes, and its server has {size:,}.", _TELL)
+        most = self._most_bytes
+        if link.size is None and size is not None and most is not None and size > most:
+            self._part.forget()
+            raise WeightsError(
+                f"{self._what} has at most {gigabytes(most)}, and its server would send {gigabytes(size)}.", _TELL
+            )
         identity = Identity(size, _validator(answer), link.sha256)
         self._part.begin(identity)
         return identity
 
-    def _receive(self, answer: httpx.Response, identity: Identity) -> None:
+    async def _receive(self, answer: httpx.Response, identity: Identity) -> None:
         step, size, done = f"Downloading {self._what}", identity.size, self._part.size
         if size is not None:
             # The archive, and the same once more unpacked.
             check_space(self._part.file.parent, 2 * size - done, self._what)
+        most = self._most(size, done)
         self._progress(step, done, size)
-        for chunk in answer.iter_raw():
+        async for chunk in answer.aiter_raw():
+            if done + len(chunk) > most:
+                raise self._too_long(size, most)
             if done < HEAD_BYTES <= done + len(chunk):
                 self._check_head(chunk)
             self._part.append(chunk)
@@ -155,6 +181,21 @@ class Download:
             self._progress(step, done, size)
         if size is not None and done != size:
             raise _Broken(f"its server sent {done:,} of {size:,} bytes")
+
+    def _most(self, size: int | None, done: int) -> int:
+        """So many bytes are kept, and not one more."""
+        if size is not None:
+            return size
+        room = done + shutil.disk_usage(self._part.file.parent).free // 2
+        return room if self._most_bytes is None else min(room, self._most_bytes)
+
+    def _too_long(self, size: int | None, most: int) -> WeightsError:
+        self._part.forget()
+        if size is not None:
+            return WeightsError(f"{self._what} should have {size:,} bytes, and its server sends more.", _TELL)
+        return WeightsError(
+            f"The server of {self._what} does not say its size, and sends more than {gigabytes(most)}.", _TELL
+        )
 
     def _check_head(self, chunk: bytes) -> None:
         here = self._part.file.read_bytes() if self._part.size else b""
@@ -180,9 +221,14 @@ def _continues(answer: httpx.Response, identity: Identity, here: int) -> bool:
     return (
         answer.status_code == httpx.codes.PARTIAL_CONTENT
         and span.startswith(f"{here}-")
-        and identity.size in (None, int(total) if total.isdecimal() else None)
+        and identity.size in (None, _number(total))
         and identity.validator in (None, _validator(answer))
     )
+
+
+def _number(text: str) -> int | None:
+    """The number in a header; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _validator(answer: httpx.Response) -> str | None:

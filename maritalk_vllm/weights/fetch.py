@@ -15,17 +15,22 @@ from .progress import Progress
 
 
 def fetch(
-    folder: Path, ask: Callable[[], Link], what: str, progress: Progress, patience: Patience | None = None
+    folder: Path,
+    ask: Callable[[], Link],
+    what: str,
+    progress: Progress,
+    patience: Patience | None = None,
+    most_bytes: int | None = None,
 ) -> None:
     """Bring the model `what` into `folder`, once, whoever else tries at the same time. Raises WeightsError.
 
-    `ask` gives a link to its archive. Interrupted at any moment, it leaves no folder of that name, and goes on where it
-    stopped when it is called again.
+    `ask` gives a link to its archive, which has at most `most_bytes` if the link does not say its size. Interrupted at
+    any moment, it leaves no folder of that name, and goes on where it stopped when it is called again.
     """
     part = Part(beside(folder, "download"))
 
     def fill(aside: Path) -> None:
-        link = Download(part, ask, what, progress, patience).run()
+        link = Download(part, ask, what, progress, patience, most_bytes).run()
         with _of_no_use(part):
             _check(part, link, what, progress)
             size = unpacked_bytes(part.file)

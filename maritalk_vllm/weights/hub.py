@@ -7,6 +7,8 @@ from ..errors import UsageError, WeightsError
 from ..models.config import has_config
 from ..models.place import check_space
 from ..models.weights_files import weights_files
+from ..words import gigabytes
+from . import hub_client
 from .progress import Progress
 
 _SHOWN = 100
@@ -53,9 +55,10 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
 
     cache = Path(constants.HF_HUB_CACHE)
     ignored = list(_NEVER)
+    hub_client.bound()
     try:
         progress(f"Looking for {name}", 0, None)
-        bar = _bar(f"Looking for {name}", 0, lambda *_: None)
+        bar = _bar(f"Looking for {name}", 0, lambda *_: None, name)
         files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
         if any(file.filename.endswith(".safetensors") for file in files):
             ignored += _PICKLES
@@ -63,7 +66,8 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
         needed = sum(file.file_size or 0 for file in files if file.will_download)
         cache.mkdir(parents=True, exist_ok=True)
         check_space(cache, needed, name)
-        bar = _bar(f"Downloading {name}", needed, progress)
+        bar = _bar(f"Downloading {name}", needed, progress, name)
+        hub_client.bound(needed)
         snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
     except WeightsError:
         raise
@@ -71,20 +75,30 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
         raise explained(error, name) from error
 
 
-def _bar(step: str, total: int, progress: Progress) -> Any:  # noqa: ANN401
-    """What huggingface_hub draws its progress with, to tell ours of it instead."""
+def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa: ANN401
+    """What huggingface_hub draws its progress with, to tell ours of it instead, and to stop at the bytes of the list.
+
+    It is called before they are written.
+    """
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *arguments: Any, name: str = "", **options: Any) -> None:  # noqa: ANN401
             super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
             self._counts = options.get("unit") == "B"
+            # Of what is received, parts may be fetched twice, or come compressed; what is written is the file.
+            self._is_bounded = self._counts and not name.endswith(".transfer")
             self._done = 0
 
         def update(self, n: float | None = 1) -> None:
             # There may be a bar for what is received and one for what is written: the same bytes, at two times.
             if self._counts:
                 self._done += int(n or 0)
+                if self._is_bounded and self._done > total:
+                    raise WeightsError(
+                        f"{model} should have {gigabytes(total)} to download, and Hugging Face sends more.",
+                        "Check HF_ENDPOINT, or give the folder that holds the model: --model PATH.",
+                    )
                 progress(step, min(self._done, total), total)
 
     return Bar

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import WeightsError
 from ..models.footprint import Footprint
 from ..models.promised import promised_footprint
+from . import hub_client
 from .hub import explained
 
 _PATIENCE_SECONDS = 10.0
@@ -17,7 +18,6 @@ _PATIENCE_SECONDS = 10.0
 
 _ANSWER_SECONDS = 3.0
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_LONGEST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ def _asked(name: str, revision: str | None) -> Remote:
 
     if constants.HF_HUB_OFFLINE:
         raise errors.OfflineModeIsEnabled("HF_HUB_OFFLINE")
+    hub_client.bound()
     constants.HF_HUB_DISABLE_TELEMETRY = True  # it would ask for a list of other programs first
 
     def url(file: str) -> str:
@@ -90,7 +91,7 @@ def _asked(name: str, revision: str | None) -> Remote:
     def read(file: str) -> dict[str, Any]:
         answer = get_session().get(url(file), headers=build_hf_headers(), timeout=_ANSWER_SECONDS)
         hf_raise_for_status(answer)
-        content = json.loads(answer.content) if len(answer.content) <= _LONGEST_BYTES else None
+        content = json.loads(answer.content)
         return content if isinstance(content, dict) else {}
 
     def size(file: str) -> int | None:

@@ -20,6 +20,9 @@ from .folder import SERVED, holds_gguf, model_folder
 from .part import Link
 from .progress import Progress
 
+_MOST_TIMES = 4
+"""An archive has at most so many times the bytes of the profile's weights: they may be of float32, packed badly."""
+
 _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -92,7 +95,7 @@ def _fetch(folder: Path, profile: Profile, check: LicenseCheck, progress: Progre
         grant = check.grant(profile.name)
         return Link(grant.url, grant.size, grant.sha256)
 
-    fetch(folder, ask, profile.title, progress)
+    fetch(folder, ask, profile.title, progress, most_bytes=_MOST_TIMES * profile.weights_bytes)
 
 
 def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) -> None:

@@ -1,5 +1,6 @@
 """The licence service's protocol: what it is sent, and every answer that it, or something else, may give."""
 
+import gzip
 import json
 import socket
 import time
@@ -92,6 +93,14 @@ def test_refused(reply: Callable[[Request], None], says: str) -> None:
         (answer(200, {"presigned_url": LINK, "model_size": "small", "expires": 3}), "makes no sense"),
         (answer(200, {"presigned_url": LINK, "model_size": "small", "size": "x"}), "makes no sense"),
         (answer(200, b"x" * 100_000), "longer than 64 KiB"),
+        (answer(200, b"[" * 60_000), "instead of JSON"),
+        (answer(200, b'{"presigned_url": "http://x", "model_size": "small", "size": 1e999}'), "makes no sense"),
+        (answer(200, {"presigned_url": LINK, "model_size": "small", "size": -5}), "makes no sense"),
+        (answer(200, {"presigned_url": "http://x:99999/", "model_size": "small"}), "makes no sense"),
+        (answer(200, {"presigned_url": "http://xn--zzzz/", "model_size": "small"}), "makes no sense"),
+        (lambda request: request.reply(200, gzip.compress(bytes(1 << 26)), content_encoding="gzip"), "encoding 'gzip'"),
+        (lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), "cannot be asked"),
+        (lambda request: request.begin(302, location="file:///etc/passwd", content_length=0), "it answers 302"),
         (lambda request: request.connection.shutdown(socket.SHUT_RDWR), "cannot be asked"),
     ],
 )
@@ -105,7 +114,7 @@ def test_what_is_no_answer(reply: Callable[[Request], None], says: str) -> None:
 def test_nobody_there() -> None:
     with pytest.raises(Unreachable, match="cannot be asked about this key"):
         Service(NOBODY, None).ask(KEY)
-    for url in ("functions.maritaca.ai", "ftp://x", "", "http://"):
+    for url in ("functions.maritaca.ai", "ftp://x", "file:///etc/passwd", "", "http://", "http://x:99999"):
         with pytest.raises(Unreachable):
             Service(url, None).ask(KEY)
     with pytest.raises(UsageError, match="is no address"):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,8 @@ def _oid(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
 
 
-@contextmanager
-def hub(folder: Path, pause: float = 0.0) -> Iterator[Answering]:
-    """Serves `folder` as the model NAME; `pause` seconds between two pieces of a file."""
+def hub_answer(folder: Path, pause: float = 0.0) -> Callable[[Request], None]:
+    """Answers as a hub with `folder` as the model NAME; `pause` seconds between two pieces of a file."""
 
     def answer(request: Request) -> None:
         path, _, _ = request.path.partition("?")
@@ -44,7 +43,13 @@ def hub(folder: Path, pause: float = 0.0) -> Iterator[Answering]:
         else:
             request.reply(404, b"{}", x_error_code="RepoNotFound", content_type="application/json")
 
-    with answering(answer) as server:
+    return answer
+
+
+@contextmanager
+def hub(folder: Path, pause: float = 0.0) -> Iterator[Answering]:
+    """Serves that."""
+    with answering(hub_answer(folder, pause)) as server:
         yield server
 
 

@@ -1,15 +1,21 @@
 """Unpacking: good archives as people make them, and each kind of bad one, of which nothing is written."""
 
+import copy
+import gzip
 import io
 import os
 import pickle
+import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.weights.archive import HEAD_BYTES, looks_like_archive, unpack, unpacked_bytes
@@ -90,6 +96,82 @@ def zip_member(name: str, mode: int = 0o100644, data: bytes = b"x") -> Callable[
     return write
 
 
+def tar_of(file: Path, kind: bytes, *names: str) -> None:
+    with tarfile.open(file, "w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            archive.addfile(info)
+
+
+def several(*names: str) -> Callable[[Path], None]:
+    """A tar of empty files and, where a name ends with a slash, folders."""
+
+    def write(file: Path) -> None:
+        with tarfile.open(file, "w") as archive:
+            for name in ("config.json", *names):
+                info = tarfile.TarInfo(name.removesuffix("/"))
+                info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                archive.addfile(info)
+
+    return write
+
+
+def announced(file: Path, kind: bytes, size: int, data: bytes = b"", name: str = "././@LongLink") -> None:
+    """A tar whose first member says that it has so many bytes."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    file.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + data)
+
+
+def sparse(file: Path) -> None:
+    """GNU tar's form 1.0 of a file that is a hole of 512 MiB."""
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.json")
+        map_of_it = b"1\n536870912\n0\n".ljust(512, b"\0")
+        info.size = len(map_of_it)
+        info.pax_headers = {
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.name": "a.json",
+            "GNU.sparse.realsize": str(512 << 20),
+        }
+        archive.addfile(info, io.BytesIO(map_of_it))
+
+
+def compressed(file: Path, method: int) -> None:
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("config.json", "{}")
+
+
+def many_zipped(file: Path, count: int) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(count):
+            archive.writestr(zipfile.ZipInfo(f"{number:064}.json"), b"")
+
+
+def gzip_bomb(file: Path) -> None:
+    """2.5 GB of zeros that a tar says are one file, in 2.5 MB."""
+    info = tarfile.TarInfo("a.safetensors")
+    info.size = 5 << 29
+    zeros = gzip.compress(bytes(1 << 24))
+    with file.open("wb") as opened:
+        opened.write(gzip.compress(info.tobuf()))
+        for _ in range(info.size >> 24):
+            opened.write(zeros)
+
+
+def overlapping(file: Path) -> None:
+    """100 entries of one list for the same 16 MiB of zeros, which are 16 kB."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.json", bytes(16 << 20))
+        first = archive.infolist()[0]
+        for number in range(1, 100):
+            again = copy.copy(first)
+            again.filename = f"{number}.json"
+            archive.filelist.append(again)
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return os.system, ("touch /tmp/maritalk-pickle-was-read",)
@@ -120,6 +202,32 @@ BAD = {
     "zip: a link": zip_member("link.json", stat.S_IFLNK | 0o777, b"/etc/passwd"),
     "zip: a device": zip_member("device.json", stat.S_IFCHR | 0o644),
     "zip: a pickle": zip_member("pytorch_model.bin", data=PICKLE),
+    "a file that another case has": member("Config.json"),
+    "another form of the same accent": several("\u00e9.json", "e\u0301.json"),
+    "folders that differ in case": several("Model/a.json", "model/b.json"),
+    "a folder where a file is": several("a.json", "a.json/b.json"),
+    "a file where a folder is": several("a.json/b.json", "a.json"),
+    "an empty folder where a file is": several("a.json", "a.json/"),
+    "a folder above it": several("../"),
+    "a name that no file system takes": member("a" * 300 + ".json"),
+    "a path that is too long": member("/".join(["a" * 200] * 8) + ".json"),
+    "folders in folders": member("/".join(["a"] * 30) + "/a.json"),
+    "nothing but folders": lambda file: tar_of(file, tarfile.DIRTYPE, "a", "b"),
+    "zip: a file that another case has": zip_member("CONFIG.json"),
+    "zip: a folder where a file is": zip_member("config.json/a.json"),
+    "zip: LZMA, which takes what memory it says": lambda file: compressed(file, zipfile.ZIP_LZMA),
+    "too many files": lambda file: tar_of(file, tarfile.REGTYPE, *(f"{number}.json" for number in range(10_001))),
+    "too many folders": lambda file: tar_of(file, tarfile.DIRTYPE, *(f"{number}" for number in range(10_001))),
+    "zip: too many files": lambda file: many_zipped(file, 10_001),
+    "zip: a list that takes all memory": lambda file: many_zipped(file, 90_000),
+    "a long name of 64 MB": lambda file: announced(file, b"L", 64 << 20, b"a" * (64 << 20)),
+    "a long link of 64 MB": lambda file: announced(file, b"K", 64 << 20, bytes(64 << 20)),
+    "attributes of 64 MB": lambda file: announced(file, b"x", 64 << 20, b"1" * (64 << 20)),
+    "attributes for all of 64 MB": lambda file: announced(file, b"g", 64 << 20, b"1" * (64 << 20)),
+    "a sparse file": sparse,
+    "more than it can be unpacked to": lambda file: announced(file, b"0", 1 << 42, name="a.json"),
+    "gzip: zeros without end": gzip_bomb,
+    "zip: many files that are the same bytes": overlapping,
 }
 
 
@@ -179,3 +287,26 @@ def test_what_looks_like_none(head: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(head)
     with pytest.raises(WeightsError):
         unpack(tmp_path / "file", tmp_path / "out", lambda _: None)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(sorted(PACKERS)), changes=st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255))))
+def test_whatever_bytes_it_has_the_end_is_a_sentence(
+    kind: str, changes: list[tuple[int, int]], small: dict[str, Path], tmp_path: Path
+) -> None:
+    """Headers of a tar and the list of a zip, changed at will."""
+    data = bytearray(small[kind].read_bytes())
+    for at, value in changes:
+        data[-1 - at % len(data) if kind == "zip" else at % len(data)] = value
+    (tmp_path / "archive").write_bytes(data)
+    with suppress(WeightsError):
+        unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("small")
+    model = archives.model(folder / "model", 640)
+    return {kind: pack(model, folder / kind) for kind, pack in PACKERS.items()}

@@ -1,0 +1,97 @@
+"""A hub that sends more than it lists, or leads elsewhere: by the real huggingface_hub, on the loopback."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.answering import Request, answering
+from tests.cli.test_config import toolbox
+from tests.weights import archives
+from tests.weights.hub import COMMIT, NAME, hub_answer
+
+WEIGHTS = 3_000_000
+MOST = 32 << 20
+"""What of an answer is read at most that is no weights."""
+
+
+def endless(request: Request, **headers: object) -> None:
+    request.begin(200, connection="close", **headers)
+    request.close_connection = True
+    while True:
+        request.wfile.write(bytes(1 << 16))
+
+
+def lying(request: Request) -> bool:
+    """Its list says so many bytes, and so do its heads. What comes has no end."""
+    if request.command == "GET" and "model.safetensors" in request.path:
+        endless(request, etag='"0"', x_repo_commit=COMMIT)
+    return False
+
+
+def long_list(request: Request) -> bool:
+    if "/api/" in request.path:
+        endless(request, content_type="application/json")
+    return False
+
+
+def redirecting(location: str) -> Callable[[Request], bool]:
+    def redirect(request: Request) -> bool:
+        if "config.json" in request.path or "/api/" in request.path:
+            request.begin(302, location=location, connection="close")
+            request.close_connection = True
+            return True
+        return False
+
+    return redirect
+
+
+def long_redirect(request: Request) -> bool:
+    if "/api/" in request.path:
+        request.begin(302, location="/elsewhere", connection="close")
+        request.close_connection = True
+        while True:
+            request.wfile.write(bytes(1 << 16))
+    return False
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (lying, f"{NAME} should have 0.0 GB to download, and Hugging Face sends more"),
+        (long_list, "Hugging Face sends more than a model's files have"),
+        (long_redirect, "Hugging Face sends more than a model's files have"),
+        (redirecting("file:///etc/passwd"), "Hugging Face redirects to an address of file://"),
+        (redirecting("/api/again"), f"{NAME} cannot be downloaded from Hugging Face: "),
+    ],
+)
+def test_a_download(first: Callable[[Request], bool], says: str, tmp_path: Path) -> None:
+    folder = archives.model(tmp_path / "model", WEIGHTS)
+    answer = hub_answer(folder)
+    with answering(lambda request: None if first(request) else answer(request)) as server:
+        ended = toolbox("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
+    assert (ended.returncode, ended.stderr.count("\n")) == (6, 1), ended.stderr
+    assert says in ended.stderr
+    written = sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file())
+    assert written < WEIGHTS + (1 << 20)
+
+
+@pytest.mark.parametrize("where", ["config.json", "index.json", "a redirect"])
+def test_a_plan(where: str, tmp_path: Path) -> None:
+    def answer(request: Request) -> None:
+        if where == "a redirect":
+            request.begin(302, location="file:///etc/passwd", content_length=0)
+        elif request.path.endswith(where):
+            endless(request)
+        else:
+            request.reply(200, json.dumps({"model_type": "llama"}).encode())
+
+    with answering(answer) as server:
+        ended = toolbox(
+            "plan", "--model", NAME, "--gpus", "1xL4", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url
+        )
+    assert ended.returncode == 9, ended.stderr
+    assert "Traceback" not in ended.stderr
+    says = "redirects to an address of file://" if where == "a redirect" else "sends more than a model's files have"
+    assert says in f"{ended.stdout}{ended.stderr}"
