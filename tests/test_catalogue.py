@@ -25,7 +25,8 @@ NO_SENTENCE = {
         r"|.*Warming up\.\.\.|.*Listening on \{\}"
     ),
     "what the log, or /docs, says": (
-        r"\{\}\+\{\} tokens, queue .*|hung up|The renewed certificate cannot be used: %s|MariTalk on vLLM"
+        r"\{\}\+\{\} tokens, queue .*|hung up|MariTalk on vLLM|In order again: \{\}\."
+        r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for whoever changes the code": (
@@ -42,7 +43,7 @@ NO_SENTENCE = {
         r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
     ),
     "a part of a command line, a number's unit, or what is counted": (
-        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|more day"
+        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|more day|API key"
     ),
 }
 

@@ -1,17 +1,17 @@
 """Who may ask what, around whatever answers: vLLM's application, or the gate while it loads."""
 
-import ssl
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import UsageError
 from ..settings import Settings, TimeUnit
-from .keys import ApiKeys, digest
+from .certificate import Certificate, Identity
+from .keys import ApiKeys, digest, read_key_file, weakness
 from .state import State
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .tally import Tally
 
@@ -20,12 +20,15 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The door's rules, as one process tells them to another: keys by their digests alone."""
+    """The door's rules, as one process tells them to another: whole, so that nobody has to read a file again.
+
+    `digests`: of the keys that were given as options; `file_keys`: digests and names of those in a file, None where no
+    file was named.
+    """
 
     digests: tuple[str, ...] = ()
-    key_file: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
+    file_keys: Mapping[str, str] | None = None
+    certificate: Certificate | None = None
     open_status: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -33,15 +36,18 @@ class Access:
     logged: bool = True
     traced: bool = False
     root_path: str = ""
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """What the user should know of the keys."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """As the user set them. Raises UsageError for a file that cannot be used."""
-        access = cls(
-            ssl_certfile=_text(settings.ssl_certfile),
-            ssl_keyfile=_text(settings.ssl_keyfile),
+        key_file = read_key_file(settings.api_key_file) if settings.api_key_file else None
+        return cls(
+            certificate=certificate_of(settings),
             digests=tuple(map(digest, settings.api_key)),
-            key_file=_text(settings.api_key_file),
+            file_keys=key_file.keys if key_file else None,
+            warnings=tuple(filter(None, (weakness(settings.api_key), *(key_file.warnings if key_file else ())))),
             open_status=settings.open_status,
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
@@ -50,33 +56,43 @@ class Access:
             traced=settings.otlp_traces_endpoint is not None,
             root_path=settings.engine_arg("--root-path") or "",
         )
-        access._keys()
-        access._check_certificate()
-        return access
 
     def warning(self, host: str) -> str:
         """What the user should know who listens on `host`; nothing where nobody else can come in."""
-        if self.digests or self.key_file is not None or host in _LOOPBACK:
+        if self.digests or self.file_keys is not None or host in _LOOPBACK:
             return ""
         return "whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
 
     def admitting(self, key: str) -> Self:
         """The same, with one more key, where there are keys at all."""
-        if not self.digests and self.key_file is None:
+        if not self.digests and self.file_keys is None:
             return self
         return replace(self, digests=(*self.digests, digest(key)))
 
     @property
-    def ssl(self) -> dict[str, str]:
+    def ssl(self) -> dict[str, Identity]:
         """What a server is told to speak HTTPS; nothing where it does not."""
-        if self.ssl_certfile is None or self.ssl_keyfile is None:
-            return {}
-        return {"ssl_certfile": self.ssl_certfile, "ssl_keyfile": self.ssl_keyfile}
+        return {} if self.certificate is None else {"identity": Identity(self.certificate)}
+
+    @property
+    def keys(self) -> ApiKeys:
+        """Those who may come in."""
+        return ApiKeys(self.digests, self.file_keys)
 
     def around(
         self, app: "ASGIApp", state: State, time_unit: TimeUnit, tally: "Tally", *, page: bool = True
-    ) -> "ASGIApp":
+    ) -> "Front":
         """The page comes first; each request has a number; probes need no key; bodies are read for who came in."""
+        keys = self.keys
+
+        def built(access: Access) -> "ASGIApp":
+            return access._built(app, keys, state, time_unit, tally, page=page)
+
+        return Front(self, keys, built)
+
+    def _built(
+        self, app: "ASGIApp", keys: ApiKeys, state: State, time_unit: TimeUnit, tally: "Tally", *, page: bool
+    ) -> "ASGIApp":
         # Only those who serve need what a web application needs: a plan comes without.
         from ..playground.page import Page
         from .bodies import Bodies
@@ -87,7 +103,7 @@ class Access:
         from .root_path import RootPath
 
         inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
-        door = Door(inside, self._keys(), open_status=self.open_status)
+        door = Door(inside, keys, open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
         requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)
         return RootPath(Page(requests, time_unit) if page else requests, self.root_path)
@@ -96,28 +112,45 @@ class Access:
         """As plain data."""
         return asdict(self)
 
-    def _check_certificate(self) -> None:
-        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
-        for file in filter(None, (self.ssl_certfile, self.ssl_keyfile)):
-            try:
-                Path(file).read_bytes()
-            except OSError as error:
-                raise UsageError(
-                    f"The certificate cannot be used: {file} cannot be read: {error.strerror}.",
-                    "Check --ssl-certfile and --ssl-keyfile.",
-                ) from error
-        if self.ssl_certfile is not None:
-            try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
-            except OSError as error:
-                raise UsageError(
-                    f"The certificate cannot be used: {error}.", "Check --ssl-certfile and --ssl-keyfile."
-                ) from error
-
-    def _keys(self) -> ApiKeys:
-        return ApiKeys(self.digests, Path(self.key_file) if self.key_file else None)
+    @classmethod
+    def of_message(cls, message: Mapping[str, Any]) -> Self:
+        """Those which `to_message` of another process described."""
+        pair = message["certificate"]
+        given = {**message, "digests": tuple(message["digests"]), "warnings": tuple(message["warnings"])}
+        return cls(**{**given, "certificate": Certificate(**pair) if pair else None})
 
 
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None
+class Front:
+    """An application behind the rules of an `Access`, for which others can be exchanged while it serves."""
+
+    def __init__(self, access: Access, keys: ApiKeys, built: Callable[[Access], "ASGIApp"]) -> None:
+        """`built` makes the application behind such rules, with these `keys` at its door."""
+        self._access = access
+        self._keys = keys
+        self._built = built
+        self._app = built(access)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Pass one request on."""
+        await self._app(scope, receive, send)
+
+    def take(self, access: Access) -> None:
+        """These rules hold for requests that come from now on. Where a limit is another, its minute begins anew."""
+        self._keys.take(access.digests, access.file_keys)
+        if _limits(access) != _limits(self._access):
+            self._app = self._built(access)
+        self._access = access
+
+
+def certificate_of(settings: Settings) -> Certificate | None:
+    """The pair that the settings name, None where they name none. Raises UsageError for one that cannot be used."""
+    if (settings.ssl_certfile is None) != (settings.ssl_keyfile is None):
+        raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
+    if settings.ssl_certfile is None or settings.ssl_keyfile is None:
+        return None
+    return Certificate.read(settings.ssl_certfile, settings.ssl_keyfile)
+
+
+def _limits(access: Access) -> Access:
+    """All of it but what is exchanged by itself."""
+    return replace(access, digests=(), file_keys=None, certificate=None)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from ..errors import MariTalkError
 from ..settings import TimeUnit
 from . import metrics
-from .access import Access
+from .access import Access, Front
 from .gate import Gate
 from .group import Group
 from .history import History
@@ -42,6 +42,8 @@ class Answering:
         self._elsewhere = group if group is not None and not group.leads else None
         self._gates: list[Gate] = []
         self._running: dict[asyncio.Task[None], _Door] = {}
+        self._identity = access.ssl
+        self._fronts: dict[asyncio.Task[None], Front] = {}
 
     def begin(self) -> None:
         """Answer from now on."""
@@ -51,12 +53,23 @@ class Answering:
         gate = Gate(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
         tally = Tally(registry, Routes(OWN), self._state)
         app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
-        door = _Door(config(app, lifespan="off", ws="none", **self._access.ssl))
+        door = _Door(config(app, lifespan="off", ws="none", **self._identity))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
         self._gates.append(gate)
         self._running[task] = door
+        self._fronts[task] = app
         task.add_done_callback(self._running.pop)
+        task.add_done_callback(self._fronts.pop)
+
+    def take(self, access: Access) -> None:
+        """These rules hold from now on, and this certificate."""
+        self._access = access
+        for front in self._fronts.values():
+            front.take(access)
+        if access.certificate is not None:
+            for identity in self._identity.values():
+                identity.take(access.certificate)
 
     def hand_over(self, url: str) -> None:
         """The engine answers, at this address too: accept no more, and pass on to it what waits here."""
@@ -75,7 +88,7 @@ class Answering:
             gate.hold(why_not)
 
     def _signpost(self, registry: CollectorRegistry, group: Group) -> Signpost:
-        scheme = "https" if self._access.ssl else "http"
+        scheme = "https" if self._identity else "http"
         return Signpost(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
 
     async def end(self) -> None:

@@ -29,7 +29,8 @@ from ..engine.request import Sampling
 from ..errors import EngineError, RequestError, Unavailable
 from ..settings import TimeUnit
 from . import metrics
-from .access import Access
+from .access import Access, Front
+from .certificate import Identity
 from .channel import Channel, Message
 from .flights import Flights
 from .history import History, Step
@@ -58,10 +59,10 @@ _DEAD = Unavailable("The engine has died, and is started again.", "Try again in 
 def serve(order: Message, channel: Channel) -> None:
     """Load the model and serve until SIGTERM.
 
-    `order`: engine_args, environment, socket and words (descriptors), time_unit, access, history, drain_timeout and
-    engine_timeout (seconds), log (a file). What is said on `words` is an error for which it has to end. Raises
-    EngineError if the engine does not start, dies, hangs or has to end, and UsageError for a flag that vLLM does not
-    know.
+    `order`: engine_args, environment, socket and words (descriptors), time_unit, access, files, history, drain_timeout
+    and engine_timeout (seconds), log (a file). What is said on `words` is an error for which it has to end, or what of
+    the order is to be otherwise. Raises EngineError if the engine does not start, dies, hangs or has to end, and
+    UsageError for a flag that vLLM does not know.
     """
     listener = socket.socket(fileno=order["socket"])
     words = Channel.inherited(order["words"])
@@ -90,6 +91,8 @@ class _Backend:
         self._state = State()
         self._history = History.of(order["history"])
         self._condemned: EngineError | None = None
+        self._front: Front | None = None
+        self._identity: dict[str, Identity] = {}
 
     async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
@@ -115,10 +118,12 @@ class _Backend:
         names, most = app.state.maritalk_names, admission.most_answers(self._client)
         adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, most)
         flights = Flights(Direct(app, args, adapted))
-        access = Access(**self._order["access"])
+        access = Access.of_message(self._order["access"])
+        self._state.files = self._order["files"]
+        self._front, self._identity = access.around(flights, self._state, time_unit, tally), access.ssl
         web = config(
-            access.around(flights, self._state, time_unit, tally),
-            **access.ssl,
+            self._front,
+            **self._identity,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=LAST_WORD_SECONDS,
         )
@@ -172,8 +177,21 @@ class _Backend:
     def _hear(self, words: Channel) -> None:
         if (word := words.receive()) is None:
             asyncio.get_running_loop().remove_reader(words.fileno())
+        elif "error" not in word:
+            self._take(word)
         else:
             self._condemned = EngineError(word["message"], word["hint"])
+
+    def _take(self, word: Message) -> None:
+        """What the supervisor has read anew."""
+        self._order |= word
+        self._state.files = word["files"]
+        access = Access.of_message(word["access"])
+        if self._front is not None:
+            self._front.take(access)
+        if access.certificate is not None:
+            for identity in self._identity.values():
+                identity.take(access.certificate)
 
     def _check(self, generator: Generator) -> None:
         """Raises EngineError if the engine works no more."""

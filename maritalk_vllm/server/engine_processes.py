@@ -62,6 +62,7 @@ class EngineProcesses:
         self._imported = self._prepared = False
         self._log_begins = 0
         self._deadline = Deadline(launch.start_timeout)
+        self._serves = False
         self.are_alive = True
         """Whether the nursery is there to fork from."""
         self._channel, theirs = Channel.pair()
@@ -114,16 +115,31 @@ class EngineProcesses:
                 "environment": environment,
                 "socket": self._listener.fileno(),
                 "time_unit": launch.time_unit,
-                "access": launch.access.to_message(),
                 "history": self._history.to_message(),
-                "drain_timeout": launch.drain_timeout,
-                "engine_timeout": launch.engine_timeout,
                 "log": str(launch.log),
+                **self._changeable(),
             }
         )
         await self._until("ready")
+        self._serves = True
+        self.take(self._launch)
         self._history.done(Step.WARMING_UP if self._job == _SERVE else Step.LOADING)
         self._history.done(Step.READY)
+
+    def take(self, launch: Launch) -> None:
+        """What has changed since the start holds for the API process, as soon as it can be told."""
+        self._launch = launch
+        if self._serves:
+            self._channel.send({"job": "tell", "word": self._changeable()})
+
+    def _changeable(self) -> Message:
+        """What of an API process's order may change while it serves."""
+        return {
+            "access": self._launch.access.to_message(),
+            "files": self._state.files,
+            "drain_timeout": self._launch.drain_timeout,
+            "engine_timeout": self._launch.engine_timeout,
+        }
 
     async def ended(self) -> None:
         """Until the API process, or this node's part, ends by itself. Always raises EngineError."""
@@ -230,7 +246,7 @@ class EngineProcesses:
             except EngineError as late:  # of a process that has failed, and does not end
                 raise failure or late from late
             if message is None:  # the nursery has ended, and the kernel has ended what was below it
-                self._backend_pid = None
+                self._backend_pid, self._serves = None, False
                 raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
             match message["event"]:
                 case "importing":
@@ -248,7 +264,7 @@ class EngineProcesses:
                 case "failed":
                     failure = from_message(message)  # whose process ends by itself
                 case "ended":
-                    self._backend_pid = None
+                    self._backend_pid, self._serves = None, False
                     if failure is not None:
                         raise failure
                     if message["exit_code"] != 0:

@@ -1,13 +1,14 @@
-"""The API keys of those who may ask: kept as digests, compared in constant time, read again when their file changes."""
+"""The API keys of those who may ask: kept as digests, compared in constant time, exchanged when their file changes."""
 
 import hashlib
 import hmac
 import re
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..words import counted
 
 KEY = "maritalk.key"
 """Where a request's scope has the digest of the key that it has brought."""
@@ -15,8 +16,11 @@ KEY = "maritalk.key"
 KEY_NAME = "maritalk.key_name"
 """Where it has what those who watch are told of the key."""
 
-_LOOK_SECONDS = 1.0
+SHORTEST = 16
+"""Characters; a shorter key can be tried out, since nothing limits how often."""
+
 _SHOWN_DIGITS = 8
+_COMMENT = re.compile(r"(?:^|\s)#(.*)")
 _NAMED = re.compile(r"\s*name:\s*(\S.{0,63})")
 
 
@@ -25,10 +29,24 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def read_keys(file: Path) -> dict[str, str]:
-    """The digests of the keys in a file and their names: one a line, as `KEY` or `KEY # name: ana`. Raises UsageError.
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """The digests of a file's keys with their names, and what whoever wrote the file should know."""
 
-    Anything else behind a `#` is a comment. A key without a name has the first digits of its digest for one.
+    keys: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def read_keys(file: Path) -> dict[str, str]:
+    """The digests of the keys in a file and their names. Raises UsageError, also for a file without any."""
+    return dict(read_key_file(file).keys)
+
+
+def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
+    """One key a line, as `KEY` or `KEY # name: ana`. Raises UsageError.
+
+    A comment begins with a `#` at the beginning of a line or after white space: any other `#` is a part of the key. A
+    key without a name has the first digits of its digest for one.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -36,34 +54,67 @@ def read_keys(file: Path) -> dict[str, str]:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"The API keys in {file} cannot be read: {reason}.", "See --api-key-file.") from error
     keys: dict[str, str] = {}
-    for line in lines:
-        key, _, comment = line.partition("#")
-        if key := key.strip():
-            named = _NAMED.match(comment)
-            keys[digest(key)] = named[1].strip() if named else digest(key)[:_SHOWN_DIGITS]
-    if not keys:
+    short: list[int] = []
+    joined: list[int] = []
+    for number, line in enumerate(lines, 1):
+        comment = _COMMENT.search(line)
+        key = (line[: comment.start()] if comment else line).strip()
+        if not key:
+            continue
+        named = _NAMED.match(comment[1]) if comment else None
+        keys[digest(key)] = named[1].strip() if named else digest(key)[:_SHOWN_DIGITS]
+        if len(key) < SHORTEST:
+            short.append(number)
+        if "#" in key:
+            joined.append(number)
+    if not keys and not may_be_empty:
         raise UsageError(f"{file} holds no API key.", "Write one a line, or leave --api-key-file out.")
-    return keys
+    warnings = []
+    if short:
+        warnings.append(f"{file}, {_lines(short)}: {_short(len(short))}")
+    if joined:
+        warnings.append(
+            f"{file}, {_lines(joined)}: the # is a part of the key. Write a space before it to begin a comment."
+        )
+    return KeyFile(keys, tuple(warnings))
+
+
+def weakness(keys: Iterable[str]) -> str:
+    """What to know of keys that were given as options; empty if they are long enough."""
+    short = sum(len(key) < SHORTEST for key in keys)
+    return f"--api-key: {_short(short)}" if short else ""
+
+
+def _short(number: int) -> str:
+    return (
+        f"{counted(number, 'API key')} with fewer than {SHORTEST} characters, which can be guessed. "
+        "Make longer ones with openssl rand -hex 24."
+    )
+
+
+def _lines(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
 
 
 class ApiKeys:
-    """Those given once, by their digests, and those of a file as it is now."""
+    """Those given once, by their digests, and those of a file as it was read last."""
 
-    def __init__(self, digests: Iterable[str], file: Path | None = None) -> None:
-        """Raises UsageError for a file that holds none."""
-        self._given = {each: each[:_SHOWN_DIGITS] for each in digests}
-        self._file = file
-        # First, so that a change while it is read is one.
-        self._sign = _sign(file)
-        self._all = self._given | (read_keys(file) if file else {})
-        self._looked = time.monotonic()
+    def __init__(self, digests: Iterable[str], of_file: Mapping[str, str] | None = None) -> None:
+        """`of_file`: digests and names; None where no file was named. Without both, no key is needed."""
+        self.take(digests, of_file)
 
     def __bool__(self) -> bool:
-        return bool(self._given or self._file)
+        return self._needed
+
+    def take(self, digests: Iterable[str], of_file: Mapping[str, str] | None) -> None:
+        """These are known from now on, and no others. A file without any is not the same as none: it lets nobody in."""
+        given = {each: each[:_SHOWN_DIGITS] for each in digests}
+        self._all = given | dict(of_file or {})
+        self._needed = bool(given) or of_file is not None
 
     def find(self, key: str) -> str | None:
         """The digest of a key that is one of these, else None."""
-        self._look_again()
         asked, found = digest(key), None
         for known in self._all:
             # All of them, whichever it is: how long it takes tells nothing.
@@ -74,27 +125,3 @@ class ApiKeys:
     def name(self, found: str) -> str:
         """What those who watch are told of a key that was found."""
         return self._all.get(found, "")
-
-    def _look_again(self) -> None:
-        """Take over what has changed in the file. One that cannot be read, or is empty, changes nothing."""
-        now = time.monotonic()
-        if self._file is None or now < self._looked + _LOOK_SECONDS:
-            return
-        self._looked = now
-        sign = _sign(self._file)
-        if sign is None or sign == self._sign:
-            return
-        try:
-            self._all = self._given | read_keys(self._file)
-        except UsageError:
-            return
-        self._sign = sign
-
-
-def _sign(file: Path | None) -> tuple[int, int, int] | None:
-    """What differs after a change: a file that is replaced has another number."""
-    try:
-        now = file.stat() if file else None
-    except OSError:
-        return None
-    return (now.st_mtime_ns, now.st_size, now.st_ino) if now else None

@@ -1,7 +1,7 @@
 """All that the supervisor has to know to serve one model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -35,13 +35,15 @@ class Launch:
 
     Where the weights are not here, `fetch` brings them, and then `again` decides by what has come. `notes` are for the
     user; `license_expires` is in seconds since 1970, None where it never does or none is needed. `vllm` is its version;
-    `group` is None for a machine alone.
+    `group` is None for a machine alone. What is in `settings` can change while it runs.
     """
+
+    settings: Settings = field(repr=False)
 
     name: str
     location: str
     fetch: Callable[[Progress], None] | None
-    again: Callable[[], "Launch"]
+    again: Callable[[Settings, Access], "Launch"]
     must_be_prepared: bool
     notes: tuple[str, ...]
     license_expires: float | None
@@ -65,15 +67,16 @@ class Launch:
 
 def decide(settings: Settings) -> Launch:
     """From what the user asked for and what the machine has, in a fraction of a second. Raises MariTalkError."""
-    return _decide(settings, LicenseCheck(settings))
+    return _decide(LicenseCheck(settings), settings)
 
 
-def _decide(settings: Settings, check: LicenseCheck) -> Launch:
+def _decide(check: LicenseCheck, settings: Settings, access: Access | None = None) -> Launch:
+    """`access`: what was read for it before, which is not read again."""
     vllm = installed_vllm()
     limits.check()
     if (group := Group.of(settings)) is not None:
         check_address(group)
-    access = Access.of(settings)
+    access = access or Access.of(settings)
     need = wanted(settings, check, ask_hub=settings.dry_run, must_come=True)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
     if group is not None and group.backend is DistributedBackend.RAY:
@@ -86,12 +89,14 @@ def _decide(settings: Settings, check: LicenseCheck) -> Launch:
     more = (*observability(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if need.profile else None
-    warnings = (check.entitlement.warning if need.profile else "", access.warning(settings.host), *limits.warnings())
+    licensed = check.entitlement.warning if need.profile else ""
+    warnings = (licensed, access.warning(settings.host), *access.warnings, *limits.warnings())
     return Launch(
+        settings=settings,
         name=source.name,
         location=source.location,
         fetch=source.fetch,
-        again=partial(_decide, settings, check),
+        again=partial(_decide, check),
         must_be_prepared=source.must_be_prepared,
         notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
         license_expires=expires.timestamp() if expires else None,

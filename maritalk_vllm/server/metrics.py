@@ -42,6 +42,14 @@ class _Server(Collector):
         yield CounterMetricFamily(
             "maritalk_engine_restarts", "How often an engine that died was started again.", history.restarts
         )
+        files = GaugeMetricFamily(
+            "maritalk_file_usable",
+            "1 while a file or folder is in order, 0 while the server goes on without it, by what was good last.",
+            labels=("file",),
+        )
+        for name, problem in self._state.files.items():
+            files.add_metric((name,), float(not problem))
+        yield files
         if history.license_expires is not None:
             left = max(0.0, history.license_expires - time.time()) / _DAY_SECONDS
             yield GaugeMetricFamily("maritalk_license_days_left", "Days until the licence ends.", left)

@@ -41,6 +41,9 @@ class Probes:
         told: dict[str, object] = {"status": state.phase, "phase": step, "seconds": round(state.seconds, 1)}
         if state.fraction is not None:
             told["progress"] = round(state.fraction, 3)
+        if problems := list(filter(None, state.files.values())):
+            # Nobody need be sent elsewhere for them: what was good last serves on.
+            told["problems"] = problems
         if state.phase is Phase.READY:
             return JSONResponse(told)
         return JSONResponse(told, 503, {"Retry-After": "1"})

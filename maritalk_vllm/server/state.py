@@ -32,6 +32,8 @@ class State:
         self._step_since = self._since
         self.fraction: float | None = None
         """How much of that is done, from 0 to 1; None if nobody knows."""
+        self.files: dict[str, str] = {}
+        """By the names of what is read or written while the server runs: what is wrong with it, or an empty text."""
 
     @property
     def phase(self) -> Phase:

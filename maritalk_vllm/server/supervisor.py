@@ -26,6 +26,7 @@ from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
 from .node_lost import WHOLE_AGAIN, NodeLost
+from .reload import LOOK_SECONDS, Reload
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
 from .systemd import Systemd
@@ -55,6 +56,7 @@ class _Supervisor:
         self._console = console
         self._nursery = nursery
         self._state = State()
+        self._reload = Reload(self._launch)
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
         self._answering = Answering(
@@ -62,7 +64,7 @@ class _Supervisor:
         )
         self._company: Company = Alone()
         self._engine: EngineProcesses | None = None
-        self._scheme = "https" if launch.access.ssl else "http"
+        self._scheme = "https" if launch.access.certificate else "http"
         self._was_ready = self._gathered = False
         self._signals = 0
         self._told = asyncio.Event()
@@ -82,6 +84,7 @@ class _Supervisor:
         ) as folder:
             serving = loop.create_task(self._serve(Path(folder)))
             stopping = loop.create_task(self._told.wait())
+            looking = loop.create_task(self._keep_looking())
             try:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
@@ -97,7 +100,7 @@ class _Supervisor:
                 raise
             finally:
                 self._console.stop()
-                await _cancelled(serving)
+                await _cancelled(serving, looking)
                 if self._chat is not None:
                     self._chat.end()
                 await self._until_left_alone()
@@ -106,6 +109,21 @@ class _Supervisor:
                 await self._company.close()
                 lifeline.end_descendants()
                 await self._answering.end()
+
+    async def _keep_looking(self) -> None:
+        """At the files whose content may change while the server runs."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._reload.look():
+                self._take_over()
+
+    def _take_over(self) -> None:
+        """What was read anew holds here, in the API process, and for each that comes."""
+        self._launch = self._reload.launch
+        self._state.files = dict(self._reload.problems)
+        self._answering.take(self._launch.access)
+        if self._engine is not None:
+            self._engine.take(self._launch)
 
     def _take_signal(self, number: signal.Signals) -> None:
         """The first asks to finish what runs; the second ends it. Ctrl-C is the chat's, if there is one."""
@@ -132,7 +150,8 @@ class _Supervisor:
         if self._launch.fetch is not None:
             self._state.at("Downloading")
             await fetched(self._launch.fetch, self._show_fetching)
-            self._launch = self._admitted(self._launch.again())
+            self._reload.again()
+            self._launch = self._reload.launch
             self._history.done(Step.DOWNLOADING)
         self._company = company(self._launch)
         restarts = Restarts(self._launch.max_restarts)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.keys import ApiKeys, digest
+from maritalk_vllm.server.keys import digest
 from maritalk_vllm.settings import Settings
 from tests.serving import marked_processes
 from tests.terminal.pretended import pretended
@@ -89,7 +89,7 @@ def test_one_more_key_where_there_are_keys_and_an_open_door_stays_open(tmp_path:
     (tmp_path / "keys").write_text("theirs")
     for settings in (Settings(api_key=("theirs",)), Settings(api_key_file=tmp_path / "keys")):
         access = Access.of(settings).admitting("ours")
-        keys = ApiKeys(access.digests, Path(access.key_file) if access.key_file else None)
+        keys = access.keys
         assert keys.find("ours") == digest("ours")
         assert keys.find("theirs")
         assert "ours" not in str(access.to_message())

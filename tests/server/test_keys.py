@@ -1,4 +1,4 @@
-"""API keys: which are known, what is kept of them, and how a file of them changes."""
+"""API keys: which are known, what is kept of them, and how a file of them is read."""
 
 import pickle
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server import keys
-from maritalk_vllm.server.keys import ApiKeys, digest, read_keys
+from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file, read_keys
+from maritalk_vllm.settings import Settings
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with one key, and nobody who waits before looking at it again."""
-    monkeypatch.setattr(keys, "_LOOK_SECONDS", 0)
+def file(tmp_path: Path) -> Path:
+    """A file with one key."""
     file = tmp_path / "keys"
     file.write_text("first\n")
     return file
@@ -37,11 +37,11 @@ def test_what_is_none_of_them(key: str) -> None:
 def test_without_any_there_is_nothing_to_ask_for(file: Path) -> None:
     assert not ApiKeys([])
     assert given("one")
-    assert ApiKeys([], file)
+    assert ApiKeys([], read_keys(file))
 
 
 def test_those_given_and_those_of_the_file_are_known_alike(file: Path) -> None:
-    both = ApiKeys([digest("given")], file)
+    both = ApiKeys([digest("given")], read_keys(file))
     assert both.find("given")
     assert both.find("first")
 
@@ -56,26 +56,57 @@ def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
     assert read_keys(file).keys() == {digest("first"), digest("second")}
 
 
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("ab#cd", "ab#cd"),
+        ("ab##", "ab##"),
+        ("ab#cd # comment", "ab#cd"),
+        ("ab#cd\t#comment", "ab#cd"),
+        ("ab #cd", "ab"),
+        ("  ab#name: ana", "ab#name: ana"),
+        ("ab # c # d", "ab"),
+        ("#ab", None),
+        ("  # ab", None),
+        ("#", None),
+    ],
+)
+def test_a_comment_begins_with_the_line_or_behind_white_space(file: Path, line: str, key: str | None) -> None:
+    file.write_text(f"other\n{line}\n")
+    assert read_keys(file).keys() == {digest("other")} | ({digest(key)} if key else set())
+
+
+def test_a_short_key_and_one_with_a_mark_inside_are_named_by_their_lines_alone(file: Path) -> None:
+    file.write_text(f"# keys\n{'s' * 15}\n{'l' * 16}\nlong-enough-key#name: ana\n")
+    short, joined = read_key_file(file).warnings
+    assert short.startswith(f"{file}, line 2: 1 API key with fewer than 16 characters")
+    assert "line 4" in joined
+    assert not any(key in short + joined for key in ("sss", "lll", "enough", "ana"))
+    file.write_text(f"{'l' * 16}\n")
+    assert read_key_file(file).warnings == ()
+
+
+def test_a_short_key_is_told_of_at_the_start(file: Path) -> None:
+    access = Access.of(Settings(api_key=("chave-curta", "c" * 16), api_key_file=file))
+    given, of_file = access.warnings
+    assert given.startswith("--api-key: 1 API key with fewer")
+    assert of_file.startswith(f"{file}, line 1: 1 API key with fewer")
+    assert "chave-curta" not in given + of_file
+
+
 def test_names_are_told_apart_from_comments(file: Path) -> None:
     file.write_text(
-        "one # name: Ana, do laboratório\ntwo#name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
+        "one # name: Ana, do laboratório\ntwo #name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
     )
-    known = ApiKeys([digest("given")], file)
+    known = ApiKeys([digest("given")], read_keys(file))
     names = {key: known.name(digest(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
     digits = {key: digest(key)[:8] for key in ("three", "four", "given")}
     assert names == {"one": "Ana, do laboratório", "two": "bia", "five": "x" * 64, "unknown": "", **digits}
 
 
-def test_a_name_is_taken_over_with_its_file(file: Path) -> None:
-    known = ApiKeys([], file)
-    replaced(file, b"first # name: ana")
-    assert known.find("first") == digest("first")
-    assert known.name(digest("first")) == "ana"
-
-
 def test_no_key_is_kept_in_clear(file: Path) -> None:
     file.write_text("secret-of-the-file\n")
-    known = ApiKeys([digest("secret-given")], file)
+    known = ApiKeys([digest("secret-given")], read_keys(file))
     assert known.find("secret-given")
     assert known.find("secret-of-the-file")
     assert known.find("secret-wrong") is None
@@ -86,25 +117,13 @@ def test_no_key_is_kept_in_clear(file: Path) -> None:
     assert "secret-" not in repr(known) + repr(vars(known))
 
 
-def replaced(file: Path, content: bytes) -> None:
-    new = file.with_suffix(".new")
-    new.write_bytes(content)
-    new.replace(file)
-
-
-def rewritten(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
-
-
-@pytest.mark.parametrize("change", [replaced, rewritten])
-def test_a_change_is_taken_over(file: Path, change: Callable[[Path, bytes], None]) -> None:
-    known = ApiKeys([digest("given")], file)
-    for old, new in (("first", "the second"), ("the second", "the third one")):
-        assert known.find(old)
-        change(file, new.encode())
-        assert known.find(new)
-        assert known.find(old) is None
-        assert known.find("given")
+def test_others_are_taken_over(file: Path) -> None:
+    known = ApiKeys([digest("given")], read_keys(file))
+    file.write_text("second # name: ana\n")
+    known.take([digest("given")], read_keys(file))
+    assert known.find("given")
+    assert known.name(known.find("second") or "") == "ana"
+    assert known.find("first") is None
 
 
 def emptied(file: Path) -> None:
@@ -113,6 +132,16 @@ def emptied(file: Path) -> None:
 
 def commented_out(file: Path) -> None:
     file.write_text("# first\n")
+
+
+@pytest.mark.parametrize("revoke", [emptied, commented_out])
+def test_a_file_without_any_key_revokes_the_last_and_opens_nothing(file: Path, revoke: Callable[[Path], None]) -> None:
+    known = ApiKeys([], read_keys(file))
+    revoke(file)
+    known.take([], read_key_file(file, may_be_empty=True).keys)
+    assert known
+    assert known.find("first") is None
+    assert known.find("") is None
 
 
 def made_of_no_text(file: Path) -> None:
@@ -130,62 +159,16 @@ def made_a_folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoilt", [emptied, commented_out, made_of_no_text, removed, made_a_folder])
-def test_a_file_that_is_spoilt_shuts_nobody_out_and_is_read_once_it_is_good(
-    file: Path, spoilt: Callable[[Path], None]
-) -> None:
-    known = ApiKeys([], file)
-    spoilt(file)
-    assert known.find("first")
-    assert known.find("second") is None
-    assert known
-    if file.is_dir():
-        file.rmdir()
-    replaced(file, b"the second\n")
-    assert known.find("the second")
-    assert known.find("first") is None
-
-
-@pytest.mark.parametrize("spoilt", [emptied, commented_out, made_of_no_text, removed, made_a_folder])
 def test_at_the_start_such_a_file_is_an_error(file: Path, spoilt: Callable[[Path], None]) -> None:
     spoilt(file)
     with pytest.raises(UsageError) as error:
-        ApiKeys([digest("given")], file)
+        Access.of(Settings(api_key=("given",), api_key_file=file))
     assert str(file) in str(error.value)
     assert "--api-key-file" in str(error.value)
 
 
-def test_a_change_while_the_file_is_read_first_is_not_missed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_in_time(file: Path) -> dict[str, str]:
-        found = read_keys(file)
-        replaced(file, b"the second\n")
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(keys, "read_keys", read_in_time)
-        known = ApiKeys([], file)
-    assert known.find("the second")
-    assert known.find("first") is None
-
-
-def test_a_change_that_cannot_be_read_is_read_once_it_can(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when a file is moved here first, and given to its reader then: that alone leaves no sign of a change."""
-
-    def not_allowed(file: Path) -> frozenset[str]:
-        raise UsageError("Permission denied.")
-
-    known = ApiKeys([], file)
-    replaced(file, b"the second\n")
-    with monkeypatch.context() as patch:
-        patch.setattr(keys, "read_keys", not_allowed)
-        assert known.find("the second") is None
-        assert known.find("first")
-    assert known.find("the second")
-
-
-def test_the_file_is_not_looked_at_for_each_request(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_LOOK_SECONDS", 3600)
-    known = ApiKeys([], file)
-    replaced(file, b"the second\n")
-    assert known.find("the second") is None
-    monkeypatch.setattr(keys, "_LOOK_SECONDS", 0)
-    assert known.find("the second")
+@pytest.mark.parametrize("spoilt", [made_of_no_text, removed, made_a_folder])
+def test_while_it_serves_only_a_file_that_can_be_read_revokes(file: Path, spoilt: Callable[[Path], None]) -> None:
+    spoilt(file)
+    with pytest.raises(UsageError):
+        read_key_file(file, may_be_empty=True)

@@ -102,3 +102,11 @@ def test_the_memory_of_the_server_s_processes() -> None:
     found = samples(told(State(), History()))
     name = "maritalk_process_resident_memory_bytes"
     assert sum(size for (each, _), size in found.items() if each == name) > 5_000_000
+
+
+def test_a_file_that_cannot_be_used_is_seen() -> None:
+    now = State(Phase.READY)
+    now.files = {"api_keys": "The file cannot be read.", "certificate": ""}
+    every = samples(told(now, History()))
+    assert every["maritalk_file_usable", (("file", "api_keys"),)] == 0
+    assert every["maritalk_file_usable", (("file", "certificate"),)] == 1

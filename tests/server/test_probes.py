@@ -142,3 +142,17 @@ def test_what_is_no_request_goes_on_too(kind: str) -> None:
 
     asyncio.run(Probes(noting, State())({"type": kind, "path": "/livez"}, never, never))
     assert seen == [kind]
+
+
+def test_a_file_that_cannot_be_used_is_told_and_leaves_it_ready() -> None:
+    async def scenario() -> None:
+        now = State(READY)
+        transport = httpx.ASGITransport(Probes(inside, now))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            assert "problems" not in (await client.get("/readyz")).json()
+            now.files = {"api_keys": "The file cannot be read.", "certificate": ""}
+            answer = await client.get("/readyz")
+            assert answer.status_code == 200
+            assert answer.json()["problems"] == ["The file cannot be read."]
+
+    asyncio.run(scenario())

@@ -23,7 +23,7 @@ from maritalk_vllm.server.keys import digest
 from maritalk_vllm.server.routes import OTHER, OWN, Routes
 from maritalk_vllm.server.state import Phase, State
 from maritalk_vllm.server.tally import Tally
-from maritalk_vllm.settings import TimeUnit
+from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import samples
 
 KEY, OTHER_KEY = "chave-de-ana", "chave-de-bia"
@@ -172,7 +172,7 @@ def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
 def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
-    counting = Counting(Access(digests=(digest(KEY),), key_file=str(file)))
+    counting = Counting(Access.of(Settings(api_key=(KEY,), api_key_file=file)))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))

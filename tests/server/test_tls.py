@@ -7,11 +7,17 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from prometheus_client import CollectorRegistry
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server import web
 from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.certificate import Certificate, Identity
 from maritalk_vllm.server.gate import Gate
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.state import State
@@ -25,52 +31,46 @@ HOST = "127.0.0.1"
 class Authority:
     """Signs certificates, and knows who trusts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
+        self._kind = kind
         self._authority = trustme.CA()
         self.trusted = ssl.create_default_context()
         self._authority.configure_trust(self.trusted)
 
     def certify(self, folder: Path) -> Settings:
-        made = self._authority.issue_cert(HOST)
+        made = self._authority.issue_cert(HOST, key_type=self._kind)
         certificate, key = folder / "cert.pem", folder / "key.pem"
         made.private_key_pem.write_to_path(key)
         certificate.write_bytes(b"".join(each.bytes() for each in made.cert_chain_pems))
         return Settings(ssl_certfile=certificate, ssl_keyfile=key)
 
 
-def test_a_renewed_certificate_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "RENEW_SECONDS", 0.02)
+async def status(url: str, authority: Authority) -> object:
+    async with httpx.AsyncClient(verify=authority.trusted) as client:
+        return (await client.get(url)).json()
 
-    async def status(url: str, authority: Authority) -> object:
-        async with httpx.AsyncClient(verify=authority.trusted) as client:
-            return (await client.get(url)).json()
+
+def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path) -> None:
+    """Also one whose key is of another kind, of which OpenSSL would keep both; its files are needed no more."""
 
     async def scenario() -> None:
-        old, new = Authority(), Authority()
+        old, new = Authority(trustme.KeyType.RSA), Authority(trustme.KeyType.ECDSA)
         access, state = Access.of(old.certify(tmp_path)), State()
-        listener = listen(HOST, 0)
-        server = WebServer(
-            config(
-                access.around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally()),
-                lifespan="off",
-                **access.ssl,
-            )
-        )
+        renewed = Access.of(new.certify(tmp_path)).certificate
+        assert renewed is not None
+        for file in tmp_path.iterdir():
+            file.unlink()
+        listener, ssl_options = listen(HOST, 0), access.ssl
+        front = access.around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
+        server = WebServer(config(front, lifespan="off", **ssl_options))
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")
         try:
             assert await status(url, old) == {"status": "loading"}
-            (tmp_path / "cert.pem").write_text("half")
-            await asyncio.sleep(0.1)
-            assert await status(url, old) == {"status": "loading"}
-            new.certify(tmp_path)
-            async with asyncio.timeout(10):
-                while True:
-                    try:
-                        assert await status(url, new) == {"status": "loading"}
-                        break
-                    except httpx.ConnectError:
-                        await asyncio.sleep(0.02)
+            with pytest.raises(httpx.ConnectError):
+                await status(url, new)
+            ssl_options["identity"].take(renewed)
+            assert await status(url, new) == {"status": "loading"}
             with pytest.raises(httpx.ConnectError):
                 await status(url, old)
         finally:
@@ -80,14 +80,49 @@ def test_a_renewed_certificate_is_taken_over(tmp_path: Path, monkeypatch: pytest
     asyncio.run(scenario())
 
 
+def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
+    """The certificate comes first, as renewing programs write it: the pair is looked at before anything is changed."""
+    first = Access.of(Authority().certify(tmp_path)).certificate
+    assert first is not None
+    identity = Identity(first)
+    shown = identity._shown
+    old_key = (tmp_path / "key.pem").read_bytes()
+    new = Authority().certify(tmp_path)
+    assert new.ssl_certfile is not None and new.ssl_keyfile is not None
+    new_key = new.ssl_keyfile.read_bytes()
+    new.ssl_keyfile.write_bytes(old_key)
+    with pytest.raises(UsageError, match="key values mismatch"):
+        Certificate.read(new.ssl_certfile, new.ssl_keyfile)
+    with pytest.raises(UsageError):
+        identity.take(Certificate(new.ssl_certfile.read_text(), old_key.decode()))
+    assert identity._shown is shown
+    new.ssl_keyfile.write_bytes(new_key)
+    identity.take(Certificate.read(new.ssl_certfile, new.ssl_keyfile))
+    assert identity._shown is not shown
+
+
 def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
     good = Authority().certify(tmp_path)
+    assert good.ssl_keyfile is not None
     (tmp_path / "text").write_text("text")
+    key = load_pem_private_key(good.ssl_keyfile.read_bytes(), None)
+    (tmp_path / "encrypted").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
     for wrong in (
         Settings(ssl_certfile=good.ssl_certfile),
         Settings(ssl_keyfile=good.ssl_keyfile),
         Settings(ssl_certfile=tmp_path / "text", ssl_keyfile=good.ssl_keyfile),
         Settings(ssl_certfile=tmp_path / "absent", ssl_keyfile=good.ssl_keyfile),
+        Settings(ssl_certfile=good.ssl_certfile, ssl_keyfile=tmp_path / "encrypted"),
     ):
         with pytest.raises(UsageError, match="--ssl-certfile"):
             Access.of(wrong)
+
+
+def test_the_private_key_is_in_no_text_that_is_made_of_it(tmp_path: Path) -> None:
+    access = Access.of(Authority().certify(tmp_path))
+    assert access.certificate is not None
+    assert access.certificate.key not in repr(access)
+    assert "PRIVATE" not in repr(access)
+    assert Access.of_message(access.to_message()) == access

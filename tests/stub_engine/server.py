@@ -85,8 +85,11 @@ class StubServer(Server):
 
     def wait_until_ready_again(self, times: int = 1) -> None:
         """Until it has said that it listens once more than so many times."""
-        text = "Listening on http://"
-        self._until(lambda: self.stdout.read_text().count(text) > times, f"ready again {times} times")
+        self.wait_for_text("Listening on http://", times + 1)
+
+    def wait_for_text(self, text: str, times: int) -> None:
+        """Until it has said this so many times."""
+        self._until(lambda: self.stdout.read_text().count(text) >= times, f"{text} {times} times")
 
     def wait_until_draining(self) -> None:
         """Until the first signal was heard."""

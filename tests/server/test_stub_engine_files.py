@@ -1,0 +1,141 @@
+"""A stub engine is killed, and started again, while what the server was started from is gone, empty, half or wrong."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.counting import samples
+from tests.server.test_tls import Authority
+from tests.serving import until
+from tests.stub_engine.server import StubServer
+
+FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
+PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
+
+
+class Rig:
+    """A server that serves HTTPS with keys in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys = folder / "keys"
+        self.keys.write_text(f"{FIRST}\n")
+        self.authority = Authority()
+        settings = self.authority.certify(folder)
+        assert settings.ssl_certfile is not None and settings.ssl_keyfile is not None
+        self.certfile, self.keyfile = settings.ssl_certfile, settings.ssl_keyfile
+        options = ("--api-key-file", self.keys, "--ssl-certfile", self.certfile, "--ssl-keyfile", self.keyfile)
+        self.server = StubServer(folder, "--max-restarts", "1000", *map(str, options))
+
+    def ask(self, path: str, key: str = "", body: object = None, authority: Authority | None = None) -> httpx.Response:
+        """On a connection of its own, so that each sees the certificate as it is now."""
+        with httpx.Client(verify=(authority or self.authority).trusted, timeout=30, follow_redirects=True) as client:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            url = f"https://127.0.0.1:{self.server.port}{path}"
+            return client.request("GET" if body is None else "POST", url, headers=headers, json=body)
+
+    def generates(self, key: str) -> int:
+        return self.ask("/generate", key, PROMPT).status_code
+
+    def shows(self, authority: Authority) -> bool:
+        """Whether the certificate is one of this authority's."""
+        try:
+            return self.ask("/", FIRST, authority=authority).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    @property
+    def problems(self) -> list[str]:
+        told: dict[str, Any] = self.ask("/readyz").json()
+        return list(told.get("problems", []))
+
+    def usable(self, key: str) -> dict[str, float]:
+        """What the metric says of each file."""
+        text = self.ask("/metrics", key).text
+        return {dict(labels)["file"]: value for (name, labels), value in samples(text).items() if name == USABLE}
+
+    @property
+    def log(self) -> str:
+        return self.server.engine_log.read_text()
+
+    def kill_engine(self) -> None:
+        """Until the next one answers."""
+        times = self.server.stdout.read_text().count("Listening on https://")
+        os.kill(self.server.engine, signal.SIGKILL)
+        self.server.wait_for_text("Listening on https://", times + 1)
+
+
+USABLE = "maritalk_file_usable"
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    rig = Rig(tmp_path_factory.mktemp("server"))
+    with rig.server:
+        rig.server.wait_for_text("Listening on https://", 1)
+        yield rig
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def half(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] + b"\xff\xfe")
+
+
+@pytest.mark.parametrize("spoil", [gone, half])
+def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -> None:
+    """While it serves, and for the next engine; then what is good again is taken over, by both."""
+    files = (rig.keys, rig.certfile, rig.keyfile)
+    good = [file.read_bytes() for file in files]
+    for file in files:
+        spoil(file)
+    until(lambda: len(rig.problems) == 2, "both problems are told")
+    for kills in (1, 0):
+        assert rig.generates(FIRST) == 200
+        assert rig.generates("wrong") == 401
+        assert len(rig.problems) == 2
+        assert rig.usable(FIRST) == {"api_keys": 0, "certificate": 0}
+        if kills:
+            rig.kill_engine()
+    assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
+    assert "certificate that was read before stays in use." in rig.log
+    for file, content in zip(files, good, strict=True):
+        file.write_bytes(content)
+    until(lambda: rig.problems == [], "no problem any more")
+    assert rig.usable(FIRST) == {"api_keys": 1, "certificate": 1}
+
+
+def test_a_certificate_is_renewed_before_its_key(rig: Rig) -> None:
+    new, old_key = Authority(), rig.keyfile.read_bytes()
+    new.certify(rig.certfile.parent)
+    new_key = rig.keyfile.read_bytes()
+    rig.keyfile.write_bytes(old_key)
+    until(lambda: rig.problems, "the pair does not fit")
+    assert rig.generates(FIRST) == 200
+    rig.keyfile.write_bytes(new_key)
+    until(lambda: rig.shows(new), "the pair fits")
+    rig.authority = new
+    assert rig.problems == []
+
+
+def test_the_last_key_is_revoked(rig: Rig) -> None:
+    """By a file that is empty; nothing brings it back, not even another engine, and nobody comes in without one."""
+    rig.keys.write_text("")
+    until(lambda: rig.problems, "it is told")
+    assert [rig.generates(key) for key in (FIRST, SECOND, "")] == [401] * 3
+    rig.keys.unlink()
+    rig.kill_engine()
+    assert [rig.generates(key) for key in (FIRST, SECOND, "")] == [401] * 3
+    rig.keys.write_text(f"{SECOND}\n")
+    until(lambda: rig.generates(SECOND) == 200, "the new key is valid")
+    assert rig.generates(FIRST) == 401
+    rig.keys.write_text(f"{FIRST}\n")
+    until(lambda: rig.generates(FIRST) == 200, "the first key is valid again")
+    assert not any(key in rig.log for key in (FIRST, SECOND))
