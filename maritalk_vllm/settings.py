@@ -158,6 +158,13 @@ class Settings:
         unit="tokens",
         shown="no limit",
     )
+    answers_per_key: int | None = option(
+        None,
+        "Answers that each API key may have in progress at once; n answers to a prompt count n times.",
+        metavar="N",
+        min=1,
+        shown="half of what the server takes at once, where there are several keys",
+    )
     max_body_mb: int = option(16, "Longest request, in MB (10^6 bytes).", metavar="N", min=1)
     drain_timeout: float = option(
         30.0, "Seconds that running requests have to finish when the server is told to stop.", metavar="S", min=0

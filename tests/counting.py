@@ -1,5 +1,8 @@
 """A tally of its own for each test, and what its registry tells."""
 
+from types import SimpleNamespace
+from typing import Any
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,6 +14,12 @@ from maritalk_vllm.server.tally import Tally
 def tally(state: State | None = None) -> Tally:
     """One that nobody reads."""
     return Tally(CollectorRegistry(), Routes(OWN), state or State())
+
+
+def generated(tokens: int) -> Any:
+    """What vLLM keeps of an answer that has so many tokens."""
+    times = dict.fromkeys(("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts"), 0.0)
+    return SimpleNamespace(num_generation_tokens=tokens, **times)
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

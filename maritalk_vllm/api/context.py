@@ -3,8 +3,8 @@
 import httpx
 from starlette.types import ASGIApp
 
-from ..engine.admission import too_many
-from ..errors import too_long
+from ..engine.admission import check_answers
+from ..errors import RequestError, too_long
 from .maritaca import BATCH, CHAT, COMPLETIONS, Body
 
 # A token is a byte of the request at least. What a chat template adds is not in the request.
@@ -30,22 +30,32 @@ async def check_context(app: ASGIApp, path: str, body: Body, size: int, limit: i
         raise too_long(counted.json()["count"], asked, limit)
 
 
-def check_answers(path: str, body: Body, limit: int | None) -> None:
-    """Answers that `limit` has no room for, all prompts of the request together. vLLM would say to try again later.
+def check_room(path: str, body: Body, limit: int | None) -> None:
+    """Answers that the server has no room for, all prompts of the request together. vLLM would say to try again later.
 
-    Raises RequestError.
+    Raises RequestError, also for a search by beams: each of its steps asks the engine anew for each beam.
     """
-    prompts, n = _prompts(path, body), body.get("n") or 1
-    if limit is not None and isinstance(n, int | float) and prompts * n > limit:
-        raise too_many(prompts, int(n), limit)
+    if body.get("use_beam_search"):
+        raise RequestError("use_beam_search: this server offers no beam search.", "Leave it out.")
+    check_answers(_prompts(path, body), _whole(body.get("n")), limit)
+
+
+def _whole(n: object) -> int:
+    """`n` as vLLM reads it, which takes `"2"` for a number too; 1 for what it refuses."""
+    try:
+        return int(n) if isinstance(n, int | float | str) else 1
+    except (ValueError, OverflowError):
+        return 1
 
 
 def _prompts(path: str, body: Body) -> int:
     if path == BATCH:
         messages = body.get("messages")
         return len(messages) if isinstance(messages, list) else 1
-    prompt = body.get("prompt")
-    # A list of numbers is one prompt.
-    if path != COMPLETIONS or not isinstance(prompt, list) or (prompt and isinstance(prompt[0], int)):
+    if path != COMPLETIONS:
         return 1
-    return len(prompt)
+    prompt, embeddings = body.get("prompt"), body.get("prompt_embeds")
+    # A list of numbers is one prompt.
+    several = isinstance(prompt, list) and not (prompt and isinstance(prompt[0], int))
+    counted = len(prompt) if several and isinstance(prompt, list) else 1
+    return counted + (len(embeddings) if isinstance(embeddings, list) else 0)

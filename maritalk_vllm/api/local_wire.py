@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..engine.admission import MOST_ANSWERS
 from ..engine.completion import Completion
 from ..engine.generate import Prompt
 from ..engine.request import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Sampling
@@ -54,7 +55,9 @@ class LocalRequest(msgspec.Struct, kw_only=True):
         | None
     ) = None
     stream: Stream = False
-    n: Annotated[int, msgspec.Meta(ge=1, le=128, description="How many answers to give: `outputs` has them all.")] = 1
+    n: Annotated[
+        int, msgspec.Meta(ge=1, le=MOST_ANSWERS, description="How many answers to give: `outputs` has them all.")
+    ] = 1
     top_k: (
         Annotated[
             int,

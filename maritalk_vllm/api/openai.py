@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import RequestError
 from . import maritaca
 from .body import read
-from .context import check_answers, check_context
+from .context import check_context, check_room
 from .log import note
 from .maritaca import Body
 from .names import ModelNames
@@ -57,7 +57,7 @@ class MaritacaAPI:
             body = adapt(body)
         if isinstance(name := body.get("model"), str) and self._names.is_alias(name):
             body = {**body, "model": self._names.served[0]}
-        check_answers(scope["path"], body, self._most_answers)
+        check_room(scope["path"], body, self._most_answers)
         await check_context(self._app, scope["path"], body, len(raw), self._context_length)
         if body is not given:
             raw = json.dumps(body).encode()

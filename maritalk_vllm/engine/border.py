@@ -1,8 +1,9 @@
-"""The border to vLLM: what it raises on a request becomes an error of ours."""
+"""The border to vLLM: what it raises on a request becomes an error of ours, and the other way round."""
 
 import contextlib
 import traceback
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from ..errors import EngineError, MariTalkError, RequestError, Unavailable
 
@@ -18,6 +19,8 @@ def vllm_errors() -> Iterator[None]:
     except MariTalkError:
         raise
     except (GracefulHTTPError, RetryableRequestError) as error:
+        if isinstance(error.__cause__, MariTalkError):
+            raise error.__cause__ from None
         raise Unavailable("The server has as many requests as it can take.", "Try again in a moment.") from error
     except (VLLMClientError, ValueError) as error:
         if not isinstance(error, VLLMClientError) and not _is_from_vllm(error):
@@ -29,6 +32,17 @@ def vllm_errors() -> Iterator[None]:
         raise Unavailable("The engine has stopped.", "The server's log says why.") from error
     except EngineGenerateError as error:
         raise EngineError("The engine failed on this request.", "The server's log says why.") from error
+
+
+@contextlib.contextmanager
+def our_errors() -> Iterator[None]:
+    """Raises an error that vLLM's own routes answer with the status of ours, which is its cause."""
+    from vllm.exceptions import GracefulHTTPError
+
+    try:
+        yield
+    except MariTalkError as error:
+        raise GracefulHTTPError(str(error), HTTPStatus(error.http_status)) from error
 
 
 def _is_from_vllm(error: Exception) -> bool:

@@ -32,6 +32,7 @@ class Access:
     open_status: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    answers_per_key: int | None = None
     max_body_bytes: int = 16_000_000
     logged: bool = True
     traced: bool = False
@@ -51,6 +52,7 @@ class Access:
             open_status=settings.open_status,
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
+            answers_per_key=settings.answers_per_key,
             max_body_bytes=settings.max_body_mb * 1_000_000,
             logged=not settings.no_access_log,
             traced=settings.otlp_traces_endpoint is not None,
@@ -80,18 +82,36 @@ class Access:
         return ApiKeys(self.digests, self.file_keys)
 
     def around(
-        self, app: "ASGIApp", state: State, time_unit: TimeUnit, tally: "Tally", *, page: bool = True
+        self,
+        app: "ASGIApp",
+        state: State,
+        time_unit: TimeUnit,
+        tally: "Tally",
+        *,
+        page: bool = True,
+        most_answers: int | None = None,
     ) -> "Front":
-        """The page comes first; each request has a number; probes need no key; bodies are read for who came in."""
+        """The page comes first; each request has a number; probes need no key; bodies are read for who came in.
+
+        `most_answers`: how many the engine takes at once, of all keys together.
+        """
         keys = self.keys
 
         def built(access: Access) -> "ASGIApp":
-            return access._built(app, keys, state, time_unit, tally, page=page)
+            return access._built(app, keys, state, time_unit, tally, page=page, most_answers=most_answers)
 
         return Front(self, keys, built)
 
     def _built(
-        self, app: "ASGIApp", keys: ApiKeys, state: State, time_unit: TimeUnit, tally: "Tally", *, page: bool
+        self,
+        app: "ASGIApp",
+        keys: ApiKeys,
+        state: State,
+        time_unit: TimeUnit,
+        tally: "Tally",
+        *,
+        page: bool,
+        most_answers: int | None,
     ) -> "ASGIApp":
         # Only those who serve need what a web application needs: a plan comes without.
         from ..playground.page import Page
@@ -102,7 +122,13 @@ class Access:
         from .requests import Requests
         from .root_path import RootPath
 
-        inside = Quotas(Bodies(app, self.max_body_bytes), self.requests_per_minute, self.tokens_per_minute)
+        def answers() -> int | None:
+            if self.answers_per_key is None and most_answers is not None and keys.are_several:
+                return max(1, most_answers // 2)
+            return self.answers_per_key
+
+        bodies = Bodies(app, self.max_body_bytes)
+        inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers)
         door = Door(inside, keys, open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
         requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)

@@ -21,7 +21,7 @@ from ..api.openai import MaritacaAPI
 from ..api.openapi import lead_docs_below
 from ..api.plugin import MariTalkPlugin
 from ..engine import admission, boot, failure
-from ..engine.account import keep_accounts
+from ..engine.account import hold_to_allowances, keep_accounts
 from ..engine.generate import Generator
 from ..engine.pulse import Pulse
 from ..engine.request import Message as Turn
@@ -109,6 +109,7 @@ class _Backend:
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         keep_accounts(self._client)
+        hold_to_allowances(self._client)
         admission.refuse_the_impossible(self._client)
         # The one that vLLM's own are in, and its /metrics tells.
         metrics.register(self._state, self._history, REGISTRY)
@@ -120,7 +121,8 @@ class _Backend:
         flights = Flights(Direct(app, args, adapted))
         access = Access.of_message(self._order["access"])
         self._state.files = self._order["files"]
-        self._front, self._identity = access.around(flights, self._state, time_unit, tally), access.ssl
+        self._front = access.around(flights, self._state, time_unit, tally, most_answers=most)
+        self._identity = access.ssl
         web = config(
             self._front,
             **self._identity,

@@ -113,6 +113,11 @@ class ApiKeys:
         self._all = given | dict(of_file or {})
         self._needed = bool(given) or of_file is not None
 
+    @property
+    def are_several(self) -> bool:
+        """Whether one key's requests may keep another's waiting."""
+        return len(self._all) > 1
+
     def find(self, key: str) -> str | None:
         """The digest of a key that is one of these, else None."""
         asked, found = digest(key), None

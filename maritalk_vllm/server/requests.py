@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.log import fault
 from ..api.refusal import refusal
-from ..engine.account import Account, current
+from ..engine.account import Account, Figures, current
 from .tally import Tally
 
 _HEADER = b"x-request-id"
@@ -111,25 +111,24 @@ class _Record:
             return
         self._written = True
         seconds, number = time.monotonic() - self._began, self._number.decode()
-        self._tally.add(self.scope, self.status, self.account, seconds, self._first_byte)
+        figures = self.account.close()
+        self._tally.add(self.scope, self.status, figures, seconds, self._first_byte)
         if not self._logged:
             return
         # The second is for logs in JSON, the first for people.
-        line = _line(self.scope, number, self.status, self.account, seconds)
-        _log.info("%s", line, extra=_data(number, self.status, self.account, seconds))
+        refusal = self.account.refusal
+        line = _line(self.scope, number, self.status, figures, seconds) + (f" {refusal!r}" if refusal else "")
+        told = {"request_id": number, "status": self.status, "seconds": round(seconds, 3), "refusal": refusal}
+        _log.info("%s", line, extra={**told, **asdict(figures)})
 
 
-def _data(number: str, status: int, account: Account, seconds: float) -> dict[str, object]:
-    return {"request_id": number, "status": status, "seconds": round(seconds, 3), **asdict(account)}
-
-
-def _line(scope: Scope, number: str, status: int, account: Account, seconds: float) -> str:
+def _line(scope: Scope, number: str, status: int, figures: Figures, seconds: float) -> str:
     """`POST '/generate' 200 0.152 s, 12+40 tokens, queue 0.001 prompt 0.020 generation 0.130 s [3f2a...]`."""
     line = f"{scope['method']} {scope['path']!r} {status or 'hung up'} {seconds:.3f} s"
-    if account.prompt_tokens:
+    if figures.prompt_tokens:
         line += (
-            f", {account.prompt_tokens}+{account.completion_tokens} tokens, queue {account.queue_time:.3f} "
-            f"prompt {account.prompt_time:.3f} generation {account.generation_time:.3f} s"
+            f", {figures.prompt_tokens}+{figures.completion_tokens} tokens, queue {figures.queue_time:.3f} "
+            f"prompt {figures.prompt_time:.3f} generation {figures.generation_time:.3f} s"
         )
     # What a client wrote cannot make it two lines.
-    return f"{line} [{number}]" + (f" {account.refusal!r}" if account.refusal else "")
+    return f"{line} [{number}]"

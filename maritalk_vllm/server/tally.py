@@ -6,7 +6,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
-from ..engine.account import Account
+from ..engine.account import Figures
 from .keys import KEY, KEY_NAME
 from .metrics import PATH
 from .probes import PROBES
@@ -83,7 +83,7 @@ class Tally:
         self._refusals = {reason: self._refused.labels(reason) for reason in _REASONS}
         self._known: dict[tuple[str, str, int, str], _Counted] = {}
 
-    def add(self, scope: Scope, status: int, account: Account, seconds: float, first_byte: float | None) -> None:
+    def add(self, scope: Scope, status: int, figures: Figures, seconds: float, first_byte: float | None) -> None:
         """One request is over. `status` 0: there was nobody to answer; `first_byte`: seconds until it, if there was."""
         if scope["path"] in _UNCOUNTED:
             return
@@ -100,9 +100,9 @@ class Tally:
             counted.seconds.observe(seconds)
             if first_byte is not None:
                 counted.first_byte.observe(first_byte)
-        if account.prompt_tokens:
-            counted.prompt.inc(account.prompt_tokens)
-            counted.answer.inc(account.completion_tokens)
+        if figures.prompt_tokens:
+            counted.prompt.inc(figures.prompt_tokens)
+            counted.answer.inc(figures.completion_tokens)
 
     def _counted(self, route: str, method: str, status: int, key: str) -> _Counted:
         return _Counted(

@@ -37,12 +37,18 @@ def test_what_never_fits_is_the_requests_fault() -> None:
         asked(Client(2), 3)
 
 
+@pytest.mark.parametrize("limit", [None, 256, 4096])
+def test_more_answers_to_a_prompt_than_any_route_takes(limit: int | None) -> None:
+    with pytest.raises(RequestError, match=r"n is 129, over this server's limit of 128 answers to a prompt\."):
+        asked(Client(limit), 129)
+
+
 def test_what_fits_later_is_to_come_again() -> None:
     with pytest.raises(Unavailable):
         asked(Client(2, busy=1), 2)
 
 
-@pytest.mark.parametrize(("limit", "n"), [(2, 2), (2, 1), (None, 1000)])
+@pytest.mark.parametrize(("limit", "n"), [(2, 2), (2, 1), (None, 128)])
 def test_what_fits_is_taken(limit: int | None, n: int) -> None:
     asked(Client(limit), n)
     assert most_answers(Client(limit)) == limit

@@ -1,73 +1,268 @@
-"""Requests and tokens a minute, for each key by itself."""
+"""Requests and tokens a minute, and answers in progress, for each key by itself."""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from maritalk_vllm.engine.account import Account, current
+from maritalk_vllm.errors import MariTalkError
 from maritalk_vllm.server.keys import KEY
+from maritalk_vllm.server.minute import Minute
 from maritalk_vllm.server.quotas import Quotas
+from tests.counting import generated
+
+Answer = tuple[int, dict[str, str], bytes]
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+WHOLE: Message = {"type": "http.response.body", "body": b"whole"}
 
 
-async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Takes 10 tokens."""
-    if (account := current.get()) is not None:
-        account.prompt_tokens, account.completion_tokens = 4, 6
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+class Work:
+    """A route as they stand before the engine: it takes what it may come to, and then uses some of it."""
+
+    def __init__(self, prompt: int = 4, answers: int = 1, most: int = 6, used: int | None = None, **how: Any) -> None:
+        """`used`: tokens of the answers, all of what was asked for by default. `how`: is_open, begins_before, fails."""
+        self.prompt, self.answers, self.most = prompt, answers, most
+        self.used = answers * most if used is None else used
+        self.is_open = how.get("is_open", False)
+        self.begins_before = how.get("begins_before", False)
+        self.waits = how.get("waits")
+        self.taken = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        account = current.get()
+        assert account is not None
+        if self.begins_before:
+            # As vLLM's streams of responses do.
+            await send(START)
+            await send({"type": "http.response.body", "body": b"created", "more_body": True})
+        if account.allowance is not None:
+            try:
+                account.allowance.take(self.prompt, self.answers, self.most, is_open=self.is_open)
+            except MariTalkError as error:
+                await send({"type": "http.response.body", "body": str(error).encode()})
+                return
+        self.taken += 1
+        account.admit(self.prompt, generated(self.used))
+        if self.waits is not None:
+            await self.waits.wait()
+        if not self.begins_before:
+            await send(START)
+        await send(WHOLE)
 
 
-async def ask(quotas: Quotas, key: str | None, method: str = "POST") -> tuple[int, dict[str, str]]:
+async def ask(quotas: Quotas, key: str | None = "a", method: str = "POST") -> Answer:
     seen: list[Message] = []
 
     async def send(message: Message) -> None:
         seen.append(message)
 
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
     token = current.set(Account())
     try:
-        await quotas({"type": "http", "method": method, "path": "/generate", KEY: key}, None, send)  # type: ignore[arg-type]
+        await quotas({"type": "http", "method": method, "path": "/generate", KEY: key}, receive, send)
     finally:
         current.reset(token)
     headers = {name.decode(): value.decode() for name, value in seen[0]["headers"]}
-    return seen[0]["status"], headers
+    return seen[0]["status"], headers, b"".join(each.get("body", b"") for each in seen)
 
 
-@pytest.fixture(autouse=True)
-def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test begins in one minute and ends in the next."""
-    import time
-
-    now = time.time() // 60 * 60 + 20
-    monkeypatch.setattr(time, "time", lambda: now)
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
-def test_so_many_requests() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await scenario()
+
+    asyncio.run(whole())
+
+
+def test_so_many_requests(clock: Clock) -> None:
     async def scenario() -> None:
-        quotas = Quotas(answer, 3, None)
+        quotas = Quotas(Work(), 3, None)
         for _ in range(3):
-            assert (await ask(quotas, "a"))[0] == 200
-        status, headers = await ask(quotas, "a")
-        assert status == 429
-        assert 1 <= int(headers["retry-after"]) <= 60
+            assert (await ask(quotas))[0] == 200
+        clock.now += 20
+        status, headers, body = await ask(quotas)
+        assert (status, headers["retry-after"]) == (429, "40")
+        assert b"used up its 3 requests a minute. Wait 40 s." in body
         assert (await ask(quotas, "b"))[0] == 200
         assert (await ask(quotas, "a", "GET"))[0] == 200
+        clock.now += 40
+        assert (await ask(quotas))[0] == 200
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_so_many_tokens() -> None:
+def test_the_wall_clock_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        quotas = Quotas(answer, None, 25)
-        statuses = [(await ask(quotas, "a"))[0] for _ in range(4)]
-        assert statuses == [200, 200, 200, 429]
+        quotas = Quotas(Work(), 1, None)
+        assert (await ask(quotas))[0] == 200
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        status, headers, _ = await ask(quotas)
+        assert status == 429
+        assert 1 <= int(headers["retry-after"]) <= 60
+
+    run(scenario)
+
+
+def test_so_many_tokens(clock: Clock) -> None:
+    async def scenario() -> None:
+        quotas = Quotas(Work(), None, 25)
+        assert [(await ask(quotas))[0] for _ in range(3)] == [200, 200, 429]
         assert (await ask(quotas, "b"))[0] == 200
 
-    asyncio.run(scenario())
+    run(scenario)
+
+
+def test_what_an_answer_does_not_use_is_given_back(clock: Clock) -> None:
+    async def scenario() -> None:
+        quotas = Quotas(Work(prompt=10, most=90, used=10), None, 100)
+        # 100 reserved, 20 charged: the next one would have to fit into 80.
+        assert (await ask(quotas))[0] == 200
+        status, headers, body = await ask(quotas)
+        assert (status, headers["retry-after"]) == (429, "60")
+        assert b"may come to 100 tokens, and this key has 80 left of its 100 a minute" in body
+
+    run(scenario)
+
+
+def test_parallel_requests_do_not_pass_the_limit_together(clock: Clock) -> None:
+    async def scenario() -> None:
+        waits = asyncio.Event()
+        work = Work(prompt=20, most=180, used=180, waits=waits)
+        quotas = Quotas(work, None, 1000)
+        asking = [asyncio.create_task(ask(quotas)) for _ in range(60)]
+        while sum(each.done() for each in asking) < 55:
+            await asyncio.sleep(0)
+        refused = [each.result() for each in asking if each.done()]
+        assert {(status, headers["retry-after"]) for status, headers, _ in refused} == {(429, "1")}
+        waits.set()
+        statuses = [(await each)[0] for each in asking]
+        assert (statuses.count(200), work.taken) == (5, 5)
+        assert (await ask(quotas))[0] == 429
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "work", [Work(prompt=4, answers=3, most=6), Work(prompt=17, most=5), Work(prompt=22, is_open=True)]
+)
+def test_what_never_fits_is_refused_for_good(work: Work) -> None:
+    async def scenario() -> None:
+        status, headers, body = await ask(Quotas(work, None, 21))
+        assert status == 400
+        assert b"may come to 2" in body and b"limit of 21 a minute" in body
+        assert "retry-after" not in headers
+
+    run(scenario)
+
+
+def test_an_open_answer_reserves_what_is_left_and_the_next_minutes_pay_for_the_rest(clock: Clock) -> None:
+    async def scenario() -> None:
+        waits = asyncio.Event()
+        quotas = Quotas(Work(prompt=10, most=8000, used=240, is_open=True, waits=waits), None, 100)
+        first = asyncio.create_task(ask(quotas))
+        while quotas._tokens is None or quotas._tokens.left("a"):
+            await asyncio.sleep(0)
+        assert (await ask(quotas))[0] == 429
+        waits.set()
+        assert (await first)[0] == 200
+        # 250 of 100: the third minute after it has 50 left.
+        status, headers, _ = await ask(quotas)
+        assert (status, headers["retry-after"]) == (429, "120")
+        clock.now += 119
+        assert (await ask(quotas))[0] == 429
+        clock.now += 1
+        assert (await ask(quotas))[0] == 200
+
+    run(scenario)
+
+
+def test_a_request_that_is_hung_up_or_fails_is_charged_and_gives_its_reservation_back(clock: Clock) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await Work(prompt=30, most=60, used=10)(scope, receive, _drop)
+        raise asyncio.CancelledError if scope["method"] == "PUT" else RuntimeError("broken")
+
+    async def scenario() -> None:
+        quotas = Quotas(failing, None, 100)
+        with pytest.raises(RuntimeError):
+            await ask(quotas)
+        with pytest.raises(asyncio.CancelledError):
+            await ask(quotas, "b", "PUT")
+        assert quotas._tokens is not None
+        assert (quotas._tokens.left("a"), quotas._tokens.left("b")) == (60, 60)
+
+    run(scenario)
+
+
+async def _drop(message: Message) -> None:
+    return
+
+
+def test_an_answer_that_has_begun_too_soon_is_refused_with_its_status(clock: Clock) -> None:
+    async def scenario() -> None:
+        quotas = Quotas(Work(begins_before=True), None, 15)
+        assert await ask(quotas) == (200, {}, b"createdwhole")
+        status, _, body = await ask(quotas)
+        assert status == 429
+        assert b"created" not in body
+
+    run(scenario)
+
+
+def test_answers_in_progress(clock: Clock) -> None:
+    async def scenario() -> None:
+        waits = asyncio.Event()
+        quotas = Quotas(Work(answers=2, waits=waits), None, None, lambda: 5)
+        asking = [asyncio.create_task(ask(quotas)) for _ in range(3)]
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        status, headers, body = asking[2].result()
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert b"has 4 answers in progress, and the request asks for 2 more: the limit is 5 at once" in body
+        waits.set()
+        assert [(await each)[0] for each in asking[:2]] == [200, 200]
+        assert (await ask(quotas))[0] == 200
+        assert not quotas._in_progress
+
+    run(scenario)
+
+
+def test_more_answers_than_a_key_may_ever_have() -> None:
+    async def scenario() -> None:
+        status, headers, body = await ask(Quotas(Work(answers=6), None, None, lambda: 5))
+        assert status == 400
+        assert b"more answers than the 5 that an API key may have in progress" in body
+        assert "retry-after" not in headers
+
+    run(scenario)
 
 
 def test_no_limit_and_no_key() -> None:
     async def scenario() -> None:
-        for quotas, key in ((Quotas(answer, None, None), "a"), (Quotas(answer, 1, 1), None)):
+        for quotas, key in ((Quotas(Work(), None, None), "a"), (Quotas(Work(), 1, 1, lambda: 1), None)):
             assert {(await ask(quotas, key))[0] for _ in range(5)} == {200}
 
-    asyncio.run(scenario())
+    run(scenario)
+
+
+def test_a_key_that_comes_back_after_hours_has_one_minute(clock: Clock) -> None:
+    minute = Minute(10, "tokens")
+    minute.charge("a", 10)
+    clock.now += 3 * 3600 + 30
+    assert minute.left("a") == 10
+    minute.charge("a", 10)
+    assert minute.wait_seconds("a", 1) == 60

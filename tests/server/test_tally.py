@@ -24,7 +24,7 @@ from maritalk_vllm.server.routes import OTHER, OWN, Routes
 from maritalk_vllm.server.state import Phase, State
 from maritalk_vllm.server.tally import Tally
 from maritalk_vllm.settings import Settings, TimeUnit
-from tests.counting import samples
+from tests.counting import generated, samples
 
 KEY, OTHER_KEY = "chave-de-ana", "chave-de-bia"
 NAMED_KEY = "chave-com-nome"
@@ -36,7 +36,7 @@ async def generate(request: Request) -> Response:
     """As a route that has used the engine."""
     account = current.get()
     assert account is not None
-    account.prompt_tokens, account.completion_tokens = 12, 40
+    account.admit(12, generated(40))
     await request.body()
     return JSONResponse({"output": "olá"})
 

@@ -46,10 +46,26 @@ def _compute(ours: Connection, theirs: Connection) -> None:
         return
 
 
+class Processor:
+    """What `Client` has in place of vLLM's `OutputProcessor`: the requests that it has taken in."""
+
+    def __init__(self) -> None:
+        self.request_states: dict[str, SimpleNamespace] = {}
+
+    def add_request(self, request: Any, prompt: None, parent: None, index: int) -> None:
+        """One more."""
+        stats = SimpleNamespace(
+            num_generation_tokens=0, queued_ts=0.0, scheduled_ts=0.0, first_token_ts=0.0, last_token_ts=0.0
+        )
+        state = SimpleNamespace(prompt_len=len(request.prompt_token_ids), stats=stats)
+        self.request_states[request.request_id] = state
+
+
 class Client:
     """What the API process has in place of vLLM's `EngineClient`. It takes as many requests as there are."""
 
     vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
+    model_config = SimpleNamespace(max_model_len=1_000_000)
 
     def __init__(self, pulse: Pulse) -> None:
         """Fork the engine's process."""
@@ -60,20 +76,27 @@ class Client:
         theirs.close()
         self._numbers = itertools.count(1)
         self.waiting: dict[int, asyncio.Queue[None]] = {}
+        self.output_processor = Processor()
 
-    async def generate(self, tokens: int) -> AsyncGenerator[SimpleNamespace, None]:
+    async def generate(self, prompt: Any, parameters: Any) -> AsyncGenerator[SimpleNamespace, None]:
         """An output for each token."""
+        tokens = parameters.max_tokens
         if not self.waiting:
             asyncio.get_running_loop().add_reader(self._ours.fileno(), self._take)
         number = next(self._numbers)
         queue = self.waiting[number] = asyncio.Queue()
+        request = SimpleNamespace(request_id=str(number), prompt_token_ids=prompt["prompt_token_ids"])
+        self.output_processor.add_request(request, None, None, 0)
+        stats = self.output_processor.request_states[request.request_id].stats
         try:
             self._send(number, tokens)
             for _ in range(tokens):
                 await queue.get()
-                yield SimpleNamespace(prompt_token_ids=(1, 2, 3), metrics=None)
+                stats.num_generation_tokens += 1
+                yield SimpleNamespace(prompt_token_ids=prompt["prompt_token_ids"])
         finally:
             del self.waiting[number]
+            del self.output_processor.request_states[request.request_id]
             self._send(number, 0)
 
     def _send(self, request: int, tokens: int) -> None:
@@ -132,7 +155,8 @@ class StubGenerator:
 
     async def stream(self, prompt: Prompt, sampling: Sampling, tokens_per_piece: int | None = None) -> Parts:
         tokens = sampling.max_tokens or 1
-        async for _ in self._client.generate(tokens):
+        rendered = {"prompt_token_ids": (1, 2, 3)}
+        async for _ in self._client.generate(rendered, SimpleNamespace(n=1, max_tokens=tokens)):
             yield Piece(0, TOKEN)
         yield Completion(
             choices=(Choice(TOKEN * tokens, "length"),),
