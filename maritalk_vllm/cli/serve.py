@@ -22,6 +22,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
     from ..planning.report import report
     from ..server.console import Console
+    from ..server.group import check_address
     from ..server.launch import decide
     from ..server.preflight import check_ports
     from ..server.supervisor import supervise
@@ -36,6 +37,8 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
             check_ports(settings)
             print("\n".join(report(launch.plan)))
             return
+        if launch.group is not None:
+            check_address(launch.group)
         try:
             supervise(launch, Console())
         finally:

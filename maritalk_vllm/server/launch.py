@@ -24,7 +24,7 @@ from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
 from . import limits
 from .access import Access
-from .group import Group, check_address
+from .group import Group
 from .preflight import check_context, check_files, check_folders
 from .ray_node import check_ray
 
@@ -74,8 +74,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: Access | None = Non
     """`access`: what was read for it before, which is not read again."""
     vllm = installed_vllm()
     limits.check()
-    if (group := Group.of(settings)) is not None:
-        check_address(group)
+    group = Group.of(settings)
     access = access or Access.of(settings)
     need = wanted(settings, check, ask_hub=settings.dry_run, must_come=True)
     plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
