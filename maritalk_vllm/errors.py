@@ -114,6 +114,18 @@ class Unauthorized(RequestError):
     http_status = 401
 
 
+class Forbidden(RequestError):
+    """A request by a name, or from a page, that the server does not answer."""
+
+    http_status = 403
+
+
+class HeadTooLarge(RequestError):
+    """A request with more headers, chunks' extensions or trailers than the server takes."""
+
+    http_status = 431
+
+
 class BodyTooSlow(RequestError):
     """A request whose body did not arrive in time."""
 

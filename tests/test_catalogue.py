@@ -27,6 +27,7 @@ NO_SENTENCE = {
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
+        r"|No more connections can be accepted for now: .*"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for whoever changes the code": (

@@ -8,10 +8,10 @@ import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from ..api import body as json_body
-from ..errors import RequestError, Unavailable
+from ..errors import BodyTooLarge, BodyTooSlow, RequestError, Unavailable
+from ..server import bodies
 from . import launcher
 from .audit import Entry
 from .database import Database
@@ -66,21 +66,20 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
         return _error(refusal.http_status, str(refusal))
 
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(BodyTooSlow, _too_slow)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _failed)
     return app
 
 
 async def _read_body(request: Request) -> bytes:
-    """Raises TooLong as soon as it is, and Malformed if the client goes away."""
-    body = b""
+    """Raises TooLong as soon as it is, BodyTooSlow, and Malformed if the client goes away."""
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LONGEST_BODY:
-                raise TooLong(f"The body is longer than {_LONGEST_BODY // 1024} KiB.")
-    except ClientDisconnect as error:
-        raise Malformed("The body broke off.") from error
+        body = await bodies.read(request.receive, _LONGEST_BODY)
+    except BodyTooLarge as error:
+        raise TooLong(f"The body is longer than {_LONGEST_BODY // 1024} KiB.") from error
+    if body is None:
+        raise Malformed("The body broke off.")
     return body
 
 
@@ -97,6 +96,10 @@ def _range(request: Request) -> str:
 def _unavailable(_: Request, error: Exception) -> JSONResponse:
     logging.getLogger(__name__).error("%s", error)
     return _error(503, str(error))
+
+
+def _too_slow(_: Request, error: Exception) -> JSONResponse:
+    return _error(408, str(error), {"Connection": "close"})
 
 
 def _no_route(_: Request, error: Any) -> JSONResponse:  # noqa: ANN401

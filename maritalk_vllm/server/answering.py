@@ -53,7 +53,8 @@ class Answering:
         gate = Gate(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
         tally = Tally(registry, Routes(OWN), self._state)
         app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
-        door = _Door(config(app, lifespan="off", ws="none", **self._identity))
+        # A request that waits here is passed on to the engine by a connection of its own.
+        door = _Door(config(app, descriptors_each=2, lifespan="off", **self._identity))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
         self._gates.append(gate)

@@ -8,13 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..api.openai import replaying
 from ..api.refusal import refusal
 from ..errors import BodyTooLarge, BodyTooSlow, RequestError, UnknownEncoding
+from . import bounds
 from .encoding import TAKEN, DecodedTooLarge, decoded, encodings, headers_of
-
-SILENCE_SECONDS = 30
-"""Longest wait for the next piece of a body."""
-
-WHOLE_SECONDS = 300
-"""Longest time for all of it: 16 MB at less than half a megabit a second."""
 
 
 class Bodies:
@@ -35,9 +30,9 @@ class Bodies:
         try:
             length = Headers(raw=scope["headers"]).get("content-length", "0")
             if length.isdecimal() and int(length) > self._most_bytes:
-                raise self._too_large()
+                raise _too_large(self._most_bytes)
             names = encodings(scope["headers"])
-            body = await self._read(receive)
+            body = await read(receive, self._most_bytes)
             given = body
             if body:
                 body = decoded(body, names, self._most_bytes)
@@ -47,7 +42,7 @@ class Bodies:
             await refusal(scope["path"], error)(scope, receive, send)
             return
         except DecodedTooLarge:
-            await refusal(scope["path"], self._too_large("decoded "))(scope, receive, send)
+            await refusal(scope["path"], _too_large(self._most_bytes, "decoded "))(scope, receive, send)
             return
         except UnknownEncoding as error:
             await refusal(scope["path"], error, {"Accept-Encoding": TAKEN})(scope, receive, send)
@@ -63,31 +58,30 @@ class Bodies:
                 scope = {**scope, "headers": headers_of(scope["headers"], body)}
             await self._app(scope, replaying(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """All of it; None if the client goes away first. Raises BodyTooLarge or BodyTooSlow."""
-        body, more, loop = bytearray(), True, asyncio.get_running_loop()
-        deadline = loop.time() + WHOLE_SECONDS
-        while more:
-            left = deadline - loop.time()
-            try:
-                async with asyncio.timeout(min(SILENCE_SECONDS, left)):
-                    message: Message = await receive()
-            except TimeoutError:
-                raise _too_slow(SILENCE_SECONDS if left > SILENCE_SECONDS else WHOLE_SECONDS) from None
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                raise self._too_large()
-            more = message.get("more_body", False)
-        return bytes(body)
 
-    def _too_large(self, how: str = "") -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The {how}request is longer than {self._most_bytes:,} bytes, this server's limit.",
-            "Send less, or raise --max-body-mb.",
-        )
+async def read(receive: Receive, most_bytes: int) -> bytes | None:
+    """All of a body; None if the client goes away first. Raises BodyTooLarge or BodyTooSlow."""
+    body, more, loop = bytearray(), True, asyncio.get_running_loop()
+    deadline = loop.time() + bounds.WHOLE_SECONDS
+    while more:
+        left = deadline - loop.time()
+        try:
+            async with asyncio.timeout(min(bounds.SILENCE_SECONDS, left)):
+                message: Message = await receive()
+        except TimeoutError:
+            seconds = bounds.SILENCE_SECONDS if left > bounds.SILENCE_SECONDS else bounds.WHOLE_SECONDS
+            raise BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.") from None
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > most_bytes:
+            raise _too_large(most_bytes)
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
-def _too_slow(seconds: int) -> BodyTooSlow:
-    return BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.")
+def _too_large(most_bytes: int, how: str = "") -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The {how}request is longer than {most_bytes:,} bytes, this server's limit.",
+        "Send less, or raise --max-body-mb.",
+    )

@@ -27,17 +27,14 @@ class Door:
         refused = self._refused(scope)
         if refused is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": str(refused)})
         else:
             answer = refusal(scope["path"], refused, {"WWW-Authenticate": "Bearer"})
             await answer(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Unauthorized | None:
-        if not self._keys or scope["type"] == "lifespan":
+        if not self._keys or scope["type"] != "http":
             return None
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._open:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in self._open:
             return None
         headers = Headers(raw=scope["headers"])
         scheme, _, key = headers.get("authorization", "").partition(" ")

@@ -37,9 +37,9 @@ def descriptors() -> int:
     return most if most != resource.RLIM_INFINITY else _WANTED_DESCRIPTORS
 
 
-def connections(descriptors: int) -> int:
-    """How many connections a process takes at once, of so many open files."""
-    return max(1, descriptors - _SPARE_DESCRIPTORS)
+def connections(descriptors: int, each: int = 1) -> int:
+    """How many connections a process takes at once, of so many open files, if each needs so many of them."""
+    return max(1, (descriptors - _SPARE_DESCRIPTORS) // each)
 
 
 def check() -> None:

@@ -14,7 +14,7 @@ class RootPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
-        if not self._root or scope["type"] not in ("http", "websocket"):
+        if not self._root or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"]
@@ -41,7 +41,7 @@ class Rooted:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, with the root before its path."""
-        if self._root and scope["type"] in ("http", "websocket"):
+        if self._root and scope["type"] == "http":
             raw = scope.get("raw_path") or scope["path"].encode()
             scope = {**scope, "path": self._root + scope["path"], "raw_path": self._root.encode() + raw}
         await self._app(scope, receive, send)

@@ -1,18 +1,43 @@
 """uvicorn, as each of our processes runs it."""
 
+import asyncio
 import contextlib
+import math
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
 from . import limits
+from .acceptor import Acceptor
 from .certificate import Identity
+from .connections import Connections
 from .protocol import PatientProtocol
 
 
 class WebServer(uvicorn.Server):
-    """A server on a socket that it is given, which leaves the signals to the process that runs it."""
+    """A server on sockets that it is given, which leaves the signals to the process that runs it."""
+
+    server_state: Connections
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = Connections(config.limit_concurrency or math.inf)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with acceptors of our own."""
+        await super().startup([])
+        self.servers: list[Any] = [
+            Acceptor(each, self._protocol, self.server_state, self.config.ssl) for each in sockets or []
+        ]
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -20,17 +45,25 @@ class WebServer(uvicorn.Server):
         yield
 
 
-def config(app: Any, identity: Identity | None = None, **options: Any) -> uvicorn.Config:  # noqa: ANN401
-    """For connections of all kinds: slow ones are closed, and no more are taken than there are descriptors for.
+def config(
+    app: Any,  # noqa: ANN401
+    identity: Identity | None = None,
+    *,
+    descriptors_each: int = 1,
+    **options: Any,  # noqa: ANN401
+) -> uvicorn.Config:
+    """For every port that we listen on: slow clients are not waited for, and no more are taken than there is room for.
 
-    `identity`: what is shown to those who connect, by HTTPS then.
+    `identity`: what is shown to those who connect, by HTTPS then. `descriptors_each`: what a request needs, its
+    connection included.
     """
     made = uvicorn.Config(
         app,
         http=PatientProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
-        limit_concurrency=limits.connections(limits.raise_descriptors()),
+        limit_concurrency=limits.connections(limits.raise_descriptors(), descriptors_each),
         **options,
     )
     if identity is not None:

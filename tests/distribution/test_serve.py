@@ -1,6 +1,9 @@
 """The process: its line, its end, its certificate, its proxy."""
 
+import asyncio
+import contextlib
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -16,8 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from maritalk_vllm.distribution import archive, keys
+from maritalk_vllm.distribution.app import create_app
+from maritalk_vllm.distribution.database import Database
+from maritalk_vllm.server import bounds
 from tests.cli.test_config import toolbox
 from tests.distribution.running import Running, error
+from tests.server.test_gate import running
+from tests.server.wire import wire
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -92,6 +100,41 @@ def test_tls(tmp_path: Path) -> None:
             link = client.post(f"{url}/local/download", json={"license": license}).json()["presigned_url"]
             assert link.startswith(url)
             assert client.get(link).status_code == 200
+
+
+@pytest.mark.parametrize("begins", [b"", b"POST /local/download HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"])
+def test_silent_clients_take_no_descriptor_from_others(tmp_path: Path, begins: bytes) -> None:
+    """Here there are fewer than the service believes, as if another part of it had them."""
+    with Running(tmp_path) as service, contextlib.ExitStack() as stack:
+        license = keys.add(service.database, ("small",))
+        assert service.ask(license).status_code == 200
+        taken = max(int(each.name) for each in Path(f"/proc/{service.process.pid}/fd").iterdir())
+        resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (taken + 40, taken + 40))
+        address = httpx.URL(service.url)
+        for _ in range(150):
+            silent = stack.enter_context(socket.create_connection((address.host, address.port or 80)))
+            silent.sendall(begins)
+        for _ in range(3):
+            with httpx.Client(base_url=service.url, timeout=15, trust_env=False) as other:
+                assert other.post("/local/download", json={"license": license}).status_code == 200
+        told = service.stderr.read_text()
+        assert told.count("\n") == told.count("No more connections can be accepted for now: Too many open files.") == 1
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "SILENCE_SECONDS", 0.1)
+    with Database(tmp_path / "licenses.db") as database:
+        app = create_app(database, public_url=None, link_seconds=60)
+
+        async def scenario() -> None:
+            async with running(app) as url, wire(url) as line:
+                await line.ask("POST", "/local/download", "Content-Length: 10", body=b"{")
+                reply = await line.reply()
+                assert (reply.status, reply.headers["connection"]) == (408, "close")
+                assert reply.json == {"error": "The request did not arrive within 0.1 s. Send it again."}
+                assert await line.rest() == b""
+
+        asyncio.run(scenario())
 
 
 def test_a_damaged_database_gives_nothing_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from maritalk_vllm.server import bodies
+from maritalk_vllm.server import bounds
 from maritalk_vllm.server.bodies import Bodies
 from tests.server.test_gate import running
 from tests.server.wire import PATIENCE_SECONDS, until, wire
@@ -235,7 +235,7 @@ def test_clients_that_send_all_before_they_read_see_why_they_were_refused() -> N
 
 
 def test_a_silent_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(bounds, "SILENCE_SECONDS", 0.1)
 
     async def scenario() -> None:
         inside = Inside()
@@ -254,7 +254,7 @@ def test_a_silent_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_nor_is_one_that_always_sends_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "WHOLE_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "WHOLE_SECONDS", 0.3)
 
     async def scenario() -> None:
         inside = Inside()
@@ -278,7 +278,7 @@ def test_nor_is_one_that_always_sends_a_little(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_client_that_pauses_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 1)
+    monkeypatch.setattr(bounds, "SILENCE_SECONDS", 1)
 
     async def scenario() -> None:
         async with running(Bodies(Inside(), MOST)) as url, wire(url) as line:
@@ -293,8 +293,8 @@ def test_a_client_that_pauses_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_how_long_an_answer_takes_is_not_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.05)
-    monkeypatch.setattr(bodies, "WHOLE_SECONDS", 0.05)
+    monkeypatch.setattr(bounds, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bounds, "WHOLE_SECONDS", 0.05)
     inside = Inside()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:

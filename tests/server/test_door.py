@@ -61,11 +61,6 @@ NEARLY_PROBES = [
 
 async def inside(scope: Scope, receive: Receive, send: Send) -> None:
     """What lies behind the door. It answers with the path that it sees."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": 1000})
-        return
     body = scope["path"].encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": INSIDE, "headers": headers})
@@ -179,8 +174,8 @@ WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
         # What is kept of a key opens nothing.
         (f"Authorization: Bearer {digest(KEY)}",),
         (b"Authorization: Bearer " + bytes(range(0x80, 0x100)),),
-        ("Authorization: Bearer " + "x" * 200_000,),
-        ("x-api-key: " + KEY * 20_000,),
+        ("Authorization: Bearer " + "x" * 60_000,),
+        ("x-api-key: " + KEY * 8_000,),
         # The first that says who asks counts.
         ("Authorization: Bearer wrong", f"x-api-key: {KEY}"),
         ("Authorization: Bearer wrong", f"Authorization: Bearer {KEY}"),
@@ -238,25 +233,10 @@ UPGRADE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("keys", "header", "status"),
-    [
-        (LOCKED, "X-Nothing: x", 403),
-        (LOCKED, "Authorization: Bearer wrong", 403),
-        (LOCKED, f"Authorization: Bearer {KEY}", 101),
-        (OPEN, "X-Nothing: x", 101),
-    ],
-)
-def test_a_websocket_without_a_key_ends_at_its_handshake(keys: ApiKeys, header: str, status: int) -> None:
-    async def scenario() -> None:
-        async with running(Door(inside, keys, open_status=True)) as url:
-            # No path is open to it, not those of the probes either.
-            for target in ("/v1/realtime", "/livez", "/"):
-                async with wire(url) as line:
-                    await line.ask("GET", target, *UPGRADE, header)
-                    assert (await line.reply()).status == status
-
-    asyncio.run(scenario())
+@pytest.mark.parametrize("header", ["X-Nothing: x", "Authorization: Bearer wrong"])
+def test_an_offer_of_a_websocket_opens_nothing(header: str) -> None:
+    for target in ("/v1/realtime", "/generate", "/"):
+        assert one(Door(inside, LOCKED), "GET", target, *UPGRADE, header).status == 401
 
 
 def test_an_upgrade_to_something_else_is_a_request_like_any_other() -> None:

@@ -5,20 +5,19 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import httpx
-import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.errors import EngineError, Unavailable
 from maritalk_vllm.server.gate import HOLD_SECONDS, Gate
 from maritalk_vllm.server.listener import listen, local_url
-from maritalk_vllm.server.web import WebServer
+from maritalk_vllm.server.web import WebServer, config
 
 
 @contextlib.asynccontextmanager
 async def running(app: object) -> AsyncIterator[str]:
     listener = listen("127.0.0.1", 0)
-    server = WebServer(uvicorn.Config(app, lifespan="off", log_config=None))  # type: ignore[arg-type]
+    server = WebServer(config(app, lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield local_url(listener)

@@ -5,13 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from maritalk_vllm.server import protocol
+from maritalk_vllm.server import bounds
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.protocol import PatientProtocol
-from maritalk_vllm.server.web import WebServer
+from maritalk_vllm.server.web import WebServer, config
 from tests.server.wire import Wire, until, wire
 
 
@@ -24,22 +23,21 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Counting(PatientProtocol):
-    """Knows how many bytes came on all connections."""
+    """Knows how many bytes came on all connections, and how many of these have ended."""
 
-    received = 0
+    received = lost = 0
 
     def data_received(self, data: bytes) -> None:
         Counting.received += len(data)
         super().data_received(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        Counting.lost += 1
+        super().connection_lost(exc)
+
 
 async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the method, the path and the body; a WebSocket it closes with a code of its own."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": 4321})
-        return
+    """Answers with the method, the path and the body."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -52,11 +50,12 @@ async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def connected(app: ASGIApp = refusing, most: int | None = None) -> AsyncIterator[Wire]:
+async def connected(
+    app: ASGIApp = refusing, *, keep_alive: float = 60, protocol: type[PatientProtocol] = Counting
+) -> AsyncIterator[Wire]:
     listener = listen("127.0.0.1", 0)
-    web = uvicorn.Config(
-        app, http=Counting, lifespan="off", log_config=None, timeout_keep_alive=60, limit_concurrency=most
-    )
+    web = config(app, lifespan="off", timeout_keep_alive=keep_alive)
+    web.http = protocol
     server = WebServer(web)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -83,7 +82,7 @@ async def assert_closed(line: Wire) -> None:
 
 @pytest.mark.parametrize("begins", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
 def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, begins: bytes) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.2)
 
     async def scenario() -> None:
         async with connected() as line:
@@ -97,7 +96,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 def test_nor_is_the_rest_of_what_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key, anybody could hold a connection with a byte now and then."""
-    monkeypatch.setattr(protocol, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "REST_SECONDS", 0.2)
 
     async def scenario() -> None:
         async with connected() as line:
@@ -111,8 +110,8 @@ def test_nor_is_the_rest_of_what_was_answered(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_rest_that_comes_in_time_leaves_the_connection_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "REST_SECONDS", 0.5)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(bounds, "REST_SECONDS", 0.5)
 
     async def scenario() -> None:
         async with connected() as line:
@@ -129,8 +128,8 @@ def test_a_rest_that_comes_in_time_leaves_the_connection_as_it_was(monkeypatch: 
 
 def test_a_body_that_is_read_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     # How long is for those who read it to say.
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
-    monkeypatch.setattr(protocol, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "REST_SECONDS", 0.2)
 
     async def scenario() -> None:
         async with connected() as line:
@@ -243,15 +242,11 @@ WEBSOCKET = (
 )
 
 
-def test_a_websocket_is_opened_still() -> None:
+def test_an_offer_of_a_websocket_is_ignored_too() -> None:
     async def scenario() -> None:
         async with connected(echoing) as line:
-            await line.send(WEBSOCKET)
-            assert (await line.reply()).status == 101
-            # A frame that closes, with a code: the client's own is masked, here with zeros.
-            code = (4321).to_bytes(2, "big")
-            await line.send(b"\x88\x82\0\0\0\0" + code)
-            assert await line.rest() == b"\x88\x02" + code
+            await line.send(WEBSOCKET + PLAIN)
+            assert [(await line.reply()).body for _ in range(2)] == [b"GET /f ", ANSWERS[PLAIN]]
 
     asyncio.run(scenario())
 
@@ -261,22 +256,6 @@ def test_a_websocket_is_no_way_to_send_a_body() -> None:
         async with connected(echoing) as line:
             await line.send(FIXED.replace(b"h2c", b"websocket"))
             assert (await line.reply()).body == ANSWERS[FIXED]
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(("path", "key"), [("/generate", "error"), ("/api/chat/inference", "detail")])
-def test_one_connection_too_many_is_refused_in_the_form_of_its_path(path: str, key: str) -> None:
-    async def scenario() -> None:
-        async with connected(echoing, most=1) as line:
-            await line.ask("GET", path)
-            reply = await line.reply()
-            assert (reply.status, reply.headers["content-type"]) == (503, "application/json")
-            assert (reply.headers["retry-after"], reply.headers["connection"]) == ("1", "close")
-            assert reply.json == {key: "The server has as many connections as it can take. Try again in a moment."}
-        async with connected(echoing, most=2) as line:
-            await line.ask("GET", path)
-            assert (await line.reply()).status == 200
 
     asyncio.run(scenario())
 

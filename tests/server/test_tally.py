@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maritalk_vllm.engine.account import current
 from maritalk_vllm.errors import Unavailable
-from maritalk_vllm.server import bodies
+from maritalk_vllm.server import bounds
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.flights import Flights
 from maritalk_vllm.server.gate import Gate
@@ -246,7 +246,7 @@ def test_refused_by_a_quota() -> None:
 
 
 def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bounds, "SILENCE_SECONDS", 0.05)
     counting = Counting()
 
     async def dripping() -> AsyncIterator[bytes]:

@@ -56,6 +56,11 @@ class Wire:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._reader.read()
 
+    async def exactly(self, size: int) -> bytes:
+        """So many bytes."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.readexactly(size)
+
     def hang_up(self) -> None:
         self._writer.close()
 
