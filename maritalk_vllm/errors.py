@@ -115,7 +115,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """A request by a name, or from a page, that the server does not answer."""
+    """A request that the server does not answer, for its Host, its page or its key's scope."""
 
     http_status = 403
 

@@ -30,6 +30,7 @@ SILENT = (
     "server/metrics.py",
     "server/protocol.py",
     "server/quotas.py",
+    "server/scopes.py",
     "server/signpost.py",
     "server/tally.py",
 )

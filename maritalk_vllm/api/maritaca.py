@@ -99,7 +99,12 @@ def name_json_schema(body: Body) -> Body:
 
 
 def store_nothing(body: Body) -> Body:
-    """The reference of the Responses API: `store` is false unless it is set."""
+    """The reference of the Responses API: `store` is false unless it is set.
+
+    Raises RequestError for an answer in the background, which nobody could fetch.
+    """
+    if body.get("background"):
+        raise RequestError("background: this server answers each request at once.", "Leave it out.")
     return body if "store" in body else {**body, "store": False}
 
 

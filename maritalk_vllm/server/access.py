@@ -121,6 +121,7 @@ class Access:
         from .quotas import Quotas
         from .requests import Requests
         from .root_path import RootPath
+        from .scopes import Scopes
 
         def answers() -> int | None:
             if self.answers_per_key is None and most_answers is not None and keys.are_several:
@@ -129,7 +130,7 @@ class Access:
 
         bodies = Bodies(app, self.max_body_bytes)
         inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers)
-        door = Door(inside, keys, open_status=self.open_status)
+        door = Door(Scopes(inside), keys, open_status=self.open_status)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
         requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)
         return RootPath(Page(requests, time_unit) if page else requests, self.root_path)

@@ -35,7 +35,7 @@ from .channel import Channel, Message
 from .flights import Flights
 from .history import History, Step
 from .root_path import Rooted
-from .routes import Routes
+from .routes import Routes, is_offered
 from .state import Phase, State
 from .tally import Tally
 from .web import WebServer, config
@@ -100,6 +100,7 @@ class _Backend:
         plugin = MariTalkPlugin(time_unit)
         with failure.told(Path(self._order["log"]), partial(boot.ending, self._client)):
             app = await boot.build_app(self._client, args)
+            app.router.routes[:] = filter(is_offered, app.router.routes)
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.refusal import refusal
 from ..errors import Unauthorized
-from .keys import KEY, KEY_NAME, ApiKeys
+from .keys import KEY, KEY_NAME, KEY_SCOPE, ApiKeys
 from .probes import PROBES
 
 _SCHEMES = ("bearer", "key")
@@ -47,7 +47,7 @@ class Door:
         scope[KEY] = found = self._keys.find(key)
         if found is None:
             return _WRONG
-        scope[KEY_NAME] = self._keys.name(found)
+        scope[KEY_NAME], scope[KEY_SCOPE] = self._keys.name(found), self._keys.scope(found)
         return None
 
 

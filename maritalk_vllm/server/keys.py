@@ -16,12 +16,16 @@ KEY = "maritalk.key"
 KEY_NAME = "maritalk.key_name"
 """Where it has what those who watch are told of the key."""
 
+KEY_SCOPE = "maritalk.key_scope"
+"""Where it has what the key is for, as server/scopes.py knows it; empty for all that the server offers."""
+
 SHORTEST = 16
 """Characters; a shorter key can be tried out, since nothing limits how often."""
 
 _SHOWN_DIGITS = 8
 _COMMENT = re.compile(r"(?:^|\s)#(.*)")
-_NAMED = re.compile(r"\s*name:\s*(\S.{0,63})")
+_NAMED = re.compile(r"\s*(?:name:\s*|(?=scope:))(\S.{0,63})")
+_SCOPED = re.compile(r"(?:^|[\s,;]+)scope:\s*(.*?)\s*$")
 
 
 def digest(key: str) -> str:
@@ -37,16 +41,12 @@ class KeyFile:
     warnings: tuple[str, ...] = ()
 
 
-def read_keys(file: Path) -> dict[str, str]:
-    """The digests of the keys in a file and their names. Raises UsageError, also for a file without any."""
-    return dict(read_key_file(file).keys)
-
-
 def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
     """One key a line, as `KEY` or `KEY # name: ana`. Raises UsageError.
 
     A comment begins with a `#` at the beginning of a line or after white space: any other `#` is a part of the key. A
-    key without a name has the first digits of its digest for one.
+    name may end with what the key is for: `, scope: metrics`. A key without a name has the first digits of its digest
+    for one.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -129,4 +129,10 @@ class ApiKeys:
 
     def name(self, found: str) -> str:
         """What those who watch are told of a key that was found."""
-        return self._all.get(found, "")
+        named = self._all.get(found, "")
+        return _SCOPED.sub("", named) or (found[:_SHOWN_DIGITS] if named else "")
+
+    def scope(self, found: str) -> str:
+        """What a key that was found is for; empty for all that the server offers."""
+        scoped = _SCOPED.search(self._all.get(found, ""))
+        return scoped[1] or "?" if scoped else ""

@@ -2,14 +2,33 @@
 
 from collections.abc import Iterable
 
-from starlette.routing import compile_path
+from starlette.routing import BaseRoute, compile_path
 
 from ..api.openai import moved
 
 OWN = ("/", "/generate", "/chat/generate", "/api/chat/inference", "/api/chat/models")
 """Those of MariTalk Local and of its cloud, which the gate knows too."""
 
+OF_VLLM = {
+    *("/v1/models", "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/completions", "/v1/responses"),
+    *("/v1/messages", "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/version"),
+    *("/metrics", "/health", "/docs", "/static", "/openapi.json"),
+}
+"""Those of vLLM's that the server offers. Others are for vLLM's own operators: they stop, scale and change the engine,
+or generate past what is known of a request here."""
+
+_VLLMS_OWN = ("vllm", "model_hosting_container_standards")
+"""The packages whose routes have to be named above; what a plugin adds, the user has chosen."""
+
 OTHER = "other"
+
+
+def is_offered(route: BaseRoute) -> bool:
+    """Whether a route of vLLM's application stays in it."""
+    if getattr(route, "path", "") in OF_VLLM:
+        return True
+    package = getattr(getattr(route, "endpoint", None), "__module__", "vllm").partition(".")[0]
+    return package not in _VLLMS_OWN
 
 
 class Routes:

@@ -13,18 +13,34 @@ CHAT = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 4}
 TIMES = {"queue_time", "prompt_time", "generation_time"}
 PREFIXES = ("/v1", "/api", "/api/v1")
 
-OF_VLLM = {
-    *("/load", "/version", "/kv_event_sources", "/ping", "/invocations", "/generative_scoring", "/v1/systemone"),
-    *("/scale_elastic_ep", "/is_scaling_elastic_ep", "/inference/v1/generate", "/inference/v1/abort_requests"),
-    *("/v1/chat/completions/batch", "/v1/chat/completions/render", "/v1/chat/completions/derender"),
-    *("/v1/completions/render", "/v1/completions/derender", "/v1/messages/render", "/v1/responses/render"),
-    *("/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel"),
+SHUT = {
+    "GET": (
+        *("/load", "/ping", "/kv_event_sources", "/server_info", "/is_sleeping", "/is_paused", "/get_world_size"),
+        *("/weight_info", "/tokenizer_info", "/fault_tolerance/status", "/v1/responses/resp_1", "/redoc"),
+    ),
+    "POST": (
+        *("/ping", "/invocations", "/generative_scoring", "/v1/systemone", "/scale_elastic_ep", "/abort_requests"),
+        *("/is_scaling_elastic_ep", "/inference/v1/generate", "/inference/v1/abort_requests", "/pause", "/resume"),
+        *("/v1/chat/completions/render", "/v1/chat/completions/derender", "/v1/messages/render", "/sleep", "/wake_up"),
+        *("/v1/completions/render", "/v1/completions/derender", "/v1/responses/render", "/v1/responses/resp_1/cancel"),
+        *("/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/collective_rpc", "/update_weights"),
+        *(
+            "/start_profile",
+            "/stop_profile",
+            "/v1/load_lora_adapter",
+            "/v1/unload_lora_adapter",
+            "/pooling",
+            "/classify",
+        ),
+        *("/v1/embeddings", "/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank", "/fault_tolerance/apply"),
+    ),
 }
-"""Routes for vLLM's own operators, which no document of ours names."""
+"""Routes of vLLM's that change its engine, or that no document of ours names."""
 
 GETS = {
     "/": {"status"},
     "/api/chat/models": {"models"},
+    "/version": {"version"},
     "/openapi.json": {"openapi", "paths"},
     **{f"{prefix}/models": {"object", "data"} for prefix in PREFIXES},
 }
@@ -33,6 +49,7 @@ POSTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "/chat/generate": (CHAT, {"output"} | TIMES),
     "/api/chat/inference": (CHAT, {"answer", "usage"}),
     "/tokenize": (PROMPT, {"tokens", "count", "max_model_len"}),
+    "/v1/chat/completions/batch": ({**CHAT, "messages": [CHAT["messages"]] * 2}, {"choices", "usage"}),
     "/detokenize": ({"tokens": [33, 34]}, {"prompt"}),
 }
 for prefix in PREFIXES:
@@ -76,4 +93,10 @@ def test_probes(shared_server: Server, path: str) -> None:
 
 def test_no_route_is_left_out(shared_server: Server) -> None:
     described = shared_server.ask("/openapi.json").json["paths"].keys()
-    assert described - OF_VLLM == described & {*GETS, *POSTS, *PROBES, *PAGES}
+    assert described == described & {*GETS, *POSTS, *PROBES, *PAGES}
+
+
+def test_what_is_not_offered_is_not_there(shared_server: Server) -> None:
+    answers = {path: shared_server.ask(path) for path in SHUT["GET"]}
+    answers |= {path: shared_server.ask(path, {}) for path in SHUT["POST"]}
+    assert {path: answer.status for path, answer in answers.items()} == dict.fromkeys(answers, 404)

@@ -2,10 +2,13 @@
 
 import base64
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.server.keys import ApiKeys, read_key_file
 from tests.deploy.chart import configuration, of_example, only, pod, rendered, server
 
 pytestmark = pytest.mark.deploy
@@ -21,18 +24,31 @@ def test_secrets_are_in_secrets_alone(kind: str) -> None:
     )
     held = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "Secret"}
     decoded = {name: {k: base64.b64decode(v).decode() for k, v in data.items()} for name, data in held.items()}
+    metrics = decoded["maritalk-vllm-api-keys"]["metrics"]
+    assert re.fullmatch("metrics-[0-9a-f]{64}", metrics)
+    keys = f"key-one\nkey-two\n{metrics} # name: prometheus, scope: metrics"
     assert decoded == {
         "maritalk-vllm-license": {"license": SECRET},
-        "maritalk-vllm-api-keys": {"keys": "key-one\nkey-two", "metrics": "key-one"},
+        "maritalk-vllm-api-keys": {"keys": keys, "metrics": metrics},
     }
     others = json.dumps([each for each in documents if each["kind"] != "Secret"])
-    for secret in (SECRET, "key-one", "key-two"):
+    for secret in (SECRET, "key-one", "key-two", metrics):
         assert secret not in others
         assert base64.b64encode(secret.encode()).decode() not in others
     variables = {variable["name"]: variable for variable in server(documents)["env"]}
     given = ("MARITALK_LICENSE" in variables, "license: /etc/maritalk-license/license\n" in configuration(documents))
     assert given == (kind == "environment", kind == "file")
     assert "api_key_file: /etc/maritalk-keys/keys\n" in configuration(documents)
+
+
+def test_the_key_for_prometheus_is_the_servers_own_form_of_a_scope(tmp_path: Path) -> None:
+    secret = only(rendered("--set", "apiKeys.keys={key-one}"), "Secret", "maritalk-vllm-api-keys")
+    file = tmp_path / "keys"
+    file.write_bytes(base64.b64decode(secret["data"]["keys"]))
+    keys = ApiKeys((), read_key_file(file).keys)
+    one, prometheus = keys.find("key-one"), keys.find(base64.b64decode(secret["data"]["metrics"]).decode())
+    assert one and prometheus
+    assert (keys.scope(one), keys.scope(prometheus), keys.name(prometheus)) == ("", "metrics", "prometheus")
 
 
 def test_secrets_of_ones_own_are_used() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file, read_keys
+from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file
 from maritalk_vllm.settings import Settings
 
 
@@ -37,23 +37,23 @@ def test_what_is_none_of_them(key: str) -> None:
 def test_without_any_there_is_nothing_to_ask_for(file: Path) -> None:
     assert not ApiKeys([])
     assert given("one")
-    assert ApiKeys([], read_keys(file))
+    assert ApiKeys([], read_key_file(file).keys)
 
 
 def test_those_given_and_those_of_the_file_are_known_alike(file: Path) -> None:
-    both = ApiKeys([digest("given")], read_keys(file))
+    both = ApiKeys([digest("given")], read_key_file(file).keys)
     assert both.find("given")
     assert both.find("first")
 
 
 def test_a_file_as_people_write_it(file: Path) -> None:
     file.write_bytes("# De João\n\n  plain\t\ncommented # até março\r\nchavé\n   \n#off\nplain\nlast".encode())
-    assert read_keys(file).keys() == set(map(digest, ("plain", "commented", "chavé", "last")))
+    assert read_key_file(file).keys.keys() == set(map(digest, ("plain", "commented", "chavé", "last")))
 
 
 def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
-    assert read_keys(file).keys() == {digest("first"), digest("second")}
+    assert read_key_file(file).keys.keys() == {digest("first"), digest("second")}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
 )
 def test_a_comment_begins_with_the_line_or_behind_white_space(file: Path, line: str, key: str | None) -> None:
     file.write_text(f"other\n{line}\n")
-    assert read_keys(file).keys() == {digest("other")} | ({digest(key)} if key else set())
+    assert read_key_file(file).keys.keys() == {digest("other")} | ({digest(key)} if key else set())
 
 
 def test_a_short_key_and_one_with_a_mark_inside_are_named_by_their_lines_alone(file: Path) -> None:
@@ -98,7 +98,7 @@ def test_names_are_told_apart_from_comments(file: Path) -> None:
     file.write_text(
         "one # name: Ana, do laboratório\ntwo #name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
     )
-    known = ApiKeys([digest("given")], read_keys(file))
+    known = ApiKeys([digest("given")], read_key_file(file).keys)
     names = {key: known.name(digest(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
     digits = {key: digest(key)[:8] for key in ("three", "four", "given")}
     assert names == {"one": "Ana, do laboratório", "two": "bia", "five": "x" * 64, "unknown": "", **digits}
@@ -106,7 +106,7 @@ def test_names_are_told_apart_from_comments(file: Path) -> None:
 
 def test_no_key_is_kept_in_clear(file: Path) -> None:
     file.write_text("secret-of-the-file\n")
-    known = ApiKeys([digest("secret-given")], read_keys(file))
+    known = ApiKeys([digest("secret-given")], read_key_file(file).keys)
     assert known.find("secret-given")
     assert known.find("secret-of-the-file")
     assert known.find("secret-wrong") is None
@@ -118,9 +118,9 @@ def test_no_key_is_kept_in_clear(file: Path) -> None:
 
 
 def test_others_are_taken_over(file: Path) -> None:
-    known = ApiKeys([digest("given")], read_keys(file))
+    known = ApiKeys([digest("given")], read_key_file(file).keys)
     file.write_text("second # name: ana\n")
-    known.take([digest("given")], read_keys(file))
+    known.take([digest("given")], read_key_file(file).keys)
     assert known.find("given")
     assert known.name(known.find("second") or "") == "ana"
     assert known.find("first") is None
@@ -136,7 +136,7 @@ def commented_out(file: Path) -> None:
 
 @pytest.mark.parametrize("revoke", [emptied, commented_out])
 def test_a_file_without_any_key_revokes_the_last_and_opens_nothing(file: Path, revoke: Callable[[Path], None]) -> None:
-    known = ApiKeys([], read_keys(file))
+    known = ApiKeys([], read_key_file(file).keys)
     revoke(file)
     known.take([], read_key_file(file, may_be_empty=True).keys)
     assert known

@@ -14,7 +14,7 @@
 {{- fail "apiKeys.keys and apiKeys.existingSecret are both set: leave one of them empty." -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.apiKeys.existingSecret (not .Values.serviceMonitor.authorization) -}}
-{{- fail "Prometheus needs an API key, and apiKeys.existingSecret has a whole file of them: name a Secret with one in serviceMonitor.authorization, {name: metrics, key: token}." -}}
+{{- fail "Prometheus needs an API key, and apiKeys.existingSecret has a whole file of them: name a Secret with one in serviceMonitor.authorization, {name: metrics, key: token}. In the file, `# scope: metrics` behind that key lets it read all metrics and nothing else." -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.enabled is true, and ingress.hosts is empty: name the host under which it is reached." -}}

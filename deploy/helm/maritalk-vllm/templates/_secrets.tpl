@@ -27,6 +27,11 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* A key for Prometheus beside apiKeys.keys: the same at each rendering, and of no use but to read metrics. */ -}}
+{{- define "maritalk.metricsKey" -}}
+metrics-{{ printf "%s/%s/%s" .Release.Namespace (include "maritalk.fullname" .) (join "\n" .Values.apiKeys.keys) | sha256sum }}
+{{- end -}}
+
 {{- define "maritalk.apiKeysEntry" -}}
 {{ ternary .Values.apiKeys.secretKey "keys" (not (empty .Values.apiKeys.existingSecret)) }}
 {{- end -}}
