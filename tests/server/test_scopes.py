@@ -12,9 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.keys import ApiKeys, digest
+from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file
 from maritalk_vllm.server.state import State
-from maritalk_vllm.settings import TimeUnit
+from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import samples, tally
 
 ANA, BIA, PROMETHEUS, WRONG = "key-of-ana", "key-of-bia", "key-of-prometheus", "key-of-nothing"
@@ -50,7 +50,7 @@ ROUTES = [Route("/metrics", metrics), Route("/generate", generate, methods=["POS
 def access(tmp_path: Path) -> Access:
     file = tmp_path / "keys"
     file.write_text(FILE)
-    return Access(key_file=str(file))
+    return Access.of(Settings(api_key_file=file))
 
 
 def ask(access: Access, path: str, key: str | None, method: str = "GET") -> httpx.Response:
