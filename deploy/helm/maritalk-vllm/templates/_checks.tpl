@@ -26,6 +26,17 @@
 {{- if and (include "maritalk.grouped" .) (hasKey .Values.options "replicas") -}}
 {{- fail (printf "options.replicas makes copies on one node, and nodes is %d: leave it out, and set replicas, the number of groups." (int .Values.nodes)) -}}
 {{- end -}}
+{{- if not .Values.networkPolicy.enabled -}}
+{{- if include "maritalk.grouped" . -}}
+{{- fail (printf "nodes is %d, and networkPolicy.enabled is false: vLLM's own ports between the nodes run whatever anyone sends them, with no password. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." (int .Values.nodes)) -}}
+{{- end -}}
+{{- if .Values.router.enabled -}}
+{{- fail "router.enabled is true, and networkPolicy.enabled is false: whoever reaches the router may add servers to it, which get requests and keys. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.router.enabled .Values.ingress.enabled (not .Values.networkPolicy.from) -}}
+{{- fail "router.enabled and ingress.enabled are true, and networkPolicy.from is empty: name the Ingress's controller there, for the router is not opened to the whole cluster: [{podSelector: {}}, {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]." -}}
+{{- end -}}
 {{- if and .Values.router.enabled .Values.tls.existingSecret -}}
 {{- fail "router.enabled is true, and tls.existingSecret makes the servers speak HTTPS, which vllm-router does not ask of the pods that it finds: leave one of them out. An Ingress can speak HTTPS in front of both." -}}
 {{- end -}}

@@ -1,0 +1,127 @@
+"""The NetworkPolicies: on by default, the served port open to whom the values let in, and nothing else."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.chart import CHART, EXAMPLES, Document, of_example, refusal, rendered, serving, template
+from tests.deploy.test_group import SHARED
+
+pytestmark = pytest.mark.deploy
+
+OFF = ("--set", "networkPolicy.enabled=false")
+ROUTED = ("--set", "router.enabled=true")
+CLUSTER = [{"namespaceSelector": {}}]
+NAMESPACE = [{"podSelector": {}}]
+Rules = list[dict[str, Any]]
+
+
+def policies(documents: list[Document]) -> list[Document]:
+    return [each["spec"] for each in documents if each["kind"] == "NetworkPolicy"]
+
+
+def rules(documents: list[Document], way: str, labels: dict[str, str]) -> Rules:
+    """The rules of all policies that select a pod with these labels."""
+    return [
+        rule
+        for policy in policies(documents)
+        if policy["podSelector"].get("matchLabels", {}).items() <= labels.items()
+        for rule in policy.get(way, ())
+    ]
+
+
+def of_server(documents: list[Document], way: str = "ingress") -> Rules:
+    leader = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
+    return rules(documents, way, {**template(serving(documents))["metadata"]["labels"], **leader})
+
+
+def ports(found: Rules) -> set[object]:
+    return {port["port"] for rule in found for port in rule.get("ports", [{"port": "all"}])}
+
+
+def test_by_default_the_served_port_is_open_in_the_namespace() -> None:
+    assert of_server(rendered()) == [{"from": NAMESPACE, "ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert all(set(policy["policyTypes"]) == {"Ingress", "Egress"} for policy in policies(rendered()))
+    assert policies(rendered(*OFF)) == []
+
+
+@pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
+def test_every_example_has_one_for_each_pod(name: str) -> None:
+    documents = of_example(name)
+    for workload in documents:
+        if workload["kind"] in ("Deployment", "LeaderWorkerSet", "Job"):
+            found = rules(documents, "ingress", template(workload)["metadata"]["labels"])
+            assert found, workload["metadata"]["name"]
+    assert ports(of_server(documents)) <= {"http", "all"}
+    assert ("all" in ports(of_server(documents))) == (name == "large-2-nodes")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((*SHARED, *OFF), "nodes is 2, and networkPolicy.enabled is false: vLLM's own ports"),
+        ((*ROUTED, *OFF), "router.enabled is true, and networkPolicy.enabled is false"),
+        ((*SHARED, *ROUTED, *OFF), "networkPolicy.enabled is false"),
+        ((*ROUTED, "--set", "ingress.enabled=true", "--set", "ingress.hosts={a}"), "networkPolicy.from is empty"),
+    ],
+)
+def test_refused_without(options: tuple[str, ...], says: str) -> None:
+    said = refusal(*options)
+    assert says in said
+    assert "et networkPolicy.enabled to true" in said or "name the Ingress's controller" in said
+
+
+def test_nodes_are_reached_by_each_other_alone() -> None:
+    """On every port but the served one, of which the others need no key either."""
+    documents = rendered(*SHARED)
+    labels = template(serving(documents))["metadata"]["labels"]
+    (own,) = (rule for rule in of_server(documents) if "ports" not in rule)
+    (peer,) = own["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels.items()
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "maritalk-vllm"
+    assert "namespaceSelector" not in peer
+
+
+@pytest.mark.parametrize(
+    ("options", "peers"),
+    [
+        (("--set", "ingress.enabled=true", "--set", "ingress.hosts={a}"), CLUSTER),
+        (("--set", "serviceMonitor.enabled=true"), CLUSTER),
+        (("--set", "service.type=LoadBalancer"), None),
+        (("--set", "service.type=NodePort"), None),
+    ],
+)
+@pytest.mark.parametrize("nodes", [(), SHARED])
+def test_what_the_values_open_is_reached(options: tuple[str, ...], peers: Rules | None, nodes: tuple[str, ...]) -> None:
+    found = [rule for rule in of_server(rendered(*options, *nodes)) if "ports" in rule]
+    assert peers in [rule.get("from") for rule in found]
+    assert ports(found) == {"http"}
+    named = ("--set-json", 'networkPolicy.from=[{"podSelector": {"matchLabels": {"a": "b"}}}]')
+    only = [rule["from"] for rule in of_server(rendered(*options, *nodes, *named)) if "ports" in rule]
+    assert only == [[{"podSelector": {"matchLabels": {"a": "b"}}}]]
+
+
+def test_the_router_is_not_opened_to_the_cluster() -> None:
+    documents = rendered(*ROUTED, "--set", "serviceMonitor.enabled=true", "--set", "service.type=LoadBalancer")
+    (router,) = (each for each in documents if each["kind"] == "Deployment" and "router" in each["metadata"]["name"])
+    found = rules(documents, "ingress", template(router)["metadata"]["labels"])
+    assert ports([rule for rule in found if rule.get("from") != NAMESPACE]) <= {"metrics", "http"}
+    open_to_all = [rule for rule in found if rule.get("from") in (None, CLUSTER)]
+    assert ports(open_to_all) == {"metrics"}
+
+
+def test_what_the_values_name_outside_is_reached() -> None:
+    environment = '[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "OTHER", "value": "http://x:77"}]'
+    documents = rendered(
+        *("--set", "license.service=http://licences:9100", "--set-json", f"extraEnv={environment}"),
+        *("--set", "options.otlp_traces_endpoint=http://collector:4318/v1/traces"),
+    )
+    assert ports(of_server(documents, "egress")) == {53, 443, 9100, 3128, 4318}
+    closed = rendered("--set", "networkPolicy.allowHTTPS=false", "--set", "license.service=http://licences/x")
+    assert ports(of_server(closed, "egress")) == {53, 80}
+
+
+def test_the_default_is_written_down() -> None:
+    assert yaml.safe_load((CHART / "values.yaml").read_text())["networkPolicy"]["enabled"] is True
