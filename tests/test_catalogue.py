@@ -28,6 +28,7 @@ NO_SENTENCE = {
         r"\{\}\+\{\} tokens, queue .*|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
         r"|No more connections can be accepted for now: .*"
+        r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for whoever changes the code": (

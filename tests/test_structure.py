@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
-GROUND = ("settings", "errors", "words", "data", "language", "translation")
+GROUND = ("settings", "errors", "words", "data", "language", "translation", "masking")
 # Each room may import those after it, and the ground.
 ROOMS = (
     "cli",

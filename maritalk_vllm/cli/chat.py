@@ -42,7 +42,6 @@ def chat(
     from ..terminal.address import Address
     from ..terminal.run import run
 
-    # A key in our arguments would be there for all to see in a process list.
     setproctitle.setproctitle("maritalk-vllm chat")
     # The server's variable may hold several, apart from each other by spaces.
     key = api_key or next(iter(os.environ.get(_KEY, "").split()), None)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import typer
 import yaml
 
+from ..masking import MASK, masked, masked_words
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from ..translation import translated
 from .options import with_settings
@@ -26,7 +27,7 @@ def show(ctx: typer.Context, settings: Settings) -> None:
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
         hidden = OPTIONS[name].metadata.get("secret") and value not in (None, ())
-        rows.append((name, "********" if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
+        rows.append((name, MASK if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
     width = max(len(name) for name, *_ in rows)
     for name, value, origin in rows:
         print(f"{name:<{width}}  {value}  [{translated(origin)}]")
@@ -49,7 +50,9 @@ def example() -> None:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return " ".join(masked_words([str(each) for each in value]))
+    return "-" if value is None else masked(str(value))
 
 
 def _yaml(value: object) -> str:

@@ -1,11 +1,13 @@
 """`maritalk-vllm doctor`: everything that would make a start fail, checked in one go."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 
+from ..masking import secrets_of, without
 from ..settings import Settings
 from ..translation import translated
 from . import origin
@@ -28,6 +30,10 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
         if check.status is Status.PROBLEM
         else check
         for check in examine(settings)
+    ]
+    secrets = secrets_of(settings.engine_args, os.environ)
+    checks = [
+        replace(each, message=without(secrets, each.message), hint=without(secrets, each.hint)) for each in checks
     ]
     if as_json:
         rows = [{key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks]

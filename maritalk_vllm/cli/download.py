@@ -34,7 +34,6 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     from ..licensing.check import LicenseCheck
     from ..weights.source import locate, wanted_profile
 
-    # The key is in our own arguments, for all to see in a process list.
     setproctitle.setproctitle("maritalk-vllm download")
     if told := home.not_moved_in():
         streams.note(told)

@@ -1,6 +1,8 @@
 """Turns the settings dataclass into command line options, and what the user gave into settings."""
 
 import inspect
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..masking import secrets_of, without
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from . import origin, paths, tokens, variables
 from .config_file import SEVERAL, read_config
@@ -34,10 +37,13 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
         try:
             command(ctx, settings, **{p.name: given[p.name] for p in more if p.name in given})
         except MariTalkError as error:
+            secrets = secrets_of(settings.engine_args, os.environ)
             if settings.debug:
-                traceback.print_exc()
+                print(without(secrets, traceback.format_exc()), end="", file=sys.stderr)
             where = origin.of_what_is_named(ctx, str(error), values)
-            error.hint = f"{error.hint} {where}".strip()
+            # vLLM and other libraries repeat what they refuse.
+            error.message = without(secrets, error.message)
+            error.hint = without(secrets, f"{error.hint} {where}".strip())
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from ..masking import masked
 from ..settings import OPTIONS, environment_variable, flag
 from .config_file import ConfigFile
 
@@ -92,4 +93,5 @@ def _source(ctx: typer.Context, name: str) -> str:
 
 
 def _shown(value: str) -> str:
-    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
+    shown = masked(value)
+    return repr(shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}...")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+import setproctitle
 import typer
 
 from ..errors import MariTalkError, UsageError
@@ -23,6 +24,8 @@ INTERRUPTED = 130
 
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Run `app` and leave the process with its exit code."""
+    # A licence, a key or a token in our arguments would be there for all to see in a process list.
+    setproctitle.setproctitle(name)
     streams.open_missing()
     # Typer puts another in the place of an output that nothing reads.
     output, remarks = sys.stdout, sys.stderr

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import setproctitle
 import typer
 
 from .. import __version__
@@ -27,8 +26,6 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..server.preflight import check_ports
     from ..server.supervisor import supervise
 
-    # A licence in our arguments would be there for all to see in a process list.
-    setproctitle.setproctitle("maritalk-serve")
     if told := home.not_moved_in():
         streams.note(told)
     try:

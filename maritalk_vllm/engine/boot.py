@@ -12,6 +12,7 @@ from ..settings import Device
 from . import scheduler
 from .grammar import refuse_unusable_grammars
 from .hidden_files import overlook_hidden_files
+from .log import keep_texts_out
 from .pulse import Pulse
 from .temperature import allow_any_temperature
 from .tools import hold_demanded_calls
@@ -35,6 +36,7 @@ def preload(device: Device) -> None:
         import vllm.v1.worker.cpu_model_runner
         import vllm.v1.worker.cpu_worker  # noqa: F401
     allow_any_temperature()
+    keep_texts_out()
     overlook_hidden_files()
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..settings import environment_variable
+from .log import keep_texts_out
 
 _VLLM_LIMIT = 2.0
 
@@ -18,6 +19,8 @@ def plugin() -> None:
 
     vLLM runs it wherever this package is installed, so it acts only in our own server, or where VLLM_PLUGINS names us.
     """
+    if os.environ.get(OPT_IN):
+        keep_texts_out()  # also where Ray has started this process, and not we
     if os.environ.get(OPT_IN) or "maritalk" in os.environ.get("VLLM_PLUGINS", "").split(","):
         allow_any_temperature()
 

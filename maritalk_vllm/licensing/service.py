@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LicenseError, UsageError
+from ..masking import masked
 from .address import checked
 from .grant import Grant
 
@@ -31,6 +32,11 @@ class Service:
     url: str
     cuda_version: str | None
 
+    @property
+    def _shown(self) -> str:
+        """Its address, without a password in it."""
+        return masked(self.url)
+
     def ask(self, key: str, weights_of: str | None = None) -> Grant:
         """What this key allows, with a link to the weights of a model, if one is named.
 
@@ -50,7 +56,7 @@ class Service:
             raise self._unreachable(f"it answers {kind or 'something'} instead of JSON")
         if _refuses(status, kind, answer):
             reason = _reason(answer, body).replace(key, "...").rstrip(".")
-            raise Refused(f"The licence service {self.url} refuses this key: {reason}.", "Ask for another licence.")
+            raise Refused(f"The licence service {self._shown} refuses this key: {reason}.", "Ask for another licence.")
         if status != 200 or answer is None:
             raise self._unreachable(f"it answers {status}")
         try:
@@ -65,7 +71,7 @@ class Service:
             checked(self.url)
         except ValueError as error:
             if isinstance(error.__cause__, httpx.InvalidURL):
-                raise UsageError(f"{self.url!r} is no address: {error}.", "Check --license-service.") from error
+                raise UsageError(f"{self._shown!r} is no address: {error}.", "Check --license-service.") from error
             raise self._unreachable(str(error)) from error
         # Nothing is decoded: 64 KiB of gzip are 64 MiB of text.
         headers = {"Accept-Encoding": "identity"}
@@ -97,7 +103,7 @@ class Service:
 
     def _unreachable(self, reason: str) -> Unreachable:
         return Unreachable(
-            f"The licence service {self.url} cannot be asked about this key: {reason}.",
+            f"The licence service {self._shown} cannot be asked about this key: {reason}.",
             "Check --license-service and the network, or use a signed licence, which needs neither.",
         )
 

@@ -23,10 +23,12 @@ from ..api.plugin import MariTalkPlugin
 from ..engine import admission, boot, failure
 from ..engine.account import hold_to_allowances, keep_accounts
 from ..engine.generate import Generator
+from ..engine.log import keep_secrets_out
 from ..engine.pulse import Pulse
 from ..engine.request import Message as Turn
 from ..engine.request import Sampling
 from ..errors import EngineError, RequestError, Unavailable
+from ..masking import secrets_of
 from ..settings import TimeUnit
 from . import metrics
 from .access import Access, Front
@@ -71,6 +73,7 @@ def serve(order: Message, channel: Channel) -> None:
     os.register_at_fork(after_in_child=words.close)
     os.environ.update(order["environment"])
     args = boot.parse(order["engine_args"])
+    keep_secrets_out(secrets_of(order["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
     log, pulse = Path(order["log"]), Pulse()
     with failure.told(log):

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import FrameType
 
 from ..engine import boot, failure
+from ..engine.log import keep_secrets_out
 from ..errors import EngineError
+from ..masking import secrets_of
 from .channel import Channel, Message
 
 
@@ -21,6 +23,7 @@ def run_part(order: Message, channel: Channel) -> None:
     os.close(order["words"])
     os.environ.update(order["environment"])
     args = boot.parse(order["engine_args"])
+    keep_secrets_out(secrets_of(order["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
     signal.signal(signal.SIGTERM, _leave)
     log = Path(order["log"])

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, WeightsError
+from ..masking import masked
 from ..models.config import has_config
 from ..models.place import check_space
 from ..models.weights_files import weights_files
@@ -130,7 +131,8 @@ def explained(error: Exception, name: str) -> WeightsError:
         return WeightsError(
             f"Hugging Face knows no model {name}, or not for you.", "Check the name; a private model needs HF_TOKEN."
         )
-    reason = " ".join(str(causes[-1]).split())[:200] or type(causes[-1]).__name__
+    # Addresses in it may be signed.
+    reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
     return WeightsError(
         f"{name} cannot be downloaded from Hugging Face: {reason}.",
         "What has arrived is kept. Run it again to go on, or give a folder: --model PATH.",

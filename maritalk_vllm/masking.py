@@ -1,0 +1,168 @@
+"""Secrets in what is printed or logged: known by the names of flags, keys and variables, and shown as asterisks."""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+MASK = "********"
+
+_ALWAYS = frozenset(
+    {"secret", "secrets", "password", "passwords", "passwd", "passphrase", "pwd", "credential", "credentials"}
+    | {"apikey", "apikeys", "authorization", "bearer", "cookie", "signature"}
+)
+_AT_THE_END = frozenset({"token", "key", "license", "licence", "auth", "sig"})
+_PLURALS = frozenset({"tokens", "keys"})
+_OF_SECRETS = frozenset({"access", "api", "auth", "bearer", "hf", "private", "refresh"})
+_OPEN = frozenset({"public", "allow"})
+_NAMES_OF_FILES = frozenset({"file", "path"})
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_URL_SECRET = re.compile(r"([a-zA-Z][\w+.-]*://)([^\s/?#@:]*):?([^\s/?#@]*)@")
+# In a sentence a colon may stand after any word: it counts after a quoted name, and in what looks like a mapping.
+_NAME = re.compile(r"""(?:(?<=["'{,])|(?<=[{,]\s))([A-Za-z][\w.-]*)["']?\s*:\s*|([A-Za-z][\w.-]*)\s*=\s*""")
+_VALUE = re.compile(r"""(["'])(?:[^\\]|\\.)*?\1|[^\s"',;&(){}\[\]]+""")
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}")
+_SHORTEST = 6
+"""Characters of a value that is looked for in other texts: a shorter one is a part of many words."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether a flag, a key or a variable of this name holds a secret: --hf-token, apiKey, AWS_SECRET_ACCESS_KEY."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words or _OPEN & set(words) or words[-1] in _NAMES_OF_FILES:
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    return bool(_ALWAYS & set(words)) or last in _AT_THE_END or (last in _PLURALS and before in _OF_SECRETS)
+
+
+def masked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """A command line's words, with the values of secret flags and the secrets within other values masked."""
+    shown: list[str] = []
+    hiding = first = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("-") and not (first and not word.startswith("--")):
+            hiding = first = is_secret(flag) and not equals
+            shown.append(f"{flag}={_value(flag, value)}" if equals else word)
+        else:
+            first = False
+            shown.append(MASK if hiding else masked(word))
+    return tuple(shown)
+
+
+def masked(text: str) -> str:
+    """Any text, with what stands after a secret name in it masked, and the passwords and signatures of addresses."""
+    parsed = _json(text)
+    if parsed is not None:
+        shown = _masked_json(parsed)
+        return text if shown == parsed else json.dumps(shown, ensure_ascii=False)
+    text = _URL_SECRET.sub(lambda found: f"{found[1]}{MASK}@", text)
+    return _pairs(_BEARER.sub(rf"\1 {MASK}", text))
+
+
+def secrets_of(words: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The values that a command line's words and the environment's variables hold in secret."""
+    found: set[str] = set()
+    for word, shown in zip(words, masked_words(words), strict=True):
+        if word != shown:
+            found.update(_hidden(word, shown))
+    found.update(value for name, value in (environment or {}).items() if is_secret(name))
+    return frozenset(value for value in found if len(value) >= _SHORTEST)
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """The text, with these values masked wherever they stand."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+class LogFilter(logging.Filter):
+    """Masks these values in every line of a log, in its arguments and its tracebacks too."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._secrets = tuple(secrets)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Never leaves a line out."""
+        text = record.getMessage()
+        if any(secret in text for secret in self._secrets):
+            record.msg, record.args = without(self._secrets, text), ()
+        if record.exc_info or record.exc_text:
+            traceback = record.exc_text or logging.Formatter().formatException(record.exc_info or (None, None, None))
+            if any(secret in traceback for secret in self._secrets):
+                record.exc_text, record.exc_info = without(self._secrets, traceback), None
+        return True
+
+
+def _value(name: str, value: str) -> str:
+    return MASK if is_secret(name) else masked(value)
+
+
+def _pairs(text: str) -> str:
+    """The text without the values of `name=value` and `"name": "value"`."""
+    shown, here = "", 0
+    for found in _NAME.finditer(text):
+        value = _VALUE.match(text, found.end()) if found.start() >= here and is_secret(found[1] or found[2]) else None
+        if value is not None:
+            quote = value[1] or ""
+            shown += f"{text[here : found.end()]}{quote}{MASK}{quote}"
+            here = value.end()
+    return shown + text[here:]
+
+
+def _json(text: str) -> Any:  # noqa: ANN401
+    """The object or list that the text is; None for anything else."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _masked_json(value: Any, name: str = "") -> Any:  # noqa: ANN401
+    if is_secret(name) and value is not None and not isinstance(value, bool):
+        return MASK
+    if isinstance(value, dict):
+        return {key: _masked_json(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked_json(each) for each in value]
+    return masked(value) if isinstance(value, str) else value
+
+
+def _hidden(word: str, shown: str) -> Iterator[str]:
+    """The parts of a word that its masked form hides."""
+    parsed = _json(word.partition("=")[2] if word.startswith("-") and "=" in word else word)
+    if parsed is not None and shown != MASK:
+        yield from _hidden_json(parsed)
+        return
+    pattern = ".*?".join(map(re.escape, shown.split(MASK))).replace(".*?", "(.*?)")
+    if found := re.fullmatch(pattern, word, re.DOTALL):
+        for part in found.groups():
+            yield from (part, unquote(part), part.rpartition(":")[2])
+
+
+def _hidden_json(value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401
+    if is_secret(name):
+        yield from _strings(value)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _hidden_json(each, key)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _hidden_json(each)
+    elif isinstance(value, str) and masked(value) != value:
+        yield from _hidden(value, masked(value))
+
+
+def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)

@@ -1,0 +1,124 @@
+"""Secrets are known by their names, in each form of flags, JSON, addresses and variables; nothing else is hidden."""
+
+import json
+import logging
+
+import pytest
+
+from maritalk_vllm.engine.known_flags import known_flags
+from maritalk_vllm.masking import MASK, LogFilter, is_secret, masked, masked_words, secrets_of, without
+from maritalk_vllm.settings import OPTIONS, flag
+
+SECRET = "s3cr3t-v4lue"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "--hf-token", "--hf_token", "hfToken", "HF_TOKEN", "--api-key", "api_key", "apiKey", "APIKEY", "OPENAI_API_KEY",
+        "--ssl-keyfile-password", "AWS_SECRET_ACCESS_KEY", "aws_access_key_id_secret", "Authorization", "x-api-key",
+        "db.password", "passphrase", "client_secret", "X-Amz-Signature", "sig", "--license", "MARITALK_LICENSE",
+        "auth_tokens", "--kv-transfer-config.kv_connector_extra_config.token", "WANDB_API_KEY", "credentials",
+    ],
+)  # fmt: skip
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret(name)
+
+
+def test_flags_that_hold_none() -> None:
+    """Of all flags of vLLM's and all options of ours, these hold a secret and no other."""
+    ours = {flag(name) for name in OPTIONS if is_secret(flag(name))}
+    assert ours == {flag(name) for name, option in OPTIONS.items() if option.metadata.get("secret")}
+    assert {each for each in known_flags() if is_secret(each)} == {"--api-key", "--hf-token"}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--hf-token", SECRET], ["--hf-token", MASK]),
+        (["--hf-token=" + SECRET, "-tp", "2"], ["--hf-token=" + MASK, "-tp", "2"]),
+        (["--hf_token", SECRET, "--seed", "1"], ["--hf_token", MASK, "--seed", "1"]),
+        (["--api-key", SECRET, "another-one", "--seed", "1"], ["--api-key", MASK, MASK, "--seed", "1"]),
+        (["--hf-token", "-" + SECRET], ["--hf-token", MASK]),
+        (["--hf-token", "--seed", "1"], ["--hf-token", "--seed", "1"]),
+        (["--additional-config.api_token", SECRET], ["--additional-config.api_token", MASK]),
+        (["--max-num-batched-tokens", "8192", "--seed", "x"], ["--max-num-batched-tokens", "8192", "--seed", "x"]),
+        (["--revision", f"https://user:{SECRET}@host/x"], ["--revision", f"https://{MASK}@host/x"]),
+        ([f"--x=http://host/?a=1&token={SECRET}&b=2"], [f"--x=http://host/?a=1&token={MASK}&b=2"]),
+    ],
+)  # fmt: skip
+def test_words(words: list[str], shown: list[str]) -> None:
+    assert list(masked_words(words)) == shown
+    assert SECRET not in without(secrets_of(words), f"It failed: {' '.join(words)}.")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"api_token": SECRET},
+        {"a": [{"b": {"password": SECRET}}]},
+        {"tokens": {"auth_tokens": [SECRET]}},
+        {"credentials": {"user": "u", "pass": SECRET}},
+        {"headers": {"Authorization": f"Bearer {SECRET}"}},
+        {"header": f"Bearer {SECRET}"},
+        {"url": f"redis://:{SECRET}@host:6379/0"},
+        {"inner": json.dumps({"token": SECRET})},
+    ],
+    ids=json.dumps,
+)
+def test_json(config: dict[str, object]) -> None:
+    for words in (["--additional-config", json.dumps(config)], [f"--additional-config={json.dumps(config)}"]):
+        shown = " ".join(masked_words(words))
+        assert SECRET not in shown
+        assert MASK in shown
+        assert SECRET not in without(secrets_of(words), f"Value {json.dumps(config)} cannot be converted.")
+
+
+def test_json_without_secrets_keeps_its_values() -> None:
+    config = {"max_tokens": 5, "tokenizer": "x", "num_speculative_tokens": 3, "key_cache": True, "token": None}
+    (_, shown) = masked_words(["--additional-config", json.dumps(config)])
+    assert shown == json.dumps(config)
+
+
+@pytest.mark.parametrize(
+    "text", [f"{{'token': '{SECRET}', 'a': 1", f'{{"token": "{SECRET}"', f"{{password: {SECRET}}}"]
+)
+def test_what_is_nearly_json(text: str) -> None:
+    assert SECRET not in masked(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Give it with --api-key or MARITALK_API_KEY.",
+        "The prompt has 5 tokens and max_tokens is 9: together 14, over this model's limit of 8.",
+        "The licence service http://host:9100 cannot be asked about this key: it answers 500.",
+        "Time: 12:30, see https://host/a@b.",
+    ],
+)
+def test_sentences_stay(text: str) -> None:
+    assert masked(text) == text
+
+
+def test_variables() -> None:
+    environment = {"HF_TOKEN": SECRET, "HOME": "/home/longer", "API_KEY": "x", "TOKENIZERS_PARALLELISM": "false"}
+    assert secrets_of(environment=environment) == {SECRET}
+
+
+@pytest.mark.parametrize("form", ["%(message)s", "%(name)s %(message)s"])
+def test_a_log(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("test_masking")
+    caplog.handler.addFilter(hidden := LogFilter({SECRET}))
+    caplog.handler.setFormatter(logging.Formatter(form))
+    try:
+        logger.error("config: %s", {"hf_token": SECRET})
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            logger.exception("failed")
+        logger.error("nothing to hide: %s", 5)
+    finally:
+        caplog.handler.removeFilter(hidden)
+    assert SECRET not in caplog.text
+    assert ("'hf_token': '********'" in caplog.text, "ValueError: ********" in caplog.text) == (True, True)
+    assert "nothing to hide: 5" in caplog.text
