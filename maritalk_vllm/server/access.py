@@ -71,10 +71,9 @@ class Access:
             return self
         return replace(self, digests=(*self.digests, digest(key)))
 
-    @property
-    def ssl(self) -> dict[str, Identity]:
-        """What a server is told to speak HTTPS; nothing where it does not."""
-        return {} if self.certificate is None else {"identity": Identity(self.certificate)}
+    def identity(self) -> Identity | None:
+        """What a listener shows of the server by HTTPS; None for HTTP."""
+        return None if self.certificate is None else Identity(self.certificate)
 
     @property
     def keys(self) -> ApiKeys:

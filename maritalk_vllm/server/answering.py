@@ -42,7 +42,7 @@ class Answering:
         self._elsewhere = group if group is not None and not group.leads else None
         self._gates: list[Gate] = []
         self._running: dict[asyncio.Task[None], _Door] = {}
-        self._identity = access.ssl
+        self._identity = access.identity()
         self._fronts: dict[asyncio.Task[None], Front] = {}
 
     def begin(self) -> None:
@@ -54,7 +54,7 @@ class Answering:
         tally = Tally(registry, Routes(OWN), self._state)
         app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
         # A request that waits here is passed on to the engine by a connection of its own.
-        door = _Door(config(app, descriptors_each=2, lifespan="off", **self._identity))
+        door = _Door(config(app, self._identity, descriptors_each=2, lifespan="off"))
         # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
         self._gates.append(gate)
@@ -68,9 +68,8 @@ class Answering:
         self._access = access
         for front in self._fronts.values():
             front.take(access)
-        if access.certificate is not None:
-            for identity in self._identity.values():
-                identity.take(access.certificate)
+        if self._identity is not None and access.certificate is not None:
+            self._identity.take(access.certificate)
 
     def hand_over(self, url: str) -> None:
         """The engine answers, at this address too: accept no more, and pass on to it what waits here."""

@@ -95,7 +95,7 @@ class _Backend:
         self._history = History.of(order["history"])
         self._condemned: EngineError | None = None
         self._front: Front | None = None
-        self._identity: dict[str, Identity] = {}
+        self._identity: Identity | None = None
 
     async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
         """Serve until told to stop. Raises EngineError if the engine ends before."""
@@ -126,10 +126,10 @@ class _Backend:
         access = Access.of_message(self._order["access"])
         self._state.files = self._order["files"]
         self._front = access.around(flights, self._state, time_unit, tally, most_answers=most)
-        self._identity = access.ssl
+        self._identity = access.identity()
         web = config(
             self._front,
-            **self._identity,
+            self._identity,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=LAST_WORD_SECONDS,
         )
@@ -195,9 +195,8 @@ class _Backend:
         access = Access.of_message(word["access"])
         if self._front is not None:
             self._front.take(access)
-        if access.certificate is not None:
-            for identity in self._identity.values():
-                identity.take(access.certificate)
+        if self._identity is not None and access.certificate is not None:
+            self._identity.take(access.certificate)
 
     def _check(self, generator: Generator) -> None:
         """Raises EngineError if the engine works no more."""

@@ -30,7 +30,7 @@ def health(
 
         listener = listen(host, 0)
         access = Access.of(settings or Settings())
-        server = WebServer(config(Probes(never, State(phase)), lifespan="off", **access.ssl))
+        server = WebServer(config(Probes(never, State(phase)), access.identity(), lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         try:
             environment["MARITALK_PORT"] = str(listener.getsockname()[1])

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.deploy
 
 OFF = ("--set", "networkPolicy.enabled=false")
 ROUTED = ("--set", "router.enabled=true")
-CLUSTER = [{"namespaceSelector": {}}]
-NAMESPACE = [{"podSelector": {}}]
+CLUSTER: list[dict[str, Any]] = [{"namespaceSelector": {}}]
+NAMESPACE: list[dict[str, Any]] = [{"podSelector": {}}]
 Rules = list[dict[str, Any]]
 
 

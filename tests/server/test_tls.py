@@ -60,16 +60,17 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
         assert renewed is not None
         for file in tmp_path.iterdir():
             file.unlink()
-        listener, ssl_options = listen(HOST, 0), access.ssl
+        listener, identity = listen(HOST, 0), access.identity()
+        assert identity is not None
         front = access.around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
-        server = WebServer(config(front, lifespan="off", **ssl_options))
+        server = WebServer(config(front, identity, lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")
         try:
             assert await status(url, old) == {"status": "loading"}
             with pytest.raises(httpx.ConnectError):
                 await status(url, new)
-            ssl_options["identity"].take(renewed)
+            identity.take(renewed)
             assert await status(url, new) == {"status": "loading"}
             with pytest.raises(httpx.ConnectError):
                 await status(url, old)
