@@ -195,6 +195,10 @@ class Settings:
         None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
     )
     log_format: LogFormat = option(LogFormat.TEXT, "Form of the log: text, or one JSON object a line.")
+    log_max_mb: int = option(
+        100, "Size of the log file, in MB (10^6 bytes), at which it is rotated.", metavar="N", min=1
+    )
+    log_backups: int = option(3, "Older log files that are kept beside it.", metavar="N", min=0, max=1000)
     otlp_traces_endpoint: str | None = option(
         None, "Where OpenTelemetry traces are sent, such as http://collector:4318/v1/traces.", metavar="URL"
     )

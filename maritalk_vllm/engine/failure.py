@@ -1,7 +1,9 @@
 """Why vLLM did not start, in one sentence."""
 
 import contextlib
+import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,12 @@ _CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<tex
 # What a process says of another process's failure.
 _SECOND_HAND = ("initialization failed", "root cause")
 
+
+_LOG_SECONDS = 1.0
+"""How long a line may take from the process that writes it to the file (server/log.py)."""
+
+_MOST_BYTES = 8 << 20
+"""How much of the log's end is looked through."""
 
 _GIB = r"([\d.]+)"
 # vLLM's messages for what a plan can miss, with the numbers that they name, and what they mean here (0.32 and 0.33).
@@ -68,7 +76,7 @@ def told(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
     try:
         yield
     except (EngineError, Unavailable) as error:  # ours, from a first request that the engine did not survive
-        if text := first_cause(engine_log) or ending():
+        if text := _written_cause(engine_log) or ending():
             raise _failed(text, engine_log) from error
         if isinstance(error, Unavailable):  # for a request the client may try again; a start has failed
             raise _failed(error.message, engine_log) from error
@@ -78,7 +86,7 @@ def told(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
     except Exception as error:
         text = _text(error)
         if any(words in text for words in _SECOND_HAND):
-            text = first_cause(engine_log) or text
+            text = _written_cause(engine_log) or text
         raise _failed(text, engine_log) from error
 
 
@@ -115,10 +123,24 @@ def _plain(line: str) -> str:
     return f"{told.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
 
 
+def _written_cause(engine_log: Path) -> str | None:
+    """The first cause, also one that is on its way into the log."""
+    deadline = time.monotonic() + _LOG_SECONDS
+    while (text := first_cause(engine_log)) is None and engine_log.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return text
+
+
 def first_cause(engine_log: Path) -> str | None:
     """The first error in vLLM's log that is not about another error."""
     with contextlib.suppress(OSError):
-        for line in map(_plain, engine_log.read_text(errors="replace").splitlines()):
+        if not engine_log.is_file():
+            return None
+        with engine_log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_BYTES))
+            # What comes behind the last line's end is not whole yet.
+            text = file.read(_MOST_BYTES).rpartition(b"\n")[0].decode(errors="replace")
+        for line in map(_plain, text.splitlines()):
             found = _CAUSE.search(line)
             if found and not any(words in found["text"] for words in _SECOND_HAND):
                 return found["text"]

@@ -23,9 +23,13 @@ class Step(NamedTuple):
 def loading_step(log: Path, begin: int) -> Step | None:
     """The latest step that the end of the log shows, from the byte `begin` on."""
     try:
+        if not log.is_file():  # such as a device or a pipe, which may have no end, or none to be read by us
+            return None
         with log.open("rb") as file:
-            file.seek(max(begin, log.stat().st_size - _TAIL_BYTES))
-            found = list(_STEPS.finditer(file.read()))
+            size = log.stat().st_size
+            # One that has become shorter was rotated: all of it is new.
+            file.seek(max(begin if begin <= size else 0, size - _TAIL_BYTES))
+            found = list(_STEPS.finditer(file.read(_TAIL_BYTES)))
     except OSError:
         return None
     if not found:

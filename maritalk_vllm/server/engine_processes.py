@@ -21,6 +21,7 @@ from .console import Console
 from .deadline import Deadline
 from .history import History, Step
 from .launch import Launch
+from .log import Log
 from .ray_node import ADDRESS, RayNode, joins_a_cluster
 from .state import Phase, State
 
@@ -47,8 +48,10 @@ class EngineProcesses:
         state: State,
         history: History,
         nursery: Sequence[str],
+        log: Log,
     ) -> None:
         """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files."""
+        self._log = log
         self._launch = launch
         self._listener = listener
         self._folder = folder
@@ -205,15 +208,15 @@ class EngineProcesses:
     def _start(self, nursery: Sequence[str], theirs: Channel) -> "subprocess.Popen[bytes]":
         descriptors = (theirs.fileno(), self._listener.fileno())
         plan = self._launch.plan
-        with self._launch.log.open("ab", buffering=0) as log, _started():
+        with _started():
             return subprocess.Popen(
                 [*nursery, plan.device, str(descriptors[0]), str(os.getpid())],
                 pass_fds=descriptors,
                 # Ctrl-C in a terminal is the supervisor's business alone.
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=self._log.fileno(),
+                stderr=self._log.fileno(),
                 env=engine_environment(plan, self._folder, self._launch.cache_dir),
             )
 

@@ -109,7 +109,8 @@ def _check_adapter(adapter: str, given: Mapping[str, str]) -> None:
 def check_folders(settings: Settings, source: Source | None) -> None:
     """Where logs, models and sockets go. Raises UsageError, or WeightsError for the hub's own cache."""
     log = settings.engine_log
-    reasons = {settings.cache_dir: _unwritable(settings.cache_dir), log.parent: _unwritable(log.parent)}
+    # Whatever is to be written there before an answer says itself that the disk is full; nothing may be.
+    reasons = {each: _unwritable(each, even_if_full=True) for each in (settings.cache_dir, log.parent)}
     if log.is_dir():
         reasons[log] = os.strerror(errno.EISDIR)
     option = "--log-file" if settings.log_file else "--cache-dir"
@@ -126,14 +127,15 @@ def check_folders(settings: Settings, source: Source | None) -> None:
     check_temporary()
 
 
-def _unwritable(folder: Path) -> str:
+def _unwritable(folder: Path, *, even_if_full: bool = False) -> str:
     """Why nothing can be made in this folder, or it itself; empty where it can. Nothing is left behind."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     try:
         Path(tempfile.mkdtemp(prefix=".maritalk-", dir=folder)).rmdir()
     except OSError as error:
-        return str(error.strerror)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "" if full and even_if_full else str(error.strerror)
     return ""
 
 

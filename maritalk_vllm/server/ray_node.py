@@ -1,6 +1,7 @@
 """This node's place in a Ray cluster, through which vLLM starts its workers on the other nodes."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -76,14 +77,23 @@ class RayNode:
         """Until Ray runs here. Raises EngineError."""
         self._process = process = self._begin()
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
-        while _STARTED not in (said := self._log.read_text(errors="replace")):
+        while _STARTED not in (said := self._said()):
             if process.poll() is not None or asyncio.get_running_loop().time() > deadline:
                 last = said.strip().rpartition("\n")[2].rstrip(".")
                 raise EngineError(f"Ray does not start: {last}.", f"Its log: {self._log}")
             await asyncio.sleep(_LOOK_SECONDS)
 
+    def _said(self) -> str:
+        with contextlib.suppress(OSError):
+            return self._log.read_text(errors="replace")
+        return ""
+
     def _begin(self) -> "subprocess.Popen[bytes]":
-        with self._log.open("wb") as log:
+        try:
+            log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as error:
+            raise EngineError(f"Ray's log {self._log} cannot be written: {error.strerror}.") from error
+        with os.fdopen(log, "wb"):
             return subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

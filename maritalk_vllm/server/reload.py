@@ -59,14 +59,16 @@ class Reload:
         launch = self.launch
         self.launch = launch.again(launch.settings, launch.access)
 
-    def found(self, name: str, problem: str, detail: str = "") -> None:
-        """What is wrong with one of them now, which the log is told once; `detail` is for the log alone."""
-        if (problem, detail) != (self.problems.get(name, ""), self._details.get(name, "")):
+    def found(self, name: str, problem: str, detail: str = "") -> bool:
+        """What is wrong with one of them now; whether that is new, which the log is told. `detail` is for it alone."""
+        changed = (problem, detail) != (self.problems.get(name, ""), self._details.get(name, ""))
+        if changed:
             if problem:
                 _log.warning(f"{problem} {detail}".rstrip())
             else:
                 _log.warning(f"In order again: {name}.")
         self.problems[name], self._details[name] = problem, detail
+        return changed
 
     def _watch(self, settings: Settings) -> None:
         """Look at the files that these settings name, of which the launch has the content."""

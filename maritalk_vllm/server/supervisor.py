@@ -1,7 +1,6 @@
 """The process that owns the port, the states and the signals. It imports neither torch nor vllm."""
 
 import asyncio
-import logging
 import signal
 import socket
 import tempfile
@@ -9,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import setproctitle
-from pythonjsonlogger.json import JsonFormatter
 
-from ..errors import EngineError, MariTalkError, Unavailable, UsageError
-from ..settings import LogFormat, Settings
+from ..errors import EngineError, MariTalkError, Unavailable
+from ..settings import Settings
 from ..words import counted
 from . import lifeline, limits
 from .answering import Answering
@@ -25,6 +23,7 @@ from .fetching import fetched
 from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
+from .log import Log
 from .node_lost import WHOLE_AGAIN, NodeLost
 from .reload import LOOK_SECONDS, Reload
 from .restarts import WINDOW_SECONDS, Restarts
@@ -32,6 +31,7 @@ from .state import Phase, State
 from .systemd import Systemd
 from .temporary import temporary_parent
 
+_LOG_LOST = "The log cannot be written: its lines are lost."
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
@@ -43,18 +43,24 @@ def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY
     listener = listen(launch.host, launch.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
-    _begin_log(launch.log, launch.log_format)
-    with limits.as_errors():
-        asyncio.run(_Supervisor(launch, listener, console, nursery).run())
+    settings = launch.settings
+    with (
+        Log(launch.log, launch.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
+        limits.as_errors(),
+    ):
+        asyncio.run(_Supervisor(launch, listener, console, nursery, log).run())
 
 
 class _Supervisor:
-    def __init__(self, launch: Launch, listener: socket.socket, console: Console, nursery: Sequence[str]) -> None:
+    def __init__(
+        self, launch: Launch, listener: socket.socket, console: Console, nursery: Sequence[str], log: Log
+    ) -> None:
         self._chat = Conversation() if launch.interactive else None
         self._launch = self._admitted(launch)
         self._listener = listener
         self._console = console
         self._nursery = nursery
+        self._log = log
         self._state = State()
         self._reload = Reload(self._launch)
         self._systemd = Systemd()
@@ -114,7 +120,8 @@ class _Supervisor:
         """At the files whose content may change while the server runs."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._reload.look():
+            changed = self._reload.look()
+            if self._reload.found("log", _LOG_LOST if self._log.problem else "", self._log.problem) or changed:
                 self._take_over()
 
     def _take_over(self) -> None:
@@ -170,9 +177,9 @@ class _Supervisor:
     async def _serve_once(self, folder: Path) -> None:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         if self._engine is None or not self._engine.are_alive:
-            self._engine = EngineProcesses(
-                self._launch, self._listener, folder, self._console, self._state, self._history, self._nursery
-            )
+            self._log.begin()
+            told = self._console, self._state, self._history
+            self._engine = EngineProcesses(self._launch, self._listener, folder, *told, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all begin as soon as everybody is idle.
         self._company.idle()
@@ -286,19 +293,3 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
         for each in left:
             each.cancel()
         await asyncio.wait(left, timeout=1)
-
-
-def _begin_log(path: Path, form: LogFormat) -> None:
-    """vLLM's log, new for each start; the one before is kept beside it. Raises UsageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            path.replace(path.with_name(path.name + ".1"))
-        path.open("ab").close()
-    except OSError as error:
-        raise UsageError(f"vLLM's log cannot be written to {path}: {error.strerror}.", "Choose --log-file.") from error
-    # What goes wrong in this process is written there as well: stdout is for people.
-    handler = logging.FileHandler(path)
-    if form is LogFormat.JSON:
-        handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(process)d %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

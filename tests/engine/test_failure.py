@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -151,3 +152,20 @@ def test_an_engine_that_could_not_write_why_it_died(tmp_path: Path) -> None:
     assert caught.value.exit_code == 7
     with pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"), told(tmp_path / "empty"):
         raise Unavailable("The engine has stopped.", "The server's log says why.")
+
+
+def test_a_cause_that_is_still_on_its_way_into_the_log_is_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    before, cause, after = LOG.partition("(Worker pid=3) ERROR 11-23 11:46:25 [multiproc_executor.py:900] ValueError")
+    log.write_text(before)
+    writing = Timer(0.1, lambda: log.write_text(before + cause + after))
+    writing.start()
+    with pytest.raises(EngineError, match="No room for the weights: 24 GiB"), told(log):
+        raise RuntimeError("Engine core initialization failed.")
+    writing.join()
+
+
+def test_a_log_without_an_end_is_not_read(tmp_path: Path) -> None:
+    """As a device, which gives bytes for ever."""
+    (tmp_path / "log").symlink_to("/dev/full")
+    assert first_cause(tmp_path / "log") is None

@@ -1,6 +1,7 @@
 """A stub engine is killed, and started again, while what the server was started from is gone, empty, half or wrong."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,9 @@ class Rig:
         settings = self.authority.certify(folder)
         assert settings.ssl_certfile is not None and settings.ssl_keyfile is not None
         self.certfile, self.keyfile = settings.ssl_certfile, settings.ssl_keyfile
-        options = ("--api-key-file", self.keys, "--ssl-certfile", self.certfile, "--ssl-keyfile", self.keyfile)
+        self.log_file = folder / "logs" / "log"
+        certificate = ("--ssl-certfile", self.certfile, "--ssl-keyfile", self.keyfile)
+        options = ("--api-key-file", self.keys, "--log-file", self.log_file, *certificate)
         self.server = StubServer(folder, "--max-restarts", "1000", *map(str, options))
 
     def ask(self, path: str, key: str = "", body: object = None, authority: Authority | None = None) -> httpx.Response:
@@ -60,7 +63,7 @@ class Rig:
 
     @property
     def log(self) -> str:
-        return self.server.engine_log.read_text()
+        return self.log_file.read_text()
 
     def kill_engine(self) -> None:
         """Until the next one answers."""
@@ -70,6 +73,7 @@ class Rig:
 
 
 USABLE = "maritalk_file_usable"
+IN_ORDER = {"api_keys": 1, "certificate": 1, "log": 1}
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +95,30 @@ def half(file: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [gone, half])
 def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -> None:
-    """While it serves, and for the next engine; then what is good again is taken over, by both."""
+    """While it serves, and for the next engine, with a full disk for the log; then what is good again is taken over."""
     files = (rig.keys, rig.certfile, rig.keyfile)
     good = [file.read_bytes() for file in files]
-    for file in files:
-        spoil(file)
-    until(lambda: len(rig.problems) == 2, "both problems are told")
+    spoil(rig.keys)
+    until(lambda: len(rig.problems) == 1, "the problem is told")
+    assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
+    rig.log_file.unlink()
+    rig.log_file.symlink_to("/dev/full")
+    until(lambda: "/dev/full" in _open_files(rig.server.process.pid), "the log is on a full disk")
+    spoil(rig.certfile)
+    spoil(rig.keyfile)
     for kills in (1, 0):
         assert rig.generates(FIRST) == 200
         assert rig.generates("wrong") == 401
-        assert len(rig.problems) == 2
-        assert rig.usable(FIRST) == {"api_keys": 0, "certificate": 0}
+        until(lambda: len(rig.problems) == 3, "a line was lost")
+        assert rig.usable(FIRST) == dict.fromkeys(IN_ORDER, 0)
         if kills:
             rig.kill_engine()
-    assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
-    assert "certificate that was read before stays in use." in rig.log
     for file, content in zip(files, good, strict=True):
         file.write_bytes(content)
+    rig.log_file.unlink()
     until(lambda: rig.problems == [], "no problem any more")
-    assert rig.usable(FIRST) == {"api_keys": 1, "certificate": 1}
+    assert rig.usable(FIRST) == IN_ORDER
+    assert "bytes of this log were lost" in rig.log
 
 
 def test_a_certificate_is_renewed_before_its_key(rig: Rig) -> None:
@@ -139,3 +148,21 @@ def test_the_last_key_is_revoked(rig: Rig) -> None:
     rig.keys.write_text(f"{FIRST}\n")
     until(lambda: rig.generates(FIRST) == 200, "the first key is valid again")
     assert not any(key in rig.log for key in (FIRST, SECOND))
+
+
+def test_the_log_is_gone(rig: Rig) -> None:
+    """With its folder; then another has its name: each time it is there again, with lines of every process."""
+    shutil.rmtree(rig.log_file.parent)
+    until(rig.log_file.exists, "made again")
+    assert rig.log_file.stat().st_mode & 0o777 == 0o600
+    rig.log_file.rename(rig.log_file.with_name("rotated"))
+    until(rig.log_file.exists, "made again")
+    rig.keys.write_text("short\n")
+    until(lambda: "16 characters" in rig.log, "a line of the supervisor's")
+    rig.keys.write_text(f"{FIRST}\n")
+    until(lambda: rig.generates(FIRST) == 200, "the first key is valid again")
+    assert rig.problems == []
+
+
+def _open_files(pid: int) -> list[str]:
+    return [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
