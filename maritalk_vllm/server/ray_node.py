@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+
+from packaging.version import Version
 
 from ..errors import EngineError, UsageError
 from ..settings import Device
@@ -18,7 +21,17 @@ from .group import Group
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable for a cluster that is there: then none is started."""
 
+MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+"""Ray's own variables for what each process of a cluster has to bring: else whoever reaches it runs what they like."""
+
+_USUAL_TOKEN_FILE = Path(".ray", "auth_token")
+"""In the home folder, where `ray get-auth-token --generate` writes it."""
+
+LEAST_RAY = (2, 54)
+"""Older ones have no such tokens, or hand them to web pages."""
+
 _STARTED = "runtime started"
+_SHORTEST_TOKEN = 16
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
@@ -37,6 +50,43 @@ def check_ray(group: Group, device: Device) -> None:
         raise UsageError(
             f"{ADDRESS} names a Ray cluster, which starts the workers of other nodes by itself.",
             "Start node 0 alone, or unset it on all nodes.",
+        )
+    check_version(installed_ray())
+    if not joins_a_cluster():
+        check_token(os.environ)
+
+
+def installed_ray() -> str:
+    """Its version."""
+    return importlib.metadata.version("ray")
+
+
+def check_version(version: str) -> None:
+    """Raises EngineError for a Ray that is not safe to listen."""
+    if Version(version).release[:2] < LEAST_RAY:
+        least = ".".join(map(str, LEAST_RAY))
+        raise EngineError(
+            f"Ray {version} is older than {least}, and has known holes.",
+            f'Update it on every node: pip install "ray>={least}".',
+        )
+
+
+def check_token(environment: Mapping[str, str]) -> None:
+    """Raises UsageError where Ray would take commands from anyone, or no node would be let into the cluster."""
+    if environment.get(MODE, "token").lower() != "token":
+        raise UsageError(
+            f"{MODE} is {environment[MODE]}: whoever reaches Ray's ports could run what they like here.",
+            "Unset it, or set it to token, on every node.",
+        )
+    file = environment.get(TOKEN_FILE) or Path(environment.get("HOME", "/"), _USUAL_TOKEN_FILE)
+    try:
+        token = environment.get(TOKEN) or Path(file).read_text()
+    except (OSError, ValueError):
+        token = ""
+    if len(token.strip()) < _SHORTEST_TOKEN:
+        raise UsageError(
+            f"Ray needs a token of at least {_SHORTEST_TOKEN} characters, the same on every node.",
+            f"Make one with `openssl rand -hex 32`, and give it in {TOKEN}, or in a file that {TOKEN_FILE} names.",
         )
 
 
@@ -99,7 +149,7 @@ class RayNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={MODE: "token", **self._environment},
                 # Ctrl-C in a terminal is the supervisor's business alone.
                 start_new_session=True,
                 preexec_fn=partial(lifeline.die_with, os.getpid()),

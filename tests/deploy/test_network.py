@@ -12,9 +12,9 @@ pytestmark = pytest.mark.deploy
 
 OFF = ("--set", "networkPolicy.enabled=false")
 ROUTED = ("--set", "router.enabled=true")
-CLUSTER: list[dict[str, Any]] = [{"namespaceSelector": {}}]
-NAMESPACE: list[dict[str, Any]] = [{"podSelector": {}}]
 Rules = list[dict[str, Any]]
+CLUSTER: Rules = [{"namespaceSelector": {}}]
+NAMESPACE: Rules = [{"podSelector": {}}]
 
 
 def policies(documents: list[Document]) -> list[Document]:
@@ -70,6 +70,13 @@ def test_refused_without(options: tuple[str, ...], says: str) -> None:
     said = refusal(*options)
     assert says in said
     assert "et networkPolicy.enabled to true" in said or "name the Ingress's controller" in said
+
+
+def test_ray_has_a_token() -> None:
+    ray = (*SHARED, "--set", "group.backend=ray")
+    assert "give it in extraEnv, [{name: RAY_AUTH_TOKEN" in refusal(*ray)
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        assert rendered(*ray, "--set-json", f'extraEnv=[{{"name": "{name}", "value": "x"}}]')
 
 
 def test_nodes_are_reached_by_each_other_alone() -> None:

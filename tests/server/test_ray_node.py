@@ -1,6 +1,11 @@
 """How Ray is started on each node. A program that is called the same way stands for `ray start`, which is large."""
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +15,20 @@ from maritalk_vllm.errors import EngineError, UsageError
 from maritalk_vllm.server.company import Alone, company
 from maritalk_vllm.server.group import Group
 from maritalk_vllm.server.launch import decide
-from maritalk_vllm.server.ray_node import ADDRESS, RayNode, check_ray
+from maritalk_vllm.server.ray_node import (
+    ADDRESS,
+    MODE,
+    TOKEN,
+    TOKEN_FILE,
+    RayNode,
+    check_ray,
+    check_token,
+    check_version,
+)
 from maritalk_vllm.settings import Device, DistributedBackend, Settings
+from tests.documents.pages import ROOT
 from tests.server.test_terms import launch
+from tests.serving import free_port
 
 
 def group(rank: int, head: str = "10.0.0.1") -> Group:
@@ -77,9 +93,97 @@ def test_ray_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cluster_that_is_there_wants_node_0_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("maritalk_vllm.server.ray_node.installed_ray", lambda: "2.54.0")
+    monkeypatch.setenv(TOKEN, "0123456789abcdef")
     check_ray(group(1), Device.CUDA)
     monkeypatch.setenv(ADDRESS, "10.0.0.9:6379")
     check_ray(group(0), Device.CUDA)
     with pytest.raises(UsageError, match="RAY_ADDRESS names a Ray cluster"):
         check_ray(group(1), Device.CUDA)
     assert isinstance(company(replace(launch(tmp_path), group=group(0))), Alone)
+
+
+def test_ray_is_started_with_a_token(tmp_path: Path) -> None:
+    """Also where the user's environment says nothing of a mode."""
+    does = f"import os\nprint(os.environ[{MODE!r}], os.environ[{TOKEN!r}])\nprint('Ray runtime started.')"
+    starting = node(0, tmp_path / "log", environment={**stand_in(tmp_path, does), TOKEN: "0123456789abcdef"})
+
+    async def scenario() -> None:
+        await starting.start()
+        with pytest.raises(EngineError):
+            await asyncio.wait_for(starting.ended(), 10)
+
+    asyncio.run(scenario())
+    assert (tmp_path / "log").read_text().startswith("token 0123456789abcdef\n")
+
+
+def test_where_its_token_may_be(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    (tmp_path / "file").write_text(f"{token}\n")
+    (tmp_path / ".ray").mkdir()
+    check_token({TOKEN: token})
+    check_token({TOKEN_FILE: str(tmp_path / "file"), MODE: "TOKEN"})
+    with pytest.raises(UsageError, match="Ray needs a token"):
+        check_token({"HOME": str(tmp_path)})
+    (tmp_path / ".ray" / "auth_token").write_text(token)
+    check_token({"HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "Ray needs a token of at least 16 characters, the same on every node"),
+        ({TOKEN: "short"}, "Ray needs a token of at least 16 characters"),
+        ({TOKEN_FILE: "/nowhere"}, "Ray needs a token of at least 16 characters"),
+        ({TOKEN: "0123456789abcdef", MODE: "disabled"}, "RAY_AUTH_MODE is disabled: whoever reaches Ray's ports"),
+    ],
+)
+def test_without_a_token_it_is_refused(environment: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        check_token({"HOME": "/nowhere", **environment})
+
+
+def test_a_ray_with_known_holes_is_refused() -> None:
+    for version in ("2.54.0", "2.60.0", "3.0.0"):
+        check_version(version)
+    with pytest.raises(EngineError, match=r"Ray 2\.53\.1 is older than 2\.54"):
+        check_version("2.53.1")
+
+
+@pytest.mark.nightly
+def test_the_real_ray_lets_nobody_in_without_the_token(tmp_path: Path) -> None:
+    """Its newest version, in an environment of its own: 76 MB, and a cluster of one node on the loopback."""
+    python = tmp_path / "ray" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "ray"], check=True)
+    install: list[str | Path] = [
+        ROOT / "scripts" / "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "ray>=2.54,<3",
+    ]
+    subprocess.run([sys.executable, *install], check=True, timeout=600)
+    port, token = free_port(), "0123456789abcdef0123456789abcdef"
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "RAY_TMPDIR": tempfile.mkdtemp(dir="/tmp")}
+    environment = {**home, TOKEN: token}
+    head = RayNode(replace(group(0, "127.0.0.1"), port=port), "127.0.0.1", 0, environment, tmp_path / "log")
+    asks = f"import ray; ray.init(address='127.0.0.1:{port}', _node_ip_address='127.0.0.1', log_to_driver=False)"
+
+    def joined(**environment: str) -> bool:
+        asked: list[str | Path] = [python, "-c", asks]
+        return subprocess.run(asked, env={**home, **environment}, capture_output=True, timeout=120).returncode == 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(python))
+        asyncio.run(head.start())
+    assert head._process is not None
+    try:
+        assert joined(**{TOKEN: token, MODE: "token"})
+        assert not joined(**{TOKEN: "another-token-altogether", MODE: "token"})
+        assert not joined()
+    finally:
+        head._process.terminate()
+        head._process.wait(60)
+        shutil.rmtree(home["RAY_TMPDIR"])

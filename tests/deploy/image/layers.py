@@ -93,7 +93,7 @@ class Layers:
 
 def suite(image: str) -> str:
     """The release of Debian that an image of it is: debian:bookworm-20261005-slim is bookworm's."""
-    found = re.fullmatch(r"debian:([a-z]+)-\d{8}-slim", image)
+    found = re.fullmatch(r"debian:([a-z]+)-\d{8}-slim(@sha256:[0-9a-f]{64})?", image)
     assert found, f"{image} is no image of Debian, and only that can be made anew here"
     return found[1]
 

@@ -26,6 +26,15 @@
 {{- if and (include "maritalk.grouped" .) (hasKey .Values.options "replicas") -}}
 {{- fail (printf "options.replicas makes copies on one node, and nodes is %d: leave it out, and set replicas, the number of groups." (int .Values.nodes)) -}}
 {{- end -}}
+{{- $token := "" -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name (list "RAY_AUTH_TOKEN" "RAY_AUTH_TOKEN_PATH") -}}
+{{- $token = .name -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "maritalk.grouped" .) (eq .Values.group.backend "ray") (not $token) -}}
+{{- fail "group.backend is ray, whose processes know each other by a token: give it in extraEnv, [{name: RAY_AUTH_TOKEN, valueFrom: {secretKeyRef: {name: ray, key: token}}}]." -}}
+{{- end -}}
 {{- if not .Values.networkPolicy.enabled -}}
 {{- if include "maritalk.grouped" . -}}
 {{- fail (printf "nodes is %d, and networkPolicy.enabled is false: vLLM's own ports between the nodes run whatever anyone sends them, with no password. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." (int .Values.nodes)) -}}
