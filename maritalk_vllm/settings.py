@@ -147,6 +147,13 @@ class Settings:
         None, "Certificate to serve HTTPS with; a renewed one is taken over.", metavar="FILE"
     )
     ssl_keyfile: Path | None = option(None, "The certificate's private key.", metavar="FILE")
+    allowed_host: tuple[str, ...] = option(
+        (),
+        "Without API keys: a name, beside localhost and IP addresses, that the server is asked by, such as "
+        "chat.example.org or *.example.org; repeatable.",
+        metavar="NAME",
+        shown=False,
+    )
     open_status: bool = option(False, "Let `GET /` be asked without a key.")
     requests_per_minute: int | None = option(
         None, "Requests that each API key may make in a minute.", metavar="N", min=1, shown="no limit"

@@ -1,5 +1,7 @@
 """`GET /chat` and its files, answered in every state."""
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,9 +20,10 @@ class Page:
     What else lies below `/chat` is the API's, and goes through. A browser that asks for `/` is sent to the page.
     """
 
-    def __init__(self, app: ASGIApp, time_unit: TimeUnit) -> None:
-        """`time_unit`: of the times in the API's answers, which 0 does not tell."""
+    def __init__(self, app: ASGIApp, time_unit: TimeUnit, admits: Callable[[Scope], bool] = lambda _: True) -> None:
+        """`time_unit`: of the times in the API's answers, which 0 does not tell; `admits`: whom the page is for."""
         self._app = app
+        self._admits = admits
         self._files = {PAGE if name == "index.html" else f"{PAGE}/{name}": file for name, file in files().items()}
         self._server = {"time_unit": time_unit}
 
@@ -32,6 +35,8 @@ class Page:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file, or let the request through."""
         answer = self._answer(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
+        if answer is not None and not self._admits(scope):
+            answer = None
         await (answer or self._app)(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response | None:

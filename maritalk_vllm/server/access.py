@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ..settings import Settings, TimeUnit
 from .certificate import Certificate, Identity
 from .keys import ApiKeys, digest, read_key_file, weakness
+from .names import host_names, origins, plain
 from .state import State
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Access:
     file_keys: Mapping[str, str] | None = None
     certificate: Certificate | None = None
     open_status: bool = False
+    host: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     answers_per_key: int | None = None
@@ -50,6 +54,9 @@ class Access:
             file_keys=key_file.keys if key_file else None,
             warnings=tuple(filter(None, (weakness(settings.api_key), *(key_file.warnings if key_file else ())))),
             open_status=settings.open_status,
+            host=plain(settings.host),
+            allowed_hosts=host_names(settings),
+            origins=origins(settings),
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
             answers_per_key=settings.answers_per_key,
@@ -116,6 +123,7 @@ class Access:
         from ..playground.page import Page
         from .bodies import Bodies
         from .door import Door
+        from .hosts import Hosts
         from .probes import Probes
         from .quotas import Quotas
         from .requests import Requests
@@ -130,9 +138,11 @@ class Access:
         bodies = Bodies(app, self.max_body_bytes)
         inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers)
         door = Door(Scopes(inside), keys, open_status=self.open_status)
+        hosts = Hosts(door, keys, self.host, self.allowed_hosts, self.origins)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
-        requests = Requests(Probes(door, state), tally, logged=self.logged, traced=self.traced)
-        return RootPath(Page(requests, time_unit) if page else requests, self.root_path)
+        requests = Requests(Probes(hosts, state), tally, logged=self.logged, traced=self.traced)
+        front = Page(requests, time_unit, lambda scope: hosts.refused(scope) is None) if page else requests
+        return RootPath(front, self.root_path)
 
     def to_message(self) -> dict[str, Any]:
         """As plain data."""
@@ -142,8 +152,8 @@ class Access:
     def of_message(cls, message: Mapping[str, Any]) -> Self:
         """Those which `to_message` of another process described."""
         pair = message["certificate"]
-        given = {**message, "digests": tuple(message["digests"]), "warnings": tuple(message["warnings"])}
-        return cls(**{**given, "certificate": Certificate(**pair) if pair else None})
+        tuples = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
+        return cls(**{**message, **tuples, "certificate": Certificate(**pair) if pair else None})
 
 
 class Front:

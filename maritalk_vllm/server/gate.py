@@ -19,7 +19,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HOLD_SECONDS = 0.25
 """How long `GET /` waits before it says `loading`: clients since 0.2.5 ask again at once, without any pause."""
 
-_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"host"}
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"}
 _LOADING = Unavailable("The model is still loading.", "Try again in a moment.")
 _DIED = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 _CLOSE = {"Connection": "close"}

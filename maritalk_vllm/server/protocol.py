@@ -49,7 +49,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_whole = self._is_over = False
         self._held = memoryview(b"")
         self._cycle_before = self.cycle
-        self._too_large: tuple[MariTalkError, str] | None = None
+        self._refused: tuple[MariTalkError, str] | None = None
         self._last_word: bytes | None = None
         self._timer: TimerHandle | None = None
         self._writing: TimerHandle | None = None
@@ -124,10 +124,10 @@ class PatientProtocol(HttpToolsProtocol):
         """Of what was parsed, all that is not body. Refuses what is too much of it."""
         beside_body = parsed - (1 + bounds.OVERHEAD_PER_BYTE) * self._body
         self._excess = 0 if self._is_whole else max(0, self._excess + beside_body)
-        if self._too_large is None:
-            self._too_large = self._over_limit()
-        if self._too_large is not None:
-            self._refuse(*self._too_large)
+        if self._refused is None:
+            self._refused = self._over_limit()
+        if self._refused is not None:
+            self._refuse(*self._refused)
 
     def _over_limit(self) -> tuple[MariTalkError, str] | None:
         """What there is too much of, and in a request to which path."""
@@ -294,34 +294,40 @@ class PatientProtocol(HttpToolsProtocol):
         """The end of a request's head."""
         first_line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         self._head += first_line
-        if self._too_large is None:
-            self._too_large = self._over_limit()
-        if self._too_large is not None or self._ignores_offer():
+        if self._refused is None:
+            self._refused = self._over_limit()
+        if self._refused is not None or self._ignores_offer():
             return
-        self._part, self._cycle_before = _Part.BODY, self.cycle
-        self._take_host_of_target()
-        super().on_headers_complete()
+        self._refused = self._check_host()
+        if self._refused is None:
+            self._part, self._cycle_before = _Part.BODY, self.cycle
+            super().on_headers_complete()
 
-    def _take_host_of_target(self) -> None:
-        """A target that is a whole address says which host is meant, whatever `Host` does (RFC 9112, section 3.2.2)."""
-        if self.url.startswith(b"/") or b"://" not in self.url:
-            return
-        address = httptools.parse_url(self.url)
-        host = b"[%b]" % address.host if b":" in address.host else address.host
-        host += b":%d" % address.port if address.port else b""
-        if sum(name == b"host" for name, _ in self.headers) <= 1:  # several are refused by whoever reads them
+    def _check_host(self) -> tuple[MariTalkError, str] | None:
+        """Exactly one says by which name the server is asked (RFC 9112, section 3.2)."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1:
+            return RequestError("The request has several Host headers.", "Send one."), self._path()
+        if not hosts and self.parser.get_http_version() != "1.0":
+            return RequestError("The request has no Host header, which HTTP/1.1 demands.", "Send one."), self._path()
+        if not self.url.startswith(b"/") and b"://" in self.url:
+            # A whole address says which host is meant, whatever `Host` does.
+            address = httptools.parse_url(self.url)
+            host = b"[%b]" % address.host if b":" in address.host else address.host
+            host += b":%d" % address.port if address.port else b""
             self.headers[:] = [header for header in self.headers if header[0] != b"host"]
             self.headers.append((b"host", host))
+        return None
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
-        if self._too_large is None:
+        if self._refused is None:
             self._body += len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        if self._too_large is not None or self._ignores_offer():
+        if self._refused is not None or self._ignores_offer():
             return
         self._part, self._is_whole = _Part.BEGINNING, True
         super().on_message_complete()

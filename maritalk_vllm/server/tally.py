@@ -19,6 +19,7 @@ _UNCOUNTED = {*PROBES, PATH}
 """Asked by those who watch, and no work."""
 
 _BY_STATUS: dict[int, str] = {
+    HTTPStatus.FORBIDDEN: "foreign",
     HTTPStatus.REQUEST_TIMEOUT: "too_slow",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
     HTTPStatus.TOO_MANY_REQUESTS: "quota",

@@ -228,7 +228,8 @@ def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
 def test_a_client_that_hangs_up_frees_its_place(shared_server: Server, stream: bytes) -> None:
     content = b'{"prompt": "Era uma vez", "max_tokens": 8000, "seed": 1, "stream": %s}' % stream
     with socket.create_connection(("127.0.0.1", shared_server.port)) as client:
-        client.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        head = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        client.sendall(head % len(content) + content)
         while shared_server.ask().json["status"] != "busy":
             time.sleep(0.01)
     deadline = time.monotonic() + 5

@@ -124,7 +124,7 @@ def test_slow_bodies_hold_nobody_up(server: Server) -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(SLOW)
         ]
         for each in slow:
-            each.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+            each.sendall(b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         stop = threading.Event()
 
         def drip() -> None:

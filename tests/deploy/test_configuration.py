@@ -5,10 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod
+from maritalk_vllm.server.access import Access
+from maritalk_vllm.settings import Settings
+from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod, rendered
 from tests.serving import BIN
 
 pytestmark = pytest.mark.deploy
@@ -38,6 +41,24 @@ def test_every_option_is_one_of_ours(name: str, tmp_path: Path) -> None:
     options = read_config(tmp_path / "etc" / "maritalk" / "maritalk.yaml").values
     assert options["device"] == ("cpu" if options["model"] == "demo" else "cuda")
     assert options["cache_dir"] == f"{tmp_path}/cache/maritalk-vllm"
+
+
+def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
+    hosts = ("--set", "ingress.enabled=true", "--set", "ingress.hosts={chat.example.org}")
+    options = (
+        *hosts,
+        "--set",
+        "router.enabled=true",
+        "--set",
+        "options.allowed_host={other.example.org,maritalk-vllm}",
+    )
+    names = yaml.safe_load(configuration(rendered(*options)))["allowed_host"]
+    services = [f"{name}{end}" for name in ("maritalk-vllm", "maritalk-vllm-router") for end in ("", *ENDS)]
+    assert names == [*services, "chat.example.org", "other.example.org"]
+    assert Access.of(Settings(allowed_host=tuple(names))).allowed_hosts == tuple(names)
+
+
+ENDS = (".llm", ".llm.svc", ".llm.svc.cluster.local")
 
 
 def test_the_checks_of_the_demo_model_pass_here(tmp_path: Path) -> None:

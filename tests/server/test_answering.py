@@ -79,6 +79,39 @@ def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) 
     asyncio.run(scenario())
 
 
+def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
+    """By which the engine's process knows whether a page that asks is the server's own."""
+    heads: list[bytes] = []
+
+    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        access = Access(allowed_hosts=("chat.example.org",))
+        answering = Answering(listener, access, State(), History(), TimeUnit.MILLISECONDS)
+        answering.begin()
+        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
+        async with wire(local_url(listener)) as line:
+            await line.ask("POST", "/generate", "Content-Length: 0", host="evil.example")
+            assert (await line.reply()).status == 403
+        async with wire(local_url(listener)) as line:
+            origin = "Origin: https://chat.example.org"
+            await line.ask("POST", "/generate", origin, "Content-Length: 0", host="chat.example.org")
+            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            assert (await line.reply()).status == 200
+        (head,) = heads
+        assert head.lower().count(b"\r\nhost: ") == 1
+        assert b"\r\nhost: chat.example.org\r\n" in head.lower()
+        engine.close()
+        await answering.end()
+        listener.close()
+
+    asyncio.run(scenario())
+
+
 def test_there_is_no_websocket_until_the_engine_is_there() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)

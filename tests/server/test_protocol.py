@@ -147,7 +147,9 @@ def test_a_body_that_is_read_may_take_its_time(monkeypatch: pytest.MonkeyPatch) 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
 """As Java's HttpClient and `curl --http2` send it with the first request of a connection."""
 FIXED = b"POST /a HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Content-Length: 4\r\n\r\nbody"
-CHUNKED = b"PUT /b HTTP/1.1\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
+CHUNKED = (
+    b"PUT /b HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
+)
 EMPTY = b"GET /c HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n\r\n"
 PLAIN = b"POST /d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
 ANSWERS = {FIXED: b"POST /a body", CHUNKED: b"PUT /b body", EMPTY: b"GET /c ", PLAIN: b"POST /d 1"}

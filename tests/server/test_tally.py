@@ -84,7 +84,7 @@ class Counting:
     def run(self, scenario: Scenario) -> None:
         async def running() -> None:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 await scenario(client)
 
         asyncio.run(running())
@@ -213,7 +213,7 @@ def test_tokens_without_keys() -> None:
 def test_each_reason_is_there_from_the_first_scrape_on() -> None:
     every = {labels[0][1] for name, labels in samples(Counting().text) if name == "maritalk_refused_total"}
     assert every == {
-        *("no_key", "wrong_key", "quota", "too_large", "too_slow"),
+        *("no_key", "wrong_key", "foreign", "quota", "too_large", "too_slow"),
         *("overloaded", "loading", "draining", "failed", "bad_request"),
     }
 

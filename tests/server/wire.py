@@ -32,9 +32,11 @@ class Wire:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self, method: str, target: str, *headers: str | bytes, body: bytes = b"") -> None:
+    async def ask(
+        self, method: str, target: str, *headers: str | bytes, body: bytes = b"", host: str = "localhost"
+    ) -> None:
         """A request's head, and what there is of its body."""
-        lines = [f"{method} {target} HTTP/1.1", "Host: here", *headers, "", ""]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers, "", ""]
         encoded = [line if isinstance(line, bytes) else line.encode("latin-1") for line in lines]
         await self.send(b"\r\n".join(encoded) + body)
 

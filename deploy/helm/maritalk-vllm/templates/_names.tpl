@@ -48,6 +48,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* By which names the servers are asked, which they have to know where no key says who may. */}}
+{{- define "maritalk.hosts" -}}
+{{- $hosts := list -}}
+{{- $services := list (include "maritalk.fullname" .) -}}
+{{- if .Values.router.enabled -}}
+{{- $services = append $services (include "maritalk.routerName" .) -}}
+{{- end -}}
+{{- range $services -}}
+{{- $long := printf "%s.%s" . $.Release.Namespace -}}
+{{- $hosts = concat $hosts (list . $long (printf "%s.svc" $long) (printf "%s.svc.cluster.local" $long)) -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+{{- $hosts = concat $hosts .Values.ingress.hosts -}}
+{{- end -}}
+{{- concat $hosts (default list .Values.options.allowed_host) | uniq | toJson -}}
+{{- end -}}
+
 {{- define "maritalk.scheme" -}}
 {{ ternary "https" "http" (not (empty .Values.tls.existingSecret)) }}
 {{- end -}}
