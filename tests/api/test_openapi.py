@@ -79,18 +79,26 @@ def test_docs_look_for_what_they_show_beside_themselves() -> None:
     async def of_vllm() -> str:
         return "vLLM's"
 
-    async def page() -> str:
+    async def page() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
-            return (await client.get("/docs")).text
+            return await client.get("/docs")
 
     lead_docs_below(app)
-    assert "vLLM's" in asyncio.run(page())
+    assert "vLLM's" in asyncio.run(page()).text
     app.mount("/static", FastAPI())
     lead_docs_below(app)
-    links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", asyncio.run(page()))
+    shown = asyncio.run(page())
+    links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", shown.text)
     assert {one or other for one, other in links} == {
         "static/swagger-ui.css",
         "static/swagger-ui-bundle.js",
         "openapi.json",
         "data:,",
     }
+    # And a browser lets the page's script ask nobody else: its address of a validator, for one.
+    policy = dict(each.split(" ", 1) for each in shown.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert {source for sources in policy.values() for source in sources.split() if "sha256" not in source} == {
+        *("'none'", "'self'", "'unsafe-inline'", "data:")
+    }
+    assert "unsafe" not in policy["script-src"]

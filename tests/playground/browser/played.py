@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.state import Phase, State
@@ -78,14 +79,23 @@ class Played:
 
 @contextmanager
 def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: Access | None = None) -> Iterator[Played]:
-    """Serve it, in a thread of its own: the browser's driver has this one."""
+    """Serve what is played."""
     played = Played()
+    around = (access or Access()).around(played.app, played.state, unit, tally())
+    with served(around) as played.url:
+        yield played
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """Serve it, in a thread of its own: the browser's driver has this one."""
     begun, over = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
+    urls: list[str] = []
 
     async def serve() -> None:
-        around = (access or Access()).around(played.app, played.state, unit, tally())
-        async with running(around) as played.url:
+        async with running(app) as url:
+            urls.append(url)
             begun.set()
             await over.wait()
 
@@ -97,7 +107,7 @@ def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: Access | None = None
     thread.start()
     begun.wait()
     try:
-        yield played
+        yield urls[0]
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join()
