@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import scheduler
+from .faults import faults
 from .grammar import refuse_unusable_grammars
 from .hidden_files import overlook_hidden_files
 from .log import keep_texts_out
@@ -116,21 +117,13 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     tasks = await client.get_supported_tasks()
     if "generate" not in tasks:
         raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
-    logging.getLogger("vllm.entrypoints.anthropic.api_router").addFilter(_without_traceback)
+    for where in (*logging.getLogger("vllm").handlers, logging.getLogger("uvicorn.error")):
+        where.addFilter(faults)
     hold_demanded_calls()
     refuse_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     return app
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A log's line on a client's mistake: for one that comes to /v1/messages, vLLM writes where it noticed it too."""
-    from vllm.exceptions import VLLMClientError
-
-    if record.exc_info and isinstance(record.exc_info[1], VLLMClientError):
-        record.exc_info = None
-    return True
 
 
 def is_dead(client: "EngineClient") -> bool:

@@ -409,4 +409,5 @@ def test_a_fault_is_told_in_the_form_of_its_path_and_logged(
         assert answer.headers["x-request-id"]
 
     Counting(inside=failing).run(scenario)
-    assert "RuntimeError: broken inside" in caplog.text
+    assert "RuntimeError: 'broken inside' at " in caplog.text and "in failing" in caplog.text
+    assert "Traceback" not in caplog.text
