@@ -140,6 +140,8 @@ REQUESTS: dict[str, tuple[Adaptation, ...]] = {
     RESPONSES: (narrow_tools, store_nothing),
     MESSAGES: (),
     f"{MESSAGES}/count_tokens": (),
+    "/tokenize": (),
+    "/detokenize": (),
 }
 """What is done to a request, by its path; on each of them, `model` may be an alias."""
 

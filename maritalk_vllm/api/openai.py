@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import RequestError
 from . import maritaca
 from .body import read
+from .bounds import check_fields, check_texts
 from .context import check_context, check_room
 from .log import note
 from .maritaca import Body
@@ -22,11 +23,19 @@ from .names import ModelNames
 class MaritacaAPI:
     """ASGI middleware around vLLM's application. What it has no reason to touch goes through as it is."""
 
-    def __init__(self, app: ASGIApp, names: ModelNames, context_length: int, most_answers: int | None = None) -> None:
-        """`context_length` in tokens; `most_answers` at once, if there is a limit."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        names: ModelNames,
+        context_length: int,
+        most_characters: int,
+        most_answers: int | None = None,
+    ) -> None:
+        """`context_length` in tokens, and in characters at most; `most_answers` at once, if there is a limit."""
         self._app = app
         self._names = names
         self._context_length = context_length
+        self._most_characters = most_characters
         self._most_answers = most_answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +61,8 @@ class MaritacaAPI:
         """The request with its body as vLLM wants it. Raises RequestError."""
         raw = await Request(scope, receive).body()
         given = parse(raw)
+        check_fields(given)
+        check_texts(given, self._context_length, self._most_characters)
         body = given
         for adapt in maritaca.REQUESTS[scope["path"]]:
             body = adapt(body)

@@ -46,12 +46,13 @@ class Figures:
 class Account:
     """One client's request. A prompt counts once, from its admission on; an answer's tokens as the engine reports them.
 
-    `refusal` is why it was not answered, where our own code knows.
+    `refusal` is why it was not answered, where our own code knows; `logprobs`, how many it may come to.
     """
 
     def __init__(self, allowance: Allowance | None = None) -> None:
         self.refusal = ""
         self.allowance = allowance
+        self.logprobs = 0
         self._prompt_tokens = 0
         self._answers: list[RequestStateStats] = []
         self._figures: Figures | None = None

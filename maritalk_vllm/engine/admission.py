@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
+from .border import our_errors
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -25,12 +26,8 @@ def refuse_the_impossible(client: "EngineClient") -> None:
     check, limit = client.check_admission, most_answers(client)
 
     def check_possible(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
-        try:
+        with our_errors():
             check_answers(1, n, limit)
-        except RequestError as error:
-            from vllm.exceptions import VLLMValidationError
-
-            raise VLLMValidationError(str(error), parameter="n") from error
         check(n, *rest, **named)
 
     client.check_admission = check_possible

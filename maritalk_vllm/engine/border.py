@@ -19,12 +19,12 @@ def vllm_errors() -> Iterator[None]:
     except MariTalkError:
         raise
     except (GracefulHTTPError, RetryableRequestError) as error:
-        if isinstance(error.__cause__, MariTalkError):
-            raise error.__cause__ from None
+        _raise_ours(error)
         raise Unavailable("The server has as many requests as it can take.", "Try again in a moment.") from error
     except (VLLMClientError, ValueError) as error:
         if not isinstance(error, VLLMClientError) and not _is_from_vllm(error):
             raise
+        _raise_ours(error)
         # str() of vLLM's own adds the parameter's name in its terms.
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise RequestError(f"The model cannot take this request: {reason}") from error
@@ -37,12 +37,20 @@ def vllm_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def our_errors() -> Iterator[None]:
     """Raises an error that vLLM's own routes answer with the status of ours, which is its cause."""
-    from vllm.exceptions import GracefulHTTPError
+    from vllm.exceptions import GracefulHTTPError, VLLMValidationError
 
     try:
         yield
     except MariTalkError as error:
+        if error.http_status == HTTPStatus.BAD_REQUEST:
+            raise VLLMValidationError(str(error)) from error
         raise GracefulHTTPError(str(error), HTTPStatus(error.http_status)) from error
+
+
+def _raise_ours(error: Exception) -> None:
+    """Raises the error of ours that it stands for, if it is one of `our_errors`."""
+    if isinstance(error.__cause__, MariTalkError):
+        raise error.__cause__ from None
 
 
 def _is_from_vllm(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from ..api.direct import Direct
 from ..api.openai import MaritacaAPI
 from ..api.openapi import lead_docs_below
 from ..api.plugin import MariTalkPlugin
-from ..engine import admission, boot, failure
+from ..engine import admission, boot, failure, logprobs, texts
 from ..engine.account import hold_to_allowances, keep_accounts
 from ..engine.generate import Generator
 from ..engine.log import keep_secrets_out
@@ -114,14 +114,17 @@ class _Backend:
             await _warm_up(generator)
         keep_accounts(self._client)
         hold_to_allowances(self._client)
+        logprobs.refuse_many_logprobs(self._client)
         admission.refuse_the_impossible(self._client)
+        texts.refuse_long_texts(self._client)
         # The one that vLLM's own are in, and its /metrics tells.
         metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
         names, most = app.state.maritalk_names, admission.most_answers(self._client)
-        adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, most)
+        characters = texts.most_characters(self._client)
+        adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
         flights = Flights(Direct(app, args, adapted))
         access = Access.of_message(self._order["access"])
         self._state.files = self._order["files"]

@@ -5,6 +5,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..api.bounds import check_values
 from ..api.openai import replaying
 from ..api.refusal import refusal
 from ..errors import BodyTooLarge, BodyTooSlow, RequestError, UnknownEncoding
@@ -36,6 +37,7 @@ class Bodies:
             given = body
             if body:
                 body = decoded(body, names, self._most_bytes)
+                check_values(body)
         except BodyTooLarge as error:
             # The connection stays: closed, it would be reset under whoever sends on, and this answer lost. uvicorn
             # throws away what still comes, and PatientProtocol sees that it does not come for ever.

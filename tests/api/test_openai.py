@@ -11,6 +11,9 @@ from maritalk_vllm.api.names import ModelNames
 from maritalk_vllm.api.openai import MaritacaAPI, moved, parse
 from maritalk_vllm.errors import RequestError
 
+MOST_CHARACTERS = 8192 * 81
+"""The context of the demo model, and its longest token."""
+
 
 class Shown:
     """An application that keeps the request it got, and answers what it was made with."""
@@ -39,7 +42,7 @@ class Shown:
 
 def through(app: Shown, method: str, path: str, **request: object) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), context_length=8192, most_answers=256))
+        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MOST_CHARACTERS, most_answers=256))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(method, path, **request)  # type: ignore[arg-type]
 

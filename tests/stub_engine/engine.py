@@ -77,6 +77,9 @@ class Client:
         self._numbers = itertools.count(1)
         self.waiting: dict[int, asyncio.Queue[None]] = {}
         self.output_processor = Processor()
+        self.renderer = SimpleNamespace(
+            tokenizer=SimpleNamespace(max_chars_per_token=1), _tokenize_prompt=None, _tokenize_prompt_async=None
+        )
 
     async def generate(self, prompt: Any, parameters: Any) -> AsyncGenerator[SimpleNamespace, None]:
         """An output for each token."""
