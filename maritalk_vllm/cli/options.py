@@ -15,6 +15,7 @@ from ..masking import secrets_of, without
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from . import origin, paths, tokens, variables
 from .config_file import SEVERAL, read_config
+from .language import take_language
 
 
 def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
@@ -32,8 +33,11 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
                 f"Unexpected argument: {engine_args[0]}{origin.of_file(ctx, 'engine_args')}.",
                 "Flags for vLLM itself come after `--` and begin with a dash.",
             )
-        variables.warn_of_unknown()
         settings = Settings(**values)
+        if callable(ctx.obj):  # read_again asks for no more
+            ctx.obj(settings)
+            return
+        variables.warn_of_unknown()
         try:
             command(ctx, settings, **{p.name: given[p.name] for p in more if p.name in given})
         except MariTalkError as error:
@@ -51,6 +55,19 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def read_again(ctx: typer.Context) -> Settings:
+    """The settings of a command that runs, as its configuration file is now. Raises UsageError."""
+    found: list[Settings] = []
+    try:
+        arguments = take_language(sys.argv[1:])
+        ctx.command.main(args=arguments, prog_name=ctx.info_name, standalone_mode=False, obj=found.append)
+    except typer.TyperException as error:
+        sentences = origin.invalid(error)
+        text = sentences[0] if sentences is not None else str(error)
+        raise UsageError(text if text.endswith((".", "?")) else f"{text}.") from error
+    return found[0]
 
 
 def _use_config(ctx: typer.Context, param: typer.CallbackParam, file: Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from .. import __version__
 from ..errors import MariTalkError
 from ..settings import Settings
 from . import home, language, streams
-from .options import parameter, with_settings
+from .options import parameter, read_again, with_settings
 from .run import HELP, run
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
@@ -22,10 +23,12 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..planning.report import report
     from ..server.console import Console
     from ..server.group import check_address
+    from ..server.hangup import Hangup
     from ..server.launch import decide
     from ..server.preflight import check_ports
     from ..server.supervisor import supervise
 
+    hangup = Hangup()
     if told := home.not_moved_in():
         streams.note(told)
     try:
@@ -37,7 +40,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
         if launch.group is not None:
             check_address(launch.group)
         try:
-            supervise(launch, Console())
+            supervise(launch, Console(), hangup=hangup, config=ctx.params["config"], again=partial(read_again, ctx))
         finally:
             streams.finish(sys.stdout)  # a server may outlive what reads its first lines
     except MariTalkError as error:

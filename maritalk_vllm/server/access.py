@@ -53,18 +53,17 @@ class Access:
             digests=tuple(map(digest, settings.api_key)),
             file_keys=key_file.keys if key_file else None,
             warnings=tuple(filter(None, (weakness(settings.api_key), *(key_file.warnings if key_file else ())))),
-            open_status=settings.open_status,
             host=plain(settings.host),
             allowed_hosts=host_names(settings),
             origins=origins(settings),
-            requests_per_minute=settings.requests_per_minute,
-            tokens_per_minute=settings.tokens_per_minute,
-            answers_per_key=settings.answers_per_key,
-            max_body_bytes=settings.max_body_mb * 1_000_000,
-            logged=not settings.no_access_log,
             traced=settings.otlp_traces_endpoint is not None,
             root_path=settings.engine_arg("--root-path") or "",
+            **_limits_of(settings),
         )
+
+    def limited(self, settings: Settings) -> Self:
+        """The same, with the limits of these settings."""
+        return replace(self, **_limits_of(settings))
 
     def warning(self, host: str) -> str:
         """What the user should know who listens on `host`; nothing where nobody else can come in."""
@@ -185,6 +184,17 @@ def certificate_of(settings: Settings) -> Certificate | None:
     if settings.ssl_certfile is None or settings.ssl_keyfile is None:
         return None
     return Certificate.read(settings.ssl_certfile, settings.ssl_keyfile)
+
+
+def _limits_of(settings: Settings) -> dict[str, Any]:
+    return {
+        "open_status": settings.open_status,
+        "requests_per_minute": settings.requests_per_minute,
+        "tokens_per_minute": settings.tokens_per_minute,
+        "answers_per_key": settings.answers_per_key,
+        "max_body_bytes": settings.max_body_mb * 1_000_000,
+        "logged": not settings.no_access_log,
+    }
 
 
 def _limits(access: Access) -> Access:

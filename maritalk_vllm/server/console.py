@@ -72,7 +72,8 @@ class Console:
             return
         step = translated(step)
         if self._animated:
-            self._draw(step, fraction)
+            with contextlib.suppress(OSError):
+                self._draw(step, fraction)
         elif (now := (step, int((fraction or 0) * _LINES_A_STEP))) != self._told and self._lines < _MOST_LINES:
             self._print(f"{step}..." if fraction is None else f"{step} ({fraction:.0%})...")
             self._told = now
@@ -116,7 +117,8 @@ class Console:
     def stop(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self._bar.stop()
             self._bar = None
 
     def _draw(self, step: str, fraction: float | None) -> None:

@@ -7,6 +7,7 @@ runs no thread of its own, so that what it forks starts clean, and at once.
 import gc
 import multiprocessing
 import multiprocessing.connection
+import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.context import ForkProcess
@@ -30,6 +31,8 @@ _fork = multiprocessing.get_context("fork")
 
 def main(device: Device, channel: Channel) -> None:
     """Import, then fork what the supervisor asks for and report how each ends, until the supervisor hangs up."""
+    # What is to be read again, the supervisor reads.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     channel.send({"event": "importing"})
     # Nothing that is imported goes away again, and looking for what does takes time. What no collection touches stays
     # shared with what is forked.

@@ -1,12 +1,15 @@
 """What the supervisor reads again while it runs, for all processes. What was good last holds until the next."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from ..settings import Settings
+from ..errors import UsageError
+from ..settings import OPTIONS, Settings, flag
 from .access import certificate_of
 from .certificate import Certificate
-from .keys import KeyFile, read_key_file
+from .keys import KeyFile, digest, read_key_file
 from .launch import Launch
 from .watched import Watched
 
@@ -15,9 +18,17 @@ LOOK_SECONDS = 0.5
 
 _EMPTY = "The file of API keys holds no key: no key of it is valid."
 _BAD = {
+    "config": "The configuration file cannot be used: the options that were read before stay in use.",
     "api_keys": "The file of API keys cannot be used: the keys that were read before stay valid.",
     "certificate": "The certificate's files cannot be used: the certificate that was read before stays in use.",
 }
+
+CHANGEABLE = (
+    *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
+    *("open_status", "requests_per_minute", "tokens_per_minute", "max_body_mb", "no_access_log"),
+    *("drain_timeout", "start_timeout", "engine_timeout", "log_max_mb", "log_backups"),
+)
+"""The options that SIGHUP takes over from a configuration file."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +36,10 @@ _log = logging.getLogger(__name__)
 class Reload:
     """A launch, as its files are now."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, config: Path | None = None, again: Callable[[], Settings] | None = None) -> None:
+        """`again` reads the settings anew, of which some are in the file `config`."""
         self.launch = launch
+        self._config = Watched([config], again, launch.settings) if config is not None and again is not None else None
         self.problems: dict[str, str] = {}
         """By what is looked at: what is wrong with it, in a sentence without any name; empty if it is in order."""
         self._details: dict[str, str] = {}
@@ -35,6 +48,10 @@ class Reload:
     def look(self, *, at_once: bool = False) -> bool:
         """Whether `launch` has changed, or what is wrong. `at_once`: what the files hold at this moment counts."""
         before = self.launch, dict(self.problems)
+        if self._config is not None:
+            # It holds from a SIGHUP on; what is wrong with it is known before.
+            self._config.look(at_once=at_once)
+            self._found_config(self._config.trouble)
         if self._keys is not None:
             if self._keys.look(at_once=at_once):
                 for warning in self._keys.value.warnings:
@@ -53,6 +70,56 @@ class Reload:
         if changed != access:
             self.launch = replace(self.launch, access=changed)
         return (self.launch, self.problems) != before
+
+    def reload(self) -> None:
+        """As after SIGHUP: with the settings as they are now, if all of them can be used, and files at this moment."""
+        refused = ""
+        if self._config is not None:
+            self._config.look(at_once=True)
+            if not self._config.trouble:
+                try:
+                    self._change(self._config.value)
+                except UsageError as error:
+                    refused = error.message
+        self.look(at_once=True)
+        if refused:
+            self._found_config(refused)
+        _log.warning("What can change was read again, as SIGHUP asked.")
+
+    def _found_config(self, trouble: str) -> None:
+        self.found("config", _BAD["config"] if trouble else "", trouble)
+
+    def _change(self, wanted: Settings) -> None:
+        """Take over what can change while it serves. Raises UsageError, and changes nothing, if it cannot be used."""
+        launch, old = self.launch, self.launch.settings
+        new = replace(old, **{name: getattr(wanted, name) for name in CHANGEABLE})
+        if bool(old.api_key or old.api_key_file) and not (new.api_key or new.api_key_file):
+            # A line that was lost in a file must not open the server to everybody.
+            new = replace(new, api_key=old.api_key, api_key_file=old.api_key_file)
+        if (old.ssl_certfile is None) != (new.ssl_certfile is None):
+            new = replace(new, ssl_certfile=old.ssl_certfile, ssl_keyfile=old.ssl_keyfile)
+        later = [name for name in OPTIONS if getattr(new, name) != getattr(wanted, name)]
+        if later:
+            _log.warning(f"What is new of these options holds from the next start on: {', '.join(map(flag, later))}.")
+        if new == old:
+            return
+        access = launch.access.limited(new)
+        if new.api_key_file != old.api_key_file:
+            access = replace(access, file_keys=read_key_file(new.api_key_file).keys if new.api_key_file else None)
+        if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
+            access = replace(access, certificate=certificate_of(new))
+        # One of them may be the chat's own.
+        others = [each for each in access.digests if each not in map(digest, old.api_key)]
+        access = replace(access, digests=(*map(digest, new.api_key), *others))
+        self.launch = replace(
+            launch,
+            settings=new,
+            access=access,
+            drain_timeout=new.drain_timeout,
+            start_timeout=new.start_timeout,
+            engine_timeout=new.engine_timeout,
+        )
+        self._watch(new)
 
     def again(self) -> None:
         """Decide the start once more, by the weights that have come meanwhile. Raises MariTalkError."""

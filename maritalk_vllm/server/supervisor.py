@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import setproctitle
@@ -20,6 +20,7 @@ from .console import Console
 from .conversation import Conversation
 from .engine_processes import NURSERY, EngineProcesses
 from .fetching import fetched
+from .hangup import Hangup
 from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
@@ -35,10 +36,18 @@ _LOG_LOST = "The log cannot be written: its lines are lost."
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
-def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY) -> None:
+def supervise(
+    launch: Launch,
+    console: Console,
+    nursery: Sequence[str] = NURSERY,
+    hangup: Hangup | None = None,
+    config: Path | None = None,
+    again: Callable[[], Settings] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, by the process whose command is `nursery`.
 
-    Raises PortError, and what keeps the model from being served.
+    `again` reads the settings anew, of which some are in the file `config`. Raises PortError, and what keeps the model
+    from being served.
     """
     listener = listen(launch.host, launch.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
@@ -48,21 +57,28 @@ def supervise(launch: Launch, console: Console, nursery: Sequence[str] = NURSERY
         Log(launch.log, launch.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
         limits.as_errors(),
     ):
-        asyncio.run(_Supervisor(launch, listener, console, nursery, log).run())
+        reload = Reload(launch, config, again)
+        asyncio.run(_Supervisor(reload, listener, console, nursery, log, hangup or Hangup()).run())
 
 
 class _Supervisor:
     def __init__(
-        self, launch: Launch, listener: socket.socket, console: Console, nursery: Sequence[str], log: Log
+        self,
+        reload: Reload,
+        listener: socket.socket,
+        console: Console,
+        nursery: Sequence[str],
+        log: Log,
+        hangup: Hangup,
     ) -> None:
-        self._chat = Conversation() if launch.interactive else None
-        self._launch = self._admitted(launch)
+        self._reload, self._hangup = reload, hangup
+        self._chat = Conversation() if reload.launch.interactive else None
+        self._launch = launch = reload.launch = self._admitted(reload.launch)
         self._listener = listener
         self._console = console
         self._nursery = nursery
         self._log = log
         self._state = State()
-        self._reload = Reload(self._launch)
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
         self._answering = Answering(
@@ -81,6 +97,9 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._take_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        if self._hangup.came:
+            self._hang_up()
         self._answering.begin()
         self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
@@ -129,6 +148,8 @@ class _Supervisor:
         self._launch = self._reload.launch
         self._state.files = dict(self._reload.problems)
         self._answering.take(self._launch.access)
+        settings = self._launch.settings
+        self._log.limit(settings.log_max_mb * 1_000_000, settings.log_backups)
         if self._engine is not None:
             self._engine.take(self._launch)
 
@@ -136,6 +157,16 @@ class _Supervisor:
         """The first asks to finish what runs; the second ends it. Ctrl-C is the chat's, if there is one."""
         if number is not signal.SIGINT or self._chat is None or self._chat.pid is None:
             self._stop()
+
+    def _hang_up(self) -> None:
+        """Read again what can change, and open the log anew; without the terminal it has ended, as by SIGTERM."""
+        if self._hangup.asks_to_end():
+            self._console.hush()
+            self._stop()
+            return
+        self._log.reopen()
+        self._reload.reload()
+        self._take_over()
 
     async def _until_left_alone(self) -> None:
         """While others drain that need what is here; a second signal ends that too."""

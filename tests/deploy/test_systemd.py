@@ -119,6 +119,10 @@ def test_what_a_restart_cannot_help_is_not_restarted() -> None:
     assert not {str(error.exit_code) for error in (WeightsError, EngineError, PortError)} & set(codes.split())
 
 
+def test_a_reload_is_the_signal_that_reloads() -> None:
+    assert of_unit("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+
+
 def test_a_drain_has_its_time() -> None:
     (stop,) = of_unit("TimeoutStopSec")
     assert Settings().drain_timeout + STOP_SECONDS + 10 <= float(stop)

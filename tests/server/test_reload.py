@@ -235,3 +235,36 @@ def test_a_folder_of_links_as_kubernetes_mounts_it(rig: Rig, tmp_path: Path) -> 
     (tmp_path / "next").rename(tmp_path / "data")
     rig.look()
     assert (rig.admits(FIRST), rig.admits(SECOND)) == (False, True)
+
+
+def test_a_reload_never_opens_a_server_that_has_keys_nor_gives_up_https(
+    rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config").touch()
+    wanted = replace(rig.settings, api_key_file=None, ssl_certfile=None, ssl_keyfile=None, max_body_mb=3, port=1)
+    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload.reload()
+    access = reload.launch.access
+    assert access.keys.find(FIRST)
+    assert access.keys.find("") is None
+    assert access.certificate is not None
+    assert access.max_body_bytes == 3_000_000
+    assert "start on: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
+
+
+def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "config").touch()
+    wanted = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
+    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload.reload()
+    assert reload.launch.access.keys.find(FIRST)
+    assert reload.launch.access.max_body_bytes == 16_000_000
+    assert "options that were read before stay in use" in reload.problems["config"]
+    (tmp_path / "others").write_text(SECOND)
+    reload.reload()
+    assert reload.problems["config"] == ""
+    assert reload.launch.access.max_body_bytes == 3_000_000
+    assert reload.launch.access.keys.find(FIRST) is None
+    (tmp_path / "others").write_text(FIRST)
+    reload.look(at_once=True)
+    assert reload.launch.access.keys.find(FIRST)

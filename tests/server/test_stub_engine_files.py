@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ class Rig:
         assert settings.ssl_certfile is not None and settings.ssl_keyfile is not None
         self.certfile, self.keyfile = settings.ssl_certfile, settings.ssl_keyfile
         self.log_file = folder / "logs" / "log"
+        self.config = folder / "config.yaml"
+        self.config.write_text("max_body_mb: 2\n")
         certificate = ("--ssl-certfile", self.certfile, "--ssl-keyfile", self.keyfile)
-        options = ("--api-key-file", self.keys, "--log-file", self.log_file, *certificate)
+        options = ("--api-key-file", self.keys, "--log-file", self.log_file, "--config", self.config, *certificate)
         self.server = StubServer(folder, "--max-restarts", "1000", *map(str, options))
 
     def ask(self, path: str, key: str = "", body: object = None, authority: Authority | None = None) -> httpx.Response:
@@ -73,7 +76,7 @@ class Rig:
 
 
 USABLE = "maritalk_file_usable"
-IN_ORDER = {"api_keys": 1, "certificate": 1, "log": 1}
+IN_ORDER = {"api_keys": 1, "certificate": 1, "log": 1, "config": 1}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -
         assert rig.generates(FIRST) == 200
         assert rig.generates("wrong") == 401
         until(lambda: len(rig.problems) == 3, "a line was lost")
-        assert rig.usable(FIRST) == dict.fromkeys(IN_ORDER, 0)
+        assert rig.usable(FIRST) == {**dict.fromkeys(IN_ORDER, 0), "config": 1}
         if kills:
             rig.kill_engine()
     for file, content in zip(files, good, strict=True):
@@ -148,6 +151,43 @@ def test_the_last_key_is_revoked(rig: Rig) -> None:
     rig.keys.write_text(f"{FIRST}\n")
     until(lambda: rig.generates(FIRST) == 200, "the first key is valid again")
     assert not any(key in rig.log for key in (FIRST, SECOND))
+
+
+def hang_up(rig: Rig) -> None:
+    """SIGHUP, until it was heard."""
+    heard = rig.log.count("read again, as SIGHUP asked")
+    rig.server.process.send_signal(signal.SIGHUP)
+    until(lambda: rig.log.count("read again, as SIGHUP asked") > heard, "SIGHUP is heard")
+
+
+def test_sighup_takes_over_what_can_change(rig: Rig) -> None:
+    """At once, without an end to any request; a file that cannot be used changes nothing."""
+    large = {**PROMPT, "padding": "x" * 1_500_000}
+    assert rig.ask("/generate", FIRST, large).status_code != 413
+    rig.config.write_text("max_body_mb: 1\nhost: 127.0.0.1\nrequests_per_minute: 1000\n")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(rig.ask, "/generate", FIRST, {**PROMPT, "max_tokens": 150})
+        until(lambda: rig.ask("/", FIRST).json() == {"status": "busy"}, "a request under way")
+        rig.keys.write_text(f"{SECOND}\n")
+        hang_up(rig)
+        until(lambda: rig.generates(SECOND) == 200, "the new key is valid")
+        assert running.result().status_code == 200
+    until(lambda: rig.ask("/generate", SECOND, large).status_code == 413, "the new limit holds")
+    assert "of these options holds from the next start on: --host." in rig.log
+    for spoilt in ("max_body_mb: many\n", "max_bodymb: 2\n", "[", "max_body_mb: 0"):
+        rig.config.write_text(spoilt)
+        hang_up(rig)
+        assert any("configuration file" in problem for problem in rig.problems)
+        assert rig.ask("/generate", SECOND, large).status_code == 413
+    rig.config.unlink()
+    hang_up(rig)
+    assert any("configuration file" in problem for problem in rig.problems)
+    rig.config.write_text("max_body_mb: 2\n")
+    rig.keys.write_text(f"{FIRST}\n")
+    hang_up(rig)
+    until(lambda: rig.ask("/generate", FIRST, large).status_code != 413, "the old limit holds")
+    assert rig.problems == []
+    assert rig.server.process.poll() is None
 
 
 def test_the_log_is_gone(rig: Rig) -> None:

@@ -44,6 +44,9 @@ def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
         assert (answer.status, answer.json["error"]) == (503, DIED)
         server.wait_until_reached("loading", times=2)
         assert server.reached("loading")[1].seconds - killed < 5
+        # Neither a load nor what waits for it ends of a reload.
+        server.process.send_signal(signal.SIGHUP)
+        os.kill(server.nursery, signal.SIGHUP)
         assert server.ask("/", timeout=1).json == {"status": "loading"}
         waiting = pool.submit(server.ask, "/generate", PROMPT)
         server.wait_until_ready_again()
