@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -119,11 +120,19 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
         raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
     for where in (*logging.getLogger("vllm").handlers, logging.getLogger("uvicorn.error")):
         where.addFilter(faults)
+    # The first logprobs look through the vocabulary for it, half a second in which nothing else is answered.
+    threading.Thread(target=_find_space_marker, args=(client,), daemon=True).start()
     hold_demanded_calls()
     refuse_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     return app
+
+
+def _find_space_marker(client: "EngineClient") -> None:
+    from vllm.tokenizers.detokenizer_utils import get_leading_space_marker
+
+    get_leading_space_marker(client.renderer.tokenizer)
 
 
 def is_dead(client: "EngineClient") -> bool:

@@ -11,6 +11,7 @@ from ..errors import EngineError, RequestError, too_long
 from .border import vllm_errors
 from .completion import Completion, Piece, Tally
 from .request import Message, Sampling
+from .texts import most_characters, too_many_characters
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -35,6 +36,7 @@ class Generator:
         from vllm.renderers.chat_utils import load_chat_template
 
         self._client = client
+        self._most_characters = most_characters(client)
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template), chat_template_kwargs={"add_generation_prompt": True}
         )
@@ -90,15 +92,19 @@ class Generator:
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
         renderer = self._client.renderer
+        characters = len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
+        if characters > self._most_characters:
+            # Before a template is filled: of a chat, that makes the tokens, too.
+            raise too_many_characters(characters, self.context_length, self._most_characters)
         if isinstance(prompt, str):
             parsed = parse_model_prompt(self._client.model_config, prompt)
-            if len(prompt) <= _SHORT:
+            if characters <= _SHORT:
                 (rendered,) = renderer.render_cmpl([parsed])
             else:
                 (rendered,) = await renderer.render_cmpl_async([parsed])
             return rendered
         conversation = [{"role": message.role, "content": message.content} for message in prompt]
-        if sum(len(message.content) for message in prompt) <= _SHORT:
+        if characters <= _SHORT:
             _, (rendered,) = renderer.render_chat([conversation], self._chat)
         else:
             _, (rendered,) = await renderer.render_chat_async([conversation], self._chat)

@@ -1,0 +1,86 @@
+"""On the real engine: no body, taken or refused, keeps the event loop for longer than half a second.
+
+What is measured is the processor time of the loop's thread over the whole request, with all pauses in which other
+requests go on. That is more than the longest stretch without one, and other work on the machine adds little to it.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import Server
+
+MOST_SECONDS = 0.5
+TEXT = "a b " * 3_700_000
+"""15 MB, of which an earlier version made tokens for 16 s."""
+
+LONGEST = "a b " * 160_000
+"""Nearly as many characters as the context of the demo model may have."""
+
+MESSAGE = {"role": "user", "content": "a"}
+NAMED: dict[str, Any] = {"model": "demo", "max_tokens": 1}
+DEEP = b'{"prompt": "\\u0000", "x": ' + b"[" * 1300 + b"]" * 1300 + b"}"
+
+
+def tool(number: int) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}}}
+    return {"type": "function", "function": {"name": f"f{number}", "parameters": parameters}}
+
+
+REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
+    "a text, completions": ("/v1/completions", lambda: {**NAMED, "prompt": TEXT}),
+    "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": TEXT}),
+    "a text, generate": ("/generate", lambda: {"prompt": TEXT}),
+    "a text, chat": ("/v1/chat/completions", lambda: {**NAMED, "messages": [{**MESSAGE, "content": TEXT}]}),
+    "a text, chat/generate": ("/chat/generate", lambda: {"messages": [{**MESSAGE, "content": TEXT}]}),
+    "a text, count_tokens": (
+        "/v1/messages/count_tokens",
+        lambda: {"model": "demo", "messages": [{**MESSAGE, "content": TEXT}]},
+    ),
+    "a text, responses": ("/v1/responses", lambda: {"model": "demo", "input": TEXT}),
+    "messages": ("/v1/chat/completions", lambda: {**NAMED, "messages": [MESSAGE] * 400_000}),
+    "parts": ("/v1/chat/completions", lambda: {**NAMED, "messages": [{**MESSAGE, "content": [{}] * 400_000}]}),
+    "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 400_000}),
+    "tokens, detokenize": ("/detokenize", lambda: {"model": "demo", "tokens": [5] * 490_000}),
+    "tokens, completions": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 490_000}),
+    "logprobs": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 7000, "echo": True, "logprobs": 5}),
+    "bad words": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "bad_words": ["a"] * 40_000}),
+    "depth": ("/v1/completions", lambda: DEEP),
+}
+
+TAKEN: dict[str, tuple[str, Callable[[], Any]]] = {
+    "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": LONGEST}),
+    "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 760, "prompt_logprobs": 20}),
+    "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 49_000}),
+}
+
+
+def loop_seconds(server: Server) -> float:
+    (process,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: serve"))
+    # The loop runs in the first thread of its process.
+    ticks = Path(f"/proc/{process}/task/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def seconds_for(server: Server, path: str, body: Any, status: int) -> float:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    before = loop_seconds(server)
+    answer = server.ask(path, data)
+    assert answer.status == status, answer.body[:1000]
+    return loop_seconds(server) - before
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_bodies(shared_server: Server, what: str) -> None:
+    path, body = REFUSED[what]
+    assert seconds_for(shared_server, path, body(), 400) < MOST_SECONDS
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_bodies_at_the_limit(shared_server: Server, what: str) -> None:
+    path, body = TAKEN[what]
+    assert seconds_for(shared_server, path, body(), 200) < MOST_SECONDS
