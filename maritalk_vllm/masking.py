@@ -16,7 +16,7 @@ _ALWAYS = frozenset(
 _AT_THE_END = frozenset({"token", "key", "license", "licence", "auth", "sig"})
 _PLURALS = frozenset({"tokens", "keys"})
 _OF_SECRETS = frozenset({"access", "api", "auth", "bearer", "hf", "private", "refresh"})
-_OPEN = frozenset({"public", "allow"})
+_OPEN = frozenset({"public", "allow", "per"})
 _NAMES_OF_FILES = frozenset({"file", "path"})
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
