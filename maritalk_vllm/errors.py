@@ -1,6 +1,7 @@
 """Every error that a person can meet: one sentence, what to do next, an exit code and an HTTP status."""
 
 import re
+from collections.abc import Iterator
 
 
 class MariTalkError(Exception):
@@ -163,5 +164,11 @@ def to_message(error: MariTalkError) -> dict[str, str]:
 
 def from_message(message: dict[str, str]) -> MariTalkError:
     """The error that `to_message` of another process described."""
-    leaves = {leaf.__name__: leaf for leaf in MariTalkError.__subclasses__()}
-    return leaves.get(message["error"], MariTalkError)(message["message"], message["hint"])
+    kinds = {kind.__name__: kind for kind in _kinds(MariTalkError)}
+    return kinds.get(message["error"], MariTalkError)(message["message"], message["hint"])
+
+
+def _kinds(kind: type[MariTalkError]) -> Iterator[type[MariTalkError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)

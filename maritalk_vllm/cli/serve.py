@@ -2,18 +2,28 @@
 
 import contextlib
 import sys
+import time
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import __version__
 from ..errors import MariTalkError
+from ..language import say
 from ..settings import Settings
+from ..translation import translated
 from . import home, language, streams
 from .options import parameter, read_again, with_settings
 from .run import HELP, run
+
+if TYPE_CHECKING:
+    from ..server.launch import Launch
+
+_PAUSES = (1, 5, 10, 30, 60)
+"""Seconds until the licence service is asked again."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
 
@@ -24,7 +34,6 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..server.console import Console
     from ..server.group import check_address
     from ..server.hangup import Hangup
-    from ..server.launch import decide
     from ..server.preflight import check_ports
     from ..server.supervisor import supervise
 
@@ -32,7 +41,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     if told := home.not_moved_in():
         streams.note(told)
     try:
-        launch = decide(settings)
+        launch = _decided(settings)
         if settings.dry_run:
             check_ports(settings)
             print("\n".join(report(launch.plan)))
@@ -46,6 +55,28 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     except MariTalkError as error:
         _leave_word(error)
         raise
+
+
+def _decided(settings: Settings) -> "Launch":
+    """The start; as a service, once the licence service can be asked. Raises MariTalkError.
+
+    A service manager gives up what ends again and again, and the network may come later than the service.
+    """
+    from ..licensing.service import Unreachable
+    from ..server.launch import decide
+    from ..server.systemd import Systemd
+
+    manager, pauses = Systemd(), chain(_PAUSES, repeat(_PAUSES[-1]))
+    while True:
+        try:
+            return decide(settings)
+        except Unreachable as error:
+            if settings.dry_run or not manager.listens:
+                raise
+            pause = next(pauses)
+            streams.note(say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=pause))
+            manager.status(error.message)
+            time.sleep(pause)
 
 
 def _leave_word(error: MariTalkError) -> None:

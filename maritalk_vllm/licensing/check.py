@@ -1,6 +1,7 @@
 """What the licence that was given allows, whichever kind it is."""
 
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -52,14 +53,24 @@ class LicenseCheck:
             return EVALUATION
         if token.looks_like_token(self._given):
             license = token.verify(self._given, self._settings.license_public_key)
-            return _known(license.entitlement(self._clock.now()))
+            return self._jumped(lambda: _known(license.entitlement(self._clock.now())))
         if looks_like_key(self._given):
-            return _known(self._asked())
+            return self._jumped(lambda: _known(self._asked()))
         raise LicenseError(
             "This licence key cannot be checked: it is neither in groups, as XXXXX-XXXXX-XXXXX, nor a signed licence.",
             f"Use --license {EVALUATION_KEY} for the demo model, a licence or the file that holds it, "
             "or --model with a folder of weights, which needs none.",
         )
+
+    def _jumped(self, allowed: Callable[[], Entitlement]) -> Entitlement:
+        """The same, or the same error, with a word on a jump of the machine's clock."""
+        try:
+            entitlement = allowed()
+        except LicenseError as error:
+            if self._clock.warning:
+                error.message = f"{error.message} Note: {self._clock.warning}"
+            raise
+        return replace(entitlement, warning=f"{entitlement.warning} {self._clock.warning}".strip())
 
     @property
     def brings_weights(self) -> bool:
@@ -72,13 +83,15 @@ class LicenseCheck:
 
     @cached_property
     def _service(self) -> Service:
-        return Service(self._settings.license_service, self._settings.cuda_version or cuda_version())
+        cuda = self._settings.cuda_version or cuda_version()
+        return Service(self._settings.license_service, cuda, self._clock.believe)
 
     def _asked(self) -> Entitlement:
         memory = Memory(self._settings.cache_dir / "licences", self._given, self._service.url)
         now = self._clock.now()
         try:
             grant, warning = self._service.ask(self._given), ""
+            now = self._clock.now()  # as the service has said
             memory.keep(grant, now)
         except Refused:
             memory.forget()
@@ -100,9 +113,13 @@ def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Gran
     kept = memory.recall()
     if kept is None:
         raise error
+    if kept.given > now:
+        # It was given while the clock was ahead: its days begin now.
+        kept = replace(kept, given=now)
+        memory.keep(kept.grant, now)
     days = kept.days_left(now)
     if not days:
-        raise LicenseError(
+        raise Unreachable(
             f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
         ) from error
     return kept.grant, f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {counted(days, 'more day')}."

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..errors import LicenseError, UsageError
@@ -22,7 +25,9 @@ class Refused(LicenseError):
 
 
 class Unreachable(LicenseError):
-    """The service cannot be asked: it is down, silent, or what answers is something else."""
+    """The service cannot be asked: it is down, silent, or what answers is something else. Later it may be."""
+
+    exit_code = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Service:
 
     url: str
     cuda_version: str | None
+    believe: Callable[[datetime], None] = field(default=lambda time: None, compare=False)
+    """Called with the time that an answer of the service's own says it is."""
 
     @property
     def _shown(self) -> str:
@@ -48,12 +55,14 @@ class Service:
     async def _ask(self, key: str, weights_of: str | None) -> Grant:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                status, kind, body = await self._post(key, weights_of)
+                status, kind, body, date = await self._post(key, weights_of)
         except TimeoutError:
             raise self._unreachable(f"it does not answer within {ANSWER_SECONDS} s") from None
         answer = _json_object(body)
         if status == 200 and answer is None:
             raise self._unreachable(f"it answers {kind or 'something'} instead of JSON")
+        if date is not None and (status == 200 or _refuses(status, kind, answer)):
+            self.believe(date)
         if _refuses(status, kind, answer):
             reason = _reason(answer, body).replace(key, "...").rstrip(".")
             raise Refused(f"The licence service {self._shown} refuses this key: {reason}.", "Ask for another licence.")
@@ -64,7 +73,7 @@ class Service:
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._unreachable("its answer makes no sense") from None
 
-    async def _post(self, key: str, weights_of: str | None) -> tuple[int, str, bytes]:
+    async def _post(self, key: str, weights_of: str | None) -> tuple[int, str, bytes, datetime | None]:
         import httpx
 
         try:
@@ -95,7 +104,8 @@ class Service:
                     body += chunk
                     if len(body) > _LONGEST_ANSWER:
                         raise self._unreachable(f"its answer is longer than {_LONGEST_ANSWER // 1024} KiB")
-                return answer.status_code, answer.headers.get("content-type", "").partition(";")[0], body
+                kind = answer.headers.get("content-type", "").partition(";")[0]
+                return answer.status_code, kind, body, _date(answer.headers.get("date", ""))
         except httpx.ConnectError as error:
             raise self._unreachable(f"it cannot be reached ({error})") from error
         except httpx.HTTPError as error:
@@ -115,6 +125,14 @@ def _refuses(status: int, kind: str, answer: dict[str, Any] | None) -> bool:
     if not 400 <= status < 500 or status in (408, 425, 429):
         return False
     return answer is not None or (status not in (404, 405) and "html" not in kind)
+
+
+def _date(text: str) -> datetime | None:
+    """The time of a Date header."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

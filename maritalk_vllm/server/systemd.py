@@ -18,6 +18,11 @@ class Systemd:
         # A name without a file, in the kernel's own writing.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
+    @property
+    def listens(self) -> bool:
+        """Whether a service manager has started this."""
+        return bool(self._address)
+
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._tell(_status(text))

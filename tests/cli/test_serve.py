@@ -10,7 +10,9 @@ import pytest
 
 from maritalk_vllm import __version__
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.answering import Request, answering
 from tests.commands import run
+from tests.service_manager import service_manager
 
 LICENSED = ["--license", EVALUATION_KEY]
 
@@ -33,7 +35,7 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         ([], 2, "--license"),
         (["--model", "mediun"], 2, "medium"),
         ([*LICENSED, "--", "--port", "1"], 2, "before the `--`"),
-        (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 3, "cannot be asked about this key"),
+        (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 10, "cannot be asked about this key"),
         (["--model", "demo"], 3, "--license"),
         ([*LICENSED, "--model", "small"], 4, "24 GB"),
         ([*LICENSED, "--model", "medium"], 4, "70 GB"),
@@ -130,3 +132,25 @@ def test_the_supervisor_is_light() -> None:
     """The process that answers while vllm is imported must not import it itself."""
     code = "import sys, maritalk_vllm.server.supervisor; print({'torch', 'vllm', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_as_a_service_it_waits_for_the_licence_service(tmp_path: Path) -> None:
+    """The network may come later: a service manager gives up what ends again and again. Its last word is heard."""
+    answers = iter((503, 503, 401))
+
+    def answer(request: Request) -> None:
+        request.reply(next(answers), b'{"error": "unknown"}', content_type="application/json")
+
+    with answering(answer) as service, service_manager(f"{tmp_path}/notify") as manager:
+        options = ("--license", "AAAAA-BBBBB-CCCCC-DDDDD", "--license-service", service.url)
+        cache = ("--cache-dir", str(tmp_path / "cache"))
+        checked = serve(*options, *cache, "--dry-run")
+        assert checked.returncode == 10
+        result = serve(*options, *cache)
+        assert manager.heard() == [
+            f"STATUS=The licence service {service.url} cannot be asked about this key: it answers 503."
+        ]
+    assert result.returncode == 3
+    waited, refused = result.stderr.splitlines()
+    assert waited.endswith("cannot be asked about this key: it answers 503. Asked again in 1 s.")
+    assert "refuses this key: unknown" in refused

@@ -17,6 +17,7 @@ from maritalk_vllm.errors import (
     WeightsError,
 )
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.licensing.service import Unreachable
 from maritalk_vllm.server.engine_processes import STOP_SECONDS
 from maritalk_vllm.settings import OPTIONS, Settings, environment_variable
 from tests.deploy.chart import ROOT
@@ -106,7 +107,7 @@ def test_the_checks_of_the_pages_have_the_options_of_the_service(tmp_path: Path)
         command = command.replace(there, place)
     others = {name: value for name, value in os.environ.items() if not name.startswith("MARITALK_")}
     result = subprocess.run(["sh", "-c", command], env=others, capture_output=True, text=True)
-    assert result.returncode == LicenseError.exit_code, result.stdout + result.stderr
+    assert result.returncode == Unreachable.exit_code, result.stdout + result.stderr
     assert "https://127.0.0.1:1" in result.stdout
     assert "port 0 " in result.stdout
     assert (tmp_path / "cache" / "maritalk-vllm" / "clock").is_file()
@@ -116,7 +117,9 @@ def test_what_a_restart_cannot_help_is_not_restarted() -> None:
     (codes,) = of_unit("RestartPreventExitStatus")
     hopeless = (UsageError, LicenseError, NoSuitableGPU, DoesNotFit)
     assert set(map(int, codes.split())) == {error.exit_code for error in hopeless}
-    assert not {str(error.exit_code) for error in (WeightsError, EngineError, PortError)} & set(codes.split())
+    assert not {str(error.exit_code) for error in (WeightsError, EngineError, PortError, Unreachable)} & set(
+        codes.split()
+    )
 
 
 def test_a_reload_is_the_signal_that_reloads() -> None:

@@ -181,3 +181,26 @@ def test_another_key_and_another_service_are_not_remembered(office: Office, ask:
         settings = {"license": KEY, "license_service": office.url, "cache_dir": tmp_path, **given}
         with pytest.raises(LicenseError, match="it answers 500"):
             _ = LicenseCheck(Settings(**settings)).entitlement  # type: ignore[arg-type]
+
+
+def test_the_service_s_time_is_the_one_that_counts(office: Office, ask: Ask, tmp_path: Path) -> None:
+    """Whatever a start with the machine's clock ahead has left."""
+    office.said["expires"] = (datetime.now(UTC) + DAY).isoformat()
+    (tmp_path / "clock").write_text(f"{(datetime.now(UTC) + 3650 * DAY).timestamp()}\n")
+    assert ask().models == ("small",)
+    office.status = 503
+    assert ask().models == ("small",)
+
+
+def test_an_answer_that_was_kept_while_the_clock_was_ahead_serves_no_longer_than_others(
+    office: Office, ask: Ask, tmp_path: Path
+) -> None:
+    ask()
+    (file,) = (tmp_path / "licences").iterdir()
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "given": kept["given"] + 10 * 365 * 86_400}))
+    office.status = 503
+    assert f"serves for {KEPT_DAYS} more days" in ask().warning
+    turn_clock(tmp_path, timedelta(days=KEPT_DAYS, hours=1))
+    with pytest.raises(LicenseError, match=f"served for {KEPT_DAYS} days"):
+        ask()

@@ -107,7 +107,7 @@ def test_refused(reply: Callable[[Request], None], says: str) -> None:
 def test_what_is_no_answer(reply: Callable[[Request], None], says: str) -> None:
     with answering(reply) as server, pytest.raises(Unreachable, match=says) as error:
         Service(server.url, "12.2").ask(KEY)
-    assert error.value.exit_code == 3
+    assert error.value.exit_code == 10
     assert KEY not in str(error.value)
 
 
