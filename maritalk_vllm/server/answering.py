@@ -1,7 +1,6 @@
 """The port, while no engine answers at it."""
 
 import asyncio
-import contextlib
 import socket
 
 from prometheus_client import CollectorRegistry
@@ -11,14 +10,23 @@ from ..settings import TimeUnit
 from . import metrics
 from .access import Access, Front
 from .gate import Gate
+from .gate_server import Closing, GateServer
 from .group import Group
 from .history import History
-from .listener import join_url
+from .listener import has_waiting, join_url, let_nobody_in
 from .routes import OWN, Routes
 from .signpost import Signpost
 from .state import State
 from .tally import Tally
-from .web import WebServer, config
+from .web import config
+
+_HANDSHAKE_SECONDS = 0.2
+"""How long a connection may take from its beginning to the queue of the listener, as the server ends."""
+
+_END_SECONDS = 1.0
+"""How long a request's head may take then, and after that the end of the last answers."""
+
+_LOOK_SECONDS = 0.02
 
 
 class Answering:
@@ -41,24 +49,30 @@ class Answering:
         self._time_unit = time_unit
         self._elsewhere = group if group is not None and not group.leads else None
         self._gates: list[Gate] = []
-        self._running: dict[asyncio.Task[None], _Door] = {}
         self._identity = access.identity()
         self._fronts: dict[asyncio.Task[None], Front] = {}
+        self._refusal: MariTalkError | None = None
+        self._running: dict[asyncio.Task[None], GateServer] = {}
+        self._accepting: GateServer | None = None
 
     def begin(self) -> None:
-        """Answer from now on."""
+        """Answer from now on, if it is not done already."""
+        if self._accepting is not None:
+            return
         # New each time: between two gates an engine has counted.
         registry = CollectorRegistry()
         metrics.register(self._state, self._history, registry)
         gate = Gate(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
+        if self._refusal is not None:
+            gate.refuse(self._refusal)
         tally = Tally(registry, Routes(OWN), self._state)
         app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
         # A request that waits here is passed on to the engine by a connection of its own.
-        door = _Door(config(app, self._identity, descriptors_each=2, lifespan="off"))
-        # A copy, since the door closes what it listens on when it hands over, and the port stays ours.
-        task = asyncio.get_running_loop().create_task(door.serve(sockets=[self._listener.dup()]))
+        server = GateServer(config(Closing(app), self._identity, descriptors_each=2, lifespan="off"))
+        # A copy, since the server closes what it listens on when it hands over, and the port stays ours.
+        task = asyncio.get_running_loop().create_task(server.serve(sockets=[self._listener.dup()]))
         self._gates.append(gate)
-        self._running[task] = door
+        self._running[task] = self._accepting = server
         self._fronts[task] = app
         task.add_done_callback(self._running.pop)
         task.add_done_callback(self._fronts.pop)
@@ -71,14 +85,21 @@ class Answering:
         if self._identity is not None and access.certificate is not None:
             self._identity.take(access.certificate)
 
+    def adopt(self, descriptor: int, read: bytes, *, is_used: bool) -> None:
+        """Go on with a connection of the API process, which has read so much of a request."""
+        self.begin()
+        assert self._accepting is not None
+        self._accepting.adopt(socket.socket(fileno=descriptor), read, is_used=is_used)
+
     def hand_over(self, url: str) -> None:
-        """The engine answers, at this address too: accept no more, and pass on to it what waits here."""
+        """The engine answers, at this address too: accept no more, and pass on to it what waits or is still to come."""
         self._stop_accepting()
         while self._gates:
             self._gates.pop().open(url)
 
     def refuse(self, error: MariTalkError) -> None:
         """The engine will not come: tell those who wait and those who still come."""
+        self._refusal = error
         for gate in self._gates:
             gate.refuse(error)
 
@@ -92,22 +113,26 @@ class Answering:
         return Signpost(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
 
     async def end(self) -> None:
-        """Accept no more, and see the last answers off."""
+        """Answer all who are connected, then close the listener: no connection that was accepted is reset."""
+        let_nobody_in(self._listener)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (passed := loop.time() - began) < _END_SECONDS:
+            if passed >= _HANDSHAKE_SECONDS and not has_waiting(self._listener) and not self._are_waiting:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         self._stop_accepting()
+        self._listener.close()
+        for server in self._running.values():
+            server.end(self._refusal)
         if self._running:
-            await asyncio.wait(self._running, timeout=1)
+            await asyncio.wait(self._running, timeout=_END_SECONDS)
+
+    @property
+    def _are_waiting(self) -> bool:
+        return any(server.waits for server in self._running.values())
 
     def _stop_accepting(self) -> None:
-        for door in self._running.values():
-            door.hand_over()
-
-
-class _Door(WebServer):
-    """Lets the gate answer until the API process takes the port over."""
-
-    def hand_over(self) -> None:
-        """Accept no more, at once; requests that wait in the gate go on."""
-        for server in getattr(self, "servers", ()):
-            with contextlib.suppress(RuntimeError):
-                server.close()
-        self.should_exit = True
+        self._accepting = None
+        for server in self._running.values():
+            server.hand_over()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from argparse import Namespace
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ from .certificate import Identity
 from .channel import Channel, Message
 from .flights import Flights
 from .history import History, Step
+from .passable import PassableProtocol
 from .root_path import Rooted
 from .routes import Routes, is_offered
 from .state import Phase, State
@@ -51,10 +53,15 @@ ENGINE_STOP_SECONDS = 3
 LAST_WORD_SECONDS = 2
 """How long requests may take to tell their clients that they are over."""
 
+REQUEST_SECONDS = 1.0
+"""How long a request may take whose connection can be passed on to no other process."""
+
 _WATCH_SECONDS = 0.2
+_LOOK_SECONDS = 0.02
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 _OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
+_GONE = Unavailable("This server's process is ending.", "Try again in a moment.")
 _DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 
 
@@ -214,7 +221,7 @@ class _Backend:
 
 
 class _Server(WebServer):
-    """Says when it listens."""
+    """Says when it listens and when it stops, and then leaves its connections to the supervisor."""
 
     def __init__(self, web: uvicorn.Config, channel: Channel, history: History) -> None:
         super().__init__(web)
@@ -226,6 +233,44 @@ class _Server(WebServer):
         self._history.done(Step.WARMING_UP)
         self._history.done(Step.READY)
         self._channel.send({"event": "ready"})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._channel.send({"event": "leaving"})
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REQUEST_SECONDS
+        # Once at least: a connection that was accepted last is here after the next step of the loop, and one of TLS
+        # after its handshake.
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            left = [each for each in self._connections if each.waits and not self._passed_on(each)]
+            are_coming = any(each.is_incomplete for each in left) or self.server_state.has_beginning
+            if loop.time() > deadline or not are_coming:
+                break
+        for connection in self._connections:
+            if connection.is_incomplete:
+                connection.refuse(_GONE)
+        await super().shutdown(sockets)
+
+    @property
+    def _connections(self) -> list[PassableProtocol]:
+        return [each for each in self.server_state.connections if isinstance(each, PassableProtocol)]
+
+    def _passed_on(self, connection: PassableProtocol) -> bool:
+        """Whether the supervisor has it now."""
+        if (copy := connection.to_pass_on()) is None:
+            return False
+        descriptor, read = copy
+        message = {"event": "connection", "read": b64encode(read).decode(), "is_used": connection.is_used}
+        try:
+            self._channel.send(message, descriptor)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        connection.left()
+        return True
 
 
 async def _warm_up(generator: Generator) -> None:

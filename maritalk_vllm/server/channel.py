@@ -1,6 +1,7 @@
 """Messages of any length between the server's processes."""
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -37,10 +38,19 @@ class Channel:
         """The descriptor, for whoever waits on several."""
         return self._end.fileno()
 
-    def send(self, message: Message) -> None:
-        """Send; silently into the void if the other end is gone, whose death is noticed elsewhere."""
+    def send(self, message: Message, descriptor: int | None = None) -> None:
+        """Send; silently into the void if the other end is gone, whose death is noticed elsewhere.
+
+        `descriptor`: what the other end has as `descriptor` of the message, and closes. Raises OSError if the message
+        is too long for one, or the system passes no more.
+        """
         data = json.dumps(message).encode()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if descriptor is not None:
+                if len(data) > _PACKET_BYTES:
+                    raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+                socket.send_fds(self._end, [data], [descriptor])
+                return
             if len(data) <= _PACKET_BYTES:
                 self._end.send(data)
                 return
@@ -57,11 +67,14 @@ class Channel:
             data, files, *_ = socket.recv_fds(self._end, _PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return None
-        for descriptor in files:
-            with os.fdopen(descriptor, "rb") as file:
+        if data == _IN_A_FILE:
+            with os.fdopen(files.pop(), "rb") as file:
                 file.seek(0)  # the position is the sender's too
                 data = file.read()
-        return json.loads(data) if data else None
+        if not data:
+            return None
+        message: Message = json.loads(data)
+        return {**message, "descriptor": files[0]} if files else message
 
     def close(self) -> None:
         """Close this end."""

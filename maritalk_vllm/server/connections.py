@@ -43,6 +43,11 @@ class Connections(ServerState):
         """How many more there may be."""
         return self.most - self.count
 
+    @property
+    def has_beginning(self) -> bool:
+        """Whether one was accepted that has not begun: with TLS, before the end of its handshake."""
+        return self.count > len(self.connections)
+
     def left(self) -> None:
         """One has ended."""
         self.count -= 1

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ..errors import EngineError, MariTalkError, from_message, to_message
 from ..hardware.route import route_to
 from ..settings import DistributedBackend
 from . import lifeline
+from .answering import Answering
 from .channel import Channel, Message
 from .console import Console
 from .deadline import Deadline
@@ -47,12 +50,17 @@ class EngineProcesses:
         console: Console,
         state: State,
         history: History,
+        answering: Answering,
         nursery: Sequence[str],
         log: Log,
     ) -> None:
-        """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files."""
+        """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files.
+
+        `answering` goes on with the port when the API process leaves it.
+        """
         self._log = log
         self._launch = launch
+        self._answering = answering
         self._listener = listener
         self._folder = folder
         self._console = console
@@ -264,6 +272,13 @@ class EngineProcesses:
                     self._history.done(Step.LOADING)
                     self._state.at("Warming up")
                     self._console.warming_up()
+                case "leaving":
+                    if self._state.phase is Phase.READY:
+                        self._state.to(Phase.LOADING)  # again, as soon as that process has ended
+                    self._answering.begin()
+                case "connection":
+                    read = b64decode(message["read"])
+                    self._answering.adopt(message["descriptor"], read, is_used=message["is_used"])
                 case "failed":
                     failure = from_message(message)  # whose process ends by itself
                 case "ended":
@@ -277,8 +292,8 @@ class EngineProcesses:
 
     async def _next_message(self) -> Message | None:
         """The next, and meanwhile what vLLM's log tells of how far loading is. Raises EngineError when it is late."""
-        while self._state.phase is Phase.LOADING:
-            if (left := self._deadline.left) <= 0:
+        while (left := self._deadline.left) < math.inf:
+            if left <= 0:
                 raise self._too_late()
             try:
                 return await asyncio.wait_for(self._messages.get(), min(_LOOK_SECONDS, left))

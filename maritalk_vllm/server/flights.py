@@ -13,6 +13,7 @@ from ..api.keep_alive import streams
 from ..api.refusal import last_events, refusal
 from ..errors import MariTalkError
 
+_CLOSE = {"Connection": "close"}
 _CANCEL_SECONDS = 1
 """How long a request may take to notice that it is over."""
 
@@ -35,6 +36,11 @@ class Flights:
         """Take no more work: whoever brings some is told this. Reading goes on, and `GET /` shows this status."""
         self._refusing, self._status = error, status
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no more work is taken."""
+        return self._refusing is not None
+
     async def landed(self, seconds: float) -> bool:
         """Wait until all requests are answered; False if some are not after so many seconds."""
         with contextlib.suppress(TimeoutError):
@@ -54,7 +60,7 @@ class Flights:
         if self._refusing is not None and (answer := self._instead(scope, self._refusing)) is not None:
             await answer(scope, receive, send)
             return
-        flight = _Flight(scope["path"], send)
+        flight = _Flight(self, scope["path"], send)
         self._flights.add(flight)
         self._landed.clear()
         try:
@@ -66,14 +72,15 @@ class Flights:
 
     def _instead(self, scope: Scope, error: MariTalkError) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
-            return refusal(scope["path"], error)
-        return JSONResponse({"status": self._status}) if scope["path"] == "/" else None
+            return refusal(scope["path"], error, _CLOSE)
+        return JSONResponse({"status": self._status}, headers=_CLOSE) if scope["path"] == "/" else None
 
 
 class _Flight:
     """One request, and how far its answer is."""
 
-    def __init__(self, path: str, send: Send) -> None:
+    def __init__(self, flights: Flights, path: str, send: Send) -> None:
+        self._flights = flights
         self._path = path
         self._send = send
         self._begun = self._streams = self._whole = False
@@ -87,6 +94,9 @@ class _Flight:
         if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
             # vLLM's own refusals do not say when to come again.
             MutableHeaders(scope=message).setdefault("Retry-After", "1")
+        if message["type"] == "http.response.start" and self._flights.refuses:
+            # The next request is for another process.
+            MutableHeaders(scope=message)["Connection"] = "close"
         # Noted only when it is done: a client that reads slowly may never get it.
         await self._send(message)
         if message["type"] == "http.response.start":

@@ -42,11 +42,9 @@ def end_descendants(*but: int) -> None:
     everyone = [each for each in psutil.Process().children(recursive=True) if each.pid not in but]
     trackers = [process for process in everyone if _is_tracker(process)]
     others = [process for process in everyone if process not in trackers]
-    for process in others:
-        process.kill()
+    _kill(others)
     _, slow = psutil.wait_procs([*others, *trackers], timeout=_PATIENCE_SECONDS)
-    for process in slow:
-        process.kill()
+    _kill(slow)
     psutil.wait_procs(slow, timeout=_PATIENCE_SECONDS)
 
 
@@ -62,6 +60,12 @@ def remove(files: Iterable[Path]) -> None:
     """Whatever is still there of these files."""
     for file in files:
         file.unlink(missing_ok=True)
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile, and its parent knows
+            process.kill()
 
 
 def _is_tracker(process: psutil.Process) -> bool:

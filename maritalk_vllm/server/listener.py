@@ -1,12 +1,25 @@
 """The socket that the server listens on."""
 
+import contextlib
+import ctypes
 import errno
 import ipaddress
+import select
 import socket
+import struct
 
 from ..errors import PortError
 
 _BACKLOG = 2048
+
+_SO_ATTACH_FILTER = 26
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # the byte with the flags of the TCP header, at which a socket's filter begins
+    (0x45, 0, 1, 0x02),  # is SYN among them?
+    (0x06, 0, 0, 0),  # then the packet is dropped
+    (0x06, 0, 0, 0xFFFFFFFF),  # else it passes, however long
+)
+"""A program of the kernel's classic packet filter (socket(7), SO_ATTACH_FILTER)."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -30,6 +43,28 @@ def listen(host: str, port: int) -> socket.socket:
             ) from error
         raise PortError(f"The server cannot listen on {host}, port {port}: {error.strerror}.") from error
     return listener
+
+
+def let_nobody_in(listener: socket.socket) -> None:
+    """Have the kernel ignore new connections, for a listener that is about to be closed.
+
+    Closing it resets the connections that are in its queue, so the queue has to be emptied first, and nothing may come
+    in meanwhile. A client that tries then tries again a second later, and finds no listener: its connection is refused.
+    Those whose handshake is under way still come in.
+    """
+    program = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
+    memory = ctypes.create_string_buffer(program)
+    # A system that has no such filter: then the moment between the last connection and the end stays.
+    with contextlib.suppress(OSError):
+        told = struct.pack("HP", len(_NO_SYN), ctypes.addressof(memory))
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, told)
+
+
+def has_waiting(listener: socket.socket) -> bool:
+    """Whether a connection waits to be accepted."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def url(listener: socket.socket, scheme: str = "http") -> str:

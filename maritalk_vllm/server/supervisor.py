@@ -131,8 +131,10 @@ class _Supervisor:
                 await self._until_left_alone()
                 if self._engine is not None:
                     await self._engine.stop(self._launch.drain_timeout)
+                # Also where the API process was killed, or takes too long: the port is answered at to the end.
+                self._answering.begin()
                 await self._company.close()
-                lifeline.end_descendants()
+                await asyncio.to_thread(lifeline.end_descendants)
                 await self._answering.end()
 
     async def _keep_looking(self) -> None:
@@ -209,7 +211,7 @@ class _Supervisor:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         if self._engine is None or not self._engine.are_alive:
             self._log.begin()
-            told = self._console, self._state, self._history
+            told = self._console, self._state, self._history, self._answering
             self._engine = EngineProcesses(self._launch, self._listener, folder, *told, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all begin as soon as everybody is idle.
@@ -285,10 +287,8 @@ class _Supervisor:
         self._console.died(text)
         self._systemd.status(text)
         self._history.begin_again()
-        if self._state.phase is not Phase.LOADING:
-            self._state.to(Phase.LOADING)
-            if self._answers:
-                self._answering.begin()
+        self._state.to(Phase.LOADING)
+        self._answering.begin()
         if isinstance(error, NodeLost):
             self._answering.hold(Unavailable(error.message, WHOLE_AGAIN))
 

@@ -13,7 +13,7 @@ from . import limits
 from .acceptor import Acceptor
 from .certificate import Identity
 from .connections import Connections
-from .protocol import PatientProtocol
+from .passable import PassableProtocol
 
 
 class WebServer(uvicorn.Server):
@@ -59,7 +59,7 @@ def config(
     """
     made = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=PassableProtocol,
         ws="none",
         log_config=None,
         access_log=False,

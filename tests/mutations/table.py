@@ -108,7 +108,7 @@ MUTATIONS = (
     Mutation(
         "answer nothing while the engine is started again",
         _SUPERVISOR,
-        "            if self._answers:\n                self._answering.begin()\n",
+        "        self._state.to(Phase.LOADING)\n        self._answering.begin()\n",
         "",
         (_DIES,),
     ),
@@ -221,8 +221,8 @@ MUTATIONS = (
     Mutation(
         "wait for ever for a start",
         _PROCESSES,
-        "if (left := self._deadline.left) <= 0:",
-        "if (left := 1.0) <= 0:",
+        "            if left <= 0:\n",
+        "            if False:\n",
         (_LATE,),
     ),
     Mutation(

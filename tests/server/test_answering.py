@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.answering import Answering
 from maritalk_vllm.server.history import History, Step
@@ -12,7 +13,7 @@ from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.state import Phase, State
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import samples
-from tests.server.wire import wire
+from tests.server.wire import until, wire
 
 REFUSED = ("maritalk_refused_total", (("reason", "loading"),))
 LOADING = ("maritalk_server_state", (("maritalk_server_state", "loading"),))
@@ -45,7 +46,6 @@ def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
         assert (again[REFUSED], again[LOADING], again["maritalk_engine_restarts_total", ()]) == (0, 1, 1)
         assert PORT not in again
         await answering.end()
-        listener.close()
 
     asyncio.run(scenario())
 
@@ -74,7 +74,6 @@ def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) 
             assert (reply.status, reply.body) == (200, b'{"a":1}')
         engine.close()
         await answering.end()
-        listener.close()
 
     asyncio.run(scenario())
 
@@ -123,6 +122,88 @@ def test_there_is_no_websocket_until_the_engine_is_there() -> None:
             reply = await line.reply()
             assert (reply.status, reply.json["error"]["message"][:27]) == (503, "The model is still loading.")
         await answering.end()
-        listener.close()
+
+    asyncio.run(scenario())
+
+
+REQUEST = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n"
+STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
+
+
+def test_a_hand_over_waits_for_requests_that_are_on_their_way() -> None:
+    """Nothing of one has come, a part of a head, a part of a body; and one connection was used before."""
+
+    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + await reader.readexactly(7))
+        writer.close()
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering.begin()
+        answering.begin()  # it has begun
+        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
+        address = local_url(listener)
+        async with wire(address) as nothing, wire(address) as head, wire(address) as body:
+            await head.send(REQUEST[:20])
+            await body.send(REQUEST + b'{"a"')
+            await asyncio.sleep(0.1)
+            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            # Longer than the server looks whether it may end.
+            await asyncio.sleep(0.3)
+            await nothing.send(REQUEST + b'{"a":1}')
+            await head.send(REQUEST[20:] + b'{"a":1}')
+            await body.send(b":1}")
+            for line in (nothing, head, body):
+                reply = await line.reply()
+                assert (reply.status, reply.body, reply.headers["connection"]) == (200, b'{"a":1}', "close")
+        await until(lambda: not answering._running)
+        engine.close()
+        await answering.end()
+
+    asyncio.run(scenario())
+
+
+def test_every_answer_of_the_gate_ends_its_connection() -> None:
+    """A probe, too, whose client would else stay with a process that the engine is no part of."""
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering.begin()
+        for path in ("/livez", "/readyz", "/metrics", "/", "/chat", "/v1/models"):
+            async with wire(local_url(listener)) as line:
+                await line.ask("GET", path)
+                assert b"connection: close" in (await line.rest()).lower()
+        await answering.end()
+
+    asyncio.run(scenario())
+
+
+def test_the_end_answers_everybody() -> None:
+    """Whoever is connected reads 503, wherever its request is; whoever comes later is refused, and none is reset."""
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        # As after an engine that took the port over: those who came since wait in the queue of the listener.
+        address = local_url(listener)
+        async with wire(address) as nothing, wire(address) as head, wire(address) as body, wire(address) as whole:
+            await head.send(REQUEST[:20])
+            await body.send(REQUEST + b'{"a"')
+            await whole.send(REQUEST + b'{"a":1}')
+            answering.refuse(STOPPING)
+            answering.begin()
+            ending = asyncio.create_task(answering.end())
+            for line in (nothing, head, body, whole):
+                reply = await line.reply()
+                assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+                assert await line.rest() == b""
+                line.hang_up()
+            await ending
+            with pytest.raises(ConnectionRefusedError):
+                async with wire(address):
+                    pass
 
     asyncio.run(scenario())

@@ -1,11 +1,13 @@
 """Where the server listens."""
 
+import errno
+import select
 import socket
 
 import pytest
 
 from maritalk_vllm.errors import PortError
-from maritalk_vllm.server.listener import listen, local_url, url
+from maritalk_vllm.server.listener import has_waiting, let_nobody_in, listen, local_url, url
 
 
 @pytest.mark.parametrize(("host", "shown", "reached"), [("0.0.0.0", "0.0.0.0", "127.0.0.1"), ("::1", "[::1]", "[::1]")])
@@ -21,3 +23,25 @@ def test_addresses(host: str, shown: str, reached: str) -> None:
 def test_a_port_in_use() -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(PortError, match="in use"):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_listener_that_is_about_to_close(host: str) -> None:
+    """Those who came before are served. Nobody comes in after them, so none is reset: whoever tries is refused."""
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]) as early:
+        let_nobody_in(listener)
+        assert has_waiting(listener)
+        with socket.socket(listener.family) as late:
+            late.setblocking(False)
+            assert late.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+            early.sendall(b"question")
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(100) == b"question"
+                connection.sendall(b"answer")
+            assert early.recv(100) == b"answer"
+            assert not has_waiting(listener)
+            listener.close()
+            # It is tried again after a second.
+            assert select.select([], [late], [], 5)[1]
+            assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
