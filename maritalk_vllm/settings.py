@@ -192,6 +192,12 @@ class Settings:
         metavar="S",
         min=1,
     )
+    api_timeout: float = option(
+        60.0,
+        "Seconds without a sign of life of the API process, after which it is replaced with its engine.",
+        metavar="S",
+        min=1,
+    )
     cache_dir: Path = option(
         platformdirs.user_cache_path(APP_NAME),
         "Folder for prepared models and logs.",

@@ -36,6 +36,7 @@ from .access import Access, Front
 from .certificate import Identity
 from .channel import Channel, Message
 from .flights import Flights
+from .heartbeat import BEAT_SECONDS
 from .history import History, Step
 from .passable import PassableProtocol
 from .root_path import Rooted
@@ -151,11 +152,19 @@ class _Backend:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, told.set)
         loop.add_reader(words.fileno(), self._hear, words)
+        beating = asyncio.create_task(self._beat())
         ending = asyncio.create_task(self._end_in_time(server, flights, generator, told))
         await server.serve(sockets=[listener])
         ending.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ending
+        beating.cancel()
+
+    async def _beat(self) -> None:
+        """Show the supervisor that this loop runs."""
+        while True:
+            self._channel.send_if_taken({"event": "beat"})
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _end_in_time(
         self, server: "_Server", flights: Flights, generator: Generator, told: asyncio.Event

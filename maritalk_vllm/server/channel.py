@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import select
 import socket
 from typing import Any
 
@@ -60,6 +61,18 @@ class Channel:
                 file.write(data)
                 file.flush()
                 socket.send_fds(self._end, [_IN_A_FILE], [file.fileno()])
+
+    def send_if_taken(self, message: Message) -> None:
+        """Send a short message, unless the other end is behind with those before: then it is left out."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            self._end.send(json.dumps(message).encode(), socket.MSG_DONTWAIT)
+
+    @property
+    def has_message(self) -> bool:
+        """Whether `receive` would return at once."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        return bool(poll.poll(0))
 
     def receive(self) -> Message | None:
         """The next message, or None when nobody is left who could send one."""

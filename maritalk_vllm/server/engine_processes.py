@@ -6,31 +6,24 @@ import math
 import os
 import signal
 import socket
-import subprocess
-import sys
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..engine.environment import HOST_IP, engine_environment, group_environment
 from ..engine.progress import loading_step, log_size
 from ..errors import EngineError, MariTalkError, from_message, to_message
-from ..hardware.route import route_to
-from ..settings import DistributedBackend
 from . import lifeline
 from .answering import Answering
-from .channel import Channel, Message
+from .channel import Message
 from .console import Console
 from .deadline import Deadline
+from .fork_server import ForkServer
+from .heartbeat import LOOK_SECONDS
 from .history import History, Step
 from .launch import Launch
 from .log import Log
-from .ray_node import ADDRESS, MODE, RayNode, joins_a_cluster
+from .node import Node
 from .state import Phase, State
-
-# -P: a folder named vllm in the working directory must not be taken for the package.
-NURSERY = (sys.executable, "-P", "-m", "maritalk_vllm.server.nursery")
-"""The command of the process below the supervisor. The device, a channel and the supervisor's id are added to it."""
 
 STOP_SECONDS = 8
 """From the end of the last request to the moment when what still runs is killed."""
@@ -58,7 +51,6 @@ class EngineProcesses:
 
         `answering` goes on with the port when the API process leaves it.
         """
-        self._log = log
         self._launch = launch
         self._answering = answering
         self._listener = listener
@@ -67,19 +59,23 @@ class EngineProcesses:
         self._state = state
         self._history = history
         self._job = _SERVE if launch.group is None or launch.group.leads else _PART
-        self._ray: RayNode | None = None
-        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._node = Node(launch, folder)
         self._backend_pid: int | None = None
         self._imported = self._prepared = False
         self._log_begins = 0
         self._deadline = Deadline(launch.start_timeout)
         self._serves = False
-        self.are_alive = True
-        """Whether the nursery is there to fork from."""
-        self._channel, theirs = Channel.pair()
-        self._nursery = self._start(nursery, theirs)
-        theirs.close()
-        asyncio.get_running_loop().add_reader(self._channel, self._take_message)
+        self._server = ForkServer(launch, listener, folder, console.died, log, nursery)
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether there is a process to fork from."""
+        return self._server.is_alive
+
+    @property
+    def hang(self) -> bool:
+        """Whether the API process hangs, and cannot be killed either."""
+        return self._server.heartbeat.silent_seconds > self._launch.api_timeout + STOP_SECONDS
 
     async def prepare(self) -> None:
         """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
@@ -103,7 +99,7 @@ class EngineProcesses:
             self._imported = True
             self._history.done(Step.IMPORTING)
         if launch.must_be_prepared and not self._prepared:
-            self._channel.send({"job": "prepare", "profile": launch.name, "location": launch.location})
+            await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
             await self._until("ended")
             self._prepared = True
             self._history.done(Step.PREPARING)
@@ -111,15 +107,12 @@ class EngineProcesses:
     async def _load(self, agreed: Message) -> None:
         launch = self._launch
         self._log_begins = log_size(launch.log)
-        # A name server may take its time.
-        environment = await asyncio.to_thread(self._environment)
-        if self._ray_starts_here:
-            environment |= await self._start_ray(environment)
-            if self._job == _PART:  # Ray starts this node's workers, as node 0's engine asks for them
-                self._history.done(Step.LOADING)
-                self._history.done(Step.READY)
-                return
-        self._channel.send(
+        environment = await self._node.environment(self._show)
+        if self._node.has_ray and self._job == _PART:  # Ray starts this node's workers when node 0 asks
+            self._history.done(Step.LOADING)
+            self._history.done(Step.READY)
+            return
+        await self._fork(
             {
                 "job": self._job,
                 "engine_args": _agreed(launch.engine_args, agreed),
@@ -141,7 +134,7 @@ class EngineProcesses:
         """What has changed since the start holds for the API process, as soon as it can be told."""
         self._launch = launch
         if self._serves:
-            self._channel.send({"job": "tell", "word": self._changeable()})
+            self._server.tell(self._changeable())
 
     def _changeable(self) -> Message:
         """What of an API process's order may change while it serves."""
@@ -154,14 +147,43 @@ class EngineProcesses:
 
     async def ended(self) -> None:
         """Until the API process, or this node's part, ends by itself. Always raises EngineError."""
-        if self._ray is not None and self._job == _PART:
-            await self._ray.ended()
-        await self._until("ended")
+        if self._node.has_ray and self._job == _PART:
+            await self._node.ray_ended()
+        watching = asyncio.get_running_loop().create_task(self._watch())
+        try:
+            await self._until("ended")
+        finally:
+            watching.cancel()
         raise EngineError("The server's API process ended by itself.", self._see_log)
+
+    async def _watch(self) -> None:
+        """Kill an API process that hangs, which is its end. A node's part gives no signs: node 0's engine misses it."""
+        heartbeat, limit, killed = self._server.heartbeat, self._launch.api_timeout, False
+        heartbeat.heard()
+        while self._job == _SERVE:
+            await asyncio.sleep(LOOK_SECONDS)
+            heartbeat.look()
+            if heartbeat.silent_seconds > limit and self._backend_pid is not None and not killed:
+                error = EngineError(f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._see_log)
+                self._server.fail(self._backend_pid, {"event": "failed", **to_message(error)})
+                killed = True
+
+    async def _fork(self, order: Message) -> None:
+        """Until there is a process for this job. Raises EngineError if the fork server is dead, or hangs."""
+        self._server.fork(order)
+        self._server.heartbeat.heard()
+        try:
+            async with asyncio.timeout(self._launch.api_timeout):
+                await self._until("started")
+        except TimeoutError:
+            self._server.kill()
+            raise EngineError(
+                f"The fork server hangs: it started no process within {self._launch.api_timeout:.0f} s.", self._see_log
+            ) from None
 
     async def dismiss(self, error: MariTalkError) -> None:
         """Have the API process end at once, for a reason that it tells all whose requests are under way."""
-        self._channel.send({"job": "tell", "word": to_message(error)})
+        self._server.tell(to_message(error))
         await self._seen_off(STOP_SECONDS)
 
     async def clear(self, *but: int) -> None:
@@ -181,63 +203,11 @@ class EngineProcesses:
                 os.kill(self._backend_pid, signal.SIGTERM)
             await self._seen_off(drain_timeout + STOP_SECONDS)
         self.sweep()
-        self._close()
-
-    @property
-    def _ray_starts_here(self) -> bool:
-        group = self._launch.group
-        return group is not None and group.backend is DistributedBackend.RAY and not joins_a_cluster()
-
-    async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
-        """This node's place in a cluster of Ray's; what the engine has to know of that. Raises EngineError."""
-        launch = self._launch
-        assert launch.group is not None
-        everything = {**engine_environment(launch.plan, self._folder, launch.cache_dir), **environment}
-        log = launch.log.with_suffix(".ray")
-        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
-        self._show("Starting Ray")
-        await self._ray.start()
-        return {ADDRESS: self._ray.address, MODE: "token"}
-
-    def _environment(self) -> dict[str, str]:
-        """What this start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""
-        group = self._launch.group
-        if group is None:
-            return {}
-        try:
-            return group_environment(route_to(group.head))
-        except OSError as error:
-            raise EngineError(f"This node has no way to {group.head}: {error.strerror}.") from error
+        self._server.close()
 
     @property
     def _see_log(self) -> str:
         return f"vLLM's log says why: {self._launch.log}"
-
-    def _start(self, nursery: Sequence[str], theirs: Channel) -> "subprocess.Popen[bytes]":
-        descriptors = (theirs.fileno(), self._listener.fileno())
-        plan = self._launch.plan
-        with _started():
-            return subprocess.Popen(
-                [*nursery, plan.device, str(descriptors[0]), str(os.getpid())],
-                pass_fds=descriptors,
-                # Ctrl-C in a terminal is the supervisor's business alone.
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log.fileno(),
-                stderr=self._log.fileno(),
-                env=engine_environment(plan, self._folder, self._launch.cache_dir),
-            )
-
-    def _take_message(self) -> None:
-        message = self._channel.receive()
-        self._messages.put_nowait(message)
-        if message is None:
-            self._close()
-
-    def _close(self) -> None:
-        self.are_alive = False
-        # The end of a channel stays readable for ever.
-        asyncio.get_running_loop().remove_reader(self._channel)
 
     def sweep(self, *but: int) -> None:
         """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
@@ -245,7 +215,7 @@ class EngineProcesses:
         `but` are the supervisor's other processes.
         """
         shared_memory = lifeline.shared_memory_of_workers(self._folder)
-        lifeline.end_descendants(self._nursery.pid, *but)
+        lifeline.end_descendants(self._server.pid, *but)
         lifeline.remove(shared_memory)
 
     async def _until(self, event: str) -> None:
@@ -256,7 +226,7 @@ class EngineProcesses:
                 message = await self._next_message()
             except EngineError as late:  # of a process that has failed, and does not end
                 raise failure or late from late
-            if message is None:  # the nursery has ended, and the kernel has ended what was below it
+            if message is None:
                 self._backend_pid, self._serves = None, False
                 raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
             match message["event"]:
@@ -296,18 +266,17 @@ class EngineProcesses:
             if left <= 0:
                 raise self._too_late()
             try:
-                return await asyncio.wait_for(self._messages.get(), min(_LOOK_SECONDS, left))
+                return await asyncio.wait_for(self._server.next_message(), min(_LOOK_SECONDS, left))
             except TimeoutError:
                 if step := loading_step(self._launch.log, self._log_begins):
                     self._console.progress(step.text)
                     self._state.at(*step)
-        return await self._messages.get()
+        return await self._server.next_message()
 
     def _too_late(self) -> EngineError:
         """The error of a start that takes too long. An import that hangs is nothing to fork from."""
         if not self._imported:
-            self._nursery.kill()
-            self._close()
+            self._server.kill()
         limit, step = self._launch.start_timeout, self._state.step or "Starting its processes"
         return EngineError(
             f'The engine did not start within {limit:.0f} s: the step "{step}" took '
@@ -322,17 +291,6 @@ class EngineProcesses:
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.at(step, fraction)
         self._console.progress(step, fraction)
-
-
-@contextlib.contextmanager
-def _started() -> Iterator[None]:
-    """Raises EngineError where the system starts no more processes for this user."""
-    try:
-        yield
-    except OSError as error:
-        raise EngineError(
-            f"The engine's process cannot be started: {error.strerror}.", "See the limits: ulimit -u and ulimit -v."
-        ) from error
 
 
 def _agreed(engine_args: list[str], agreed: Message) -> list[str]:

@@ -60,6 +60,7 @@ class Launch:
     start_timeout: float
     max_restarts: int
     engine_timeout: float
+    api_timeout: float
     cache_dir: Path
     log: Path
     log_format: LogFormat
@@ -112,6 +113,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: Access | None = Non
         start_timeout=settings.start_timeout,
         max_restarts=settings.max_restarts,
         engine_timeout=settings.engine_timeout,
+        api_timeout=settings.api_timeout,
         cache_dir=settings.cache_dir,
         log=settings.engine_log,
         log_format=settings.log_format,

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,8 +14,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_SECONDS = 2
 _SHARED_MEMORY = Path("/dev/shm")
+_ADOPTION_SECONDS = 0.001
 _libc = ctypes.CDLL(None, use_errno=True)
 _parent = 0
+_adopter: int | None = None
 
 
 def die_with(parent: int) -> None:
@@ -32,6 +35,15 @@ def tie_descendants() -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, instead of the machine's init."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def leave_next_to(adopter: int) -> None:
+    """Have `adopter`, which adopts orphans, become the parent of what is forked next: this process has to end then.
+
+    The fork returns in the child when that has happened, so that the child ends with `adopter` and not before.
+    """
+    global _adopter
+    _adopter = adopter
 
 
 def end_descendants(*but: int) -> None:
@@ -85,4 +97,13 @@ def _remember() -> None:
 
 
 def _tie() -> None:
-    die_with(_parent)
+    global _adopter
+    if _adopter is not None:
+        adopter, _adopter = _adopter, None
+        while (parent := os.getppid()) != adopter:
+            if parent != _parent:  # neither is there any more
+                os._exit(1)
+            time.sleep(_ADOPTION_SECONDS)
+        die_with(adopter)
+    else:
+        die_with(_parent)

@@ -6,12 +6,10 @@ runs no thread of its own, so that what it forks starts clean, and at once.
 
 import gc
 import multiprocessing
-import multiprocessing.connection
+import os
 import signal
 import sys
 from collections.abc import Callable
-from multiprocessing.context import ForkProcess
-from typing import Any
 
 import setproctitle
 
@@ -29,8 +27,8 @@ JOBS: dict[str, Job] = {"prepare": prepare, "serve": backend.serve, "run": run_p
 _fork = multiprocessing.get_context("fork")
 
 
-def main(device: Device, channel: Channel) -> None:
-    """Import, then fork what the supervisor asks for and report how each ends, until the supervisor hangs up."""
+def main(device: Device, channel: Channel, supervisor: int) -> None:
+    """Import, then fork what the supervisor asks for, until the supervisor hangs up."""
     # What is to be read again, the supervisor reads.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     channel.send({"event": "importing"})
@@ -46,35 +44,31 @@ def main(device: Device, channel: Channel) -> None:
     gc.freeze()
     gc.enable()
     channel.send({"event": "imported"})
-    children: dict[Any, ForkProcess] = {}  # by what becomes readable when the process ends
-    # What the supervisor has to say to the process that serves, whose own end of the other channel is for its reports.
-    words: Channel | None = None
-    while True:
-        for ready in multiprocessing.connection.wait([channel.fileno(), *children]):
-            if ready != channel.fileno():
-                child = children.pop(ready)
-                child.join()
-                channel.send({"event": "ended", "job": child.name, "exit_code": child.exitcode})
-            elif (order := channel.receive()) is None:
-                return
-            elif order["job"] == "tell":
-                if words is not None:
-                    words.send(order["word"])
-            else:
-                if words is not None:
-                    words.close()
-                words, theirs = Channel.pair()
-                order["words"] = theirs.fileno()
-                child = _fork.Process(target=_run, args=(order, channel), name=order["job"])
-                child.start()
-                theirs.close()
-                children[child.sentinel] = child
-                channel.send({"event": "started", "job": child.name, "pid": child.pid})
+    # Comes before each order: what the supervisor has to say to that process alone.
+    words = -1
+    while (order := channel.receive()) is not None:
+        if order["job"] == "words":
+            words = order["descriptor"]
+            continue
+        # In between is a process that ends at once, by which the other becomes the supervisor's child: it serves on if
+        # this one is killed.
+        between = _fork.Process(target=_leave, args=({**order, "words": words}, channel, supervisor))
+        between.start()
+        os.close(words)
+        between.join()
+
+
+def _leave(order: Message, channel: Channel, supervisor: int) -> None:
+    """In a child: fork the process for the job, and end."""
+    lifeline.leave_next_to(supervisor)
+    _fork.Process(target=_run, args=(order, channel), name=order["job"]).start()
+    os._exit(0)
 
 
 def _run(order: Message, channel: Channel) -> None:
-    """In a child: do the job, and tell the supervisor in a sentence if it fails."""
+    """In a child of the supervisor: do the job, and tell the supervisor in a sentence if it fails."""
     setproctitle.setproctitle(f"maritalk: {order['job']}")
+    channel.send({"event": "started", "job": order["job"], "pid": os.getpid()})
     try:
         JOBS[order["job"]](order, channel)
     except MariTalkError as error:
@@ -92,4 +86,4 @@ if __name__ == "__main__":
     lifeline.die_with(_parent)
     lifeline.tie_descendants()
     setproctitle.setproctitle("maritalk: nursery")
-    main(_device, _channel)
+    main(_device, _channel, _parent)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from ..errors import MariTalkError
 from .lingering import lingering
 from .protocol import PatientProtocol
 
@@ -59,6 +60,20 @@ class PassableProtocol(PatientProtocol):
         """Close after the answer that is under way; one that ends anyhow is left to its client."""
         if not self.is_over:
             super().shutdown()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last word is said, or is about to be."""
+        return self._is_over or self._last_word is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more than one request has come."""
+        return bool(self.pipeline or self._held)
+
+    def refuse(self, error: MariTalkError) -> None:
+        """Answer a request that is not here yet, at least not all of it."""
+        self._refuse(error, self._path())
 
     @property
     def waits(self) -> bool:

@@ -74,20 +74,6 @@ class PatientProtocol(HttpToolsProtocol):
         """Whether a request has begun to come, and is not whole."""
         return self._part is not _Part.BEGINNING
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the last word is said, or is about to be."""
-        return self._is_over or self._last_word is not None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether more than one request has come."""
-        return bool(self.pipeline or self._held)
-
-    def refuse(self, error: MariTalkError) -> None:
-        """Answer a request that is not here yet, at least not all of it."""
-        self._refuse(error, self._path())
-
     def give_up(self) -> None:
         """End the connection at once."""
         self.transport.abort()

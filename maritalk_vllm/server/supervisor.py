@@ -18,8 +18,9 @@ from .channel import Message
 from .company import Alone, Company, company
 from .console import Console
 from .conversation import Conversation
-from .engine_processes import NURSERY, EngineProcesses
+from .engine_processes import EngineProcesses
 from .fetching import fetched
+from .fork_server import NURSERY
 from .hangup import Hangup
 from .history import History, Step
 from .launch import Launch
@@ -107,6 +108,7 @@ class _Supervisor:
         with tempfile.TemporaryDirectory(
             prefix="maritalk-", dir=temporary_parent(), ignore_cleanup_errors=True
         ) as folder:
+            living = loop.create_task(self._systemd.watched(lambda: self._engine is not None and self._engine.hang))
             serving = loop.create_task(self._serve(Path(folder)))
             stopping = loop.create_task(self._told.wait())
             looking = loop.create_task(self._keep_looking())
@@ -136,6 +138,7 @@ class _Supervisor:
                 await self._company.close()
                 await asyncio.to_thread(lifeline.end_descendants)
                 await self._answering.end()
+                living.cancel()
 
     async def _keep_looking(self) -> None:
         """At the files whose content may change while the server runs."""

@@ -1,10 +1,13 @@
 """What systemd is told of a service of the type `notify`, as sd_notify(3) has it."""
 
+import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 
 VARIABLE = "NOTIFY_SOCKET"
+_WATCHDOG, _WATCHDOG_PROCESS = "WATCHDOG_USEC", "WATCHDOG_PID"
 
 
 class Systemd:
@@ -22,6 +25,29 @@ class Systemd:
     def listens(self) -> bool:
         """Whether a service manager has started this."""
         return bool(self._address)
+
+    @property
+    def alive_seconds(self) -> float | None:
+        """How often it wants to hear `alive`: twice in the time after which it kills the service; None if it does not.
+
+        As sd_watchdog_enabled(3) has it.
+        """
+        microseconds = os.environ.get(_WATCHDOG, "")
+        is_ours = os.environ.get(_WATCHDOG_PROCESS, str(os.getpid())) == str(os.getpid())
+        if not self._address or not is_ours or not microseconds.isdecimal() or int(microseconds) == 0:
+            return None
+        return int(microseconds) / 2e6
+
+    def alive(self) -> None:
+        """The service works, or is on its way."""
+        self._tell("WATCHDOG=1")
+
+    async def watched(self, hangs: Callable[[], bool]) -> None:
+        """Say so as often as it is wanted, as long as this loop runs and nothing `hangs`."""
+        while (seconds := self.alive_seconds) is not None:
+            if not hangs():
+                self.alive()
+            await asyncio.sleep(seconds)
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

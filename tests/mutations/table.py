@@ -28,6 +28,8 @@ _DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_started_ag
 _TOO_OFTEN = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_too_often_is_given_up"
 _PAUSES = "test_stub_engine_restart.py::test_a_stub_engine_waits_longer_before_each_restart"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
+_CONNECTIONS = "test_stub_engine_connections.py::test_no_connection_of_a_stub_engine_is_lost"
+_API = "test_stub_engine_restart.py::test_the_api_process_of_a_stub_engine_dies_or_hangs"
 _DRAINS = "test_stub_engine_drain.py::test_what_a_stub_engine_works_on_is_finished"
 _OUT_OF_TIME = "test_stub_engine_drain.py::test_what_a_stub_engine_does_not_finish_in_time_is_told_so"
 _LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_as_it_starts_is_given_up"
@@ -109,8 +111,8 @@ MUTATIONS = (
         "answer nothing while the engine is started again",
         _SUPERVISOR,
         "        self._state.to(Phase.LOADING)\n        self._answering.begin()\n",
-        "",
-        (_DIES,),
+        "        self._state.to(Phase.LOADING)\n",
+        (_CONNECTIONS,),
     ),
     Mutation(
         "do not notice an engine that died",
@@ -125,6 +127,34 @@ MUTATIONS = (
         'if seconds > self._order["engine_timeout"]:',
         "if False:",
         (_HANGS,),
+    ),
+    Mutation(
+        "do not notice an API process that hangs",
+        _PROCESSES,
+        "if heartbeat.silent_seconds > limit and",
+        "if False and",
+        (_API,),
+    ),
+    Mutation(
+        "count the time in which the supervisor did not run",
+        "maritalk_vllm/server/heartbeat.py",
+        "min(now - self._looked, 2 * LOOK_SECONDS)",
+        "now - self._looked",
+        ("test_heartbeat.py", _API),
+    ),
+    Mutation(
+        "close the port without a look at who waits at it",
+        "maritalk_vllm/server/answering.py",
+        "not has_waiting(self._listener) and not self._are_waiting",
+        "True",
+        ("test_answering.py",),
+    ),
+    Mutation(
+        "lose the connections of an API process that ends",
+        _BACKEND,
+        "if each.waits and not self._passed_on(each)]",
+        "if False]",
+        (_CONNECTIONS,),
     ),
     Mutation(
         "take an idle engine for one that hangs",
@@ -235,8 +265,8 @@ MUTATIONS = (
     Mutation(
         "fork from a process whose import hangs",
         _PROCESSES,
-        "            self._nursery.kill()\n            self._close()\n",
-        "            pass\n",
+        "            self._server.kill()\n        limit",
+        "            pass\n        limit",
         (_LATE_AGAIN,),
     ),
     Mutation(

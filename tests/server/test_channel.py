@@ -1,6 +1,7 @@
 """Messages between processes."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,34 @@ def test_long_messages_of_several_processes_stay_apart() -> None:
         process.join()
     here.close()
     assert sorted(received) == sorted([0, 1, 2] * 5)
+
+
+def test_a_descriptor_goes_with_a_message() -> None:
+    here, there = Channel.pair()
+    opened = open_files()
+    reading, writing = os.pipe()
+    there.send({"event": "a pipe"}, reading)
+    os.close(reading)
+    message = here.receive()
+    assert message is not None
+    os.write(writing, b"through")
+    assert os.read(message.pop("descriptor"), 100) == b"through"
+    assert message == {"event": "a pipe"}
+    os.close(writing)
+    with pytest.raises(OSError, match="too long"):
+        there.send({"text": "a" * 70_000}, here.fileno())
+    assert not here.has_message
+    assert open_files() == opened + 1
+    here.close()
+    there.close()
+
+
+def test_a_sign_of_life_waits_for_nobody() -> None:
+    here, there = Channel.pair()
+    for _ in range(10_000):
+        there.send_if_taken({"event": "beat"})
+    assert here.has_message
+    assert here.receive() == {"event": "beat"}
+    here.close()
+    there.send_if_taken({"event": "beat"})
+    there.close()

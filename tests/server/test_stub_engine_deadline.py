@@ -43,19 +43,21 @@ def test_a_stub_engine_that_hangs_as_it_starts_is_given_up(
 
 
 @pytest.mark.parametrize(
-    ("victim", "actions", "step"),
+    ("victims", "actions", "step"),
     [
-        ("VLLM::", {"loading": ["go", "hang", "go"]}, "Loading the model"),
-        ("maritalk: nursery", {"importing": ["go", "hang", "go"]}, "Importing vLLM"),
+        (["VLLM::"], {"loading": ["go", "hang", "go"]}, "Loading the model"),
+        (["maritalk: nursery", "VLLM::"], {"importing": ["go", "hang", "go"]}, "Importing vLLM"),
     ],
+    ids=["loading", "importing"],
 )
 def test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed(
-    tmp_path: Path, victim: str, actions: dict[str, Sequence[str]], step: str
+    tmp_path: Path, victims: Sequence[str], actions: dict[str, Sequence[str]], step: str
 ) -> None:
     """And the next is made in its turn."""
     with StubServer(tmp_path, "--start-timeout", SECONDS, **actions) as server:
         server.wait_until_ready()
-        os.kill(server.pid_of(victim), signal.SIGKILL)
+        for victim in victims:
+            os.kill(server.pid_of(victim), signal.SIGKILL)
         server.wait_until_ready_again()
         assert re.search(LATE.removesuffix(r"\.") % step + r": starting it again in 1 s\.", server.stdout.read_text())
         (moment,) = actions

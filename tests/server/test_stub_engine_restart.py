@@ -7,8 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import Answer, until
@@ -64,24 +62,72 @@ def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
         assert_nothing_left(server)
 
 
-@pytest.mark.parametrize(
-    ("victim", "imports", "says"),
-    [
-        ("maritalk: serve", 1, "The process that was to serve the model was killed by SIGKILL: starting it again now."),
-        ("maritalk: nursery", 2, "The engine's processes ended unexpectedly: starting it again now."),
-    ],
-)
-def test_another_process_of_a_stub_engine_dies(tmp_path: Path, victim: str, imports: int, says: str) -> None:
-    with StubServer(tmp_path) as server:
+def test_the_api_process_of_a_stub_engine_dies_or_hangs(tmp_path: Path) -> None:
+    """It is replaced with its engine. A loop that is blocked for less than --api-timeout is none that hangs."""
+    with StubServer(tmp_path, "--api-timeout", "3") as server:
         server.wait_until_ready()
         before = server.processes().keys() - {server.process.pid}
-        kill(server.pid_of(victim))
+        kill(server.api)
         server.wait_until_ready_again()
         assert server.ask("/generate", PROMPT).status == 200
-        assert says in server.stdout.read_text()
-        assert len(server.reached("importing")) == imports
-        kept = {server.nursery} if imports == 1 else set()
-        assert before & server.processes().keys() == kept
+        assert "The process that was to serve the model was killed by SIGKILL: starting it again now." in said(server)
+        assert before & server.processes().keys() == {server.nursery}
+
+        hung = server.api
+        os.kill(hung, signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(hung, signal.SIGCONT)
+        assert server.ask("/generate", PROMPT).status == 200
+        # The machine, or all of the server, stands still: a clock that goes on meanwhile counts for nothing.
+        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(hung, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(hung, signal.SIGCONT)
+        assert server.ask("/generate", PROMPT).status == 200
+        assert server.api == hung
+
+        os.kill(hung, signal.SIGSTOP)
+        with ThreadPoolExecutor() as pool:
+            server.wait_until_ready_again(2)
+            # In the queue of the port, which outlives the process.
+            assert pool.submit(server.ask, "/generate", PROMPT).result().status == 200
+        assert hung not in server.processes()
+        assert "The API process hangs: it gave no sign of life for 3 s: starting it again in 1 s." in said(server)
+        assert len(server.reached("importing")) == 1
+
+
+def test_a_stub_engine_serves_on_without_the_process_that_forked_it(tmp_path: Path) -> None:
+    """No request is lost, it is said, the process is reaped, and the next start of the engine has another."""
+    with StubServer(tmp_path, "--api-timeout", "3") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        running = pool.submit(server.ask, "/generate", {"prompt": "1 2 3", "max_tokens": 200})
+        until(lambda: is_busy(server), "a request under way")
+        api, nursery = server.api, server.nursery
+        kill(nursery)
+        server.wait_for("The fork server was killed by SIGKILL. The engine serves on;")
+        assert "The fork server was killed by SIGKILL." in server.engine_log.read_text()
+        assert not Path(f"/proc/{nursery}").exists()
+        assert running.result().status == 200
+        assert server.ask("/generate", PROMPT).status == 200
+        assert server.api == api
+        kill(server.engine)
+        server.wait_until_ready_again()
+        assert len(server.reached("importing")) == 2
+
+        # One that hangs is replaced when it is needed.
+        os.kill(server.nursery, signal.SIGSTOP)
+        kill(server.engine)
+        server.wait_until_ready_again(2)
+        assert "The fork server hangs: it started no process within 3 s" in said(server)
+        assert len(server.reached("importing")) == 3
+        server.stop()
+        assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+def said(server: StubServer) -> str:
+    return server.stdout.read_text()
 
 
 def test_what_a_dead_stub_engine_has_leaked_ends_before_the_next(tmp_path: Path) -> None:

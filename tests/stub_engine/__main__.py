@@ -35,7 +35,7 @@ def main(device: str, descriptor: str, parent: str) -> None:
         patch.object(backend, "MariTalkPlugin", boot.StubPlugin),
         patch.dict(nursery.JOBS, prepare=prepare),
     ):
-        nursery.main(Device(device), Channel.inherited(int(descriptor)))
+        nursery.main(Device(device), Channel.inherited(int(descriptor)), int(parent))
 
 
 if __name__ == "__main__":
