@@ -132,7 +132,8 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
 def _find_space_marker(client: "EngineClient") -> None:
     from vllm.tokenizers.detokenizer_utils import get_leading_space_marker
 
-    get_leading_space_marker(client.renderer.tokenizer)
+    if client.renderer.tokenizer is not None:
+        get_leading_space_marker(client.renderer.tokenizer)
 
 
 def is_dead(client: "EngineClient") -> bool:

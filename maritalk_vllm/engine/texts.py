@@ -1,5 +1,6 @@
 """Texts that are too long to be a prompt: refused by their characters, before any of them becomes a token."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
@@ -11,8 +12,10 @@ if TYPE_CHECKING:
 
 def most_characters(client: "EngineClient") -> int:
     """What the context holds of the longest tokens, as vLLM counts for its own routes that generate."""
-    longest: int = client.renderer.tokenizer.max_chars_per_token
-    return int(client.model_config.max_model_len) * longest
+    tokenizer = client.renderer.tokenizer
+    if tokenizer is None:  # with --skip-tokenizer-init, prompts are no texts
+        return sys.maxsize
+    return int(client.model_config.max_model_len) * int(tokenizer.max_chars_per_token)
 
 
 def refuse_long_texts(client: "EngineClient") -> None:

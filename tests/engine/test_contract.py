@@ -36,18 +36,21 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
-    from vllm.exceptions import GracefulHTTPError, VLLMClientError
+    from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMValidationError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
     from vllm.renderers import BaseRenderer, ChatParams
     from vllm.renderers.chat_utils import load_chat_template
     from vllm.renderers.inputs.preprocess import parse_model_prompt
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+    from vllm.tokenizers import TokenizerLike
+    from vllm.tokenizers.detokenizer_utils import get_leading_space_marker
     from vllm.tool_parsers import structural_tag_registry
     from vllm.tool_parsers.tool_strict_level import ToolStrictLevel
     from vllm.utils.import_utils import resolve_obj_by_qualname
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.engine.core_client import BackgroundResources
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    from vllm.v1.engine.output_processor import OutputProcessor, RequestState
     from vllm.v1.engine.utils import CoreEngineProcManager
     from vllm.v1.executor.multiproc_executor import MultiprocExecutor
     from vllm.v1.metrics.loggers import StatLoggerBase
@@ -100,6 +103,16 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert forms <= {field.name for field in dataclasses.fields(StructuredOutputsParams)}
     assert callable(SamplingParams._validate_structured_outputs)
     assert parameters(AsyncLLM.check_admission)[:2] == ["self", "n"]
+    # What accounts read of each answer, and where texts become tokens.
+    assert parameters(OutputProcessor.add_request)[1:5] == ["request", "prompt", "parent_req", "request_index"]
+    kept = inspect.getsource(OutputProcessor.add_request) + inspect.getsource(RequestState.__init__)
+    assert all(each in kept for each in ("self.request_states[request_id] = ", "self.prompt_len = ", "self.stats = "))
+    assert parameters(BaseRenderer._tokenize_prompt)[:2] == ["self", "prompt"]
+    assert "self._tokenize_prompt_async = " in inspect.getsource(BaseRenderer)
+    assert "max_chars_per_token" in vars(TokenizerLike)
+    assert parameters(get_leading_space_marker) == ["tokenizer"]
+    assert {"logprobs", "prompt_logprobs", "n", "max_tokens", "output_kind"} <= set(parameters(SamplingParams))
+    assert issubclass(VLLMValidationError, VLLMClientError)
 
 
 @pytest.mark.engine

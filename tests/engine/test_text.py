@@ -109,7 +109,9 @@ class Engine:
 
     @property
     def renderer(self) -> Any:
-        return SimpleNamespace(render_cmpl=lambda _: ({"prompt_token_ids": self.prompt},))
+        # Its tokenizer counts for the longest text alone.
+        tokenizer = SimpleNamespace(max_chars_per_token=100)
+        return SimpleNamespace(render_cmpl=lambda _: ({"prompt_token_ids": self.prompt},), tokenizer=tokenizer)
 
     async def generate(
         self, prompt: dict[str, list[int]], parameters: "SamplingParams", *, request_id: str, trace_headers: None
