@@ -64,10 +64,12 @@ def check_texts(body: dict[str, Any], context_length: int, most_characters: int)
     chat = sum(_characters(body.get(name)) for name in ("messages", "input", "instructions", "system"))
     if (longest := max([*prompts, chat])) > most_characters:
         raise too_many_characters(longest, context_length, most_characters)
-    if isinstance(tokens := body.get("tokens"), list) and len(tokens) > context_length:
-        raise RequestError(
-            f"tokens: {len(tokens)} were given, and this model's context has {context_length}.", "Send fewer at once."
-        )
+    for name in ("tokens", "messages"):
+        # A message is a token at least.
+        if isinstance(given := body.get(name), list) and len(given) > context_length:
+            raise RequestError(
+                f"{name}: {len(given)} were given, and this model's context has {context_length} tokens.", "Send fewer."
+            )
 
 
 def _characters(given: object) -> int:

@@ -93,6 +93,11 @@ class Generator:
 
         renderer = self._client.renderer
         characters = len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
+        if not isinstance(prompt, str) and len(prompt) > self.context_length:
+            raise RequestError(
+                f"messages: {len(prompt)} were given, and this model's context has {self.context_length} tokens.",
+                "Send fewer.",
+            )
         if characters > self._most_characters:
             # Before a template is filled: of a chat, that makes the tokens, too.
             raise too_many_characters(characters, self.context_length, self._most_characters)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Answer, Server
+from tests.serving import Answer, Server, until
 
 USER = [{"role": "user", "content": "Hi!"}]
 VALID: dict[str, dict[str, Any]] = {
@@ -119,7 +119,14 @@ def test_bad_input(shared_server: Server, path: str, what: str) -> None:
     told = sentence(path, answer)
     for words in says:
         assert words in told
-    written = lines(shared_server.engine_log)[len(before) :]
+    written: list[str] = []
+
+    def is_logged() -> bool:
+        # The log is written by a process of its own.
+        written[:] = lines(shared_server.engine_log)[len(before) :]
+        return any(f"POST '{path}' 400" in line for line in written)
+
+    until(is_logged, "the line of a request")
     # One of the request; on its own routes vLLM may write another, where it saw reason to.
     assert sum(f"POST '{path}' 400" in line for line in written) == 1
     assert len(written) <= (1 if path in STOPS else 2)
@@ -131,6 +138,7 @@ def test_a_message_to_anthropics_api(shared_server: Server) -> None:
     assert answer.status == 400
     assert answer.json["type"] == "error"
     assert "9000" in answer.json["error"]["message"]
+    until(lambda: len(lines(shared_server.engine_log)) >= len(before) + 2, "the lines of a request")
     line, request = lines(shared_server.engine_log)[len(before) :]
     assert "9000" in line
     assert "POST '/v1/messages' 400" in request

@@ -115,6 +115,8 @@ def test_texts_that_may_fit(body: dict[str, object]) -> None:
     check_texts(body, 10, 100)
 
 
-def test_more_tokens_than_a_context_has_are_no_text() -> None:
-    with pytest.raises(RequestError, match=r"tokens: 11 were given, and this model's context has 10\."):
-        check_texts({"tokens": [1] * 11}, 10, 100)
+@pytest.mark.parametrize(("name", "each"), [("tokens", 1), ("messages", MESSAGE)])
+def test_more_parts_than_a_context_has_tokens(name: str, each: object) -> None:
+    check_texts({name: [each] * 10}, 10, 100)
+    with pytest.raises(RequestError, match=f"{name}: 11 were given, and this model's context has 10 tokens"):
+        check_texts({name: [each] * 11}, 10, 100)
