@@ -126,7 +126,7 @@ def test_there_is_no_websocket_until_the_engine_is_there() -> None:
     asyncio.run(scenario())
 
 
-REQUEST = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n"
+REQUEST = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n"
 STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 

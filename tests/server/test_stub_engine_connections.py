@@ -12,7 +12,7 @@ from tests.server.wire import Wire, wire
 from tests.stub_engine.server import StubServer
 
 BODY = b'{"prompt": "1 2 3", "max_tokens": 2}'
-REQUEST = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+REQUEST = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 A_SECOND = 60
 """Connections that begin in a second."""
 
