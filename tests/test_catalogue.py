@@ -27,7 +27,8 @@ NO_SENTENCE = {
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
-        r"|What can change was read again, .*|What is new of these options holds .*"
+        r"|What can change was read again, .*|The temporary folder is gone .*|The model's files are not as .*"
+        r"|What is new of these options holds .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
         r"|No more connections can be accepted for now: .*"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..engine.progress import loading_step, log_size
 from ..errors import EngineError, MariTalkError, from_message, to_message
+from ..models.place import is_here
 from . import lifeline
 from .answering import Answering
 from .channel import Message
@@ -61,7 +62,7 @@ class EngineProcesses:
         self._job = _SERVE if launch.group is None or launch.group.leads else _PART
         self._node = Node(launch, folder)
         self._backend_pid: int | None = None
-        self._imported = self._prepared = False
+        self._imported = False
         self._log_begins = 0
         self._deadline = Deadline(launch.start_timeout)
         self._serves = False
@@ -98,10 +99,9 @@ class EngineProcesses:
             await self._until("imported")
             self._imported = True
             self._history.done(Step.IMPORTING)
-        if launch.must_be_prepared and not self._prepared:
+        if launch.must_be_prepared and not is_here(Path(launch.location)):
             await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
             await self._until("ended")
-            self._prepared = True
             self._history.done(Step.PREPARING)
 
     async def _load(self, agreed: Message) -> None:
@@ -190,6 +190,10 @@ class EngineProcesses:
         """Sweep, and hear the last of what is gone, so that the next start does not."""
         self.sweep(*but)
         await self._seen_off(STOP_SECONDS)
+
+    def abandon(self) -> None:
+        """Nothing is forked from the nursery any more."""
+        self._server.kill()
 
     async def _seen_off(self, seconds: float) -> None:
         if self._backend_pid is not None:

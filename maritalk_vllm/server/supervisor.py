@@ -1,15 +1,16 @@
 """The process that owns the port, the states and the signals. It imports neither torch nor vllm."""
 
 import asyncio
+import contextlib
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import setproctitle
 
 from ..errors import EngineError, MariTalkError, Unavailable
+from ..models.profile import find
 from ..settings import Settings
 from ..words import counted
 from . import lifeline, limits
@@ -26,14 +27,18 @@ from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
 from .log import Log
+from .model_files import ModelFiles
 from .node_lost import WHOLE_AGAIN, NodeLost
 from .reload import LOOK_SECONDS, Reload
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
 from .systemd import Systemd
-from .temporary import temporary_parent
+from .temporary import TemporaryFolder
 
 _LOG_LOST = "The log cannot be written: its lines are lost."
+_NO_FOLDER = "The temporary folder is gone and cannot be made again: the next engine gets another one."
+_NO_MODEL = "The model's files are not as they were loaded: the next start of the engine needs them again."
+_LOOKS_AT_MODEL = 4
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
@@ -79,6 +84,8 @@ class _Supervisor:
         self._console = console
         self._nursery = nursery
         self._log = log
+        self._folder = TemporaryFolder()
+        self._model = ModelFiles()
         self._state = State()
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
@@ -105,11 +112,9 @@ class _Supervisor:
         self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         self._systemd.status(f"Loading {self._launch.name}")
-        with tempfile.TemporaryDirectory(
-            prefix="maritalk-", dir=temporary_parent(), ignore_cleanup_errors=True
-        ) as folder:
+        with contextlib.closing(self._folder):
             living = loop.create_task(self._systemd.watched(lambda: self._engine is not None and self._engine.hang))
-            serving = loop.create_task(self._serve(Path(folder)))
+            serving = loop.create_task(self._serve())
             stopping = loop.create_task(self._told.wait())
             looking = loop.create_task(self._keep_looking())
             try:
@@ -142,11 +147,22 @@ class _Supervisor:
 
     async def _keep_looking(self) -> None:
         """At the files whose content may change while the server runs."""
+        looks = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            changed = self._reload.look()
-            if self._reload.found("log", _LOG_LOST if self._log.problem else "", self._log.problem) or changed:
+            changed = [self._reload.look()]
+            for name, sentence, problem in (
+                ("log", _LOG_LOST, self._log.problem),
+                ("temporary_folder", _NO_FOLDER, self._folder.problem(to_write=False)),
+            ):
+                changed.append(self._reload.found(name, sentence if problem else "", problem))
+            if looks % _LOOKS_AT_MODEL == 0 and self._state.phase is Phase.READY:
+                # It may be on a disk of the network, which may hang.
+                missing = await asyncio.to_thread(self._model.differ)
+                changed.append(self._reload.found("model", _NO_MODEL if missing else ""))
+            if any(changed):
                 self._take_over()
+            looks += 1
 
     def _take_over(self) -> None:
         """What was read anew holds here, in the API process, and for each that comes."""
@@ -188,7 +204,7 @@ class _Supervisor:
             self._hurried.set()
             lifeline.end_descendants()
 
-    async def _serve(self, folder: Path) -> None:
+    async def _serve(self) -> None:
         """From the weights to the engine's last end. Raises MariTalkError."""
         if self._launch.fetch is not None:
             self._state.at("Downloading")
@@ -200,8 +216,9 @@ class _Supervisor:
         restarts = Restarts(self._launch.max_restarts)
         while True:
             try:
-                await self._serve_once(folder)
-            except EngineError as failed:
+                await self._serve_once()
+            except MariTalkError as problem:
+                failed = problem if isinstance(problem, EngineError) else self._of_a_restart(problem)
                 error = failed if isinstance(failed, NodeLost) else await self._company.cause(failed)
                 await self._clear_away(error)
                 pause = self._pause(restarts, error)
@@ -210,11 +227,35 @@ class _Supervisor:
                 self._load_again(error, pause)
                 await asyncio.sleep(pause)
 
-    async def _serve_once(self, folder: Path) -> None:
+    def _of_a_restart(self, problem: MariTalkError) -> EngineError:
+        """What ends a first start, such as a full disk, may be gone when the engine is started again the next time."""
+        if not self._was_ready:
+            raise problem
+        return EngineError(problem.message, problem.hint)
+
+    async def _make_good(self) -> None:
+        """Before a restart: a folder for its sockets, and the model's files. Raises MariTalkError."""
+        if self._folder.problem():
+            if self._engine is not None:
+                self._engine.abandon()  # its processes know the old folder
+            self._folder.move()
+        if self._was_ready and await asyncio.to_thread(self._model.differ):
+            if (profile := find(self._launch.name)) is not None and profile.embedded is not None:
+                # It is made again from what is installed. Whatever else was there is not ours to remove.
+                await asyncio.to_thread(self._model.clear)
+            self._reload.again()
+            if self._reload.launch.fetch is not None:
+                await fetched(self._reload.launch.fetch, self._show_fetching)
+                self._reload.again()
+            self._take_over()
+
+    async def _serve_once(self) -> None:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
+        await self._make_good()
         if self._engine is None or not self._engine.are_alive:
             self._log.begin()
             told = self._console, self._state, self._history, self._answering
+            folder = self._folder.path
             self._engine = EngineProcesses(self._launch, self._listener, folder, *told, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all begin as soon as everybody is idle.
@@ -232,6 +273,7 @@ class _Supervisor:
     async def _stay(self, engine: EngineProcesses, agreed: Message) -> None:
         """From loading to the engine's end. Raises EngineError."""
         await engine.load(agreed)
+        self._model.loaded(self._launch.location)
         self._state.to(Phase.READY)
         if self._answers:
             self._answering.hand_over(local_url(self._listener, self._scheme))

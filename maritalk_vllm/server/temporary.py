@@ -1,5 +1,6 @@
 """Where a start keeps the sockets of its processes."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,38 @@ _VLLMS = len("/01234567-89ab-cdef-0123-456789abcdef")
 """vLLM names its sockets by UUIDs."""
 
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+class TemporaryFolder:
+    """A folder of the server's own, which is made again when something else has removed it."""
+
+    def __init__(self) -> None:
+        """Raises UsageError where none can be made."""
+        self.path = _made()
+
+    def problem(self, *, to_write: bool = True) -> str:
+        """Why it cannot be made again, or, `to_write`, nothing in it, in the system's words; else empty."""
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            if to_write:
+                Path(tempfile.mkdtemp(dir=self.path)).rmdir()
+        except OSError as error:
+            return str(error.strerror)
+        return ""
+
+    def move(self) -> None:
+        """Have another. Raises UsageError where none can be made."""
+        new = _made()
+        self.close()
+        self.path = new
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _made() -> Path:
+    return Path(tempfile.mkdtemp(prefix="maritalk-", dir=temporary_parent()))
 
 
 def temporary_parent() -> str:

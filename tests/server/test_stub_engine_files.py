@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,18 @@ class Rig:
         text = self.ask("/metrics", key).text
         return {dict(labels)["file"]: value for (name, labels), value in samples(text).items() if name == USABLE}
 
+    def expect(self, usable: Mapping[str, float]) -> None:
+        """That it serves, and that what is not in order is told."""
+        assert self.generates(FIRST) == 200
+        assert self.generates("wrong") == 401
+        until(lambda: self.usable(FIRST) == {**IN_ORDER, **usable}, "all problems are told")
+
+    @property
+    def temporary_folder(self) -> Path:
+        environment = Path(f"/proc/{self.server.nursery}/environ").read_bytes().split(b"\0")
+        (folder,) = (each[7:].decode() for each in environment if each.startswith(b"TMPDIR="))
+        return Path(folder)
+
     @property
     def log(self) -> str:
         return self.log_file.read_text()
@@ -76,7 +88,7 @@ class Rig:
 
 
 USABLE = "maritalk_file_usable"
-IN_ORDER = {"api_keys": 1, "certificate": 1, "log": 1, "config": 1}
+IN_ORDER = {"api_keys": 1, "certificate": 1, "log": 1, "config": 1, "temporary_folder": 1, "model": 1}
 
 
 @pytest.fixture(scope="module")
@@ -101,21 +113,26 @@ def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -
     """While it serves, and for the next engine, with a full disk for the log; then what is good again is taken over."""
     files = (rig.keys, rig.certfile, rig.keyfile)
     good = [file.read_bytes() for file in files]
+    temporary = rig.temporary_folder
     spoil(rig.keys)
-    until(lambda: len(rig.problems) == 1, "the problem is told")
+    shutil.rmtree(temporary)
+    if spoil is half:
+        temporary.write_text("a file in its place")
+    shutil.rmtree(rig.server.folder / "cache")
+    told = 3 if spoil is half else 2
+    until(lambda: len(rig.problems) == told, "the problems are told")
+    assert temporary.exists()
     assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
     rig.log_file.unlink()
     rig.log_file.symlink_to("/dev/full")
     until(lambda: "/dev/full" in _open_files(rig.server.process.pid), "the log is on a full disk")
     spoil(rig.certfile)
     spoil(rig.keyfile)
-    for kills in (1, 0):
-        assert rig.generates(FIRST) == 200
-        assert rig.generates("wrong") == 401
-        until(lambda: len(rig.problems) == 3, "a line was lost")
-        assert rig.usable(FIRST) == {**dict.fromkeys(IN_ORDER, 0), "config": 1}
-        if kills:
-            rig.kill_engine()
+    lost = {"api_keys": 0, "certificate": 0, "log": 0}
+    rig.expect({**lost, "model": 0, "temporary_folder": 3 - told})
+    rig.kill_engine()
+    rig.expect(lost)
+    assert (rig.temporary_folder == temporary) == (spoil is gone)
     for file, content in zip(files, good, strict=True):
         file.write_bytes(content)
     rig.log_file.unlink()
