@@ -108,6 +108,9 @@ class Settings:
         metavar="ADDRESS[:PORT]",
         shown="none, port 29501",
     )
+    nodes_secret_file: Path | None = option(
+        None, "File with a secret that every node has to have to take part.", metavar="FILE"
+    )
     distributed_backend: DistributedBackend = option(
         DistributedBackend.MP, "What starts the workers of the other nodes: vLLM's own mp, or ray."
     )

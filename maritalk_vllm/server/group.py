@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from ..errors import UsageError
 from ..hardware.route import is_own
 from ..settings import DistributedBackend, Settings
+from .handshake import read_secret
 
 DEFAULT_PORT = 29501
 """vLLM's own default; tests/engine/test_contract.py compares the two."""
@@ -33,6 +34,8 @@ class Group:
     head: str
     port: int
     backend: DistributedBackend
+    secret: bytes | None = field(default=None, repr=False)
+    """What every node has to have; None where whoever reaches node 0 may take part."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -57,7 +60,8 @@ class Group:
         if rank and settings.interactive:
             raise UsageError("--interactive is for node 0: no other node answers.", "Leave it out here.")
         head, port = _address(settings.head)
-        return cls(nodes=nodes, rank=rank, head=head, port=port, backend=settings.distributed_backend)
+        secret = read_secret(settings.nodes_secret_file) if settings.nodes_secret_file else None
+        return cls(nodes=nodes, rank=rank, head=head, port=port, backend=settings.distributed_backend, secret=secret)
 
     @property
     def leads(self) -> bool:

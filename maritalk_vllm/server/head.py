@@ -2,19 +2,29 @@
 
 import asyncio
 import contextlib
+import logging
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..errors import EngineError, MariTalkError, PortError, from_message, to_message
+from ..errors import EngineError, MariTalkError, PortError, UsageError, to_message
 from .group import Group, check_own
-from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message
+from .handshake import HEAD, NODE, new_nonce, nonce_of, proof, proves
+from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message, told_error
 from .node_lost import NodeLost
 from .terms import Terms, disagreement
 
 _HELLO_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+
+_MOST_STRANGERS = 64
+"""Connections that have not said yet which node they are."""
+
+_SAME_SECRET = "Give every node the same --nodes-secret-file, or none."
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -43,6 +53,8 @@ class Head:
         self._changed = asyncio.Event()
         self._breach: asyncio.Future[EngineError] | None = None
         self._server: asyncio.Server | None = None
+        self._lines: dict[asyncio.Task[Any], Line] = {}
+        self._strangers = 0
 
     async def gathered(self, show: Callable[[str], None]) -> Message:
         """Until every other node is here and idle; then all begin. Raises UsageError or PortError."""
@@ -93,8 +105,10 @@ class Head:
         """Hang up, which ends the other nodes' parts."""
         if self._server is not None:
             self._server.close()
-        for node in self._nodes.values():
-            node.line.close()
+        for line in self._lines.values():
+            line.close()
+        if self._lines:
+            await asyncio.wait(list(self._lines), timeout=_CLOSE_SECONDS)
 
     async def _until_known(self, show: Callable[[str], None]) -> None:
         """In a cluster a machine's own name may be known a little later than the machine is there."""
@@ -120,33 +134,66 @@ class Head:
         return [f"node {rank} ({self._seen[rank]})" if rank in self._seen else f"node {rank}" for rank in ranks]
 
     async def _welcome(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if self._strangers >= _MOST_STRANGERS:
+            writer.close()
+            return
         line = Line(reader, writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._lines[task] = line
         try:
-            node = await self._admitted(line)
+            self._strangers += 1
+            try:
+                node = await self._admitted(line)
+            finally:
+                self._strangers -= 1
             if node is not None:
                 await self._attend(node)
         finally:
             line.close()
+            del self._lines[task]
 
     async def _admitted(self, line: Line) -> _Node | None:
         """The node at the other end of the line; None if it cannot take part, which it is told."""
+        nonce = new_nonce()
+        line.send({"event": "challenge", "nonce": nonce})
         try:
             hello = await asyncio.wait_for(line.receive(), _HELLO_SECONDS)
         except (Gone, TimeoutError):
             return None
         rank = hello.get("rank")
-        if hello.get("event") != "hello" or not isinstance(rank, int) or not 0 < rank < self._group.nodes:
+        # True is an int too.
+        if hello.get("event") != "hello" or type(rank) is not int or not 0 < rank < self._group.nodes:
             return None
-        if (other := self._nodes.get(rank)) is not None:
+        theirs, terms = nonce_of(hello), hello.get("terms")
+        error: MariTalkError | None = self._unproven(hello, rank, nonce, theirs)
+        if error is None and self._group.secret is not None and theirs is not None:
+            line.send({"event": "welcome", "proof": proof(self._group.secret, HEAD, rank, nonce, theirs)})
+        if error is None and (other := self._nodes.get(rank)) is not None:
             line.send({"event": "taken", "by": other.line.peer})
             return None
-        if error := disagreement(rank, hello.get("terms") or {}, self._terms):
+        if error := error or disagreement(rank, terms if isinstance(terms, dict) else {}, self._terms):
+            _log.warning("The node at %s is refused: %s", line.peer, error.message)
             line.send({"event": "refused", **to_message(error)})
             return None
+        line.is_known = True
         node = self._nodes[rank] = _Node(rank, line)
         self._seen[rank] = line.peer
         self._changed.set()
         return node
+
+    def _unproven(self, hello: Message, rank: int, ours: str, theirs: str | None) -> UsageError | None:
+        """Why a node is not one of this group, whatever it says of itself."""
+        secret = self._group.secret
+        if secret is None:
+            if "proof" not in hello:
+                return None
+            return UsageError(f"Node {rank} has a secret, and node 0 has none.", _SAME_SECRET)
+        if "proof" not in hello:
+            return UsageError(f"Node {rank} has no secret, and node 0 has one.", _SAME_SECRET)
+        if theirs is None or not proves(hello, proof(secret, NODE, rank, ours, theirs)):
+            return UsageError(f"Node {rank} has another secret than node 0.", _SAME_SECRET)
+        return None
 
     async def _attend(self, node: _Node) -> None:
         """Listen to a node until it is gone."""
@@ -165,10 +212,10 @@ class Head:
                 node.idle = True
                 self._changed.set()
             case "failed":
-                with contextlib.suppress(KeyError):
-                    error = from_message(message)
-                    told = f"Node {node.rank} ({node.line.peer}): {error.message}"
-                    self._break(EngineError(told, error.hint))
+                if (error := told_error(message)) is None:
+                    return
+                told = f"Node {node.rank} ({node.line.peer}): {error.message}"
+                self._break(EngineError(told, error.hint))
 
     def _break(self, error: EngineError) -> None:
         if self._breach is not None and not self._breach.done():

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import json
+import logging
 from asyncio import StreamReader, StreamWriter
 from typing import Any
+
+from ..errors import MariTalkError, from_message
 
 BEAT_SECONDS = 1.0
 """How often each side shows that it is there."""
@@ -19,6 +22,11 @@ LONGEST_BYTES = 1 << 20
 """A line's length, for the streams that it is made of: vLLM's errors may be pages. A stranger cannot send more."""
 
 Message = dict[str, Any]
+
+_MOST_UNREADABLE = 100
+"""Lines in a row that make no sense, from a node that is known, until it counts as gone."""
+
+_log = logging.getLogger(__name__)
 
 _STRANGER = "it does not speak as a node does"
 _BEAT: Message = {"event": "beat"}
@@ -36,6 +44,9 @@ class Line:
         self._writer = writer
         self.peer = str((writer.get_extra_info("peername") or ("?",))[0]).partition("%")[0]
         """The other side's address."""
+        self.is_known = False
+        """Whether the other side is a node: then a line that makes no sense is left out, and does not end all."""
+        self._unreadable = 0
         self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     async def receive(self) -> Message:
@@ -56,25 +67,42 @@ class Line:
             self._writer.close()
 
     async def _next(self) -> Message:
-        try:
-            data = await asyncio.wait_for(self._reader.readline(), GONE_SECONDS)
-        except TimeoutError:
-            raise Gone(f"nothing was heard of it for {GONE_SECONDS:.0f} s") from None
-        except OSError:
-            data = b""
-        except ValueError:  # a line longer than any of ours
-            raise Gone(_STRANGER) from None
-        if not data:
-            raise Gone("it closed its connection")
-        try:
-            message = json.loads(data)
-        except ValueError:
-            message = None
-        if not isinstance(message, dict):
-            raise Gone(_STRANGER)
-        return message
+        while True:
+            try:
+                data = await asyncio.wait_for(self._reader.readline(), GONE_SECONDS)
+            except TimeoutError:
+                raise Gone(f"nothing was heard of it for {GONE_SECONDS:.0f} s") from None
+            except OSError:
+                data = b""
+            except ValueError:  # a line longer than any of ours, of which the reader has got rid
+                data = b"\n"
+            if not data:
+                raise Gone("it closed its connection")
+            if (message := _read(data)) is not None:
+                self._unreadable = 0
+                return message
+            self._unreadable += 1
+            if not self.is_known or self._unreadable > _MOST_UNREADABLE:
+                raise Gone(_STRANGER)
+            if self._unreadable == 1:
+                _log.warning("A message of the node at %s cannot be read, and is left out.", self.peer)
 
     async def _beat(self) -> None:
         while True:
             self.send(_BEAT)
             await asyncio.sleep(BEAT_SECONDS)
+
+
+def told_error(message: Message) -> MariTalkError | None:
+    """The error that a message tells of; None if it tells of none in our form."""
+    if not all(isinstance(message.get(name), str) for name in ("error", "message", "hint")):
+        return None
+    return from_message(message)
+
+
+def _read(data: bytes) -> Message | None:
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None

@@ -5,9 +5,10 @@ import contextlib
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..errors import EngineError, MariTalkError, from_message, to_message
+from ..errors import EngineError, MariTalkError, UsageError, to_message
 from .group import Group
-from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message
+from .handshake import HEAD, NODE, new_nonce, nonce_of, proof, proves
+from .line import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message, told_error
 from .node_lost import NodeLost
 from .terms import Terms
 
@@ -27,6 +28,7 @@ class Member:
         self._terms = terms
         self._line: Line | None = None
         self._begun = False
+        self._expected = ""
 
     async def gathered(self, show: Callable[[str], None]) -> Message:
         """Until node 0 says that all begin, and with what. Raises what it refuses this node for."""
@@ -38,16 +40,23 @@ class Member:
                 self._hang_up()
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            match message.get("event"):
-                case "begin":
-                    self._begun = True
-                    return message
-                case "refused":
-                    raise from_message(message)
-                case "taken":
-                    show(f"Waiting for node 0, which has a node {self._group.rank} at {message.get('by')}")
-                    self._hang_up()
-                    await asyncio.sleep(_AGAIN_SECONDS)
+            event = message.get("event")
+            if event == "refused" and (error := told_error(message)) is not None:
+                raise error
+            if event == "welcome":
+                line.is_known = self._is_proven(message)
+            elif event in ("begin", "taken") and not line.is_known:
+                raise UsageError(
+                    f"Node 0 at {self._group.head} does not prove that it has this node's secret.",
+                    "Give every node the same --nodes-secret-file, or none.",
+                )
+            elif event == "begin" and _tells_a_length(message):
+                self._begun = True
+                return message
+            elif event == "taken":
+                show(f"Waiting for node 0, which has a node {self._group.rank} at {message.get('by')}")
+                self._hang_up()
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def broken(self) -> NoReturn:
         """Until node 0 ends this round, or is gone. Raises NodeLost: why."""
@@ -59,7 +68,8 @@ class Member:
             self._hang_up()
             self._begun = False
             raise NodeLost.gone(0, self._group.head, gone) from gone
-        raise NodeLost(f"Node 0 starts the engine again. {message.get('message', '')}")
+        error = told_error(message)
+        raise NodeLost(f"Node 0 starts the engine again. {error.message if error else ''}".rstrip())
 
     async def cause(self, error: EngineError) -> EngineError:
         """What this node's part has died of, if node 0 says soon that it was no fault of this node's."""
@@ -114,7 +124,38 @@ class Member:
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            line.send({"event": "hello", "rank": self._group.rank, "terms": self._terms})
+            if not await self._introduced(line):
+                line.close()
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
             self._line = line
             show("Waiting for the other nodes")
         return self._line
+
+    async def _introduced(self, line: Line) -> bool:
+        """Whether this node has said who it is, and proved it: to node 0, as far as can be seen."""
+        try:
+            challenge = await asyncio.wait_for(line.receive(), _CONNECT_SECONDS)
+        except (Gone, TimeoutError):
+            return False
+        theirs, rank, secret = nonce_of(challenge), self._group.rank, self._group.secret
+        if challenge.get("event") != "challenge" or theirs is None:
+            return False
+        hello = {"event": "hello", "rank": rank, "terms": self._terms}
+        if secret is None:
+            line.is_known = True
+        else:
+            ours = new_nonce()
+            hello |= {"nonce": ours, "proof": proof(secret, NODE, rank, theirs, ours)}
+            self._expected = proof(secret, HEAD, rank, theirs, ours)
+        line.send(hello)
+        return True
+
+    def _is_proven(self, welcome: Message) -> bool:
+        return self._group.secret is None or proves(welcome, self._expected)
+
+
+def _tells_a_length(begin: Message) -> bool:
+    """Whether node 0 says how long the context is as it would, or leaves it open."""
+    length = begin.get("max_model_len")
+    return length is None or (type(length) is int and length > 0)

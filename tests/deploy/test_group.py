@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.settings import environment_variable
-from tests.deploy.chart import Document, of_example, only, pod, rendered, server, serving, template
+from tests.deploy.chart import Document, configuration, of_example, only, pod, rendered, server, serving, template
 from tests.deploy.test_configuration import placed
 from tests.deploy.test_values import SET_BY_THE_GROUP
 from tests.serving import BIN
@@ -61,6 +61,24 @@ def test_each_pod_knows_its_node() -> None:
     # No group, nobody who sets those: what is not expanded would be taken for a value.
     for container in (*only(documents, "Job")["spec"]["template"]["spec"]["containers"], server(rendered())):
         assert not variables(container).keys() & KNOWN_BY_THE_GROUP
+
+
+def test_the_nodes_know_each_other_by_a_secret() -> None:
+    """Its file is where the server looks for it, in each container that has the group's options."""
+    documents = rendered(*SHARED, "--set", "group.existingSecret=nodes", "--set", "group.secretKey=key")
+    (volume,) = (each for each in pod(documents)["volumes"] if each["name"] == "nodes-secret")
+    assert volume["secret"] == {
+        "secretName": "nodes",
+        "defaultMode": 0o440,
+        "items": [{"key": "key", "path": "secret"}],
+    }
+    doctor, plan, _ = pod(documents)["initContainers"]
+    for container in (doctor, plan, server(documents)):
+        (mount,) = (each for each in container["volumeMounts"] if each["name"] == "nodes-secret")
+        assert f"nodes_secret_file: {mount['mountPath']}/secret\n" in configuration(documents)
+    alone = rendered("--set", "group.existingSecret=nodes")
+    assert "nodes_secret_file" not in configuration(alone)
+    assert "nodes-secret" not in json.dumps(alone)
 
 
 def test_the_leader_alone_answers() -> None:

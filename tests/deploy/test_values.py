@@ -20,7 +20,7 @@ SET_BY_THE_GROUP = {"nodes", "node_rank", "head", "distributed_backend"}
 """By variables, of which each pod has other values."""
 SET_BY_THE_CHART = {
     *("model", "device", "port", "cache_dir", "log_file", "drain_timeout", "license_service", "license_public_key"),
-    *("license", "api_key_file", "ssl_certfile", "ssl_keyfile", "engine_args"),
+    *("license", "api_key_file", "nodes_secret_file", "ssl_certfile", "ssl_keyfile", "engine_args"),
 }
 OF_NO_USE_HERE = {"api_key", "interactive", "dry_run"}
 """A key in a file that anybody may read, a chat without a terminal, a server that serves nothing."""

@@ -18,14 +18,15 @@ TOLD = {"max_model_len": 4096}
 class Nodes:
     """A head and its members, each waiting for the others as its supervisor would."""
 
-    def __init__(self, nodes: int = 2, head: str = "127.0.0.1") -> None:
+    def __init__(self, nodes: int = 2, head: str = "127.0.0.1", secret: bytes | None = None) -> None:
         self._group = {"nodes": nodes, "head": head, "port": free_port() - 1, "backend": DistributedBackend.MP}
+        self.secret = secret
         self.head = Head(self.group(0), TERMS, TOLD)
         self.members: list[Member] = []
         self.shown: list[str] = []
 
     def group(self, rank: int) -> Group:
-        return Group(rank=rank, **self._group)  # type: ignore[arg-type]
+        return Group(rank=rank, secret=self.secret, **self._group)  # type: ignore[arg-type]
 
     def member(self, rank: int = 1, terms: dict[str, Any] = TERMS) -> Member:
         self.members.append(Member(self.group(rank), terms))
@@ -37,8 +38,8 @@ class Nodes:
 
 
 @contextlib.asynccontextmanager
-async def nodes(count: int = 2) -> AsyncIterator[Nodes]:
-    made = Nodes(count)
+async def nodes(count: int = 2, secret: bytes | None = None) -> AsyncIterator[Nodes]:
+    made = Nodes(count, secret=secret)
     try:
         yield made
     finally:

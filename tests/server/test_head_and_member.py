@@ -13,6 +13,8 @@ from maritalk_vllm.server import member as member_module
 from maritalk_vllm.server.node_lost import NodeLost
 from tests.server.company import TERMS, Nodes, nodes
 
+CHALLENGE = b'{"event": "challenge", "nonce": "%b"}\n' % (b"0" * 64)
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +129,10 @@ def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatc
 def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_module, "GONE_SECONDS", 0.3)
 
-    async def say_begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say_begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHALLENGE)
+        while b"hello" not in await reader.readline():
+            pass
         writer.write(b'{"event": "begin"}\n')
         await asyncio.sleep(1)
         writer.close()

@@ -17,6 +17,9 @@ volumeMounts:
   {{- if include "maritalk.apiKeysSecret" . }}
   - {name: api-keys, mountPath: /etc/maritalk-keys, readOnly: true}
   {{- end }}
+  {{- if include "maritalk.nodesSecret" . }}
+  - {name: nodes-secret, mountPath: /etc/maritalk-nodes, readOnly: true}
+  {{- end }}
   {{- if .Values.tls.existingSecret }}
   - {name: tls, mountPath: /etc/maritalk-tls, readOnly: true}
   {{- end }}
@@ -79,6 +82,13 @@ args:
     secretName: {{ . }}
     defaultMode: 0440
     items: [{key: {{ include "maritalk.apiKeysEntry" $ }}, path: keys}]
+{{- end }}
+{{- with include "maritalk.nodesSecret" . }}
+- name: nodes-secret
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items: [{key: {{ $.Values.group.secretKey }}, path: secret}]
 {{- end }}
 {{- with .Values.tls.existingSecret }}
 - name: tls

@@ -35,3 +35,10 @@ metrics-{{ printf "%s/%s/%s" .Release.Namespace (include "maritalk.fullname" .) 
 {{- define "maritalk.apiKeysEntry" -}}
 {{ ternary .Values.apiKeys.secretKey "keys" (not (empty .Values.apiKeys.existingSecret)) }}
 {{- end -}}
+
+{{/* What the nodes of a group know each other by. */}}
+{{- define "maritalk.nodesSecret" -}}
+{{- if include "maritalk.grouped" . -}}
+{{ .Values.group.existingSecret }}
+{{- end -}}
+{{- end -}}

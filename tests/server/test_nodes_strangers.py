@@ -1,0 +1,282 @@
+"""What comes to the nodes' line from others than nodes, or from nodes in another form than theirs."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.errors import EngineError, UsageError
+from maritalk_vllm.server import head as head_module
+from maritalk_vllm.server import member as member_module
+from maritalk_vllm.server.handshake import HEAD, NODE, proof, read_secret
+from tests.server.company import TERMS, Nodes, nodes
+from tests.server.test_head_and_member import CHALLENGE, connected
+
+SECRET, OTHER = b"the secret of the group", b"another group's secret!"
+NONCE = "0" * 64
+SAME = "Give every node the same --nodes-secret-file, or none."
+HELLO = {"event": "hello", "rank": 1, "terms": TERMS}
+
+UNREADABLE = [
+    b"\n",
+    b"null\n",
+    b"[1]\n",
+    b"{\n",
+    b"\xff\xfe\n",
+    b"[" * 100_000 + b"\n",
+    b"1" * 10_000 + b"\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"x" * 3_000_000 + b"\n",
+]
+UNHEARD = [
+    {},
+    {"event": ["idle"]},
+    {"event": "failed"},
+    {"event": "failed", "error": ["EngineError"], "message": "x", "hint": ""},
+    {"event": "failed", "error": "EngineError", "message": 1, "hint": None},
+    {"event": "hello", "rank": 1},
+    {"event": None, "nonce": 1},
+]
+ODD_HELLOS = [
+    *({"rank": rank} for rank in (True, 1.0, "1", None, [1], 0, -1, 2, 10**400)),
+    *({"terms": terms} for terms in ([], "x", 1, None, {"model": {}}, [["model", "demo"]])),
+]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member_module, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(head_module, "_AGAIN_SECONDS", 0.02)
+
+
+def line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+async def heard(reader: asyncio.StreamReader) -> list[dict[str, Any]]:
+    """All but the beats, until the other side hangs up."""
+    told = []
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.readline():
+                told.append(json.loads(data))
+    return [message for message in told if message != {"event": "beat"}]
+
+
+@contextlib.asynccontextmanager
+async def gathering(secret: bytes | None = None) -> AsyncIterator[Nodes]:
+    """A head that waits for node 1."""
+    async with nodes(secret=secret) as made:
+        waiting = asyncio.create_task(made.head.gathered(made.shown.append))
+        yield made
+        if not waiting.done():
+            # Whatever has come, the node itself can.
+            await asyncio.wait_for(asyncio.gather(waiting, made.member().gathered(made.shown.append)), 5)
+
+
+@pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD), *(line({**HELLO, **odd}) for odd in ODD_HELLOS)])
+def test_a_stranger_takes_no_place_and_leaves_no_traceback(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    async def scenario() -> None:
+        async with gathering() as made:
+            reader, writer = await connected(made)
+            writer.write(sent)
+            told = await heard(reader)
+            assert [message["event"] for message in told] in (["challenge"], ["challenge", "refused"])
+            writer.close()
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD)])
+def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            beginning = asyncio.create_task(made.head.gathered(made.shown.append))
+            _, writer = await connected(made)
+            writer.write(line(HELLO))
+            await beginning
+            writer.write(sent)
+            # What it says afterwards is heard: it is there.
+            writer.write(line({"event": "failed", "error": "EngineError", "message": "No memory.", "hint": ""}))
+            with pytest.raises(EngineError, match=r"^Node 1 \(127.0.0.1\): No memory\.$"):
+                await asyncio.wait_for(made.head.broken(), 5)
+            assert not made.head.lacks_somebody
+            writer.close()
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_node_that_says_nothing_else_is_gone() -> None:
+    async def scenario() -> None:
+        async with nodes() as made:
+            beginning = asyncio.create_task(made.head.gathered(made.shown.append))
+            _, writer = await connected(made)
+            writer.write(line(HELLO))
+            await beginning
+            writer.write(b"{\n" * 200)
+            with pytest.raises(EngineError, match="it does not speak as a node does"):
+                await asyncio.wait_for(made.head.broken(), 5)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def false_head(made: Nodes, *says: bytes) -> AsyncIterator[list[bytes]]:
+    """What listens in node 0's place, and what it hears."""
+    hears: list[bytes] = []
+    speaking = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        speaking.append(asyncio.current_task())
+        writer.write(CHALLENGE)
+        while b"hello" not in (data := await reader.readline()):
+            pass
+        hears.append(data)
+        for each in says:
+            writer.write(each)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", made.group(0).line_port)
+    try:
+        yield hears
+    finally:
+        for member in made.members:
+            await member.close()
+        server.close()
+        await asyncio.wait([task for task in speaking if task is not None], timeout=5)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *UNREADABLE,
+        *map(line, UNHEARD),
+        line({"event": "refused"}),
+        line({"event": "refused", "error": "x", "message": ["x"], "hint": ""}),
+        *(line({"event": "begin", "max_model_len": length}) for length in ("4k", -1, True, [], 1.5)),
+        line({"event": "welcome", "proof": 1}),
+    ],
+)
+def test_a_node_waits_on_whatever_node_0_says(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    async def scenario() -> None:
+        made = Nodes()
+        begin, end = line({"event": "begin", "max_model_len": 5}), line({"event": "end", "message": ["x"]})
+        async with false_head(made, sent, begin, sent, end):
+            member = made.member()
+            assert (await asyncio.wait_for(member.gathered(made.shown.append), 5))["max_model_len"] == 5
+            with pytest.raises(EngineError, match=r"^Node 0 starts the engine again\.$"):
+                await asyncio.wait_for(member.broken(), 5)
+
+    asyncio.run(scenario())
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_nodes_with_the_same_secret_begin() -> None:
+    async def scenario() -> None:
+        async with nodes(3, secret=SECRET) as made:
+            assert [told["max_model_len"] for told in await made.begun(made.member(1), made.member(2))] == [4096] * 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("heads", "nodes_own", "says"),
+    [
+        (SECRET, OTHER, "Node 1 has another secret than node 0."),
+        (SECRET, None, "Node 1 has no secret, and node 0 has one."),
+        (None, SECRET, "Node 1 has a secret, and node 0 has none."),
+    ],
+)
+def test_a_node_without_the_secret_is_refused(
+    caplog: pytest.LogCaptureFixture, heads: bytes | None, nodes_own: bytes | None, says: str
+) -> None:
+    async def scenario() -> None:
+        async with gathering(heads) as made:
+            made.secret = nodes_own
+            with pytest.raises(UsageError) as caught:
+                await asyncio.wait_for(made.member().gathered(made.shown.append), 5)
+            assert str(caught.value) == f"{says} {SAME}"
+            made.secret = heads
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    assert f"The node at 127.0.0.1 is refused: {says}" in caplog.text
+
+
+@pytest.mark.parametrize("odd", ["nothing", "another nonce", "the head's", "another rank", 1, "é" * 64, None, ["x"]])
+def test_a_proof_serves_once_and_in_one_place(odd: object) -> None:
+    """One that was heard before, or elsewhere, or is none."""
+
+    async def scenario() -> None:
+        async with gathering(SECRET) as made:
+            reader, writer = await connected(made)
+            while (challenge := json.loads(await reader.readline()))["event"] != "challenge":
+                pass
+            right = (SECRET, NODE, 1, challenge["nonce"], NONCE)
+            wrong = {
+                "another nonce": (SECRET, NODE, 1, NONCE, NONCE),
+                "the head's": (SECRET, HEAD, 1, challenge["nonce"], NONCE),
+                "another rank": (SECRET, NODE, 2, challenge["nonce"], NONCE),
+            }
+            given = proof(*wrong[odd]) if isinstance(odd, str) and odd in wrong else odd
+            assert given != proof(*right)
+            writer.write(line({**HELLO, "nonce": NONCE, "proof": given}))
+            (refused,) = await heard(reader)
+            assert (refused["event"], refused["message"]) == ("refused", "Node 1 has another secret than node 0.")
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        [],
+        [{"event": "welcome"}],
+        [{"event": "welcome", "proof": "0" * 64}],
+        [{"event": "welcome", "proof": "é"}],
+    ],
+)
+@pytest.mark.parametrize("wants", ["begin", "taken"])
+def test_a_node_does_nothing_for_a_node_0_without_its_secret(says: list[dict[str, Any]], wants: str) -> None:
+    async def scenario() -> None:
+        made = Nodes(secret=SECRET)
+        async with false_head(made, *map(line, says), line({"event": wants})) as hears:
+            with pytest.raises(UsageError, match="does not prove that it has this node's secret"):
+                await asyncio.wait_for(made.member().gathered(made.shown.append), 5)
+            assert SECRET not in hears[0]
+            assert SECRET.hex().encode() not in hears[0]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        (b" \n", "has 0 characters, and needs at least 16."),
+        (b"0123456789abcde\n", "has 15 characters, and needs at least 16."),
+    ],
+)
+def test_a_file_without_a_secret(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        read_secret(file)
+    assert caught.value.message == f"The nodes' secret in {file} {says}"
+
+
+def test_a_file_with_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"0123456789abcdef\n")
+    assert read_secret(file) == b"0123456789abcdef"
