@@ -57,7 +57,7 @@ def ask(access: Access, path: str, key: str | None, method: str = "GET") -> http
     app = access.around(Starlette(routes=ROUTES), State(), TimeUnit.SECONDS, tally(), page=False)
 
     async def asking() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
             return await client.request(method, path, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     return asyncio.run(asking())
