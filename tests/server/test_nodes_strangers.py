@@ -22,7 +22,7 @@ NONCE = "0" * 64
 SAME = "Give every node the same --nodes-secret-file, or none."
 HELLO = {"event": "hello", "rank": 1, "terms": TERMS}
 
-UNREADABLE = [
+UNREADABLE: list[bytes] = [
     b"\n",
     b"null\n",
     b"[1]\n",
@@ -33,7 +33,7 @@ UNREADABLE = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"x" * 3_000_000 + b"\n",
 ]
-UNHEARD = [
+UNHEARD: list[dict[str, Any]] = [
     {},
     {"event": ["idle"]},
     {"event": "failed"},
@@ -42,10 +42,10 @@ UNHEARD = [
     {"event": "hello", "rank": 1},
     {"event": None, "nonce": 1},
 ]
-ODD_HELLOS = [
-    *({"rank": rank} for rank in (True, 1.0, "1", None, [1], 0, -1, 2, 10**400)),
-    *({"terms": terms} for terms in ([], "x", 1, None, {"model": {}}, [["model", "demo"]])),
-]
+ODD_RANKS: list[Any] = [True, 1.0, "1", None, [1], 0, -1, 2, 10**400]
+ODD_TERMS: list[Any] = [[], "x", 1, None, {"model": {}}, [["model", "demo"]]]
+ODD_LENGTHS: list[Any] = ["4k", -1, True, [], 1.5]
+ODD_HELLOS = [*({"rank": rank} for rank in ODD_RANKS), *({"terms": terms} for terms in ODD_TERMS)]
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ async def false_head(made: Nodes, *says: bytes) -> AsyncIterator[list[bytes]]:
         *map(line, UNHEARD),
         line({"event": "refused"}),
         line({"event": "refused", "error": "x", "message": ["x"], "hint": ""}),
-        *(line({"event": "begin", "max_model_len": length}) for length in ("4k", -1, True, [], 1.5)),
+        *(line({"event": "begin", "max_model_len": length}) for length in ODD_LENGTHS),
         line({"event": "welcome", "proof": 1}),
     ],
 )
