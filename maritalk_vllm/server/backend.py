@@ -54,7 +54,7 @@ ENGINE_STOP_SECONDS = 3
 LAST_WORD_SECONDS = 2
 """How long requests may take to tell their clients that they are over."""
 
-REQUEST_SECONDS = 1.0
+REQUEST_SECONDS = 2.0
 """How long a request may take whose connection can be passed on to no other process."""
 
 _WATCH_SECONDS = 0.2
