@@ -30,7 +30,7 @@ NO_SENTENCE = {
         r"|What can change was read again, .*|The temporary folder is gone .*|The model's files are not as .*"
         r"|What is new of these options holds .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
-        r"|No more connections can be accepted for now: .*"
+        r"|No more connections can be accepted for now: .*|The node at %s is refused: %s|.* is left out\."
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
