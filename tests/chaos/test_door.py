@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from maritalk_vllm.settings import TimeUnit
 from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
 from tests.licensing.keys import Keys
-from tests.serving import Server
+from tests.serving import READY_SECONDS, Server, until
 
 pytestmark = pytest.mark.chaos
 
@@ -254,3 +256,46 @@ def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepar
         if pid != server.process.pid:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             assert not any(secret.encode() in environment for secret in secrets)
+
+
+def test_what_it_was_started_from_is_gone_when_its_engine_dies(server: Server, prepared_cache: Path) -> None:
+    """Key file, log's disk, temporary folder, model: it serves on, starts another engine, and says what is wrong."""
+    keys, log, model = server.stdout.parent / "keys", server.engine_log, demo.folder(PROFILE, prepared_cache)
+    (nursery,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: nursery"))
+    environment = Path(f"/proc/{nursery}/environ").read_bytes().split(b"\0")
+    (temporary,) = (Path(each[7:].decode()) for each in environment if each.startswith(b"TMPDIR="))
+    keys.unlink()
+    log.unlink()
+    log.symlink_to("/dev/full")  # a disk that is full
+    shutil.rmtree(temporary)
+    shutil.rmtree(model)
+    until(lambda: len(problems(server)) == 3 and temporary.is_dir(), "what is wrong is told, and what can be is made")
+    assert generates(server, FILE_KEY) == generates(server, KEY) == 200
+    (engine,) = (pid for pid, line in server.processes().items() if line.startswith("VLLM::EngineCore"))
+    os.kill(engine, signal.SIGKILL)
+    until(lambda: server.stdout.read_text().count("Listening on http://") == 2, "ready again", READY_SECONDS)
+    assert generates(server, FILE_KEY) == generates(server, KEY) == 200
+    assert model.is_dir()
+    until(lambda: len(problems(server)) == 2, "the keys and the log are not in order yet")
+    log.unlink()
+    keys.write_text("")
+    until(lambda: generates(server, FILE_KEY) == 401, "the file's key is revoked")
+    assert generates(server, KEY) == 200
+    until(lambda: len(problems(server)) == 1, "the log is in order")
+    assert "bytes of this log were lost" in log.read_text()
+    keys.write_text(f"{FILE_KEY}\n")
+    until(lambda: generates(server, FILE_KEY) == 200 and not problems(server), "all is in order")
+
+
+def problems(server: Server) -> list[str]:
+    return list(server.ask("/readyz").json.get("problems", []))
+
+
+def generates(server: Server, key: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        body = json.dumps({"prompt": "1 2 3", "max_tokens": 2})
+        connection.request("POST", "/generate", body, {"Authorization": f"Bearer {key}"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
