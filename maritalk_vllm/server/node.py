@@ -9,7 +9,7 @@ from ..errors import EngineError
 from ..hardware.route import route_to
 from ..settings import DistributedBackend
 from .launch import Launch
-from .ray_node import ADDRESS, MODE, RayNode, joins_a_cluster
+from .ray_node import ADDRESS, RayNode, joins_a_cluster
 
 
 class Node:
@@ -48,7 +48,7 @@ class Node:
         log = launch.log.with_suffix(".ray")
         self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
         await self._ray.start()
-        return {ADDRESS: self._ray.address, MODE: "token"}
+        return {ADDRESS: self._ray.address, **self._ray.authentication}
 
     def _addresses(self) -> dict[str, str]:
         group = self._launch.group

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hmac
 import importlib.metadata
 import importlib.util
 import os
@@ -53,7 +54,7 @@ def check_ray(group: Group, device: Device) -> None:
         )
     check_version(installed_ray())
     if not joins_a_cluster():
-        check_token(os.environ)
+        check_token({**token_of(group), **os.environ})
 
 
 def installed_ray() -> str:
@@ -71,6 +72,11 @@ def check_version(version: str) -> None:
         )
 
 
+def token_of(group: Group) -> dict[str, str]:
+    """The variable with a token that follows from the nodes' own secret; empty where they have none."""
+    return {TOKEN: hmac.digest(group.secret, b"ray", "sha256").hex()} if group.secret is not None else {}
+
+
 def check_token(environment: Mapping[str, str]) -> None:
     """Raises UsageError where Ray would take commands from anyone, or no node would be let into the cluster."""
     if environment.get(MODE, "token").lower() != "token":
@@ -86,7 +92,7 @@ def check_token(environment: Mapping[str, str]) -> None:
     if len(token.strip()) < _SHORTEST_TOKEN:
         raise UsageError(
             f"Ray needs a token of at least {_SHORTEST_TOKEN} characters, the same on every node.",
-            f"Make one with `openssl rand -hex 32`, and give it in {TOKEN}, or in a file that {TOKEN_FILE} names.",
+            f"Give --nodes-secret-file on every node, or a token of its own in {TOKEN}.",
         )
 
 
@@ -112,6 +118,12 @@ class RayNode:
         """Where the cluster is."""
         host = f"[{self._group.head}]" if ":" in self._group.head else self._group.head
         return f"{host}:{self._group.port}"
+
+    @property
+    def authentication(self) -> dict[str, str]:
+        """What each process of the cluster has to bring: a token of the user's, or else that of the nodes' secret."""
+        given = {TOKEN, TOKEN_FILE} & self._environment.keys()
+        return {MODE: "token", **({} if given else token_of(self._group))}
 
     @property
     def command(self) -> list[str]:
@@ -149,7 +161,7 @@ class RayNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={MODE: "token", **self._environment},
+                env={**self.authentication, **self._environment},
                 # Ctrl-C in a terminal is the supervisor's business alone.
                 start_new_session=True,
                 preexec_fn=partial(lifeline.die_with, os.getpid()),

@@ -75,6 +75,7 @@ def test_refused_without(options: tuple[str, ...], says: str) -> None:
 def test_ray_has_a_token() -> None:
     ray = (*SHARED, "--set", "group.backend=ray")
     assert "give it in extraEnv, [{name: RAY_AUTH_TOKEN" in refusal(*ray)
+    assert rendered(*ray, "--set", "group.existingSecret=nodes")
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         assert rendered(*ray, "--set-json", f'extraEnv=[{{"name": "{name}", "value": "x"}}]')
 

@@ -32,8 +32,8 @@
 {{- $token = .name -}}
 {{- end -}}
 {{- end -}}
-{{- if and (include "maritalk.grouped" .) (eq .Values.group.backend "ray") (not $token) -}}
-{{- fail "group.backend is ray, whose processes know each other by a token: give it in extraEnv, [{name: RAY_AUTH_TOKEN, valueFrom: {secretKeyRef: {name: ray, key: token}}}]." -}}
+{{- if and (include "maritalk.grouped" .) (eq .Values.group.backend "ray") (not (or $token (include "maritalk.nodesSecret" .))) -}}
+{{- fail "group.backend is ray, whose processes know each other by a token: set group.existingSecret, from which it follows, or give it in extraEnv, [{name: RAY_AUTH_TOKEN, valueFrom: {secretKeyRef: {name: ray, key: token}}}]." -}}
 {{- end -}}
 {{- if not .Values.networkPolicy.enabled -}}
 {{- if include "maritalk.grouped" . -}}
