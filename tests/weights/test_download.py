@@ -13,7 +13,7 @@ from tests.serving import NOBODY
 from tests.weights import archives
 from tests.weights.file_server import File, serving
 
-QUICK = Patience(silence=0.3, pauses=(0.01,) * 6)
+QUICK = Patience(silence=0.5, pauses=(0.01,) * 6)
 
 
 @pytest.fixture(scope="module")
