@@ -189,13 +189,21 @@ def test_the_end_answers_everybody() -> None:
         answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
         # As after an engine that took the port over: those who came since wait in the queue of the listener.
         address = local_url(listener)
-        async with wire(address) as nothing, wire(address) as head, wire(address) as body, wire(address) as whole:
+        lines = wire(address), wire(address), wire(address), wire(address), wire(address)
+        async with lines[0] as nothing, lines[1] as head, lines[2] as body, lines[3] as whole, lines[4] as slow:
             await head.send(REQUEST[:20])
+            await slow.send(REQUEST[:20])
             await body.send(REQUEST + b'{"a"')
             await whole.send(REQUEST + b'{"a":1}')
             answering.refuse(STOPPING)
             answering.begin()
             ending = asyncio.create_task(answering.end())
+            # Waited for: it is answered in the form of its API.
+            await asyncio.sleep(0.5)
+            await slow.send(REQUEST[20:] + b'{"a":1}')
+            reply = await slow.reply()
+            assert (reply.status, reply.json) == (503, {"error": "The server is stopping. Try again in a moment."})
+            slow.hang_up()
             for line in (nothing, head, body, whole):
                 reply = await line.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
