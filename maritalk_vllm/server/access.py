@@ -94,16 +94,20 @@ class Access:
         tally: "Tally",
         *,
         page: bool = True,
+        has_engine: bool = False,
         most_answers: int | None = None,
     ) -> "Front":
         """The page comes first; each request has a number; probes need no key; bodies are read for who came in.
 
-        `most_answers`: how many the engine takes at once, of all keys together.
+        `has_engine`: `app` is what the engine answers by; `most_answers`: how many it takes at once, of all keys
+        together.
         """
         keys = self.keys
 
         def built(access: Access) -> "ASGIApp":
-            return access._built(app, keys, state, time_unit, tally, page=page, most_answers=most_answers)
+            return access._built(
+                app, keys, state, time_unit, tally, page=page, has_engine=has_engine, most_answers=most_answers
+            )
 
         return Front(self, keys, built)
 
@@ -116,6 +120,7 @@ class Access:
         tally: "Tally",
         *,
         page: bool,
+        has_engine: bool,
         most_answers: int | None,
     ) -> "ASGIApp":
         # Only those who serve need what a web application needs: a plan comes without.
@@ -135,7 +140,7 @@ class Access:
             return self.answers_per_key
 
         bodies = Bodies(app, self.max_body_bytes)
-        inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers)
+        inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers, has_engine=has_engine)
         door = Door(Scopes(inside), keys, open_status=self.open_status)
         hosts = Hosts(door, keys, self.host, self.allowed_hosts, self.origins)
         # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.

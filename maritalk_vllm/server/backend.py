@@ -136,7 +136,7 @@ class _Backend:
         flights = Flights(Direct(app, args, adapted))
         access = Access.of_message(self._order["access"])
         self._state.files = self._order["files"]
-        self._front = access.around(flights, self._state, time_unit, tally, most_answers=most)
+        self._front = access.around(flights, self._state, time_unit, tally, has_engine=True, most_answers=most)
         self._identity = access.identity()
         web = config(
             self._front,

@@ -20,13 +20,23 @@ class Quotas:
     """
 
     def __init__(
-        self, app: ASGIApp, requests: int | None, tokens: int | None, answers: Callable[[], int | None] = lambda: None
+        self,
+        app: ASGIApp,
+        requests: int | None,
+        tokens: int | None,
+        answers: Callable[[], int | None] = lambda: None,
+        *,
+        has_engine: bool = True,
     ) -> None:
-        """`answers`: how many a key may have in progress, which may change while the server runs."""
+        """`answers`: how many a key may have in progress, which may change while the server runs.
+
+        `has_engine`: the engine is behind it, which takes from allowances; else requests are passed on to where it is.
+        """
         self._app = app
         self._requests = Minute(requests, "requests") if requests else None
         self._tokens = Minute(tokens, "tokens") if tokens else None
         self._answers = answers
+        self._has_engine = has_engine
         self._in_progress: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +56,7 @@ class Quotas:
         if self._requests:
             self._requests.charge(key, 1)
         account = current.get()
-        if account is None:
+        if account is None or not self._has_engine:
             await self._app(scope, receive, send)
             return
         allowance = _Allowance(key, account, self._tokens, self._in_progress, self._answers())

@@ -224,6 +224,36 @@ def test_an_answer_that_has_begun_too_soon_is_refused_with_its_status(clock: Clo
     run(scenario)
 
 
+def test_a_gate_passes_each_part_on_at_once() -> None:
+    waits = asyncio.Event()
+
+    async def passing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await waits.wait()
+        await send(WHOLE)
+
+    async def scenario() -> None:
+        seen: list[Message] = []
+
+        async def send(message: Message) -> None:
+            seen.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        current.set(Account())
+        quotas = Quotas(passing, None, 100, lambda: 5, has_engine=False)
+        asking = asyncio.create_task(quotas({"type": "http", "method": "POST", "path": "/", KEY: "a"}, receive, send))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert [each.get("body") for each in seen] == [None, b"first"]
+        waits.set()
+        await asking
+
+    run(scenario)
+
+
 def test_answers_in_progress(clock: Clock) -> None:
     async def scenario() -> None:
         waits = asyncio.Event()

@@ -79,7 +79,7 @@ class Counting:
         self.state = state or State(Phase.READY)
         routes = Routes([each.path for each in APP.routes if isinstance(each, Route)])
         self.tally = Tally(self.registry, routes, self.state)
-        self.app = (access or Access()).around(inside, self.state, TimeUnit.MILLISECONDS, self.tally)
+        self.app = (access or Access()).around(inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True)
 
     def run(self, scenario: Scenario) -> None:
         async def running() -> None:
