@@ -13,7 +13,6 @@ from typing import Any
 from . import bounds
 from .connections import Connections
 
-_AT_ONCE = 32
 _AGAIN_SECONDS = 0.1
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _EXHAUSTED_SECONDS = 1.0
@@ -63,30 +62,29 @@ class Acceptor:
             task.cancel()
 
     def _accept(self) -> None:
-        if (room := self._connections.room) <= 0:
+        """Take one; if more wait, this is called again."""
+        if self._connections.room <= 0:
             self._connections.make_room()
             self._pause(_AGAIN_SECONDS)
             return
-        for _ in range(int(min(_AT_ONCE, room))):  # if more wait, this is called again
-            try:
-                connection, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _EXHAUSTED:
-                    raise
-                self._say(error)
-                self._connections.make_room()
-                self._pause(_EXHAUSTED_SECONDS)
-                return
-            self._connections.count += 1
-            task = self._loop.create_task(self._begin(connection))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._say(error)
+            self._connections.make_room()
+            self._pause(_EXHAUSTED_SECONDS)
+            return
+        self._connections.count += 1
+        task = self._loop.create_task(self._begin(connection))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
 
     async def _begin(self, connection: socket.socket) -> None:
         protocol = self._protocol()
-        connection.setblocking(False)
         patience = {} if self._context is None else {"ssl_handshake_timeout": float(bounds.HEADER_SECONDS)}
         beginning = _Beginning(connection)
         self._connections.waits_for_request(beginning)

@@ -14,7 +14,7 @@ from . import bounds
 from .connections import Connections
 
 _STEP_BYTES = 4096
-"""So much is parsed at once: a step in which one request ends and the next begins is not counted."""
+"""So much is parsed at once, but for a body of a known length: a step in which one request ends is not counted."""
 
 _OF_UPGRADES = (b"upgrade", b"http2-settings")
 """Headers, and options of `Connection`, that offer another protocol: HTTP/2 most often."""
@@ -46,6 +46,7 @@ class PatientProtocol(HttpToolsProtocol):
         self.limit_concurrency = None  # the acceptor counts
         self._part = _Part.BEGINNING
         self._excess = self._head = self._fields = self._body = 0
+        self._left = 0
         self._is_whole = self._is_over = False
         self._held = memoryview(b"")
         self._cycle_before = self.cycle
@@ -100,7 +101,7 @@ class PatientProtocol(HttpToolsProtocol):
                     self._held = data
                     self.flow.pause_reading()
                     return
-                step = data[:_STEP_BYTES]
+                step = data[: max(_STEP_BYTES, self._left)]
                 parsed = len(step) - len(self._parse(step))
                 data = data[parsed:]
                 self._count(parsed)
@@ -304,6 +305,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self._refused is not None or self._ignores_offer():
             return
         self._refused = self._check_host()
+        self._left = int(next((value for name, value in self.headers if name == b"content-length"), 0))
         if self._refused is None:
             self._part, self._cycle_before = _Part.BODY, self.cycle
             super().on_headers_complete()
@@ -328,13 +330,14 @@ class PatientProtocol(HttpToolsProtocol):
         """A piece of a request's body."""
         if self._refused is None:
             self._body += len(body)
+            self._left -= len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The end of a request."""
         if self._refused is not None or self._ignores_offer():
             return
-        self._part, self._is_whole = _Part.BEGINNING, True
+        self._part, self._is_whole, self._left = _Part.BEGINNING, True, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
