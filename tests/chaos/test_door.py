@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -63,6 +64,8 @@ def server(
         patch.setenv("MARITALK_API_KEY", KEY)
         patch.setenv("MARITALK_LICENSE", licence)
         options = ["--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"), "--log-format", "json"]
+        # One key may have all that the engine takes: more than that is what a test asks for.
+        options += ["--answers-per-key", "1000"]
         options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces", "--license-public-key", str(keys.public)]
         running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST), license=None)
     try:
@@ -193,11 +196,22 @@ def post(server: Server, path: str, body: dict[str, object], **headers: str) -> 
 CHAT = {"messages": [{"role": "user", "content": "segredo"}], "max_tokens": 5}
 
 
+def logged(server: Server, request_id: str) -> dict[str, Any]:
+    """The request's line. Another process writes the log, a little later."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in server.engine_log.read_text().splitlines() if line.startswith("{")]
+        return [each for each in lines if each.get("request_id") == request_id]
+
+    until(found, "the request's line in the log")
+    (line,) = found()
+    return line
+
+
 @pytest.mark.parametrize("path", ["/chat/generate", "/v1/chat/completions"])
 def test_a_line_of_json_for_each_request(server: Server, path: str) -> None:
     answered = post(server, path, CHAT)
-    told = [json.loads(line) for line in server.engine_log.read_text().splitlines() if line.startswith("{")]
-    (line,) = (each for each in told if each.get("request_id") == answered["x-request-id"])
+    line = logged(server, answered["x-request-id"])
     assert (line["status"], line["completion_tokens"]) == (200, 5)
     assert line["prompt_tokens"] > 5
     assert line["generation_time"] > 0
