@@ -1,13 +1,12 @@
-"""What an API key is for: all that the server offers, or, with `scope: metrics` in its file, what is watched alone."""
+"""The scope of an API key: everything that the server offers, or, with `scope: metrics` in its file, metrics alone."""
 
 import re
-from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.refusal import refusal
-from ..errors import Forbidden
+from ..errors import EngineError, Forbidden, NoSuchRoute
 from . import metrics
 from .keys import KEY, KEY_NAME, KEY_SCOPE
 
@@ -15,11 +14,14 @@ METRICS = "metrics"
 """The scope of a key for Prometheus: it reads the metrics of all keys, and generates nothing."""
 
 _LABEL = re.compile(rb'[{,]key="((?:[^"\\]|\\.)*)"')
+_SHOWN = 100
+"""Characters of a path that an error repeats."""
+
 _ESCAPES = {b"\\\\": b"\\", b'\\"': b'"', b"\\n": b"\n"}
 
 
 class Scopes:
-    """ASGI middleware behind the door. Any other key sees of the metrics by key its own alone."""
+    """ASGI middleware behind the door. A key without a scope sees of the metrics by key its own alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,44 +32,56 @@ class Scopes:
             await self._app(scope, receive, send)
             return
         given, path = scope.get(KEY_SCOPE, ""), scope["path"]
-        reads_metrics = scope["method"] in ("GET", "HEAD") and path == metrics.PATH
-        if given and not (given == METRICS and reads_metrics):
+        is_metrics = path == metrics.PATH
+        if given and not (given == METRICS and is_metrics and scope["method"] in ("GET", "HEAD")):
             why = f"This API key is for GET {metrics.PATH} alone."
             if given != METRICS:
                 why = f"There is no scope {given!r}, which this API key has in its file; the only one is {METRICS}."
             await refusal(path, Forbidden(why, "Use another key."))(scope, receive, send)
-        elif reads_metrics and not given:
+        elif path.startswith(metrics.PATH) and not is_metrics:
+            # vLLM answers every such path with its metrics.
+            error = NoSuchRoute(f"There is no route {path[:_SHOWN]}.", f"The metrics are at {metrics.PATH}.")
+            await refusal(path, error)(scope, receive, send)
+        elif is_metrics and not given:
+            # By every method, which vLLM's metrics ignore. Compressed metrics cannot be filtered.
+            headers = [each for each in scope["headers"] if each[0].lower() != b"accept-encoding"]
             own = _Own(send, scope.get(KEY_NAME, ""))
-            await self._app(scope, receive, own.send)
+            await self._app({**scope, "headers": headers}, receive, own.send)
+            await own.finish(scope, receive)
         else:
             await self._app(scope, receive, send)
 
 
 class _Own:
-    """Sends metrics on without those of other keys."""
+    """Sends metrics on without those of other keys, once they are whole."""
 
     def __init__(self, send: Send, name: str) -> None:
         self._send = send
         self._name = name.encode()
         self._start: Message | None = None
         self._body = bytearray()
+        self._is_whole = False
 
     async def send(self, message: Message) -> None:
-        """Hold the answer until it is whole."""
-        if message["type"] == "http.response.start" and message["status"] == HTTPStatus.OK:
+        """Hold the answer."""
+        if message["type"] == "http.response.start":
             self._start = message
-        elif self._start is None:
-            await self._send(message)
         else:
             self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await self._send_own(self._start)
+            self._is_whole = not message.get("more_body", False)
 
-    async def _send_own(self, start: Message) -> None:
+    async def finish(self, scope: Scope, receive: Receive) -> None:
+        """Send what this key may see; an error for an answer that cannot be read line by line."""
+        if self._start is None or not self._is_whole:
+            return
+        headers = MutableHeaders(raw=[(name.lower(), value) for name, value in self._start["headers"]])
+        if "content-encoding" in headers:
+            error = EngineError("The metrics are compressed, and cannot be filtered by key.", "Use another key.")
+            await refusal(scope["path"], error)(scope, receive, self._send)
+            return
         body = b"".join(line for line in bytes(self._body).splitlines(keepends=True) if self._is_visible(line))
-        headers = MutableHeaders(raw=list(start["headers"]))
         headers["content-length"] = str(len(body))
-        await self._send({**start, "headers": headers.raw})
+        await self._send({**self._start, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": body})
 
     def _is_visible(self, line: bytes) -> bool:

@@ -1,15 +1,17 @@
 """What keys are for: metrics of others, and keys that read metrics alone."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, make_asgi_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server.access import Access
 from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file
@@ -35,15 +37,18 @@ def registry() -> CollectorRegistry:
     return made
 
 
-async def metrics(request: Request) -> Response:
-    return PlainTextResponse(generate_latest(registry()))
+def metrics() -> Mount:
+    """As vLLM mounts them: for every path that begins so, by every method."""
+    mount = Mount("/metrics", make_asgi_app(registry()))
+    mount.path_regex = re.compile("^/metrics(?P<path>.*)$")
+    return mount
 
 
 async def generate(request: Request) -> Response:
     return PlainTextResponse("text")
 
 
-ROUTES = [Route("/metrics", metrics), Route("/generate", generate, methods=["POST"]), Route("/", generate)]
+APP = Starlette(routes=[metrics(), Route("/generate", generate, methods=["POST"]), Route("/", generate)])
 
 
 @pytest.fixture
@@ -53,27 +58,67 @@ def access(tmp_path: Path) -> Access:
     return Access.of(Settings(api_key_file=file))
 
 
-def ask(access: Access, path: str, key: str | None, method: str = "GET") -> httpx.Response:
-    app = access.around(Starlette(routes=ROUTES), State(), TimeUnit.SECONDS, tally(), page=False)
+def ask(
+    access: Access, path: str, key: str | None, method: str = "GET", inside: ASGIApp = APP, **headers: str
+) -> httpx.Response:
+    app = access.around(inside, State(), TimeUnit.SECONDS, tally(), page=False)
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
 
     async def asking() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, headers={"Authorization": f"Bearer {key}"} if key else {})
+            return await client.request(method, path, headers=headers)
 
     return asyncio.run(asking())
 
 
 def seen(answer: httpx.Response) -> dict[str, float]:
     assert answer.status_code == 200
-    assert int(answer.headers["content-length"]) == len(answer.content)
     found = samples(answer.text)
     assert found["vllm:tokens_total", ()] == 6
     return {dict(labels)["key"]: value for (name, labels), value in found.items() if name == "maritalk_tokens_total"}
 
 
 def test_a_key_sees_its_own_metrics(access: Access) -> None:
-    assert seen(ask(access, "/metrics", ANA)) == {"ana": 1, "": 3}
+    answer = ask(access, "/metrics", ANA)
+    assert seen(answer) == {"ana": 1, "": 3}
+    assert int(answer.headers["content-length"]) == len(answer.content)
     assert seen(ask(access, "/metrics", BIA)) == {NAME: 2, "": 3}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PROPFIND"])
+def test_a_key_sees_its_own_metrics_by_every_method(access: Access, method: str) -> None:
+    assert seen(ask(access, "/metrics", ANA, method)) == {"ana": 1, "": 3}
+
+
+@pytest.mark.parametrize("accept", ["gzip", "GZIP", "gzip;q=1.0, identity", "*"])
+@pytest.mark.parametrize("kind", ["*/*", "application/openmetrics-text; version=1.0.0"])
+def test_a_key_gets_no_compressed_metrics(access: Access, accept: str, kind: str) -> None:
+    answer = ask(access, "/metrics", ANA, **{"Accept-Encoding": accept, "Accept": kind})
+    assert "content-encoding" not in answer.headers
+    assert 'key="ana"' in answer.text
+    assert "bia" not in answer.text
+
+
+def test_metrics_that_are_compressed_all_the_same_are_an_error(access: Access) -> None:
+    async def packed(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [*scope["headers"], (b"accept-encoding", b"gzip")]
+        await APP({**scope, "headers": headers}, receive, send)
+
+    answer = ask(access, "/metrics", ANA, inside=packed)
+    assert answer.status_code == 500
+    assert "cannot be filtered by key" in answer.json()["error"]
+    answer = ask(access, "/metrics", PROMETHEUS, inside=packed)
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/metricsx", "/metrics/x", "/metrics%2F", "/metrics%0A", "/metrics;a"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_other_path_has_metrics(access: Access, path: str, method: str) -> None:
+    answer = ask(access, path, ANA, method)
+    assert answer.status_code == 404
+    assert "The metrics are at /metrics." in answer.json()["error"]
+    assert ask(access, path, PROMETHEUS, method).status_code == 403
 
 
 def test_a_key_for_metrics_sees_all_of_them(access: Access) -> None:
