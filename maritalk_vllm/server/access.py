@@ -1,4 +1,4 @@
-"""Who may ask what, around whatever answers: vLLM's application, or the gate while it loads."""
+"""The rules for requests, around the application that answers: vLLM's, or the gate while the model loads."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..errors import UsageError
 from ..settings import Settings, TimeUnit
 from .certificate import Certificate, Identity
-from .keys import ApiKeys, digest, read_key_file, weakness
+from .keys import ApiKeys, Key, digest, read_key_file, weakness
 from .names import host_names, origins, plain
 from .state import State
 
@@ -21,14 +21,15 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The door's rules, as one process tells them to another: whole, so that nobody has to read a file again.
+    """The rules, which one process sends to another: whole, so that only the supervisor reads the files.
 
-    `digests`: of the keys that were given as options; `file_keys`: digests and names of those in a file, None where no
-    file was named.
+    `digests`: of the keys that were given as options; `file_keys`: those of a file by their digests, None where no file
+    was named; `own`: the digest of the key of the server's own chat, if there is one.
     """
 
     digests: tuple[str, ...] = ()
-    file_keys: Mapping[str, str] | None = None
+    file_keys: Mapping[str, Key] | None = None
+    own: str = ""
     certificate: Certificate | None = None
     open_status: bool = False
     host: str = ""
@@ -42,7 +43,7 @@ class Access:
     traced: bool = False
     root_path: str = ""
     warnings: tuple[str, ...] = field(default=(), compare=False)
-    """What the user should know of the keys."""
+    """About the keys, for the operator."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -66,16 +67,14 @@ class Access:
         return replace(self, **_limits_of(settings))
 
     def warning(self, host: str) -> str:
-        """What the user should know who listens on `host`; nothing where nobody else can come in."""
+        """For the operator of a server that listens on `host`: anyone may use it; empty where that is not so."""
         if self.digests or self.file_keys is not None or host in _LOOPBACK:
             return ""
         return "whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
 
     def admitting(self, key: str) -> Self:
-        """The same, with one more key, where there are keys at all."""
-        if not self.digests and self.file_keys is None:
-            return self
-        return replace(self, digests=(*self.digests, digest(key)))
+        """The same, with the key of the server's own chat, for as long as keys are needed."""
+        return replace(self, own=digest(key))
 
     def identity(self) -> Identity | None:
         """What a listener shows of the server by HTTPS; None for HTTP."""
@@ -83,8 +82,8 @@ class Access:
 
     @property
     def keys(self) -> ApiKeys:
-        """Those who may come in."""
-        return ApiKeys(self.digests, self.file_keys)
+        """All that are valid."""
+        return ApiKeys(self.digests, self.file_keys, self.own)
 
     def around(
         self,
@@ -154,10 +153,18 @@ class Access:
 
     @classmethod
     def of_message(cls, message: Mapping[str, Any]) -> Self:
-        """Those which `to_message` of another process described."""
+        """The rules of which `to_message` of another process made the message."""
         pair = message["certificate"]
         tuples = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
-        return cls(**{**message, **tuples, "certificate": Certificate(**pair) if pair else None})
+        keys = message["file_keys"]
+        return cls(
+            **{
+                **message,
+                **tuples,
+                "certificate": Certificate(**pair) if pair else None,
+                "file_keys": None if keys is None else {found: Key(**key) for found, key in keys.items()},
+            }
+        )
 
 
 class Front:
@@ -176,7 +183,7 @@ class Front:
 
     def take(self, access: Access) -> None:
         """These rules hold for requests that come from now on. Where a limit is another, its minute begins anew."""
-        self._keys.take(access.digests, access.file_keys)
+        self._keys.take(access.digests, access.file_keys, access.own)
         if _limits(access) != _limits(self._access):
             self._app = self._built(access)
         self._access = access
@@ -204,4 +211,4 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
 
 def _limits(access: Access) -> Access:
     """All of it but what is exchanged by itself."""
-    return replace(access, digests=(), file_keys=None, certificate=None)
+    return replace(access, digests=(), file_keys=None, own="", certificate=None)

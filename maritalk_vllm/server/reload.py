@@ -108,9 +108,7 @@ class Reload:
             access = replace(access, file_keys=read_key_file(new.api_key_file).keys if new.api_key_file else None)
         if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
             access = replace(access, certificate=certificate_of(new))
-        # One of them may be the chat's own.
-        others = [each for each in access.digests if each not in map(digest, old.api_key)]
-        access = replace(access, digests=(*map(digest, new.api_key), *others))
+        access = replace(access, digests=tuple(map(digest, new.api_key)))
         self.launch = replace(
             launch,
             settings=new,

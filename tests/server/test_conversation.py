@@ -9,6 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,4 +94,9 @@ def test_one_more_key_where_there_are_keys_and_an_open_door_stays_open(tmp_path:
         assert keys.find("ours") == digest("ours")
         assert keys.find("theirs")
         assert "ours" not in str(access.to_message())
-    assert Access.of(Settings()).admitting("ours") == Access.of(Settings())
+        assert access.admitting("ours") == access
+        assert not keys.are_several
+    opened = Access.of(Settings()).admitting("ours")
+    assert not opened.keys
+    # A reload may add keys.
+    assert replace(opened, digests=(digest("theirs"),)).keys.find("ours") == digest("ours")

@@ -172,3 +172,12 @@ def test_while_it_serves_only_a_file_that_can_be_read_revokes(file: Path, spoilt
     spoilt(file)
     with pytest.raises(UsageError):
         read_key_file(file, may_be_empty=True)
+
+
+def test_keys_that_generate_nothing_and_the_servers_own_are_no_others(file: Path) -> None:
+    file.write_text("first\nsecond # name: prometheus, scope: metrics\nthird # scope: metric\n")
+    of_file = read_key_file(file).keys
+    assert not ApiKeys([], of_file, own=digest("ours")).are_several
+    assert ApiKeys([digest("given")], of_file).are_several
+    assert ApiKeys([], of_file, own=digest("ours")).find("ours")
+    assert not ApiKeys([], None, own=digest("ours"))

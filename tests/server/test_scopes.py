@@ -1,6 +1,7 @@
 """What keys are for: metrics of others, and keys that read metrics alone."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.keys import ApiKeys, digest, read_key_file
+from maritalk_vllm.server.keys import digest
 from maritalk_vllm.server.state import State
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import samples, tally
@@ -154,11 +155,30 @@ def test_an_unknown_scope_is_for_nothing(access: Access, method: str, path: str)
         ("scope: metrics", digest(ANA)[:8], "metrics"),
         ("scope:", digest(ANA)[:8], "?"),
         ("name: telescope: old", "telescope: old", ""),
-        ("the scope: metrics", digest(ANA)[:8], ""),
+        ("the scope of a dog", digest(ANA)[:8], ""),
+        ("the scope: metrics", digest(ANA)[:8], "metrics"),
+        ("prometheus, scope: metrics", digest(ANA)[:8], "metrics"),
+        ("Scope: metrics", digest(ANA)[:8], "metrics"),
+        ("SCOPE : Metrics", digest(ANA)[:8], "metrics"),
+        ("scope=metrics", digest(ANA)[:8], "metrics"),
+        ("scopes: metrics", digest(ANA)[:8], "metrics"),
+        ("Name: p, scope: metrics", "p", "metrics"),
+        ("name: p (scope: metrics)", "p", "metrics"),
+        ("name: p [scope: metrics]", "p", "metrics"),
+        ("name: p; scope: metrics; read by Grafana", "p read by Grafana", "metrics"),
+        ("scope: metrics, name: p", "p", "metrics"),
+        ("of Prometheus # name: p, scope: metrics", digest(ANA)[:8], "metrics"),
+        (f"name: {'p' * 64}, scope: metrics", "p" * 64, "metrics"),
+        (f"name: {'p' * 60}, scope: metrics", "p" * 60, "metrics"),
+        ("name: p, scope: metric", "p", "metric"),
+        ("name: p, scope: metrics, scope: all", "p", "?"),
+        ("name: p, scope:, scope: metrics", "p", "?"),
     ],
 )
 def test_names_and_scopes_in_a_file(tmp_path: Path, comment: str, name: str, scope: str) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{ANA} # {comment}")
-    keys = ApiKeys((), read_key_file(file).keys)
+    access = Access.of(Settings(api_key_file=file))
+    # As the API process gets it.
+    keys = Access.of_message(json.loads(json.dumps(access.to_message()))).keys
     assert (keys.name(digest(ANA)), keys.scope(digest(ANA))) == (name, scope)
