@@ -14,6 +14,7 @@ from .state import State
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from .quotas import Usage
     from .tally import Tally
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -96,16 +97,19 @@ class Access:
         has_engine: bool = False,
         most_answers: int | None = None,
     ) -> "Front":
-        """The page comes first; each request has a number; probes need no key; bodies are read for who came in.
+        """The page comes first; each request has a number; probes need no key; bodies are read behind the door.
 
-        `has_engine`: `app` is what the engine answers by; `most_answers`: how many it takes at once, of all keys
+        `has_engine`: `app` is that of the engine; `most_answers`: how many it takes at once, of all keys
         together.
         """
-        keys = self.keys
+        from .quotas import Usage
+
+        keys, usage = self.keys, Usage(None, None)
 
         def built(access: Access) -> "ASGIApp":
+            usage.limit(access.requests_per_minute, access.tokens_per_minute)
             return access._built(
-                app, keys, state, time_unit, tally, page=page, has_engine=has_engine, most_answers=most_answers
+                app, keys, usage, state, time_unit, tally, page=page, has_engine=has_engine, most_answers=most_answers
             )
 
         return Front(self, keys, built)
@@ -114,6 +118,7 @@ class Access:
         self,
         app: "ASGIApp",
         keys: ApiKeys,
+        usage: "Usage",
         state: State,
         time_unit: TimeUnit,
         tally: "Tally",
@@ -122,7 +127,7 @@ class Access:
         has_engine: bool,
         most_answers: int | None,
     ) -> "ASGIApp":
-        # Only those who serve need what a web application needs: a plan comes without.
+        # Only a server needs a web application: a plan does without.
         from ..playground.page import Page
         from .bodies import Bodies
         from .door import Door
@@ -139,10 +144,10 @@ class Access:
             return self.answers_per_key
 
         bodies = Bodies(app, self.max_body_bytes)
-        inside = Quotas(bodies, self.requests_per_minute, self.tokens_per_minute, answers, has_engine=has_engine)
+        inside = Quotas(bodies, usage, answers, has_engine=has_engine)
         door = Door(Scopes(inside), keys, open_status=self.open_status)
         hosts = Hosts(door, keys, self.host, self.allowed_hosts, self.origins)
-        # Its files are outside: forty of them, each time that somebody looks at it, are no requests to tell of.
+        # The page's files are outside: each view of it loads forty, which are not logged.
         requests = Requests(Probes(hosts, state), tally, logged=self.logged, traced=self.traced)
         front = Page(requests, time_unit, lambda scope: hosts.refused(scope) is None) if page else requests
         return RootPath(front, self.root_path)
@@ -182,7 +187,7 @@ class Front:
         await self._app(scope, receive, send)
 
     def take(self, access: Access) -> None:
-        """These rules hold for requests that come from now on. Where a limit is another, its minute begins anew."""
+        """These rules hold for requests that come from now on. What the keys have used stays."""
         self._keys.take(access.digests, access.file_keys, access.own)
         if _limits(access) != _limits(self._access):
             self._app = self._built(access)
@@ -210,5 +215,5 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
 
 
 def _limits(access: Access) -> Access:
-    """All of it but what is exchanged by itself."""
+    """All of it but the fields that are exchanged without a new application."""
     return replace(access, digests=(), file_keys=None, own="", certificate=None)

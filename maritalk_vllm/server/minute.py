@@ -1,4 +1,4 @@
-"""What each API key has used of its minute, by a clock that nobody sets back."""
+"""What each API key has used of its minute, by a monotonic clock."""
 
 import math
 import time
@@ -28,13 +28,24 @@ class Minute:
         self.what = what
         self._spent: dict[str, _Spent] = {}
 
+    def limited(self, limit: int) -> None:
+        """Another limit holds from now on. What was within the old one is at most a whole minute of the new one."""
+        for key in self._spent:
+            spent = self._now(key)
+            spent.charged -= max(0, min(spent.charged, self.limit) - limit)
+        self.limit = limit
+
+    def is_used_up(self, key: str) -> bool:
+        """Whether the key was charged with all of it; else reservations may still fill it."""
+        return self._now(key).charged >= self.limit
+
     def left(self, key: str) -> int:
-        """What the key may still have: neither charged nor reserved; below 0 after more was charged than there was."""
+        """How much of it is neither charged nor reserved; below 0 after more was charged than the limit."""
         spent = self._now(key)
         return self.limit - spent.charged - spent.reserved
 
     def charge(self, key: str, amount: int) -> None:
-        """It was used."""
+        """So much was used."""
         self._now(key).charged += amount
 
     def reserve(self, key: str, amount: int) -> None:
@@ -42,7 +53,7 @@ class Minute:
         self._now(key).reserved += amount
 
     def wait_seconds(self, key: str, amount: int) -> int:
-        """When to ask again for so much: soon where a request in flight reserves it, else when minutes have passed."""
+        """How long until so much may be left: 1 where requests in flight reserve it, else until minutes have passed."""
         spent = self._now(key)
         if spent.charged + amount <= self.limit:
             return 1

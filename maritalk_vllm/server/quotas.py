@@ -1,7 +1,8 @@
-"""How much each API key may ask for in a minute, and how many answers it may have in progress."""
+"""Limits for each API key: requests and tokens a minute, and answers in progress."""
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,18 +13,40 @@ from .keys import KEY
 from .minute import Minute
 
 
+class Usage:
+    """What the keys have used and have in progress. It stays when their limits change."""
+
+    def __init__(self, requests: int | None, tokens: int | None) -> None:
+        """Limits a minute; None for none, where nothing is counted either."""
+        self.requests: Minute | None = None
+        self.tokens: Minute | None = None
+        self.answers: Counter[str] = Counter()
+        self.limit(requests, tokens)
+
+    def limit(self, requests: int | None, tokens: int | None) -> None:
+        """These limits hold from now on, in the minutes that have begun too."""
+        self.requests = _limited(self.requests, requests, "requests")
+        self.tokens = _limited(self.tokens, tokens, "tokens")
+
+
+def _limited(minute: Minute | None, limit: int | None, what: Literal["requests", "tokens"]) -> Minute | None:
+    if minute is None or limit is None:
+        return None if limit is None else Minute(limit, what)
+    minute.limited(limit)
+    return minute
+
+
 class Quotas:
     """ASGI middleware behind the door. Reading costs nothing.
 
-    What a request may come to is reserved before the engine begins with it: its prompts, and as many tokens as its
-    answers may have. When it is over, however it ends, the key is charged with what it came to.
+    The most that a request may take is reserved before the engine begins with it: its prompts, and the longest answers
+    that it asks for. When it is over, however it ends, the key is charged with the tokens that it took.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        requests: int | None,
-        tokens: int | None,
+        usage: Usage,
         answers: Callable[[], int | None] = lambda: None,
         *,
         has_engine: bool = True,
@@ -33,11 +56,9 @@ class Quotas:
         `has_engine`: the engine is behind it, which takes from allowances; else requests are passed on to where it is.
         """
         self._app = app
-        self._requests = Minute(requests, "requests") if requests else None
-        self._tokens = Minute(tokens, "tokens") if tokens else None
+        self._usage = usage
         self._answers = answers
         self._has_engine = has_engine
-        self._in_progress: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through if its key has anything left."""
@@ -45,21 +66,19 @@ class Quotas:
         if key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        for minute in (self._tokens, self._requests):
+        usage = self._usage
+        for minute in (usage.tokens, usage.requests):
             if minute and minute.left(key) < 1:
                 wait = minute.wait_seconds(key, 1)
-                error = TooManyRequests(
-                    f"This key has used up its {minute.limit} {minute.what} a minute.", f"Wait {wait} s."
-                )
-                await self._refuse(error, wait, scope, send)
+                await self._refuse(_none_left(minute, key, wait), wait, scope, send)
                 return
-        if self._requests:
-            self._requests.charge(key, 1)
+        if usage.requests:
+            usage.requests.charge(key, 1)
         account = current.get()
         if account is None or not self._has_engine:
             await self._app(scope, receive, send)
             return
-        allowance = _Allowance(key, account, self._tokens, self._in_progress, self._answers())
+        allowance = _Allowance(key, account, usage.tokens, usage.answers, self._answers())
         account.allowance = allowance
         held = _Held(send, allowance)
         try:
@@ -81,6 +100,15 @@ class Quotas:
         await refusal(scope["path"], error, headers)(scope, _nothing, send)
 
 
+def _none_left(minute: Minute, key: str, wait: int) -> TooManyRequests:
+    if minute.is_used_up(key):
+        return TooManyRequests(f"This key has used up its {minute.limit} {minute.what} a minute.", f"Wait {wait} s.")
+    return TooManyRequests(
+        f"Requests in flight with this key reserve all that is left of its {minute.limit} {minute.what} a minute.",
+        "Wait until one of them is over, or set max_tokens: without it, a request reserves all that is left.",
+    )
+
+
 class _Allowance:
     """What one request has reserved for its key."""
 
@@ -97,7 +125,8 @@ class _Allowance:
         self._minute = minute
         self._in_progress = in_progress
         self._most_answers = most_answers
-        self._answers = self._tokens = 0
+        self._answers = 0
+        self._least = self._most = self._tokens = 0
         self._settled = False
         self.refused: MariTalkError | None = None
         self.wait_seconds = 1
@@ -112,14 +141,16 @@ class _Allowance:
         try:
             self._take_answers(answers)
             if self._minute is not None:
-                # Without max_tokens, an answer is rarely as long as the context: it reserves what is left.
-                self._take_tokens(self._minute, prompt_tokens, answers, answer_tokens, is_open=is_open and answers == 1)
+                # Without max_tokens, an answer is rarely as long as the context.
+                longest = answers * answer_tokens
+                least = 1 if is_open and answers == 1 else longest
+                self._take_tokens(self._minute, prompt_tokens + least, prompt_tokens + longest)
         except MariTalkError as error:
             self.refused = error
             raise
 
     def settle(self) -> None:
-        """The request is over: what it came to is charged, and the rest of what it had reserved is given back."""
+        """The request is over: charge its tokens, and give back the rest of its reservation."""
         tokens = self._account.close().tokens
         if self._settled:
             return
@@ -147,17 +178,16 @@ class _Allowance:
         self._answers += answers
         self._in_progress[self._key] += answers
 
-    def _take_tokens(
-        self, minute: Minute, prompt_tokens: int, answers: int, answer_tokens: int, *, is_open: bool
-    ) -> None:
-        least = prompt_tokens + (1 if is_open else answers * answer_tokens)
-        if self._tokens + least > minute.limit:
+    def _take_tokens(self, minute: Minute, least: int, most: int) -> None:
+        """Reserve `most` tokens, or what is left if that is no less than `least`; all takes of a request together."""
+        least, most = self._least + least, self._most + most
+        if least > minute.limit:
             raise RequestError(
-                f"The request may come to {self._tokens + least} tokens, its prompt and the longest answers that it "
-                f"asks for, over this key's limit of {minute.limit} a minute.",
+                f"The request may come to {least} tokens, its prompts and the longest answers that it asks for, over "
+                f"this key's limit of {minute.limit} a minute.",
                 "Shorten the prompt, or lower max_tokens or n.",
             )
-        left = minute.left(self._key)
+        left = minute.left(self._key) + self._tokens
         if least > left:
             self.wait_seconds = minute.wait_seconds(self._key, least)
             raise TooManyRequests(
@@ -165,9 +195,9 @@ class _Allowance:
                 "a minute; requests in flight reserve what they may come to.",
                 f"Wait {self.wait_seconds} s, or lower max_tokens.",
             )
-        most = min(left, prompt_tokens + answer_tokens) if is_open else least
-        minute.reserve(self._key, most)
-        self._tokens += most
+        tokens = min(left, most)
+        minute.reserve(self._key, tokens - self._tokens)
+        self._least, self._most, self._tokens = least, most, tokens
 
 
 class _Held:

@@ -60,11 +60,15 @@ def access(tmp_path: Path) -> Access:
 
 
 def ask(
-    access: Access, path: str, key: str | None, method: str = "GET", inside: ASGIApp = APP, **headers: str
+    access: Access,
+    path: str,
+    key: str | None,
+    method: str = "GET",
+    inside: ASGIApp = APP,
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     app = access.around(inside, State(), TimeUnit.SECONDS, tally(), page=False)
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
+    headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
 
     async def asking() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
@@ -95,7 +99,7 @@ def test_a_key_sees_its_own_metrics_by_every_method(access: Access, method: str)
 @pytest.mark.parametrize("accept", ["gzip", "GZIP", "gzip;q=1.0, identity", "*"])
 @pytest.mark.parametrize("kind", ["*/*", "application/openmetrics-text; version=1.0.0"])
 def test_a_key_gets_no_compressed_metrics(access: Access, accept: str, kind: str) -> None:
-    answer = ask(access, "/metrics", ANA, **{"Accept-Encoding": accept, "Accept": kind})
+    answer = ask(access, "/metrics", ANA, headers={"Accept-Encoding": accept, "Accept": kind})
     assert "content-encoding" not in answer.headers
     assert 'key="ana"' in answer.text
     assert "bia" not in answer.text
