@@ -1,4 +1,4 @@
-"""By which names a server without API keys is asked, and from whose pages: its own alone (DNS rebinding, CSRF)."""
+"""The names and pages that may reach a server without API keys: its own alone (DNS rebinding, CSRF)."""
 
 import re
 from collections.abc import Iterable
@@ -14,20 +14,23 @@ from .names import is_address, plain
 _PORT = re.compile(r":\d*$")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SHOWN = 100
-"""So much of a name is repeated."""
+"""Characters of a name that an error repeats."""
 
 
 class Hosts:
-    """ASGI middleware. With keys it lets all in: who has one is asked for it.
+    """ASGI middleware. With keys it checks nothing: each request needs a key.
 
-    A page of another site can have a browser ask a server on the user's own machine or network. It cannot read the
-    answer, unless its name leads to this server's address by then; but then that name is what `Host` has.
+    A page of another site can make a browser send requests to a server on the user's own machine or network. It can
+    read the answer only if its name has come to mean this server's address; but then `Host` has that name.
     """
 
     def __init__(
         self, app: ASGIApp, keys: ApiKeys, host: str, names: Iterable[str] = (), origins: Iterable[str] = ()
     ) -> None:
-        """`host` is listened on; `names` are allowed, `*.` before one for all below it; pages of `origins` may ask."""
+        """`host` is listened on; `names` are allowed, `*.` before one for all below it, `*` for every `Host`.
+
+        Pages of `origins` may ask, of every site with `*`.
+        """
         self._app = app
         self._keys = keys
         self._own = ("localhost", host)
@@ -36,7 +39,7 @@ class Hosts:
         self._is_own = lru_cache(maxsize=256)(self._looks_own)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through, or refuse it."""
+        """Pass one request on, or refuse it."""
         refused = self.refused(scope) if scope["type"] == "http" else None
         if refused is None:
             await self._app(scope, receive, send)
@@ -44,7 +47,7 @@ class Hosts:
             await refusal(scope["path"], refused)(scope, receive, send)
 
     def refused(self, scope: Scope) -> Forbidden | None:
-        """Why a request is not let through; None if it is."""
+        """Why a request is refused; None if it is not."""
         if self._keys:
             return None
         host, origin, site = "", None, b""
@@ -75,15 +78,17 @@ class Hosts:
         default = _DEFAULT_PORTS.get(scheme, "")
         if place.removesuffix(default) == host.lower().removesuffix(default):
             return True
-        # Behind a proxy the page has another name than that by which the proxy asks.
+        # Behind a proxy the page has another name than `Host`. The star of the names is for `Host` alone.
         return self._is_named(plain(_PORT.sub("", place)))
 
     def _looks_own(self, host: str) -> bool:
         name = plain(_PORT.sub("", host))
-        return name in self._own or name.endswith(".localhost") or is_address(name) or self._is_named(name)
+        if name in self._own or name.endswith(".localhost") or is_address(name):
+            return True
+        return "*" in self._names or self._is_named(name)
 
     def _is_named(self, name: str) -> bool:
-        if name in self._names or "*" in self._names:
+        if name in self._names:
             return True
         below = name.partition(".")[2]
         while below:

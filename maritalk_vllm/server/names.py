@@ -1,4 +1,4 @@
-"""Names of hosts, and of sites whose pages may ask, as the user gives them and as they are compared."""
+"""Names of hosts, and of sites with pages that may ask, as the user gives them and as they are compared."""
 
 import ipaddress
 import json
@@ -11,7 +11,7 @@ _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\*")
 
 
 def host_names(settings: Settings) -> tuple[str, ...]:
-    """Those that the user allows, beside IP addresses and localhost. Raises UsageError for what is no name."""
+    """The names that the user allows, beside IP addresses and localhost. Raises UsageError for one that is none."""
     given = []
     for each in settings.allowed_host:
         name = plain(each)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -225,3 +226,18 @@ def test_pages_that_the_user_names_are_answered() -> None:
     # The name that it listens on has other servers too.
     assert status("gpu-1:9000", "http://gpu-1:9000", Settings(host="gpu-1")) == INSIDE
     assert status("gpu-1:9000", "http://gpu-1:3000", Settings(host="gpu-1")) == 403
+
+
+def test_every_name_of_the_server_is_not_every_page() -> None:
+    def statuses(settings: Settings, *pages: tuple[str, str]) -> list[int]:
+        asked = [POST.format("text/plain", host, f"\r\nOrigin: {origin}").encode() for host, origin in pages]
+        return [reply.status for reply in replies(settings, asked).values()]
+
+    site = "https://app.example.org"
+    every = Settings(allowed_host=("*",))
+    foreign = [(host, site) for host in ("localhost:9000", "127.0.0.1", "gpu-1:9000")]
+    assert statuses(every, ("app.example.org", site), *foreign, ("gpu-1", "null")) == [INSIDE, *[403] * 4]
+    named = replace(every, allowed_host=("*", "app.example.org", "*.example.com"))
+    pages = [("gpu-1", site), ("gpu-1", "https://a.example.com"), ("gpu-1", "https://evil.example")]
+    assert statuses(named, *pages) == [INSIDE, INSIDE, 403]
+    assert statuses(replace(every, engine_args=("--allowed-origins", '["*"]')), *foreign) == [INSIDE] * 3
