@@ -158,11 +158,12 @@ class EngineProcesses:
 
     async def _watch(self) -> None:
         """Kill an API process that hangs, which is its end. A node's part gives no signs: node 0's engine misses it."""
-        heartbeat, limit, killed = self._server.heartbeat, self._launch.api_timeout, False
+        heartbeat, killed = self._server.heartbeat, False
         heartbeat.heard()
         while self._job == _SERVE:
             await asyncio.sleep(LOOK_SECONDS)
             heartbeat.look()
+            limit = self._launch.api_timeout
             if heartbeat.silent_seconds > limit and self._backend_pid is not None and not killed:
                 error = EngineError(f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._see_log)
                 self._server.fail(self._backend_pid, {"event": "failed", **to_message(error)})

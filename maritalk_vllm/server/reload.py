@@ -1,4 +1,4 @@
-"""What the supervisor reads again while it runs, for all processes. What was good last holds until the next."""
+"""The files that the supervisor reads again while it runs, for all processes. The last good content stays in use."""
 
 import logging
 from collections.abc import Callable
@@ -25,8 +25,9 @@ _BAD = {
 
 CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
-    *("open_status", "requests_per_minute", "tokens_per_minute", "max_body_mb", "no_access_log"),
-    *("drain_timeout", "start_timeout", "engine_timeout", "log_max_mb", "log_backups"),
+    *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
+    *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
+    *("log_max_mb", "log_backups"),
 )
 """The options that SIGHUP takes over from a configuration file."""
 
@@ -41,17 +42,20 @@ class Reload:
         self.launch = launch
         self._config = Watched([config], again, launch.settings) if config is not None and again is not None else None
         self.problems: dict[str, str] = {}
-        """By what is looked at: what is wrong with it, in a sentence without any name; empty if it is in order."""
+        """The problem of each file that is watched, in a sentence without names; empty if it is in order."""
         self._details: dict[str, str] = {}
+        self._refused = ""
+        """Why the last SIGHUP did not take the configuration over; empty if it did."""
         self._watch(launch.settings)
 
     def look(self, *, at_once: bool = False) -> bool:
-        """Whether `launch` has changed, or what is wrong. `at_once`: what the files hold at this moment counts."""
+        """Whether `launch` or the problems have changed. `at_once`: the files count as they are at this moment."""
         before = self.launch, dict(self.problems)
         if self._config is not None:
-            # It holds from a SIGHUP on; what is wrong with it is known before.
+            # It holds from a SIGHUP on; its problems are reported before.
             self._config.look(at_once=at_once)
-            self._found_config(self._config.trouble)
+            trouble = self._config.trouble or self._refused
+            self.found("config", _BAD["config"] if trouble else "", trouble)
         if self._keys is not None:
             if self._keys.look(at_once=at_once):
                 for warning in self._keys.value.warnings:
@@ -73,28 +77,23 @@ class Reload:
 
     def reload(self) -> None:
         """As after SIGHUP: with the settings as they are now, if all of them can be used, and files at this moment."""
-        refused = ""
         if self._config is not None:
             self._config.look(at_once=True)
+            self._refused = ""
             if not self._config.trouble:
                 try:
                     self._change(self._config.value)
                 except UsageError as error:
-                    refused = error.message
+                    self._refused = error.message
         self.look(at_once=True)
-        if refused:
-            self._found_config(refused)
         _log.warning("What can change was read again, as SIGHUP asked.")
 
-    def _found_config(self, trouble: str) -> None:
-        self.found("config", _BAD["config"] if trouble else "", trouble)
-
     def _change(self, wanted: Settings) -> None:
-        """Take over what can change while it serves. Raises UsageError, and changes nothing, if it cannot be used."""
+        """Take over the options that can change while it serves. Raises UsageError, and changes nothing, otherwise."""
         launch, old = self.launch, self.launch.settings
         new = replace(old, **{name: getattr(wanted, name) for name in CHANGEABLE})
         if bool(old.api_key or old.api_key_file) and not (new.api_key or new.api_key_file):
-            # A line that was lost in a file must not open the server to everybody.
+            # A line that was lost in a file must not open the server to everyone.
             new = replace(new, api_key=old.api_key, api_key_file=old.api_key_file)
         if (old.ssl_certfile is None) != (new.ssl_certfile is None):
             new = replace(new, ssl_certfile=old.ssl_certfile, ssl_keyfile=old.ssl_keyfile)
@@ -116,6 +115,7 @@ class Reload:
             drain_timeout=new.drain_timeout,
             start_timeout=new.start_timeout,
             engine_timeout=new.engine_timeout,
+            api_timeout=new.api_timeout,
         )
         self._watch(new)
 
@@ -125,7 +125,7 @@ class Reload:
         self.launch = launch.again(launch.settings, launch.access)
 
     def found(self, name: str, problem: str, detail: str = "") -> bool:
-        """What is wrong with one of them now; whether that is new, which the log is told. `detail` is for it alone."""
+        """Report the problem of one of them, empty for none. Whether it is new; then the log has it with `detail`."""
         changed = (problem, detail) != (self.problems.get(name, ""), self._details.get(name, ""))
         if changed:
             if problem:
@@ -136,7 +136,7 @@ class Reload:
         return changed
 
     def _watch(self, settings: Settings) -> None:
-        """Look at the files that these settings name, of which the launch has the content."""
+        """Look at the files that these settings name, of which the launch has the content, and at no others."""
         self._keys: Watched[KeyFile] | None = None
         self._certificate: Watched[Certificate] | None = None
         access = self.launch.access
@@ -150,6 +150,10 @@ class Reload:
         if access.certificate is not None and settings.ssl_certfile is not None and settings.ssl_keyfile is not None:
             files = [settings.ssl_certfile, settings.ssl_keyfile]
             self._certificate = Watched(files, lambda: _pair(settings), access.certificate)
+        for name, watched in (("api_keys", self._keys), ("certificate", self._certificate)):
+            if watched is None:
+                self.problems.pop(name, None)
+                self._details.pop(name, None)
 
     @staticmethod
     def _key_problem(keys: Watched[KeyFile]) -> str:

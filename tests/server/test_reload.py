@@ -10,6 +10,7 @@ import pytest
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.keys import digest
 from maritalk_vllm.server.launch import decide
 from maritalk_vllm.server.reload import Reload
 from maritalk_vllm.server.watched import Watched
@@ -259,7 +260,10 @@ def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_
     reload.reload()
     assert reload.launch.access.keys.find(FIRST)
     assert reload.launch.access.max_body_bytes == 16_000_000
-    assert "options that were read before stay in use" in reload.problems["config"]
+    for _ in range(3):
+        # It stays refused until the next SIGHUP.
+        assert "options that were read before stay in use" in reload.problems["config"]
+        reload.look()
     (tmp_path / "others").write_text(SECOND)
     reload.reload()
     assert reload.problems["config"] == ""
@@ -268,3 +272,46 @@ def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_
     (tmp_path / "others").write_text(FIRST)
     reload.look(at_once=True)
     assert reload.launch.access.keys.find(FIRST)
+
+
+def test_problems_of_files_that_are_watched_no_more_are_gone(
+    rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config").touch()
+    wanted = replace(rig.settings, api_key=(SECOND,), api_key_file=None)
+    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    rig.keys.unlink()
+    reload.look(at_once=True)
+    assert reload.problems["api_keys"]
+    reload.reload()
+    assert "api_keys" not in reload.problems
+    assert reload.launch.access.keys.find(FIRST) is None
+    wanted = rig.settings
+    rig.keys.write_text(FIRST)
+    reload.reload()
+    assert reload.problems["api_keys"] == ""
+
+
+def test_the_limits_and_times_of_a_reload(rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "config").touch()
+    wanted = replace(rig.settings, answers_per_key=3, api_timeout=7.0)
+    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload.reload()
+    assert (reload.launch.access.answers_per_key, reload.launch.api_timeout) == (3, 7.0)
+    assert "next start" not in log.text
+
+
+def test_the_chat_stays_admitted_when_a_reload_adds_and_exchanges_keys(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "config").touch()
+    settings = replace(rig.settings, api_key_file=None)
+    launch = decide(settings)
+    wanted = replace(settings, api_key=(FIRST,))
+    reload = Reload(replace(launch, access=launch.access.admitting("chat")), tmp_path / "config", lambda: wanted)
+    assert not reload.launch.access.keys
+    for key in (FIRST, SECOND):
+        wanted = replace(settings, api_key=(key,))
+        reload.reload()
+        keys = reload.launch.access.keys
+        assert (keys.find("chat"), keys.find(key)) == (digest("chat"), digest(key))
+        assert not keys.are_several
+    assert keys.find(FIRST) is None
