@@ -78,7 +78,7 @@ class Access:
         return replace(self, own=digest(key))
 
     def identity(self) -> Identity | None:
-        """What a listener shows of the server by HTTPS; None for HTTP."""
+        """The identity that a listener shows by HTTPS; None for HTTP."""
         return None if self.certificate is None else Identity(self.certificate)
 
     @property
@@ -187,7 +187,7 @@ class Front:
         await self._app(scope, receive, send)
 
     def take(self, access: Access) -> None:
-        """These rules hold for requests that come from now on. What the keys have used stays."""
+        """These rules hold for requests that come from now on. The usage of the keys stays."""
         self._keys.take(access.digests, access.file_keys, access.own)
         if _limits(access) != _limits(self._access):
             self._app = self._built(access)

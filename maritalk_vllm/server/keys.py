@@ -30,13 +30,13 @@ _SCOPED = re.compile(r"[\s,;(\[]*(?<!\w)scopes?\s*[:=]\s*([^\s,;()\[\]]*)[,;)\]]
 
 
 def digest(key: str) -> str:
-    """What is kept of a key, in hexadecimal. Keys are random and long: no slow hash is needed."""
+    """Its SHA-256 digest, in hexadecimal. Keys are random and long: no slow hash is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key: its name, and its scope, empty for everything that the server offers."""
+    """A key's name, and its scope, empty for everything that the server offers."""
 
     name: str
     scope: str = ""

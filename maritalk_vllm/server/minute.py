@@ -1,4 +1,4 @@
-"""What each API key has used of its minute, by a monotonic clock."""
+"""The usage of each API key in its minute, by a monotonic clock."""
 
 import math
 import time

@@ -14,7 +14,7 @@ from .minute import Minute
 
 
 class Usage:
-    """What the keys have used and have in progress. It stays when their limits change."""
+    """The usage of each key, and its answers in progress. It stays when the limits change."""
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
         """Limits a minute; None for none, where nothing is counted either."""
@@ -110,7 +110,7 @@ def _none_left(minute: Minute, key: str, wait: int) -> TooManyRequests:
 
 
 class _Allowance:
-    """What one request has reserved for its key."""
+    """The reservation of one request for its key."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class _Held:
         self.released = False
 
     async def send(self, message: Message) -> None:
-        """Send on, or hold. What vLLM says of a refusal is dropped."""
+        """Send on, or hold. vLLM's own answer to a refusal is dropped."""
         if not _goes_on(message):
             # Before the client can have read the end of its answer, and asks again.
             self._allowance.settle()
@@ -224,7 +224,7 @@ class _Held:
             await self.release()
 
     async def release(self) -> None:
-        """Send what was held."""
+        """Send the messages that were held."""
         self.released = True
         while self._messages:
             await self._send(self._messages.pop(0))
