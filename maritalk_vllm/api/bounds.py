@@ -1,4 +1,4 @@
-"""What a request's body may have at most, counted before anybody parses it or makes tokens of it.
+"""What a request's body may have at most, counted before it is parsed or becomes tokens.
 
 Some work on a body has no pause in which other requests go on: reading its JSON, checking its fields, filling a chat
 template. It grows with the values in the body, of which 16 MB hold millions.
@@ -6,7 +6,7 @@ template. It grows with the values in the body, of which 16 MB hold millions.
 
 from typing import Any
 
-from ..engine.texts import too_many_characters
+from ..engine.texts import check_characters, check_number
 from ..errors import RequestError
 
 MOST_STRINGS = 50_000
@@ -54,22 +54,21 @@ def check_fields(body: dict[str, Any]) -> None:
 
 
 def check_texts(body: dict[str, Any], context_length: int, most_characters: int) -> None:
-    """Raises RequestError for a prompt that is too long in characters to fit into the context in tokens.
+    """Raises RequestError for prompts that are too long in characters to fit into the context in tokens.
 
     `most_characters`: those of so many of the longest tokens.
     """
-    prompt = body.get("prompt")
+    prompt, messages = body.get("prompt"), body.get("messages")
     prompts = [len(each) for each in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(each, str)]
+    is_batch = isinstance(messages, list) and all(isinstance(each, list) for each in messages)
+    conversations = messages if is_batch and messages else [messages]
     # All texts of a conversation are in its one prompt.
-    chat = sum(_characters(body.get(name)) for name in ("messages", "input", "instructions", "system"))
-    if (longest := max([*prompts, chat])) > most_characters:
-        raise too_many_characters(longest, context_length, most_characters)
-    for name in ("tokens", "messages"):
-        # A message is a token at least.
-        if isinstance(given := body.get(name), list) and len(given) > context_length:
-            raise RequestError(
-                f"{name}: {len(given)} were given, and this model's context has {context_length} tokens.", "Send fewer."
-            )
+    rest = sum(_characters(body.get(name)) for name in ("input", "instructions", "system"))
+    check_characters(prompts + [rest + _characters(each) for each in conversations], context_length, most_characters)
+    lists = [(name, body.get(name)) for name in ("tokens", "input")] + [("messages", each) for each in conversations]
+    for name, given in lists:
+        if isinstance(given, list):
+            check_number(name, len(given), context_length)
 
 
 def _characters(given: object) -> int:
@@ -80,7 +79,7 @@ def _characters(given: object) -> int:
         if isinstance(each, str):
             counted += len(each)
         elif isinstance(each, dict):
-            left += [each.get("content"), each.get("text")]
+            left += [each.get("content"), each.get("text"), each.get("output")]
         elif isinstance(each, list):
             left += each
     return counted

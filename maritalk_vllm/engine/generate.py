@@ -11,7 +11,7 @@ from ..errors import EngineError, RequestError, too_long
 from .border import vllm_errors
 from .completion import Completion, Piece, Tally
 from .request import Message, Sampling
-from .texts import most_characters, too_many_characters
+from .texts import check_characters, check_number, most_characters
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -93,14 +93,10 @@ class Generator:
 
         renderer = self._client.renderer
         characters = len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
-        if not isinstance(prompt, str) and len(prompt) > self.context_length:
-            raise RequestError(
-                f"messages: {len(prompt)} were given, and this model's context has {self.context_length} tokens.",
-                "Send fewer.",
-            )
-        if characters > self._most_characters:
-            # Before a template is filled: of a chat, that makes the tokens, too.
-            raise too_many_characters(characters, self.context_length, self._most_characters)
+        if not isinstance(prompt, str):
+            check_number("messages", len(prompt), self.context_length)
+        # Before a template is filled: of a chat, that makes the tokens, too.
+        check_characters([characters], self.context_length, self._most_characters)
         if isinstance(prompt, str):
             parsed = parse_model_prompt(self._client.model_config, prompt)
             if characters <= _SHORT:

@@ -1,6 +1,7 @@
 """Texts that are too long to be a prompt: refused by their characters, before any of them becomes a token."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
@@ -8,6 +9,10 @@ from .border import our_errors
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
+
+MOST_TIMES = 4
+"""The prompts of one request may have so many times the characters of the longest together: while they become tokens,
+those of other requests wait."""
 
 
 def most_characters(client: "EngineClient") -> int:
@@ -24,9 +29,8 @@ def refuse_long_texts(client: "EngineClient") -> None:
 
     def checked(tokenize: Any) -> Any:  # noqa: ANN401
         def tokenize_checked(prompt: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-            if len(prompt["prompt"]) > most:
-                with our_errors():
-                    raise too_many_characters(len(prompt["prompt"]), context, most)
+            with our_errors():
+                check_characters([len(prompt["prompt"])], context, most)
             return tokenize(prompt, *rest, **named)
 
         return tokenize_checked
@@ -36,10 +40,25 @@ def refuse_long_texts(client: "EngineClient") -> None:
     renderer._tokenize_prompt_async = checked(renderer._tokenize_prompt_async)
 
 
-def too_many_characters(characters: int, context_length: int, most: int) -> RequestError:
-    """A text that no tokenizer has to look at."""
-    return RequestError(
-        f"The prompt has {characters} characters, and this model's context of {context_length} tokens holds at most "
-        f"{most}.",
-        "Shorten the prompt.",
-    )
+def check_characters(prompts: Sequence[int], context_length: int, most: int) -> None:
+    """Raises RequestError for prompts of a request, in characters, that no tokenizer has to look at."""
+    if (longest := max(prompts, default=0)) > most:
+        raise RequestError(
+            f"The prompt has {longest} characters, and this model's context of {context_length} tokens holds at most "
+            f"{most}.",
+            "Shorten the prompt.",
+        )
+    if (together := sum(prompts)) > MOST_TIMES * most:
+        raise RequestError(
+            f"The request's prompts have {together} characters together, over this server's limit of "
+            f"{MOST_TIMES * most}.",
+            "Send several requests.",
+        )
+
+
+def check_number(name: str, number: int, context_length: int) -> None:
+    """Raises RequestError for more messages or tokens than the context has tokens: a message is a token at least."""
+    if number > context_length:
+        raise RequestError(
+            f"{name}: {number} were given, and this model's context has {context_length} tokens.", "Send fewer."
+        )

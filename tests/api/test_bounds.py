@@ -93,6 +93,8 @@ PARTS = [{"type": "text", "text": "a" * 50}] * 2
         {"messages": [{"content": "a" * 100}], "system": [{"type": "text", "text": "a"}]},
         {"input": "a" * 101},
         {"input": [{"role": "user", "content": "a" * 100}], "instructions": "a"},
+        {"input": [{"type": "function_call_output", "output": "a" * 101}]},
+        {"messages": [[{"content": "a"}], [{"content": "a" * 101}]]},
     ],
 )
 def test_texts_that_no_tokenizer_has_to_look_at(body: dict[str, object]) -> None:
@@ -109,14 +111,37 @@ def test_texts_that_no_tokenizer_has_to_look_at(body: dict[str, object]) -> None
         {"messages": [{"role": "user", "content": PARTS}, 7, None]},
         {"input": "a" * 100},
         {"tokens": [1] * 10},
+        {"prompt": ["a" * 100] * 4},
+        {"messages": [[{"content": "a" * 20}]] * 20},
+        {"messages": [[MESSAGE] * 10] * 2},
+        {"messages": []},
     ],
 )
 def test_texts_that_may_fit(body: dict[str, object]) -> None:
     check_texts(body, 10, 100)
 
 
-@pytest.mark.parametrize(("name", "each"), [("tokens", 1), ("messages", MESSAGE)])
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"prompt": ["a" * 100] * 5}, r"prompts have 500 characters together, over this server's limit of 400"),
+        ({"prompt": ["a"] * 401}, r"prompts have 401 characters"),
+        ({"messages": [[{"content": "a" * 81}]] * 5}, r"prompts have 405 characters"),
+    ],
+)
+def test_prompts_that_are_too_long_together(body: dict[str, object], told: str) -> None:
+    with pytest.raises(RequestError, match=told) as caught:
+        check_texts(body, 10, 100)
+    assert str(caught.value).endswith("Send several requests.")
+
+
+@pytest.mark.parametrize(("name", "each"), [("tokens", 1), ("messages", MESSAGE), ("input", MESSAGE)])
 def test_more_parts_than_a_context_has_tokens(name: str, each: object) -> None:
     check_texts({name: [each] * 10}, 10, 100)
     with pytest.raises(RequestError, match=f"{name}: 11 were given, and this model's context has 10 tokens"):
         check_texts({name: [each] * 11}, 10, 100)
+
+
+def test_messages_of_a_batch_are_counted_by_conversation() -> None:
+    with pytest.raises(RequestError, match="messages: 11 were given"):
+        check_texts({"messages": [[MESSAGE], [MESSAGE] * 11]}, 10, 100)

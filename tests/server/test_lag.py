@@ -42,6 +42,12 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: {"model": "demo", "messages": [{**MESSAGE, "content": TEXT}]},
     ),
     "a text, responses": ("/v1/responses", lambda: {"model": "demo", "input": TEXT}),
+    "texts together, completions": ("/v1/completions", lambda: {**NAMED, "prompt": [LONGEST] * 24}),
+    "texts together, batch": (
+        "/v1/chat/completions/batch",
+        lambda: {**NAMED, "messages": [[{**MESSAGE, "content": LONGEST}]] * 24},
+    ),
+    "items, responses": ("/v1/responses", lambda: {"model": "demo", "input": [MESSAGE] * 12_000}),
     "messages": ("/v1/chat/completions", lambda: {**NAMED, "messages": [MESSAGE] * 400_000}),
     "parts": ("/v1/chat/completions", lambda: {**NAMED, "messages": [{**MESSAGE, "content": [{}] * 400_000}]}),
     "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 400_000}),
