@@ -1,4 +1,4 @@
-"""The NetworkPolicies: on by default, the served port open to whom the values let in, and nothing else."""
+"""The NetworkPolicies: on by default, the served port open to the clients that the values let in, and nothing else."""
 
 from typing import Any
 
@@ -129,6 +129,25 @@ def test_what_the_values_name_outside_is_reached() -> None:
     assert ports(of_server(documents, "egress")) == {53, 443, 9100, 3128, 4318}
     closed = rendered("--set", "networkPolicy.allowHTTPS=false", "--set", "license.service=http://licences/x")
     assert ports(of_server(closed, "egress")) == {53, 80}
+
+
+@pytest.mark.parametrize(
+    ("value", "port"),
+    [
+        ("http://proxy:3128", 3128),
+        ("10.0.0.1:3128", 3128),
+        ("proxy:3128/", 3128),
+        ("user:pass@proxy:3128", 3128),
+        ("http://[fd00::1]:3128", 3128),
+        ("http://$(USER):$(PASS)@$(HOST):3128/x:1", 3128),
+        ("http://proxy:$(PORT)", None),
+        ("proxy", 80),
+        ("http://100%proxy", 80),
+    ],
+)
+def test_a_proxy_is_reached_in_whichever_form_it_is_given(value: str, port: int | None) -> None:
+    documents = rendered("--set-json", f'extraEnv=[{{"name": "HTTPS_PROXY", "value": "{value}"}}]')
+    assert ports(of_server(documents, "egress")) - {53, 443} == {port} - {None}
 
 
 def test_the_default_is_written_down() -> None:

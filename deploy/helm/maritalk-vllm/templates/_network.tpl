@@ -1,4 +1,4 @@
-{{/* Whom the Service, the Ingress and the ServiceMonitor let in where no peers are named: "cluster", "everyone" or nobody. */}}
+{{/* Where no peers are named, the clients that the Service, the Ingress and the ServiceMonitor need: "cluster", "everyone" or "". */}}
 {{- define "maritalk.opened" -}}
 {{- if not .Values.networkPolicy.from -}}
 {{- if ne .Values.service.type "ClusterIP" -}}
@@ -9,7 +9,10 @@ cluster
 {{- end -}}
 {{- end -}}
 
-{{/* The ports of addresses in the values, as a JSON array. 443 is networkPolicy.allowHTTPS's. */}}
+{{/*
+The ports of addresses in the values, as a JSON array. 443 is networkPolicy.allowHTTPS's. A proxy may have no scheme, and a
+part of an address may be a variable's name in extraEnv, which urlParse refuses.
+*/}}
 {{- define "maritalk.ownEgress" -}}
 {{- $addresses := list .Values.license.service (default "" .Values.options.otlp_traces_endpoint) -}}
 {{- range .Values.extraEnv -}}
@@ -20,8 +23,10 @@ cluster
 {{- $ports := list -}}
 {{- range $addresses -}}
 {{- if . -}}
-{{- $found := regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" -}}
-{{- if and (not $found) (hasPrefix "http://" .) -}}
+{{- $url := ternary . (print "http://" .) (contains "://" .) -}}
+{{- $host := regexReplaceAll "^[^:]*://([^/?#]*@)?([^/?#]*).*$" $url "${2}" -}}
+{{- $found := regexFind ":[0-9]+$" $host | trimPrefix ":" -}}
+{{- if and (hasPrefix "http://" $url) (not (regexMatch ":[^]]*$" $host)) -}}
 {{- $found = "80" -}}
 {{- end -}}
 {{- if and $found (ne $found "443") -}}
