@@ -167,5 +167,6 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
 def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     # Of a plain file, which alone is opened, extractfile() is never None.
     plain = info.isreg() and not info.issparse()
-    size = info.size if info.isreg() else 0
+    # tarfile reads past the bytes of kinds that it does not know, and of a sparse file those that are there.
+    size = info.size if plain else max(info.size if info.isreg() else 0, archive.offset - info.offset_data)
     return Member(info.name, size, info.isdir(), plain, lambda: archive.extractfile(info))  # type: ignore[arg-type, return-value]

@@ -146,6 +146,18 @@ def sparse(file: Path) -> None:
         archive.addfile(info, io.BytesIO(map_of_it))
 
 
+def sparse_with_bytes(file: Path) -> None:
+    """A sparse file that has 1 TiB in the archive, and none when it is unpacked."""
+    info = tarfile.TarInfo("a.json")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 1 << 40
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    # No part of it is on the list, and its own size is 0.
+    header[483:495] = b"00000000000\0"
+    header[148:156] = b"        "
+    header[148:156] = b"%06o\0 " % sum(header)
+    file.write_bytes(bytes(header) + bytes(1024))
+
+
 def compressed(file: Path, method: int) -> None:
     with zipfile.ZipFile(file, "w", method) as archive:
         archive.writestr("config.json", "{}")
@@ -236,6 +248,8 @@ BAD = {
     "attributes for all of 64 MB": lambda file: announced(file, b"g", 64 << 20, b"1" * (64 << 20)),
     "a sparse file": sparse,
     "more than it can be unpacked to": lambda file: announced(file, b"0", 1 << 42, name="a.json"),
+    "more than it can be unpacked to, of an unknown kind": lambda file: announced(file, b"Z", 1 << 42, name="a.json"),
+    "more than it can be unpacked to, of a sparse file": sparse_with_bytes,
     "gzip: zeros without end": gzip_bomb,
     "zip: many files that are the same bytes": overlapping,
 }
@@ -249,6 +263,13 @@ def test_refused_and_nothing_written(kind: str, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["archive"]
     assert not Path("/tmp/outside.json").exists()
     assert not Path("/tmp/maritalk-pickle-was-read").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BAD if kind.startswith("more than")])
+def test_refused_for_its_bytes(kind: str, tmp_path: Path) -> None:
+    BAD[kind](tmp_path / "archive")
+    with pytest.raises(WeightsError, match="unpacked, too much for its own size"):
+        unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)
 
 
 def encrypted(file: Path) -> None:
