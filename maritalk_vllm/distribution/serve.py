@@ -3,11 +3,13 @@
 import asyncio
 import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
 import uvicorn
 
+from ..errors import UsageError
 from ..server.certificate import Certificate, Identity
 from ..server.listener import listen, url
 from ..server.watched import Watched
@@ -35,33 +37,51 @@ def serve(
     private_key: Path | None = None,
 ) -> None:
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
-    renewed = None
-    if certificate is not None and private_key is not None:
-        read = partial(Certificate.read, certificate, private_key)
-        renewed = Watched((certificate, private_key), read, read())
-    identity = None if renewed is None else Identity(renewed.value)
+    renewal = Renewal(certificate, private_key) if certificate is not None and private_key is not None else None
     with Database(file) as database, listen(host, port) as listener:
         # It writes no access log: the audit has more, and without the signatures. A download needs a file too.
         config = web_config(
             create_app(database, public_url=public_url, link_seconds=link_seconds),
-            identity,
+            renewal.identity if renewal is not None else None,
             descriptors_each=2,
             lifespan="off",
         )
         address = url(listener, "https" if certificate else "http")
         print(translated(f"Licence service on {address}, database {file}"), flush=True)
-        asyncio.run(_until_told(WebServer(config), listener, renewed, identity))
+        asyncio.run(_until_stopped(WebServer(config), listener, renewal))
 
 
-async def _until_told(
-    server: uvicorn.Server, listener: socket.socket, renewed: Watched[Certificate] | None, identity: Identity | None
-) -> None:
+class Renewal:
+    """The certificate that is shown, as its files are now: the last one that could be used."""
+
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        """Raises UsageError for files that cannot be used."""
+        read = partial(Certificate.read, certificate, private_key)
+        self._files = Watched((certificate, private_key), read, read())
+        self._trouble = ""
+        self.identity = Identity(self._files.value)
+
+    def look(self) -> None:
+        """Take over what is new, and print why it cannot be used, once."""
+        self._files.look()
+        trouble = self._files.trouble
+        try:
+            self.identity.take(self._files.value)
+        except UsageError as error:
+            trouble = error.message
+        if trouble and trouble != self._trouble:
+            kept = "The certificate that was read before stays in use."
+            print(f"{translated(trouble)} {translated(kept)}", file=sys.stderr, flush=True)
+        self._trouble = trouble
+
+
+async def _until_stopped(server: uvicorn.Server, listener: socket.socket, renewal: Renewal | None) -> None:
     loop = asyncio.get_running_loop()
 
     def look() -> None:
-        if renewed is not None and identity is not None and renewed.look():
-            identity.take(renewed.value)
         loop.call_later(RENEW_SECONDS, look)
+        if renewal is not None:
+            renewal.look()
 
     def stop() -> None:
         server.should_exit = True

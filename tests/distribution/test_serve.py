@@ -21,7 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from maritalk_vllm.distribution import archive, keys
 from maritalk_vllm.distribution.app import create_app
 from maritalk_vllm.distribution.database import Database
+from maritalk_vllm.distribution.serve import Renewal
+from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server import bounds
+from maritalk_vllm.server.certificate import Certificate
 from tests.cli.test_config import toolbox
 from tests.distribution.running import Running, error
 from tests.server.test_gate import running
@@ -78,7 +81,8 @@ def test_links_begin_with_the_public_address(tmp_path: Path) -> None:
         assert "MARITALK_LICENSE_SERVICE=https://licences.example.org/x\n" in script
 
 
-def test_tls(tmp_path: Path) -> None:
+def write_certificate(folder: Path) -> None:
+    """A new one for localhost, with its key, as cert.pem and key.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -86,10 +90,14 @@ def test_tls(tmp_path: Path) -> None:
     localhost = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     certificate = builder.add_extension(localhost, critical=False).sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "key.pem").write_bytes(
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+def test_tls(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
     options = ("--ssl-certfile", str(tmp_path / "cert.pem"), "--ssl-keyfile", str(tmp_path / "key.pem"))
     with Running(tmp_path, *options) as service:
         assert service.url.startswith("https://")
@@ -100,6 +108,51 @@ def test_tls(tmp_path: Path) -> None:
             link = client.post(f"{url}/local/download", json={"license": license}).json()["presigned_url"]
             assert link.startswith(url)
             assert client.get(link).status_code == 200
+
+
+def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    write_certificate(tmp_path)
+    renewal = Renewal(certificate, key)
+    taken: list[Certificate] = []
+    take = renewal.identity.take
+
+    def poor(certificate: Certificate) -> None:
+        raise UsageError("The certificate cannot be used: Too many open files.")
+
+    def noted(certificate: Certificate) -> None:
+        take(certificate)
+        taken.append(certificate)
+
+    def looks() -> str:
+        for _ in range(4):
+            renewal.look()
+        return capsys.readouterr().err
+
+    monkeypatch.setattr(renewal.identity, "take", noted)
+    assert looks() == ""
+    good = key.read_text()
+    key.write_text("not a key")
+    said = looks()
+    assert said.startswith("The certificate cannot be used: ")
+    assert said.endswith(". The certificate that was read before stays in use.\n")
+    assert said.count("\n") == 1
+    key.unlink()
+    assert "key.pem cannot be read: No such file or directory. The" in looks()
+    key.write_text(good)
+    assert looks() == ""
+    key.write_text("not a key")
+    assert looks() == said
+
+    # What is new is good, and cannot be shown yet.
+    monkeypatch.setattr(renewal.identity, "take", poor)
+    write_certificate(tmp_path)
+    assert looks().startswith("The certificate cannot be used: Too many open files. ")
+    monkeypatch.setattr(renewal.identity, "take", noted)
+    assert looks() == ""
+    assert taken[-1] == Certificate.read(certificate, key) != taken[0]
 
 
 @pytest.mark.parametrize("begins", [b"", b"POST /local/download HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"])
