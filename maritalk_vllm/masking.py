@@ -16,7 +16,10 @@ _ALWAYS = frozenset(
 _AT_THE_END = frozenset({"token", "key", "license", "licence", "auth", "sig"})
 _PLURALS = frozenset({"tokens", "keys"})
 _OF_SECRETS = frozenset({"access", "api", "auth", "bearer", "hf", "private", "refresh"})
-_OPEN = frozenset({"public", "allow", "per"})
+_OPEN = frozenset({"public", "allow", "per", "eos", "bos", "pad", "unk", "sort"})
+_ENDS = ("password", "passwd")
+"""Of a word: PGPASSWORD."""
+
 _NAMES_OF_FILES = frozenset({"file", "path"})
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -35,7 +38,9 @@ def is_secret(name: str) -> bool:
     if not words or _OPEN & set(words) or words[-1] in _NAMES_OF_FILES:
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    return bool(_ALWAYS & set(words)) or last in _AT_THE_END or (last in _PLURALS and before in _OF_SECRETS)
+    if _ALWAYS & set(words) or any(word.endswith(_ENDS) for word in words):
+        return True
+    return last in _AT_THE_END or (last in _PLURALS and before in _OF_SECRETS)
 
 
 def masked_words(words: Sequence[str]) -> tuple[str, ...]:

@@ -19,10 +19,22 @@ SECRET = "s3cr3t-v4lue"
         "--ssl-keyfile-password", "AWS_SECRET_ACCESS_KEY", "aws_access_key_id_secret", "Authorization", "x-api-key",
         "db.password", "passphrase", "client_secret", "X-Amz-Signature", "sig", "--license", "MARITALK_LICENSE",
         "auth_tokens", "--kv-transfer-config.kv_connector_extra_config.token", "WANDB_API_KEY", "credentials",
+        "PGPASSWORD", "MYSQLPASSWD", "pgpassword",
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
     assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "--eos-token", "eos_token", "bos_token", "pad_token", "padToken", "unk_token", "sort_key", "--eos-token-id",
+        "PGPASSWORD_FILE", "passwords_path", "public_key",
+    ],
+)  # fmt: skip
+def test_names_of_none(name: str) -> None:
+    assert not is_secret(name)
 
 
 def test_flags_that_hold_none() -> None:
