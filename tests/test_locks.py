@@ -163,6 +163,13 @@ def test_the_audit_asks_for_all_that_is_pinned() -> None:
         assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("status", [200, 400, 404, 405, 401, 403, 407, 502])
+def test_a_database_that_a_proxy_keeps_away_is_not_reached(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(lambda request: request.reply(status, b"{}")) as server:
+        assert script("audit").is_reached(server.url) == (status in (200, 400, 404, 405))
+    assert ("Nothing was audited" in capsys.readouterr().out) == (status not in (200, 400, 404, 405))
+
+
 @pytest.mark.nightly
 def test_the_audit_by_pip_audit_itself(tmp_path: Path) -> None:
     """A stand-in of the database, since the real one changes by the day: it knows of one version's hole, or of none."""
