@@ -13,8 +13,8 @@
 # make screenshots   the page's lane, which takes the pictures of docs/page.md again
 # make fuzz          the generated requests of the clients' lane, more than 50,000 of them
 # make image-check   build the image for the CPU without Docker, and run it (as root, some minutes)
-# make audit        look every pinned package up in the database of known vulnerabilities, which has to be in reach
-# make digests      pin what the images begin with by digest, as their registry has it now
+# make audit         look every pinned package up in the database of known vulnerabilities, which has to be in reach
+# make digests       pin what the images begin with by digest, as their registry has it now
 # make mutations     break decisions of the supervisor one at a time: the unit lane has to find each
 # make coverage      the unit lane, and what it covers
 
