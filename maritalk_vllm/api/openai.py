@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..engine.account import current
 from ..errors import RequestError
 from . import maritaca
 from .body import read
@@ -18,6 +19,9 @@ from .context import check_context, check_room
 from .log import note
 from .maritaca import Body
 from .names import ModelNames
+
+_MOST_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""The names by which vLLM's routes take the length of an answer."""
 
 
 class MaritacaAPI:
@@ -63,6 +67,8 @@ class MaritacaAPI:
         given = parse(raw)
         check_fields(given)
         check_texts(given, self._context_length, self._most_characters)
+        if (account := current.get()) is not None:
+            account.is_open = all(given.get(name) is None for name in _MOST_TOKENS)
         body = given
         for adapt in maritaca.REQUESTS[scope["path"]]:
             body = adapt(body)

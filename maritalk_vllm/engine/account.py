@@ -46,13 +46,15 @@ class Figures:
 class Account:
     """One client's request. A prompt counts once, from its admission on; an answer's tokens as the engine reports them.
 
-    `refusal` is why it was not answered, where our own code knows; `logprobs`, how many it may come to.
+    `refusal` is why it was not answered, where our own code knows; `logprobs`, how many it may come to; `is_open`,
+    whether it was sent without max_tokens.
     """
 
     def __init__(self, allowance: Allowance | None = None) -> None:
         self.refusal = ""
         self.allowance = allowance
         self.logprobs = 0
+        self.is_open = False
         self._prompt_tokens = 0
         self._answers: list[RequestStateStats] = []
         self._figures: Figures | None = None
@@ -82,11 +84,11 @@ class Account:
 
 
 current: ContextVar[Account | None] = ContextVar("account", default=None)
-"""That of the request that is being answered: whoever answers it sets one, and reads it when the answer is whole."""
+"""That of the request that is being answered: the layer that counts it sets one, and reads it when it is over."""
 
 
 def keep_accounts(client: "EngineClient") -> None:
-    """Have this client add what it takes in and generates to the account of whoever asked."""
+    """Have this client add what it takes in and generates to the account of the request."""
     processor = client.output_processor
     add = processor.add_request
 

@@ -15,7 +15,7 @@ takes about 20 µs: 14 to make its text and 4 to write it."""
 
 
 def refuse_many_logprobs(client: "EngineClient") -> None:
-    """Have this client refuse a request for more, and end an answer without max_tokens where it would have more."""
+    """Have this client refuse a request for more, and end a single answer without max_tokens before it has more."""
     generate, context = client.generate, int(client.model_config.max_model_len)
 
     def generate_bounded(prompt: Any, parameters: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
@@ -42,7 +42,8 @@ def _bound(parameters: Any, prompt_tokens: int, context: int) -> None:  # noqa: 
     room = max(1, context - prompt_tokens)
     most = room if parameters.max_tokens is None else min(parameters.max_tokens, room)
     longest = (left - of_prompt) // per_token if per_token else most
-    if most > longest >= 1 and most == room:
+    is_single = account is not None and account.is_open and parameters.n == 1
+    if is_single and most > longest >= 1 and most == room:
         parameters.max_tokens = most = longest
     if of_prompt > left or most > longest:
         asked = MOST - left + of_prompt + per_token * most

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.api.names import ModelNames
 from maritalk_vllm.api.openai import MaritacaAPI, moved, parse
+from maritalk_vllm.engine.account import Account, current
 from maritalk_vllm.errors import RequestError
 
 MOST_CHARACTERS = 8192 * 81
@@ -208,3 +209,22 @@ def test_more_answers_than_ever_fit_are_no_matter_of_time(path: str, asked: dict
 def test_as_many_answers_as_fit_go_on(path: str, asked: dict[str, object]) -> None:
     app = Shown([b"{}"])
     assert through(app, "POST", path, json={"model": "demo", "max_tokens": 1, **asked}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "is_open"),
+    [
+        ({}, True),
+        ({"max_tokens": None}, True),
+        ({"max_tokens": 1}, False),
+        ({"max_completion_tokens": 1}, False),
+        ({"max_output_tokens": 1}, False),
+    ],
+)
+def test_the_account_knows_whether_the_answer_has_a_limit(given: dict[str, int | None], is_open: bool) -> None:
+    token = current.set(account := Account())
+    try:
+        through(Shown([b"{}"]), "POST", "/v1/chat/completions", json={"messages": [], **given})
+    finally:
+        current.reset(token)
+    assert account.is_open == is_open

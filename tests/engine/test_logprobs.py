@@ -16,8 +16,13 @@ pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 CONTEXT = 8192
 
 
-def generated(prompt_tokens: int, *, prompts: int = 1, stream: bool = False, **asked: Any) -> Any:
-    """The parameters of the last prompt with which the engine begins. Raises RequestError."""
+def generated(
+    prompt_tokens: int, *, prompts: int = 1, stream: bool = False, is_open: bool = False, **asked: Any
+) -> Any:
+    """The parameters of the last prompt with which the engine begins. Raises RequestError.
+
+    `is_open`: the request came without max_tokens, for which vLLM has filled in the rest of the context.
+    """
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     seen: list[Any] = []
@@ -27,7 +32,8 @@ def generated(prompt_tokens: int, *, prompts: int = 1, stream: bool = False, **a
     )
     refuse_many_logprobs(client)
     kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    token = current.set(Account())
+    token = current.set(account := Account())
+    account.is_open = is_open
     try:
         with vllm_errors():
             for number in range(prompts):
@@ -47,6 +53,8 @@ def generated(prompt_tokens: int, *, prompts: int = 1, stream: bool = False, **a
         ({"prompt_tokens": 5000, "max_tokens": 1, "prompt_logprobs": 1, "prompts": 2}, 20_000),
         ({"prompt_tokens": 10, "max_tokens": 2000, "logprobs": 20}, 42_000),
         ({"prompt_tokens": 10, "max_tokens": 1000, "logprobs": 1, "n": 10}, 20_000),
+        ({"prompt_tokens": 192, "max_tokens": 8000, "logprobs": 2}, 24_000),
+        ({"prompt_tokens": 192, "max_tokens": 8000, "logprobs": 1, "n": 2, "is_open": True}, 32_000),
     ],
 )
 def test_more_than_are_made_at_once(asked: dict[str, Any], told: int) -> None:
@@ -69,5 +77,5 @@ def test_what_is_taken_as_it_is(asked: dict[str, Any]) -> None:
 
 
 def test_an_answer_without_max_tokens_ends_where_it_would_have_more() -> None:
-    assert generated(192, max_tokens=CONTEXT - 192, logprobs=3).max_tokens == MOST // 4
-    assert generated(192, max_tokens=None, logprobs=0).max_tokens is None
+    assert generated(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MOST // 4
+    assert generated(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None
