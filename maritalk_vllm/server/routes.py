@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from starlette.routing import BaseRoute, compile_path
+from starlette.routing import BaseRoute, Mount, compile_path
 
 from ..api.openai import moved
 
@@ -27,12 +27,19 @@ def is_offered(route: BaseRoute) -> bool:
     """Whether a route of vLLM's application stays in it."""
     if getattr(route, "path", "") in OF_VLLM:
         return True
-    package = getattr(getattr(route, "endpoint", None), "__module__", "vllm").partition(".")[0]
-    return package not in _VLLMS_OWN
+    return not _is_vllms(route)
+
+
+def _is_vllms(route: BaseRoute) -> bool:
+    """Whether it may be vLLM's own. Of an application below a path, its routes say so, or else its class."""
+    app = getattr(route, "app", None) if isinstance(route, Mount) else getattr(route, "endpoint", None)
+    if isinstance(route, Mount) and (inner := getattr(app, "routes", None)) is not None:
+        return not inner or any(map(_is_vllms, inner))
+    return str(getattr(app, "__module__", "vllm")).partition(".")[0] in _VLLMS_OWN
 
 
 class Routes:
-    """The routes of an application, by their templates: `/v1/responses/{response_id}`."""
+    """The routes of an application, by their templates: `/of/a/plugin/{number}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:
         known = {*templates, *OWN}

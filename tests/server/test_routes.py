@@ -3,9 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server.routes import is_offered
 
@@ -42,3 +46,26 @@ def test_what_else_the_application_has() -> None:
     assert is_offered(Route("/openapi.json", endpoint("fastapi.applications")))
     assert is_offered(Mount("/metrics", routes=[]))
     assert not is_offered(Mount("/elsewhere", routes=[]))
+
+
+class OfAPlugin:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+
+class OfVllm(OfAPlugin):
+    __module__ = "vllm.entrypoints.somewhere"
+
+
+def application(module: str) -> FastAPI:
+    app = FastAPI()
+    app.add_api_route("/health", endpoint(module), response_model=None)
+    return app
+
+
+@pytest.mark.parametrize("wrapped", [lambda app: app, lambda app: Starlette(routes=[Mount("/more", app)])])
+def test_an_application_below_a_path(wrapped: Callable[[ASGIApp], ASGIApp]) -> None:
+    for app in (OfAPlugin(), application("plugin_of_the_user.routes"), StaticFiles(directory="/")):
+        assert is_offered(Mount("/of/a/plugin", wrapped(app)))
+    for app in (OfVllm(), application("vllm.entrypoints.serve.somewhere")):
+        assert not is_offered(Mount("/elsewhere", wrapped(app)))

@@ -64,7 +64,7 @@ APP = Starlette(
         Route("/", generate),
         Route("/generate", generate, methods=["POST"]),
         Route("/v1/completions", streamed, methods=["POST"]),
-        Route("/v1/responses/{response_id}", generate),
+        Route("/v1/threads/{thread}", generate),
         Route("/told/{status}", told, methods=["GET", "POST"]),
         Route("/broken", broken),
     ]
@@ -126,12 +126,12 @@ def test_requests_by_route_method_and_status() -> None:
         await client.get("/generate")
         await client.get("/broken")
         # Two of one route: what a client puts into a path is no label.
-        await client.get("/v1/responses/resp_1")
-        await client.get("/v1/responses/resp_2")
+        await client.get("/v1/threads/resp_1")
+        await client.get("/v1/threads/resp_2")
         # Maritaca's names for the same.
         await client.post("/api/completions")
         await client.post("/api/v1/completions")
-        await client.get("/api/v1/responses/resp_3")
+        await client.get("/api/v1/threads/resp_3")
 
     counting.run(scenario)
     assert counting.requests == {
@@ -139,9 +139,9 @@ def test_requests_by_route_method_and_status() -> None:
         ("", "GET", "/", "200"): 1,
         ("", "GET", "/generate", "405"): 1,
         ("", "GET", "/broken", "500"): 1,
-        ("", "GET", "/v1/responses/{response_id}", "200"): 2,
+        ("", "GET", "/v1/threads/{thread}", "200"): 2,
         ("", "POST", "/v1/completions", "404"): 2,
-        ("", "GET", "/v1/responses/{response_id}", "404"): 1,
+        ("", "GET", "/v1/threads/{thread}", "404"): 1,
     }
 
 
@@ -374,10 +374,10 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
         ("/api/models", "/v1/models"),
         ("/api/v1/models", "/v1/models"),
         ("/v1/models/", OTHER),
-        ("/v1/responses/a", "/v1/responses/{response_id}"),
-        ("/v1/responses/{response_id}", "/v1/responses/{response_id}"),
-        ("/v1/responses/a/cancel", "/v1/responses/{response_id}/cancel"),
-        ("/v1/responses/a/b/c", OTHER),
+        ("/v1/threads/a", "/v1/threads/{thread}"),
+        ("/v1/threads/{thread}", "/v1/threads/{thread}"),
+        ("/v1/threads/a/cancel", "/v1/threads/{thread}/cancel"),
+        ("/v1/threads/a/b/c", OTHER),
         ("/api/chat/inference/", OTHER),
         ("", OTHER),
         ("//", OTHER),
@@ -385,7 +385,7 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
     ],
 )
 def test_the_route_of_a_path(path: str, route: str) -> None:
-    routes = Routes(["/v1/models", "/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel"])
+    routes = Routes(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
     assert routes.of(path) == route
 
 
