@@ -85,17 +85,26 @@ class Acceptor:
 
     async def _begin(self, connection: socket.socket) -> None:
         protocol = self._protocol()
-        patience = {} if self._context is None else {"ssl_handshake_timeout": float(bounds.HEADER_SECONDS)}
-        beginning = _Beginning(connection)
-        self._connections.waits_for_request(beginning)
         try:
             # Some clients speak no TLS, or nothing at all.
             with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._context, **patience)
+                if self._context is None:
+                    await self._loop.connect_accepted_socket(lambda: protocol, connection)
+                else:
+                    await self._shake_hands(protocol, connection, self._context)
         finally:
-            self._connections.works(beginning)
             if protocol.transport is None:
                 self._connections.left()
+
+    async def _shake_hands(self, protocol: Any, connection: socket.socket, context: ssl.SSLContext) -> None:  # noqa: ANN401
+        beginning = _Beginning(connection)
+        self._connections.waits_for_request(beginning)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=context, ssl_handshake_timeout=float(bounds.HEADER_SECONDS)
+            )
+        finally:
+            self._connections.works(beginning)
 
     def _pause(self, seconds: float | None = None) -> None:
         """Accept none for so many seconds, or until one has left."""
@@ -121,7 +130,7 @@ class Acceptor:
 
 
 class _Beginning:
-    """A connection before its protocol has it: with TLS, until the handshake is done."""
+    """A connection by TLS, until the handshake is done and its protocol has it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -2,12 +2,11 @@
 
 import os
 from asyncio import BaseTransport
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..errors import MariTalkError
-from .lingering import lingering
 from .protocol import PatientProtocol
 
 _KEPT_BYTES = 32 * 1024
@@ -34,7 +33,7 @@ class PassableProtocol(PatientProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """A client has connected, here or to the process that passed it on."""
-        super().connection_made(lingering(cast(Any, transport), lambda: self.is_receiving))
+        super().connection_made(transport)
         if self._already_read:
             self.data_received(self._already_read)
 

@@ -12,6 +12,7 @@ from ..api.refusal import refusal
 from ..errors import HeadTooLarge, MariTalkError, RequestError
 from . import bounds
 from .connections import Connections
+from .transport import Transport
 
 _STEP_BYTES = 4096
 """So much is parsed at once, but for a body of a known length: a step in which one request ends is not counted."""
@@ -40,6 +41,7 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     server_state: Connections
+    transport: Transport  # type: ignore[assignment]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
@@ -57,16 +59,18 @@ class PatientProtocol(HttpToolsProtocol):
         self._unread = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Somebody is there."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        """A client has connected."""
+        super().connection_made(Transport(transport, lambda: self.is_receiving))  # type: ignore[arg-type]
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there any more."""
+        """The connection is closed."""
         self._stop_timer()
         self._stop_watching()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self._held = memoryview(b"")
+        self.transport.release()
         self.server_state.works(self)
         self.server_state.left()
 
@@ -342,6 +346,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The end of an answer; its request may go on."""
+        self.transport.flush()
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_writing()

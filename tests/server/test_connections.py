@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server.listener import listen, local_url
@@ -149,3 +152,24 @@ def test_it_listens_again_as_soon_as_one_leaves() -> None:
             assert await asyncio.gather(*asked) == [200] * 20
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ending", ["close", "keep-alive"])
+def test_a_connection_that_has_ended_waits_for_no_garbage_collection(ending: str) -> None:
+    """It is expensive beside the many objects of an engine, and would be due every few hundred connections."""
+
+    async def scenario() -> None:
+        async with serving(echoing) as (url, server):
+            async with wire(url) as line:
+                await until(lambda: server.server_state.connections)
+                connections = [weakref.ref(each) for each in server.server_state.connections]
+                await line.ask("GET", "/", f"Connection: {ending}")
+                assert (await line.reply()).status == 200
+            await until(lambda: not server.server_state.connections)
+            await until(lambda: all(each() is None for each in connections))
+
+    gc.disable()
+    try:
+        uvloop.run(scenario())
+    finally:
+        gc.enable()
