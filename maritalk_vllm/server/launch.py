@@ -45,6 +45,7 @@ class Launch:
     fetch: Callable[[Progress], None] | None
     again: Callable[[Settings, Access], "Launch"]
     must_be_prepared: bool
+    is_made_here: bool
     notes: tuple[str, ...]
     license_expires: float | None
     plan: Plan
@@ -98,6 +99,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: Access | None = Non
         fetch=source.fetch,
         again=partial(_decide, check),
         must_be_prepared=source.must_be_prepared,
+        is_made_here=source.is_made_here,
         notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
         license_expires=expires.timestamp() if expires else None,
         plan=plan,

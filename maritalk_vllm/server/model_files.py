@@ -5,27 +5,32 @@ from pathlib import Path
 
 
 class ModelFiles:
-    """Names and sizes: of a file that was cut, the engine says no more than that it cannot be read."""
+    """Names and sizes: of a file that was cut, the engine says no more than that it cannot be read.
+
+    Each method reads a disk that may hang. They may run in several threads at once.
+    """
 
     def __init__(self) -> None:
-        self._location = Path()
-        self._loaded: dict[str, int] | None = None
+        self._loaded: tuple[Path, dict[str, int]] | None = None
 
     def loaded(self, location: str) -> None:
         """An engine has loaded what is there now. A name of Hugging Face's is no folder: nothing is compared then."""
-        self._location = Path(location)
-        self._loaded = _sizes(self._location) or None
+        folder = Path(location)
+        sizes = _sizes(folder)
+        self._loaded = (folder, sizes) if sizes else None
 
     def differ(self) -> bool:
         """Whether something is missing of what was loaded, or has another size."""
-        if self._loaded is None:
+        if (loaded := self._loaded) is None:
             return False
-        now = _sizes(self._location)
-        return any(now.get(name) != size for name, size in self._loaded.items())
+        folder, sizes = loaded
+        now = _sizes(folder)
+        return any(now.get(name) != size for name, size in sizes.items())
 
     def clear(self) -> None:
         """Remove what is left of them: what is not whole must not have their name."""
-        shutil.rmtree(self._location, ignore_errors=True)
+        if (loaded := self._loaded) is not None:
+            shutil.rmtree(loaded[0], ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import setproctitle
 
 from ..errors import EngineError, MariTalkError, Unavailable
-from ..models.profile import find
 from ..settings import Settings
 from ..words import counted
 from . import lifeline, limits
@@ -20,25 +19,20 @@ from .company import Alone, Company, company
 from .console import Console
 from .conversation import Conversation
 from .engine_processes import EngineProcesses
-from .fetching import fetched
 from .fork_server import NURSERY
 from .hangup import Hangup
 from .history import History, Step
 from .launch import Launch
 from .listener import listen, local_url, url
 from .log import Log
-from .model_files import ModelFiles
 from .node_lost import WHOLE_AGAIN, NodeLost
-from .reload import LOOK_SECONDS, Reload
+from .reload import Reload
 from .restarts import WINDOW_SECONDS, Restarts
 from .state import Phase, State
 from .systemd import Systemd
-from .temporary import TemporaryFolder
+from .tasks import cancelled
+from .upkeep import Upkeep
 
-_LOG_LOST = "The log cannot be written: its lines are lost."
-_NO_FOLDER = "The temporary folder is gone and cannot be made again: the next engine gets another one."
-_NO_MODEL = "The model's files are not as they were loaded: the next start of the engine needs them again."
-_LOOKS_AT_MODEL = 4
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
@@ -77,31 +71,28 @@ class _Supervisor:
         log: Log,
         hangup: Hangup,
     ) -> None:
-        self._reload, self._hangup = reload, hangup
+        self._hangup = hangup
         self._chat = Conversation() if reload.launch.interactive else None
-        self._launch = launch = reload.launch = self._admitted(reload.launch)
+        launch = reload.launch = self._admitted(reload.launch)
         self._listener = listener
         self._console = console
         self._nursery = nursery
         self._log = log
-        self._folder = TemporaryFolder()
-        self._model = ModelFiles()
         self._state = State()
+        self._upkeep = Upkeep(reload, log, self._state, (self._engine_takes, self._answering_takes))
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
-        self._answering = Answering(
-            listener, self._launch.access, self._state, self._history, launch.time_unit, launch.group
-        )
+        self._answering = Answering(listener, launch.access, self._state, self._history, launch.time_unit, launch.group)
         self._company: Company = Alone()
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.certificate else "http"
         self._was_ready = self._gathered = False
         self._signals = 0
-        self._told = asyncio.Event()
+        self._stop_asked = asyncio.Event()
         self._hurried = asyncio.Event()
 
     async def run(self) -> None:
-        """Listen, load, hand the port over, and stay until told to stop or until the engine ends for good."""
+        """Listen, load, hand the port over, and stay until asked to stop or until the engine ends for good."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._take_signal, number)
@@ -112,11 +103,11 @@ class _Supervisor:
         self._history.done(Step.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
         self._systemd.status(f"Loading {self._launch.name}")
-        with contextlib.closing(self._folder):
+        with contextlib.closing(self._upkeep.folder):
             living = loop.create_task(self._systemd.watched(lambda: self._engine is not None and self._engine.hang))
             serving = loop.create_task(self._serve())
-            stopping = loop.create_task(self._told.wait())
-            looking = loop.create_task(self._keep_looking())
+            stopping = loop.create_task(self._stop_asked.wait())
+            looking = loop.create_task(self._upkeep.look())
             try:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
@@ -132,7 +123,7 @@ class _Supervisor:
                 raise
             finally:
                 self._console.stop()
-                await _cancelled(serving, looking)
+                await cancelled(serving, looking)
                 if self._chat is not None:
                     self._chat.end()
                 await self._until_left_alone()
@@ -145,34 +136,20 @@ class _Supervisor:
                 await self._answering.end()
                 living.cancel()
 
-    async def _keep_looking(self) -> None:
-        """At the files whose content may change while the server runs."""
-        looks = 0
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            changed = [self._reload.look()]
-            for name, sentence, problem in (
-                ("log", _LOG_LOST, self._log.problem),
-                ("temporary_folder", _NO_FOLDER, self._folder.problem(to_write=False)),
-            ):
-                changed.append(self._reload.found(name, sentence if problem else "", problem))
-            if looks % _LOOKS_AT_MODEL == 0 and self._state.phase is Phase.READY:
-                # It may be on a disk of the network, which may hang.
-                missing = await asyncio.to_thread(self._model.differ)
-                changed.append(self._reload.found("model", _NO_MODEL if missing else ""))
-            if any(changed):
-                self._take_over()
-            looks += 1
+    @property
+    def _launch(self) -> Launch:
+        return self._upkeep.launch
 
-    def _take_over(self) -> None:
-        """What was read anew holds here, in the API process, and for each that comes."""
-        self._launch = self._reload.launch
-        self._state.files = dict(self._reload.problems)
-        self._answering.take(self._launch.access)
-        settings = self._launch.settings
-        self._log.limit(settings.log_max_mb * 1_000_000, settings.log_backups)
+    def _engine_takes(self, launch: Launch) -> None:
         if self._engine is not None:
-            self._engine.take(self._launch)
+            self._engine.take(launch)
+
+    def _answering_takes(self, launch: Launch) -> None:
+        self._answering.take(launch.access)
+
+    def _leave_folder(self) -> None:
+        if self._engine is not None:
+            self._engine.abandon()  # its processes know the old folder
 
     def _take_signal(self, number: signal.Signals) -> None:
         """The first asks to finish what runs; the second ends it. Ctrl-C is the chat's, if there is one."""
@@ -185,9 +162,7 @@ class _Supervisor:
             self._console.hush()
             self._stop()
             return
-        self._log.reopen()
-        self._reload.reload()
-        self._take_over()
+        self._upkeep.reload()
 
     async def _until_left_alone(self) -> None:
         """While others drain that need what is here; a second signal ends that too."""
@@ -199,7 +174,7 @@ class _Supervisor:
 
     def _stop(self) -> None:
         self._signals += 1
-        self._told.set()
+        self._stop_asked.set()
         if self._signals > 1:
             self._hurried.set()
             lifeline.end_descendants()
@@ -208,9 +183,7 @@ class _Supervisor:
         """From the weights to the engine's last end. Raises MariTalkError."""
         if self._launch.fetch is not None:
             self._state.at("Downloading")
-            await fetched(self._launch.fetch, self._show_fetching)
-            self._reload.again()
-            self._launch = self._reload.launch
+            await self._upkeep.fetch(self._show_fetching)
             self._history.done(Step.DOWNLOADING)
         self._company = company(self._launch)
         restarts = Restarts(self._launch.max_restarts)
@@ -233,29 +206,13 @@ class _Supervisor:
             raise problem
         return EngineError(problem.message, problem.hint)
 
-    async def _make_good(self) -> None:
-        """Before a restart: a folder for its sockets, and the model's files. Raises MariTalkError."""
-        if self._folder.problem():
-            if self._engine is not None:
-                self._engine.abandon()  # its processes know the old folder
-            self._folder.move()
-        if self._was_ready and await asyncio.to_thread(self._model.differ):
-            if (profile := find(self._launch.name)) is not None and profile.embedded is not None:
-                # It is made again from what is installed. Whatever else was there is not ours to remove.
-                await asyncio.to_thread(self._model.clear)
-            self._reload.again()
-            if self._reload.launch.fetch is not None:
-                await fetched(self._reload.launch.fetch, self._show_fetching)
-                self._reload.again()
-            self._take_over()
-
     async def _serve_once(self) -> None:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
-        await self._make_good()
+        await self._upkeep.make_good(self._leave_folder, self._show_fetching)
         if self._engine is None or not self._engine.are_alive:
             self._log.begin()
             told = self._console, self._state, self._history, self._answering
-            folder = self._folder.path
+            folder = self._upkeep.folder.path
             self._engine = EngineProcesses(self._launch, self._listener, folder, *told, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all begin as soon as everybody is idle.
@@ -268,12 +225,12 @@ class _Supervisor:
         try:
             await asyncio.gather(*both)
         finally:
-            await _cancelled(*both)
+            await cancelled(*both)
 
     async def _stay(self, engine: EngineProcesses, agreed: Message) -> None:
         """From loading to the engine's end. Raises EngineError."""
         await engine.load(agreed)
-        self._model.loaded(self._launch.location)
+        await self._upkeep.loaded()
         self._state.to(Phase.READY)
         if self._answers:
             self._answering.hand_over(local_url(self._listener, self._scheme))
@@ -361,11 +318,3 @@ class _Supervisor:
         if self._chat is not None:
             self._console.hush()
             self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    """End them, asking anew: `wait_for` of Python 3.11 loses a cancellation that comes with what it awaits."""
-    while left := [each for each in tasks if not each.done()]:
-        for each in left:
-            each.cancel()
-        await asyncio.wait(left, timeout=1)

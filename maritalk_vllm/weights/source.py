@@ -31,19 +31,20 @@ class Source:
     """A model to serve: its name for users, and the folder that holds it, or will.
 
     `fetch` brings the weights from elsewhere, where they are not here: it is told what to report to, and raises
-    WeightsError or LicenseError.
+    WeightsError or LicenseError. `is_made_here`: this program makes the folder from an embedded file, so it may remove
+    the folder and make it again.
     """
 
     name: str
     location: str
     profile: Profile | None = None
     fetch: Callable[[Progress], None] | None = field(default=None, compare=False)
+    is_made_here: bool = False
 
     @property
     def must_be_prepared(self) -> bool:
         """Whether the checkpoint has to be made from an embedded file first."""
-        embedded = self.profile is not None and self.profile.embedded is not None
-        return embedded and self.fetch is None and not is_here(Path(self.location))
+        return self.is_made_here and not is_here(Path(self.location))
 
 
 def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
@@ -80,7 +81,7 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, pla
             f"The weights of {profile.title} are not on this machine, and this licence does not bring them.",
             f"Put them into {folder}, or give the folder that holds them: --model PATH.",
         )
-    return Source(profile.name, str(demo.folder(profile, settings.cache_dir)), profile)
+    return Source(profile.name, str(demo.folder(profile, settings.cache_dir)), profile, is_made_here=True)
 
 
 def weights_folder(profile: Profile, settings: Settings) -> Path:

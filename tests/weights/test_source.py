@@ -25,6 +25,18 @@ def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> Non
     assert found.must_be_prepared
     Path(found.location).mkdir(parents=True)
     assert not found.must_be_prepared
+    assert found.is_made_here
+
+
+def test_a_folder_of_the_user_s_is_not_made_here(tmp_path: Path) -> None:
+    """Though it has the name of the demo model's profile; nor is one that a licence brings."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    found = source(model=str(folder))
+    assert (found.name, found.is_made_here) == ("demo", False)
+    (tmp_path / "models" / "demo").mkdir(parents=True)
+    assert not source(license=EVALUATION_KEY, cache_dir=tmp_path).is_made_here
 
 
 def test_an_open_model_needs_no_licence(tmp_path: Path) -> None:
