@@ -24,8 +24,8 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
-.PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-shared \
-	test-rest-own test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
+.PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
+	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
 	image-check audit digests mutations coverage bench build lock clean
 
 serve: install
@@ -58,8 +58,9 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 PYTEST = $(BIN)/python -m pytest
-# Three, for two cores: many tests wait for processes that they have started. One server is shared by a whole session of
-# pytest: tests that use an engine run one after the other.
+# An engine takes both cores of a small machine, and one server is shared by a whole session of pytest: tests that use an
+# engine run one after the other.
+# Three, for two cores: many tests wait for processes that they have started.
 PARALLEL = --numprocesses 3 --dist worksteal
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
@@ -72,16 +73,12 @@ test-unit: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
-# Without what `make test` has run: all that shares one server in one session, all that starts engines of its own in another,
-# and what starts none. `make --jobs 2` runs two of them side by side: an engine of the demo model alone leaves much of a
-# second core idle.
-test-rest: test-rest-own test-rest-shared test-rest-deploy
+# One session for all that an engine takes part in, without what `make test` has run. With `make --jobs 2`, the rest of the
+# deploy lane, which starts no engine, runs beside it.
+test-rest: test-rest-engine test-rest-deploy
 
-test-rest-shared: $(VENV)/.installed-all
-	$(WITH_CHROMIUM) $(PYTEST) -m "shares_server and not core and not nightly"
-
-test-rest-own: $(VENV)/.installed-all
-	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not shares_server and not core and not nightly"
+test-rest-engine: $(VENV)/.installed-all
+	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"
 
 test-rest-deploy: $(VENV)/.installed-all
 	$(PYTEST) -m "deploy and not shares_server"

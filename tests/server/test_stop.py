@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -96,4 +97,9 @@ def generating(server: Server, pool: ThreadPoolExecutor) -> list[Future[Answer]]
 
 
 def shared_memory() -> set[Path]:
-    return set(Path("/dev/shm").iterdir())
+    """What there is of it that no process uses: another server may run beside the one that is looked at."""
+    used: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            used.update(re.findall(r"/dev/shm/\S+", maps.read_text()))
+    return {path for path in Path("/dev/shm").iterdir() if str(path) not in used}
