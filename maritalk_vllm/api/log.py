@@ -9,7 +9,7 @@ from ..engine.account import current
 from ..engine.faults import faults, shortened
 from ..errors import EngineError, MariTalkError
 
-# vLLM sets up the loggers below its own name, in its own server too; elsewhere nobody would hear us.
+# vLLM sets up the loggers below its own name, in its own server too; elsewhere no handler takes our lines.
 _log = logging.getLogger("vllm.maritalk")
 
 

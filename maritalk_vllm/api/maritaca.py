@@ -101,7 +101,7 @@ def name_json_schema(body: Body) -> Body:
 def store_nothing(body: Body) -> Body:
     """The reference of the Responses API: `store` is false unless it is set.
 
-    Raises RequestError for an answer in the background, which nobody could fetch.
+    Raises RequestError for an answer in the background, which no route returns.
     """
     if body.get("background"):
         raise RequestError("background: this server answers each request at once.", "Leave it out.")

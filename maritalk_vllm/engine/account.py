@@ -1,4 +1,4 @@
-"""What each request takes of the engine, whichever route it came by: counted once, for the log, metrics and quotas."""
+"""What each request takes of the engine, by any route: counted once, for the log, metrics and quotas."""
 
 import functools
 from collections.abc import AsyncGenerator

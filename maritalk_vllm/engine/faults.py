@@ -48,7 +48,7 @@ class Faults:
             return True
         record.exc_info = None
         if isinstance(error, VLLMClientError | GracefulHTTPError):
-            return True  # a client's mistake, which its message tells
+            return True  # a client's mistake, which its message says
         line = self.line(record.getMessage().partition("\n")[0], error)
         record.msg, record.args = line, None
         return bool(line)
@@ -67,8 +67,8 @@ def _place(error: BaseException) -> str:
     """`engine/generate.py:64 in stream`: the last call of ours that it came through, and the one that raised it."""
     frames = [(code.co_filename, line, code.co_name) for code, line in _calls(error)]
     ours = [frame for frame in frames if "maritalk_vllm" in frame[0]]
-    told = dict.fromkeys([*ours[-1:], *frames[-1:]])
-    places = (f"{'/'.join(file.split('/')[-2:])}:{line} in {name}" for file, line, name in told)
+    shown = dict.fromkeys([*ours[-1:], *frames[-1:]])
+    places = (f"{'/'.join(file.split('/')[-2:])}:{line} in {name}" for file, line, name in shown)
     return ", ".join(places) or "an unknown place"
 
 

@@ -22,7 +22,7 @@ Prompt = str | Sequence[Message]
 """A text to go on with, or a chat to answer with the chat template."""
 
 _SHORT = 2048
-"""Characters of a prompt that become tokens sooner than another thread could be told to do it."""
+"""Characters of a prompt that become tokens sooner than another thread could begin with it."""
 
 Parts = AsyncGenerator[Piece | Completion, None]
 """Pieces of a request's answers, and last the whole."""
@@ -125,7 +125,7 @@ class Generator:
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY if tokens_per_piece is None else RequestOutputKind.DELTA,
             stream_interval=tokens_per_piece,
-            # Nobody else has these: vLLM need not copy them.
+            # No other code has these: vLLM need not copy them.
             skip_clone=True,
         )
 

@@ -24,7 +24,7 @@ _MOST = 1000
 
 
 def keep_secrets_out(secrets: Set[str]) -> None:
-    """Mask these values in whatever vLLM and its libraries log from now on, here and in processes forked from here."""
+    """Mask these values in all that vLLM and its libraries log from now on, here and in processes forked from here."""
     if secrets:
         for logger in (logging.getLogger("vllm"), logging.getLogger()):
             for handler in logger.handlers:

@@ -63,7 +63,7 @@ class Clock:
             if seen is not None and machine - seen <= MOST_AHEAD:
                 seen = machine
             else:
-                # Nobody knows yet whether so much time has passed, or the clock is wrong.
+                # Not confirmed yet: so much time may have passed, or the clock may be wrong.
                 ahead = machine
         with contextlib.suppress(OSError):
             self._remember(seen, ahead)

@@ -21,7 +21,7 @@ class Page:
     """
 
     def __init__(self, app: ASGIApp, time_unit: TimeUnit, admits: Callable[[Scope], bool] = lambda _: True) -> None:
-        """`time_unit`: of the times in the API's answers, which 0 does not tell; `admits`: whom the page is for."""
+        """`time_unit`: of the times in the API's answers, which a 0 does not show; `admits`: requests that get it."""
         self._app = app
         self._admits = admits
         self._files = {PAGE if name == "index.html" else f"{PAGE}/{name}": file for name, file in files().items()}

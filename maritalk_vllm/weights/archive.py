@@ -108,7 +108,7 @@ def _check_file(member: Member, path: PurePosixPath) -> None:
 
 
 class _Names:
-    """The files and folders of an archive, as a file system sees them that tells no case and no forms of accents."""
+    """The files and folders of an archive, as a file system sees them that ignores case and the forms of accents."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[PurePosixPath, bool]] = {}

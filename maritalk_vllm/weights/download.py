@@ -31,7 +31,7 @@ class Patience:
 MOST_BEGINNINGS = 5
 """So often is a file begun that changes while it is fetched, or whose server cannot resume."""
 
-_TELL = "Tell whoever gave you the licence."
+_TELL = "Tell the licence's issuer."
 
 
 class _Broken(Exception):

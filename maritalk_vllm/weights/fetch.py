@@ -62,5 +62,5 @@ def _check(part: Part, link: Link, what: str, progress: Progress) -> None:
     if found != link.sha256.lower():
         raise WeightsError(
             f"The download of {what} is damaged: its SHA-256 begins with {found[:12]} instead of {link.sha256[:12]}.",
-            "Run it again; if that does not help, tell whoever gave you the licence.",
+            "Run it again; if that does not help, tell the licence's issuer.",
         )

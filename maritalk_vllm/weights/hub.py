@@ -77,7 +77,7 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
 
 
 def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa: ANN401
-    """What huggingface_hub draws its progress with, to tell ours of it instead, and to stop at the bytes of the list.
+    """What huggingface_hub draws its progress with: it reports to ours instead, and to stop at the bytes of the list.
 
     It is called before they are written.
     """

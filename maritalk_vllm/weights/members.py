@@ -22,7 +22,7 @@ MOST_MEMBERS = 10_000
 GZIP = b"\x1f\x8b"
 CHUNK = 1 << 20
 
-ASK = "Nothing was unpacked. Tell whoever gave you the licence."
+ASK = "Nothing was unpacked. Tell the licence's issuer."
 
 _ZIP_LIST_BYTES = 8 << 20
 _TAR_LIST_BYTES = 16 << 20

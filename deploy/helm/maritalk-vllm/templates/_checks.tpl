@@ -37,10 +37,10 @@
 {{- end -}}
 {{- if not .Values.networkPolicy.enabled -}}
 {{- if include "maritalk.grouped" . -}}
-{{- fail (printf "nodes is %d, and networkPolicy.enabled is false: vLLM's own ports between the nodes run whatever anyone sends them, with no password. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." (int .Values.nodes)) -}}
+{{- fail (printf "nodes is %d, and networkPolicy.enabled is false: vLLM's own ports between the nodes run any code they are sent, with no password. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." (int .Values.nodes)) -}}
 {{- end -}}
 {{- if .Values.router.enabled -}}
-{{- fail "router.enabled is true, and networkPolicy.enabled is false: whoever reaches the router may add servers to it, which get requests and keys. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." -}}
+{{- fail "router.enabled is true, and networkPolicy.enabled is false: any client of the router may add servers to it, which get requests and keys. Set networkPolicy.enabled to true, in a cluster whose network heeds NetworkPolicies." -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.router.enabled .Values.ingress.enabled (not .Values.networkPolicy.from) -}}

@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* By which names the servers are asked, which they have to know where no key says who may. */}}
+{{/* The names by which the servers are asked: without API keys they answer to no others. */}}
 {{- define "maritalk.hosts" -}}
 {{- $hosts := list -}}
 {{- $services := list (include "maritalk.fullname" .) -}}

@@ -7,7 +7,7 @@
 app.kubernetes.io/component: router
 {{- end -}}
 
-{{/* What is told to vllm-router, by flags that its image's program and its wheel's both have. */}}
+{{/* The options of vllm-router, by flags that its image's program and its wheel's both have. */}}
 {{- define "maritalk.routerArguments" -}}
 - --host=0.0.0.0
 - --port=8000
@@ -25,7 +25,7 @@ app.kubernetes.io/component: router
 - --worker-startup-check-interval=2
 - --prometheus-host=0.0.0.0
 - --prometheus-port=29000
-# Without one every page of the web may ask, by the browser of whoever reads it.
+# Without one every page of the web may ask, by the browser of its reader.
 - --cors-allowed-origins=https://none.invalid
 {{- range .Values.router.extraArgs }}
 - {{ . | quote }}
