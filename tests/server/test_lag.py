@@ -23,6 +23,14 @@ LONGEST = "a b " * 160_000
 
 MESSAGE = {"role": "user", "content": "a"}
 NAMED: dict[str, Any] = {"model": "demo", "max_tokens": 1}
+OPEN: dict[str, Any] = {
+    "model": "demo",
+    "messages": [MESSAGE],
+    "logprobs": True,
+    "top_logprobs": 20,
+    # It ends soon, of what might fill the context.
+    "stop": ["a", "e", " "],
+}
 DEEP = b'{"prompt": "\\u0000", "x": ' + b"[" * 1300 + b"]" * 1300 + b"}"
 
 
@@ -54,12 +62,17 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "tokens, detokenize": ("/detokenize", lambda: {"model": "demo", "tokens": [5] * 490_000}),
     "tokens, completions": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 490_000}),
     "logprobs": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 7000, "echo": True, "logprobs": 5}),
+    "logprobs of several answers": (
+        "/v1/chat/completions",
+        lambda: {**OPEN, "n": 2},
+    ),
     "bad words": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "bad_words": ["a"] * 40_000}),
     "depth": ("/v1/completions", lambda: DEEP),
 }
 
 TAKEN: dict[str, tuple[str, Callable[[], Any]]] = {
     "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": LONGEST}),
+    "logprobs of an answer without max_tokens": ("/v1/chat/completions", lambda: OPEN),
     "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 760, "prompt_logprobs": 20}),
     "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 49_000}),
 }
