@@ -135,6 +135,11 @@ class _Beginning:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
+    @property
+    def held_bytes(self) -> int:
+        """Nothing yet."""
+        return 0
+
     def give_up(self) -> None:
         """Its handshake fails of it."""
         with contextlib.suppress(OSError):  # gone already

@@ -13,7 +13,7 @@ from .gate import Gate
 from .gate_server import Closing, GateServer
 from .group import Group
 from .history import History
-from .listener import has_waiting, join_url, let_nobody_in
+from .listener import drop_new_connections, has_waiting, join_url
 from .routes import OWN, Routes
 from .signpost import Signpost
 from .state import State
@@ -114,7 +114,7 @@ class Answering:
 
     async def end(self) -> None:
         """Answer all who are connected, then close the listener: no connection that was accepted is reset."""
-        let_nobody_in(self._listener)
+        drop_new_connections(self._listener)
         loop = asyncio.get_running_loop()
         began = loop.time()
         while (passed := loop.time() - began) < _END_SECONDS:

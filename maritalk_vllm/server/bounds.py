@@ -1,4 +1,4 @@
-"""How much of a client, and for how long, a server waits for: the same on every port that our processes open."""
+"""How much a server takes from a client, and for how long it waits: the same on every port of our processes."""
 
 HEAD_BYTES = 64 * 1024
 """Most bytes beside the body since the last whole request: request line, headers, sizes of chunks, trailers."""
@@ -23,6 +23,9 @@ REST_SECONDS = 20
 
 UNREAD_SECONDS = 60
 """Longest time in which a client takes nothing of an answer that waits for it."""
+
+HELD_BYTES = 256 << 20
+"""Most bytes kept, of all connections together, of requests that are not whole or not read yet."""
 
 LINGER_SECONDS = 2
 """How long a connection is read on after a refusal: closed at once, it may be reset before the client has read it."""

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from uvicorn.server import ServerState
 
+from . import bounds
+
 _MOST_AT_ONCE = 32
 _SHARE = 8
 """No more than this part of those that wait are given up at once."""
@@ -19,6 +21,10 @@ _GRACE_SECONDS = 0.1
 class Connection(Protocol):
     """What can be given up."""
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept of what its client has sent."""
+
     def give_up(self) -> None:
         """Close at once; `Connections.left` is called when that is done."""
 
@@ -28,6 +34,9 @@ class Connections(ServerState):
 
     A connection for whose client the server waits may be given up: first those without a request, the longest silent
     first, then those whose body is still on its way. One whose request is being answered never is.
+
+    What is kept of requests that are not whole has a limit in all, too: those that keep much, and have waited longest
+    for the rest, are given up above it, even if a request that came before is being answered.
     """
 
     def __init__(self, most: float = math.inf) -> None:
@@ -37,6 +46,8 @@ class Connections(ServerState):
         self.on_left: Callable[[], None] | None = None
         self._without_request: dict[Connection, float] = {}
         self._without_body: dict[Connection, float] = {}
+        self._held: dict[Connection, int] = {}
+        self.held_bytes = 0
 
     @property
     def room(self) -> float:
@@ -68,6 +79,35 @@ class Connections(ServerState):
         """This one has a request, or is closed."""
         self._without_request.pop(connection, None)
         self._without_body.pop(connection, None)
+
+    def holds(self, connection: Connection, size: int) -> None:
+        """So much is kept of what this one has received."""
+        before = self._held.get(connection, 0)
+        if size == before:
+            return
+        self.held_bytes += size - before
+        if size:
+            self._held[connection] = size
+        else:
+            del self._held[connection]
+        if self.held_bytes > bounds.HELD_BYTES:
+            self._hold_less()
+
+    def _hold_less(self) -> None:
+        """Give up those that have waited longest, of those that keep no less than the average."""
+        # Since it was last counted, the application may have read some.
+        self._held = {each: size for each in self._held if (size := each.held_bytes)}
+        self.held_bytes = sum(self._held.values())
+        # Well below the limit, so that the next count is not due at once.
+        enough = bounds.HELD_BYTES * 7 // 8
+        average = self.held_bytes / max(1, len(self._held))
+        large = [each for each, size in self._held.items() if size >= average]
+        for connection in large:
+            if self.held_bytes <= enough:
+                return
+            self.held_bytes -= self._held.pop(connection)
+            self.works(connection)
+            connection.give_up()
 
     def make_room(self) -> None:
         """Give up a few, if there are any that wait."""

@@ -86,7 +86,7 @@ class GateServer(WebServer):
                 self.server_state.left()
 
     def _close(self) -> None:
-        for server in getattr(self, "servers", ()):
+        for server in self.servers:
             with contextlib.suppress(RuntimeError):
                 server.close()
 

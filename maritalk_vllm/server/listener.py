@@ -45,19 +45,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def let_nobody_in(listener: socket.socket) -> None:
+def drop_new_connections(listener: socket.socket) -> None:
     """Have the kernel ignore new connections, for a listener that is about to be closed.
 
-    Closing it resets the connections that are in its queue, so the queue has to be emptied first, and nothing may come
-    in meanwhile. A client that tries then tries again a second later, and finds no listener: its connection is refused.
-    Those whose handshake is under way still come in.
+    Closing it resets the connections that are in its queue, so the queue has to be emptied first, and no connection may
+    be added meanwhile. A client that connects then tries again a second later, and finds no listener: its connection is
+    refused. Connections whose handshake is under way are still accepted.
     """
     program = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
     memory = ctypes.create_string_buffer(program)
     # A system that has no such filter: then the moment between the last connection and the end stays.
     with contextlib.suppress(OSError):
-        told = struct.pack("HP", len(_NO_SYN), ctypes.addressof(memory))
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, told)
+        option = struct.pack("HP", len(_NO_SYN), ctypes.addressof(memory))
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def has_waiting(listener: socket.socket) -> bool:
@@ -79,7 +79,7 @@ def local_url(listener: socket.socket, scheme: str = "http") -> str:
 
 
 def from_here(host: str) -> str:
-    """The address or name by which this machine reaches who listens on `host`, which may be all of its addresses."""
+    """The address or name by which this machine reaches a server on `host`, which may be all of its addresses."""
     try:
         listens_on_all = ipaddress.ip_address(host.partition("%")[0]).is_unspecified
     except ValueError:  # a name

@@ -6,7 +6,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from ..errors import MariTalkError
 from .protocol import PatientProtocol
 
 _KEPT_BYTES = 32 * 1024
@@ -55,24 +54,15 @@ class PassableProtocol(PatientProtocol):
         if not self.is_receiving:
             self._ended_a_request = True
 
+    @property
+    def held_bytes(self) -> int:
+        """With what is kept to be passed on."""
+        return super().held_bytes + (len(self._unfinished or b"") if self.is_receiving else 0)
+
     def shutdown(self) -> None:
         """Close after the answer that is under way; one that ends anyhow is left to its client."""
         if not self.is_over:
             super().shutdown()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the last word is said, or is about to be."""
-        return self._is_over or self._last_word is not None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether more than one request has come."""
-        return bool(self.pipeline or self._held)
-
-    def refuse(self, error: MariTalkError) -> None:
-        """Answer a request that is not here yet, at least not all of it."""
-        self._refuse(error, self._path())
 
     @property
     def waits(self) -> bool:
@@ -97,7 +87,7 @@ class PassableProtocol(PatientProtocol):
         return self._was_used or self.cycle is not None
 
     def to_pass_on(self) -> tuple[int, bytes] | None:
-        """A copy of the socket's descriptor, and what was read of a request; None where nobody else can go on.
+        """A copy of the socket's descriptor, and what was read of a request; None where no other process can go on.
 
         The caller closes the copy, and ends the connection here by `left`.
         """
@@ -111,5 +101,5 @@ class PassableProtocol(PatientProtocol):
             return None
 
     def left(self) -> None:
-        """Another process has the connection: end it here without a word to the client."""
+        """Another process has the connection: end it here, and send the client nothing."""
         self.transport.abort()

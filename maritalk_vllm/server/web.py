@@ -24,13 +24,12 @@ class WebServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.server_state = Connections(config.limit_concurrency or math.inf)
+        self.servers: list[Any] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with acceptors of our own."""
         await super().startup([])
-        self.servers: list[Any] = [
-            Acceptor(each, self._protocol, self.server_state, self.config.ssl) for each in sockets or []
-        ]
+        self.servers = [Acceptor(each, self._protocol, self.server_state, self.config.ssl) for each in sockets or []]
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class

@@ -14,6 +14,7 @@ import trustme
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from maritalk_vllm.server import bounds
 from maritalk_vllm.server.listener import listen, local_url
 from maritalk_vllm.server.web import WebServer, config
 from tests.server.test_protocol import PLAIN, echoing
@@ -173,3 +174,57 @@ def test_a_connection_that_has_ended_waits_for_no_garbage_collection(ending: str
         uvloop.run(scenario())
     finally:
         gc.enable()
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"v" * 60_000
+LARGE = {
+    "a long head": HEAD,
+    "many fields": b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"X-A: " + b"v" * 690 + b"\r\n") * 90,
+    "a short head": HEAD[:20_000],
+    "a second request": PLAIN + HEAD,
+    "a body that is not read": b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"x" * 60_000,
+    "requests behind one that is not answered": WAIT * 1000,
+}
+
+
+@pytest.mark.parametrize("begins", LARGE.values(), ids=LARGE)
+def test_unfinished_requests_are_bounded_in_all(begins: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that have waited longest make room; a request that is as slow, and short, is answered."""
+    monkeypatch.setattr(bounds, "HELD_BYTES", 600_000)
+
+    async def scenario() -> None:
+        app = Busy()
+        async with serving(app, most=1000) as (url, server), lines(url, 1, PLAIN[:20]) as (slow,):
+            state = server.server_state
+            most = 0
+            async with lines(url, 100, begins):
+                for _ in range(30):
+                    await asyncio.sleep(0.01)
+                    most = max(most, state.held_bytes)
+                    assert state.held_bytes == sum(state._held.values())
+                assert 300_000 < most <= 600_000
+                assert state.count < 60
+                await slow.send(PLAIN[20:])
+                assert (await slow.reply()).status == 200
+                app.going.set()
+            await until(lambda: state.count == 1)
+            assert state.held_bytes == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_is_read_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "HELD_BYTES", 100_000)
+
+    async def scenario() -> None:
+        begins = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60001\r\n\r\n"
+        async with serving(echoing) as (url, server), lines(url, 6, begins) as slow:
+            for line in slow:
+                await line.send(b"x" * 60_000)
+                await asyncio.sleep(0.02)
+            for line in slow:
+                await line.send(b"x")
+                assert (await line.reply()).status == 200
+            assert server.server_state.held_bytes == 0
+
+    asyncio.run(scenario())

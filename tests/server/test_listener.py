@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from maritalk_vllm.errors import PortError
-from maritalk_vllm.server.listener import has_waiting, let_nobody_in, listen, local_url, url
+from maritalk_vllm.server.listener import drop_new_connections, has_waiting, listen, local_url, url
 
 
 @pytest.mark.parametrize(("host", "shown", "reached"), [("0.0.0.0", "0.0.0.0", "127.0.0.1"), ("::1", "[::1]", "[::1]")])
@@ -27,9 +27,9 @@ def test_a_port_in_use() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_listener_that_is_about_to_close(host: str) -> None:
-    """Those who came before are served. Nobody comes in after them, so none is reset: whoever tries is refused."""
+    """Connections made before are served. None is accepted after them, so none is reset: later ones are refused."""
     with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]) as early:
-        let_nobody_in(listener)
+        drop_new_connections(listener)
         assert has_waiting(listener)
         with socket.socket(listener.family) as late:
             late.setblocking(False)
