@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -34,7 +35,7 @@ from ..settings import TimeUnit
 from . import metrics
 from .access import Access, Front
 from .certificate import Identity
-from .channel import Channel, Message
+from .channel import Channel, Lost, Message
 from .flights import Flights
 from .heartbeat import BEAT_SECONDS
 from .history import History, Step
@@ -56,6 +57,11 @@ LAST_WORD_SECONDS = 2
 
 REQUEST_SECONDS = 2.0
 """How long a request may take whose connection can be passed on to no other process."""
+
+_ASK_SECONDS = 1.0
+"""How soon a word of the supervisor's that was lost is asked for again."""
+
+_log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.2
 _LOOK_SECONDS = 0.02
@@ -200,8 +206,16 @@ class _Backend:
         return not len(flights)
 
     def _hear(self, words: Channel) -> None:
-        if (word := words.receive()) is None:
-            asyncio.get_running_loop().remove_reader(words.fileno())
+        loop = asyncio.get_running_loop()
+        try:
+            word = words.receive()
+        except Lost as error:
+            # It may have revoked a key: the supervisor sends it again when it is asked.
+            _log.error(f"What the supervisor has read again cannot be taken over yet: {error.strerror}.")
+            loop.call_later(_ASK_SECONDS, self._channel.send_if_taken, {"event": "lost"})
+            return
+        if word is None:
+            loop.remove_reader(words.fileno())
         elif "error" not in word:
             self._take(word)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -28,6 +29,8 @@ from .state import Phase, State
 
 STOP_SECONDS = 8
 """From the end of the last request to the moment when what still runs is killed."""
+
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _SERVE, _PART = "serve", "run"
@@ -87,7 +90,8 @@ class EngineProcesses:
     async def load(self, agreed: Message) -> None:
         """Until a new API process answers at the port, or this node's part of a group's engine is up.
 
-        `agreed`: what a group's head has told. Raises MariTalkError, also when this and `prepare` take too long.
+        `agreed`: what the leader of a group has decided. Raises MariTalkError, also when this and `prepare` take too
+        long.
         """
         with self._deadline.running():
             await self._load(agreed)
@@ -131,7 +135,7 @@ class EngineProcesses:
         self._history.done(Step.READY)
 
     def take(self, launch: Launch) -> None:
-        """What has changed since the start holds for the API process, as soon as it can be told."""
+        """What has changed since the start holds for the API process as soon as that reads it."""
         self._launch = launch
         if self._serves:
             self._server.tell(self._changeable())
@@ -183,7 +187,7 @@ class EngineProcesses:
             ) from None
 
     async def dismiss(self, error: MariTalkError) -> None:
-        """Have the API process end at once, for a reason that it tells all whose requests are under way."""
+        """Have the API process end at once, with this error as the answer to each in-flight request."""
         self._server.tell(to_message(error))
         await self._seen_off(STOP_SECONDS)
 
@@ -196,13 +200,17 @@ class EngineProcesses:
         """Nothing is forked from the nursery any more."""
         self._server.kill()
 
+    def close(self) -> None:
+        """Leave no descriptor open: another one takes over."""
+        self._server.close()
+
     async def _seen_off(self, seconds: float) -> None:
         if self._backend_pid is not None:
             with contextlib.suppress(TimeoutError, MariTalkError):
                 await asyncio.wait_for(self._until("ended"), seconds)
 
     async def stop(self, drain_timeout: float) -> None:
-        """Let the API process end by itself; what is left is killed by whoever calls."""
+        """Let the API process end by itself; the caller kills what is left."""
         if self._backend_pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._backend_pid, signal.SIGTERM)
@@ -232,7 +240,7 @@ class EngineProcesses:
             except EngineError as late:  # of a process that has failed, and does not end
                 raise failure or late from late
             if message is None:
-                self._backend_pid, self._serves = None, False
+                self._gone()
                 raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
             match message["event"]:
                 case "importing":
@@ -250,20 +258,36 @@ class EngineProcesses:
                 case "leaving":
                     if self._state.phase is Phase.READY:
                         self._state.to(Phase.LOADING)  # again, as soon as that process has ended
-                    self._answering.begin()
-                case "connection":
+                    self._take_port()
+                case "connection" if self._take_port():
                     read = b64decode(message["read"])
                     self._answering.adopt(message["descriptor"], read, is_used=message["is_used"])
+                case "connection":
+                    os.close(message["descriptor"])
                 case "failed":
                     failure = from_message(message)  # whose process ends by itself
                 case "ended":
-                    self._backend_pid, self._serves = None, False
+                    self._gone()
                     if failure is not None:
                         raise failure
                     if message["exit_code"] != 0:
                         raise self._ended_with(message["job"], message["exit_code"])
             if message["event"] == event:
                 return
+
+    def _take_port(self) -> bool:
+        """Whether the supervisor answers at the port; not while it has too many files open."""
+        try:
+            self._answering.begin()
+        except OSError as error:
+            _log.error(f"The supervisor cannot answer at the port: {error.strerror}.")
+            return False
+        return True
+
+    def _gone(self) -> None:
+        """The process that was forked last has ended: its silence says nothing any more."""
+        self._backend_pid, self._serves = None, False
+        self._server.heartbeat.heard()
 
     async def _next_message(self) -> Message | None:
         """The next, and meanwhile what vLLM's log tells of how far loading is. Raises EngineError when it is late."""

@@ -1,4 +1,4 @@
-"""The nursery as the supervisor sees it: its process, what it forks, and what all of them say."""
+"""The nursery as the supervisor sees it: its process, what it forks, and the messages of all of them."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..engine.environment import engine_environment
 from ..errors import EngineError
-from .channel import Channel, Message
+from .channel import Channel, Lost, Message
 from .heartbeat import Heartbeat
 from .launch import Launch
 from .log import Log
@@ -21,6 +21,9 @@ from .log import Log
 # -P: a folder named vllm in the working directory must not be taken for the package.
 NURSERY = (sys.executable, "-P", "-m", "maritalk_vllm.server.nursery")
 """The command of the process below the supervisor. The device, a channel and the supervisor's id are added to it."""
+
+_SAY_SECONDS = 0.2
+"""How soon a word is sent again that a process did not take."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,14 +51,18 @@ class ForkServer:
         """Of the API process, from its first sign on."""
         self.is_alive = True
         """Whether there is a process to fork from."""
-        self._channel, theirs = Channel.pair()
+        with _started():
+            self._channel, theirs = Channel.pair()
         self._words: Channel | None = None
+        self._word: Message | None = None  # the latest, for a process that has not got it
+        self._saying: asyncio.TimerHandle | None = None
         self._process = _start(launch, listener, folder, theirs, log, command)
         theirs.close()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel, self._take_message)
-        self._pidfd = os.pidfd_open(self._process.pid)
-        loop.add_reader(self._pidfd, self._ended)
+        with _started():
+            self._own = [os.pidfd_open(self._process.pid)]  # until it has ended
+        loop.add_reader(self._own[0], self._ended)
 
     @property
     def pid(self) -> int:
@@ -63,25 +70,45 @@ class ForkServer:
         return self._process.pid
 
     def fork(self, order: Message) -> None:
-        """Have it fork a process for this job."""
-        if self._words is not None:
-            self._words.close()
-        self._words, theirs = Channel.pair()
-        self._channel.send({"job": "words"}, theirs.fileno())
-        self._channel.send(order)
-        theirs.close()
+        """Have it fork a process for this job. Raises EngineError."""
+        self._close_words()
+        with _started():
+            self._words, theirs = Channel.pair()
+            with contextlib.closing(theirs):
+                self._channel.send({"job": "words"}, theirs.fileno())
+                self._channel.send(order)
 
     def tell(self, word: Message) -> None:
-        """Say something to the process that was forked last."""
+        """Send a word to the process that was forked last, as soon as it takes one; only the latest word counts."""
+        self._word = word
+        self._say()
+
+    def _say(self) -> None:
+        """A process that hangs reads nothing, and the supervisor must not wait for it."""
+        if self._saying is not None:
+            self._saying.cancel()
+            self._saying = None
+        if self._words is None or self._word is None:
+            return
+        try:
+            self._words.send(self._word, wait=False)
+        except OSError:  # it is behind, or this process has too many files open
+            self._saying = asyncio.get_running_loop().call_later(_SAY_SECONDS, self._say)
+
+    def _close_words(self) -> None:
+        if self._saying is not None:
+            self._saying.cancel()
+        self._saying = self._word = None
         if self._words is not None:
-            self._words.send(word)
+            self._words.close()
+            self._words = None
 
     async def next_message(self) -> Message | None:
-        """What one of the processes says, or `ended` with its `exit_code`; None when all of them are gone."""
+        """The next message of a process, or `ended` with its `exit_code`; None when all of them are gone."""
         return await self._messages.get()
 
     def fail(self, pid: int, failure: Message) -> None:
-        """Kill a process that was forked, for a reason that is heard as if it had told it itself."""
+        """Kill a process that was forked; `failure` is received as if it were that process's own last message."""
         self._messages.put_nowait(failure)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -92,22 +119,35 @@ class ForkServer:
         self.is_alive = False
 
     def close(self) -> None:
-        """Listen no more."""
+        """Receive no more, and leave nothing open. It is called once, after the last use."""
         self.is_alive = False
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._channel)
-        for pidfd in (self._pidfd, *self._forked.values()):
-            loop.remove_reader(pidfd)
+        self._close_words()
+        asyncio.get_running_loop().remove_reader(self._channel)
+        self._channel.close()
+        for pidfd in (*self._forked.values(), *self._own):
+            self._forget(pidfd)
+        self._forked.clear()
+        self._own.clear()
+        while not self._messages.empty():
+            if (message := self._messages.get_nowait()) is not None and "descriptor" in message:
+                os.close(message["descriptor"])
 
     def _take_message(self) -> bool:
-        """Take one message; False if nobody is left who could send another."""
-        message = self._channel.receive()
+        """Take one message; False if no process is left that could send another."""
+        try:
+            message = self._channel.receive()
+        except Lost as error:
+            _log.error(f"A message of the server's own processes was lost: {error.strerror}.")
+            return True
         if message is None:
             asyncio.get_running_loop().remove_reader(self._channel)
             return False
         match message["event"]:
             case "beat":
                 self.heartbeat.heard()
+                return True
+            case "lost":  # it could not open the file of the latest word
+                self._say()
                 return True
             case "started":
                 self._watch(message["pid"], message["job"])
@@ -139,7 +179,7 @@ class ForkServer:
         self._end_if_empty()
 
     def _ended(self) -> None:
-        self._forget(self._pidfd)
+        self._forget(self._own.pop())
         self.is_alive = False
         self._take_all()
         code = self._process.wait()

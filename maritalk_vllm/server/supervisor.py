@@ -210,6 +210,8 @@ class _Supervisor:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         await self._upkeep.make_good(self._leave_folder, self._show_fetching)
         if self._engine is None or not self._engine.are_alive:
+            if self._engine is not None:
+                self._engine.close()
             self._log.begin()
             told = self._console, self._state, self._history, self._answering
             folder = self._upkeep.folder.path

@@ -1,13 +1,17 @@
 """Messages between processes."""
 
+import contextlib
 import multiprocessing
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.errors import MariTalkError, UsageError, WeightsError, from_message, to_message
-from maritalk_vllm.server.channel import Channel
+from maritalk_vllm.server.channel import Channel, Lost
 
 
 def test_messages_stay_apart_and_the_end_is_seen() -> None:
@@ -91,6 +95,55 @@ def test_a_descriptor_goes_with_a_message() -> None:
         there.send({"text": "a" * 70_000}, here.fileno())
     assert not here.has_message
     assert open_files() == opened + 1
+    here.close()
+    there.close()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Without room for another one in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(int(each.name) for each in Path("/proc/self/fd").iterdir()) - 1, hard)
+    )
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_message_whose_file_cannot_be_opened_is_said_to_be_lost() -> None:
+    """And the next one comes."""
+    here, there = Channel.pair()
+    opened = open_files()
+    there.send({"event": "connection"}, here.fileno())
+    there.send({"text": "a" * 70_000})
+    there.send({"event": "next"})
+    with no_descriptors():
+        for _ in range(2):
+            with pytest.raises(Lost, match="Too many open files"):
+                here.receive()
+        assert here.receive() == {"event": "next"}
+        with pytest.raises(OSError, match="Too many open files"):
+            there.send({"text": "a" * 70_000})
+        there.send_if_taken({"text": "a" * 70_000})
+    assert open_files() == opened
+    here.close()
+    there.close()
+
+
+def test_without_waiting_a_message_is_refused_when_the_other_end_is_behind() -> None:
+    here, there = Channel.pair()
+    for size in (60_000, 70_000):
+        with pytest.raises(BlockingIOError):
+            for _ in range(10_000):
+                there.send({"text": "a" * size}, wait=False)
     here.close()
     there.close()
 
