@@ -204,7 +204,7 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan
-    with _started():
+    with _started(), _hangup_blocked():
         return subprocess.Popen(
             [*command, plan.device, str(descriptors[0]), str(os.getpid())],
             pass_fds=descriptors,
@@ -215,6 +215,16 @@ def _start(
             stderr=log.fileno(),
             env=engine_environment(plan, folder, launch.cache_dir),
         )
+
+
+@contextlib.contextmanager
+def _hangup_blocked() -> Iterator[None]:
+    """A process that is started here has SIGHUP blocked: the signal waits until the process ignores it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

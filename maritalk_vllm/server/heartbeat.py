@@ -14,7 +14,7 @@ class Heartbeat:
     """The silence of the other process, as far as this one was awake to hear it.
 
     Where this process did not run, since its machine was suspended or it was busy itself, the other may not have run
-    either: of a longer time between two looks, no more counts than the usual one.
+    either: of the time between two looks, no more counts than twice LOOK_SECONDS.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

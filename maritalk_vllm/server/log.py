@@ -1,7 +1,7 @@
 """The log: what all processes of a server write into one pipe, in a file of bounded size.
 
 One thread of the supervisor reads the pipe and writes the file. So the file can be rotated, removed, or on a full disk,
-and no process that writes into the pipe is kept from its work.
+and no process that writes into the pipe has to wait. Where the disk hangs, the pipe takes 1 MiB, and then writers wait.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ class Log:
         self._reopen.set()
 
     def _follow(self, *, until_silent: bool = False) -> None:
-        """Until nobody is left who could write; or until there is nothing to be read."""
+        """Until no process is left that could write; or until there is nothing to be read."""
         while True:
             ready, _, _ = select.select([self._pipe], [], [], 0 if until_silent else _LOOK_SECONDS)
             self._look()
@@ -115,7 +115,7 @@ class Log:
                 return
 
     def _look(self) -> None:
-        """Open the file again if it is gone, another one has its name, or it could not be opened."""
+        """Open the file again if it is gone, another one has its name, or it could not be opened; report lost bytes."""
         if self._reopen.is_set() or self._file < 0 or not self._has_its_name():
             self._reopen.clear()
             try:
@@ -124,6 +124,10 @@ class Log:
                 self._misplaced = str(error.strerror)
             else:
                 self._misplaced = ""
+        if self._lost and self._file >= 0:
+            text = f"{self._lost} bytes of this log were lost: it could not be written.\n".encode()
+            if len(text) <= self._room() or self._rotate():
+                self._write(text, is_report=True)
 
     def _has_its_name(self) -> bool:
         with contextlib.suppress(OSError):
@@ -140,7 +144,7 @@ class Log:
                 self._write(data[:cut])
                 data = data[cut:]
             if data and not self._rotate():
-                self._write(data)
+                self._lost += len(data)
                 return
 
     def _room(self) -> int:
@@ -150,30 +154,34 @@ class Log:
         state = os.fstat(self._file)
         return self._max_bytes - state.st_size if stat.S_ISREG(state.st_mode) else 1 << 62
 
-    def _write(self, data: bytes) -> None:
-        if self._lost and not self._unwritten:
-            data = f"{self._lost} bytes of this log were lost: it could not be written.\n".encode() + data
-            self._lost = 0
+    def _write(self, data: bytes, *, is_report: bool = False) -> None:
         while data:
             try:
                 data = data[os.write(self._file, data) :]
             except OSError as error:
                 self._unwritten = str(error.strerror)
-                self._lost += len(data)
+                self._lost += 0 if is_report else len(data)
                 return
-            self._unwritten = ""
+        self._unwritten = ""
+        if is_report:
+            self._lost = 0
 
     def _rotate(self) -> bool:
         """Whether there is room again. The bound holds also where names cannot be changed."""
         try:
-            self._shift()
+            if self._has_its_name():  # else it is a backup already, and no new file could be opened
+                self._shift()
             self._open()
         except OSError as error:
             self._misplaced = str(error.strerror)
+            if not self._has_its_name():
+                return False
             try:
                 os.ftruncate(self._file, 0)
             except OSError:
                 return False
+        else:
+            self._misplaced = ""
         return True
 
     def _shift(self) -> None:

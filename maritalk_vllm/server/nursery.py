@@ -29,8 +29,9 @@ _fork = multiprocessing.get_context("fork")
 
 def main(device: Device, channel: Channel, supervisor: int) -> None:
     """Import, then fork what the supervisor asks for, until the supervisor hangs up."""
-    # What is to be read again, the supervisor reads.
+    # The supervisor alone reads files again. It has blocked the signal, which would have killed this process before.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     channel.send({"event": "importing"})
     # Nothing that is imported goes away again, and looking for what does takes time. What no collection touches stays
     # shared with what is forked.

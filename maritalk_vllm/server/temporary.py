@@ -1,6 +1,10 @@
 """Where a start keeps the sockets of its processes."""
 
+import contextlib
+import errno
+import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -26,12 +30,21 @@ class TemporaryFolder:
     def problem(self, *, to_write: bool = True) -> str:
         """Why it cannot be made again, or, `to_write`, nothing in it, in the system's words; else empty."""
         try:
-            self.path.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir(mode=0o700)
+            if not self._is_ours:
+                return os.strerror(errno.EEXIST)
             if to_write:
                 Path(tempfile.mkdtemp(dir=self.path)).rmdir()
         except OSError as error:
             return str(error.strerror)
         return ""
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the name is that of a folder that no other user can look into: /tmp may have been cleared."""
+        state = self.path.lstat()
+        return stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
 
     def move(self) -> None:
         """Have another. Raises UsageError where none can be made."""
@@ -40,8 +53,10 @@ class TemporaryFolder:
         self.path = new
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Leave nothing of ours behind."""
+        with contextlib.suppress(OSError):
+            if self._is_ours:
+                shutil.rmtree(self.path)
 
 
 def _made() -> Path:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -103,5 +104,21 @@ def test_it_leaves_nothing_open(tmp_path: Path) -> None:
         assert open_files() == opened_before
 
     command = (sys.executable, "-c", HOLDS_WORDS, str(tmp_path))
+    with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
+        asyncio.run(run())
+
+
+def test_a_hangup_does_not_kill_it_before_it_can_ignore_the_signal(tmp_path: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGHUP)\n" + HOLDS_WORDS
+
+    async def run() -> None:
+        server = ForkServer(
+            launch(tmp_path), listener, tmp_path, lambda text: None, log, (sys.executable, "-c", code, ".")
+        )
+        async with asyncio.timeout(30):
+            assert await server.next_message() == {"event": "imported"}
+        end(server)
+        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())

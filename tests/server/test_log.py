@@ -1,10 +1,13 @@
 """The log: what is written into the pipe is in a file of bounded size, and its writers never wait for a disk."""
 
+import errno
 import json
 import logging
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +156,48 @@ def test_a_full_disk_keeps_nobody_from_writing_and_says_what_was_lost(tmp_path: 
         write(log, 2)
         until(lambda: log.problem == "" and numbers(path)[-1:] == [2], "in order again")
     assert b" bytes of this log were lost: it could not be written.\n" in path.read_bytes()
+
+
+def test_a_disk_that_has_room_again_is_no_problem_before_the_next_line(tmp_path: Path) -> None:
+    """A limit of this process on the size of files stands for a disk that is full."""
+    path = tmp_path / "log"
+    path.touch()
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(path, most=1 << 20) as log:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+            write(log, 1)
+            until(lambda: log.problem == "File too large", "it says so")
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            until(lambda: log.problem == "", "in order again")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert path.read_bytes() == b"14 bytes of this log were lost: it could not be written.\n"
+        write(log, 2)
+    assert numbers(path) == [2]
+
+
+def test_backups_stay_where_no_new_file_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    with opened(path) as log:
+        write(log, *range(20))
+        until(lambda: path.exists() and numbers(path) == list(range(10, 20)), "two files")
+        opens = log._open
+
+        def refused() -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(log, "_open", refused)
+        write(log, *range(20, 40))
+        until(lambda: log.problem == "Too many open files", "it says so")
+        until(lambda: log._lost == 20 * len(LINE % 0), "all are lost")
+        assert numbers(path.with_name("log.1")) == list(range(10, 20))
+        assert numbers(path.with_name("log.2")) == list(range(10))
+        monkeypatch.setattr(log, "_open", opens)
+        write(log, 40)
+        until(lambda: log.problem == "" and path.exists() and numbers(path) == [40], "in order again")
 
 
 def test_a_folder_in_its_place_is_a_problem_until_it_is_gone(tmp_path: Path) -> None:

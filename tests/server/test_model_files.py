@@ -63,3 +63,36 @@ def test_a_temporary_folder_that_is_removed_is_made_again() -> None:
     finally:
         folder.close()
     assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("foreign", ["link", "open to others", "another user's"])
+def test_a_folder_of_others_with_its_name_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: str
+) -> None:
+    """After /tmp was cleared, any user can make something with the name."""
+    folder = TemporaryFolder()
+    first = folder.path
+    first.rmdir()
+    (tmp_path / "socket").touch()
+    match foreign:
+        case "link":
+            tmp_path.chmod(0o700)
+            first.symlink_to(tmp_path)
+        case "open to others":
+            first.mkdir()
+            first.chmod(0o770)
+        case _:
+            first.mkdir(mode=0o700)
+            monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    try:
+        assert folder.problem() == "File exists"
+        assert folder.problem(to_write=False) == "File exists"
+        folder.move()
+        monkeypatch.undo()
+        assert folder.path != first
+        assert folder.problem() == ""
+        assert (tmp_path / "socket").exists()
+        assert first.exists()
+    finally:
+        first.unlink() if first.is_symlink() else first.rmdir()
+        folder.close()
