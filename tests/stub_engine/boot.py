@@ -1,5 +1,6 @@
 """The functions of maritalk_vllm.engine.boot that the server calls, without vLLM."""
 
+import re
 import signal
 from argparse import Namespace
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from prometheus_client import Gauge, make_asgi_app
 from starlette.datastructures import State
+from starlette.routing import Mount
 
 from maritalk_vllm.api.names import ModelNames
 from maritalk_vllm.api.plugin import MariTalkPlugin
@@ -36,7 +38,9 @@ def start_engine(args: Namespace, pulse: Pulse) -> Client:
 async def build_app(client: Client, args: Namespace) -> FastAPI:
     Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.waiting))
     app = FastAPI()
-    app.mount("/metrics", make_asgi_app())
+    metrics = Mount("/metrics", make_asgi_app())
+    metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as vLLM has it: no redirect to /metrics/
+    app.routes.append(metrics)
     return app
 
 
