@@ -47,8 +47,10 @@ class Overhead:
 
     def end_step(self, size: int) -> None:
         """So many bytes were parsed: all that is not body counts."""
-        paid = (1 + bounds.OVERHEAD_PER_BYTE) * self._body
-        self._excess = 0 if self._is_whole else max(0, self._excess + size - paid)
+        if self._is_whole:
+            self._excess = 0
+        else:
+            self._excess = max(0, self._excess + size - (1 + bounds.OVERHEAD_PER_BYTE) * self._body)
 
     @property
     def error(self) -> HeadTooLarge | None:

@@ -51,6 +51,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._left = 0
         self._ignored = 0
         self._held = memoryview(b"")
+        self._holds = False
         self._cycle_before = self.cycle
         self._refused: tuple[MariTalkError, str] | None = None
         self._refusal: bytes | None = None
@@ -119,7 +120,7 @@ class PatientProtocol(HttpToolsProtocol):
         elif self._held:
             self._held = memoryview(bytes(self._held) + data)
             self.flow.pause_reading()
-            self.server_state.holds(self, self.held_bytes)
+            self._report_held()
         else:
             self._read(memoryview(data))
             self._settle()
@@ -213,12 +214,13 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _settle(self) -> None:
         """After anything has happened: what is waited for, and for how long; and what is kept meanwhile."""
-        self.server_state.holds(self, self.held_bytes)
+        self._report_held()
         if self._has_refused or self.transport.is_closing():
             return
-        if self._is_answering or self._part is not _Part.BEGINNING:
+        is_answering = self._is_answering
+        if is_answering or self._part is not _Part.BEGINNING:
             self._unset_keepalive_if_required()
-        if self._is_answering:
+        if is_answering:
             self._stop_timer()
             if self._part is _Part.BODY and not self.pipeline:
                 self.server_state.waits_for_body(self)
@@ -236,6 +238,12 @@ class PatientProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
+
+    def _report_held(self) -> None:
+        holds = bool(self._held) or self._part is not _Part.BEGINNING
+        if holds or self._holds:
+            self._holds = holds
+            self.server_state.holds(self, self.held_bytes)
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request has begun."""
