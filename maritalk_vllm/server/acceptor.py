@@ -35,7 +35,7 @@ class Acceptor:
         connections: Connections,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`protocol` makes one for each connection, which tells `connections` when it is lost."""
+        """`protocol` makes one for each connection, which calls `left` of `connections` when it is lost."""
         self._listener = listener
         self._protocol = protocol
         self._connections = connections

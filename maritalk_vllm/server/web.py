@@ -53,7 +53,7 @@ def config(
 ) -> uvicorn.Config:
     """For every port that we listen on: slow clients are not waited for, and no more are taken than there is room for.
 
-    `identity`: what is shown to those who connect, by HTTPS then. `descriptors_each`: what a request needs, its
+    `identity`: the certificate that clients are shown, by HTTPS then. `descriptors_each`: what a request needs, its
     connection included.
     """
     made = uvicorn.Config(

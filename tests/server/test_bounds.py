@@ -1,4 +1,4 @@
-"""Requests without an end, over real sockets: whatever is no body has a limit, and what follows a head is no header."""
+"""Requests without an end, over real sockets: all but the body has a limit, and what follows a head is no header."""
 
 import asyncio
 import contextlib
@@ -265,7 +265,7 @@ async def long(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("path", ["/pieces", "/whole"])
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-def test_whoever_takes_nothing_of_an_answer_is_not_waited_for(
+def test_a_client_that_reads_nothing_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, path: str, connection: str
 ) -> None:
     monkeypatch.setattr(bounds, "UNREAD_SECONDS", 0.2)
@@ -279,7 +279,7 @@ def test_whoever_takes_nothing_of_an_answer_is_not_waited_for(
     asyncio.run(scenario())
 
 
-def test_whoever_takes_a_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "UNREAD_SECONDS", 0.5)
 
     async def scenario() -> None:

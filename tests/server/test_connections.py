@@ -25,7 +25,7 @@ WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Busy:
-    """Answers /wait when it is told to, everything else at once."""
+    """Answers /wait when `going` is set, everything else at once."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -165,7 +165,7 @@ def test_a_request_that_does_not_come_is_answered_before_it_has(cut: int) -> Non
     asyncio.run(scenario())
 
 
-def test_who_is_rejected_reads_the_answer_whatever_it_still_sends() -> None:
+def test_a_rejected_client_reads_the_answer_even_if_it_is_still_sending() -> None:
     """A reset, which is what the kernel answers to data for a closed socket, would throw the answer away."""
 
     async def scenario() -> None:

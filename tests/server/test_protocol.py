@@ -15,7 +15,7 @@ from tests.server.wire import Wire, until, wire
 
 
 async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers at once, whatever is still to come; at /read when it has come."""
+    """Answers at once, even if more is to come; at /read when it has come."""
     while scope["path"] == "/read" and (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"2")]})
@@ -95,7 +95,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
 
 def test_nor_is_the_rest_of_what_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key, anybody could hold a connection with a byte now and then."""
+    """Without a key, a client could hold a connection with a byte now and then."""
     monkeypatch.setattr(bounds, "REST_SECONDS", 0.2)
 
     async def scenario() -> None:
@@ -127,7 +127,7 @@ def test_a_rest_that_comes_in_time_leaves_the_connection_as_it_was(monkeypatch: 
 
 
 def test_a_body_that_is_read_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    # How long is for those who read it to say.
+    # The application sets the limit.
     monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.2)
     monkeypatch.setattr(bounds, "REST_SECONDS", 0.2)
 
