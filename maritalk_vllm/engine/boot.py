@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import scheduler
+from .border import answer_dead_engine
 from .faults import faults
 from .grammar import refuse_unusable_grammars
 from .hidden_files import overlook_hidden_files
@@ -126,6 +127,7 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     refuse_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
+    answer_dead_engine(app)
     return app
 
 

@@ -4,8 +4,13 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from ..errors import EngineError, MariTalkError, RequestError, Unavailable
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request, Response
 
 
 @contextlib.contextmanager
@@ -45,6 +50,24 @@ def our_errors() -> Iterator[None]:
         if error.http_status == HTTPStatus.BAD_REQUEST:
             raise VLLMValidationError(str(error)) from error
         raise GracefulHTTPError(str(error), HTTPStatus(error.http_status)) from error
+
+
+def answer_dead_engine(app: "FastAPI") -> None:
+    """Have vLLM's own routes answer 503 where the engine has died, and leave the server to the API process's watch.
+
+    vLLM's handler answers 500, and asks a server in `app.state` to exit, which only vLLM's own launcher puts there.
+    """
+    from vllm.entrypoints.serve.exception_handling.handlers.vllm_error import vllm_error_handler
+    from vllm.exceptions import GracefulHTTPError
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    async def died(request: "Request", error: Exception) -> "Response":
+        unavailable = GracefulHTTPError("The engine has stopped.", HTTPStatus.SERVICE_UNAVAILABLE)
+        response: Response = await vllm_error_handler(request, unavailable)
+        return response
+
+    app.add_exception_handler(EngineDeadError, died)
+    app.state.server = SimpleNamespace(should_exit=False)
 
 
 def _raise_ours(error: Exception) -> None:

@@ -53,7 +53,7 @@ ENGINE_STOP_SECONDS = 3
 """How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
 
 LAST_WORD_SECONDS = 2
-"""How long requests may take to tell their clients that they are over."""
+"""How long the last answers to in-flight requests may take."""
 
 REQUEST_SECONDS = 2.0
 """How long a request may take whose connection can be passed on to no other process."""
@@ -82,7 +82,7 @@ def serve(order: Message, channel: Channel) -> None:
     """
     listener = socket.socket(fileno=order["socket"])
     words = Channel.inherited(order["words"])
-    # Whoever is forked below would keep the port open beyond our end.
+    # A process that is forked below would keep the port open beyond our end.
     os.register_at_fork(after_in_child=listener.close)
     os.register_at_fork(after_in_child=words.close)
     os.environ.update(order["environment"])
@@ -112,7 +112,7 @@ class _Backend:
         self._identity: Identity | None = None
 
     async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
-        """Serve until told to stop. Raises EngineError if the engine ends before."""
+        """Serve until asked to stop. Raises EngineError if the engine ends before."""
         time_unit = TimeUnit(self._order["time_unit"])
         plugin = MariTalkPlugin(time_unit)
         with failure.told(Path(self._order["log"]), partial(boot.ending, self._client)):
@@ -131,7 +131,7 @@ class _Backend:
         logprobs.refuse_many_logprobs(self._client)
         admission.refuse_the_impossible(self._client)
         texts.refuse_long_texts(self._client)
-        # The one that vLLM's own are in, and its /metrics tells.
+        # The registry of vLLM's own metrics, which its /metrics shows.
         metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
@@ -154,12 +154,12 @@ class _Backend:
         # What a start leaves behind stays for good: it need not be looked through at each collection.
         gc.collect()
         gc.freeze()
-        told = asyncio.Event()
+        stop_asked = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, told.set)
+        loop.add_signal_handler(signal.SIGTERM, stop_asked.set)
         loop.add_reader(words.fileno(), self._hear, words)
         beating = asyncio.create_task(self._beat())
-        ending = asyncio.create_task(self._end_in_time(server, flights, generator, told))
+        ending = asyncio.create_task(self._end_in_time(server, flights, generator, stop_asked))
         await server.serve(sockets=[listener])
         ending.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -173,14 +173,14 @@ class _Backend:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _end_in_time(
-        self, server: "_Server", flights: Flights, generator: Generator, told: asyncio.Event
+        self, server: "_Server", flights: Flights, generator: Generator, stop_asked: asyncio.Event
     ) -> None:
-        """Until told to stop, or until the engine works no more: then everybody hears of it. Raises EngineError."""
+        """Until asked to stop, or until the engine fails, then answer each in-flight request. Raises EngineError."""
         try:
-            while not told.is_set():
+            while not stop_asked.is_set():
                 self._check(generator)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), _WATCH_SECONDS)
+                    await asyncio.wait_for(stop_asked.wait(), _WATCH_SECONDS)
             self._state.to(Phase.DRAINING)
             flights.refuse(_STOPPING, "draining")
             if not await self._landed(flights, generator):
@@ -188,9 +188,9 @@ class _Backend:
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.to(Phase.LOADING)  # again, as soon as this process has ended
-            told_all = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
-            flights.refuse(told_all, "loading")
-            flights.end(told_all)
+            answer = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
+            flights.refuse(answer, "loading")
+            flights.end(answer)
             raise
         finally:
             await flights.landed(LAST_WORD_SECONDS)
@@ -275,10 +275,6 @@ class _Server(WebServer):
             if connection.is_incomplete:
                 connection.refuse(_GONE)
         await super().shutdown(sockets)
-
-    @property
-    def _connections(self) -> list[PassableProtocol]:
-        return [each for each in self.server_state.connections if isinstance(each, PassableProtocol)]
 
     def _passed_on(self, connection: PassableProtocol) -> bool:
         """Whether the supervisor has it now."""

@@ -1,7 +1,6 @@
 """The HTTP server of the gate: it ends when the last connection that it has accepted ends."""
 
 import asyncio
-import contextlib
 import socket
 from typing import Any
 
@@ -63,10 +62,6 @@ class GateServer(WebServer):
             if error is not None and connection.is_incomplete:
                 connection.refuse(error)
 
-    @property
-    def _connections(self) -> list[PassableProtocol]:
-        return [each for each in self.server_state.connections if isinstance(each, PassableProtocol)]
-
     async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
         await self._listens.wait()
         protocol: Any = PassableProtocol(
@@ -87,8 +82,7 @@ class GateServer(WebServer):
 
     def _close(self) -> None:
         for server in self.servers:
-            with contextlib.suppress(RuntimeError):
-                server.close()
+            server.close()
 
 
 class Closing:

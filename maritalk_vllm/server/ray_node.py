@@ -9,21 +9,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from packaging.version import Version
 
 from ..errors import EngineError, UsageError
 from ..settings import Device
-from . import lifeline
 from .group import Group
 
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable for a cluster that is there: then none is started."""
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
-"""Ray's own variables for what each process of a cluster has to bring: else whoever reaches it runs what they like."""
+"""Ray's own variables for the token of a cluster's processes: without one, any host that reaches them runs commands."""
 
 _USUAL_TOKEN_FILE = Path(".ray", "auth_token")
 """In the home folder, where `ray get-auth-token --generate` writes it."""
@@ -67,7 +65,7 @@ def check_version(version: str) -> None:
     if Version(version).release[:2] < LEAST_RAY:
         least = ".".join(map(str, LEAST_RAY))
         raise EngineError(
-            f"Ray {version} is older than {least}, and has known holes.",
+            f"Ray {version} is older than {least}, and has known vulnerabilities.",
             f'Update it on every node: pip install "ray>={least}".',
         )
 
@@ -78,10 +76,10 @@ def token_of(group: Group) -> dict[str, str]:
 
 
 def check_token(environment: Mapping[str, str]) -> None:
-    """Raises UsageError where Ray would take commands from anyone, or no node would be let into the cluster."""
+    """Raises UsageError where Ray would accept commands without a token, or reject the nodes."""
     if environment.get(MODE, "token").lower() != "token":
         raise UsageError(
-            f"{MODE} is {environment[MODE]}: whoever reaches Ray's ports could run what they like here.",
+            f"{MODE} is {environment[MODE]}: anyone who reaches Ray's ports can run commands here.",
             "Unset it, or set it to token, on every node.",
         )
     file = environment.get(TOKEN_FILE) or Path(environment.get("HOME", "/"), _USUAL_TOKEN_FILE)
@@ -121,7 +119,7 @@ class RayNode:
 
     @property
     def authentication(self) -> dict[str, str]:
-        """What each process of the cluster has to bring: a token of the user's, or else that of the nodes' secret."""
+        """The variables of each process of the cluster: with the user's token, or else that of the nodes' secret."""
         given = {TOKEN, TOKEN_FILE} & self._environment.keys()
         return {MODE: "token", **({} if given else token_of(self._group))}
 
@@ -157,14 +155,13 @@ class RayNode:
             raise EngineError(f"Ray's log {self._log} cannot be written: {error.strerror}.") from error
         with os.fdopen(log, "wb"):
             return subprocess.Popen(
-                self.command,
+                [sys.executable, "-P", "-m", "maritalk_vllm.server.tied", str(os.getpid()), *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**self.authentication, **self._environment},
                 # Ctrl-C in a terminal is the supervisor's business alone.
                 start_new_session=True,
-                preexec_fn=partial(lifeline.die_with, os.getpid()),
             )
 
     async def ended(self) -> None:

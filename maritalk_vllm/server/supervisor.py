@@ -213,11 +213,11 @@ class _Supervisor:
             if self._engine is not None:
                 self._engine.close()
             self._log.begin()
-            told = self._console, self._state, self._history, self._answering
+            others = self._console, self._state, self._history, self._answering
             folder = self._upkeep.folder.path
-            self._engine = EngineProcesses(self._launch, self._listener, folder, *told, self._nursery, self._log)
+            self._engine = EngineProcesses(self._launch, self._listener, folder, *others, self._nursery, self._log)
         await self._engine.prepare()
-        # Not before: all begin as soon as everybody is idle.
+        # Not before: all nodes begin as soon as each of them is idle.
         self._company.idle()
         agreed = await self._company.gathered(self._show_missing)
         self._gathered = True
@@ -249,7 +249,7 @@ class _Supervisor:
         self._company.over(error)
         if self._engine is not None:
             if self._answers and self._state.phase is Phase.READY:
-                # For another node's reason; else it has ended by itself, and told everybody.
+                # For another node's reason; else it has ended by itself, and has answered its requests.
                 await self._engine.dismiss(error)
             await self._engine.clear(*self._others())
 
@@ -257,7 +257,7 @@ class _Supervisor:
         """Seconds until the engine is started again; None if it is not."""
         if not self._company.counts:
             return 0.0 if self._gathered else None
-        # What never worked is not tried again: the cause is told at once. A node may come back at any time.
+        # What never worked is not tried again: the cause is printed at once. A node may come back at any time.
         return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None
 
     def _admitted(self, launch: Launch) -> Launch:
@@ -274,12 +274,12 @@ class _Supervisor:
 
     def _show_missing(self, step: str) -> None:
         self._show(step)
-        # At a first start requests wait, as everywhere. Afterwards nobody knows when who was lost comes back.
+        # At a first start requests wait, as everywhere. Afterwards it is not known when a lost node comes back.
         if self._gathered and self._company.lacks_somebody:
             self._answering.hold(Unavailable(f"{step}.", WHOLE_AGAIN))
 
     def _show_fetching(self, step: str, fraction: float | None) -> None:
-        # Whose weights they are is not for whoever asks a probe.
+        # A probe does not show which model it is.
         self._state.at("Downloading", fraction)
         self._console.progress(step, fraction)
 

@@ -1,4 +1,4 @@
-"""What systemd is told of a service of the type `notify`, as sd_notify(3) has it."""
+"""Messages to systemd about a service of the type `notify`, as sd_notify(3) defines them."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ _WATCHDOG, _WATCHDOG_PROCESS = "WATCHDOG_USEC", "WATCHDOG_PID"
 
 
 class Systemd:
-    """Tells whoever started the server as a service how it stands; tells nobody where nobody asked.
+    """Reports the server's state to the service manager that has started it; does nothing without a service manager.
 
     A service manager that is gone, or that takes nothing more, is no reason not to serve.
     """
@@ -58,7 +58,7 @@ class Systemd:
         self._tell("READY=1", _status(text))
 
     def stopping(self, text: str) -> None:
-        """The service ends by itself, or as it was told to."""
+        """The service ends by itself, or as it was asked to."""
         self._tell("STOPPING=1", _status(text))
 
     def _tell(self, *assignments: str) -> None:

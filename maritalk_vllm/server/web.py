@@ -38,6 +38,10 @@ class WebServer(uvicorn.Server):
         )
         return protocol
 
+    @property
+    def _connections(self) -> list[PassableProtocol]:
+        return [each for each in self.server_state.connections if isinstance(each, PassableProtocol)]
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""

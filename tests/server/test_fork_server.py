@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.server import fork_server as module
+from maritalk_vllm.errors import EngineError
 from maritalk_vllm.server.fork_server import ForkServer
 from maritalk_vllm.server.listener import listen
 from tests.server.test_channel import no_descriptors, open_files
@@ -83,8 +83,8 @@ def test_without_descriptors_a_word_waits_and_a_job_is_an_error(tmp_path: Path) 
         await begun(server)
         with no_descriptors():
             server.tell({"number": 99, "text": "a" * 70_000})
-            with pytest.raises(module.EngineError, match="cannot be started: Too many open files"):
-                module.ForkServer(*arguments)
+            with pytest.raises(EngineError, match="cannot be started: Too many open files"):
+                ForkServer(*arguments)
         (tmp_path / "reads").touch()
         message = await server.next_message()
         assert message is not None

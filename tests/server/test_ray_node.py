@@ -150,7 +150,7 @@ def test_where_its_token_may_be(tmp_path: Path) -> None:
         ({}, "Ray needs a token of at least 16 characters, the same on every node"),
         ({TOKEN: "short"}, "Ray needs a token of at least 16 characters"),
         ({TOKEN_FILE: "/nowhere"}, "Ray needs a token of at least 16 characters"),
-        ({TOKEN: "0123456789abcdef", MODE: "disabled"}, "RAY_AUTH_MODE is disabled: whoever reaches Ray's ports"),
+        ({TOKEN: "0123456789abcdef", MODE: "disabled"}, "RAY_AUTH_MODE is disabled: anyone who reaches Ray's ports"),
     ],
 )
 def test_without_a_token_it_is_refused(environment: dict[str, str], says: str) -> None:
@@ -191,7 +191,7 @@ def test_the_real_ray_lets_nobody_in_without_the_token(tmp_path: Path) -> None:
         return subprocess.run(asked, env={**home, **environment}, capture_output=True, timeout=120).returncode == 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", str(python))
+        patch.setattr(RayNode, "command", [str(python), *head.command[1:]])
         asyncio.run(head.start())
     assert head._process is not None
     try:
