@@ -22,10 +22,10 @@ def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> Non
     found = source(license=EVALUATION_KEY, cache_dir=tmp_path)
     assert found.name == "demo"
     assert Path(found.location).parent == tmp_path / "models"
+    assert found.is_made_here
     assert found.must_be_prepared
     Path(found.location).mkdir(parents=True)
     assert not found.must_be_prepared
-    assert found.is_made_here
 
 
 def test_a_folder_of_the_user_s_is_not_made_here(tmp_path: Path) -> None:
