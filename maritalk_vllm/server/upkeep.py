@@ -65,7 +65,7 @@ class Upkeep:
         self._is_due = False
         for number, take in enumerate(self._takers):
             error = _error_of(take, launch)
-            self._note(f"taker {number}", error)
+            self._note(str(number), error)
             self._is_due = self._is_due or error is not None
 
     async def make_good(self, leave_folder: Callable[[], None], show: Callable[[str, float | None], None]) -> None:
