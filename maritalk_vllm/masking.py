@@ -23,9 +23,10 @@ _ENDS = ("password", "passwd")
 _NAMES_OF_FILES = frozenset({"file", "path"})
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_URL_SECRET = re.compile(r"([a-zA-Z][\w+.-]*://)([^\s/?#@:]*):?([^\s/?#@]*)@")
+# Each of these begins where a name does: tried at each of its characters, a long one takes minutes.
+_URL_SECRET = re.compile(r"(?<![\w+.-])([\w+.-]+://)[^\s/?#@:]*(?::[^\s/?#@]*)?@")
 # In a sentence a colon may stand after any word: it counts after a quoted name, and in what looks like a mapping.
-_NAME = re.compile(r"""(?:(?<=["'{,])|(?<=[{,]\s))([A-Za-z][\w.-]*)["']?\s*:\s*|([A-Za-z][\w.-]*)\s*=\s*""")
+_NAME = re.compile(r"""(?:(?<=["'{,])|(?<=[{,]\s))([A-Za-z][\w.-]*)["']?\s*:\s*|(?<![\w.-])([\w.-]+)\s*=\s*""")
 _VALUE = re.compile(r"""(["'])(?:[^\\]|\\.)*?\1|[^\s"',;&(){}\[\]]+""")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}")
 _SHORTEST = 6

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import pytest
 
@@ -134,3 +135,19 @@ def test_a_log(form: str, caplog: pytest.LogCaptureFixture) -> None:
     assert SECRET not in caplog.text
     assert ("'hf_token': '********'" in caplog.text, "ValueError: ********" in caplog.text) == (True, True)
     assert "nothing to hide: 5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "piece", ["x", "X", "a.", "a-", "1", " ", "=", "a=", "a:", "://", "a://", "a://b:", "@", "'", '"', "\\", "Bearer "]
+)
+def test_a_long_text_takes_no_time_to_speak_of(piece: str) -> None:
+    """With 100,000 characters, each tried anew with all after it, this process would work for minutes."""
+    for text in (
+        piece * (100_000 // len(piece)),
+        "https://" + piece * (100_000 // len(piece)),
+        "token=" + piece * 30_000,
+    ):
+        began = time.process_time()
+        masked(text)
+        secrets_of(["--tokenizer-revision", text])
+        assert time.process_time() - began < 5
