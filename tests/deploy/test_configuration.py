@@ -51,6 +51,8 @@ def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
         "router.enabled=true",
         "--set",
         "options.allowed_host={other.example.org,maritalk-vllm}",
+        "--set-json",
+        'networkPolicy.from=[{"podSelector": {"matchLabels": {"app": "ingress"}}}]',
     )
     names = yaml.safe_load(configuration(rendered(*options)))["allowed_host"]
     services = [f"{name}{end}" for name in ("maritalk-vllm", "maritalk-vllm-router") for end in ("", *ENDS)]
