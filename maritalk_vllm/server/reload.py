@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
@@ -149,7 +150,7 @@ class Reload:
             self._keys = Watched([file], read, KeyFile(access.file_keys or {}, access.warnings))
         if access.certificate is not None and settings.ssl_certfile is not None and settings.ssl_keyfile is not None:
             files = [settings.ssl_certfile, settings.ssl_keyfile]
-            self._certificate = Watched(files, lambda: _pair(settings), access.certificate)
+            self._certificate = Watched(files, partial(Certificate.read, *files), access.certificate)
         for name, watched in (("api_keys", self._keys), ("certificate", self._certificate)):
             if watched is None:
                 self.problems.pop(name, None)
@@ -160,9 +161,3 @@ class Reload:
         if keys.trouble:
             return _BAD["api_keys"]
         return "" if keys.value.keys else _EMPTY
-
-
-def _pair(settings: Settings) -> Certificate:
-    certificate = certificate_of(settings)
-    assert certificate is not None
-    return certificate

@@ -93,14 +93,20 @@ def test_a_stranger_takes_no_place_and_leaves_no_traceback(caplog: pytest.LogCap
     assert not [record for record in caplog.records if record.exc_info]
 
 
+async def joined(made: Nodes) -> asyncio.StreamWriter:
+    """The writer of a node 1 whose hello node 0 has accepted."""
+    beginning = asyncio.create_task(made.head.gathered(made.shown.append))
+    _, writer = await connected(made)
+    writer.write(line(HELLO))
+    await beginning
+    return writer
+
+
 @pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD)])
 def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     async def scenario() -> None:
         async with nodes() as made:
-            beginning = asyncio.create_task(made.head.gathered(made.shown.append))
-            _, writer = await connected(made)
-            writer.write(line(HELLO))
-            await beginning
+            writer = await joined(made)
             writer.write(sent)
             # What it says afterwards is heard: it is there.
             writer.write(line({"event": "failed", "error": "EngineError", "message": "No memory.", "hint": ""}))
@@ -116,10 +122,7 @@ def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixtur
 def test_a_node_that_says_nothing_else_is_gone() -> None:
     async def scenario() -> None:
         async with nodes() as made:
-            beginning = asyncio.create_task(made.head.gathered(made.shown.append))
-            _, writer = await connected(made)
-            writer.write(line(HELLO))
-            await beginning
+            writer = await joined(made)
             writer.write(b"{\n" * 200)
             with pytest.raises(EngineError, match="it does not speak as a node does"):
                 await asyncio.wait_for(made.head.broken(), 5)
