@@ -11,7 +11,7 @@
 from typing import Any
 
 NAME = f"{__name__}.Worker"
-"""What vLLM is to be told as `worker_cls`."""
+"""The value of vLLM's `worker_cls`."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

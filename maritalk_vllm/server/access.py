@@ -97,7 +97,7 @@ class Access:
         has_engine: bool = False,
         most_answers: int | None = None,
     ) -> "Front":
-        """The page comes first; each request has a number; probes need no key; bodies are read behind the door.
+        """The chat page is outermost, then the request log and the probes; a body is read after authentication.
 
         `has_engine`: `app` is that of the engine; `most_answers`: how many it takes at once, of all keys
         together.

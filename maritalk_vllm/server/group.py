@@ -35,7 +35,7 @@ class Group:
     port: int
     backend: DistributedBackend
     secret: bytes | None = field(default=None, repr=False)
-    """What every node has to have; None where whoever reaches node 0 may take part."""
+    """The secret that all nodes share; None where any host that reaches node 0 can join."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:

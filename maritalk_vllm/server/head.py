@@ -183,7 +183,7 @@ class Head:
         return node
 
     def _unproven(self, hello: Message, rank: int, ours: str, theirs: str | None) -> UsageError | None:
-        """Why a node is not one of this group, whatever it says of itself."""
+        """Why the proof in `hello` does not make the node one of this group; None if it does."""
         secret = self._group.secret
         if secret is None:
             if "proof" not in hello:

@@ -50,7 +50,7 @@ def drop_new_connections(listener: socket.socket) -> None:
 
     Closing it resets the connections that are in its queue, so the queue has to be emptied first, and no connection may
     be added meanwhile. A client that connects then tries again a second later, and finds no listener: its connection is
-    refused. Connections whose handshake is under way are still accepted.
+    refused. Connections in the middle of their TCP handshake are still accepted.
     """
     program = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
     memory = ctypes.create_string_buffer(program)

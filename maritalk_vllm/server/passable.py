@@ -60,7 +60,7 @@ class PassableProtocol(PatientProtocol):
         return super().held_bytes + (len(self._unfinished or b"") if self.is_receiving else 0)
 
     def shutdown(self) -> None:
-        """Close after the answer that is under way; one that ends anyhow is left to its client."""
+        """Close after the answer in progress; a connection that is being closed already is left as it is."""
         if not self.is_over:
             super().shutdown()
 

@@ -109,7 +109,7 @@ def _check_adapter(adapter: str, given: Mapping[str, str]) -> None:
 def check_folders(settings: Settings, source: Source | None) -> None:
     """Where logs, models and sockets go. Raises UsageError, or WeightsError for the hub's own cache."""
     log = settings.engine_log
-    # Whatever is to be written there before an answer says itself that the disk is full; nothing may be.
+    # A full disk is no reason to refuse: what has to be written there before an answer reports it by itself.
     reasons = {each: _unwritable(each, even_if_full=True) for each in (settings.cache_dir, log.parent)}
     if log.is_dir():
         reasons[log] = os.strerror(errno.EISDIR)

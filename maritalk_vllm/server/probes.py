@@ -42,7 +42,7 @@ class Probes:
         if state.fraction is not None:
             told["progress"] = round(state.fraction, 3)
         if problems := list(filter(None, state.files.values())):
-            # Nobody need be sent elsewhere for them: what was good last serves on.
+            # They are no reason to route requests elsewhere: the last good content stays in use.
             told["problems"] = problems
         if state.phase is Phase.READY:
             return JSONResponse(told)

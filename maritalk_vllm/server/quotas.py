@@ -37,7 +37,7 @@ def _limited(minute: Minute | None, limit: int | None, what: Literal["requests",
 
 
 class Quotas:
-    """ASGI middleware behind the door. Reading costs nothing.
+    """ASGI middleware that follows authentication. Reading costs nothing.
 
     The most that a request may take is reserved before the engine begins with it: its prompts, and the longest answers
     that it asks for. When it is over, however it ends, the key is charged with the tokens that it took.
