@@ -67,7 +67,7 @@ class EngineProcesses:
         self._backend_pid: int | None = None
         self._imported = False
         self._log_begins = 0
-        self._deadline = Deadline(launch.start_timeout)
+        self._deadline = Deadline(launch.settings.start_timeout)
         self._serves = False
         self._server = ForkServer(launch, listener, folder, console.died, log, nursery)
 
@@ -79,11 +79,11 @@ class EngineProcesses:
     @property
     def hang(self) -> bool:
         """Whether the API process hangs, and cannot be killed either."""
-        return self._server.heartbeat.silent_seconds > self._launch.api_timeout + STOP_SECONDS
+        return self._server.heartbeat.silent_seconds > self._launch.settings.api_timeout + STOP_SECONDS
 
     async def prepare(self) -> None:
         """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
-        self._deadline = Deadline(self._launch.start_timeout)
+        self._deadline = Deadline(self._launch.settings.start_timeout)
         with self._deadline.running():
             await self._prepare()
 
@@ -98,7 +98,7 @@ class EngineProcesses:
 
     async def _prepare(self) -> None:
         launch = self._launch
-        self._log_begins = log_size(launch.log)
+        self._log_begins = log_size(launch.settings.engine_log)
         if not self._imported:
             await self._until("imported")
             self._imported = True
@@ -110,7 +110,7 @@ class EngineProcesses:
 
     async def _load(self, agreed: Message) -> None:
         launch = self._launch
-        self._log_begins = log_size(launch.log)
+        self._log_begins = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
         if self._node.has_ray and self._job == _PART:  # Ray starts this node's workers when node 0 asks
             self._history.done(Step.LOADING)
@@ -122,9 +122,9 @@ class EngineProcesses:
                 "engine_args": _agreed(launch.engine_args, agreed),
                 "environment": environment,
                 "socket": self._listener.fileno(),
-                "time_unit": launch.time_unit,
+                "time_unit": launch.settings.time_unit,
                 "history": self._history.to_message(),
-                "log": str(launch.log),
+                "log": str(launch.settings.engine_log),
                 **self._changeable(),
             }
         )
@@ -145,8 +145,8 @@ class EngineProcesses:
         return {
             "access": self._launch.access.to_message(),
             "files": self._state.files,
-            "drain_timeout": self._launch.drain_timeout,
-            "engine_timeout": self._launch.engine_timeout,
+            "drain_timeout": self._launch.settings.drain_timeout,
+            "engine_timeout": self._launch.settings.engine_timeout,
         }
 
     async def ended(self) -> None:
@@ -167,7 +167,7 @@ class EngineProcesses:
         while self._job == _SERVE:
             await asyncio.sleep(LOOK_SECONDS)
             heartbeat.look()
-            limit = self._launch.api_timeout
+            limit = self._launch.settings.api_timeout
             if heartbeat.silent_seconds > limit and self._backend_pid is not None and not killed:
                 error = EngineError(f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._see_log)
                 self._server.fail(self._backend_pid, {"event": "failed", **to_message(error)})
@@ -178,12 +178,13 @@ class EngineProcesses:
         self._server.fork(order)
         self._server.heartbeat.heard()
         try:
-            async with asyncio.timeout(self._launch.api_timeout):
+            async with asyncio.timeout(self._launch.settings.api_timeout):
                 await self._until("started")
         except TimeoutError:
             self._server.kill()
             raise EngineError(
-                f"The fork server hangs: it started no process within {self._launch.api_timeout:.0f} s.", self._see_log
+                f"The fork server hangs: it started no process within {self._launch.settings.api_timeout:.0f} s.",
+                self._see_log,
             ) from None
 
     async def dismiss(self, error: MariTalkError) -> None:
@@ -220,7 +221,7 @@ class EngineProcesses:
 
     @property
     def _see_log(self) -> str:
-        return f"vLLM's log says why: {self._launch.log}"
+        return f"vLLM's log says why: {self._launch.settings.engine_log}"
 
     def sweep(self, *but: int) -> None:
         """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
@@ -297,7 +298,7 @@ class EngineProcesses:
             try:
                 return await asyncio.wait_for(self._server.next_message(), min(_LOOK_SECONDS, left))
             except TimeoutError:
-                if step := loading_step(self._launch.log, self._log_begins):
+                if step := loading_step(self._launch.settings.engine_log, self._log_begins):
                     self._console.progress(step.text)
                     self._state.at(*step)
         return await self._server.next_message()
@@ -306,11 +307,11 @@ class EngineProcesses:
         """The error of a start that takes too long. An import that hangs is nothing to fork from."""
         if not self._imported:
             self._server.kill()
-        limit, step = self._launch.start_timeout, self._state.step or "Starting its processes"
+        limit, step = self._launch.settings.start_timeout, self._state.step or "Starting its processes"
         return EngineError(
             f'The engine did not start within {limit:.0f} s: the step "{step}" took '
             f"{self._state.step_seconds:.0f} s of it.",
-            f"If it only needs longer, raise --start-timeout. Its log: {self._launch.log}",
+            f"If it only needs longer, raise --start-timeout. Its log: {self._launch.settings.engine_log}",
         )
 
     def _ended_with(self, job: str, code: int) -> EngineError:

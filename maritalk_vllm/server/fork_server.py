@@ -213,7 +213,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=log.fileno(),
             stderr=log.fileno(),
-            env=engine_environment(plan, folder, launch.cache_dir),
+            env=engine_environment(plan, folder, launch.settings.cache_dir),
         )
 
 

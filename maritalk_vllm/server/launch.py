@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from ..engine.arguments import Rendezvous, engine_arguments, observability
 from ..engine.environment import compile_cache
@@ -18,7 +17,7 @@ from ..planning.market import what_would_do
 from ..planning.need import Need
 from ..planning.plan import Plan
 from ..planning.report import summary
-from ..settings import Device, DistributedBackend, LogFormat, Settings, TimeUnit
+from ..settings import Device, DistributedBackend, Settings
 from ..weights.known import known_footprint
 from ..weights.progress import Progress
 from ..weights.source import locate, wanted_profile
@@ -52,19 +51,7 @@ class Launch:
     vllm: str
     group: Group | None
     engine_args: list[str]
-    host: str
-    port: int
-    interactive: bool
-    time_unit: TimeUnit
     access: Access
-    drain_timeout: float
-    start_timeout: float
-    max_restarts: int
-    engine_timeout: float
-    api_timeout: float
-    cache_dir: Path
-    log: Path
-    log_format: LogFormat
 
 
 def decide(settings: Settings) -> Launch:
@@ -106,19 +93,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: Access | None = Non
         vllm=vllm.version,
         group=group,
         engine_args=engine_arguments(plan, source.name, source.location, more, parser, group=rendezvous),
-        host=settings.host,
-        port=settings.port,
-        interactive=settings.interactive,
-        time_unit=settings.time_unit,
         access=access,
-        drain_timeout=settings.drain_timeout,
-        start_timeout=settings.start_timeout,
-        max_restarts=settings.max_restarts,
-        engine_timeout=settings.engine_timeout,
-        api_timeout=settings.api_timeout,
-        cache_dir=settings.cache_dir,
-        log=settings.engine_log,
-        log_format=settings.log_format,
     )
 
 

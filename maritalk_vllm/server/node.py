@@ -44,8 +44,8 @@ class Node:
     async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
         launch = self._launch
         assert launch.group is not None
-        everything = {**engine_environment(launch.plan, self._folder, launch.cache_dir), **environment}
-        log = launch.log.with_suffix(".ray")
+        everything = {**engine_environment(launch.plan, self._folder, launch.settings.cache_dir), **environment}
+        log = launch.settings.engine_log.with_suffix(".ray")
         self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
         await self._ray.start()
         return {ADDRESS: self._ray.address, **self._ray.authentication}

@@ -109,15 +109,7 @@ class Reload:
         if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
             access = replace(access, certificate=certificate_of(new))
         access = replace(access, digests=tuple(map(digest, new.api_key)))
-        self.launch = replace(
-            launch,
-            settings=new,
-            access=access,
-            drain_timeout=new.drain_timeout,
-            start_timeout=new.start_timeout,
-            engine_timeout=new.engine_timeout,
-            api_timeout=new.api_timeout,
-        )
+        self.launch = replace(launch, settings=new, access=access)
         self._watch(new)
 
     def again(self) -> None:

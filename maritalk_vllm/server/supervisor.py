@@ -49,12 +49,12 @@ def supervise(
     `again` reads the settings anew, of which some are in the file `config`. Raises PortError, and what keeps the model
     from being served.
     """
-    listener = listen(launch.host, launch.port)
+    settings = launch.settings
+    listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     lifeline.adopt_orphans()
-    settings = launch.settings
     with (
-        Log(launch.log, launch.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
+        Log(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
         limits.as_errors(),
     ):
         reload = Reload(launch, config, again)
@@ -72,7 +72,7 @@ class _Supervisor:
         hangup: Hangup,
     ) -> None:
         self._hangup = hangup
-        self._chat = Conversation() if reload.launch.interactive else None
+        self._chat = Conversation() if reload.launch.settings.interactive else None
         launch = reload.launch = self._admitted(reload.launch)
         self._listener = listener
         self._console = console
@@ -82,7 +82,9 @@ class _Supervisor:
         self._upkeep = Upkeep(reload, log, self._state, (self._engine_takes, self._answering_takes))
         self._systemd = Systemd()
         self._history = History(launch.license_expires)
-        self._answering = Answering(listener, launch.access, self._state, self._history, launch.time_unit, launch.group)
+        self._answering = Answering(
+            listener, launch.access, self._state, self._history, launch.settings.time_unit, launch.group
+        )
         self._company: Company = Alone()
         self._engine: EngineProcesses | None = None
         self._scheme = "https" if launch.access.certificate else "http"
@@ -101,7 +103,7 @@ class _Supervisor:
             self._hang_up()
         self._answering.begin()
         self._history.done(Step.PORT)
-        self._console.starting(self._launch.name, self._launch.notes, self._launch.log)
+        self._console.starting(self._launch.name, self._launch.notes, self._launch.settings.engine_log)
         self._systemd.status(f"Loading {self._launch.name}")
         with contextlib.closing(self._upkeep.folder):
             living = loop.create_task(self._systemd.watched(lambda: self._engine is not None and self._engine.hang))
@@ -128,7 +130,7 @@ class _Supervisor:
                     self._chat.end()
                 await self._until_left_alone()
                 if self._engine is not None:
-                    await self._engine.stop(self._launch.drain_timeout)
+                    await self._engine.stop(self._launch.settings.drain_timeout)
                 # Also where the API process was killed, or takes too long: the port is answered at to the end.
                 self._answering.begin()
                 await self._company.close()
@@ -168,7 +170,7 @@ class _Supervisor:
         """While others drain that need what is here; a second signal ends that too."""
         loop = asyncio.get_running_loop()
         waits = [loop.create_task(self._company.left_alone()), loop.create_task(self._hurried.wait())]
-        await asyncio.wait(waits, timeout=self._launch.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
 
@@ -186,7 +188,7 @@ class _Supervisor:
             await self._upkeep.fetch(self._show_fetching)
             self._history.done(Step.DOWNLOADING)
         self._company = company(self._launch)
-        restarts = Restarts(self._launch.max_restarts)
+        restarts = Restarts(self._launch.settings.max_restarts)
         while True:
             try:
                 await self._serve_once()
@@ -297,9 +299,9 @@ class _Supervisor:
             self._answering.hold(Unavailable(error.message, WHOLE_AGAIN))
 
     def _given_up(self, error: EngineError) -> EngineError:
-        if not self._was_ready or not self._launch.max_restarts:
+        if not self._was_ready or not self._launch.settings.max_restarts:
             return error
-        times = f"{counted(self._launch.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
+        times = f"{counted(self._launch.settings.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
         return EngineError(f"{error.message} It was started again {times} before.", error.hint)
 
     def _announce(self) -> None:
@@ -316,7 +318,7 @@ class _Supervisor:
         self._was_ready = True
         port = self._listener.getsockname()[1]
         arguments = "" if port == Settings().port else f"port={port}"
-        self._console.listening(address, arguments=arguments, unit=self._launch.time_unit)
+        self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
         if self._chat is not None:
             self._console.hush()
             self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)

@@ -53,8 +53,8 @@ MUTATIONS = (
     Mutation(
         "count the restarts anew after each death",
         _SUPERVISOR,
-        "        restarts = Restarts(self._launch.max_restarts)\n        while True:\n",
-        "        while True:\n            restarts = Restarts(self._launch.max_restarts)\n",
+        "        restarts = Restarts(self._launch.settings.max_restarts)\n        while True:\n",
+        "        while True:\n            restarts = Restarts(self._launch.settings.max_restarts)\n",
         (_PAUSES, _TOO_OFTEN),
     ),
     Mutation(

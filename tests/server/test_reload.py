@@ -297,7 +297,7 @@ def test_the_limits_and_times_of_a_reload(rig: Rig, tmp_path: Path, log: pytest.
     wanted = replace(rig.settings, answers_per_key=3, api_timeout=7.0)
     reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
-    assert (reload.launch.access.answers_per_key, reload.launch.api_timeout) == (3, 7.0)
+    assert (reload.launch.access.answers_per_key, reload.launch.settings.api_timeout) == (3, 7.0)
     assert "next start" not in log.text
 
 
