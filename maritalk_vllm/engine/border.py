@@ -42,11 +42,11 @@ def vllm_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def our_errors() -> Iterator[None]:
     """Raises an error that vLLM's own routes answer with the status of ours, which is its cause."""
-    from vllm.exceptions import GracefulHTTPError, VLLMValidationError
-
     try:
         yield
     except MariTalkError as error:
+        from vllm.exceptions import GracefulHTTPError, VLLMValidationError
+
         if error.http_status == HTTPStatus.BAD_REQUEST:
             raise VLLMValidationError(str(error)) from error
         raise GracefulHTTPError(str(error), HTTPStatus(error.http_status)) from error
