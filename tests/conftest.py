@@ -21,6 +21,7 @@ LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "node
 """Each test is in exactly one. pyproject.toml says what they are; `core` and `nightly` are marked beside them."""
 
 # Packages that one lane alone needs, and where: a newcomer's `make test` has none of them.
+_FOLDER = Path(__file__).parent
 _OPTIONAL = {"playwright": "playground/browser", "kubernetes_validate": "deploy"}
 collect_ignore = [folder for package, folder in _OPTIONAL.items() if importlib.util.find_spec(package) is None]
 
@@ -54,7 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(lanes) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked with more than one lane: {', '.join(sorted(lanes))}.")
         if not lanes:
-            item.add_marker("engine" if shares_server else "unit")
+            lane = "engine" if shares_server else "unit"
+            if any(item.path.is_relative_to(_FOLDER / folder) for folder in _OPTIONAL.values()):
+                raise pytest.UsageError(f"{item.nodeid} is in no lane that installs what this folder needs: mark it.")
+            item.add_marker(lane)
     items.sort(key=lambda item: item.get_closest_marker("shares_server") is not None)
 
 

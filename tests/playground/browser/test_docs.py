@@ -3,12 +3,15 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from playwright.sync_api import Browser
 
 from maritalk_vllm.api.openapi import lead_docs_below
 from tests.playground.browser.played import served
+
+pytestmark = pytest.mark.page
 
 PART_OF_VLLM = Path("entrypoints", "serve", "instrumentator", "static")
 
