@@ -69,7 +69,7 @@ test: test-unit $(CORE_CLIENTS)
 	$(PYTEST) -m core
 
 test-unit: $(VENV)/.installed-dev
-	$(PYTEST) -m unit $(PARALLEL)
+	$(PYTEST) -m "unit and not nightly" $(PARALLEL)
 
 test-all: test test-rest
 
@@ -161,7 +161,7 @@ mutations: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutations
 
 coverage: $(VENV)/.installed-dev
-	$(PYTEST) -m unit $(PARALLEL) --cov
+	$(PYTEST) -m "unit and not nightly" $(PARALLEL) --cov
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
