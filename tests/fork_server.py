@@ -28,6 +28,9 @@ NUMBER = struct.Struct("q")
 IMPORTED_LATER = frozenset({"torch", "vllm", "transformers", "numpy", "ray", "huggingface_hub"})
 """By the commands that need them: some read the environment, or start threads, when they are imported."""
 
+NEEDED_LATER = ("filelock", "fsspec", "httpx2", "tqdm.auto", "yaml")
+"""What huggingface_hub imports, and takes most of its time for."""
+
 
 class Request(TypedDict):
     """What a command needs beside its three descriptors."""
@@ -55,6 +58,8 @@ def _import_the_commands() -> None:
     before = dict(os.environ)
     for module in pkgutil.walk_packages(maritalk_vllm.__path__, "maritalk_vllm."):
         importlib.import_module(module.name)
+    for name in NEEDED_LATER:
+        importlib.import_module(name)
     assert not IMPORTED_LATER & sys.modules.keys()
     # What a command has of its own is not decided yet.
     assert threading.active_count() == 1
