@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from maritalk_vllm.bench.figures import Figures
-from maritalk_vllm.capacity.calibrate import calibrate
-from maritalk_vllm.capacity.measured import Load, Outcome, load, predict
-from maritalk_vllm.capacity.site import Site, of_plan
 from maritalk_vllm.planning.roofline import Efficiency
+from maritalk_vllm.tools.bench.latency_metrics import Figures
+from maritalk_vllm.tools.capacity.benchmark_data import Load, Outcome, load, predict
+from maritalk_vllm.tools.capacity.calibrate import calibrate
+from maritalk_vllm.tools.capacity.replica_model import Site, of_plan
 
 from .load_order import Order
 from .subject import Subject

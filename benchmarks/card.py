@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from maritalk_vllm.hardware.look import look
+from maritalk_vllm.hardware.probe import look
 from maritalk_vllm.settings import Device
 
 from . import compare as comparison

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from maritalk_vllm.bench.figures import Figures
+from maritalk_vllm.tools.bench.latency_metrics import Figures
 
 from .load_order import Order
 from .processes import cpu_seconds, pause, resume

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from maritalk_vllm.bench import prompts
-from maritalk_vllm.bench.load import closed
-from maritalk_vllm.bench.outcome import Outcome
-from maritalk_vllm.engine import boot
-from maritalk_vllm.engine.pulse import Pulse
+from maritalk_vllm.engine import vllm_launcher
+from maritalk_vllm.engine.step_watchdog import Pulse
 from maritalk_vllm.settings import Device
+from maritalk_vllm.tools.bench import prompts
+from maritalk_vllm.tools.bench.load_generator import closed
+from maritalk_vllm.tools.bench.request_result import Outcome
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -69,8 +69,8 @@ def tell(answer: object) -> None:
 
 def main() -> None:
     """The command line."""
-    boot.preload(Device(sys.argv[1]))
-    client = boot.start_engine(boot.parse(sys.argv[2:]), Pulse())
+    vllm_launcher.preload(Device(sys.argv[1]))
+    client = vllm_launcher.start_engine(vllm_launcher.parse(sys.argv[2:]), Pulse())
     tell("ready")
     try:
         uvloop.run(obey(client))

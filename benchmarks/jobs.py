@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maritalk_vllm.bench.client import Client
-from maritalk_vllm.bench.reference import PUBLISHED, Line, reference
+from maritalk_vllm.tools.bench.bench_client import Client
+from maritalk_vllm.tools.bench.reference import PUBLISHED, Line, reference
 
 from .load_order import Order
 from .targets import HTTPTarget

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maritalk_vllm.bench.figures import Figures
+from maritalk_vllm.tools.bench.latency_metrics import Figures
 
 from .load_order import Order
 from .targets import HTTPTarget

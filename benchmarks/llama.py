@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maritalk_vllm.models.place import place
+from maritalk_vllm.models.atomic_install import place
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import platformdirs
 
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo_model
 from maritalk_vllm.models.profile import find
 from maritalk_vllm.settings import Device
 
@@ -36,7 +36,7 @@ def find_or_make(name: str, cache: Path) -> Path:
         return Path(name)
     profile = find("demo")
     assert profile is not None
-    folder = demo.folder(profile, cache) if name == "demo" else cache / "models" / name.replace("/", "-")
+    folder = demo_model.folder(profile, cache) if name == "demo" else cache / "models" / name.replace("/", "-")
     if not folder.is_dir():
         maker = multiprocessing.get_context("spawn").Process(target=_make, args=(name, folder, cache))
         maker.start()
@@ -49,7 +49,7 @@ def find_or_make(name: str, cache: Path) -> Path:
 def _make(name: str, folder: Path, cache: Path) -> None:
     profile = find("demo")
     assert profile is not None and profile.embedded is not None
-    tokenizer = demo.folder(profile, cache)
-    demo.materialise(profile.embedded, tokenizer, lambda step, fraction: None)
+    tokenizer = demo_model.folder(profile, cache)
+    demo_model.materialise(profile.embedded, tokenizer, lambda step, fraction: None)
     if name in SIZES:
         llama.checkpoint(SIZES[name], tokenizer, folder)

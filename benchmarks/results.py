@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maritalk_vllm import __version__
-from maritalk_vllm.engine.version import installed_vllm
+from maritalk_vllm.engine.vllm_version import installed_vllm
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from maritalk_vllm.server.launch import Launch, decide
+from maritalk_vllm.server.startup.launch import Launch, decide
 from maritalk_vllm.settings import Device, Settings
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from maritalk_vllm.bench import prompts
-from maritalk_vllm.bench.client import Client
-from maritalk_vllm.bench.figures import Figures
-from maritalk_vllm.bench.load import Run, closed, opened
-from maritalk_vllm.bench.outcome import Outcome
-from maritalk_vllm.bench.wire import WIRES
 from maritalk_vllm.engine.environment import engine_environment
+from maritalk_vllm.tools.bench import prompts
+from maritalk_vllm.tools.bench.api_formats import WIRES
+from maritalk_vllm.tools.bench.bench_client import Client
+from maritalk_vllm.tools.bench.latency_metrics import Figures
+from maritalk_vllm.tools.bench.load_generator import Run, closed, opened
+from maritalk_vllm.tools.bench.request_result import Outcome
 
 from .load_order import Order
 from .processes import by_title

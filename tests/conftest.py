@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo_model
 from maritalk_vllm.settings import environment_variable
 from tests.demo_model import CHECKPOINTS, PROFILE, link_or_copy, made_by, make
 from tests.service_manager import service_manager
@@ -75,7 +75,7 @@ def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         process.join()
         assert process.exitcode == 0
     cache = tmp_path_factory.mktemp("prepared")
-    shutil.copytree(kept, demo.folder(PROFILE, cache), copy_function=link_or_copy)
+    shutil.copytree(kept, demo_model.folder(PROFILE, cache), copy_function=link_or_copy)
     return cache
 
 

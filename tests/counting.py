@@ -6,9 +6,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from maritalk_vllm.server.routes import OWN, Routes
-from maritalk_vllm.server.state import State
-from maritalk_vllm.server.tally import Tally
+from maritalk_vllm.server.middleware.request_metrics import Tally
+from maritalk_vllm.server.middleware.route_labels import OWN, Routes
+from maritalk_vllm.server.status.server_state import State
 
 
 def tally(state: State | None = None) -> Tally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from maritalk_vllm.models import demo, place
+from maritalk_vllm.models import atomic_install, demo_model
 from maritalk_vllm.models.profile import Embedded, Profile, find
 
 _found = find("demo")
@@ -25,13 +25,13 @@ def quietly(step: str, fraction: float) -> None:
 
 
 def make(checkpoint: Path) -> None:
-    demo.materialise(EMBEDDED, checkpoint, quietly)
+    demo_model.materialise(EMBEDDED, checkpoint, quietly)
 
 
 def made_by() -> str:
     """A name for what the checkpoint is made of, and by."""
     parts = [EMBEDDED.sha256, *(f"{name} {version(name)}" for name in ("torch", "transformers", "gguf"))]
-    parts += [Path(module.__file__ or "").read_text() for module in (demo, place)]
+    parts += [Path(module.__file__ or "").read_text() for module in (demo_model, atomic_install)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from maritalk_vllm.server.systemd import VARIABLE
+from maritalk_vllm.server.status.sd_notify import VARIABLE
 
 
 class ServiceManager:

@@ -15,7 +15,7 @@ import typer
 from pydantic_core import PydanticKnownError
 from typer.main import get_command
 
-from maritalk_vllm.cli import serve, toolbox
+from maritalk_vllm.cli import serve, tools_app
 from maritalk_vllm.language import catalogue
 from tests.sentences import PACKAGE, is_sentence, modules, normal, spelled, strings
 
@@ -74,7 +74,7 @@ def keys() -> set[str]:
 
 def commands() -> Iterator[Any]:
     """Both commands, and all below them."""
-    waiting: list[Any] = [get_command(serve.app), get_command(toolbox.app)]
+    waiting: list[Any] = [get_command(serve.app), get_command(tools_app.app)]
     while waiting:
         command = waiting.pop()
         yield command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.cli.language import take_language
+from maritalk_vllm.cli.lang_option import take_language
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.language import Language, choose, decimal, say, spoken
 from tests.commands import run

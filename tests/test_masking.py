@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from maritalk_vllm.engine.known_flags import known_flags
+from maritalk_vllm.engine.vllm_flags import known_flags
 from maritalk_vllm.masking import MASK, LogFilter, is_secret, masked, masked_words, secrets_of, without
 from maritalk_vllm.settings import OPTIONS, flag
 

@@ -6,7 +6,7 @@ import os
 import msgspec
 import pytest
 
-from maritalk_vllm.api.local_wire import LocalRequest
+from maritalk_vllm.api.local_schema import LocalRequest
 from maritalk_vllm.settings import Settings
 from tests.commands import run
 from tests.documents.pages import blocks, read

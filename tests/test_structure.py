@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
-GROUND = ("settings", "errors", "words", "data", "language", "translation", "masking")
+GROUND = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking")
 # Each room may import those after it, and the ground.
 ROOMS = (
     "cli",
-    "doctor",
-    "distribution",
-    "capacity",
-    "bench",
-    "terminal",
+    "tools",
     "server",
+    "http",
     "playground",
     "api",
     "engine",
@@ -26,6 +23,8 @@ ROOMS = (
     "models",
     "hardware",
 )
+# The same within the server.
+OF_THE_SERVER = ("supervisor", "process", "startup", "loading", "middleware", "cluster", "status")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -66,6 +65,33 @@ def test_imports_run_downwards(file: Path) -> None:
         assert ROOMS.index(room) < ROOMS.index(other), f"{file.name} imports {name}"
 
 
+@pytest.mark.parametrize("file", sorted(PACKAGE.glob("server/*/*.py")), ids=lambda file: file.stem)
+def test_imports_run_downwards_within_the_server(file: Path) -> None:
+    part = file.parent.name
+    for name, _ in imports(file):
+        if name.startswith("maritalk_vllm.server."):
+            other = name.split(".")[2]
+            assert OF_THE_SERVER.index(part) <= OF_THE_SERVER.index(other), f"{file.name} imports {name}"
+
+
+def test_tools_do_not_import_each_other() -> None:
+    """But for what is planned from a benchmark's figures."""
+    for file in PACKAGE.glob("tools/*/*.py"):
+        tools = {name.split(".")[2] for name, _ in imports(file) if name.startswith("maritalk_vllm.tools.")}
+        assert tools <= {file.parent.name} | ({"bench"} if file.parent.name == "capacity" else set()), file
+
+
+def test_no_module_has_the_name_of_another() -> None:
+    """But a command's, which is called as users call it."""
+    names = [file.stem for file in FILES if not file.stem.startswith("__") and file.parent.name != "cli"]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_module_is_long(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 400
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
     place = file.relative_to(PACKAGE)
@@ -81,10 +107,10 @@ def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
 
 def test_the_chat_is_a_client_like_any_other() -> None:
     """It starts at once, anywhere, and takes from the server's side no more than the types of the wire."""
-    taken = {name for file in FILES if file.parent.name == "terminal" for name, _ in imports(file)}
+    taken = {name for file in FILES if file.parent.name == "chat" for name, _ in imports(file)}
     ours = {name.removeprefix("maritalk_vllm.") for name in taken if name.startswith("maritalk_vllm.")}
-    ground_or_own = {name for name in ours if name.split(".")[0] in (*GROUND, "terminal")}
-    assert ours - ground_or_own == {"api.local_wire"}
+    ground_or_own = {name for name in ours if name.split(".")[0] in GROUND or name.startswith("tools.chat")}
+    assert ours - ground_or_own == {"api.local_schema"}
 
 
 def test_every_room_is_in_the_picture() -> None:

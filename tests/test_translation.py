@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.language import Language, choose
-from maritalk_vllm.server.console import Console
+from maritalk_vllm.server.startup.console import Console
 from maritalk_vllm.settings import TimeUnit
 from maritalk_vllm.translation import translated
 from tests.commands import run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.playground.files import files
+from maritalk_vllm.playground.static_files import files
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +28,7 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     site = next((environment / "lib").glob("*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     show = "import maritalk_vllm; from maritalk_vllm.models.profile import profiles; "
-    show += "from maritalk_vllm.playground.files import files; "
+    show += "from maritalk_vllm.playground.static_files import files; "
     result = subprocess.run(
         [python, "-c", show + "print(maritalk_vllm.__file__, len(files()), *profiles())"],
         capture_output=True,

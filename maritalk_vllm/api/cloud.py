@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator
 from fastapi import APIRouter, Request, Response
 
 from ..engine.completion import Completion
-from ..engine.generate import Generator, Parts
-from .body import read
-from .cloud_wire import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
-from .event import event
-from .hangup import unless_gone
-from .names import ModelNames
+from ..engine.generator import Generator, Parts
+from .base_route import MariTalkRoute, json_response
+from .cloud_schema import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
+from .disconnect import unless_gone
+from .model_aliases import ModelNames
 from .openapi import documented
-from .route import MariTalkRoute, json_response
+from .request_parsing import read
 from .sse import stream
+from .sse_event import event
 
 
 class CloudRoute(MariTalkRoute):

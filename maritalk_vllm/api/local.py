@@ -7,12 +7,11 @@ from fastapi import APIRouter, Request, Response
 from msgspec import UNSET
 
 from ..engine.completion import Completion
-from ..engine.generate import Generator, Parts
+from ..engine.generator import Generator, Parts
 from ..settings import TimeUnit
-from .body import read
-from .event import event
-from .hangup import unless_gone
-from .local_wire import (
+from .base_route import MariTalkRoute, json_response
+from .disconnect import unless_gone
+from .local_schema import (
     ChatGenerateRequest,
     GenerateRequest,
     GenerateResponse,
@@ -23,8 +22,9 @@ from .local_wire import (
     shown,
 )
 from .openapi import documented
-from .route import MariTalkRoute, json_response
+from .request_parsing import read
 from .sse import stream
+from .sse_event import event
 
 
 class LocalRoute(MariTalkRoute):

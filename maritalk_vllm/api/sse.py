@@ -8,11 +8,11 @@ from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import MariTalkError
-from .event import event
-from .hangup import ClientGone, unless_gone
+from .disconnect import ClientGone, unless_gone
 from .keep_alive import SILENCE_SECONDS, KeptAlive
-from .log import fault, note
 from .openapi import EVENTS
+from .rejection_log import fault, note
+from .sse_event import event
 
 _HEADERS = [
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),

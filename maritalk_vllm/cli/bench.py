@@ -13,16 +13,16 @@ import typer
 
 from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
+from ..text_format import nearest
 from ..translation import translated
-from ..words import nearest
-from . import paths
-from .counter import Counter
+from . import path_options
+from .progress_counter import Counter
 
 if TYPE_CHECKING:
-    from ..bench.client import Client
-    from ..bench.figures import Figures, Spread
-    from ..bench.load import Ask
-    from ..bench.outcome import Outcome
+    from ..tools.bench.bench_client import Client
+    from ..tools.bench.latency_metrics import Figures, Spread
+    from ..tools.bench.load_generator import Ask
+    from ..tools.bench.request_result import Outcome
 
 _KEY = environment_variable("api_key")
 
@@ -55,15 +55,15 @@ def bench(
         bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE", callback=paths.checked)
+        Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE", callback=path_options.checked)
     ] = None,
 ) -> None:
     """Measure a running server: requests and tokens a second, time to first token, and what is in between.
 
     A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
     """
-    from ..bench.client import Client
-    from ..bench.wire import WIRES
+    from ..tools.bench.api_formats import WIRES
+    from ..tools.bench.bench_client import Client
 
     if wire not in WIRES:
         raise UsageError(f"There is no API {wire} to ask in.", nearest(wire, WIRES))
@@ -95,11 +95,11 @@ def _write(file: Path, text: str = "") -> None:
 async def _loads(
     client: "Client", wire: str, users: list[float], rates: list[float], requests: int, prompt: Prompt, max_tokens: int
 ) -> dict[str, object]:
-    from ..bench import prompts
-    from ..bench.figures import Figures
-    from ..bench.load import closed, opened
-    from ..bench.outcome import Outcome
-    from ..bench.wire import WIRES
+    from ..tools.bench import prompts
+    from ..tools.bench.api_formats import WIRES
+    from ..tools.bench.latency_metrics import Figures
+    from ..tools.bench.load_generator import closed, opened
+    from ..tools.bench.request_result import Outcome
 
     asked, make = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
@@ -169,7 +169,7 @@ def _time(seconds: float) -> str:
 
 
 async def _reference(client: "Client") -> dict[str, object]:
-    from ..bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
+    from ..tools.bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
 
     told = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
     print(translated(told))

@@ -11,24 +11,24 @@ import typer
 
 from ..errors import DoesNotFit, MariTalkError, UsageError
 from ..settings import OPTIONS, Device, Settings, flag
-from . import paths
-from .options import parameter
+from . import path_options
+from .settings_options import parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..capacity.workload import Workload
     from ..hardware.inventory import Inventory
-    from ..planning.need import Need
+    from ..planning.model_requirements import Need
     from ..planning.plan import Plan
     from ..planning.roofline import Efficiency
+    from ..tools.capacity.workload import Workload
 
 PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
 """What the public MariTalk Local benchmark sends, and a time that people wait."""
 
 
 def _option(flag: str, metavar: str, help: str, kind: type = str) -> Any:  # noqa: ANN401
-    callback = paths.checked if kind is Path else None
+    callback = path_options.checked if kind is Path else None
     return typer.Option(flag, metavar=metavar, help=help, show_default=False, callback=callback)
 
 
@@ -71,7 +71,7 @@ def refuse_without_users(wishes: dict[str, Any]) -> None:
 
 def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
     """How many cards so many users need. Raises MariTalkError, which is printed as JSON too if that was asked for."""
-    from ..capacity.report import as_refusal
+    from ..tools.capacity.capacity_report import as_refusal
 
     try:
         _capacity(settings, gpus, as_json, users, wishes)
@@ -84,15 +84,15 @@ def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wi
 
 
 def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
-    from ..capacity import measured
-    from ..capacity.picture import check, draw
-    from ..capacity.report import as_data, report
-    from ..capacity.study import MOST_CARDS, Question, study
-    from ..engine.version import installed_vllm
-    from ..hardware.catalogue import kind, machine
-    from ..hardware.look import look
-    from ..licensing.check import LicenseCheck
-    from ..server.launch import planned, wanted
+    from ..engine.vllm_version import installed_vllm
+    from ..hardware.gpu_catalog import kind, machine
+    from ..hardware.probe import look
+    from ..licensing.license_check import LicenseCheck
+    from ..server.startup.launch import planned, wanted
+    from ..tools.capacity import benchmark_data
+    from ..tools.capacity.capacity_report import as_data, report
+    from ..tools.capacity.capacity_study import MOST_CARDS, Question, study
+    from ..tools.capacity.plot import check, draw
 
     if settings.replicas != OPTIONS["replicas"].default:
         raise UsageError("How many replicas is what --users asks.", "Leave --replicas out.")
@@ -100,7 +100,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
         check(wishes["plot"])
     workload, efficiency = _workload(users, wishes), _efficiency(wishes)
     file: Path | None = wishes["measured"]
-    loads = measured.read(file) if file is not None else []
+    loads = benchmark_data.read(file) if file is not None else []
     need = wanted(settings, LicenseCheck(settings), ask_hub=True)
     if gpus is not None:
         card, limit = kind(gpus)
@@ -123,7 +123,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
 
 def _spread_further(need: "Need", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
     """The same over twice as many cards, again and again, by tensor parallelism: for as long as there are cards."""
-    from ..planning.make import make_plan
+    from ..planning.planner import make_plan
 
     if need.tensor_parallel_size is not None or plan.pipeline_parallel_size > 1 or plan.device is Device.CPU:
         return
@@ -136,7 +136,7 @@ def _spread_further(need: "Need", inventory: "Inventory", plan: "Plan") -> "Iter
 
 
 def _workload(users: int, wishes: dict[str, Any]) -> "Workload":
-    from ..capacity.workload import PEAK_SHARE, THINK_SECONDS, Workload, seconds
+    from ..tools.capacity.workload import PEAK_SHARE, THINK_SECONDS, Workload, seconds
 
     def given(name: str, otherwise: Any) -> Any:  # noqa: ANN401
         return otherwise if wishes[name] is None else wishes[name]

@@ -8,7 +8,7 @@ import setproctitle
 import typer
 
 from ..settings import OPTIONS, environment_variable
-from . import paths
+from . import path_options
 
 _KEY = environment_variable("api_key")
 
@@ -28,7 +28,7 @@ def chat(
         typer.Option(
             help="Certificates to trust for HTTPS, instead of the usual ones (PEM).",
             metavar="FILE",
-            callback=paths.checked,
+            callback=path_options.checked,
         ),
     ] = None,
     whole: Annotated[
@@ -39,8 +39,8 @@ def chat(
 
     From a pipe, each line is a question, and stdout has the answers alone. Exit code 1: a question was not answered.
     """
-    from ..terminal.address import Address
-    from ..terminal.run import run
+    from ..tools.chat.chat_runner import run
+    from ..tools.chat.server_address import Address
 
     setproctitle.setproctitle("maritalk-vllm chat")
     # The server's variable may hold several, apart from each other by spaces.

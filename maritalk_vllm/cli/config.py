@@ -8,8 +8,8 @@ import yaml
 from ..masking import MASK, masked, masked_words
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from ..translation import translated
-from .options import with_settings
-from .run import HELP
+from .runner import HELP
+from .settings_options import with_settings
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
 

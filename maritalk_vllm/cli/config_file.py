@@ -14,7 +14,7 @@ import yaml
 
 from ..errors import UsageError
 from ..settings import OPTIONS, Settings
-from ..words import nearest
+from ..text_format import nearest
 
 SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
 """The options of which there may be several."""

@@ -10,8 +10,8 @@ import typer
 from ..masking import secrets_of, without
 from ..settings import Settings
 from ..translation import translated
-from . import origin
-from .options import parameter, with_settings
+from . import option_origin
+from .settings_options import parameter, with_settings
 
 _SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
 
@@ -22,11 +22,13 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
     Exit codes: 0 a start would work, else the code with which it would end: 2 usage, 3 licence, 4 no suitable GPU,
     5 does not fit, 6 weights, 7 vLLM, 8 port.
     """
-    from ..doctor.check import Status
-    from ..doctor.examine import examine, exit_code
+    from ..tools.doctor.check import Status
+    from ..tools.doctor.check_runner import examine, exit_code
 
     checks = [
-        replace(check, hint=f"{check.hint} {origin.of_what_is_named(ctx, check.message, asdict(settings))}".strip())
+        replace(
+            check, hint=f"{check.hint} {option_origin.of_what_is_named(ctx, check.message, asdict(settings))}".strip()
+        )
         if check.status is Status.PROBLEM
         else check
         for check in examine(settings)

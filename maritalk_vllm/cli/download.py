@@ -13,10 +13,10 @@ import typer
 from ..errors import UsageError
 from ..language import say
 from ..settings import Settings
+from ..text_format import gigabytes
 from ..translation import translated
-from ..words import gigabytes
-from . import home, paths, streams
-from .options import parameter, with_settings
+from . import container_home, path_options, standard_streams
+from .settings_options import parameter, with_settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -31,18 +31,18 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
 
     Interrupted, it goes on where it stopped when it is run again. Without --path they go where maritalk-serve looks.
     """
-    from ..licensing.check import LicenseCheck
-    from ..weights.source import locate, wanted_profile
+    from ..licensing.license_check import LicenseCheck
+    from ..weights.model_source import locate, wanted_profile
 
     setproctitle.setproctitle("maritalk-vllm download")
-    if told := home.not_moved_in():
-        streams.note(told)
+    if told := container_home.not_moved_in():
+        standard_streams.note(told)
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)
     place = _place(path, profile)
     source = locate(settings, profile, check, place)
     if profile and check.entitlement.warning:
-        streams.note(translated(f"Warning: {check.entitlement.warning}"))
+        standard_streams.note(translated(f"Warning: {check.entitlement.warning}"))
     if source.must_be_prepared:
         print(translated(f"{source.name} comes with the installation: there is nothing to download."))
         return
@@ -140,7 +140,7 @@ _PATH = Annotated[
         help="Folder to make for them; serve it with --model PATH.",
         metavar="FOLDER",
         show_default="in the cache",
-        callback=paths.checked,
+        callback=path_options.checked,
     ),
 ]
 

@@ -3,10 +3,10 @@
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..http.listener import from_here, join_url
 from ..language import say
-from ..server.listener import from_here, join_url
 from ..settings import Settings
-from .options import with_settings
+from .settings_options import with_settings
 
 _SECONDS = 5.0
 """For an answer that takes milliseconds, in every state of the server."""

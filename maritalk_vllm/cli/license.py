@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ..errors import LicenseError, UsageError
-from ..licensing import given, token
+from ..licensing import license_input, signed_license
 from ..translation import translated
-from . import paths
-from .distribution import app as distribution
-from .distribution import model_name
-from .run import HELP
+from . import path_options
+from .license_server import app as distribution
+from .license_server import model_name
+from .runner import HELP
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
 app.add_typer(distribution)
@@ -31,7 +31,7 @@ def license() -> None:
 @app.command()
 def keygen(
     folder: Annotated[
-        Path, typer.Option("--folder", help="Where to write the two files.", callback=paths.checked)
+        Path, typer.Option("--folder", help="Where to write the two files.", callback=path_options.checked)
     ] = Path(),
     name: Annotated[str, typer.Option("--name", help="What the files are called.")] = "maritalk-license",
 ) -> None:
@@ -50,7 +50,9 @@ def keygen(
 def issue(
     private_key: Annotated[
         Path,
-        typer.Option("--private-key", help="What keygen wrote as NAME.key.", metavar="FILE", callback=paths.checked),
+        typer.Option(
+            "--private-key", help="What keygen wrote as NAME.key.", metavar="FILE", callback=path_options.checked
+        ),
     ],
     model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
     licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")],
@@ -59,7 +61,8 @@ def issue(
         datetime | None, typer.Option("--not-before", help="First day with it, in UTC.", formats=[_DATE])
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write it to a file.", show_default="print it", callback=paths.checked)
+        Path | None,
+        typer.Option("--out", help="Write it to a file.", show_default="print it", callback=path_options.checked),
     ] = None,
 ) -> None:
     """Sign a licence."""
@@ -69,8 +72,9 @@ def issue(
     ends, begins = _utc(expires), _utc(not_before) if not_before else None
     if ends <= max(now, begins or now):
         raise UsageError(f"A licence that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
-    signed = token.sign(
-        token.License(models=tuple(model), licensee=licensee, issued=now, expires=ends, not_before=begins), private_key
+    signed = signed_license.sign(
+        signed_license.License(models=tuple(model), licensee=licensee, issued=now, expires=ends, not_before=begins),
+        private_key,
     )
     if out is None:
         print(signed)
@@ -84,15 +88,18 @@ def inspect(
     public_key: Annotated[
         list[Path] | None,
         typer.Option(
-            "--public-key", help="Check its signature with this; repeatable.", metavar="FILE", callback=paths.checked
+            "--public-key",
+            help="Check its signature with this; repeatable.",
+            metavar="FILE",
+            callback=path_options.checked,
         ),
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    text = given.read(licence)
-    if not token.looks_like_token(text):
+    text = license_input.read(licence)
+    if not signed_license.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
-    says = token.read(text)
+    says = signed_license.read(text)
     rows = {
         "licensee": says.licensee,
         "models": ", ".join(says.models),
@@ -104,7 +111,7 @@ def inspect(
         print(f"{translated(name):<{_WIDTH}}{value}")
     try:
         if public_key:
-            token.verify(text, public_key)
+            signed_license.verify(text, public_key)
         says.entitlement(datetime.now(UTC))
     except LicenseError:
         print(f"{translated('good'):<{_WIDTH}}{translated('no')}")

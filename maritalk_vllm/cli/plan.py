@@ -8,10 +8,10 @@ import typer
 
 from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..settings import Device, Settings
+from ..text_format import gigabytes, table
 from ..translation import translated
-from ..words import gigabytes, table
 from .capacity import PARAMETERS, capacity, refuse_without_users
-from .options import parameter, with_settings
+from .settings_options import parameter, with_settings
 
 _DEFAULT_MODEL = "demo"
 
@@ -47,15 +47,15 @@ def plan(
 
 
 def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
-    from ..engine.version import installed_vllm
-    from ..hardware.catalogue import imagine, several
+    from ..engine.vllm_version import installed_vllm
+    from ..hardware.gpu_catalog import imagine, several
     from ..hardware.inventory import Inventory
-    from ..hardware.look import look
-    from ..licensing.check import LicenseCheck
-    from ..planning.cards import left_out
+    from ..hardware.probe import look
+    from ..licensing.license_check import LicenseCheck
+    from ..planning.gpu_selection import left_out
     from ..planning.plan import Outcome
-    from ..planning.report import as_data, as_refusal, report
-    from ..server.launch import planned, wanted
+    from ..planning.plan_report import as_data, as_refusal, report
+    from ..server.startup.launch import planned, wanted
 
     inventory, model = Inventory((), None), settings.model
     if gpus:
@@ -90,10 +90,10 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
 
 
 def _suggest(settings: Settings, as_json: bool) -> None:
-    from ..hardware.catalogue import cards
-    from ..licensing.check import LicenseCheck
-    from ..planning.market import suggestions, what_would_do
-    from ..server.launch import wanted
+    from ..hardware.gpu_catalog import cards
+    from ..licensing.license_check import LicenseCheck
+    from ..planning.gpu_suggestions import suggestions, what_would_do
+    from ..server.startup.launch import wanted
 
     need = wanted(settings, LicenseCheck(settings), ask_hub=True)
     if need.footprint is None:

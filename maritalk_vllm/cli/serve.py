@@ -15,12 +15,12 @@ from ..errors import MariTalkError
 from ..language import say
 from ..settings import Settings
 from ..translation import translated
-from . import home, language, streams
-from .options import parameter, read_again, with_settings
-from .run import HELP, run
+from . import container_home, lang_option, standard_streams
+from .runner import HELP, run
+from .settings_options import parameter, read_again, with_settings
 
 if TYPE_CHECKING:
-    from ..server.launch import Launch
+    from ..server.startup.launch import Launch
 
 _PAUSES = (1, 5, 10, 30, 60)
 """Seconds until the licence service is asked again."""
@@ -30,16 +30,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 
 def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
-    from ..planning.report import report
-    from ..server.console import Console
-    from ..server.group import check_address
-    from ..server.hangup import Hangup
-    from ..server.preflight import check_ports
+    from ..planning.plan_report import report
+    from ..server.cluster.cluster_config import check_address
+    from ..server.process.sighup import Hangup
+    from ..server.startup.console import Console
+    from ..server.startup.preflight import check_ports
     from ..server.supervisor import supervise
 
     hangup = Hangup()
-    if told := home.not_moved_in():
-        streams.note(told)
+    if told := container_home.not_moved_in():
+        standard_streams.note(told)
     try:
         launch = _decided(settings)
         if settings.dry_run:
@@ -51,7 +51,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
         try:
             supervise(launch, Console(), hangup=hangup, config=ctx.params["config"], again=partial(read_again, ctx))
         finally:
-            streams.finish(sys.stdout)  # a server may outlive what reads its first lines
+            standard_streams.finish(sys.stdout)  # a server may outlive what reads its first lines
     except MariTalkError as error:
         _leave_word(error)
         raise
@@ -62,9 +62,9 @@ def _decided(settings: Settings) -> "Launch":
 
     A service manager gives up what ends again and again, and the network may come later than the service.
     """
-    from ..licensing.service import Unreachable
-    from ..server.launch import decide
-    from ..server.systemd import Systemd
+    from ..licensing.service_client import Unreachable
+    from ..server.startup.launch import decide
+    from ..server.status.sd_notify import Systemd
 
     manager, pauses = Systemd(), chain(_PAUSES, repeat(_PAUSES[-1]))
     while True:
@@ -74,7 +74,9 @@ def _decided(settings: Settings) -> "Launch":
             if settings.dry_run or not manager.listens:
                 raise
             pause = next(pauses)
-            streams.note(say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=pause))
+            standard_streams.note(
+                say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=pause)
+            )
             manager.status(error.message)
             time.sleep(pause)
 
@@ -99,7 +101,7 @@ _VERSION = Annotated[
     bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
 ]
 
-app.command()(with_settings(serve, parameter("lang", language.OPTION, None), parameter("version", _VERSION, False)))
+app.command()(with_settings(serve, parameter("lang", lang_option.OPTION, None), parameter("version", _VERSION, False)))
 
 
 def main() -> None:

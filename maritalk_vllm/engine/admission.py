@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
-from .border import our_errors
+from .exception_mapping import our_errors
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient

@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..hardware.route import Route
-from ..hardware.visible import ORDER, VARIABLE
+from ..hardware.cuda_visible_devices import ORDER, VARIABLE
+from ..hardware.network import Route
 from ..planning.plan import Plan
 from ..settings import Device, environment_variable
-from .temperature import OPT_IN
+from .temperature_patch import OPT_IN
 
 _CACHE = "VLLM_CACHE_ROOT"
 HOST_IP = "VLLM_HOST_IP"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from .gpu import Driver, Gpu, Unusable
 from .host import Host
-from .link import Links
+from .interconnect import Links
 
 
 @dataclass(frozen=True, slots=True)

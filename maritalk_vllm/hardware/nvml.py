@@ -13,7 +13,7 @@ import pynvml
 
 from ..errors import NoSuitableGPU
 from .gpu import Driver, Gpu, Holder, Unusable
-from .link import Link, Links
+from .interconnect import Link, Links
 
 T = TypeVar("T")
 Handle = Any

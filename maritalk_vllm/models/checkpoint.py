@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import WeightsError
-from .config import Config, read_config
-from .footprint import Footprint, of_llama, padded_vocabulary
-from .pickled import pickled_dtype
-from .safetensors import Tensor, read_header
-from .shape import BYTES, Shape
+from .architecture import BYTES, Shape
+from .architecture_config import is_tied, shape_of, stored_dtype
+from .memory_footprint import Footprint, of_llama, padded_vocabulary
+from .model_config import Config, read_config
+from .pickle_dtype import pickled_dtype
+from .safetensors_header import Tensor, read_header
 from .tensor_shapes import completed
-from .text_model import is_tied, shape_of, stored_dtype
 from .weights_files import NO_WEIGHTS, weights_files
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .config import Config
 from .json_file import Section
+from .model_config import Config
 
 _KEYS = (
     "max_position_embeddings",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .config import Config
+from .model_config import Config
 
 _WINDOW = {"sliding_attention", "hybrid_sliding", "s"}
 _STATELESS = {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "moe", "mlp", "-", "E", "M", "l"}

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .. import data
-from .footprint import Footprint
-from .shape import Shape
+from .. import config_files
+from .architecture import Shape
+from .memory_footprint import Footprint
 
 MIN_COMPUTE_CAPABILITY = (8, 0)
 """What the MariTalk Local document asks for; also for models without a profile."""
@@ -53,7 +53,7 @@ class Profile:
 
 def profiles() -> dict[str, Profile]:
     """Every profile, by its name."""
-    return {name: _read(name) for name in data.names() if name != "gpus"}
+    return {name: _read(name) for name in config_files.names() if name != "gpus"}
 
 
 def find(name: str) -> Profile | None:
@@ -62,7 +62,7 @@ def find(name: str) -> Profile | None:
 
 
 def _read(name: str) -> Profile:
-    values: dict[str, Any] = data.read(name)
+    values: dict[str, Any] = config_files.read(name)
     for key, kind in (("embedded", Embedded), ("shape", Shape)):
         if key in values:
             values[key] = kind(**values[key])

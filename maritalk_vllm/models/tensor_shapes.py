@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .safetensors import Tensor
-from .shape import Shape
+from .architecture import Shape
+from .safetensors_header import Tensor
 
 _LAYER = re.compile(r"^(.*?\b(?:layers|h|blocks))\.(\d+)\.")
 _OF_OTHERS = re.compile(r"\b(?:vision|visual|audio|image|encoder|vit)\w*\.|mtp\.")

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from ..hardware.gpu import Gpu
 from ..settings import Device
-from .cards import Rejected
+from .gpu_selection import Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

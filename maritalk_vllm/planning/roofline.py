@@ -7,11 +7,11 @@ run. The first two happen at the same time, so that the longer one counts.
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..hardware.catalogue import Card
-from ..hardware.link import Link
-from ..models.footprint import Footprint, of_llama
-from ..models.shape import BLOCK_TOKENS, BYTES
-from .demand import Degrees
+from ..hardware.gpu_catalog import Card
+from ..hardware.interconnect import Link
+from ..models.architecture import BLOCK_TOKENS, BYTES
+from ..models.memory_footprint import Footprint, of_llama
+from .memory_estimate import Degrees
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
 """Bytes a second in one direction, rather few: NVLink of an A100 (its data sheet: 600 GB/s in both), PCIe 4.0 x16."""

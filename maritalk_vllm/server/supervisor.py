@@ -10,28 +10,29 @@ from pathlib import Path
 import setproctitle
 
 from ..errors import EngineError, MariTalkError, Unavailable
+from ..hardware import resource_limits
+from ..http.listener import listen, local_url, url
 from ..settings import Settings
-from ..words import counted
-from . import lifeline, limits
-from .answering import Answering
-from .channel import Message
-from .company import Alone, Company, company
-from .console import Console
-from .conversation import Conversation
-from .engine_processes import EngineProcesses
-from .fork_server import NURSERY
-from .hangup import Hangup
-from .history import History, Step
-from .launch import Launch
-from .listener import listen, local_url, url
-from .log import Log
-from .node_lost import WHOLE_AGAIN, NodeLost
-from .reload import Reload
-from .restarts import WINDOW_SECONDS, Restarts
-from .state import Phase, State
-from .systemd import Systemd
-from .tasks import cancelled
-from .upkeep import Upkeep
+from ..text_format import counted
+from .cluster.coordinator import Alone, Company, company
+from .cluster.node_lost import WHOLE_AGAIN, NodeLost
+from .loading.loading_server import Answering
+from .process import process_tree
+from .process.async_tasks import cancelled
+from .process.chat_process import Conversation
+from .process.config_reload import Reload
+from .process.engine_manager import EngineProcesses
+from .process.fork_server_client import NURSERY
+from .process.ipc_channel import Message
+from .process.log_file import Log
+from .process.maintenance import Upkeep
+from .process.restart_policy import WINDOW_SECONDS, Restarts
+from .process.sighup import Hangup
+from .startup.console import Console
+from .startup.launch import Launch
+from .status.sd_notify import Systemd
+from .status.server_state import Phase, State
+from .status.startup_timings import History, Step
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
@@ -52,10 +53,10 @@ def supervise(
     settings = launch.settings
     listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
-    lifeline.adopt_orphans()
+    process_tree.adopt_orphans()
     with (
         Log(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
-        limits.as_errors(),
+        resource_limits.as_errors(),
     ):
         reload = Reload(launch, config, again)
         asyncio.run(_Supervisor(reload, listener, console, nursery, log, hangup or Hangup()).run())
@@ -134,7 +135,7 @@ class _Supervisor:
                 # Also where the API process was killed, or takes too long: the port is answered at to the end.
                 self._answering.begin()
                 await self._company.close()
-                await asyncio.to_thread(lifeline.end_descendants)
+                await asyncio.to_thread(process_tree.end_descendants)
                 await self._answering.end()
                 living.cancel()
 
@@ -179,7 +180,7 @@ class _Supervisor:
         self._stop_asked.set()
         if self._signals > 1:
             self._hurried.set()
-            lifeline.end_descendants()
+            process_tree.end_descendants()
 
     async def _serve(self) -> None:
         """From the weights to the engine's last end. Raises MariTalkError."""
@@ -187,7 +188,7 @@ class _Supervisor:
             self._state.at("Downloading")
             await self._upkeep.fetch(self._show_fetching)
             self._history.done(Step.DOWNLOADING)
-        self._company = company(self._launch)
+        self._company = company(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
         restarts = Restarts(self._launch.settings.max_restarts)
         while True:
             try:

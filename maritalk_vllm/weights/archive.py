@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
 from ..models.weights_files import is_junk
-from .members import ASK, CHUNK, GZIP, Member, damaged, members
+from .archive_members import ASK, CHUNK, GZIP, Member, damaged, members
 
 _SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".txt", ".md"}
 _NAMES = {"LICENSE", "LICENCE", "NOTICE"}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import httpx
 
 from ..errors import WeightsError
-from ..models.place import check_space
-from ..words import counted, gigabytes
+from ..models.atomic_install import check_space
+from ..text_format import counted, gigabytes
 from .archive import HEAD_BYTES, looks_like_archive
-from .part import Identity, Link, Part
-from .progress import Progress
-from .request import Unfit, opened
+from .download_progress import Progress
+from .file_request import Unfit, opened
+from .partial_file import Identity, Link, Part
 
 
 @dataclass(frozen=True, slots=True)

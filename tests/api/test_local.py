@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.engine.arguments import LEAST_REQUESTS
+from maritalk_vllm.engine.vllm_arguments import LEAST_REQUESTS
 from tests.serving import Answer, Server
 
 GREEDY = {"do_sample": False, "max_tokens": 16}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from maritalk_vllm.api.cloud_wire import StreamText
-from maritalk_vllm.api.event import event
+from maritalk_vllm.api.cloud_schema import StreamText
+from maritalk_vllm.api.sse_event import event
 
 
 def taken_apart(text: str) -> list[dict[str, str]]:

@@ -9,15 +9,15 @@ from argparse import Namespace
 
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from maritalk_vllm.api.plugin import MariTalkPlugin
-from maritalk_vllm.engine import boot
+from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
+from maritalk_vllm.engine import vllm_launcher
 
 
 def main(model: str) -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.app import build_app
 
-    args: Namespace = boot.parse(["--model", model, "--enable-offline-docs"])
+    args: Namespace = vllm_launcher.parse(["--model", model, "--enable-offline-docs"])
     config = AsyncEngineArgs.from_cli_args(args).create_engine_config()
     app = build_app(args, ("generate",), config.model_config)
     MariTalkPlugin().attach_router(app)

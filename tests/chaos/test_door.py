@@ -18,8 +18,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from maritalk_vllm.models import demo
-from maritalk_vllm.playground.page import Page
+from maritalk_vllm.models import demo_model
+from maritalk_vllm.playground.page_middleware import Page
 from maritalk_vllm.settings import TimeUnit
 from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
@@ -81,7 +81,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def routes(prepared_cache: Path) -> list[tuple[str, str]]:
-    command: list[str | Path] = [sys.executable, "-m", "tests.chaos.routes", demo.folder(PROFILE, prepared_cache)]
+    command: list[str | Path] = [sys.executable, "-m", "tests.chaos.routes", demo_model.folder(PROFILE, prepared_cache)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = [tuple(each) for each in json.loads(result.stdout.splitlines()[-1])]
@@ -274,7 +274,7 @@ def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepar
 
 def test_what_it_was_started_from_is_gone_when_its_engine_dies(server: Server, prepared_cache: Path) -> None:
     """Key file, log's disk, temporary folder, model: it serves on, starts another engine, and says what is wrong."""
-    keys, log, model = server.stdout.parent / "keys", server.engine_log, demo.folder(PROFILE, prepared_cache)
+    keys, log, model = server.stdout.parent / "keys", server.engine_log, demo_model.folder(PROFILE, prepared_cache)
     (nursery,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: nursery"))
     environment = Path(f"/proc/{nursery}/environ").read_bytes().split(b"\0")
     (temporary,) = (Path(each[7:].decode()) for each in environment if each.startswith(b"TMPDIR="))

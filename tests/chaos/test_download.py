@@ -12,7 +12,7 @@ from tests.serving import note
 from tests.weights import archives
 from tests.weights.archives import content
 from tests.weights.file_server import File, serving
-from tests.weights.test_fetch import get, left
+from tests.weights.test_install import get, left
 
 pytestmark = pytest.mark.chaos
 

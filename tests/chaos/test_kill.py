@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from maritalk_vllm.server.listener import listen
+from maritalk_vllm.http.listener import listen
 from tests.chaos.load import Fate, Load
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left, shared_memory

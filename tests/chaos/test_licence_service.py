@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from maritalk_vllm.distribution import keys
-from tests.distribution.conftest import WEIGHTS, add_weights
-from tests.distribution.running import Running
+from maritalk_vllm.tools.license_server import license_keys
 from tests.serving import note
+from tests.tools.license_server.conftest import WEIGHTS, add_weights
+from tests.tools.license_server.running import Running
 
 pytestmark = pytest.mark.chaos
 
@@ -88,16 +88,16 @@ def make_key(service: Running, kind: str) -> str:
         return "AAAAA-BBBBB-CCCCC-DDDDD"
     models = {"demo": ("small", "demo"), "other model": ("demo",)}.get(kind, ("small",))
     ends = datetime.now(UTC) - timedelta(seconds=1) if kind == "expired" else None
-    key = keys.add(service.database, models, kind, ends)
+    key = license_keys.add(service.database, models, kind, ends)
     if kind == "revoked":
         revoke(service, kind)
     return key
 
 
 def revoke(service: Running, kind: str) -> None:
-    for key in keys.everyone(service.database):
+    for key in license_keys.everyone(service.database):
         if key.licensee == kind and key.revoked is None:
-            keys.revoke(service.database, key.id)
+            license_keys.revoke(service.database, key.id)
 
 
 def check(client: Client, revoked: tuple[float, float]) -> None:

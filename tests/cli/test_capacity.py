@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from maritalk_vllm.cli import toolbox
+from maritalk_vllm.cli import tools_app
 from maritalk_vllm.errors import UsageError
-from tests.capacity.test_measured import LOAD
 from tests.commands import run
+from tests.tools.capacity.test_benchmark_data import LOAD
 
 ASKED = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
 
@@ -65,5 +65,5 @@ def test_by_what_was_measured(tmp_path: Path) -> None:
 )
 def test_usage(arguments: list[str], says: str) -> None:
     with pytest.raises(UsageError) as error:
-        get_command(toolbox.app).main(arguments, standalone_mode=False)
+        get_command(tools_app.app).main(arguments, standalone_mode=False)
     assert says in str(error.value)

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.cli.test_serve import LIGHT
 from tests.commands import run, start
 from tests.serving import BIN
-from tests.terminal.pretended import pretended
 from tests.terminals import terminal
+from tests.tools.chat.pretended import pretended
 
 
 def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":

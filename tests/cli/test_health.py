@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.listener import listen
-from maritalk_vllm.server.probes import Probes
-from maritalk_vllm.server.state import Phase, State
-from maritalk_vllm.server.web import WebServer, config
+from maritalk_vllm.http.listener import listen
+from maritalk_vllm.http.uvicorn_server import WebServer, config
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.probes import Probes
+from maritalk_vllm.server.status.server_state import Phase, State
 from maritalk_vllm.settings import Settings
 from tests.cli.test_config import toolbox
 from tests.server.test_tls import Authority

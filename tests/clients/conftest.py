@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import llama
-from maritalk_vllm.models import demo
-from maritalk_vllm.server.launch import decide
+from maritalk_vllm.models import demo_model
+from maritalk_vllm.server.startup.launch import decide
 from maritalk_vllm.settings import Settings
 from tests.clients.redirect import redirect
 from tests.clients.vllm_server import Plugged, vllm_server
@@ -25,13 +25,13 @@ def redirected(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def dtype(prepared_cache: Path) -> str:
     """What our own server would run the model in, on this processor."""
-    return decide(Settings(model=str(demo.folder(PROFILE, prepared_cache)))).plan.dtype
+    return decide(Settings(model=str(demo_model.folder(PROFILE, prepared_cache)))).plan.dtype
 
 
 @pytest.fixture(scope="session")
 def plugged(prepared_cache: Path, dtype: str, tmp_path_factory: pytest.TempPathFactory) -> Plugged:
     """What vLLM's own server with our plugin answered, which has ended."""
-    with vllm_server(demo.folder(PROFILE, prepared_cache), dtype, tmp_path_factory.mktemp("vllm")) as server:
+    with vllm_server(demo_model.folder(PROFILE, prepared_cache), dtype, tmp_path_factory.mktemp("vllm")) as server:
         return Plugged.asked(server)
 
 
@@ -46,7 +46,7 @@ def golden_texts(plugged: Plugged) -> list[str]:
 def one_layer_server(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Our server with a model of one layer and times in seconds, for what is tried around the model."""
     model = llama.checkpoint(
-        llama.ONE_LAYER, demo.folder(PROFILE, prepared_cache), prepared_cache / "models" / "one-layer"
+        llama.ONE_LAYER, demo_model.folder(PROFILE, prepared_cache), prepared_cache / "models" / "one-layer"
     )
     options = ("--model", str(model), "--cache-dir", str(prepared_cache), "--time-unit", "s")
     server = Server(tmp_path_factory.mktemp("one-layer"), *options)

@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo_model
 from tests.cli.test_config import toolbox
 from tests.clients.environments import environment, python
 from tests.clients.questions import MESSAGES
 from tests.clients.redirect import LICENSES, redirect
 from tests.demo_model import PROFILE
-from tests.distribution.running import Running
 from tests.hardware import fleet
 from tests.serving import BIN, READY_SECONDS, Port, free_port, marked_processes
+from tests.tools.license_server.running import Running
 
 pytestmark = pytest.mark.clients
 
@@ -44,7 +44,7 @@ def service(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """A licence service that has the demo model's weights, and the launcher for the client."""
     folder = tmp_path_factory.mktemp("service")
     with tarfile.open(folder / "demo.tar", "w") as archive:
-        archive.add(demo.folder(PROFILE, prepared_cache), "demo")
+        archive.add(demo_model.folder(PROFILE, prepared_cache), "demo")
     with Running(folder, "--public-url", f"https://{LICENSES}") as running:
         license(running, "add-weights", "--model", "demo", str(folder / "demo.tar"))
         yield running

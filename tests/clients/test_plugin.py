@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo_model
 from tests.clients import golden
 from tests.clients.vllm_server import Plugged
 from tests.demo_model import PROFILE
@@ -38,7 +38,7 @@ def test_the_plugin_gives_vllms_own_answers(plugged: Plugged, golden_texts: list
 @pytest.mark.nightly
 def test_vllm_without_a_server_gives_the_same(golden_texts: list[str], prepared_cache: Path, dtype: str) -> None:
     """Its engine in a process of its own, which has none of our code."""
-    command: list[str | Path] = [sys.executable, golden.__file__, demo.folder(PROFILE, prepared_cache), dtype]
+    command: list[str | Path] = [sys.executable, golden.__file__, demo_model.folder(PROFILE, prepared_cache), dtype]
     environment = {**os.environ, "VLLM_LOGGING_STREAM": "ext://sys.stderr", "VLLM_PLUGINS": ""}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr

@@ -9,7 +9,7 @@ import yaml
 
 from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.server.access import Access
+from maritalk_vllm.server.middleware.access_config import Access
 from maritalk_vllm.settings import Settings
 from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod, rendered
 from tests.serving import BIN

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.server.keys import ApiKeys, read_key_file
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, read_key_file
 from tests.deploy.chart import configuration, of_example, only, pod, rendered, server
 
 pytestmark = pytest.mark.deploy

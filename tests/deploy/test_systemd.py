@@ -17,8 +17,8 @@ from maritalk_vllm.errors import (
     WeightsError,
 )
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.licensing.service import Unreachable
-from maritalk_vllm.server.engine_processes import STOP_SECONDS
+from maritalk_vllm.licensing.service_client import Unreachable
+from maritalk_vllm.server.process.engine_manager import STOP_SECONDS
 from maritalk_vllm.settings import OPTIONS, Settings, environment_variable
 from tests.deploy.chart import ROOT
 from tests.documents.pages import steps

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.distribution import archive, keys
-from tests.distribution.running import Running
+from maritalk_vllm.tools.license_server import license_keys, weights_archive
 from tests.documents.pages import ORIGINALS, PAGES, Step, steps
 from tests.documents.place import ASKING, SERVER, SERVICE, Place
 from tests.documents.printed import same
 from tests.documents.shell import Shell
 from tests.documents.unrun import UNRUN
 from tests.serving import Server
+from tests.tools.license_server.running import Running
 
 RUN = {page: found for page in ORIGINALS if (found := [step for step in steps(page) if step.command not in UNRUN])}
 
@@ -56,8 +56,8 @@ def test_a_page_for_hosts_with_a_licence_service(page: str, tmp_path: Path) -> N
     (tmp_path / "service").mkdir()
     with Running(tmp_path / "service", *certificate) as service:
         place.service = service.client.base_url.port or 0
-        place.key = keys.add(service.database, ("small",))
-        archive.register(service.database, archive.read("small", place.archive))
+        place.key = license_keys.add(service.database, ("small",))
+        weights_archive.register(service.database, weights_archive.read("small", place.archive))
         run(page, place)
 
 

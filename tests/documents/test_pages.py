@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.cli import serve, toolbox
+from maritalk_vllm.cli import serve, tools_app
 from maritalk_vllm.cli.config_file import read_config
 from tests.documents.pages import PAGES, ROOT, blocks, inline, links, make_targets, prose, read, steps
 from tests.documents.unrun import UNRUN
 
-OURS = {"maritalk-serve": serve.app, "maritalk-vllm": toolbox.app}
+OURS = {"maritalk-serve": serve.app, "maritalk-vllm": tools_app.app}
 
 
 def anchors(page: str) -> set[str]:

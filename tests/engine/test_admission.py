@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from maritalk_vllm.engine.admission import most_answers, refuse_the_impossible
-from maritalk_vllm.engine.border import vllm_errors
+from maritalk_vllm.engine.exception_mapping import vllm_errors
 from maritalk_vllm.errors import RequestError, Unavailable
 
 # What vLLM imports warns of itself.

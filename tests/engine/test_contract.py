@@ -9,16 +9,16 @@ from typing import get_args
 
 import pytest
 
-from maritalk_vllm.engine import boot, cpu_worker
-from maritalk_vllm.engine.arguments import engine_arguments
-from maritalk_vllm.engine.version import installed_vllm
+from maritalk_vllm.engine import cpu_pipeline_worker, vllm_launcher
+from maritalk_vllm.engine.vllm_arguments import engine_arguments
+from maritalk_vllm.engine.vllm_version import installed_vllm
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.catalogue import imagine
-from maritalk_vllm.models.footprint import padded_vocabulary
-from maritalk_vllm.models.shape import biggest_stage
-from maritalk_vllm.planning import demand
-from maritalk_vllm.planning.make import make_plan
-from maritalk_vllm.server.group import DEFAULT_PORT
+from maritalk_vllm.hardware.gpu_catalog import imagine
+from maritalk_vllm.models.architecture import biggest_stage
+from maritalk_vllm.models.memory_footprint import padded_vocabulary
+from maritalk_vllm.planning import memory_estimate
+from maritalk_vllm.planning.planner import make_plan
+from maritalk_vllm.server.cluster.cluster_config import DEFAULT_PORT
 from maritalk_vllm.settings import Device
 from tests.planning.machines import cpu, profile_need
 
@@ -30,7 +30,7 @@ def test_the_installed_version_is_in_the_window() -> None:
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
 def test_the_parts_of_vllm_that_we_rely_on() -> None:
-    boot.preload(Device.CPU)
+    vllm_launcher.preload(Device.CPU)
     from vllm.config.parallel import DistributedExecutorBackend, ParallelConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.engine.protocol import EngineClient
@@ -58,7 +58,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     from vllm.v1.worker.cpu_worker import CPUWorker
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-    from maritalk_vllm.api.plugin import MariTalkPlugin
+    from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
 
     def parameters(function: object) -> list[str]:
         return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert {"vllm_config", "monitor_workers"} <= set(parameters(MultiprocExecutor.__init__))
     assert "inline" in parameters(MultiprocExecutor.start_worker_monitor)
     assert "self.intermediate_tensors: " in inspect.getsource(GPUModelRunner.__init__)
-    assert resolve_obj_by_qualname(cpu_worker.NAME).__mro__[2] is CPUWorker
+    assert resolve_obj_by_qualname(cpu_pipeline_worker.NAME).__mro__[2] is CPUWorker
     # The draws for a prompt that is not whole yet, which vLLM takes back where a generator has an offset.
     assert "gen.set_offset(gen.get_offset() - 4)" in inspect.getsource(GPUModelRunner._bookkeeping_sync)
     assert callable(GPUModelRunner._sample)
@@ -124,7 +124,7 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
     from vllm.model_executor.layers.vocab_parallel_embedding import pad_vocab_size
     from vllm.usage.usage_lib import UsageContext
 
-    assert CacheConfig().gpu_memory_utilization == demand.DEFAULT_GPU_MEMORY_UTILIZATION
+    assert CacheConfig().gpu_memory_utilization == memory_estimate.DEFAULT_GPU_MEMORY_UTILIZATION
     for size in (1, 64, 65, 49152, 128257):
         assert pad_vocab_size(size) == padded_vocabulary(size)
     for layers, stages in ((32, 1), (32, 3), (61, 4), (30, 7)):
@@ -143,27 +143,27 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
         monkeypatch.setattr(arg_utils, "current_platform", Platform)
         tokens, sequences = arg_utils.EngineArgs.get_batch_defaults(1)
         server = UsageContext.OPENAI_API_SERVER
-        assert demand.batch(gpu) == demand.Batch(tokens[server], sequences[server])
+        assert memory_estimate.batch(gpu) == memory_estimate.Batch(tokens[server], sequences[server])
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
 def test_a_flag_that_vllm_does_not_know_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="--nonsense"):
-        boot.parse(["--model", "x", "--nonsense"])
-    assert boot.parse(["--model", "x", "--seed", "3"]).seed == 3
+        vllm_launcher.parse(["--model", "x", "--nonsense"])
+    assert vllm_launcher.parse(["--model", "x", "--seed", "3"]).seed == 3
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
 def test_vllm_takes_the_flags_that_every_start_has() -> None:
     plan = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
-    args = boot.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
+    args = vllm_launcher.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
     assert args.enable_offline_docs
     assert args.override_generation_config == {"temperature": 0.7, "top_p": 0.95}
     assert (args.enable_auto_tool_choice, args.tool_call_parser) == (True, "hermes")
     own = ["--override-generation-config", '{"top_k": 5}', "--tool-call-parser", "xlam"]
-    args = boot.parse(engine_arguments(plan, "demo", "x", own, "hermes"))
+    args = vllm_launcher.parse(engine_arguments(plan, "demo", "x", own, "hermes"))
     assert (args.override_generation_config, args.tool_call_parser) == ({"top_k": 5}, "xlam")
 
 

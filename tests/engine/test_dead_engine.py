@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from maritalk_vllm.engine.border import answer_dead_engine
+from maritalk_vllm.engine.exception_mapping import answer_dead_engine
 
 # As the other tests that import vLLM; no engine is started.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]

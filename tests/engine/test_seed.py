@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
-from maritalk_vllm.engine.cpu_worker import _take_draws_back
+from maritalk_vllm.engine.cpu_pipeline_worker import _take_draws_back
 from tests.serving import Server
 
 

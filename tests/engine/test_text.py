@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from maritalk_vllm.engine.completion import Completion
-from maritalk_vllm.engine.generate import Generator
-from maritalk_vllm.engine.request import Sampling
+from maritalk_vllm.engine.generator import Generator
+from maritalk_vllm.engine.sampling import Sampling
 from tests.serving import Server
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def environment(library: Path, fleet: str, **more: str) -> dict[str, str]:
 _LOOK = """
 import dataclasses, json
 from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.look import look
+from maritalk_vllm.hardware.probe import look
 try:
     seen = look()
     links = {" ".join(sorted(pair)): link.name for pair, link in seen.links.items()}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from maritalk_vllm.cli.license import keygen
-from maritalk_vllm.licensing.token import License, sign
+from maritalk_vllm.licensing.signed_license import License, sign
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.models.text_model import shape_in
+from maritalk_vllm.models.architecture_config import shape_in
 from tests.models.as_vllm_reads import SIZES
 from tests.serving import note
 

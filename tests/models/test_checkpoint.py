@@ -10,7 +10,7 @@ import pytest
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.models.checkpoint import read_checkpoint
-from maritalk_vllm.models.footprint import padded_vocabulary
+from maritalk_vllm.models.memory_footprint import padded_vocabulary
 from tests.models.checkpoints import CONFIGS
 from tests.models.files import model, safetensors
 from tests.serving import note

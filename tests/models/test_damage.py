@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.models.checkpoint import read_checkpoint
-from maritalk_vllm.models.safetensors import read_header
+from maritalk_vllm.models.safetensors_header import read_header
 from tests.models.files import LLAMA, MISTRAL, model, safetensors
 
 TENSORS = {"model.layers.0.self_attn.k_proj.weight": ("BF16", [32, 64]), "lm_head.weight": ("BF16", [128, 64])}

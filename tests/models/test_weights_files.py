@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.engine.arguments import engine_arguments
+from maritalk_vllm.engine.vllm_arguments import engine_arguments
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.hardware.catalogue import imagine
+from maritalk_vllm.hardware.gpu_catalog import imagine
 from maritalk_vllm.models.checkpoint import read_checkpoint
 from maritalk_vllm.models.weights_files import weights_files
-from maritalk_vllm.planning.make import make_plan
-from maritalk_vllm.planning.need import Need
+from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, Settings
 from tests.models.files import MISTRAL, model, safetensors
 from tests.serving import note

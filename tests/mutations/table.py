@@ -17,9 +17,9 @@ class Mutation(NamedTuple):
 
 
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
-_PROCESSES = "maritalk_vllm/server/engine_processes.py"
-_BACKEND = "maritalk_vllm/server/backend.py"
-_RESTARTS = "maritalk_vllm/server/restarts.py"
+_PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
+_BACKEND = "maritalk_vllm/server/process/api_process.py"
+_RESTARTS = "maritalk_vllm/server/process/restart_policy.py"
 
 _START = "test_stub_engine_start.py::test_requests_wait_for_a_stub_engine_that_loads"
 _FAILED = "test_stub_engine_start.py::test_why_a_stub_engine_does_not_start"
@@ -102,7 +102,7 @@ MUTATIONS = (
     ),
     Mutation(
         "do not pass on what waits",
-        "maritalk_vllm/server/answering.py",
+        "maritalk_vllm/server/loading/loading_server.py",
         "self._gates.pop().open(url)",
         "self._gates.pop()",
         (_START,),
@@ -137,14 +137,14 @@ MUTATIONS = (
     ),
     Mutation(
         "count the time in which the supervisor did not run",
-        "maritalk_vllm/server/heartbeat.py",
+        "maritalk_vllm/server/process/heartbeat.py",
         "min(now - self._looked, 2 * LOOK_SECONDS)",
         "now - self._looked",
         ("test_heartbeat.py", _API),
     ),
     Mutation(
         "close the port without a look at who waits at it",
-        "maritalk_vllm/server/answering.py",
+        "maritalk_vllm/server/loading/loading_server.py",
         "not has_waiting(self._listener) and not self._are_waiting",
         "True",
         ("test_answering.py",),
@@ -158,7 +158,7 @@ MUTATIONS = (
     ),
     Mutation(
         "take an idle engine for one that hangs",
-        "maritalk_vllm/engine/pulse.py",
+        "maritalk_vllm/engine/step_watchdog.py",
         "if not busy:",
         "if False:",
         (_HANGS,),
@@ -257,7 +257,7 @@ MUTATIONS = (
     ),
     Mutation(
         "give up a server that is up after --start-timeout",
-        "maritalk_vllm/server/deadline.py",
+        "maritalk_vllm/server/process/start_deadline.py",
         "return math.inf if self._since is None else self._left",
         "return self._left if self._since is None else self._left",
         ("test_deadline.py",),

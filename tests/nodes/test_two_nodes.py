@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from maritalk_vllm.server.line import GONE_SECONDS
+from maritalk_vllm.server.cluster.control_connection import GONE_SECONDS
 from tests.chaos.load import ENDLESS
 from tests.counting import samples
 from tests.nodes.cable import Cable, two_hosts

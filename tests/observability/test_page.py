@@ -8,11 +8,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from maritalk_vllm.server import metrics
-from maritalk_vllm.server.history import History
-from maritalk_vllm.server.routes import Routes
-from maritalk_vllm.server.state import State
-from maritalk_vllm.server.tally import _REASONS, Tally
+from maritalk_vllm.server.middleware.request_metrics import _REASONS, Tally
+from maritalk_vllm.server.middleware.route_labels import Routes
+from maritalk_vllm.server.status import server_metrics
+from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.status.startup_timings import History
 from tests.observability.queries import ROOT, RULES, promtool
 
 pytestmark = pytest.mark.deploy
@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "observability.md").read_text()
 
 def test_it_names_each_metric_and_no_other() -> None:
     registry, state = CollectorRegistry(), State()
-    metrics.register(state, History(time.time() + 1), registry)
+    server_metrics.register(state, History(time.time() + 1), registry)
     Tally(registry, Routes(()), state)
     there = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
     rows = re.findall(r"^\| `(maritalk_\w+)", PAGE, re.MULTILINE)

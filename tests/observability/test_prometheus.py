@@ -20,7 +20,7 @@ from tests.serving import Server, free_port
 
 pytestmark = pytest.mark.deploy
 
-# The evaluation licence has no end. tests/server/test_metrics.py has one that does.
+# The evaluation licence has no end. tests/server/status/test_server_metrics.py has one that does.
 NOT_HERE = {"maritalk_license_days_left"}
 OF_PROMETHEUS = {"up"}
 DEADLINE_SECONDS = 40

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from maritalk_vllm.hardware.catalogue import imagine
 from maritalk_vllm.hardware.gpu import Gpu, Holder
+from maritalk_vllm.hardware.gpu_catalog import imagine
 from maritalk_vllm.hardware.host import Host
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.models.footprint import Footprint
+from maritalk_vllm.models.architecture import Shape
+from maritalk_vllm.models.memory_footprint import Footprint
 from maritalk_vllm.models.profile import find
-from maritalk_vllm.models.shape import Shape
-from maritalk_vllm.planning.need import Need
+from maritalk_vllm.planning.model_requirements import Need
 from maritalk_vllm.settings import Settings
 
 GB = 10**9

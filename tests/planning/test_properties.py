@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.catalogue import cards, machine
+from maritalk_vllm.hardware.gpu_catalog import cards, machine
+from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.hardware.link import Link
-from maritalk_vllm.models.footprint import Footprint
-from maritalk_vllm.models.shape import Shape
-from maritalk_vllm.planning.cards import kinds, sort_out
-from maritalk_vllm.planning.fit import candidates
-from maritalk_vllm.planning.make import make_plan
-from maritalk_vllm.planning.need import Need
+from maritalk_vllm.models.architecture import Shape
+from maritalk_vllm.models.memory_footprint import Footprint
+from maritalk_vllm.planning.gpu_selection import kinds, sort_out
+from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.placement import candidates
 from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, Settings
 from tests.planning.machines import GB, profile_need
 

@@ -3,11 +3,11 @@
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, NoSuitableGPU
-from maritalk_vllm.hardware.catalogue import cards
-from maritalk_vllm.hardware.catalogue import find as card_named
-from maritalk_vllm.planning.make import make_plan
-from maritalk_vllm.planning.market import suggestions, what_would_do
+from maritalk_vllm.hardware.gpu_catalog import cards
+from maritalk_vllm.hardware.gpu_catalog import find as card_named
+from maritalk_vllm.planning.gpu_suggestions import suggestions, what_would_do
 from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
 from tests.planning.machines import imagine, profile_need
 

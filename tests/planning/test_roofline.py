@@ -5,18 +5,11 @@ from dataclasses import replace
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.catalogue import Card, cards, find
-from maritalk_vllm.models.footprint import Footprint, of_llama
+from maritalk_vllm.hardware.gpu_catalog import Card, cards, find
+from maritalk_vllm.models.memory_footprint import Footprint, of_llama
 from maritalk_vllm.models.profile import find as profile
-from maritalk_vllm.planning.demand import Degrees
-from maritalk_vllm.planning.roofline import (
-    Efficiency,
-    StepCost,
-    context_bytes,
-    parameters,
-    read_bytes,
-    roofline,
-)
+from maritalk_vllm.planning.memory_estimate import Degrees
+from maritalk_vllm.planning.roofline import Efficiency, StepCost, context_bytes, parameters, read_bytes, roofline
 from tests.planning.machines import LLAMA_8B
 
 ALL_OF_IT = Efficiency(memory=1, compute=1, link=1, step=0)

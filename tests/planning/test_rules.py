@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, UsageError
+from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.hardware.link import Link
-from maritalk_vllm.models.shape import Shape
-from maritalk_vllm.planning.demand import CONTEXT_BYTES
-from maritalk_vllm.planning.make import make_plan
-from maritalk_vllm.planning.need import Need
+from maritalk_vllm.models.architecture import Shape
+from maritalk_vllm.planning.memory_estimate import CONTEXT_BYTES
+from maritalk_vllm.planning.model_requirements import Need
 from maritalk_vllm.planning.plan import Outcome, Plan
-from maritalk_vllm.planning.report import report, summary
+from maritalk_vllm.planning.plan_report import report, summary
+from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
 from tests.planning.machines import (
     GB,

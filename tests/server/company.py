@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from maritalk_vllm.server.group import Group
-from maritalk_vllm.server.head import Head
-from maritalk_vllm.server.member import Member
+from maritalk_vllm.server.cluster.cluster_config import Group
+from maritalk_vllm.server.cluster.follower import Member
+from maritalk_vllm.server.cluster.leader import Head
 from maritalk_vllm.settings import DistributedBackend
 from tests.serving import free_port
 

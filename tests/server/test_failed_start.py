@@ -1,6 +1,6 @@
 """A real engine that does not start says why in one sentence, also to those who wait, and leaves nothing behind.
 
-Other causes: test_stub_engine_start.py; vLLM's own words for them: tests/engine/test_failure.py.
+Other causes: test_stub_engine_start.py; vLLM's own words for them: tests/engine/test_startup_errors.py.
 """
 
 from pathlib import Path

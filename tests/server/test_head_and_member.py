@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, UsageError
-from maritalk_vllm.server import head as head_module
-from maritalk_vllm.server import line as line_module
-from maritalk_vllm.server import member as member_module
-from maritalk_vllm.server.node_lost import NodeLost
+from maritalk_vllm.server.cluster import control_connection as line_module
+from maritalk_vllm.server.cluster import follower as member_module
+from maritalk_vllm.server.cluster import leader as head_module
+from maritalk_vllm.server.cluster.node_lost import NodeLost
 from tests.server.company import TERMS, Nodes, nodes
 
 CHALLENGE = b'{"event": "challenge", "nonce": "%b"}\n' % (b"0" * 64)

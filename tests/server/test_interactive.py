@@ -1,6 +1,6 @@
 """`maritalk-serve --interactive` with a stub engine: the server, and a person who talks with it at the same terminal.
 
-That this chat talks with a real model is in tests/terminal/test_terminal.py; it is a client like any other.
+That this chat talks with a real model is in tests/tools/chat/test_terminal.py; it is a client like any other.
 """
 
 import os

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import EngineError, UsageError
-from maritalk_vllm.server import head as head_module
-from maritalk_vllm.server import member as member_module
-from maritalk_vllm.server.handshake import HEAD, NODE, proof, read_secret
+from maritalk_vllm.server.cluster import follower as member_module
+from maritalk_vllm.server.cluster import leader as head_module
+from maritalk_vllm.server.cluster.handshake import HEAD, NODE, proof, read_secret
 from tests.server.company import TERMS, Nodes, nodes
 from tests.server.test_head_and_member import CHALLENGE, connected
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.models import demo
+from maritalk_vllm.models import demo_model
 from tests.demo_model import PROFILE
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import BIN, Server, note
@@ -19,7 +19,7 @@ def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A model whose heads two workers can share."""
     folder = tmp_path_factory.mktemp("models") / "two-by-two"
     command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
-    command.append(demo.folder(PROFILE, prepared_cache))
+    command.append(demo_model.folder(PROFILE, prepared_cache))
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
 

@@ -10,8 +10,8 @@ import pytest
 from tests.server.test_stop import assert_nothing_left
 from tests.service_manager import service_manager
 from tests.serving import Answer, until
-from tests.stub_engine.boot import RUNNING
 from tests.stub_engine.engine import STEP_SECONDS
+from tests.stub_engine.launcher import RUNNING
 from tests.stub_engine.server import StubServer
 
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}

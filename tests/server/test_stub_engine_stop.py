@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.cli.run import INTERRUPTED
-from maritalk_vllm.server.engine_processes import STOP_SECONDS
+from maritalk_vllm.cli.runner import INTERRUPTED
+from maritalk_vllm.server.process.engine_manager import STOP_SECONDS
 from tests.server.test_stop import LIMIT_SECONDS, assert_nothing_left, assert_stops
 from tests.stub_engine.server import StubServer
 

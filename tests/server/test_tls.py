@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
 from prometheus_client import CollectorRegistry
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.certificate import Certificate, Identity
-from maritalk_vllm.server.gate import Gate
-from maritalk_vllm.server.listener import listen, local_url
-from maritalk_vllm.server.state import State
-from maritalk_vllm.server.web import WebServer, config
+from maritalk_vllm.http.certificate import Certificate, Identity
+from maritalk_vllm.http.listener import listen, local_url
+from maritalk_vllm.http.uvicorn_server import WebServer, config
+from maritalk_vllm.server.loading.loading_app import Gate
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.status.server_state import State
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import tally
 

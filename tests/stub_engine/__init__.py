@@ -5,7 +5,7 @@ drain and its watch over the engine. vLLM alone is replaced: its import, the eng
 
     serve      `maritalk-serve`, whose supervisor starts the stub
     __main__   takes the place of the nursery
-    boot       takes the place of maritalk_vllm.engine.boot
+    boot       takes the place of maritalk_vllm.engine.vllm_launcher
     engine     the engine's process, and the client that talks with it
     script     what the stub is told to do at which moment, and when it came to each
     server     starts all that in a test

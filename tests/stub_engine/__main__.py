@@ -6,11 +6,11 @@ from unittest.mock import patch
 
 import setproctitle
 
-from maritalk_vllm.models.place import place
-from maritalk_vllm.server import backend, lifeline, nursery
-from maritalk_vllm.server.channel import Channel, Message
+from maritalk_vllm.models.atomic_install import place
+from maritalk_vllm.server.process import api_process, fork_server, process_tree
+from maritalk_vllm.server.process.ipc_channel import Channel, Message
 from maritalk_vllm.settings import Device
-from tests.stub_engine import boot
+from tests.stub_engine import launcher
 from tests.stub_engine.script import reach
 
 
@@ -26,16 +26,16 @@ def prepare(order: Message, channel: Channel) -> None:
 
 
 def main(device: str, descriptor: str, parent: str) -> None:
-    lifeline.die_with(int(parent))
-    lifeline.tie_descendants()
+    process_tree.die_with(int(parent))
+    process_tree.tie_descendants()
     setproctitle.setproctitle("maritalk: nursery of the stub")
     with (
-        patch.object(nursery, "boot", boot),
-        patch.object(backend, "boot", boot),
-        patch.object(backend, "MariTalkPlugin", boot.StubPlugin),
-        patch.dict(nursery.JOBS, prepare=prepare),
+        patch.object(fork_server, "boot", launcher),
+        patch.object(api_process, "boot", launcher),
+        patch.object(api_process, "MariTalkPlugin", launcher.StubPlugin),
+        patch.dict(fork_server.JOBS, prepare=prepare),
     ):
-        nursery.main(Device(device), Channel.inherited(int(descriptor)), int(parent))
+        fork_server.main(Device(device), Channel.inherited(int(descriptor)), int(parent))
 
 
 if __name__ == "__main__":

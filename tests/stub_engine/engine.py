@@ -12,9 +12,9 @@ from typing import Any
 import setproctitle
 
 from maritalk_vllm.engine.completion import Choice, Completion, Piece
-from maritalk_vllm.engine.generate import Parts, Prompt
-from maritalk_vllm.engine.pulse import Pulse
-from maritalk_vllm.engine.request import Sampling
+from maritalk_vllm.engine.generator import Parts, Prompt
+from maritalk_vllm.engine.sampling import Sampling
+from maritalk_vllm.engine.step_watchdog import Pulse
 from maritalk_vllm.errors import Unavailable
 from tests.stub_engine.script import reach
 
@@ -134,7 +134,7 @@ class Client:
 
 
 class StubGenerator:
-    """What our routes have in place of maritalk_vllm.engine.generate.Generator: max_tokens times the same token."""
+    """What our routes have in place of maritalk_vllm.engine.generator.Generator: max_tokens times the same token."""
 
     context_length = 1_000_000
 
@@ -151,7 +151,9 @@ class StubGenerator:
             self._is_warm = True
             reach("warming_up")
             if not self._client.process.is_alive():
-                raise Unavailable("The engine has stopped.", "The server's log says why.")  # as engine/border.py has it
+                raise Unavailable(
+                    "The engine has stopped.", "The server's log says why."
+                )  # as engine/exception_mapping.py has it
         parts: Sequence[Piece | Completion] = [part async for part in self.stream(prompt, sampling)]
         assert isinstance(parts[-1], Completion)
         return parts[-1]

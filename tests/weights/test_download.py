@@ -7,7 +7,7 @@ import pytest
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.weights.download import MOST_BEGINNINGS, Download, Patience
-from maritalk_vllm.weights.part import Identity, Link, Part
+from maritalk_vllm.weights.partial_file import Identity, Link, Part
 from tests.answering import Request
 from tests.serving import NOBODY
 from tests.weights import archives

@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.state import Phase, State
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.status.server_state import Phase, State
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import tally
-from tests.server.test_gate import running
+from tests.server.loading.test_loading_app import running
 
 TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Page, expect
 
-from maritalk_vllm.api.local_wire import ChatGenerateRequest, LocalRequest
+from maritalk_vllm.api.local_schema import ChatGenerateRequest, LocalRequest
 from maritalk_vllm.settings import TimeUnit
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from maritalk_vllm.server.access import Access
-from maritalk_vllm.server.keys import digest
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.api_keys import digest
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from maritalk_vllm.server.state import Phase
+from maritalk_vllm.server.status.server_state import Phase
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing
 from tests.playground.browser.test_chat import said

@@ -1,0 +1,121 @@
+"""The wire of MariTalk's cloud API before it took OpenAI's form: clients 0.0.3 to the newest, and others' clients."""
+
+from typing import Annotated
+
+import msgspec
+
+from ..engine.completion import Completion
+from ..engine.generator import Prompt
+from ..engine.sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Message, Sampling
+from ..errors import RequestError
+from .schema_fields import (
+    ChatMessage,
+    DoSample,
+    MaxTokens,
+    RepetitionPenalty,
+    Stops,
+    Stream,
+    Temperature,
+    Text,
+    TopP,
+    Usage,
+    conversation,
+    stops,
+    without_nul,
+)
+
+
+class InferenceRequest(msgspec.Struct, kw_only=True):
+    """Body of `POST /api/chat/inference`.
+
+    The first clients sent booleans as strings, and `use_chat_template` for `chat_mode`; `model` is absent before
+    April 2024. `max_tokens` is null since client 0.2.7, and then the answer may fill the model's context.
+    """
+
+    messages: Annotated[
+        Text | Annotated[list[ChatMessage], msgspec.Meta(min_length=1)],
+        msgspec.Meta(description="A conversation, or one text: what the user says, or a prompt to go on with."),
+    ]
+    model: (
+        Annotated[str, msgspec.Meta(description="The served model, by its own or any MariTalk or Sabiá name.")] | None
+    ) = None
+    chat_mode: Annotated[
+        bool, msgspec.Meta(description="`false` goes on with the text in `messages`, without the chat template.")
+    ] = True
+    use_chat_template: Annotated[bool, msgspec.Meta(description="What `chat_mode` was called in 2023.")] | None = None
+    do_sample: DoSample = True
+    temperature: Temperature = DEFAULT_TEMPERATURE
+    top_p: TopP = DEFAULT_TOP_P
+    max_tokens: MaxTokens | None = 512
+    repetition_penalty: RepetitionPenalty | None = None
+    stopping_tokens: Stops | None = None
+    stream: Stream = False
+    num_tokens_per_message: Annotated[
+        int, msgspec.Meta(ge=1, le=2**31 - 1, description="How many tokens each event of a stream brings.")
+    ] = 4
+
+    def content(self) -> Prompt:
+        """What the model is given. Raises RequestError."""
+        chat = self.chat_mode if self.use_chat_template is None else self.use_chat_template
+        if not isinstance(self.messages, str):
+            if not chat:
+                raise RequestError(
+                    "The request is not valid: messages is a list, and with chat_mode false it has to be one text.",
+                    "Send the text, or leave chat_mode out.",
+                )
+            return conversation(self.messages)
+        text = without_nul("messages", self.messages)
+        return [Message("user", text)] if chat else text
+
+    def sampling(self) -> Sampling:
+        """How the engine is to choose tokens. Raises RequestError."""
+        return Sampling(
+            temperature=self.temperature if self.do_sample else 0.0,
+            top_p=self.top_p if self.do_sample else 1.0,
+            max_tokens=self.max_tokens,
+            stop=stops("stopping_tokens", self.stopping_tokens),
+            repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
+        )
+
+
+class InferenceResponse(msgspec.Struct, kw_only=True):
+    """Answer of `POST /api/chat/inference`. The text may begin with a space, as it did then."""
+
+    answer: str
+    usage: Usage
+    model: str
+
+
+class StreamText(msgspec.Struct):
+    """Event of a stream: the next piece of the text."""
+
+    text: str
+
+
+class StreamEnd(Usage):
+    """Last event of a stream, of the type `end`: the figures lie flat in it."""
+
+    model: str
+
+
+class KnownModel(msgspec.Struct):
+    """One entry of the list of models."""
+
+    context_length: int
+
+
+class ModelsResponse(msgspec.Struct):
+    """Answer of `GET /api/chat/models`: the served models by their names."""
+
+    models: dict[str, KnownModel]
+
+
+def answer(completion: Completion, model: str) -> InferenceResponse:
+    """The plain answer."""
+    return InferenceResponse(answer=completion.choices[0].text, usage=Usage.of(completion), model=model)
+
+
+def end(completion: Completion, model: str) -> StreamEnd:
+    """The last event of a stream."""
+    spent = Usage.of(completion)
+    return StreamEnd(spent.completion_tokens, spent.prompt_tokens, spent.total_tokens, model)

@@ -1,0 +1,181 @@
+"""The MariTalk Local wire: what is posted and what is answered, version 1.0 to the newest client."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..engine.admission import MOST_ANSWERS
+from ..engine.completion import Completion
+from ..engine.generator import Prompt
+from ..engine.sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Sampling
+from ..settings import TimeUnit
+from .request_parsing import read
+from .schema_fields import (
+    ChatMessage,
+    DoSample,
+    MaxTokens,
+    RepetitionPenalty,
+    Stops,
+    Stream,
+    Temperature,
+    Text,
+    TopP,
+    Usage,
+    conversation,
+    stops,
+    without_nul,
+)
+
+Elsewhere = Annotated[
+    Any,
+    msgspec.Meta(description="Belongs to the other route, and is refused here.", extra_json_schema={"type": "null"}),
+]
+
+
+class LocalRequest(msgspec.Struct, kw_only=True):
+    """Fields that both routes share, with the defaults that every published client sends.
+
+    `seed` is absent before client 0.1.7 and null by default since. `temperature` and `top_p` come even with
+    `do_sample` false, and are then without effect. What follows `seed` was never known to MariTalk Local.
+    """
+
+    do_sample: DoSample = True
+    temperature: Temperature = DEFAULT_TEMPERATURE
+    top_p: TopP = DEFAULT_TOP_P
+    max_tokens: MaxTokens = 512
+    stop_sequences: Stops | None = None
+    seed: (
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=-(2**63), le=2**63 - 1, description="The same seed, prompt and settings give the same answer."
+            ),
+        ]
+        | None
+    ) = None
+    stream: Stream = False
+    n: Annotated[
+        int, msgspec.Meta(ge=1, le=MOST_ANSWERS, description="How many answers to give: `outputs` has them all.")
+    ] = 1
+    top_k: (
+        Annotated[
+            int,
+            msgspec.Meta(ge=-1, le=2**31 - 1, description="So many likeliest tokens are drawn from; 0 or -1: all."),
+        ]
+        | None
+    ) = None
+    repetition_penalty: RepetitionPenalty | None = None
+    return_usage: Annotated[
+        bool, msgspec.Meta(description="Add `usage` (tokens in and out) and `finish_reason` to the answer.")
+    ] = False
+
+    def sampling(self) -> Sampling:
+        """How the engine is to choose tokens."""
+        return Sampling(
+            temperature=self.temperature if self.do_sample else 0.0,
+            top_p=self.top_p if self.do_sample else 1.0,
+            top_k=max(self.top_k or 0, 0) if self.do_sample else 0,
+            repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
+            max_tokens=self.max_tokens,
+            stop=stops("stop_sequences", self.stop_sequences),
+            seed=self.seed,
+            n=self.n,
+        )
+
+
+def field_value(name: str, value: object) -> object:
+    """What a value comes to in the field of this name. Raises RequestError for one that is refused."""
+    return getattr(read(msgspec.json.encode({name: value}), LocalRequest), name)
+
+
+class GenerateRequest(LocalRequest, kw_only=True):
+    """Body of `POST /generate`: a text to go on with."""
+
+    prompt: Text
+    messages: Elsewhere = None
+
+    def __post_init__(self) -> None:
+        _refuse_both(self.messages)
+
+    def content(self) -> Prompt:
+        """What the model is given."""
+        return without_nul("prompt", self.prompt)
+
+
+class ChatGenerateRequest(LocalRequest, kw_only=True):
+    """Body of `POST /chat/generate`: a conversation to answer, with the model's own chat template."""
+
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
+    prompt: Elsewhere = None
+
+    def __post_init__(self) -> None:
+        _refuse_both(self.prompt)
+
+    def content(self) -> Prompt:
+        """What the model is given."""
+        return conversation(self.messages)
+
+
+def _refuse_both(other: object) -> None:
+    if other is not None:
+        raise ValueError("prompt and messages were both given: POST /generate takes prompt, /chat/generate messages")
+
+
+class GenerateResponse(msgspec.Struct, kw_only=True):
+    """Answer of both routes: whole milliseconds as the reference shows, or float seconds as servers sent from 2024.
+
+    `outputs` and `finish_reasons` come with `n` over 1, the figures with `return_usage`. A stream's last event is the
+    same.
+    """
+
+    output: str
+    queue_time: int | float
+    prompt_time: int | float
+    generation_time: int | float
+    outputs: list[str] | UnsetType = UNSET
+    usage: Usage | UnsetType = UNSET
+    finish_reason: str | UnsetType = UNSET
+    finish_reasons: list[str] | UnsetType = UNSET
+
+
+class StatusResponse(msgspec.Struct):
+    """Answer of `GET /`. Clients since 0.2.5 ask again as long as it is `loading`."""
+
+    status: Literal["loading", "idle", "busy"]
+
+
+class StreamText(msgspec.Struct, kw_only=True):
+    """Event of a stream: the next piece of the text. `index` tells several answers apart."""
+
+    text: str
+    index: int | UnsetType = UNSET
+
+
+def answer(completion: Completion, asked: LocalRequest, unit: TimeUnit) -> GenerateResponse:
+    """The answer to `asked`, with its times in `unit`."""
+    outputs = [shown(choice.text) for choice in completion.choices]
+    reasons = [choice.finish_reason for choice in completion.choices]
+    several, counted = asked.n > 1, asked.return_usage
+    return GenerateResponse(
+        output=outputs[0],
+        queue_time=_time(completion.queue_time, unit),
+        prompt_time=_time(completion.prompt_time, unit),
+        generation_time=_time(completion.generation_time, unit),
+        outputs=outputs if several else UNSET,
+        usage=Usage.of(completion) if counted else UNSET,
+        finish_reason=reasons[0] if counted else UNSET,
+        finish_reasons=reasons if several and counted else UNSET,
+    )
+
+
+def shown(beginning: str) -> str:
+    """The beginning of an answer as the old server showed it: 'positiva', not ' positiva'.
+
+    Prompts end where a word begins, so the model's first token often carries the space before it.
+    """
+    return beginning.removeprefix(" ")
+
+
+def _time(seconds: float, unit: TimeUnit) -> int | float:
+    return round(seconds * 1000) if unit is TimeUnit.MILLISECONDS else round(seconds, 6)

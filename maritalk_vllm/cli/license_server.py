@@ -1,0 +1,161 @@
+"""`maritalk-vllm license serve`, and what its operator does beside it: keys, archives, the audit."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from platformdirs import user_data_path
+
+from ..errors import UsageError
+from ..models.profile import find, profiles
+from ..text_format import gigabytes, nearest, table
+from ..tools.license_server import audit_log, license_keys, weights_archive
+from ..tools.license_server.database import Database
+from ..translation import translated
+from . import path_options
+
+app = typer.Typer()
+
+_DATE = "%Y-%m-%d"
+_DATABASE = user_data_path("maritalk-vllm") / "licenses.db"
+
+DatabaseOption = Annotated[
+    Path,
+    typer.Option("--database", help="Where keys and archives are kept.", metavar="FILE", callback=path_options.checked),
+]
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65535)] = 9100,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", help="How hosts reach it, if a proxy is between.", metavar="URL")
+    ] = None,
+    link_seconds: Annotated[int, typer.Option("--link-seconds", help="How long a link is good.", min=1)] = 3600,
+    ssl_certfile: Annotated[
+        Path | None,
+        typer.Option(
+            "--ssl-certfile", help="Certificate, in PEM, to serve HTTPS.", metavar="FILE", callback=path_options.checked
+        ),
+    ] = None,
+    ssl_keyfile: Annotated[
+        Path | None,
+        typer.Option("--ssl-keyfile", help="Its private key.", metavar="FILE", callback=path_options.checked),
+    ] = None,
+    database: DatabaseOption = _DATABASE,
+) -> None:
+    """Run the licence service: it checks keys, and gives out weights and the launcher."""
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
+    if public_url is not None and not _is_address(public_url):
+        raise UsageError(f"{public_url} is no address.", "Give one as https://licences.example.org.")
+    from ..tools.license_server.http_service import serve as run
+
+    run(
+        database,
+        host=host,
+        port=port,
+        public_url=public_url,
+        link_seconds=link_seconds,
+        certificate=ssl_certfile,
+        private_key=ssl_keyfile,
+    )
+
+
+@app.command()
+def add_key(
+    model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
+    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")] = "",
+    expires: Annotated[
+        datetime | None,
+        typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE], show_default="never"),
+    ] = None,
+    database: DatabaseOption = _DATABASE,
+) -> None:
+    """Make a key and print it. It is told this once: the database keeps its digest alone."""
+    models = tuple(dict.fromkeys(map(model_name, model)))
+    ends = expires.replace(tzinfo=UTC) if expires else None
+    if ends is not None and ends <= datetime.now(UTC):
+        raise UsageError(f"A key that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
+    with Database(database) as opened:
+        print(license_keys.add(opened, models, licensee, ends))
+
+
+@app.command(name="keys")
+def list_keys(database: DatabaseOption = _DATABASE) -> None:
+    """List the keys: of each its id and its first group."""
+    now = datetime.now(UTC)
+    rows = [_head("id", "key", "models", "licensee", "expires", "state")]
+    with Database(database) as opened:
+        for key in license_keys.everyone(opened):
+            until = f"{key.expires:{_DATE}}" if key.expires else translated("never")
+            state = translated(key.state(now))
+            rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, state))
+    print(*table(rows), sep="\n")
+
+
+@app.command()
+def revoke(
+    id: Annotated[int, typer.Argument(help="The key's id, as `keys` lists it.")], database: DatabaseOption = _DATABASE
+) -> None:
+    """Revoke a key, and with it every link that it got. It cannot be undone."""
+    with Database(database) as opened:
+        key = license_keys.get(opened, id)
+        if key is None:
+            raise UsageError(f"There is no key {id}.", "`maritalk-vllm license keys` lists them.")
+        license_keys.revoke(opened, id)
+    print(translated(f"Revoked: {key.hint}"))
+
+
+@app.command()
+def add_weights(
+    file: Annotated[
+        Path, typer.Argument(help="The zip or tar file with them.", metavar="FILE", callback=path_options.checked)
+    ],
+    model: Annotated[str, typer.Option("--model", help="The profile that they are of.")],
+    database: DatabaseOption = _DATABASE,
+) -> None:
+    """Give out an archive as the weights of a model, instead of the one before. It must stay where it is, as it is."""
+    added = weights_archive.read(model_name(model), file)
+    weights_archive.check_unpacks(added)
+    with Database(database) as opened:
+        weights_archive.register(opened, added)
+    told = f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}"
+    print(translated(told))
+
+
+@app.command(name="audit")
+def show_audit(
+    last: Annotated[int, typer.Option("--last", help="How many rows, counted from the latest.", min=1)] = 50,
+    database: DatabaseOption = _DATABASE,
+) -> None:
+    """Show who got what, who was refused, and what was done to the keys."""
+    rows = [_head("time", "event", "key", "model", "client", "detail")]
+    with Database(database) as opened:
+        for entry in audit_log.last(opened, last):
+            when, key = entry.time.isoformat(timespec="milliseconds"), "" if entry.key is None else str(entry.key)
+            rows.append((when, translated(entry.event), key, entry.model, entry.client, entry.detail))
+    print(*table(rows), sep="\n")
+
+
+def model_name(asked: str) -> str:
+    """The profile's name, where it may be an alias. Raises UsageError."""
+    profile = find(asked)
+    if profile is None:
+        raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))
+    return profile.name
+
+
+def _head(*names: str) -> tuple[str, ...]:
+    return tuple(map(translated, names))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment

@@ -1,0 +1,108 @@
+"""Runs a command line application; the one place where an error becomes a sentence and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import setproctitle
+import typer
+
+from ..errors import MariTalkError, UsageError
+from ..settings import PREFIX
+from ..translation import translated
+from . import option_origin, standard_streams
+from .lang_option import take_language
+from .localized_help import in_the_language_chosen
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Context settings of every command."""
+
+INTERRUPTED = 130
+
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run `app` and leave the process with its exit code."""
+    # A licence, a key or a token in our arguments would be there for all to see in a process list.
+    setproctitle.setproctitle(name)
+    standard_streams.open_missing()
+    # Typer puts another in the place of an output that nothing reads.
+    output, remarks = sys.stdout, sys.stderr
+    for stream in (output, remarks):
+        standard_streams.write_utf8(stream)
+    try:
+        code = _run(app, name)
+    except SystemExit as left:
+        code = left.code
+    except OSError as error:
+        if not standard_streams.is_of_writing(error):
+            raise
+        code = _tell_unwritten(name, error)
+    if (failed := standard_streams.finish(output)) is not None:
+        code = code or _tell_unwritten(name, failed)
+    standard_streams.finish(remarks)
+    sys.exit(code or 0)
+
+
+def _run(app: typer.Typer, name: str) -> int | str | None:
+    """The exit code of a command, once what went wrong is told."""
+    try:
+        arguments = take_language(sys.argv[1:])
+        _check_text(arguments, os.environ)
+        code: int | None = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
+        return code
+    except typer.TyperException as error:
+        return _tell_usage(name, error)
+    except MariTalkError as error:
+        return _tell(name, error)
+    except MemoryError:
+        return _tell(name, MariTalkError("There is not enough memory for this command.", "See the limit: ulimit -v."))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+
+
+def _tell_unwritten(name: str, error: OSError) -> int:
+    """The exit code where the output cannot be written. Where nothing reads it as with `head`, nothing is said."""
+    unwritten = MariTalkError(f"The output cannot be written: {error.strerror}.")
+    return unwritten.exit_code if error.errno == errno.EPIPE else _tell(name, unwritten)
+
+
+def _tell_usage(name: str, error: typer.TyperException) -> int:
+    # Typer does not export the class that has this method, of which all that it raises here are.
+    text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if context is not None and text == context.get_help():  # no command was named
+        standard_streams.note(text)
+        return UsageError.exit_code
+    if (sentences := option_origin.invalid(error)) is not None:
+        return _tell(name, UsageError(sentences[0], sentences[1] or f"Try `{name} --help`."))
+    return _tell(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
+
+
+def _tell(name: str, error: MariTalkError) -> int:
+    standard_streams.note(f"{name}: {translated(error.message)} {translated(error.hint)}".rstrip())
+    return error.exit_code
+
+
+def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raises UsageError for bytes that are no UTF-8: later neither JSON nor a tokenizer takes them.
+
+    No value is repeated: it may be a licence.
+    """
+    hint = "Rename the file, or write the value in UTF-8."
+    for number, argument in enumerate(arguments):
+        if not _is_text(argument):
+            flag = next((each for each in reversed(arguments[:number]) if each.startswith("-")), None)
+            if argument.startswith("-"):
+                flag = argument.partition("=")[0]
+            what = f"The value of {flag}" if flag is not None and _is_text(flag) else f"Argument {number + 1}"
+            raise UsageError(f"{what} is no text in UTF-8.", hint)
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and not _is_text(value):
+            raise UsageError(f"The value of {name} is no text in UTF-8.", hint)
+
+
+def _is_text(value: str) -> bool:
+    # Python has bytes that are no UTF-8 as lone surrogates.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

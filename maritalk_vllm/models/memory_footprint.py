@@ -1,0 +1,91 @@
+"""How much memory a model takes, and how that divides over cards."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from .architecture import BYTES, Shape, biggest_stage
+
+_VOCABULARY_PADDING = 64
+"""vLLM pads the vocabulary to a multiple of this before it splits it (vocab_parallel_embedding.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Bytes of weights as they lie in memory once loaded, and the model's shape. Sizes of all layers together.
+
+    Tensor parallelism divides `split_bytes` and `key_value_bytes` (the latter no further than there are KV heads), and
+    every card has all of `whole_bytes` (norms, routers). `input_bytes` (embedding) lie on the first stage of a pipeline
+    and `output_bytes` (the head) on the last. `exact` says whether the weights themselves were looked at.
+    """
+
+    shape: Shape
+    split_bytes: int
+    key_value_bytes: int = 0
+    whole_bytes: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    exact: bool = False
+
+    @property
+    def weights_bytes(self) -> int:
+        """All weights, once, as one card that holds them all has them."""
+        return self.weights_on_a_card(1, 1)
+
+    def weights_on_a_card(self, tensor_parallel_size: int, pipeline_parallel_size: int) -> int:
+        """What the fullest card holds of the weights."""
+        tp, stages = tensor_parallel_size, pipeline_parallel_size
+        heads = max(1, min(tp, self.shape.key_value_heads))
+        layers = self.split_bytes / tp + self.key_value_bytes / heads + self.whole_bytes
+        if stages == 1:
+            return math.ceil(layers + (self.input_bytes + self.output_bytes) / tp)
+        stage = layers * biggest_stage(self.shape.layers, stages) / max(1, self.shape.layers)
+        return math.ceil(stage + max(self.input_bytes, self.output_bytes) / tp)
+
+    def served_as(self, dtype: str) -> Self:
+        """The same model with its numbers in another type. A quantised one keeps its weights as they are."""
+        if self.shape.quantization is not None:
+            return replace(self, shape=replace(self.shape, dtype=dtype))
+        factor = BYTES[dtype] / BYTES[self.shape.dtype]
+        sizes = ("split_bytes", "key_value_bytes", "whole_bytes", "input_bytes", "output_bytes")
+        cast: dict[str, Any] = {name: int(getattr(self, name) * factor) for name in sizes}
+        return replace(self, shape=replace(self.shape, dtype=dtype), **cast)
+
+    def splits_by(self, tensor_parallel_size: int) -> str:
+        """Why tensor parallelism cannot have this degree, or an empty string if it can: vLLM's own rules."""
+        tp, shape = tensor_parallel_size, self.shape
+        if tp == 1:
+            return ""
+        if not shape.attention_heads or shape.attention_heads % tp:
+            return f"{tp} does not divide its {shape.attention_heads} attention heads"
+        if shape.key_value_heads % tp and tp % shape.key_value_heads:
+            return f"{tp} and its {shape.key_value_heads} KV heads do not divide each other"
+        if padded_vocabulary(shape.vocabulary_size) % tp:
+            return f"{tp} does not divide its padded vocabulary of {padded_vocabulary(shape.vocabulary_size)}"
+        return ""
+
+    def degrees(self, cards: int) -> list[int]:
+        """Tensor-parallel degrees that the model allows, up to `cards`."""
+        most = min(cards, max(1, self.shape.attention_heads))
+        return [size for size in range(1, most + 1) if not self.splits_by(size)]
+
+
+def of_llama(shape: Shape, *, tied: bool) -> Footprint:
+    """What weights in Llama's form take: attention, a gated MLP and two norms in each layer. `tied`: one table."""
+    attention = 2 * shape.hidden_size * shape.attention_heads * shape.head_size
+    key_value = 2 * shape.hidden_size * shape.key_value_heads * shape.head_size
+    mlp = 3 * shape.hidden_size * shape.intermediate_size
+    table = padded_vocabulary(shape.vocabulary_size) * shape.hidden_size * BYTES[shape.dtype]
+    return Footprint(
+        shape=shape,
+        split_bytes=shape.layers * (attention + mlp) * BYTES[shape.dtype],
+        key_value_bytes=shape.layers * key_value * BYTES[shape.dtype],
+        whole_bytes=(2 * shape.layers + 1) * shape.hidden_size * BYTES[shape.dtype],
+        input_bytes=table,
+        output_bytes=0 if tied else table,
+    )
+
+
+def padded_vocabulary(size: int) -> int:
+    """Rows that vLLM makes of a vocabulary."""
+    return math.ceil(size / _VOCABULARY_PADDING) * _VOCABULARY_PADDING

@@ -1,0 +1,188 @@
+"""A plan in words and as data. Pure."""
+
+from typing import Any
+
+from ..errors import DoesNotFit, MariTalkError, NoSuitableGPU, NotChecked
+from ..hardware.gpu import Gpu
+from ..settings import Device
+from ..text_format import counted, gigabytes, table
+from ..translation import translated
+from .gpu_selection import Rejected, dotted
+from .multi_node import described
+from .plan import Outcome, Plan
+
+
+def summary(plan: Plan) -> list[str]:
+    """What a start prints: one line on the plan, one on its split, and one for each adjustment and warning."""
+    described = f"{_where(plan)}{_holds(plan)}"
+    described = f"Plan: {described}." if plan.checked else f"Plan, not checked: {_where(plan)}."
+    split = [plan.split] if plan.split else []
+    return [described, *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+
+
+def report(plan: Plan) -> list[str]:
+    """All of a plan, in the language chosen: cards, what goes where, how many users, what was left out and why."""
+    where = _where(plan)
+    head = f"{plan.title} fits: {where}." if plan.checked else f"{plan.title} was not checked: {where}."
+    lines = [translated(head)]
+    if plan.split:
+        lines.append(translated(plan.split))
+    lines += ["", *_cards(plan), *_sizes(plan)]
+    for title, entries in (
+        ("Left out:", [f"{each.label}: {each.reason}" for each in plan.rejected]),
+        ("Considered:", plan.considered),
+        ("Adjusted:", plan.adjustments),
+        ("Warnings:", plan.warnings),
+    ):
+        if entries:
+            lines += ["", translated(title), *(f"  {translated(entry)}" for entry in entries)]
+    return lines
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """A plan for programs. `fits` is null where nobody can say."""
+    memory = plan.memory
+    return {
+        "outcome": plan.outcome.value,
+        "fits": True if plan.checked else None,
+        "model": plan.model,
+        "device": plan.device.value,
+        "tensor_parallel_size": plan.tensor_parallel_size,
+        "pipeline_parallel_size": plan.pipeline_parallel_size,
+        "data_parallel_size": plan.data_parallel_size,
+        "nodes": plan.nodes,
+        "gpus": [_gpu(gpu) for gpu in plan.gpus],
+        "rejected": [_rejected(each) for each in plan.rejected],
+        "memory": {
+            "weights_bytes": memory.weights_bytes,
+            "kv_cache_bytes": memory.kv_cache_bytes,
+            "overhead_bytes": memory.overhead_bytes,
+            "per_gpu_bytes": memory.per_gpu_bytes,
+        },
+        "gpu_memory_utilization": plan.gpu_memory_utilization,
+        "max_model_len": plan.max_model_len,
+        "max_concurrency": None if plan.max_concurrency is None else round(plan.max_concurrency, 2),
+        "adjustments": list(plan.adjustments),
+        "warnings": list(plan.warnings),
+        "split": plan.split or None,
+        "error": None,
+    }
+
+
+def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected, ...]) -> dict[str, Any]:
+    """What does not fit, with the same keys."""
+    outcome = Outcome.NOT_CHECKED if isinstance(error, NotChecked) else Outcome.DOES_NOT_FIT
+    return {
+        "outcome": outcome.value if isinstance(error, NotChecked | DoesNotFit | NoSuitableGPU) else None,
+        "fits": False,
+        "model": model,
+        "device": None,
+        "tensor_parallel_size": None,
+        "pipeline_parallel_size": None,
+        "data_parallel_size": None,
+        "nodes": None,
+        "gpus": [],
+        "rejected": [_rejected(each) for each in rejected],
+        "memory": None,
+        "gpu_memory_utilization": None,
+        "max_model_len": None,
+        "max_concurrency": None,
+        "adjustments": [],
+        "warnings": [],
+        "split": None,
+        "error": {"code": error.code, "message": error.message, "hint": error.hint},
+    }
+
+
+def _where(plan: Plan) -> str:
+    if plan.device is Device.CPU:
+        cores = sum(map(len, plan.cores))
+        shared = counted(cores, "core")
+        if plan.workers_here > 1:
+            shared = f"{shared} by {plan.workers_here} workers"
+        if plan.nodes > 1:
+            shared = f"{shared} of each of {plan.nodes} nodes"
+        return f"the CPU, {shared}, {plan.dtype}"
+    split = [
+        f"{name} parallel {size}"
+        for name, size in (("tensor", plan.tensor_parallel_size), ("pipeline", plan.pipeline_parallel_size))
+        if size > 1
+    ]
+    copies = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
+    return ", ".join([described(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *copies])
+
+
+def _holds(plan: Plan) -> str:
+    if plan.max_concurrency is None:
+        return ""
+    memory = plan.memory
+    return (
+        f"; {gigabytes(memory.weights_bytes / plan.workers)} of weights and "
+        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{_room(plan)}, for {_users(plan)}"
+    )
+
+
+def _room(plan: Plan) -> str:
+    """Where the weights and the cache are, after their sizes."""
+    if plan.device is Device.CUDA:
+        return "" if plan.workers == 1 else " on each"
+    memory = f" in {gigabytes(plan.host_memory_available_bytes or 0)} of memory"
+    return memory if plan.workers == 1 else f" for each{memory}"
+
+
+def _users(plan: Plan) -> str:
+    return f"{plan.max_concurrency:.1f} users at {plan.max_model_len} tokens" if plan.max_concurrency else "no users"
+
+
+def _cards(plan: Plan) -> list[str]:
+    if not plan.gpus:
+        return []
+    head = ("GPU", "name", "capability", "total", "free", "weights", "KV cache", "overhead")
+    memory, cards = plan.memory, plan.workers
+    sizes = [gigabytes(size / cards) for size in (memory.weights_bytes, memory.kv_cache_bytes, memory.overhead_bytes)]
+    rows = [
+        (
+            str(gpu.index),
+            gpu.name,
+            dotted(gpu.compute_capability),
+            gigabytes(gpu.memory_total_bytes),
+            gigabytes(gpu.memory_free_bytes),
+            *(sizes if plan.max_concurrency is not None else ("?", "?", "?")),
+        )
+        for gpu in plan.gpus
+    ]
+    each = [translated(f"On each of the {plan.nodes} nodes:")] if plan.nodes > 1 else []
+    return [*each, *table([list(map(translated, head)), *rows]), ""]
+
+
+def _sizes(plan: Plan) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    if plan.device is Device.CPU and plan.max_concurrency is not None:
+        memory = plan.memory
+        rows.append(("weights", gigabytes(memory.weights_bytes)))
+        rows.append(("processes", gigabytes(memory.overhead_bytes)))
+        rows.append(("memory available", gigabytes(plan.host_memory_available_bytes or 0)))
+    if plan.max_concurrency is not None:
+        copies = f" in {plan.data_parallel_size} copies" if plan.data_parallel_size > 1 else ""
+        rows.append(("KV cache", f"{plan.kv_cache_tokens:,} tokens{copies}, {gigabytes(plan.memory.kv_cache_bytes)}"))
+        rows.append(("users at full context", f"{plan.max_concurrency:.1f}"))
+    if plan.max_model_len is not None:
+        rows.append(("max_model_len", f"{plan.max_model_len} tokens"))
+    if plan.gpu_memory_utilization is not None:
+        rows.append(("gpu_memory_utilization", f"{plan.gpu_memory_utilization:g}"))
+    return table([list(map(translated, row)) for row in rows]) if rows else []
+
+
+def _gpu(gpu: Gpu) -> dict[str, Any]:
+    return {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "memory_total_bytes": gpu.memory_total_bytes,
+        "memory_free_bytes": gpu.memory_free_bytes,
+        "compute_capability": dotted(gpu.compute_capability),
+    }
+
+
+def _rejected(each: Rejected) -> dict[str, Any]:
+    return {"uuid": each.uuid, "reason": each.reason}

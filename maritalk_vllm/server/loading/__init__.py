@@ -1,0 +1,1 @@
+"""The port while no engine serves."""

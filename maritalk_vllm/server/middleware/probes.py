@@ -1,0 +1,49 @@
+"""`/livez`, `/readyz` and `/health`, answered in every state."""
+
+from collections.abc import Callable
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..status.server_state import Phase, State
+
+LIVE, READY = "/livez", "/readyz"
+HEALTH = "/health"
+"""vLLM's own probe, which routers made for vLLM ask without a key: it tells what `/readyz` tells."""
+PROBES = (LIVE, READY, HEALTH)
+
+
+class Probes:
+    """ASGI middleware: the routes for whoever watches the server. They need no key, and wait for nothing."""
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app = app
+        self._answers: dict[str, Callable[[], JSONResponse]] = {
+            LIVE: self._live,
+            READY: self._ready,
+            HEALTH: self._ready,
+        }
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a probe, or let the request through."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._answers:
+            await self._answers[scope["path"]]()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _live(self) -> JSONResponse:
+        return JSONResponse({"status": self._state.phase}, 503 if self._state.phase is Phase.FAILED else 200)
+
+    def _ready(self) -> JSONResponse:
+        state = self._state
+        step = state.step or state.phase
+        told: dict[str, object] = {"status": state.phase, "phase": step, "seconds": round(state.seconds, 1)}
+        if state.fraction is not None:
+            told["progress"] = round(state.fraction, 3)
+        if problems := list(filter(None, state.files.values())):
+            # They are no reason to route requests elsewhere: the last good content stays in use.
+            told["problems"] = problems
+        if state.phase is Phase.READY:
+            return JSONResponse(told)
+        return JSONResponse(told, 503, {"Retry-After": "1"})

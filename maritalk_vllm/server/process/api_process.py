@@ -1,0 +1,301 @@
+"""The API process: vLLM's engine and application, with our routes, on the socket that it inherits."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from argparse import Namespace
+from base64 import b64encode
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+from prometheus_client import REGISTRY
+
+from ... import __version__
+from ...api.fast_path import Direct
+from ...api.openai_adapter import MaritacaAPI
+from ...api.openapi import lead_docs_below
+from ...api.vllm_plugin import MariTalkPlugin
+from ...engine import admission, logprob_limits, prompt_limits, startup_errors, vllm_launcher
+from ...engine.generator import Generator
+from ...engine.log_redaction import keep_secrets_out
+from ...engine.request_usage import hold_to_allowances, keep_accounts
+from ...engine.sampling import Message as Turn
+from ...engine.sampling import Sampling
+from ...engine.step_watchdog import Pulse
+from ...errors import EngineError, RequestError, Unavailable
+from ...http.certificate import Identity
+from ...http.connection_transfer import PassableProtocol
+from ...http.uvicorn_server import WebServer, config
+from ...masking import secrets_of
+from ...settings import TimeUnit
+from ..middleware.access_config import Access, Front
+from ..middleware.in_flight import Flights
+from ..middleware.request_metrics import Tally
+from ..middleware.root_path import Rooted
+from ..middleware.route_labels import Routes, is_offered
+from ..status import server_metrics
+from ..status.server_state import Phase, State
+from ..status.startup_timings import History, Step
+from .heartbeat import BEAT_SECONDS
+from .ipc_channel import Channel, Lost, Message
+
+if TYPE_CHECKING:
+    from vllm.engine.protocol import EngineClient
+
+ENGINE_STOP_SECONDS = 3
+"""How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
+
+LAST_WORD_SECONDS = 2
+"""How long the last answers to in-flight requests may take."""
+
+REQUEST_SECONDS = 2.0
+"""How long a request may take whose connection can be passed on to no other process."""
+
+_ASK_SECONDS = 1.0
+"""How soon a word of the supervisor's that was lost is asked for again."""
+
+_log = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 0.2
+_LOOK_SECONDS = 0.02
+
+_STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
+_OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
+_GONE = Unavailable("This server's process is ending.", "Try again in a moment.")
+_DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
+
+
+def serve(order: Message, channel: Channel) -> None:
+    """Load the model and serve until SIGTERM.
+
+    `order`: engine_args, environment, socket and words (descriptors), time_unit, access, files, history, drain_timeout
+    and engine_timeout (seconds), log (a file). What is said on `words` is an error for which it has to end, or what of
+    the order is to be otherwise. Raises EngineError if the engine does not start, dies, hangs or has to end, and
+    UsageError for a flag that vLLM does not know.
+    """
+    listener = socket.socket(fileno=order["socket"])
+    words = Channel.inherited(order["words"])
+    # A process that is forked below would keep the port open beyond our end.
+    os.register_at_fork(after_in_child=listener.close)
+    os.register_at_fork(after_in_child=words.close)
+    os.environ.update(order["environment"])
+    args = vllm_launcher.parse(order["engine_args"])
+    keep_secrets_out(secrets_of(order["engine_args"], os.environ))
+    channel.send({"event": "progress", "step": "Loading the model"})
+    log, pulse = Path(order["log"]), Pulse()
+    with startup_errors.told(log):
+        client = vllm_launcher.start_engine(args, pulse)
+    channel.send({"event": "loaded"})
+    try:
+        uvloop.run(_Backend(client, pulse, order, channel).run(args, listener, words))
+    finally:
+        client.shutdown(timeout=ENGINE_STOP_SECONDS)
+
+
+class _Backend:
+    def __init__(self, client: "EngineClient", pulse: Pulse, order: Message, channel: Channel) -> None:
+        self._client = client
+        self._pulse = pulse
+        self._order = order
+        self._channel = channel
+        self._state = State()
+        self._history = History.of(order["history"])
+        self._condemned: EngineError | None = None
+        self._front: Front | None = None
+        self._identity: Identity | None = None
+
+    async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
+        """Serve until asked to stop. Raises EngineError if the engine ends before."""
+        time_unit = TimeUnit(self._order["time_unit"])
+        plugin = MariTalkPlugin(time_unit)
+        with startup_errors.told(Path(self._order["log"]), partial(vllm_launcher.ending, self._client)):
+            app = await vllm_launcher.build_app(self._client, args)
+            app.router.routes[:] = filter(is_offered, app.router.routes)
+            plugin.attach_router(app)
+            await plugin.init_state(self._client, app.state, args)
+            app.title, app.version = "MariTalk on vLLM", __version__
+            lead_docs_below(app)
+            self._history.done(Step.LOADING)
+            self._channel.send({"event": "warming_up"})
+            generator: Generator = app.state.maritalk_generator
+            await _warm_up(generator)
+        keep_accounts(self._client)
+        hold_to_allowances(self._client)
+        logprob_limits.refuse_many_logprobs(self._client)
+        admission.refuse_the_impossible(self._client)
+        prompt_limits.refuse_long_texts(self._client)
+        # The registry of vLLM's own metrics, which its /metrics shows.
+        server_metrics.register(self._state, self._history, REGISTRY)
+        paths = (getattr(route, "path", "") for route in app.routes)
+        tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
+        self._state.to(Phase.READY)
+        names, most = app.state.maritalk_names, admission.most_answers(self._client)
+        characters = prompt_limits.most_characters(self._client)
+        adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
+        flights = Flights(Direct(app, args, adapted))
+        access = Access.of_message(self._order["access"])
+        self._state.files = self._order["files"]
+        self._front = access.around(flights, self._state, time_unit, tally, has_engine=True, most_answers=most)
+        self._identity = access.identity()
+        web = config(
+            self._front,
+            self._identity,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=LAST_WORD_SECONDS,
+        )
+        server = _Server(web, self._channel, self._history)
+        # What a start leaves behind stays for good: it need not be looked through at each collection.
+        gc.collect()
+        gc.freeze()
+        stop_asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop_asked.set)
+        loop.add_reader(words.fileno(), self._hear, words)
+        beating = asyncio.create_task(self._beat())
+        ending = asyncio.create_task(self._end_in_time(server, flights, generator, stop_asked))
+        await server.serve(sockets=[listener])
+        ending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ending
+        beating.cancel()
+
+    async def _beat(self) -> None:
+        """Show the supervisor that this loop runs."""
+        while True:
+            self._channel.send_if_taken({"event": "beat"})
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _end_in_time(
+        self, server: "_Server", flights: Flights, generator: Generator, stop_asked: asyncio.Event
+    ) -> None:
+        """Until asked to stop, or until the engine fails, then answer each in-flight request. Raises EngineError."""
+        try:
+            while not stop_asked.is_set():
+                self._check(generator)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop_asked.wait(), _WATCH_SECONDS)
+            self._state.to(Phase.DRAINING)
+            flights.refuse(_STOPPING, "draining")
+            if not await self._landed(flights, generator):
+                flights.end(_OUT_OF_TIME)
+        except EngineError as error:
+            if self._state.phase is Phase.READY:
+                self._state.to(Phase.LOADING)  # again, as soon as this process has ended
+            answer = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
+            flights.refuse(answer, "loading")
+            flights.end(answer)
+            raise
+        finally:
+            await flights.landed(LAST_WORD_SECONDS)
+            server.should_exit = True
+
+    async def _landed(self, flights: Flights, generator: Generator) -> bool:
+        """Whether all that runs was answered in time. Raises EngineError."""
+        deadline = asyncio.get_running_loop().time() + self._order["drain_timeout"]
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if await flights.landed(min(left, _WATCH_SECONDS)):
+                return True
+            self._check(generator)
+        return not len(flights)
+
+    def _hear(self, words: Channel) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            word = words.receive()
+        except Lost as error:
+            # It may have revoked a key: the supervisor sends it again when it is asked.
+            _log.error(f"What the supervisor has read again cannot be taken over yet: {error.strerror}.")
+            loop.call_later(_ASK_SECONDS, self._channel.send_if_taken, {"event": "lost"})
+            return
+        if word is None:
+            loop.remove_reader(words.fileno())
+        elif "error" not in word:
+            self._take(word)
+        else:
+            self._condemned = EngineError(word["message"], word["hint"])
+
+    def _take(self, word: Message) -> None:
+        """What the supervisor has read anew."""
+        self._order |= word
+        self._state.files = word["files"]
+        access = Access.of_message(word["access"])
+        if self._front is not None:
+            self._front.take(access)
+        if self._identity is not None and access.certificate is not None:
+            self._identity.take(access.certificate)
+
+    def _check(self, generator: Generator) -> None:
+        """Raises EngineError if the engine works no more."""
+        if self._condemned is not None:
+            raise self._condemned
+        see_log = f"vLLM's log says why: {self._order['log']}"
+        if vllm_launcher.is_dead(self._client):
+            raise EngineError("The engine died.", see_log)
+        seconds = self._pulse.seconds_without(busy=bool(generator.unfinished_requests))
+        if seconds > self._order["engine_timeout"]:
+            raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
+
+
+class _Server(WebServer):
+    """Says when it listens and when it stops, and then leaves its connections to the supervisor."""
+
+    def __init__(self, web: uvicorn.Config, channel: Channel, history: History) -> None:
+        super().__init__(web)
+        self._channel = channel
+        self._history = history
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._history.done(Step.WARMING_UP)
+        self._history.done(Step.READY)
+        self._channel.send({"event": "ready"})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._channel.send({"event": "leaving"})
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REQUEST_SECONDS
+        # Once at least: a connection that was accepted last is here after the next step of the loop, and one of TLS
+        # after its handshake.
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            left = [each for each in self._connections if each.waits and not self._passed_on(each)]
+            are_coming = any(each.is_incomplete for each in left) or self.server_state.has_beginning
+            if loop.time() > deadline or not are_coming:
+                break
+        for connection in self._connections:
+            if connection.is_incomplete:
+                connection.refuse(_GONE)
+        await super().shutdown(sockets)
+
+    def _passed_on(self, connection: PassableProtocol) -> bool:
+        """Whether the supervisor has it now."""
+        if (copy := connection.to_pass_on()) is None:
+            return False
+        descriptor, read = copy
+        message = {"event": "connection", "read": b64encode(read).decode(), "is_used": connection.is_used}
+        try:
+            self._channel.send(message, descriptor)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        connection.left()
+        return True
+
+
+async def _warm_up(generator: Generator) -> None:
+    """One request through all that a user's will go through: the first is slower than any after it."""
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=4)
+    for prompt in ("1 2 3", [Turn("user", "olá")]):
+        # A model may have no chat template, or a context too short for this; it serves what it can.
+        with contextlib.suppress(RequestError):
+            await generator.complete(prompt, sampling)

@@ -1,0 +1,60 @@
+"""What the engine's processes on this machine have to know of the other machines."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from ...engine.environment import HOST_IP, engine_environment, group_environment
+from ...errors import EngineError
+from ...hardware.network import route_to
+from ...settings import DistributedBackend
+from ..cluster.ray_node import ADDRESS, RayNode, joins_a_cluster
+from ..startup.launch import Launch
+
+
+class Node:
+    """This machine, by itself or as a node of a group; its place in a Ray cluster, where it has one."""
+
+    def __init__(self, launch: Launch, folder: Path) -> None:
+        """`folder` is for sockets and temporary files."""
+        self._launch = launch
+        self._folder = folder
+        self._ray: RayNode | None = None
+
+    @property
+    def has_ray(self) -> bool:
+        """Whether Ray is started here, and not by the user."""
+        group = self._launch.group
+        return group is not None and group.backend is DistributedBackend.RAY and not joins_a_cluster()
+
+    async def environment(self, show: Callable[[str], None]) -> dict[str, str]:
+        """What a start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""
+        # A name server may take its time.
+        environment = await asyncio.to_thread(self._addresses)
+        if self.has_ray:
+            show("Starting Ray")
+            environment |= await self._start_ray(environment)
+        return environment
+
+    async def ray_ended(self) -> None:
+        """Until Ray ends by itself. Always raises EngineError."""
+        assert self._ray is not None
+        await self._ray.ended()
+
+    async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
+        launch = self._launch
+        assert launch.group is not None
+        everything = {**engine_environment(launch.plan, self._folder, launch.settings.cache_dir), **environment}
+        log = launch.settings.engine_log.with_suffix(".ray")
+        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
+        await self._ray.start()
+        return {ADDRESS: self._ray.address, **self._ray.authentication}
+
+    def _addresses(self) -> dict[str, str]:
+        group = self._launch.group
+        if group is None:
+            return {}
+        try:
+            return group_environment(route_to(group.head))
+        except OSError as error:
+            raise EngineError(f"This node has no way to {group.head}: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""A start: what is decided before anything is loaded, and what it prints."""

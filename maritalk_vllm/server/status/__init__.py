@@ -1,0 +1,1 @@
+"""The state of the server: phases, metrics, memory, and messages to systemd."""

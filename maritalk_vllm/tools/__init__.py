@@ -1,0 +1,1 @@
+"""What `maritalk-vllm` does beside serving. The server imports none of it."""

@@ -1,0 +1,52 @@
+"""A day as a picture: what is asked, and how soon it is answered."""
+
+import importlib.util
+from pathlib import Path
+
+from ...errors import UsageError
+from ...translation import translated
+from .capacity_study import Study
+
+
+def check(file: Path) -> None:
+    """Whether it can be drawn there, before anything is reckoned for it. Raises UsageError."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib.", 'Install it: pip install "maritalk-vllm[plot]".')
+    if not file.parent.is_dir():
+        raise UsageError(f"The picture {file} cannot be written: there is no folder {file.parent}.")
+
+
+def draw(study: Study, file: Path) -> None:
+    """Requests a second above, seconds to an answer below. Raises UsageError."""
+    # Without a display, and without pyplot, which keeps what it drew.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    hours = study.day.hours
+    at = [hour.hour + 0.5 for hour in hours]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, sharex=True)
+    workload = study.question.workload
+    title = f"{study.question.need.title}: {workload.users} users, {study.cards} x {study.site.name}"
+    above.set_title(translated(title))
+    above.bar(at, [hour.requests / 3600 for hour in hours], width=0.9, color="tab:gray")
+    above.set_ylabel(translated("requests/s"))
+    for name, values, style in (
+        ("95%", [hour.p95 for hour in hours], "o-"),
+        (translated("middle"), [hour.p50 for hour in hours], "o--"),
+    ):
+        below.plot(at, [float("nan") if value is None else value for value in values], style, label=name)
+    below.axhline(workload.latency_p95, color="tab:red", label=translated("asked for"))
+    below.set_ylabel(translated("answer after, s"))
+    below.set_xlabel(translated("hour of the day"))
+    below.set_xlim(0, 24)
+    below.set_xticks(range(0, 25, 3))
+    below.set_ylim(bottom=0)
+    below.legend()
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    try:
+        figure.savefig(file, dpi=100)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The picture {file} cannot be written: {error}.") from error

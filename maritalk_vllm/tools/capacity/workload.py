@@ -1,0 +1,72 @@
+"""What is asked of the cards: how many users, how often, how long, and how soon they want their answers."""
+
+import re
+from dataclasses import dataclass
+
+from ...errors import UsageError
+
+THINK_SECONDS = 60.0
+"""Between an answer and the same user's next question: an assumption, to be set."""
+
+PEAK_SHARE = 0.12
+"""Of a day's requests, in its busiest hour: an assumption, to be set. All hours alike would be 0.042."""
+
+_EVEN = 1 / 24
+_MOST = 0.5
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Lengths in tokens, times in seconds; `users` are there in the busiest hour, all at once.
+
+    Each asks again `think` after an answer or, if `hourly` is given, so often an hour, whenever it comes. Prompts and
+    answers vary by `spread`, their standard deviation over their average.
+    """
+
+    users: int
+    prompt: int
+    answer: int
+    latency_p95: float
+    think: float = THINK_SECONDS
+    hourly: float | None = None
+    peak_share: float = PEAK_SHARE
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what cannot be."""
+        for name, value in (("users", self.users), ("prompt", self.prompt), ("output", self.answer)):
+            if value < 1:
+                raise UsageError(f"--{name} is {value}.", "Give a number from 1 on.")
+        if self.latency_p95 <= 0:
+            raise UsageError("--latency-p95 is 0.", "Give a time that an answer may take, such as 10s or 800ms.")
+        if self.think <= 0:
+            raise UsageError("--think is 0.", "Give a time such as 60s; users who never think ask without end.")
+        if self.hourly is not None and self.hourly <= 0:
+            raise UsageError(f"--requests-per-hour is {self.hourly:g}.", "Give a number over 0.")
+        if not _EVEN < self.peak_share <= _MOST:
+            raise UsageError(
+                f"--peak-share is {self.peak_share:g}.",
+                f"Give a share over 0.042, which is an even day's, up to {_MOST}.",
+            )
+        if not 0 <= self.spread <= 2:
+            raise UsageError(f"--spread is {self.spread:g}.", "Give a number from 0 to 2.")
+
+    def fits(self, longest: int) -> None:
+        """Raises UsageError if a request is longer than the model's context."""
+        if self.prompt + self.answer > longest:
+            raise UsageError(
+                f"--prompt {self.prompt} and --output {self.answer} are {self.prompt + self.answer} tokens together, "
+                f"over the context of {longest}.",
+                "Give shorter ones, or a longer --max-model-len if the model has it.",
+            )
+
+
+def seconds(option: str, text: str) -> float:
+    """A time such as `10s`, `800ms`, `2min` or `1h`. Raises UsageError."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} is {text!r}, which is no time.", "Write it as 10s, 800ms, 2min or 1h.")
+    return float(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,49 @@
+"""A conversation in a file: as Markdown to read, or as JSON by a file name's ending."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...language import say
+from .conversation import Conversation
+
+
+class Record:
+    """Writes conversations. What it has written itself it may write over, and nothing else."""
+
+    def __init__(self) -> None:
+        self._written: set[Path] = set()
+
+    def write(self, file: Path, conversation: Conversation, parameters: Mapping[str, Any]) -> str:
+        """Write it, and say so. Raises UsageError where it cannot be written."""
+        file = file.expanduser().absolute()
+        is_json = file.suffix.lower() == ".json"
+        text = _json(conversation, parameters) if is_json else _markdown(conversation)
+        again = file in self._written
+        try:
+            with file.open("w" if again else "x", encoding="utf-8") as opened:
+                opened.write(text)
+        except FileExistsError as error:
+            raise UsageError(
+                say("{file} is there already, and nothing is written over.", file=file), say("Give another name.")
+            ) from error
+        except OSError as error:
+            told = say("{file} cannot be written: {reason}.", file=file, reason=error.strerror)
+            raise UsageError(told, say("Give another name.")) from error
+        self._written.add(file)
+        return (
+            say("Written again, over the same file: {file}", file=file) if again else say("Written: {file}", file=file)
+        )
+
+
+def _json(conversation: Conversation, parameters: Mapping[str, Any]) -> str:
+    content = {"messages": conversation.transcript(), "parameters": dict(parameters)}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _markdown(conversation: Conversation) -> str:
+    titles = {"system": say("System"), "user": say("You"), "assistant": "MariTalk"}
+    parts = [f"## {titles[message['role']]}\n\n{message['content']}\n" for message in conversation.transcript()]
+    return "\n".join(parts)

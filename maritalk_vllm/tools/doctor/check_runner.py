@@ -1,0 +1,62 @@
+"""Runs every check, whatever the others say."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ...engine.vllm_version import installed_vllm
+from ...errors import MariTalkError
+from ...hardware.probe import look
+from ...licensing.license_check import LicenseCheck
+from ...server.startup.launch import wanted
+from ...settings import Settings
+from . import hardware_checks, startup_checks
+from .check import Check, Status
+
+T = TypeVar("T")
+
+
+def examine(settings: Settings) -> list[Check]:
+    """All checks, in the order in which a start would meet them."""
+    checks: list[Check] = []
+
+    def tried(name: str, ask: Callable[[], T]) -> T | None:
+        try:
+            return ask()
+        except MariTalkError as error:
+            problem = Check.problem(name, error)
+            if all(problem.message != each.message for each in checks):
+                checks.append(problem)
+            return None
+
+    def run(name: str, check: Callable[[], Iterable[Check]]) -> None:
+        checks.extend(tried(name, lambda: list(check())) or ())
+
+    vllm = tried("vllm", installed_vllm)
+    if vllm is not None:
+        run("vllm", lambda: startup_checks.check_vllm(vllm))
+    inventory = tried("driver", look)
+    if inventory is not None:
+        run("driver", lambda: hardware_checks.check_driver(inventory, vllm.device if vllm else None))
+        run("gpus", lambda: hardware_checks.check_gpus(inventory))
+        run("host", lambda: hardware_checks.check_host(inventory))
+        if vllm is not None:
+            run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
+    license = LicenseCheck(settings)
+    need = tried("model", lambda: wanted(settings, license, ask_hub=True, must_come=True))
+    if need is not None:
+        run("licence", lambda: startup_checks.check_license(settings, need.profile, license))
+        run("weights", lambda: startup_checks.check_weights(settings, need, license))
+        run("files", lambda: startup_checks.check_place(settings, need, license))
+        run("disk", lambda: startup_checks.check_disk(settings, need, license))
+        if inventory is not None and vllm is not None:
+            run("plan", lambda: startup_checks.check_plan(settings, need, inventory, vllm.device))
+    run("nodes", lambda: startup_checks.check_group(settings))
+    run("access", lambda: startup_checks.check_access(settings))
+    run("limits", startup_checks.check_limits)
+    run("port", lambda: startup_checks.check_port(settings))
+    return checks
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """That of the first problem; 0 if there is none."""
+    return next((check.exit_code for check in checks if check.status is Status.PROBLEM), 0)

@@ -1,0 +1,138 @@
+"""Checks of a start: vLLM, licence, weights, plan, disk, port."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...engine.vllm_version import Vllm
+from ...errors import WeightsError
+from ...hardware import resource_limits
+from ...hardware.host import free_disk_bytes
+from ...hardware.inventory import Inventory
+from ...hardware.network import route_to
+from ...http.listener import listen
+from ...licensing.license_check import LicenseCheck
+from ...models.profile import Profile
+from ...planning.model_requirements import Need
+from ...planning.plan_report import summary
+from ...server.cluster.cluster_config import Group, check_own
+from ...server.middleware.access_config import Access
+from ...server.startup.launch import planned
+from ...server.startup.preflight import check_files, check_folders, check_line
+from ...settings import Device, Settings
+from ...text_format import gigabytes
+from ...weights.model_source import locate
+from .check import Check
+
+_LOG_BYTES = 10**9
+
+
+def check_vllm(vllm: Vllm) -> Iterator[Check]:
+    """Its version; one outside the window does not come this far."""
+    kind = "CPU" if vllm.device is Device.CPU else "CUDA"
+    yield Check.ok("vllm", f"{vllm.name} {vllm.version}, the {kind} build, within {vllm.window}.")
+
+
+def check_license(settings: Settings, profile: Profile | None, license: LicenseCheck) -> Iterator[Check]:
+    """What the licence is for. Raises LicenseError."""
+    if profile is None:
+        yield Check.ok("licence", f"{settings.model} is an open model and needs none.")
+    elif settings.license is None:
+        yield Check.warning("licence", f"None is given; {profile.title} needs one.", "--license or MARITALK_LICENSE.")
+    else:
+        yield Check.ok("licence", f"{license.entitlement}.")
+        if license.entitlement.warning:
+            yield Check.warning("licence", license.entitlement.warning)
+
+
+def check_weights(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+    """Where the weights are, and that each file is whole by its header. Raises LicenseError or WeightsError."""
+    source = locate(settings, need.profile, license)
+    if source.fetch is not None:
+        yield Check.warning("weights", f"{need.title} is not on this machine: the first start will download it.")
+    elif source.must_be_prepared:
+        yield Check.ok("weights", f"{need.title} will be prepared in {source.location} at the first start.")
+    elif need.footprint is not None:
+        size = gigabytes(need.footprint.weights_bytes)
+        yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
+
+
+def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Device) -> Iterator[Check]:
+    """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
+    plan = planned(need, inventory, settings.device, build)
+    first, *more = summary(plan)
+    if plan.checked:
+        yield Check.ok("plan", first.removeprefix("Plan: "))
+    else:
+        yield Check.warning("plan", first.removeprefix("Plan, "))
+    for line in more:
+        if line == plan.split:
+            yield Check.ok("split", line.removeprefix("Split: "))
+            continue
+        yield Check.warning("plan", line.removeprefix("Warning: "))
+
+
+def check_place(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+    """Tokenizer, files that flags name, folders. Raises UsageError, WeightsError or LicenseError."""
+    source = locate(settings, need.profile, license)
+    check_folders(settings, source)
+    check_files(settings, source)
+    yield Check.ok("files", "Each file is there, and each folder can be written to.")
+
+
+def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+    """Space for what is downloaded or prepared, and for logs. Raises WeightsError, or LicenseError."""
+    folder: Path = settings.cache_dir
+    free = free_disk_bytes(folder)
+    needed = _LOG_BYTES
+    source = locate(settings, need.profile, license)
+    if source.must_be_prepared and need.profile and need.profile.embedded:
+        needed += need.profile.embedded.checkpoint_bytes
+    elif source.fetch is not None and need.profile:
+        # The archive, and the same once more unpacked.
+        needed += 2 * need.profile.weights_bytes
+    if free < needed:
+        raise WeightsError(
+            f"{folder} has {gigabytes(free)} free, and {gigabytes(needed)} are needed for the model and logs.",
+            "Free some space, or choose another folder with --cache-dir.",
+        )
+    yield Check.ok("disk", f"{gigabytes(free)} free in {folder}.")
+
+
+def check_group(settings: Settings) -> Iterator[Check]:
+    """Nothing for a machine alone; else whether it finds node 0, or is it. Raises UsageError or PortError."""
+    if (group := Group.of(settings)) is None:
+        return
+    if group.leads:
+        if not check_own(group):
+            yield Check.warning("nodes", f"The name {group.head}, of this node, is not known yet.")
+            return
+        check_line(group)
+        yield Check.ok("nodes", f"Node 0 of {group.nodes}, at {group.head}.")
+        return
+    try:
+        own = route_to(group.head).address
+    except OSError as error:
+        yield Check.warning("nodes", f"There is no way to node 0 at {group.head} yet: {error.strerror}.")
+    else:
+        yield Check.ok("nodes", f"Node {group.rank} of {group.nodes}: from {own} to node 0 at {group.head}.")
+
+
+def check_access(settings: Settings) -> Iterator[Check]:
+    """Who may ask, and that keys and certificate can be used. Raises UsageError."""
+    if warning := Access.of(settings).warning(settings.host):
+        yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
+    else:
+        yield Check.ok("access", "Nobody else on the network can use the model without a key.")
+
+
+def check_limits() -> Iterator[Check]:
+    """Open files and memory that the system allows. Raises UsageError for too few to serve."""
+    resource_limits.check()
+    for warning in resource_limits.warnings():
+        yield Check.warning("limits", f"{warning[0].upper()}{warning[1:]}")
+
+
+def check_port(settings: Settings) -> Iterator[Check]:
+    """Whether the server could listen. Raises PortError."""
+    listen(settings.host, settings.port).close()
+    yield Check.ok("port", f"{settings.host}, port {settings.port} is free.")

@@ -1,0 +1,102 @@
+"""Archives of weights: registered with their SHA-256, and given out as long as they are what was registered."""
+
+import hashlib
+import os
+import stat
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError, WeightsError
+from ...weights.archive import unpacked_bytes
+from . import audit_log
+from .database import Database
+from .service_errors import Changed
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file on this machine, its size in bytes, when it was last modified in nanoseconds, and its SHA-256 in hex."""
+
+    model: str
+    path: Path
+    size: int
+    modified: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What links call it: an archive that takes its place has another."""
+        return f"{self.model}-{self.sha256[:16]}"
+
+    def look(self) -> os.stat_result:
+        """The file as it is now. Raises Changed if it is not what was registered."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            now = None
+        if now is None or (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
+            raise Changed(f"The archive of {self.model} on this service was changed or moved.", model=self.model)
+        return now
+
+
+def read(model: str, file: Path) -> Archive:
+    """The file as it is, with its SHA-256. Raises UsageError."""
+    try:
+        return _read(model, file.resolve())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Give the archive of the weights.") from error
+
+
+def check_unpacks(archive: Archive) -> None:
+    """Raises UsageError if a host would not unpack it."""
+    try:
+        unpacked_bytes(archive.path)
+    except WeightsError as error:
+        raise UsageError(
+            f"No host would unpack {archive.path}: {error.message}",
+            "Pack config.json, the safetensors and the tokenizer's files.",
+        ) from error
+
+
+def register(database: Database, archive: Archive) -> None:
+    """Give it out from now on, instead of the one before."""
+    with database.write() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO archives (model, path, size, modified, sha256) VALUES (?, ?, ?, ?, ?)",
+            (archive.model, os.fsencode(archive.path), *astuple(archive)[2:]),
+        )
+        audit_log.record(
+            connection, audit_log.Entry("weights added", model=archive.model, detail=f"SHA-256 {archive.sha256}")
+        )
+
+
+def of_model(database: Database, model: str) -> Archive | None:
+    """The archive of this model."""
+    rows = database.read(f"{_SELECT} WHERE model = ?", model)
+    return _archive(rows[0]) if rows else None
+
+
+def named(database: Database, name: str) -> Archive | None:
+    """The archive that links call so."""
+    return next((archive for archive in map(_archive, database.read(_SELECT)) if archive.name == name), None)
+
+
+_SELECT = "SELECT model, path, size, modified, sha256 FROM archives"
+
+
+def _archive(row: tuple[Any, ...]) -> Archive:
+    model, path, *rest = row
+    return Archive(model, Path(os.fsdecode(path)), *rest)
+
+
+def _read(model: str, path: Path) -> Archive:
+    with path.open("rb") as opened:
+        before = os.fstat(opened.fileno())
+        if not stat.S_ISREG(before.st_mode) or not before.st_size:
+            raise UsageError(f"{path} is no archive.", "Give the archive of the weights.")
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        after = os.fstat(opened.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UsageError(f"{path} changed while it was read.", "Register it when it is whole.")
+    return Archive(model, path, after.st_size, after.st_mtime_ns, digest)

@@ -1,0 +1,52 @@
+"""What can be known of a model before it is loaded, or even here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import WeightsError
+from ..models import demo_model
+from ..models.atomic_install import is_here
+from ..models.checkpoint import read_checkpoint
+from ..models.lfs_pointers import check_pointers
+from ..models.memory_footprint import Footprint
+from ..models.profile import Profile
+from ..settings import Settings
+from .model_source import open_model, weights_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A model's name and its footprint, None where it is unknown. `doubt`: where it comes from, or why it is missing.
+
+    `error` is why the weights cannot be downloaded, where that is known.
+    """
+
+    name: str
+    footprint: Footprint | None
+    doubt: str = ""
+    error: WeightsError | None = None
+
+
+def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> Known:
+    """From the model's weights, if they are here, else from its profile, else from the hub, if it is to be asked.
+
+    Raises UsageError or WeightsError.
+    """
+    if profile is None:
+        source = open_model(settings.model or "", settings.engine_arg("--revision"))
+        if source.fetch:
+            if not ask_hub:
+                return Known(source.name, None)
+            from .huggingface_metadata import ask
+
+            remote = ask(source.name, settings.engine_arg("--revision"))
+            return Known(source.name, remote.footprint, remote.remark, remote.error)
+        folder = Path(source.location)
+        check_pointers(folder)
+        return Known(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
+    if is_here(folder := weights_folder(profile, settings)):
+        check_pointers(folder)
+        return Known(profile.name, read_checkpoint(folder))
+    if profile.embedded is not None and is_here(checkpoint := demo_model.folder(profile, settings.cache_dir)):
+        return Known(profile.name, read_checkpoint(checkpoint))
+    return Known(profile.name, profile.footprint)

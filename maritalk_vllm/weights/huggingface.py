@@ -1,0 +1,139 @@
+"""Models of the Hugging Face hub, in its own cache: HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE hold here too."""
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError, WeightsError
+from ..masking import masked
+from ..models.atomic_install import check_space
+from ..models.model_config import has_config
+from ..models.weights_files import weights_files
+from ..text_format import gigabytes
+from . import huggingface_client
+from .download_progress import Progress
+
+_SHOWN = 100
+"""How many characters of a name that cannot be one are repeated."""
+
+_PICKLES = ("*.bin", "*.pt", "*.pth")
+_NEVER = ["*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.ot", "*.tflite", "original/*", "onnx/*", "openvino/*"]
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for what Hugging Face does not take for a model's name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(
+            f"There is no model {name[:_SHOWN]}: no folder has this name, and no model of Hugging Face can have it.",
+            "A name there is OWNER/MODEL, of at most 96 letters, digits, `-`, `_` and `.`.",
+        ) from error
+
+
+def snapshot(name: str, revision: str | None = None) -> Path | None:
+    """Where all files of the model are in the cache; None if any is missing. No network is asked."""
+    from huggingface_hub import snapshot_download
+
+    ignored = [*_NEVER, *_PICKLES]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=ignored))
+        # Other programs leave no list of what should be there; the weights' own index is one.
+        weights = weights_files(folder).files
+    except (OSError, WeightsError):  # what keeps it from being read, a download will say
+        return None
+    return folder if weights and has_config(folder) else None
+
+
+def fetch(name: str, revision: str | None, progress: Progress) -> None:
+    """Download the model into the cache, where what is there already stays. Raises WeightsError.
+
+    Weights in safetensors are taken where there are any, and pickles nowhere else.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    cache = Path(constants.HF_HUB_CACHE)
+    ignored = list(_NEVER)
+    huggingface_client.bound()
+    try:
+        progress(f"Looking for {name}", 0, None)
+        bar = _bar(f"Looking for {name}", 0, lambda *_: None, name)
+        files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
+        if any(file.filename.endswith(".safetensors") for file in files):
+            ignored += _PICKLES
+            files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
+        needed = sum(file.file_size or 0 for file in files if file.will_download)
+        cache.mkdir(parents=True, exist_ok=True)
+        check_space(cache, needed, name)
+        bar = _bar(f"Downloading {name}", needed, progress, name)
+        huggingface_client.bound(needed)
+        snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise explained(error, name) from error
+
+
+def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa: ANN401
+    """What huggingface_hub draws its progress with: it reports to ours instead, and to stop at the bytes of the list.
+
+    It is called before they are written.
+    """
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: Any, name: str = "", **options: Any) -> None:  # noqa: ANN401
+            super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
+            self._counts = options.get("unit") == "B"
+            # Of what is received, parts may be fetched twice, or come compressed; what is written is the file.
+            self._is_bounded = self._counts and not name.endswith(".transfer")
+            self._done = 0
+
+        def update(self, n: float | None = 1) -> None:
+            # There may be a bar for what is received and one for what is written: the same bytes, at two times.
+            if self._counts:
+                self._done += int(n or 0)
+                if self._is_bounded and self._done > total:
+                    raise WeightsError(
+                        f"{model} should have {gigabytes(total)} to download, and Hugging Face sends more.",
+                        "Check HF_ENDPOINT, or give the folder that holds the model: --model PATH.",
+                    )
+                progress(step, min(self._done, total), total)
+
+    return Bar
+
+
+def explained(error: Exception, name: str) -> WeightsError:
+    """Why the hub's library gave up, in a sentence."""
+    from huggingface_hub import errors
+
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+
+    def is_a(*kinds: type[Exception]) -> bool:
+        return any(isinstance(each, kinds) for each in causes)
+
+    if is_a(errors.OfflineModeIsEnabled):
+        return WeightsError(
+            f"{name} is not whole on this machine, and HF_HUB_OFFLINE forbids to download it.",
+            "Unset HF_HUB_OFFLINE, or give the folder that holds the model: --model PATH.",
+        )
+    if is_a(errors.GatedRepoError):
+        return WeightsError(
+            f"{name} is a gated model of Hugging Face.", "Accept its terms on its page there, and set HF_TOKEN."
+        )
+    if is_a(errors.RevisionNotFoundError):
+        return WeightsError(f"{name} has no such revision on Hugging Face.", "Check --revision.")
+    if is_a(errors.RepositoryNotFoundError):
+        return WeightsError(
+            f"Hugging Face knows no model {name}, or not for you.", "Check the name; a private model needs HF_TOKEN."
+        )
+    # Addresses in it may be signed.
+    reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
+    return WeightsError(
+        f"{name} cannot be downloaded from Hugging Face: {reason}.",
+        "What has arrived is kept. Run it again to go on, or give a folder: --model PATH.",
+    )

@@ -1,0 +1,154 @@
+"""What a body may have at most: by its values, its fields and its characters."""
+
+import contextlib
+import json
+import time
+
+import pytest
+
+from maritalk_vllm.api.request_limits import (
+    MOST_CONTAINERS,
+    MOST_STRINGS,
+    MOST_VALUES,
+    check_fields,
+    check_texts,
+    check_values,
+)
+from maritalk_vllm.errors import RequestError
+
+MESSAGE = {"role": "user", "content": "a"}
+LONG_TEXT = ', "\\ [{' * 1_500_000
+"""12 million characters that look like values, and are one."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": LONG_TEXT},
+        {"prompt": "\\" * 3_000_000, "stop": ['"'] * 3},
+        {"messages": [MESSAGE] * 12_000},
+        {"prompt": [1] * 400_000},
+        {"prompt": ["a"] * 256, "tools": [{"a": []}] * 1000},
+    ],
+)
+def test_bodies_that_are_taken(body: object) -> None:
+    check_values(json.dumps(body).encode())
+    check_values(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"messages": [MESSAGE] * 400_000}, r"has 1,600,001 strings, over this server's limit of 50,000\."),
+        ({"stop": ['\\"'] * (MOST_STRINGS + 1), "prompt": LONG_TEXT}, r"has 50,004 strings"),
+        ({"metadata": [[]] * (MOST_CONTAINERS + 1), "prompt": LONG_TEXT}, r"has 50,003 objects and lists"),
+        ({"x": [{}] * (MOST_CONTAINERS + 1)}, r"has 50,003 objects and lists"),
+        ({"prompt": [1] * (MOST_VALUES + 1)}, r"has 500,001 values"),
+        ({"x": [None] * (MOST_VALUES + 1), "prompt": LONG_TEXT}, r"has 500,002 values"),
+    ],
+)
+def test_bodies_with_too_many_values(body: object, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        check_values(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'"', b"[" * 100, b'{"a": "', b"\xff" * 100, b"\\" * 99])
+def test_what_is_no_json_is_refused_elsewhere(body: bytes) -> None:
+    check_values(body)
+
+
+def test_counting_takes_a_fraction_of_what_it_prevents() -> None:
+    """By this thread's own time, which other work on the machine has no part in; it takes a tenth of half a second."""
+    bodies = [b'{"prompt": "' + text * (16_000_000 // len(text)) + b'"}' for text in (b"a", b'\\"', b"\\\\", b", [{")]
+    bodies += [b"[" * 16_000_000, b'"' * 16_000_000, b"1," * 8_000_000, b'\\"a",[{' * 2_000_000]
+    for body in bodies:
+        began = time.thread_time()
+        with contextlib.suppress(RequestError):
+            check_values(body)
+        assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"stop": ["a"] * 65}, r"stop: 65 were given, over this server's limit of 64\."),
+        ({"stop_sequences": ["a"] * 65}, r"stop_sequences: 65 were given"),
+        ({"bad_words": ["a"] * 257}, r"bad_words: 257 were given, over this server's limit of 256\."),
+        ({"model": "m" * 1001}, r"model: the name has 1001 characters, over this server's limit of 1000\."),
+    ],
+)
+def test_fields_whose_length_makes_work(body: dict[str, object], told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        check_fields(body)
+
+
+def test_fields_that_are_taken() -> None:
+    check_fields({"stop": ["a"] * 64, "bad_words": ["a"] * 256, "model": "m" * 1000})
+    check_fields({"stop": "a" * 1000, "bad_words": None, "model": 7})
+
+
+PARTS = [{"type": "text", "text": "a" * 50}] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": "a" * 101},
+        {"prompt": ["a", "a" * 101]},
+        {"messages": [{"role": "user", "content": "a" * 51}] * 2},
+        {"messages": [{"role": "user", "content": [*PARTS, {"type": "text", "text": "a"}]}]},
+        {"messages": [{"content": "a" * 100}], "system": [{"type": "text", "text": "a"}]},
+        {"input": "a" * 101},
+        {"input": [{"role": "user", "content": "a" * 100}], "instructions": "a"},
+        {"input": [{"type": "function_call_output", "output": "a" * 101}]},
+        {"messages": [[{"content": "a"}], [{"content": "a" * 101}]]},
+    ],
+)
+def test_texts_that_no_tokenizer_has_to_look_at(body: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match=r"has 10\d characters, and .* context of 10 tokens holds at most 100\."):
+        check_texts(body, 10, 100)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": ["a" * 100] * 3},
+        {"prompt": [1] * 1000},
+        {"prompt": 7, "messages": "?"},
+        {"messages": [{"role": "user", "content": PARTS}, 7, None]},
+        {"input": "a" * 100},
+        {"tokens": [1] * 10},
+        {"prompt": ["a" * 100] * 4},
+        {"messages": [[{"content": "a" * 20}]] * 20},
+        {"messages": [[MESSAGE] * 10] * 2},
+        {"messages": []},
+    ],
+)
+def test_texts_that_may_fit(body: dict[str, object]) -> None:
+    check_texts(body, 10, 100)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"prompt": ["a" * 100] * 5}, r"prompts have 500 characters together, over this server's limit of 400"),
+        ({"prompt": ["a"] * 401}, r"prompts have 401 characters"),
+        ({"messages": [[{"content": "a" * 81}]] * 5}, r"prompts have 405 characters"),
+    ],
+)
+def test_prompts_that_are_too_long_together(body: dict[str, object], told: str) -> None:
+    with pytest.raises(RequestError, match=told) as caught:
+        check_texts(body, 10, 100)
+    assert str(caught.value).endswith("Send several requests.")
+
+
+@pytest.mark.parametrize(("name", "each"), [("tokens", 1), ("messages", MESSAGE), ("input", MESSAGE)])
+def test_more_parts_than_a_context_has_tokens(name: str, each: object) -> None:
+    check_texts({name: [each] * 10}, 10, 100)
+    with pytest.raises(RequestError, match=f"{name}: 11 were given, and this model's context has 10 tokens"):
+        check_texts({name: [each] * 11}, 10, 100)
+
+
+def test_messages_of_a_batch_are_counted_by_conversation() -> None:
+    with pytest.raises(RequestError, match="messages: 11 were given"):
+        check_texts({"messages": [[MESSAGE], [MESSAGE] * 11]}, 10, 100)

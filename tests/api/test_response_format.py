@@ -1,0 +1,105 @@
+"""What vLLM's application and its router answer, in the form that each path's clients read."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from maritalk_vllm.api.response_format import in_our_form
+
+app = FastAPI()
+
+
+@app.get("/v1/known")
+async def known() -> dict[str, str]:
+    return {"detail": "Not Found"}
+
+
+@app.get("/v1/missing")
+async def missing() -> None:
+    raise HTTPException(404, {"message": "no such answer"})
+
+
+@app.post("/v1/read")
+async def read(body: dict[str, int]) -> dict[str, int]:
+    return body
+
+
+@app.get("/v1/text")
+async def text() -> Response:
+    return Response("Not Found", 404, media_type="text/plain")
+
+
+@app.get("/v1/own")
+async def own() -> JSONResponse:
+    return JSONResponse({"error": {"message": "no such model"}}, 404)
+
+
+@app.get("/v1/stream")
+async def stream() -> StreamingResponse:
+    return StreamingResponse(iter([b"data: 1\n\n"]), media_type="text/event-stream")
+
+
+@app.get("/v1/kept")
+async def kept() -> StreamingResponse:
+    headers = {"Cache-Control": "no-store"}
+    return StreamingResponse(iter([b"data: 1\n\n"]), media_type="text/event-stream", headers=headers)
+
+
+def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
+    async def through(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, in_our_form(scope, send))
+
+    async def scenario() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(through), base_url="http://x") as client:
+            return await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+
+    return asyncio.run(scenario())
+
+
+def test_a_route_that_is_not_there() -> None:
+    answer = ask("GET", "/generates")
+    told = "There is no route /generates. /docs lists those that there are."
+    assert (answer.status_code, answer.json()) == (404, {"error": told, "detail": told})
+    assert answer.headers["content-length"] == str(len(answer.content))
+    answer = ask("POST", "/v1/nothing")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NotFoundError")
+    assert answer.json()["error"]["message"].startswith("There is no route /v1/nothing.")
+    assert ask("GET", "/v1/messages/x").json()["error"]["type"] == "not_found_error"
+
+
+def test_a_method_that_is_not_the_routes() -> None:
+    answer = ask("DELETE", "/v1/known")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    error = answer.json()["error"]
+    assert (error["message"], error["code"]) == ("DELETE is not for /v1/known. Use GET.", 405)
+
+
+def test_a_body_that_the_framework_cannot_read() -> None:
+    answer = ask("POST", "/v1/read", b"[" * 100_000)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["message"]) == (400, 400, "There was an error parsing the body.")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/v1/known", 200, '{"detail":"Not Found"}'),
+        ("/v1/missing", 404, '{"detail":{"message":"no such answer"}}'),
+        ("/v1/text", 404, "Not Found"),
+        ("/v1/own", 404, '{"error":{"message":"no such model"}}'),
+    ],
+)
+def test_other_answers_stay_what_they_are(path: str, status: int, body: str) -> None:
+    answer = ask("GET", path)
+    assert (answer.status_code, answer.text) == (status, body)
+
+
+def test_streams_are_not_for_proxies_to_gather_or_keep() -> None:
+    headers = ask("GET", "/v1/stream").headers
+    assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
+    assert ask("GET", "/v1/kept").headers["cache-control"] == "no-store"
+    assert "x-accel-buffering" not in ask("GET", "/v1/known").headers

@@ -1,0 +1,38 @@
+"""How far vLLM is, read from its log. The lines are those of vLLM 0.32 and 0.33."""
+
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.engine.load_progress import Step, loading_step, log_size
+
+SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:03,  1.00it/s]\r"
+
+
+@pytest.mark.parametrize(
+    ("log", "step"),
+    [
+        ("", None),
+        ("INFO nothing of note\n", None),
+        (SHARDS.format("1/4"), Step("Loading weights 1/4", 0.25)),
+        (SHARDS.format("1/4") + SHARDS.format("3/4"), Step("Loading weights 3/4", 0.75)),
+        (SHARDS.format("0/0"), Step("Loading weights 0/0", None)),
+        (SHARDS.format("4/4") + "\nINFO Dynamo bytecode transform time: 3.2 s\n", Step("Compiling")),
+        ("INFO Compiling a graph for dynamic shape\nCapturing CUDA graphs: 10%\r", Step("Capturing CUDA graphs")),
+    ],
+)
+def test_the_latest_step(tmp_path: Path, log: str, step: Step | None) -> None:
+    file = tmp_path / "log"
+    file.write_text(log)
+    assert loading_step(file, 0) == step
+
+
+def test_a_start_before_is_not_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    assert loading_step(file, log_size(file)) is None
+    file.write_text(SHARDS.format("1/4"))
+    begin = log_size(file)
+    assert loading_step(file, begin) is None
+    with file.open("a") as more:
+        more.write(SHARDS.format("2/4"))
+    assert loading_step(file, begin) == Step("Loading weights 2/4", 0.5)

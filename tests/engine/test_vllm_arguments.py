@@ -1,0 +1,153 @@
+"""What the engine is told: flags and environment."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.engine import cpu_pipeline_worker
+from maritalk_vllm.engine.environment import engine_environment, group_environment
+from maritalk_vllm.engine.vllm_arguments import Rendezvous, engine_arguments
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.hardware.network import Route
+from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.planner import make_plan
+from maritalk_vllm.settings import Device, DistributedBackend
+from tests.planning.machines import cpu, imagine, open_need, profile_need
+
+
+def cuda(gpus: str, need: Need) -> Plan:
+    return make_plan(need, imagine(gpus), Device.CUDA, Device.CUDA)
+
+
+FOLDERS = (Path("/tmp/x"), Path("/tmp/cache"))
+ON_CPU = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
+
+
+def pairs(arguments: list[str]) -> dict[str, str]:
+    return {flag: value for flag, value in itertools.pairwise(arguments) if flag.startswith("--")}
+
+
+def test_on_a_cpu() -> None:
+    arguments = engine_arguments(ON_CPU, "demo", "/models/demo", ["--seed", "3"])
+    assert arguments[:4] == ["--model", "/models/demo", "--served-model-name", "demo"]
+    assert "--enforce-eager" in arguments
+    assert pairs(arguments)["--kv-cache-memory-bytes"] == str(1 << 30)
+    assert pairs(arguments)["--max-model-len"] == "8192"
+    assert "--tensor-parallel-size" not in arguments
+    assert arguments[-2:] == ["--seed", "3"]
+
+
+def test_a_parser_of_tool_calls_is_named_where_the_model_has_one() -> None:
+    assert "--enable-auto-tool-choice" not in engine_arguments(ON_CPU, "m", "/m", [])
+    told = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
+    assert "--enable-auto-tool-choice" in told
+    assert pairs(told)["--tool-call-parser"] == "hermes"
+
+
+def test_on_gpus() -> None:
+    told = pairs(engine_arguments(cuda("8xA10", profile_need("medium", replicas="auto")), "medium", "/m", []))
+    assert told["--tensor-parallel-size"] == "4"
+    assert told["--data-parallel-size"] == "2"
+    assert told["--gpu-memory-utilization"] == "0.92"
+    assert "--pipeline-parallel-size" not in told
+    assert "--kv-cache-memory-bytes" not in told
+    assert (
+        pairs(engine_arguments(cuda("3xA10", profile_need("medium")), "m", "/m", []))["--pipeline-parallel-size"] == "3"
+    )
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--port",
+        "--host=0",
+        "--model",
+        "--uds=/x",
+        "--disable-log-stats",
+        "--tensor-parallel-size=2",
+        "--tensor_parallel_size",
+        "-tp",
+        "-dp",
+        "--max-model-len",
+        "--nnodes",
+        "-r",
+        "--master-addr=10.0.0.1",
+        "--headless",
+    ],
+)
+def test_flags_that_are_ours_are_refused(flag: str) -> None:
+    with pytest.raises(UsageError):
+        engine_arguments(ON_CPU, "demo", "/models/demo", [flag])
+
+
+def test_on_one_of_several_nodes() -> None:
+    made = cuda("4xA10", profile_need("medium", nodes=2))
+    meeting = Rendezvous(1, "10.0.0.1", 29501, DistributedBackend.MP)
+    told = pairs(engine_arguments(made, "medium", "/m", [], group=meeting))
+    assert (told["--tensor-parallel-size"], told["--pipeline-parallel-size"]) == ("4", "2")
+    assert (told["--nnodes"], told["--node-rank"]) == ("2", "1")
+    assert (told["--master-addr"], told["--master-port"]) == ("10.0.0.1", "29501")
+    assert told["--distributed-executor-backend"] == "mp"
+    assert "--worker-cls" not in told
+    by_ray = pairs(engine_arguments(made, "medium", "/m", [], group=replace(meeting, backend=DistributedBackend.RAY)))
+    assert by_ray["--distributed-executor-backend"] == "ray"
+    assert "--nnodes" not in by_ray
+
+
+def test_a_cpu_has_a_worker_class_of_ours() -> None:
+    several = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
+    for made in (ON_CPU, several):
+        assert pairs(engine_arguments(made, "demo", "/m", []))["--worker-cls"] == cpu_pipeline_worker.NAME
+
+
+def test_the_way_to_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VLLM_HOST_IP", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert group_environment(Route("10.0.0.2", "eth1")) == {
+        "VLLM_HOST_IP": "10.0.0.2",
+        "GLOO_SOCKET_IFNAME": "eth1",
+        "NCCL_SOCKET_IFNAME": "=eth1",
+    }
+    assert group_environment(Route("10.0.0.2", None)) == {"VLLM_HOST_IP": "10.0.0.2"}
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
+    assert "NCCL_SOCKET_IFNAME" not in group_environment(Route("10.0.0.2", "eth1"))
+
+
+def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setenv("MARITALK_LICENSE", "SECRET")
+    made = cuda("1xL4,4xA10", profile_need("medium"))
+    environment = engine_environment(made, *FOLDERS)
+    assert environment["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in made.gpus]
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "SECRET" not in environment.values()
+
+
+def test_threads_on_a_cpu_do_not_wait_busily_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert engine_environment(ON_CPU, *FOLDERS)["GOMP_SPINCOUNT"] == "5000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT" not in engine_environment(ON_CPU, *FOLDERS)
+
+
+def test_what_a_gpu_compiles_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
+    environment = engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)
+    assert environment["VLLM_CACHE_ROOT"] == "/tmp/cache/vllm"
+    assert environment["VLLM_ENABLE_STARTUP_PLAN"] == "1"
+    assert "VLLM_ENABLE_STARTUP_PLAN" not in engine_environment(ON_CPU, *FOLDERS)
+    monkeypatch.setenv("VLLM_CACHE_ROOT", "/mine")
+    assert engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)["VLLM_CACHE_ROOT"] == "/mine"
+
+
+def test_workers_on_a_cpu_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    made = make_plan(open_need(1, tensor_parallel_size=2), cpu(64, cores=4), Device.CPU, Device.CPU)
+    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in engine_environment(ON_CPU, *FOLDERS)
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"

@@ -1,0 +1,111 @@
+"""Limits of the system: raised as far as allowed, never lowered, and too low ones told in a sentence."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from maritalk_vllm.hardware import resource_limits
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from tests.serving import BIN
+
+DEMO = f"--license {EVALUATION_KEY} --device cpu --host 127.0.0.1"
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+RAISED = """
+import json, resource, sys
+from maritalk_vllm.server import limits
+from maritalk_vllm.http.uvicorn_server import config
+before = tuple(map(int, sys.argv[1:]))
+resource.setrlimit(resource.RLIMIT_NOFILE, before)
+expected = limits.descriptors()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+web = config(None)
+assert expected == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+print(json.dumps([*resource.getrlimit(resource.RLIMIT_NOFILE), web.limit_concurrency]))
+"""
+
+
+def limited(limit: str, command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["bash", "-c", f"{limit}; exec {BIN}/{command}"], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((256, 1024), [1024, 1024, 768]),
+        ((1024, 1024), [1024, 1024, 768]),
+        ((600, 700), [700, 700, 444]),
+    ],
+)
+def test_the_limit_on_files_is_raised(before: tuple[int, int], after: list[int]) -> None:
+    command = [sys.executable, "-c", RAISED, *map(str, before)]
+    assert json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == after
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "after"),
+    [
+        (1024, 4096, 4096),
+        (1024, 1_048_576, 65_536),
+        (1024, resource.RLIM_INFINITY, 65_536),
+        (80_000, 100_000, 80_000),
+        (1_048_576, 1_048_576, 1_048_576),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY),
+    ],
+)
+def test_it_is_never_lowered(soft: int, hard: int, after: int) -> None:
+    assert resource_limits.reachable(soft, hard) == after
+
+
+@pytest.mark.parametrize("command", [f"maritalk-serve --port 0 {DEMO}", f"maritalk-serve --dry-run {DEMO}"])
+def test_a_start_with_too_few_files_is_refused(command: str) -> None:
+    result = limited("ulimit -n 256", command)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "maritalk-serve: This process may have 256 open files, and the server needs at least 512. "
+        "Raise the limit with `ulimit -n 65536`, LimitNOFILE of systemd or --ulimit of Docker.\n"
+    )
+
+
+def test_doctor_finds_too_few_files() -> None:
+    result = limited("ulimit -n 256", f"maritalk-vllm doctor --port 0 {DEMO}")
+    assert result.returncode == 2
+    assert "✗ limits" in result.stdout
+    assert "This process may have 256 open files, and the server needs at least 512." in result.stdout
+
+
+def test_few_files_and_little_memory_are_warned_of() -> None:
+    result = limited("ulimit -n 600; ulimit -v 8000000", f"maritalk-vllm doctor --port 0 {DEMO}")
+    assert result.returncode == 0, result.stdout
+    assert "At most 344 connections at once, since this process may have 600 open files." in result.stdout
+    assert "This process may have 8.2 GB of address space, and vLLM reserves much more than it uses." in result.stdout
+    result = limited("ulimit -Sn 256", f"maritalk-vllm doctor --port 0 {DEMO}")
+    assert "limits" not in result.stdout or HARD < 4096
+
+
+NO_THREADS = """
+import os, resource, threading
+from maritalk_vllm.errors import EngineError
+from maritalk_vllm.server import limits
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+for start in (threading.Thread(target=print).start, os.fork):
+    try:
+        with limits.as_errors():
+            start()
+    except EngineError as error:
+        print(error)
+"""
+
+
+def test_no_more_threads_or_processes() -> None:
+    """The kernel counts none for root, who gives its rights away first."""
+    result = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True)
+    sentence = "This user may start no more threads or processes. Raise the limit: ulimit -u 4096.\n"
+    assert (result.stdout, result.stderr) == (2 * sentence, "")

@@ -1,0 +1,295 @@
+"""Requests without an end, over real sockets: all but the body has a limit, and what follows a head is no header."""
+
+import asyncio
+import contextlib
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from maritalk_vllm.http import client_limits
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, digest
+from maritalk_vllm.server.middleware.authentication import Door
+from tests.http.test_protocol import ANSWERS, PLAIN, Counting, assert_closed, connected, drip, echoing, refusing
+from tests.server.wire import Wire, until
+
+CHUNKED = b"POST /generate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "empty lines": (b"", b"\r\n"),
+    "method": (b"", b"POST"),
+    "target": (b"GET /", b"x"),
+    "query": (b"GET /generate?", b"x=y&"),
+    "version": (b"GET / HTTP/1.", b"1"),
+    "field's name": (b"POST /generate HTTP/1.1\r\n", b"Name"),
+    "field's value": (b"POST /generate HTTP/1.1\r\nName: ", b"value"),
+    "spaces before a value": (b"POST /generate HTTP/1.1\r\nName:", b" "),
+    "fields": (b"POST /generate HTTP/1.1\r\n", b"Name: value\r\n"),
+    "fields of one byte": (b"POST /generate HTTP/1.1\r\n", b"h:\r\n"),
+    "long fields": (b"POST /generate HTTP/1.1\r\n", b"Name: " + b"v" * 2000 + b"\r\n"),
+    "chunk's extension": (CHUNKED + b"1;", b"name=value;"),
+    "quoted extension": (CHUNKED + b'1;name="', b"v"),
+    "extensions of later chunks": (CHUNKED + b"5\r\nhello\r\n", b"1;" + b"x" * 1000 + b"\r\ny\r\n"),
+    "chunk's size": (CHUNKED, b"0"),
+    "trailers": (CHUNKED + b"5\r\nhello\r\n0\r\n", b"h1: v\r\n"),
+    "trailer's name": (CHUNKED + b"0\r\n", b"h1"),
+    "trailer's value": (CHUNKED + b"5\r\nhello\r\n0\r\nh1: ", b"v"),
+    "after another request": (PLAIN + b"GET / HTTP/1.1\r\n", b"h1: v\r\n"),
+    "after an offer": (PLAIN + b"POST /generate HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", b"h1: v\r\n"),
+}
+
+
+async def poured(line: Wire, begins: bytes, piece: bytes, most: int = 4_000_000) -> None:
+    """Send so much of it at the most, in parts of any size, until the server has enough."""
+    with contextlib.suppress(OSError):
+        await line.send(begins)
+        some = piece * max(1, 30_011 // len(piece))
+        for _ in range(most // len(some)):
+            await line.send(some)
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_what_has_no_end_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "LINGER_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        begins, piece = ENDLESS[kind]
+        async with connected(echoing) as line:
+            pouring = asyncio.create_task(poured(line, begins, piece))
+            reply = await line.reply()
+            if begins.startswith(PLAIN):
+                assert reply.body == ANSWERS[PLAIN]
+                reply = await line.reply()
+            # llhttp itself knows no method or version that is as long.
+            assert reply.status == (400 if kind in ("method", "version") else 431)
+            assert reply.headers["connection"] == "close"
+            assert reply.json["error"].startswith("The request")
+            await assert_closed(line)
+            pouring.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_the_limit_to_the_byte_and_to_the_field() -> None:
+    async def status(head: bytes) -> int:
+        async with connected(echoing) as line:
+            await line.send(head)
+            return (await line.reply()).status
+
+    async def scenario() -> None:
+        begins, ends = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nName: ", b"\r\n\r\n"
+        value = b"v" * (client_limits.HEAD_BYTES - len(begins) - len(ends))
+        assert await status(begins + value + ends) == 200
+        assert await status(begins + value + b"v" + ends) == 431
+        begins, field = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n", b"Name: value\r\n"
+        assert await status(begins + field * 99 + b"\r\n") == 200
+        assert await status(begins + field * 100 + b"\r\n") == 431
+        trailing = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+        assert await status(trailing + field * 98 + b"\r\n") == 200
+
+    asyncio.run(scenario())
+
+
+TOO_MANY = "The request has more than 100 header fields, this server's limit. Send fewer."
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/generate", TOO_MANY),
+        (
+            "/v1/models?x",
+            {"message": TOO_MANY, "type": "RequestHeaderFieldsTooLargeError", "param": None, "code": 431},
+        ),
+    ],
+)
+def test_the_refusal_has_the_form_of_its_api(path: str, error: object) -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.ask("GET", path, *["Name: value"] * 100)
+            reply = await line.reply()
+            assert (reply.status, reply.json) == (431, {"error": error})
+            assert await line.rest() == b""
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"00000001\r\nx\r\n", b"1;n=v\r\nx\r\n"])
+def test_a_body_in_chunks_of_one_byte_is_taken(chunk: bytes) -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            for _ in range(2):
+                await line.send(CHUNKED + chunk * 50_000 + b"0\r\n\r\n")
+                assert (await line.reply()).body == b"POST /generate " + b"x" * 50_000
+
+    asyncio.run(scenario())
+
+
+def test_a_long_body_pays_for_no_trailers() -> None:
+    async def scenario() -> None:
+        async with connected(echoing) as line:
+            await line.send(CHUNKED + b"F4240\r\n" + b"x" * 1_000_000 + b"\r\n0\r\nh1: ")
+            pouring = asyncio.create_task(poured(line, b"", b"v"))
+            assert (await line.reply()).status == 431
+            pouring.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_trailers_without_end_after_an_answer_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "LINGER_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        async with connected(refusing) as line:
+            await line.send(CHUNKED)
+            assert (await line.reply()).status == 401
+            pouring = asyncio.create_task(poured(line, b"0\r\n", b"h1: v\r\n"))
+            assert (await line.reply()).status == 431
+            await assert_closed(line)
+            pouring.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_requests_before_it_are_answered_first() -> None:
+    async def scenario() -> None:
+        going = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/d":
+                await going.wait()
+            await echoing(scope, receive, send)
+
+        for begins in (b"GET / HTTP/1.1\r\n", CHUNKED + b"1\r\nx\r\n0\r\n"):
+            going.clear()
+            async with connected(slow) as line:
+                begun = Counting.received
+                pouring = asyncio.create_task(poured(line, PLAIN * 2 + begins, b"h1: v\r\n"))
+                await until(lambda: Counting.received - begun > 10_000)  # noqa: B023
+                going.set()
+                replies = [await line.reply() for _ in range(3)]
+                assert [reply.status for reply in replies] == [200, 200, 431], begins
+                assert replies[1].body == ANSWERS[PLAIN]
+                pouring.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_requests_sent_ahead_wait_unread() -> None:
+    """Each that is read has an application of its own that waits, and a client pays 50 bytes for it."""
+
+    async def scenario() -> None:
+        going, seen = asyncio.Event(), 0
+
+        class Seeing(Counting):
+            def on_headers_complete(self) -> None:
+                nonlocal seen
+                seen += 1
+                super().on_headers_complete()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await going.wait()
+            await echoing(scope, receive, send)
+
+        async with connected(slow, protocol=Seeing) as line:
+            received, count = Counting.received, 50_000
+            sending = asyncio.create_task(line.send(PLAIN * count))
+            await until(lambda: Counting.received - received > 100 * 1024)
+            await asyncio.sleep(0.1)
+            assert 1 < seen < 200
+            going.set()
+            for _ in range(1000):
+                assert (await line.reply()).body == ANSWERS[PLAIN]
+            sending.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_trailer_is_no_header() -> None:
+    key = "chave-1"
+
+    async def names(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        body = b" ".join(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    trailer = f"Authorization: Bearer {key}\r\nHost: evil\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n".encode()
+
+    async def scenario() -> None:
+        async with connected(names) as line:
+            await line.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer + PLAIN)
+            assert (await line.reply()).body == b"host transfer-encoding"
+            # Nor one of the next request.
+            assert (await line.reply()).body == b"host content-length"
+        async with connected(Door(names, ApiKeys([digest(key)]))) as line:
+            await line.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer)
+            assert (await line.reply()).status == 401
+
+    asyncio.run(scenario())
+
+
+def test_empty_lines_keep_no_idle_connection_open() -> None:
+    async def scenario() -> None:
+        async with connected(echoing, keep_alive=0.3) as line:
+            await line.send(PLAIN)
+            assert (await line.reply()).status == 200
+            dripping = asyncio.create_task(drip(line, b"\r\n"))
+            await assert_closed(line)
+            dripping.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_rest_that_came_late_keeps_none_either() -> None:
+    async def scenario() -> None:
+        async with connected(refusing, keep_alive=0.3) as line:
+            await line.ask("POST", "/", "Content-Length: 4", body=b"x")
+            assert (await line.reply()).status == 401
+            await line.send(b"xxx")
+            await assert_closed(line)
+
+    asyncio.run(scenario())
+
+
+async def long(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with more than the kernel takes for a client that reads nothing."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % (64 << 20))]})
+    if scope["path"] == "/pieces":
+        for _ in range(1023):
+            await send({"type": "http.response.body", "body": bytes(64 << 10), "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(64 << 10)})
+    else:
+        await send({"type": "http.response.body", "body": bytes(64 << 20)})
+
+
+@pytest.mark.parametrize("path", ["/pieces", "/whole"])
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_a_client_that_reads_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, path: str, connection: str
+) -> None:
+    monkeypatch.setattr(client_limits, "UNREAD_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with connected(long) as line:
+            lost = Counting.lost
+            await line.ask("GET", path, f"Connection: {connection}")
+            await until(lambda: Counting.lost > lost)
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "UNREAD_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        async with connected(long) as line:
+            await line.ask("GET", "/whole", "Connection: close")
+            received = 0
+            for _ in range(16):
+                received += len(await line.exactly(2 << 20))
+                await asyncio.sleep(0.1)
+            received += len(await line.rest())
+            assert received > 64 << 20
+
+    asyncio.run(scenario())

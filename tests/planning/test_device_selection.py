@@ -1,0 +1,76 @@
+"""Where a model runs: every case on both sides."""
+
+from dataclasses import replace
+
+import pytest
+
+from maritalk_vllm.errors import EngineError, NoSuitableGPU
+from maritalk_vllm.hardware.gpu import Unusable
+from maritalk_vllm.hardware.inventory import Inventory
+from maritalk_vllm.planning.device_selection import choose_device
+from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.settings import Device
+from tests.planning.machines import imagine, open_need, profile_need
+
+DEMO, SMALL, OPEN = profile_need("demo"), profile_need("small"), open_need()
+A10, T4, BOTH = imagine("A10"), imagine("T4"), imagine("T4,A10")
+NONE = Inventory((), None, absent="the driver's library libnvidia-ml.so.1 is not installed")
+LOST = Inventory((), None, unusable=(Unusable(0, None, "it has fallen off the bus"),))
+HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty, which hides every GPU.",))
+
+
+@pytest.mark.parametrize(
+    ("wish", "need", "machine", "build", "device", "says"),
+    [
+        (Device.AUTO, DEMO, A10, Device.CUDA, Device.CUDA, ""),
+        (Device.AUTO, SMALL, A10, Device.CUDA, Device.CUDA, ""),
+        (Device.AUTO, SMALL, BOTH, Device.CUDA, Device.CUDA, ""),
+        (Device.AUTO, OPEN, A10, Device.CUDA, Device.CUDA, ""),
+        (Device.AUTO, DEMO, NONE, Device.CPU, Device.CPU, "No NVIDIA GPU was found (the driver's library"),
+        (Device.AUTO, DEMO, T4, Device.CPU, Device.CPU, "Tesla T4 (7.5)"),
+        (Device.AUTO, DEMO, LOST, Device.CPU, Device.CPU, "GPU 0: it has fallen off the bus"),
+        (Device.AUTO, DEMO, HIDDEN, Device.CPU, Device.CPU, "CUDA_VISIBLE_DEVICES is empty"),
+        (Device.AUTO, DEMO, A10, Device.CPU, Device.CPU, "The installed vLLM is its CPU build"),
+        (Device.AUTO, OPEN, NONE, Device.CPU, Device.CPU, "No NVIDIA GPU"),
+        (Device.CPU, DEMO, A10, Device.CPU, Device.CPU, ""),
+        (Device.CUDA, DEMO, A10, Device.CUDA, Device.CUDA, ""),
+    ],
+)
+def test_chosen(wish: Device, need: Need, machine: Inventory, build: Device, device: Device, says: str) -> None:
+    chosen, why = choose_device(wish, need, machine, build)
+    assert chosen is device
+    assert says in why
+    assert bool(why) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("wish", "need", "machine"), [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)]
+)
+def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, need: Need, machine: Inventory) -> None:
+    with pytest.raises(EngineError, match="CUDA build"):
+        choose_device(wish, need, machine, Device.CUDA)
+
+
+def test_hidden_gpus_are_no_reason_for_another_build() -> None:
+    with pytest.raises(NoSuitableGPU) as refusal:
+        choose_device(Device.AUTO, DEMO, HIDDEN, Device.CUDA)
+    assert refusal.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
+
+
+@pytest.mark.parametrize(
+    ("wish", "need", "machine", "build", "says"),
+    [
+        (Device.AUTO, SMALL, NONE, Device.CPU, "24 GB"),
+        (Device.AUTO, SMALL, T4, Device.CUDA, "Tesla T4 (7.5)"),
+        (Device.AUTO, SMALL, A10, Device.CPU, "CPU build"),
+        (Device.AUTO, SMALL, LOST, Device.CUDA, "fallen off the bus"),
+        (Device.AUTO, SMALL, HIDDEN, Device.CUDA, "hides every GPU"),
+        (Device.CPU, SMALL, A10, Device.CUDA, "does not run on a CPU"),
+        (Device.CUDA, DEMO, NONE, Device.CUDA, "--device cpu"),
+        (Device.CUDA, OPEN, T4, Device.CUDA, "8.0"),
+    ],
+)
+def test_refused(wish: Device, need: Need, machine: Inventory, build: Device, says: str) -> None:
+    with pytest.raises(NoSuitableGPU) as refusal:
+        choose_device(wish, need, machine, build)
+    assert says in str(refusal.value)

@@ -1,0 +1,243 @@
+"""Servers without API keys: asked by their own names and from their own pages, and not by way of another site."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.request_metrics import Tally
+from maritalk_vllm.server.middleware.route_labels import OWN, Routes
+from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.settings import Settings, TimeUnit
+from tests.server.loading.test_loading_app import running
+from tests.server.middleware.test_authentication import inside
+from tests.server.wire import Reply, wire
+
+INSIDE = 207
+JSON = "Content-Type: application/json"
+
+
+def around(access: Access) -> ASGIApp:
+    state = State()
+    return access.around(inside, state, TimeUnit.MILLISECONDS, Tally(CollectorRegistry(), Routes(OWN), state))
+
+
+def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]:
+    """What comes of heads as they are written, each on a connection of its own."""
+
+    async def scenario() -> dict[bytes, Reply]:
+        found = {}
+        async with running(around(Access.of(settings))) as url:
+            for asked in requests:
+                async with wire(url) as line:
+                    await line.send(asked + b"\r\n\r\n")
+                    found[asked] = await line.reply()
+        return found
+
+    return asyncio.run(scenario())
+
+
+def by_host(settings: Settings, hosts: Iterable[str], first: str = "GET /v1/models HTTP/1.1") -> dict[str, int]:
+    asked = {host: f"{first}\r\nHost: {host}".encode("latin-1") for host in hosts}
+    found = replies(settings, asked.values())
+    return {host: found[each].status for host, each in asked.items()}
+
+
+OWN_NAMES = [
+    *(
+        "127.0.0.1:9000",
+        "127.0.0.1",
+        "192.168.0.7:80",
+        "[::1]:9000",
+        "[::1]",
+        "[fe80::1%25eth0]:9000",
+        "203.0.113.9:9000",
+    ),
+    *("localhost", "localhost:9000", "LOCALHOST:9000", "localhost.", "maritalk.localhost:9000", ""),
+]
+FOREIGN_NAMES = [
+    *("evil.example", "evil.example:9000", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost", "evil"),
+    *(
+        "localhost:9000@evil.example",
+        "evil.example:80:80",
+        "[evil.example]",
+        "127.0.0.1, evil.example",
+        "*",
+        "local host",
+    ),
+    *("2130706433x", "caf\xe9.example", "127.0.0.1:evil", "x" * 1000),
+]
+
+
+def test_a_server_without_keys_is_asked_by_address_or_as_localhost() -> None:
+    assert by_host(Settings(), OWN_NAMES) == dict.fromkeys(OWN_NAMES, INSIDE)
+    assert by_host(Settings(), FOREIGN_NAMES) == dict.fromkeys(FOREIGN_NAMES, 403)
+
+
+def test_or_by_the_name_that_it_listens_on_and_those_that_are_allowed() -> None:
+    allowed = ("Chat.example.org", "*.maritalk.svc", "[2001:db8::1]")
+    settings = Settings(host="gpu-1", allowed_host=allowed)
+    own = ["gpu-1:9000", "chat.example.org", "CHAT.example.org.:80", "a.maritalk.svc", "b.a.maritalk.svc:9000"]
+    foreign = ["gpu-2", "example.org", "x.chat.example.org", "maritalk.svc", "xmaritalk.svc", "chat.example.org.evil"]
+    assert by_host(settings, own) == dict.fromkeys(own, INSIDE)
+    assert by_host(settings, foreign) == dict.fromkeys(foreign, 403)
+    assert set(by_host(Settings(allowed_host=("*",)), [*FOREIGN_NAMES, *own]).values()) == {INSIDE}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://chat.example.org", "chat.example.org:9000", "chat.example.org/x", "", "a b", "*.*", "a.*", "é.br"],
+)
+def test_what_is_no_name_is_an_error(given: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a host"):
+        Access.of(Settings(allowed_host=(given,)))
+
+
+def test_with_keys_the_key_says_it_all() -> None:
+    assert set(by_host(Settings(api_key=("k",)), ["evil.example", "localhost"]).values()) == {401}
+    asked = b"GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\nAuthorization: Bearer k"
+    assert replies(Settings(api_key=("k",)), [asked])[asked].status == INSIDE
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health"])
+def test_a_probe_is_answered_by_any_name(path: str) -> None:
+    found = by_host(Settings(), ["evil.example", "maritalk.default.svc"], f"GET {path} HTTP/1.1")
+    assert set(found.values()) <= {200, 503}
+    foreign = f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example".encode()
+    assert replies(Settings(), [foreign])[foreign].status in (200, 503)
+
+
+@pytest.mark.parametrize("path", ["/", "/chat", "/chat/server.json", "/metrics", "/docs", "/generate", "/v1/messages"])
+def test_all_else_is_not(path: str) -> None:
+    asked = [
+        f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html".encode()
+        for method in ("GET", "POST", "OPTIONS", "DELETE")
+    ]
+    assert {reply.status for reply in replies(Settings(), asked).values()} == {403}
+
+
+def test_the_refusal_says_what_to_set_in_the_form_of_its_api() -> None:
+    openai = b"GET /v1/models HTTP/1.1\r\nHost: evil.example:9000"
+    page = b"POST /generate HTTP/1.1\r\nHost: localhost:9000\r\nOrigin: https://evil.example\r\nContent-Length: 0"
+    found = replies(Settings(), [openai, page])
+    error = found[openai].json["error"]
+    assert (error["code"], error["type"]) == (403, "ForbiddenError")
+    assert "'evil.example'" in error["message"]
+    assert "Start it with --allowed-host and that name, or with --api-key." in error["message"]
+    assert "'https://evil.example'" in found[page].json["error"]
+    assert "--allowed-host" in found[page].json["error"]
+    assert "--allowed-origins" in found[page].json["error"]
+
+
+def test_a_target_that_is_a_whole_address_says_the_host() -> None:
+    expected = {
+        b"GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost": 403,
+        b"GET http://evil.example:80/v1/models HTTP/1.0\r\nHost: localhost": 403,
+        b"GET http://localhost:9000/v1/models HTTP/1.1\r\nHost: evil.example": INSIDE,
+        b"GET http://[::1]:9000/v1/models HTTP/1.1\r\nHost: evil.example": INSIDE,
+        b"GET http://localhost@evil.example/v1/models HTTP/1.1\r\nHost: localhost": 403,
+    }
+    found = replies(Settings(), expected)
+    assert {asked: reply.status for asked, reply in found.items()} == expected
+
+
+@pytest.mark.parametrize("keys", [(), ("k",)])
+def test_one_host_is_named_no_more_and_no_less(keys: tuple[str, ...]) -> None:
+    taken = 401 if keys else INSIDE
+    expected = {
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: localhost": 400,
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nhost: evil.example": 400,
+        b"GET http://localhost/v1/models HTTP/1.1\r\nHost: localhost\r\nHost: evil.example": 400,
+        b"GET /v1/models HTTP/1.1\r\nAccept: */*": 400,
+        b"GET /v1/models HTTP/1.0\r\nHost: localhost\r\nHost: localhost": 400,
+        b"GET /v1/models HTTP/1.0\r\nAccept: */*": taken,
+        b"GET /v1/models HTTP/1.0": taken,
+    }
+    found = replies(Settings(api_key=keys), expected)
+    assert {asked: reply.status for asked, reply in found.items()} == expected
+
+
+POST = "POST /generate HTTP/1.1\r\nContent-Length: 0\r\nContent-Type: {}\r\nHost: {}{}"
+PAGES = {
+    # A program, and the chat page, which browsers have say where it is from.
+    ("localhost:9000", ""): INSIDE,
+    ("localhost:9000", "Origin: http://localhost:9000"): INSIDE,
+    ("192.168.0.7:9000", "Origin: http://192.168.0.7:9000"): INSIDE,
+    ("[::1]:9000", "Origin: http://[::1]:9000"): INSIDE,
+    ("localhost", "Origin: https://localhost"): INSIDE,
+    ("localhost:443", "Origin: https://localhost"): INSIDE,
+    ("localhost:9000", "Origin: http://evil.example"): 403,
+    ("localhost:9000", "Origin: http://localhost"): 403,
+    ("localhost:9000", "Origin: http://localhost:3000"): 403,
+    ("localhost:9000", "Origin: http://127.0.0.1:9000"): 403,
+    ("localhost:9000", "Origin: null"): 403,
+    ("localhost:9000", "Origin: "): 403,
+    ("localhost:9000", "Origin: localhost:9000"): 403,
+    ("localhost:9000", "Origin: file://"): 403,
+    ("localhost:9000", "Origin: http://localhost:9000\r\nOrigin: http://evil.example"): 403,
+    ("localhost:9000", "Origin: http://evil.example\r\nOrigin: http://localhost:9000"): 403,
+    ("localhost:9000", "Sec-Fetch-Site: same-origin"): INSIDE,
+    ("localhost:9000", "Sec-Fetch-Site: none"): INSIDE,
+    ("localhost:9000", "Sec-Fetch-Site: cross-site"): 403,
+    ("localhost:9000", "Sec-Fetch-Site: same-site"): 403,
+}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/x-www-form-urlencoded"])
+def test_pages_of_other_sites_are_not_answered(kind: str) -> None:
+    asked = {
+        POST.format(kind, host, f"\r\n{says}" if says else "").encode(): status
+        for (host, says), status in PAGES.items()
+    }
+    found = replies(Settings(), asked)
+    assert {each: reply.status for each, reply in found.items()} == asked
+
+
+def test_a_link_from_another_site_may_be_followed() -> None:
+    asked = b"GET /chat HTTP/1.1\r\nHost: localhost:9000\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate"
+    assert replies(Settings(), [asked])[asked].status == 200
+
+
+def test_pages_that_the_user_names_are_answered() -> None:
+    def status(host: str, origin: str, settings: Settings) -> int:
+        asked = POST.format("text/plain", host, f"\r\nOrigin: {origin}").encode()
+        return replies(settings, [asked])[asked].status
+
+    site = "https://app.example.org"
+    # CORS: another site's pages, which vLLM then lets read the answers.
+    for flag in (("--allowed-origins", json.dumps([site])), (f"--allowed_origins={json.dumps([site])}",)):
+        settings = Settings(engine_args=flag)
+        assert status("localhost:9000", site, settings) == INSIDE
+        assert status("localhost:9000", "https://evil.example", settings) == 403
+        assert status("app.example.org", site, settings) == 403
+    assert status("localhost", site, Settings(engine_args=("--allowed-origins", '["*"]'))) == INSIDE
+    assert status("localhost", site, Settings(engine_args=("--allowed-origins", "[nonsense"))) == 403
+    # A proxy in front, which asks by its own name for the server or by the page's.
+    settings = Settings(allowed_host=("app.example.org",))
+    for host in ("127.0.0.1:9000", "app.example.org", "app.example.org:443"):
+        assert status(host, site, settings) == INSIDE
+        assert status(host, f"{site}:8443", settings) == INSIDE
+    # The name that it listens on has other servers too.
+    assert status("gpu-1:9000", "http://gpu-1:9000", Settings(host="gpu-1")) == INSIDE
+    assert status("gpu-1:9000", "http://gpu-1:3000", Settings(host="gpu-1")) == 403
+
+
+def test_every_name_of_the_server_is_not_every_page() -> None:
+    def statuses(settings: Settings, *pages: tuple[str, str]) -> list[int]:
+        asked = [POST.format("text/plain", host, f"\r\nOrigin: {origin}").encode() for host, origin in pages]
+        return [reply.status for reply in replies(settings, asked).values()]
+
+    site = "https://app.example.org"
+    every = Settings(allowed_host=("*",))
+    foreign = [(host, site) for host in ("localhost:9000", "127.0.0.1", "gpu-1:9000")]
+    assert statuses(every, ("app.example.org", site), *foreign, ("gpu-1", "null")) == [INSIDE, *[403] * 4]
+    named = replace(every, allowed_host=("*", "app.example.org", "*.example.com"))
+    pages = [("gpu-1", site), ("gpu-1", "https://a.example.com"), ("gpu-1", "https://evil.example")]
+    assert statuses(named, *pages) == [INSIDE, INSIDE, 403]
+    assert statuses(replace(every, engine_args=("--allowed-origins", '["*"]')), *foreign) == [INSIDE] * 3

@@ -1,0 +1,158 @@
+"""What the server is at: its phases, and the probes that tell of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from maritalk_vllm.server.middleware.probes import Probes
+from maritalk_vllm.server.status import server_state
+from maritalk_vllm.server.status.server_state import Phase, State
+from tests.server.loading.test_loading_app import running
+
+LOADING, READY, DRAINING, FAILED = Phase
+
+ALLOWED = {
+    LOADING: {LOADING, READY, DRAINING, FAILED},
+    # Not ready again: a new engine is loaded in between.
+    READY: {LOADING, DRAINING, FAILED},
+    # A server that stops does not come back.
+    DRAINING: {DRAINING, FAILED},
+    FAILED: {FAILED},
+}
+
+
+@pytest.mark.parametrize("after", Phase)
+@pytest.mark.parametrize("before", Phase)
+def test_what_may_follow_what(before: Phase, after: Phase) -> None:
+    now = State(before)
+    if after in ALLOWED[before]:
+        now.to(after)
+        assert now.phase is after
+    else:
+        with pytest.raises(ValueError, match=f"{before} is never followed by {after}"):
+            now.to(after)
+        assert now.phase is before
+
+
+def test_a_phase_is_as_old_as_its_begin_and_has_steps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    now = State()
+    assert (now.phase, now.step, now.seconds) == (LOADING, "", 0)
+    now.step = "Importing vLLM"
+    clock.now += 5
+    # It has been loading all the time.
+    now.to(LOADING)
+    assert (now.step, now.seconds) == ("Importing vLLM", 5)
+    now.to(READY)
+    assert (now.step, now.seconds) == ("", 0)
+    clock.now += 2
+    assert now.seconds == 2
+
+
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(f"inside: {scope['method']} {scope['path']}")(scope, receive, send)
+
+
+@asynccontextmanager
+async def probed(now: State) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(Probes(inside, now)) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+
+
+# Whoever kills what is not live must not kill a server that loads, or that lets its last requests finish.
+STATUSES = {LOADING: (200, 503), READY: (200, 200), DRAINING: (200, 503), FAILED: (503, 503)}
+
+
+def test_probes_in_each_phase() -> None:
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+            for phase, (live, ready) in STATUSES.items():
+                now.to(phase)
+                told = {"/livez": live, "/readyz": ready, "/readyz?verbose": ready, "/health": ready}
+                for path, status in told.items():
+                    answer, head = await client.get(path), await client.head(path)
+                    assert (answer.status_code, head.status_code) == (status, status)
+                    assert answer.json()["status"] == phase
+                    assert head.content == b""
+                answer = await client.get("/readyz")
+                assert answer.json() == {"status": phase, "phase": phase, "seconds": pytest.approx(0, abs=30)}
+                assert answer.headers.get("retry-after") == (None if phase is READY else "1")
+
+    asyncio.run(scenario())
+
+
+def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+
+            async def told() -> dict[str, object]:
+                answer = await client.get("/readyz")
+                assert (answer.status_code == 200) is (now.phase is READY)
+                return answer.json()
+
+            now.step, clock.now = "Importing vLLM", 1.26
+            assert await told() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
+            now.at("Loading weights 1/3", 1 / 3)
+            told_so_far = {"status": "loading", "phase": "Loading weights 1/3", "seconds": 1.3, "progress": 0.333}
+            assert await told() == told_so_far
+            now.to(READY)
+            assert await told() == {"status": "ready", "phase": "ready", "seconds": 0.0}
+            now.to(LOADING)
+            clock.now = 3
+            assert await told() == {"status": "loading", "phase": "loading", "seconds": 1.7}
+
+    asyncio.run(scenario())
+
+
+def test_all_else_goes_on_to_the_application() -> None:
+    async def scenario() -> None:
+        now = State()
+        async with probed(now) as client:
+            asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("POST", "/health"), ("GET", "/")]
+            for phase in Phase:
+                now.to(phase)
+                for method, path in asked:
+                    assert (await client.request(method, path)).text == f"inside: {method} {path}"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_what_is_no_request_goes_on_too(kind: str) -> None:
+    seen: list[str] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def never(*_: object) -> Any:
+        raise AssertionError
+
+    asyncio.run(Probes(noting, State())({"type": kind, "path": "/livez"}, never, never))
+    assert seen == [kind]
+
+
+def test_a_file_that_cannot_be_used_is_told_and_leaves_it_ready() -> None:
+    async def scenario() -> None:
+        now = State(READY)
+        transport = httpx.ASGITransport(Probes(inside, now))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            assert "problems" not in (await client.get("/readyz")).json()
+            now.files = {"api_keys": "The file cannot be read.", "certificate": ""}
+            answer = await client.get("/readyz")
+            assert answer.status_code == 200
+            assert answer.json()["problems"] == ["The file cannot be read."]
+
+    asyncio.run(scenario())

@@ -1,0 +1,413 @@
+"""What is counted of requests, over the layers of ASGI as they stand around the server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from maritalk_vllm.engine.request_usage import current
+from maritalk_vllm.errors import Unavailable
+from maritalk_vllm.http import client_limits
+from maritalk_vllm.server.loading.loading_app import Gate
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.api_keys import digest
+from maritalk_vllm.server.middleware.in_flight import Flights
+from maritalk_vllm.server.middleware.request_metrics import Tally
+from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, Routes
+from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.settings import Settings, TimeUnit
+from tests.counting import generated, samples
+
+KEY, OTHER_KEY = "chave-de-ana", "chave-de-bia"
+NAMED_KEY = "chave-com-nome"
+DIGITS, OTHER_DIGITS = digest(KEY)[:8], digest(OTHER_KEY)[:8]
+Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
+
+
+async def generate(request: Request) -> Response:
+    """As a route that has used the engine."""
+    account = current.get()
+    assert account is not None
+    account.admit(12, generated(40))
+    await request.body()
+    return JSONResponse({"output": "olá"})
+
+
+async def streamed(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b""
+        for _ in range(3):
+            yield b"x"
+            await asyncio.sleep(0.06)
+
+    return StreamingResponse(pieces())
+
+
+async def told(request: Request) -> Response:
+    return PlainTextResponse("no", int(request.path_params["status"]))
+
+
+async def broken(request: Request) -> Response:
+    raise RuntimeError("broken")
+
+
+APP = Starlette(
+    routes=[
+        Route("/", generate),
+        Route("/generate", generate, methods=["POST"]),
+        Route("/v1/completions", streamed, methods=["POST"]),
+        Route("/v1/threads/{thread}", generate),
+        Route("/told/{status}", told, methods=["GET", "POST"]),
+        Route("/broken", broken),
+    ]
+)
+
+
+class Counting:
+    """The whole server around an application, but the engine."""
+
+    def __init__(self, access: Access | None = None, inside: ASGIApp = APP, state: State | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self.state = state or State(Phase.READY)
+        routes = Routes([each.path for each in APP.routes if isinstance(each, Route)])
+        self.tally = Tally(self.registry, routes, self.state)
+        self.app = (access or Access()).around(inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True)
+
+    def run(self, scenario: Scenario) -> None:
+        async def running() -> None:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                await scenario(client)
+
+        asyncio.run(running())
+
+    @property
+    def text(self) -> str:
+        return generate_latest(self.registry).decode()
+
+    def found(self, name: str) -> dict[tuple[str, ...], float]:
+        """All above 0 of one name, by the values of its labels, in the order of their names."""
+        every = samples(self.text)
+        return {
+            tuple(value for _, value in labels): number
+            for (each, labels), number in every.items()
+            if each == name and number
+        }
+
+    @property
+    def requests(self) -> dict[tuple[str, ...], float]:
+        """By key, method, route and status."""
+        return self.found("maritalk_requests_total")
+
+    @property
+    def refused(self) -> dict[str, float]:
+        return {reason: number for (reason,), number in self.found("maritalk_refused_total").items()}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_requests_by_route_method_and_status() -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for _ in range(3):
+            await client.post("/generate", json={})
+        await client.get("/")
+        await client.get("/generate")
+        await client.get("/broken")
+        # Two of one route: what a client puts into a path is no label.
+        await client.get("/v1/threads/resp_1")
+        await client.get("/v1/threads/resp_2")
+        # Maritaca's names for the same.
+        await client.post("/api/completions")
+        await client.post("/api/v1/completions")
+        await client.get("/api/v1/threads/resp_3")
+
+    counting.run(scenario)
+    assert counting.requests == {
+        ("", "POST", "/generate", "200"): 3,
+        ("", "GET", "/", "200"): 1,
+        ("", "GET", "/generate", "405"): 1,
+        ("", "GET", "/broken", "500"): 1,
+        ("", "GET", "/v1/threads/{thread}", "200"): 2,
+        ("", "POST", "/v1/completions", "404"): 2,
+        ("", "GET", "/v1/threads/{thread}", "404"): 1,
+    }
+
+
+def test_what_clients_make_up_makes_no_new_series() -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for number in range(20):
+            await client.request("GET", f"/made/up/{number}?key={number}", headers={"X-Request-Id": str(number)})
+            await client.request(f"METHOD{number}", f"/{number}")
+
+    counting.run(scenario)
+    assert counting.requests == {("", "GET", OTHER, "404"): 20, ("", "other", OTHER, "404"): 20}
+
+
+def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for path in ("/livez", "/readyz", "/metrics", "/chat", "/chat/js/main.js"):
+            await client.get(path)
+
+    counting.run(scenario)
+    assert counting.requests == {}
+    assert counting.refused == {}
+
+
+def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
+    counting = Counting(Access.of(Settings(api_key=(KEY,), api_key_file=file)))
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate", headers=bearer(KEY))
+        await client.post("/generate", headers=bearer(KEY))
+        await client.post("/generate", headers={"x-api-key": OTHER_KEY})
+        await client.post("/generate", headers=bearer(NAMED_KEY))
+        await client.post("/generate", headers=bearer("chave-errada"))
+
+    counting.run(scenario)
+    assert counting.found("maritalk_tokens_total") == {
+        (DIGITS, "prompt"): 24,
+        (DIGITS, "answer"): 80,
+        (OTHER_DIGITS, "prompt"): 12,
+        (OTHER_DIGITS, "answer"): 40,
+        ("ana", "prompt"): 12,
+        ("ana", "answer"): 40,
+    }
+    assert counting.requests == {
+        (DIGITS, "POST", "/generate", "200"): 2,
+        (OTHER_DIGITS, "POST", "/generate", "200"): 1,
+        ("ana", "POST", "/generate", "200"): 1,
+        ("", "POST", "/generate", "401"): 1,
+    }
+    assert "chave" not in counting.text
+    assert digest(KEY) not in counting.text
+
+
+def test_tokens_without_keys() -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate")
+
+    counting.run(scenario)
+    assert counting.found("maritalk_tokens_total") == {("", "prompt"): 12, ("", "answer"): 40}
+
+
+def test_each_reason_is_there_from_the_first_scrape_on() -> None:
+    every = {labels[0][1] for name, labels in samples(Counting().text) if name == "maritalk_refused_total"}
+    assert every == {
+        *("no_key", "wrong_key", "foreign", "quota", "too_large", "too_slow"),
+        *("overloaded", "loading", "draining", "failed", "bad_request"),
+    }
+
+
+def test_refused_at_the_door_and_by_quotas() -> None:
+    counting = Counting(Access(digests=(digest(KEY),), requests_per_minute=1000, max_body_bytes=10))
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate")
+        await client.post("/generate", headers=bearer("wrong"))
+        await client.post("/generate", headers=bearer("wrong too"))
+        await client.post("/generate", headers=bearer(KEY), content=b"x" * 11)
+        await client.post("/generate", headers=bearer(KEY), content=b"x" * 10)
+
+    counting.run(scenario)
+    assert counting.refused == {"no_key": 1, "wrong_key": 2, "too_large": 1}
+
+
+def test_refused_by_a_quota() -> None:
+    counting = Counting(Access(digests=(digest(KEY),), tokens_per_minute=1))
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        # The clock's minute may end in between.
+        for _ in range(3):
+            await client.post("/generate", headers=bearer(KEY))
+
+    counting.run(scenario)
+    assert set(counting.refused) == {"quota"}
+    assert counting.requests[DIGITS, "POST", "/generate", "429"] == counting.refused["quota"]
+
+
+def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.05)
+    counting = Counting()
+
+    async def dripping() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(1)
+        yield b"x"
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate", content=dripping())
+
+    counting.run(scenario)
+    assert counting.refused == {"too_slow": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "bad_request"),
+        (404, "bad_request"),
+        (422, "bad_request"),
+        (499, "bad_request"),
+        (503, "overloaded"),
+        (500, ""),
+        (501, ""),
+    ],
+)
+def test_refused_by_what_is_inside(status: int, reason: str) -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post(f"/told/{status}")
+
+    counting.run(scenario)
+    assert counting.refused == ({reason: 1} if reason else {})
+    # What is refused at once would make the answered look quick.
+    assert counting.found("maritalk_request_seconds_count") == {}
+
+
+def test_refused_by_a_server_that_stops() -> None:
+    flights = Flights(APP)
+    counting = Counting(inside=flights)
+    counting.state.to(Phase.DRAINING)
+    flights.refuse(Unavailable("The server is stopping."), "draining")
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate")
+        await client.get("/")
+
+    counting.run(scenario)
+    assert counting.refused == {"draining": 1}
+    assert counting.requests["", "GET", "/", "200"] == 1
+
+
+def test_refused_while_the_model_loads_and_when_it_has_failed() -> None:
+    state = State()
+    gate = Gate(CollectorRegistry())
+    counting = Counting(inside=gate, state=state)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.get("/v1/models")
+        await client.get("/")
+        waiting = asyncio.create_task(client.post("/generate"))
+        await asyncio.sleep(0.05)
+        state.to(Phase.FAILED)
+        gate.refuse(Unavailable("The engine failed."))
+        await waiting
+
+    counting.run(scenario)
+    assert counting.refused == {"loading": 1, "failed": 1}
+    assert counting.requests["", "POST", "/generate", "503"] == 1
+
+
+def test_the_time_of_an_answer_and_until_its_first_byte() -> None:
+    counting = Counting()
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/v1/completions")
+
+    counting.run(scenario)
+    route = ("/v1/completions",)
+    assert counting.found("maritalk_request_seconds_count") == {route: 1}
+    assert counting.found("maritalk_request_first_byte_seconds_count") == {route: 1}
+    whole = counting.found("maritalk_request_seconds_sum")[route]
+    first = counting.found("maritalk_request_first_byte_seconds_sum")[route]
+    assert 0 < first < 0.06 < 0.12 <= whole
+
+
+def test_a_client_that_hangs_up_has_no_status() -> None:
+    async def gone(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    counting = Counting(inside=gone)
+
+    async def body() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def nowhere(message: object) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
+
+    async def scenario() -> None:
+        await counting.app(scope, body, nowhere)
+
+    asyncio.run(scenario())
+    assert counting.requests == {("", "POST", "/generate", "hung_up"): 1}
+    assert counting.found("maritalk_request_seconds_count") == {}
+
+
+def test_traced_requests_are_counted_by_their_keys_too() -> None:
+    counting = Counting(Access(digests=(digest(KEY),), traced=True))
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/generate", headers=bearer(KEY))
+
+    counting.run(scenario)
+    assert counting.requests == {(DIGITS, "POST", "/generate", "200"): 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        *((path, path) for path in OWN),
+        ("/v1/models", "/v1/models"),
+        ("/api/models", "/v1/models"),
+        ("/api/v1/models", "/v1/models"),
+        ("/v1/models/", OTHER),
+        ("/v1/threads/a", "/v1/threads/{thread}"),
+        ("/v1/threads/{thread}", "/v1/threads/{thread}"),
+        ("/v1/threads/a/cancel", "/v1/threads/{thread}/cancel"),
+        ("/v1/threads/a/b/c", OTHER),
+        ("/api/chat/inference/", OTHER),
+        ("", OTHER),
+        ("//", OTHER),
+        ("/\0\n", OTHER),
+    ],
+)
+def test_the_route_of_a_path(path: str, route: str) -> None:
+    routes = Routes(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
+    assert routes.of(path) == route
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/generate", {"error": "The server failed on this request. Its log says why."}),
+        ("/api/chat/inference", {"detail": "The server failed on this request. Its log says why."}),
+    ],
+)
+def test_a_fault_is_told_in_the_form_of_its_path_and_logged(
+    path: str, told: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("broken inside")
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        with caplog.at_level("ERROR", logger="vllm.maritalk"):
+            answer = await client.post(path)
+        assert (answer.status_code, answer.json()) == (500, told)
+        assert answer.headers["x-request-id"]
+
+    Counting(inside=failing).run(scenario)
+    assert "RuntimeError: 'broken inside' at " in caplog.text and "in failing" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,74 @@
+"""A server below a path of a proxy's, which cuts it off or leaves it there."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.root_path import Rooted, RootPath
+from maritalk_vllm.settings import Settings
+
+
+async def shown(scope: Scope, receive: Receive, send: Send) -> None:
+    await JSONResponse([scope["path"], scope["raw_path"].decode()])(scope, receive, send)
+
+
+def ask(root: str, path: str, method: str = "GET") -> httpx.Response:
+    async def scenario() -> httpx.Response:
+        transport = httpx.ASGITransport(RootPath(shown, root))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.request(method, path)
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("root", ["/m", "/m/", "/a/m"])
+@pytest.mark.parametrize("path", ["/", "/generate", "/chat", "/chat/app.js", "/docs", "/v1/a%2Fb", "/livez"])
+def test_the_root_is_cut_off_once(root: str, path: str) -> None:
+    bare = [path.replace("%2F", "/"), path]
+    assert ask(root, root.rstrip("/") + path).json() == bare
+    # A proxy has done so.
+    assert ask(root, path).json() == bare
+
+
+def test_what_only_begins_like_the_root_stays() -> None:
+    assert ask("/m", "/models").json()[0] == "/models"
+    assert ask("", "/m/generate").json()[0] == "/m/generate"
+
+
+def test_the_root_itself_leads_below_it() -> None:
+    answer = ask("/a/m", "/a/m")
+    assert (answer.status_code, answer.url.join(answer.headers["location"]).path) == (307, "/a/m/")
+    assert ask("/m", "/m", "POST").json()[0] == "/"
+
+
+def test_it_is_that_of_vllms_flag() -> None:
+    assert Access.of(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
+    assert Access.of(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
+    assert Access.of(Settings()).root_path == ""
+
+
+@pytest.mark.parametrize("path", ["/m/static/a.css", "/static/a.css", "/m/b", "/b"])
+def test_an_application_with_a_root_finds_its_routes_and_what_is_mounted_in_it(path: str) -> None:
+    app, mounted = FastAPI(root_path="/m"), FastAPI()
+
+    @mounted.get("/a.css")
+    async def in_it() -> str:
+        return "mounted"
+
+    @app.get("/b")
+    async def own() -> str:
+        return "own"
+
+    app.mount("/static", mounted)
+
+    async def scenario() -> httpx.Response:
+        transport = httpx.ASGITransport(RootPath(Rooted(app, "/m"), "/m"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get(path)
+
+    assert asyncio.run(scenario()).json() == ("mounted" if "static" in path else "own")

@@ -1,0 +1,67 @@
+"""The functions of maritalk_vllm.engine.vllm_launcher that the server calls, without vLLM."""
+
+import re
+import signal
+from argparse import Namespace
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from prometheus_client import Gauge, make_asgi_app
+from starlette.datastructures import State
+from starlette.routing import Mount
+
+from maritalk_vllm.api.model_aliases import ModelNames
+from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
+from maritalk_vllm.engine.step_watchdog import Pulse
+from maritalk_vllm.settings import Device, TimeUnit
+from tests.stub_engine.engine import Client, StubGenerator
+from tests.stub_engine.script import reach
+
+RUNNING = "stub_requests_running"
+"""A metric of the stub's own: how many requests the engine works on."""
+
+
+def preload(device: Device) -> None:
+    reach("importing")
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    reach("parsing")
+    return Namespace(middleware=[], root_path=None, enable_request_id_headers=False)
+
+
+def start_engine(args: Namespace, pulse: Pulse) -> Client:
+    reach("loading")
+    return Client(pulse)
+
+
+async def build_app(client: Client, args: Namespace) -> FastAPI:
+    Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.waiting))
+    app = FastAPI()
+    metrics = Mount("/metrics", make_asgi_app())
+    metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as vLLM has it: no redirect to /metrics/
+    app.routes.append(metrics)
+    return app
+
+
+def is_dead(client: Client) -> bool:
+    return not client.process.is_alive()
+
+
+def ending(client: Client) -> str:
+    """How the engine's process has ended; an empty text if it has not."""
+    code = client.process.exitcode
+    return f"the engine's process was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+
+
+class StubPlugin(MariTalkPlugin):
+    """Our routes, which are real, on the stub's generator."""
+
+    def __init__(self, time_unit: TimeUnit | None = None) -> None:
+        super().__init__(time_unit)
+        self._unit = time_unit
+
+    async def init_state(self, engine_client: object, state: State, args: Namespace) -> None:
+        state.maritalk_generator = StubGenerator(engine_client)
+        state.maritalk_names = ModelNames(["stub"])
+        state.maritalk_time_unit = self._unit

@@ -1,0 +1,50 @@
+"""`maritalk-vllm bench` on the real engine."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.tools.bench.api_formats import WIRES
+from tests.commands import run
+from tests.serving import NOBODY, Server
+
+
+def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return run("maritalk-vllm", "bench", *arguments)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_each_api(shared_server: Server, tmp_path: Path, wire: str) -> None:
+    out = tmp_path / "figures.json"
+    url = f"http://127.0.0.1:{shared_server.port}"
+    result = bench("--url", url, "--wire", wire, "--users", "1,2", "--requests", 2, "--max-tokens", 8, "--out", out)
+    assert result.returncode == 0, result.stderr
+    for load in json.loads(out.read_text())["loads"]:
+        assert (load["requests"], load["failed"]) == (2, 0)
+        assert load["generated_tokens_per_second"] > 0
+        assert (load["time_to_first_token"] is not None) == WIRES[wire].streamed
+
+
+def test_arrivals(shared_server: Server) -> None:
+    url = f"http://127.0.0.1:{shared_server.port}"
+    result = bench("--url", url, "--rate", "20", "--requests", 10, "--max-tokens", 2, "--prompt", "review")
+    assert result.returncode == 0, result.stderr
+    assert "20/s" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--wire", "generat"), "Did you mean generate?"),
+        (("--users", "1,x"), "--users 1,x is no list of numbers over 0."),
+        (("--users", "0"), "--users 0 is no list"),
+        (("--url", NOBODY), "The server does not answer"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_sentence(arguments: tuple[str, ...], words: str) -> None:
+    result = bench(*arguments)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,210 @@
+"""The client, against servers that answer well, badly, late and not at all."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable, UsageError
+from maritalk_vllm.tools.chat import chat_client as client_module
+from maritalk_vllm.tools.chat.answer import Answer
+from maritalk_vllm.tools.chat.chat_client import Client, Room
+from maritalk_vllm.tools.chat.server_address import Address
+from tests.answering import Request, answering
+from tests.tools.chat.pretended import END, event, pretended, reply, write
+
+MESSAGES = [{"role": "user", "content": "um dois"}]
+
+
+def ask(url: str, **options: object) -> list[str | Answer]:
+    with Client(Address(url=url, **options)) as client:  # type: ignore[arg-type]
+        return list(client.answer(MESSAGES, {"max_tokens": 9}))
+
+
+def test_an_answer_comes_piece_by_piece_and_then_whole() -> None:
+    with pretended() as (model, server):
+        *pieces, whole = ask(server.url)
+    assert pieces == ["", "um", " dois"]
+    assert whole == Answer(
+        text="um dois",
+        queue_time=0.0,
+        prompt_time=0.038,
+        generation_time=0.5,
+        prompt_tokens=7,
+        completion_tokens=2,
+    )
+    assert model.posted == [{"messages": MESSAGES, "max_tokens": 9, "stream": True, "return_usage": True}]
+
+
+def test_a_key_goes_with_each_request() -> None:
+    with pretended() as (model, server), Client(Address(url=server.url, key="ção")) as client:
+        client.wait(lambda: None)
+        list(client.answer(MESSAGES, {"max_tokens": 9}))
+        client.count(MESSAGES)
+    sent = [headers["authorization"].encode("latin-1").decode() for headers in model.headers]
+    assert sent == ["Bearer ção"] * 3
+
+
+def test_a_server_that_does_not_stream() -> None:
+    """MariTalk Local itself, from 2024 on in float seconds."""
+    told = {"output": "oi", "queue_time": 0.5, "prompt_time": 1.5, "generation_time": 2.0}
+    with answering(lambda request: reply(request, 200, told)) as server:
+        first, text, whole = ask(server.url)
+    assert (first, text) == ("", "oi")
+    assert whole == Answer(text="oi", queue_time=0.5, prompt_time=1.5, generation_time=2.0)
+    assert whole.tokens_per_second is None
+
+
+def test_what_the_times_come_to() -> None:
+    answer = Answer.read({"output": "x", **END, "usage": {"prompt_tokens": 7, "completion_tokens": 26}})
+    assert answer.tokens_per_second == 50
+    assert answer.times() == (
+        "queue 0.000 s, prompt 0.038 s, generation 0.500 s; tokens: 7 of the prompt, 26 of the answer; 50.0 tokens/s"
+    )
+
+
+def stream(*parts: bytes) -> Callable[[Request], None]:
+    def answer(request: Request) -> None:
+        request.begin(200, content_type="text/event-stream", connection="close")
+        for part in parts:
+            write(request, part)
+
+    return answer
+
+
+def json_answer(status: int, content: object) -> Callable[[Request], None]:
+    return lambda request: reply(request, status, content)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (json_answer(400, {"error": "Too long by 3."}), RequestError, "Too long by 3."),
+        (json_answer(429, {"detail": "Not so fast."}), Unavailable, "Not so fast."),
+        (json_answer(401, {"error": "A key is needed."}), Unavailable, "A key is needed. Give it with --api-key"),
+        (json_answer(503, {"error": "Too many."}), Unavailable, "Too many."),
+        (json_answer(404, ["nothing"]), Unavailable, "The server answers 404 Not Found."),
+        (lambda request: request.reply(502, b"<html>"), Unavailable, "The server answers 502 Bad Gateway."),
+        (lambda request: request.reply(200, b"<html>"), Unavailable, "does not answer as a MariTalk server does"),
+        (json_answer(200, {"text": "oi"}), Unavailable, "does not answer as a MariTalk server does"),
+        (stream(event({"text": "a"}), event({"error": "It died."}, "error")), Unavailable, "It died."),
+        (stream(event({"text": "a"})), Unavailable, "The answer broke off."),
+        (stream(b"data: [DONE]\n\n"), Unavailable, "does not answer as a MariTalk server does"),
+        (stream(event({"output": "a"}, "end")), Unavailable, "does not answer as a MariTalk server does"),
+        (lambda request: request.begin(200, content_length=9), Unavailable, "broke off"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(answer: Callable[[Request], None], kind: type[MariTalkError], says: str) -> None:
+    def once(request: Request) -> None:
+        request.close_connection = True
+        answer(request)
+
+    with answering(once) as server, pytest.raises(kind) as error:
+        ask(server.url)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nobody_is_there() -> None:
+    with answering(lambda _: None) as server:
+        url = server.url
+    with pytest.raises(Unavailable, match=r"No server answers at http.*maritalk-serve"):
+        ask(url)
+
+
+@pytest.mark.parametrize("url", ["localhost:9000", "ftp://localhost", "http://", "9000", "http://a:b"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(UsageError, match="no address"):
+        Client(Address(url=url))
+
+
+def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("text")
+    for file in (tmp_path / "text", tmp_path / "absent"):
+        with pytest.raises(UsageError, match="cannot be used"):
+            Client(Address(url="https://localhost", authorities=file))
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [("http://localhost:1", True), ("http://127.0.0.2", True), ("http://[::1]:9", True), ("http://192.0.2.1", False)],
+)
+def test_a_proxy_is_for_other_machines(url: str, here: bool) -> None:
+    assert Address(url=url).is_here is here
+
+
+def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with pretended() as (_, server):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}"
+        assert ask(url, authorities=tmp_path / "ca.pem")[1:-1] == ["um", " dois"]
+        assert ask(url, verified=False)[1:-1] == ["um", " dois"]
+        with pytest.raises(Unavailable, match=r"is not trusted: .* --cacert"):
+            ask(url)
+
+
+def test_it_waits_while_the_server_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
+    told = []
+    with pretended(status="loading") as (model, server), Client(Address(url=server.url)) as client:
+
+        def tell() -> None:
+            told.append(time.monotonic())
+            model.status = "idle"
+
+        assert client.wait(tell)
+        assert not client.wait(tell)
+    assert len(told) == 1
+
+
+def test_a_server_that_is_away_for_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose engine has died: what had a connection to it hears nothing, and the next finds the gate."""
+    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
+    answers = iter([b'{"status": "idle"}', None, None, b'{"status": "busy"}'])
+
+    def answer(request: Request) -> None:
+        request.close_connection = True
+        if (content := next(answers)) is not None:
+            request.reply(200, content)
+
+    with answering(answer) as server, Client(Address(url=server.url)) as client:
+        assert not client.wait(lambda: None)
+        assert not client.wait(lambda: None)
+        assert len(server.requests) == 4
+
+
+def test_a_server_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.1)
+
+    def answer(request: Request) -> None:
+        request.close_connection = True
+        reply(request, 200, {"status": "idle"})
+
+    with answering(answer) as server:
+        client = Client(Address(url=server.url))
+        client.wait(lambda: None)
+    with client, pytest.raises(Unavailable, match="No server answers"):
+        client.wait(lambda: None)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "loading"'])
+def test_a_status_that_says_nothing_is_not_waited_for(content: bytes) -> None:
+    with answering(lambda request: request.reply(200, content)) as server, Client(Address(url=server.url)) as client:
+        assert not client.wait(lambda: None)
+
+
+def test_counting() -> None:
+    with pretended(context=77) as (_, server), Client(Address(url=server.url)) as client:
+        assert client.count(MESSAGES) == Room(tokens=2, context=77)
+    with answering(lambda request: request.reply(404, b"")) as server, Client(Address(url=server.url)) as client:
+        assert client.count(MESSAGES) is None
+    assert json.loads(server.requests[0].content) == {"messages": MESSAGES}

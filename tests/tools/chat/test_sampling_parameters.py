@@ -1,0 +1,81 @@
+"""Parameters are taken and refused as the API takes and refuses its fields."""
+
+import json
+
+import pytest
+
+from maritalk_vllm.api.local_schema import ChatGenerateRequest
+from maritalk_vllm.api.request_parsing import read
+from maritalk_vllm.errors import RequestError, UsageError
+from maritalk_vllm.tools.chat.sampling_parameters import Parameters
+
+VALUES = {
+    "do_sample": ["true", "false", "null", "1", "yes"],
+    "temperature": ["0", "0.2", "50", "-0.1", "null", "hot", "[1]"],
+    "top_p": ["1", "0.5", "0", "1.01", "true"],
+    "max_tokens": ["1", "9000", "0", "1.5", "-1"],
+    "stop_sequences": ['["a","b"]', "[]", "null", '[""]', "[1]", "7", json.dumps(["x"] * 65)],
+    "seed": ["0", "-9", "null", "1e3", "9223372036854775808", "abc"],
+    "top_k": ["-1", "0", "40", "null", "-2", "2147483648"],
+    "repetition_penalty": ["1.1", "0.01", "100", "null", "0", "101"],
+}
+
+
+def api_takes(name: str, value: str) -> bool:
+    body = f'{{"messages": [{{"role": "user", "content": "x"}}], {json.dumps(name)}: {value}}}'
+    try:
+        read(body.encode(), ChatGenerateRequest)
+    except RequestError:
+        return False
+    return True
+
+
+def chat_takes(name: str, value: str) -> bool:
+    try:
+        Parameters().change([f"{name}={value}"])
+    except UsageError as error:
+        assert name in str(error)
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in VALUES.items() for value in values])
+def test_a_value_is_taken_where_the_api_takes_it(name: str, value: str) -> None:
+    assert chat_takes(name, value) == api_takes(name, value)
+
+
+def test_all_fields_of_the_api_are_there_but_what_a_chat_decides_itself() -> None:
+    names = [name for name, _ in Parameters().lines()]
+    assert names == list(VALUES)
+    assert {*names, "stream", "n", "return_usage", "messages", "prompt"} == set(ChatGenerateRequest.__struct_fields__)
+
+
+def test_only_what_was_set_is_sent_and_the_longest_answer_always() -> None:
+    parameters = Parameters()
+    assert parameters.fields == {"max_tokens": 512}
+    parameters.change(["temperature=0.2", "stop_sequences=Fim", "seed=7"])
+    assert parameters.fields == {"max_tokens": 512, "temperature": 0.2, "stop_sequences": ["Fim"], "seed": 7}
+    parameters.change(["temperature=", "max_tokens=64"])
+    assert parameters.fields == {"max_tokens": 64, "stop_sequences": ["Fim"], "seed": 7}
+    assert ("stop_sequences", '["Fim"]') in parameters.lines()
+    assert ("temperature", "0.7") in parameters.lines()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("temprature=1", "There is no parameter temprature. Did you mean temperature?"),
+        ("stream=true", "There is no parameter stream."),
+        ("seed", "seed has no value. Write seed=VALUE."),
+        ("top_p=2", "top_p=2 does not do: it is a number, over 0, at most 1."),
+        ("top_k=many", "top_k=many does not do: it is a whole number, at least -1, at most 2147483647."),
+        ("do_sample=yes", "do_sample=yes does not do: it is true or false."),
+        ("stop_sequences=7", 'stop_sequences=7 does not do: it is a list of at most 64 texts, such as ["a", "b"].'),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_would_do(assignment: str, says: str) -> None:
+    parameters = Parameters()
+    with pytest.raises(UsageError) as error:
+        parameters.change(["temperature=0.3", assignment])
+    assert str(error.value).startswith(says)
+    assert parameters.fields == {"max_tokens": 512}, "all or nothing"

@@ -1,0 +1,124 @@
+"""The lines that are no questions."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.language import Language, choose
+from maritalk_vllm.tools.chat.slash_commands import COMMANDS
+from tests.tools.chat.chatting import chatting
+
+
+@pytest.fixture(autouse=True)
+def english_afterwards() -> Iterator[None]:
+    yield
+    choose(Language.ENGLISH)
+
+
+def test_help_has_every_command_by_both_names() -> None:
+    with chatting() as chat:
+        assert chat.says("/help")
+    first, *_ = chat.notes.getvalue().splitlines()
+    assert first.split() == ["/help,", "/ajuda", "Show", "the", "commands."]
+    assert all(name in chat.notes.getvalue() for command in COMMANDS for name in command.names)
+    assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
+    assert chat.out.getvalue() == "", "in a pipe, stdout is for answers"
+
+
+def test_a_person_reads_what_a_command_shows_where_answers_are() -> None:
+    with chatting(attended=True) as chat:
+        chat.says("/help")
+    assert chat.out.getvalue().startswith("/help, /ajuda")
+    assert chat.notes.getvalue() == ""
+
+
+def test_in_portuguese() -> None:
+    choose(Language.PORTUGUESE)
+    with chatting() as chat:
+        assert not chat.says("/ajuda", "/PARÂMETROS", "/temps")
+    assert chat.notes.getvalue().startswith("/ajuda, /help")
+    assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
+    assert chat.notes.getvalue().endswith("\nNão existe o comando /temps. Você quis dizer /tempos?\n")
+
+
+@pytest.mark.parametrize("leave", ["/exit", "/sair"])
+def test_leaving(leave: str) -> None:
+    with chatting() as chat:
+        assert chat.says(leave, "um")
+        assert chat.model.posted == []
+
+
+@pytest.mark.parametrize(("clear", "system"), [("/clear", "/system"), ("/limpar", "/sistema")])
+def test_system_message_and_a_new_beginning(clear: str, system: str) -> None:
+    with chatting() as chat:
+        assert chat.says("um", f"{system} Be brief.", clear, "dois", system)
+        assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["Be brief.", "dois"]
+        assert chat.notes.getvalue().endswith("Be brief.\n")
+        assert chat.says(f"{system} -", clear, "três", system)
+        assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["três"]
+    assert chat.notes.getvalue().endswith("There is no system message. /system TEXT sets one.\n")
+
+
+def test_parameters_are_shown_changed_and_sent() -> None:
+    with chatting() as chat:
+        assert chat.says("/parametros", "/parameters temperature=0.2 'stop_sequences=[\"a b\"]'", "um")
+        assert chat.model.posted[0]["temperature"] == 0.2
+        assert chat.model.posted[0]["stop_sequences"] == ["a b"]
+        assert not chat.says("/parameters top_p=3", "/parameters 'x", "dois")
+        assert "top_p" not in chat.model.posted[1]
+    assert "temperature         0.7\n" in chat.notes.getvalue()
+    assert 'temperature     0.2\nstop_sequences  ["a b"]\n' in chat.notes.getvalue(), "what has changed"
+    assert "top_p=3 does not do" in chat.notes.getvalue()
+    assert "A quotation mark is not closed." in chat.notes.getvalue()
+
+
+def test_times_are_shown_after_each_answer_until_they_are_not() -> None:
+    line = "queue 0.000 s, prompt 0.038 s, generation 0.500 s; tokens: 7 of the prompt, {} of the answer"
+    with chatting() as chat:
+        chat.says("um", "/times", "um dois", "/tempos", "três")
+    assert chat.out.getvalue() == "um\num dois\ntrês\n"
+    assert chat.notes.getvalue().splitlines() == [
+        line.format(1),
+        "Each answer is followed by its times from now on.",
+        f"{line.format(2)}; 2.0 tokens/s",
+        f"{line.format(2)}; 2.0 tokens/s",
+        "Answers come without their times from now on.",
+    ]
+
+
+def test_a_conversation_is_saved_to_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "my chat.md"
+    with chatting(system="Be brief.") as chat:
+        assert chat.says("um", f"/save {file}")
+    assert file.read_text() == "## System\n\nBe brief.\n\n## You\n\num\n\n## MariTalk\n\num\n"
+    assert chat.notes.getvalue() == f"Written: {file}\n"
+
+
+def test_a_conversation_is_saved_for_programs(tmp_path: Path) -> None:
+    file = tmp_path / "chat.JSON"
+    with chatting() as chat:
+        assert chat.says("olá", "/parameters temperature=0", f"/salvar {file}")
+    assert json.loads(file.read_text()) == {
+        "messages": [{"role": "user", "content": "olá"}, {"role": "assistant", "content": "olá"}],
+        "parameters": {"max_tokens": 512, "temperature": 0},
+    }
+    assert "olá" in file.read_text()
+
+
+def test_nothing_is_written_over_but_what_this_chat_wrote(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    other.write_text("precious")
+    with chatting() as chat:
+        assert not chat.says("um", f"/save {mine}", "dois", f"/save {mine}", f"/save {other}", "/save")
+        assert not chat.says(f"/save {tmp_path / 'absent' / 'x'}")
+    assert "dois" in mine.read_text()
+    assert other.read_text() == "precious"
+    assert chat.notes.getvalue().splitlines() == [
+        f"Written: {mine}",
+        f"Written again, over the same file: {mine}",
+        f"{other} is there already, and nothing is written over. Give another name.",
+        "There is no file named. Write /save FILE.",
+        f"{tmp_path / 'absent' / 'x'} cannot be written: No such file or directory. Give another name.",
+    ]

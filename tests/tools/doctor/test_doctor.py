@@ -1,0 +1,185 @@
+"""`maritalk-vllm doctor`: each thing that would make a start fail, found on a machine that has it."""
+
+import importlib.metadata
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.errors import EngineError
+from maritalk_vllm.hardware.gpu import Driver
+from maritalk_vllm.hardware.host import host
+from maritalk_vllm.hardware.inventory import Inventory
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.settings import Device
+from maritalk_vllm.tools.doctor import hardware_checks
+from maritalk_vllm.tools.doctor.check import Check, Status
+from maritalk_vllm.tools.doctor.check_runner import exit_code
+from tests.commands import run
+from tests.hardware.fleet import environment, gpus, links
+from tests.models.files import model
+from tests.serving import free_port
+
+LICENSED = ["--license", EVALUATION_KEY]
+
+
+def doctor(*arguments: str | Path, env: dict[str, str] | None = None) -> tuple[int, list[dict[str, Any]]]:
+    port = [] if "--port" in arguments else ["--port", str(free_port())]
+    result = run("maritalk-vllm", "doctor", "--json", *arguments, *port, env=env)
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found["exit_code"] == result.returncode
+    return result.returncode, found["checks"]
+
+
+def told(checks: list[dict[str, Any]], status: str) -> str:
+    return "\n".join(
+        f"{check['name']}: {check['message']} {check['hint']}" for check in checks if check["status"] == status
+    )
+
+
+def test_a_machine_that_can_serve() -> None:
+    code, checks = doctor(*LICENSED)
+    assert code == 0
+    assert told(checks, "problem") == ""
+    names = {check["name"] for check in checks}
+    assert {"vllm", "driver", "processor", "memory", "shared memory", "open files", "threads"} <= names
+    assert {"licence", "weights", "disk", "plan", "port"} <= names
+    assert {check["status"] for check in checks} <= set(Status)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        ([], 2, "model: No licence and no model were given."),
+        (["--license", "AAAAA"], 3, "model: This licence key cannot be checked"),
+        ([*LICENSED, "--model", "small"], 3, "This licence is for demo, not for small"),
+        ([*LICENSED, "--device", "cuda"], 4, "plan: SmolLM2-135M-Instruct cannot be served on a GPU here"),
+        ([*LICENSED, "--tensor-parallel-size", "2"], 5, "plan: SmolLM2-135M-Instruct cannot be split"),
+        (["--model", "."], 6, "holds no model: it has no config.json"),
+        ([*LICENSED, "--cache-dir", "/proc/nothing"], 2, "files: /proc/nothing cannot be written to"),
+        ([*LICENSED, "--nodes", "2"], 2, "nodes: --nodes 2 needs --head"),
+        (
+            [*LICENSED, "--nodes", "2", "--head", "192.0.2.1"],
+            2,
+            "nodes: --head 192.0.2.1 is no address of this machine",
+        ),
+        ([*LICENSED, "--host", "192.0.2.1"], 8, "port: The server cannot listen on 192.0.2.1"),
+    ],
+)
+def test_a_problem_and_its_exit_code(arguments: list[str], code: int, problem: str) -> None:
+    found, checks = doctor(*arguments)
+    assert found == code
+    assert problem in told(checks, "problem")
+
+
+def test_a_node_of_several() -> None:
+    group = ("--nodes", "2", "--head", "127.0.0.1:{}")
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        _, checks = doctor(*LICENSED, *(word.format(port) for word in group))
+        assert "nodes: Node 0 of 2, at 127.0.0.1." in told(checks, "ok")
+        code, checks = doctor(*LICENSED, *(word.format(port - 1) for word in group))
+        assert code == 8
+        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in told(checks, "problem")
+        _, checks = doctor(*LICENSED, *(word.format(port) for word in group), "--node-rank", "1")
+        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in told(checks, "ok")
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        code, checks = doctor(*LICENSED, "--port", str(other.getsockname()[1]))
+    assert code == 8
+    assert "is in use" in told(checks, "problem")
+
+
+def test_a_damaged_weights_file(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model", {"lm_head.weight": ("BF16", [128, 64])})
+    (folder / "model.safetensors").write_bytes(b"short")
+    code, checks = doctor("--model", folder)
+    assert code == 6
+    assert "model.safetensors is damaged or cut off" in told(checks, "problem")
+
+
+def test_every_problem_is_told_once() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        code, checks = doctor("--model", ".", "--port", str(other.getsockname()[1]))
+    problems = told(checks, "problem").splitlines()
+    assert len(problems) == len(set(problems)) == 2
+    assert code == 6
+
+
+def test_the_cards_of_a_machine(nvml_library: Path) -> None:
+    fleet = (
+        gpus("A10", "T4", "A10", "A10")
+        + links(4, "30")
+        + "process 2 compute 4711 9000000000 /usr/bin/python3\nerror nvmlDeviceGetMemoryInfo 15 3\n"
+    )
+    code, checks = doctor(*LICENSED, env=environment(nvml_library, fleet, CUDA_VISIBLE_DEVICES="0,1,2"))
+    assert code == 0
+    assert "driver: NVIDIA driver 570.86.15, NVML answers." in told(checks, "ok")
+    assert "cuda: CUDA 12.8" in told(checks, "ok")
+    assert "gpu 0: GPU 0 (NVIDIA A10): 23.6 GB of 24.1 GB free, compute capability 8.6." in told(checks, "ok")
+    warnings = told(checks, "warning")
+    assert "gpu 1: GPU 1 (Tesla T4)" in warnings and "too old" in warnings
+    assert "python3 (process 4711) holds 9.0 GB of GPU 2 (NVIDIA A10)" in warnings
+    assert "GPU 3 cannot be used: it has fallen off the bus" in warnings
+    assert "links: 3 GPUs, the weakest link between two is the same processor." in warnings
+    assert "counts GPUs of different kinds" in warnings
+
+
+@pytest.mark.parametrize("error", [999, 18])
+def test_a_driver_that_does_not_answer(nvml_library: Path, error: int) -> None:
+    code, checks = doctor(*LICENSED, env=environment(nvml_library, f"error nvmlInitWithFlags {error}\n"))
+    assert code == 4
+    assert "driver: The NVIDIA driver" in told(checks, "problem")
+
+
+@pytest.mark.parametrize(("needed", "status"), [(12, Status.OK), (13, Status.PROBLEM), (None, Status.OK)])
+def test_a_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int | None, status: Status) -> None:
+    monkeypatch.setattr(hardware_checks, "_cuda_of_torch", lambda: needed)
+    seen = Inventory((), None, driver=Driver("570.86.15", (12, 8)))
+    assert list(hardware_checks.check_driver(seen, Device.CUDA))[-1].status is status
+
+
+@pytest.mark.parametrize(
+    ("requirement", "major"),
+    [
+        ('cuda-toolkit[cublas,cudart]==13.0.3; platform_system == "Linux"', 13),
+        ('nvidia-cuda-runtime-cu12==12.8.90; platform_system == "Linux"', 12),
+        ("numpy", None),
+    ],
+)
+def test_the_cuda_that_torch_wants(monkeypatch: pytest.MonkeyPatch, requirement: str, major: int | None) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
+    assert hardware_checks._cuda_of_torch() == major
+
+
+@pytest.mark.parametrize(("features", "says"), [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "bfloat16 is fast")])
+def test_the_processor(features: set[str], says: str) -> None:
+    seen = Inventory((), replace(host(), cpu_features=frozenset(features)))
+    assert says in next(hardware_checks.check_processor(seen, Device.CPU)).message
+    assert list(hardware_checks.check_processor(seen, Device.CUDA)) == []
+
+
+def test_a_processor_that_is_too_old() -> None:
+    seen = Inventory((), replace(host(), cpu_features=frozenset({"sse4_2"})))
+    with pytest.raises(EngineError, match="AVX2"):
+        list(hardware_checks.check_processor(seen, Device.CPU))
+
+
+def test_the_exit_code_is_the_first_problems() -> None:
+    fine, odd = Check.ok("a", ""), Check.warning("b", "")
+    assert exit_code([fine, odd]) == 0
+    assert exit_code([fine, Check("c", Status.PROBLEM, "", "", 6), Check("d", Status.PROBLEM, "", "", 8)]) == 6
+
+
+def test_for_people() -> None:
+    result = run("maritalk-vllm", "doctor", *LICENSED, "--port", free_port(), "--device", "cuda")
+    assert result.returncode == 4
+    assert "✓ vllm" in result.stdout
+    assert "✗ plan" in result.stdout
+    assert "Serve it on the CPU with --device cpu." in result.stdout

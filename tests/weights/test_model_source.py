@@ -1,0 +1,63 @@
+"""What is served, by what was asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import LicenseError, MariTalkError, UsageError, WeightsError
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.licensing.license_check import LicenseCheck
+from maritalk_vllm.settings import Settings
+from maritalk_vllm.weights.model_source import Source, locate, wanted_profile
+from tests.serving import NOBODY
+
+
+def source(**given: object) -> Source:
+    settings = Settings(license_service=NOBODY, **given)  # type: ignore[arg-type]
+    check = LicenseCheck(settings)
+    return locate(settings, wanted_profile(settings, check), check)
+
+
+def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> None:
+    found = source(license=EVALUATION_KEY, cache_dir=tmp_path)
+    assert found.name == "demo"
+    assert Path(found.location).parent == tmp_path / "models"
+    assert found.is_made_here
+    assert found.must_be_prepared
+    Path(found.location).mkdir(parents=True)
+    assert not found.must_be_prepared
+
+
+def test_a_folder_of_the_user_s_is_not_made_here(tmp_path: Path) -> None:
+    """Though it has the name of the demo model's profile; nor is one that a licence brings."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    found = source(model=str(folder))
+    assert (found.name, found.is_made_here) == ("demo", False)
+    (tmp_path / "models" / "demo").mkdir(parents=True)
+    assert not source(license=EVALUATION_KEY, cache_dir=tmp_path).is_made_here
+
+
+def test_an_open_model_needs_no_licence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
+    assert source(model="org/name") == Source("org/name", "org/name")
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({}, UsageError),
+        ({"license": "AAAAA-BBBBB"}, LicenseError),
+        ({"license": "çé"}, LicenseError),
+        ({"model": "demo"}, LicenseError),
+        ({"license": EVALUATION_KEY, "model": "small"}, LicenseError),
+        ({"model": "demos"}, UsageError),
+        ({"model": "/nowhere/at/all"}, UsageError),
+        ({"model": "/"}, WeightsError),
+    ],
+)
+def test_refused(given: dict[str, object], error: type[MariTalkError]) -> None:
+    with pytest.raises(error):
+        source(**given)
