@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from maritalk_vllm.planning.roofline import Efficiency
-from maritalk_vllm.tools.bench.latency_metrics import Figures
-from maritalk_vllm.tools.capacity.benchmark_data import Load, Outcome, load, predict
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
+from maritalk_vllm.tools.capacity.benchmark_data import Load, Measurement, load, predict
 from maritalk_vllm.tools.capacity.calibrate import calibrate
-from maritalk_vllm.tools.capacity.replica_model import Site, of_plan
+from maritalk_vllm.tools.capacity.replica_model import ReplicaModel, of_plan
 
 from .load_order import Order
 from .subject import Subject
@@ -79,20 +79,20 @@ async def measure(target: Ours) -> tuple[list[Load], list[Load], float]:
     return known, others, again.outcome.latency_p50 / known[0].outcome.latency_p50
 
 
-def _load(figures: Figures, order: Order) -> Load:
+def _load(figures: LatencyMetrics, order: Order) -> Load:
     """A rate's requests are as many as came: the load is repeated by what was meant to come."""
     told = asdict(figures) | ({"users": order.users} if order.rate is None else {"rate": order.rate})
     return replace(load(told), requests=order.requests)
 
 
-def site(subject: Subject, folder: Path, known: Sequence[Load]) -> Site:
+def site(subject: Subject, folder: Path, known: Sequence[Load]) -> ReplicaModel:
     """This machine as the simulator has it, by what is known."""
     launch = subject.launch(folder)
     bare = of_plan(launch.plan, None, Efficiency(), 0, measured=True)
     return replace(bare, cost=calibrate(bare, known))
 
 
-def rows(where: Site, loads: Sequence[Load]) -> list[Row]:
+def rows(where: ReplicaModel, loads: Sequence[Load]) -> list[Row]:
     """What was measured beside what is foretold."""
     return [row for each in loads for row in _rows(each, predict(each, where))]
 
@@ -102,7 +102,7 @@ def _name(load: Load) -> str:
     return f"{asks}, {load.prompt} + {load.answer} tokens"
 
 
-def _rows(each: Load, predicted: Outcome) -> list[Row]:
+def _rows(each: Load, predicted: Measurement) -> list[Row]:
     measured = asdict(each.outcome)
     names = {"requests_per_second": "requests/s", "latency_p50": "latency p50", "latency_p95": "latency p95"}
     return [

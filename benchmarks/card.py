@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from maritalk_vllm.hardware.probe import look
+from maritalk_vllm.hardware.probe import probe_hardware
 from maritalk_vllm.settings import Device
 
 from . import compare as comparison
@@ -71,7 +71,7 @@ def _planned(subject: Subject, folder: Path) -> int | None:
 def _used(device: Device, cards: int) -> int | None:
     if device is not Device.CUDA or not cards:
         return None
-    return sum(gpu.memory_total_bytes - gpu.memory_free_bytes for gpu in look(gpus=True).gpus)
+    return sum(gpu.memory_total_bytes - gpu.memory_free_bytes for gpu in probe_hardware(gpus=True).gpus)
 
 
 def ratios(table: list[comparison.Row], roof: float) -> list[tuple[str, float, str]]:

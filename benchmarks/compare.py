@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from maritalk_vllm.tools.bench.latency_metrics import Figures
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
 
 from .load_order import Order
 from .processes import cpu_seconds, pause, resume
@@ -34,7 +34,7 @@ class Measured:
     wire: str
     users: int
     round: int
-    figures: Figures
+    figures: LatencyMetrics
     cpu_seconds: float
     completion_tokens: int
 

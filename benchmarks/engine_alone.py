@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.step_watchdog import Pulse
+from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device
 from maritalk_vllm.tools.bench import prompts
 from maritalk_vllm.tools.bench.load_generator import closed
-from maritalk_vllm.tools.bench.request_result import Outcome
+from maritalk_vllm.tools.bench.request_result import RequestResult
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
 
 
-async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed: bool) -> Outcome:
+async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed: bool) -> RequestResult:
     """One request through AsyncLLM: greedy, its text wanted, as a whole or token by token."""
     from vllm.renderers.inputs.preprocess import parse_model_prompt
     from vllm.sampling_params import RequestOutputKind, SamplingParams
@@ -38,7 +38,7 @@ async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed:
         tokens += len(output.outputs[0].token_ids)
         if streamed and output.outputs[0].text:
             texts_at.append(time.monotonic())
-    return Outcome(
+    return RequestResult(
         began=began,
         ended=time.monotonic(),
         texts_at=tuple(texts_at),
@@ -54,7 +54,7 @@ async def obey(client: "EngineClient") -> None:
         order: dict[str, Any] = json.loads(line)
         make = getattr(prompts, order["prompt"])
 
-        async def one(number: int, order: dict[str, Any] = order, make: Any = make) -> Outcome:  # noqa: ANN401
+        async def one(number: int, order: dict[str, Any] = order, make: Any = make) -> RequestResult:  # noqa: ANN401
             prompt = make(order["first"] + number)
             return await ask(client, prompt, order["max_tokens"], streamed=order["streamed"])
 
@@ -70,7 +70,7 @@ def tell(answer: object) -> None:
 def main() -> None:
     """The command line."""
     vllm_launcher.preload(Device(sys.argv[1]))
-    client = vllm_launcher.start_engine(vllm_launcher.parse(sys.argv[2:]), Pulse())
+    client = vllm_launcher.start_engine(vllm_launcher.parse(sys.argv[2:]), StepWatchdog())
     tell("ready")
     try:
         uvloop.run(obey(client))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maritalk_vllm.tools.bench.bench_client import Client
+from maritalk_vllm.tools.bench.bench_client import BenchClient
 from maritalk_vllm.tools.bench.reference import PUBLISHED, Line, reference
 
 from .load_order import Order
@@ -39,7 +39,7 @@ class Bulk:
 
 async def published(target: HTTPTarget) -> list[Published]:
     """This server's table beside the published ones."""
-    async with Client(target.url) as client:
+    async with BenchClient(target.url) as client:
         tables: dict[str, Sequence[Line]] = {"this server, this machine": await reference(client), **PUBLISHED}
     return [
         Published(

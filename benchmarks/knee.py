@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maritalk_vllm.tools.bench.latency_metrics import Figures
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
 
 from .load_order import Order
 from .targets import HTTPTarget
@@ -53,7 +53,7 @@ async def climb(
         # As many come as chance has it.
         order = Order(wire=wire, rate=rate, requests=requests, max_tokens=max_tokens, first=2 * requests * number)
         run = await target.checked(order)
-        figures = Figures.of(run)
+        figures = LatencyMetrics.of(run)
         assert figures.latency is not None
         token = figures.time_to_first_token
         found.append(

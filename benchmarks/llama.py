@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maritalk_vllm.models.atomic_install import place
+from maritalk_vllm.models.atomic_install import install_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ def checkpoint(size: Size, tokenizer: Path, folder: Path) -> Path:
         if size.shards:
             _save_weights(size, aside)
 
-    place(folder, make, "The model of random weights")
+    install_atomically(folder, make, "The model of random weights")
     return folder
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from maritalk_vllm.engine.environment import engine_environment
 from maritalk_vllm.tools.bench import prompts
 from maritalk_vllm.tools.bench.api_formats import WIRES
-from maritalk_vllm.tools.bench.bench_client import Client
-from maritalk_vllm.tools.bench.latency_metrics import Figures
-from maritalk_vllm.tools.bench.load_generator import Run, closed, opened
-from maritalk_vllm.tools.bench.request_result import Outcome
+from maritalk_vllm.tools.bench.bench_client import BenchClient
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
+from maritalk_vllm.tools.bench.load_generator import LoadRun, closed, opened
+from maritalk_vllm.tools.bench.request_result import RequestResult
 
 from .load_order import Order
 from .processes import by_title
@@ -47,10 +47,10 @@ class Target(ABC):
         return self.process.pid
 
     @abstractmethod
-    async def run(self, order: Order) -> Run:
+    async def run(self, order: Order) -> LoadRun:
         """Put one load on it."""
 
-    async def checked(self, order: Order) -> Run:
+    async def checked(self, order: Order) -> LoadRun:
         """Put one load on it. Raises RuntimeError if a request fails."""
         run = await self.run(order)
         for outcome in run.outcomes:
@@ -58,9 +58,9 @@ class Target(ABC):
                 raise RuntimeError(f"{self.name}, {order.wire}: {outcome.failure}")
         return run
 
-    async def figures(self, order: Order) -> Figures:
+    async def figures(self, order: Order) -> LatencyMetrics:
         """Put one load on it, and what it comes to. Raises RuntimeError if a request fails."""
-        return Figures.of(await self.checked(order))
+        return LatencyMetrics.of(await self.checked(order))
 
     @abstractmethod
     def wait(self) -> None:
@@ -119,12 +119,12 @@ class HTTPTarget(Target):
                 raise RuntimeError(f"{self.name} did not start.")
             time.sleep(0.02)
 
-    async def run(self, order: Order) -> Run:
+    async def run(self, order: Order) -> LoadRun:
         """Put one load on it."""
         wire, make = WIRES[order.wire], getattr(prompts, order.prompt)
-        async with Client(self.url) as client:
+        async with BenchClient(self.url) as client:
 
-            async def one(number: int) -> Outcome:
+            async def one(number: int) -> RequestResult:
                 return await client.ask(wire, make(order.first + number), order.max_tokens)
 
             if order.rate is not None:
@@ -190,13 +190,13 @@ class EngineAlone(Target):
         if self._answer() != "ready":
             raise RuntimeError("The engine alone did not start.")
 
-    async def run(self, order: Order) -> Run:
+    async def run(self, order: Order) -> LoadRun:
         """Put one load on it."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order.to_message(streamed=WIRES[order.wire].streamed)).encode() + b"\n")
         self.process.stdin.flush()
         told = self._answer()
-        return Run(tuple(Outcome(**each) for each in told["outcomes"]), told["seconds"])
+        return LoadRun(tuple(RequestResult(**each) for each in told["outcomes"]), told["seconds"])
 
     def stop(self) -> None:
         """And wait until it is gone: at the end of its orders it ends its engine, which a signal would leave."""

@@ -6,14 +6,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from maritalk_vllm.server.middleware.request_metrics import Tally
-from maritalk_vllm.server.middleware.route_labels import OWN, Routes
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
+from maritalk_vllm.server.middleware.route_labels import OWN, RouteLabels
+from maritalk_vllm.server.status.server_state import ServerState
 
 
-def tally(state: State | None = None) -> Tally:
+def tally(state: ServerState | None = None) -> RequestMetrics:
     """One that nobody reads."""
-    return Tally(CollectorRegistry(), Routes(OWN), state or State())
+    return RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state or ServerState())
 
 
 def generated(tokens: int) -> Any:

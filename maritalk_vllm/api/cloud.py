@@ -9,7 +9,7 @@ from ..engine.completion import Completion
 from ..engine.generator import Generator, Parts
 from .base_route import MariTalkRoute, json_response
 from .cloud_schema import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
-from .disconnect import unless_gone
+from .disconnect import cancel_on_disconnect
 from .model_aliases import ModelNames
 from .openapi import documented
 from .request_parsing import read
@@ -69,7 +69,7 @@ async def inference(request: Request) -> Response:
     if asked.stream:
         parts = generator.stream(prompt, sampling, asked.num_tokens_per_message)
         return await stream(request, _events(parts, model), CloudRoute.error_key)
-    completion = await unless_gone(request.receive, generator.complete(prompt, sampling))
+    completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, model))
 
 

@@ -12,11 +12,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Result = TypeVar("_Result")
 
 
-class ClientGone(RequestError):
+class ClientDisconnected(RequestError):
     """Nobody is left to answer."""
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
     """The result of `work`, which is cancelled when the client hangs up. Raises ClientGone then."""
     task = asyncio.current_task()
     assert task is not None
@@ -33,7 +33,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _
     except asyncio.CancelledError:
         # As asyncio.timeout does: what somebody else cancels stays cancelled.
         if gone.done() and task.uncancel() == 0:
-            raise ClientGone("The client has gone.") from None
+            raise ClientDisconnected("The client has gone.") from None
         raise
     finally:
         working = False

@@ -26,7 +26,7 @@ _RESPONSES = re.compile(r"(/api)?(/v1)?/responses\b")
 _OPENAI = re.compile(r"/(api|v1)/")
 
 
-def refusal(path: str, error: MariTalkError, headers: dict[str, str] | None = None) -> Response:
+def error_response(path: str, error: MariTalkError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a request that is not taken. One that may be taken later says when."""
     headers = dict(headers or {})
     if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-class Direct:
+class FastPath:
     """ASGI middleware around vLLM's application. By it, a request would go through six layers and forty routes more.
 
     Pages of other sites go that way, where CORS is; and everybody, where the user has put layers of their own in it.

@@ -30,7 +30,7 @@ class KeptAlive:
         """Send one message of the answer; events come whole in each."""
         self._last = self._loop.time()
         if message["type"] == "http.response.start":
-            if streams(message):
+            if is_event_stream(message):
                 self._timer = self._loop.call_later(SILENCE_SECONDS, self._look)
         elif not message.get("more_body", False):
             self.stop()
@@ -61,7 +61,7 @@ class KeptAlive:
         await self._send(dict(_COMMENT))
 
 
-def streams(start: Message) -> bool:
+def is_event_stream(start: Message) -> bool:
     """Whether an answer that begins so is a stream of events."""
     kind = next((value for name, value in start.get("headers", ()) if name.lower() == b"content-type"), b"")
     return bytes(kind).startswith(EVENTS.encode())

@@ -10,7 +10,7 @@ from ..engine.completion import Completion
 from ..engine.generator import Generator, Parts
 from ..settings import TimeUnit
 from .base_route import MariTalkRoute, json_response
-from .disconnect import unless_gone
+from .disconnect import cancel_on_disconnect
 from .local_schema import (
     ChatGenerateRequest,
     GenerateRequest,
@@ -19,7 +19,7 @@ from .local_schema import (
     StatusResponse,
     StreamText,
     answer,
-    shown,
+    strip_leading_space,
 )
 from .openapi import documented
 from .request_parsing import read
@@ -105,7 +105,7 @@ async def _answer(request: Request, asked: GenerateRequest | ChatGenerateRequest
     if asked.stream:
         parts = generator.stream(prompt, sampling, tokens_per_piece=1)
         return await stream(request, _events(parts, asked, unit), LocalRoute.error_key)
-    completion = await unless_gone(request.receive, generator.complete(prompt, sampling))
+    completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, asked, unit))
 
 
@@ -116,7 +116,7 @@ async def _events(parts: Parts, asked: LocalRequest, unit: TimeUnit) -> AsyncGen
             if isinstance(part, Completion):
                 yield event(answer(part, asked, unit), "end")
                 continue
-            text = part.text if part.index in begun else shown(part.text)
+            text = part.text if part.index in begun else strip_leading_space(part.text)
             begun.add(part.index)
             if text:
                 yield event(StreamText(text=text, index=part.index if asked.n > 1 else UNSET))

@@ -154,7 +154,7 @@ class StreamText(msgspec.Struct, kw_only=True):
 
 def answer(completion: Completion, asked: LocalRequest, unit: TimeUnit) -> GenerateResponse:
     """The answer to `asked`, with its times in `unit`."""
-    outputs = [shown(choice.text) for choice in completion.choices]
+    outputs = [strip_leading_space(choice.text) for choice in completion.choices]
     reasons = [choice.finish_reason for choice in completion.choices]
     several, counted = asked.n > 1, asked.return_usage
     return GenerateResponse(
@@ -169,7 +169,7 @@ def answer(completion: Completion, asked: LocalRequest, unit: TimeUnit) -> Gener
     )
 
 
-def shown(beginning: str) -> str:
+def strip_leading_space(beginning: str) -> str:
     """The beginning of an answer as the old server showed it: 'positiva', not ' positiva'.
 
     Prompts end where a word begins, so the model's first token often carries the space before it.

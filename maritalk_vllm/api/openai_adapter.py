@@ -45,7 +45,7 @@ class MaritacaAPI:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, adapted, or refuse it."""
         if scope["type"] == "http":
-            scope = {**scope, **moved(scope["path"]), "headers": bearer(scope["headers"])}
+            scope = {**scope, **normalize_path(scope["path"]), "headers": normalize_authorization(scope["headers"])}
             if scope["method"] == "POST" and scope["path"] in openai_dialect.REQUESTS:
                 try:
                     scope, receive = await self._adapted(scope, receive)
@@ -80,10 +80,10 @@ class MaritacaAPI:
             raw = json.dumps(body).encode()
         headers = MutableHeaders(raw=list(scope["headers"]))
         headers["content-length"] = str(len(raw))
-        return {**scope, "headers": headers.raw}, replaying(raw, receive)
+        return {**scope, "headers": headers.raw}, replay_body(raw, receive)
 
 
-def moved(path: str) -> dict[str, object]:
+def normalize_path(path: str) -> dict[str, object]:
     """Maritaca's SDK examples call `/api/...`, its reference `/api/v1/...` too: both are `/v1/...`.
 
     The routes of the legacy API, `/api/chat/inference` and `/api/chat/models`, stay where they are.
@@ -94,7 +94,7 @@ def moved(path: str) -> dict[str, object]:
     return {"path": path, "raw_path": path.encode()}
 
 
-def bearer(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def normalize_authorization(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Maritaca's documents show `Authorization: Key K` as well as `Bearer K`; vLLM knows the second."""
     scheme, _, key = Headers(raw=headers).get("authorization", "").partition(" ")
     if scheme.lower() != "key":
@@ -132,7 +132,7 @@ def refusal(path: str, error: RequestError) -> JSONResponse:
     return JSONResponse({"error": {**told, "param": None, "code": error.http_status}}, error.http_status)
 
 
-def replaying(raw: bytes, receive: Receive) -> Receive:
+def replay_body(raw: bytes, receive: Receive) -> Receive:
     """A source of messages that begins with this body."""
     messages = iter([{"type": "http.request", "body": raw, "more_body": False}])
 

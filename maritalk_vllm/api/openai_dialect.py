@@ -98,7 +98,7 @@ def name_json_schema(body: Body) -> Body:
     return {**body, "response_format": {"type": "json_schema", "json_schema": {"name": "answer", **schema}}}
 
 
-def store_nothing(body: Body) -> Body:
+def default_store_false(body: Body) -> Body:
     """The reference of the Responses API: `store` is false unless it is set.
 
     Raises RequestError for an answer in the background, which no route returns.
@@ -117,7 +117,7 @@ def without_null_content(chunk: Body) -> Body:
     return chunk
 
 
-def count_from_one(event: Body) -> Body:
+def number_events_from_one(event: Body) -> Body:
     """The reference of the Responses API shows the first event of a stream with the `sequence_number` 1."""
     if "sequence_number" in event:
         event["sequence_number"] += 1
@@ -137,7 +137,7 @@ REQUESTS: dict[str, tuple[Adaptation, ...]] = {
     CHAT: (check_messages, wrap_bare_functions, narrow_tools, name_json_schema),
     BATCH: (),
     COMPLETIONS: (check_messages, name_json_schema),
-    RESPONSES: (narrow_tools, store_nothing),
+    RESPONSES: (narrow_tools, default_store_false),
     MESSAGES: (),
     f"{MESSAGES}/count_tokens": (),
     "/tokenize": (),
@@ -147,6 +147,6 @@ REQUESTS: dict[str, tuple[Adaptation, ...]] = {
 
 EVENTS: dict[str, tuple[Adaptation, bytes]] = {
     CHAT: (without_null_content, b'"content":null'),
-    RESPONSES: (count_from_one, b'"sequence_number":'),
+    RESPONSES: (number_events_from_one, b'"sequence_number":'),
 }
 """What is done to an event of a stream, by the request's path, and the bytes without which there is nothing to do."""

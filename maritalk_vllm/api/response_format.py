@@ -7,8 +7,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Scope, Send
 
 from ..errors import MariTalkError, MethodNotAllowed, NoSuchRoute, RequestError
-from .error_responses import refusal
-from .keep_alive import streams
+from .error_responses import error_response
+from .keep_alive import is_event_stream
 from .openapi import JSON
 
 
@@ -22,7 +22,7 @@ def in_our_form(scope: Scope, send: Send) -> Send:
 
     async def send_in_form(message: Message) -> None:
         if message["type"] == "http.response.start":
-            if streams(message):
+            if is_event_stream(message):
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-cache")
                 headers.setdefault("X-Accel-Buffering", "no")
@@ -45,7 +45,7 @@ def in_our_form(scope: Scope, send: Send) -> Send:
             await send(message)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
-        answer = refusal(path, _error(method, path, start["status"], detail, headers.get("allow", "")))
+        answer = error_response(path, _error(method, path, start["status"], detail, headers.get("allow", "")))
         del headers["content-length"], headers["content-type"]
         await send({**start, "headers": [*headers.raw, *answer.raw_headers]})
         await send({"type": "http.response.body", "body": answer.body})

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import MariTalkError
-from .disconnect import ClientGone, unless_gone
+from .disconnect import ClientDisconnected, cancel_on_disconnect
 from .keep_alive import SILENCE_SECONDS, KeptAlive
 from .openapi import EVENTS
 from .rejection_log import fault, note
@@ -30,7 +30,7 @@ async def stream(request: Request, events: AsyncGenerator[str, None], error_key:
     """
     first = asyncio.ensure_future(anext(events))
     try:
-        await unless_gone(request.receive, _soon(first))
+        await cancel_on_disconnect(request.receive, _soon(first))
     except BaseException:
         await _close(first, events)
         raise
@@ -64,8 +64,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream until it ends, or its client goes away."""
-        with contextlib.suppress(ClientGone):
-            await unless_gone(receive, self._send_all(scope, send))
+        with contextlib.suppress(ClientDisconnected):
+            await cancel_on_disconnect(receive, self._send_all(scope, send))
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
         send = alive = KeptAlive(send)

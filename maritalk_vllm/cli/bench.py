@@ -13,16 +13,16 @@ import typer
 
 from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
-from ..text_format import nearest
+from ..text_format import did_you_mean
 from ..translation import translated
 from . import path_options
 from .progress_counter import Counter
 
 if TYPE_CHECKING:
-    from ..tools.bench.bench_client import Client
-    from ..tools.bench.latency_metrics import Figures, Spread
+    from ..tools.bench.bench_client import BenchClient
+    from ..tools.bench.latency_metrics import LatencyMetrics, Spread
     from ..tools.bench.load_generator import Ask
-    from ..tools.bench.request_result import Outcome
+    from ..tools.bench.request_result import RequestResult
 
 _KEY = environment_variable("api_key")
 
@@ -63,17 +63,17 @@ def bench(
     A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
     """
     from ..tools.bench.api_formats import WIRES
-    from ..tools.bench.bench_client import Client
+    from ..tools.bench.bench_client import BenchClient
 
     if wire not in WIRES:
-        raise UsageError(f"There is no API {wire} to ask in.", nearest(wire, WIRES))
+        raise UsageError(f"There is no API {wire} to ask in.", did_you_mean(wire, WIRES))
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
     if out is not None:
         _write(out)  # before all that is measured for it
     key = os.environ.get(_KEY)
 
     async def measure() -> dict[str, object]:
-        async with Client(url, {"Authorization": f"Bearer {key}"} if key else None) as client:
+        async with BenchClient(url, {"Authorization": f"Bearer {key}"} if key else None) as client:
             if reference:
                 return await _reference(client)
             return await _loads(client, wire, counts, rates, requests, prompt, max_tokens)
@@ -93,17 +93,23 @@ def _write(file: Path, text: str = "") -> None:
 
 
 async def _loads(
-    client: "Client", wire: str, users: list[float], rates: list[float], requests: int, prompt: Prompt, max_tokens: int
+    client: "BenchClient",
+    wire: str,
+    users: list[float],
+    rates: list[float],
+    requests: int,
+    prompt: Prompt,
+    max_tokens: int,
 ) -> dict[str, object]:
     from ..tools.bench import prompts
     from ..tools.bench.api_formats import WIRES
-    from ..tools.bench.latency_metrics import Figures
+    from ..tools.bench.latency_metrics import LatencyMetrics
     from ..tools.bench.load_generator import closed, opened
-    from ..tools.bench.request_result import Outcome
+    from ..tools.bench.request_result import RequestResult
 
     asked, make = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
-    async def ask(_: int) -> Outcome:
+    async def ask(_: int) -> RequestResult:
         nonlocal asked
         asked += 1  # no load repeats the prompts of another
         return await client.ask(WIRES[wire], make(asked), max_tokens)
@@ -119,7 +125,7 @@ async def _loads(
         with Counter(name, total) as counter:
             counted = _counted(ask, counter)
             run = await (opened(counted, load, total / load) if rates else closed(counted, int(load), total))
-        figures = Figures.of(run)
+        figures = LatencyMetrics.of(run)
         loads.append({"rate" if rates else "users": load, **asdict(figures)})
         print(_line(name, figures), flush=True)
         if figures.failed:
@@ -128,7 +134,7 @@ async def _loads(
 
 
 def _counted(ask: "Ask", counter: Counter) -> "Ask":
-    async def asking(number: int) -> "Outcome":
+    async def asking(number: int) -> "RequestResult":
         outcome = await ask(number)
         counter.count()
         return outcome
@@ -152,7 +158,7 @@ _COLUMNS = (
 """What `_line` has, and how wide."""
 
 
-def _line(load: str, figures: "Figures") -> str:
+def _line(load: str, figures: "LatencyMetrics") -> str:
     def shown(spread: "Spread | None", width: int) -> str:
         return f"{_time(spread.p50) if spread else '-':>{width}}"
 
@@ -168,7 +174,7 @@ def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
-async def _reference(client: "Client") -> dict[str, object]:
+async def _reference(client: "BenchClient") -> dict[str, object]:
     from ..tools.bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
 
     told = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."

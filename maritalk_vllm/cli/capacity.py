@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..hardware.inventory import Inventory
-    from ..planning.model_requirements import Need
+    from ..planning.model_requirements import ModelRequirements
     from ..planning.plan import Plan
     from ..planning.roofline import Efficiency
     from ..tools.capacity.workload import Workload
@@ -86,9 +86,9 @@ def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wi
 def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
     from ..engine.vllm_version import installed_vllm
     from ..hardware.gpu_catalog import kind, machine
-    from ..hardware.probe import look
+    from ..hardware.probe import probe_hardware
     from ..licensing.license_check import LicenseCheck
-    from ..server.startup.launch import planned, wanted
+    from ..server.startup.launch import make_plan_or_suggest, model_requirements
     from ..tools.capacity import benchmark_data
     from ..tools.capacity.capacity_report import as_data, report
     from ..tools.capacity.capacity_study import MOST_CARDS, Question, study
@@ -101,16 +101,16 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     workload, efficiency = _workload(users, wishes), _efficiency(wishes)
     file: Path | None = wishes["measured"]
     loads = benchmark_data.read(file) if file is not None else []
-    need = wanted(settings, LicenseCheck(settings), ask_hub=True)
+    need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if gpus is not None:
         card, limit = kind(gpus)
         able = card.compute_capability >= need.lowest_capability
         inventory = machine([card] * (limit or (MOST_CARDS if able else 1)))
         wish, build = Device.CUDA, Device.CUDA
     else:
-        inventory, wish = look(gpus=settings.device is not Device.CPU), settings.device
+        inventory, wish = probe_hardware(gpus=settings.device is not Device.CPU), settings.device
         build, limit = installed_vllm().device, None
-    plans = [planned(need, inventory, wish, build)]
+    plans = [make_plan_or_suggest(need, inventory, wish, build)]
     if gpus is None and (cards := plans[0].gpus):
         limit = sum(gpu.name == cards[0].name for gpu in inventory.gpus)
     plans += _spread_further(need, inventory, plans[0]) if not loads else []
@@ -121,7 +121,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     print(json.dumps(as_data(found), indent=2, ensure_ascii=False) if as_json else "\n".join(report(found)))
 
 
-def _spread_further(need: "Need", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
+def _spread_further(need: "ModelRequirements", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
     """The same over twice as many cards, again and again, by tensor parallelism: for as long as there are cards."""
     from ..planning.planner import make_plan
 

@@ -40,10 +40,10 @@ def chat(
     From a pipe, each line is a question, and stdout has the answers alone. Exit code 1: a question was not answered.
     """
     from ..tools.chat.chat_runner import run
-    from ..tools.chat.server_address import Address
+    from ..tools.chat.server_address import ServerAddress
 
     setproctitle.setproctitle("maritalk-vllm chat")
     # The server's variable may hold several, apart from each other by spaces.
     key = api_key or next(iter(os.environ.get(_KEY, "").split()), None)
-    if not run(Address(url=url.rstrip("/"), key=key, authorities=cacert), system=system, whole=whole):
+    if not run(ServerAddress(url=url.rstrip("/"), key=key, authorities=cacert), system=system, whole=whole):
         raise typer.Exit(1)

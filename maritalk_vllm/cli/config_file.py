@@ -14,7 +14,7 @@ import yaml
 
 from ..errors import UsageError
 from ..settings import OPTIONS, Settings
-from ..text_format import nearest
+from ..text_format import did_you_mean
 
 SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
 """The options of which there may be several."""
@@ -62,7 +62,7 @@ def read_config(file: Path) -> ConfigFile:
         if name not in OPTIONS:
             raise UsageError(
                 f"The configuration file {file} has an unknown option in line {place.line}: {place.key}.",
-                nearest(name, OPTIONS),
+                did_you_mean(name, OPTIONS),
             )
         if name in places:
             raise UsageError(f"{place} was given before, in line {places[name].line}.", "Leave one of them out.")

@@ -10,14 +10,14 @@ VARIABLE = "MARITALK_HOME"
 """Names a folder that is home where it is there and may be written to; the images have MariTalk Local's, /root/bin."""
 
 
-def move_in(environment: MutableMapping[str, str] = os.environ) -> None:
+def use_mounted_home(environment: MutableMapping[str, str] = os.environ) -> None:
     """Make the folder `HOME`, below which all caches are. Call it before `settings` is imported: it looks there."""
     folder = _given(environment)
     if folder and _is_writable(folder):
         environment["HOME"] = str(folder)
 
 
-def not_moved_in(environment: MutableMapping[str, str] = os.environ) -> str | None:
+def mounted_home_warning(environment: MutableMapping[str, str] = os.environ) -> str | None:
     """What whoever gave a folder to no avail should know."""
     folder = _given(environment)
     if folder is None or _is_writable(folder):

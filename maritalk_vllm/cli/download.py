@@ -35,7 +35,7 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     from ..weights.model_source import locate, wanted_profile
 
     setproctitle.setproctitle("maritalk-vllm download")
-    if told := container_home.not_moved_in():
+    if told := container_home.mounted_home_warning():
         standard_streams.note(told)
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)

@@ -23,7 +23,7 @@ def _begin(module: str) -> NoReturn:
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    container_home.move_in()
+    container_home.use_mounted_home()
     main = importlib.import_module(f".{module}", __package__).main
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

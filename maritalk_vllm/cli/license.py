@@ -96,7 +96,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    text = license_input.read(licence)
+    text = license_input.read_license(licence)
     if not signed_license.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
     says = signed_license.read(text)

@@ -10,7 +10,7 @@ from platformdirs import user_data_path
 
 from ..errors import UsageError
 from ..models.profile import find, profiles
-from ..text_format import gigabytes, nearest, table
+from ..text_format import did_you_mean, gigabytes, table
 from ..tools.license_server import audit_log, license_keys, weights_archive
 from ..tools.license_server.database import Database
 from ..translation import translated
@@ -145,7 +145,7 @@ def model_name(asked: str) -> str:
     """The profile's name, where it may be an alias. Raises UsageError."""
     profile = find(asked)
     if profile is None:
-        raise UsageError(f"There is no model {asked}.", nearest(asked, profiles()))
+        raise UsageError(f"There is no model {asked}.", did_you_mean(asked, profiles()))
     return profile.name
 
 

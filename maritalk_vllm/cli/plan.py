@@ -48,38 +48,38 @@ def plan(
 
 def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..engine.vllm_version import installed_vllm
-    from ..hardware.gpu_catalog import imagine, several
+    from ..hardware.gpu_catalog import hypothetical_machine, parse_node_prefix
     from ..hardware.inventory import Inventory
-    from ..hardware.probe import look
+    from ..hardware.probe import probe_hardware
     from ..licensing.license_check import LicenseCheck
-    from ..planning.gpu_selection import left_out
+    from ..planning.gpu_selection import unusable_gpus
     from ..planning.plan import Outcome
     from ..planning.plan_report import as_data, as_refusal, report
-    from ..server.startup.launch import planned, wanted
+    from ..server.startup.launch import make_plan_or_suggest, model_requirements
 
     inventory, model = Inventory((), None), settings.model
     if gpus:
-        nodes, gpus = several(gpus)
+        nodes, gpus = parse_node_prefix(gpus)
         if nodes > 1 and settings.nodes not in (1, nodes):
             raise UsageError(f"--gpus names {nodes} nodes, and --nodes says {settings.nodes}.", "Leave --nodes out.")
         settings = replace(settings, nodes=max(nodes, settings.nodes))
     try:
         if gpus:
-            inventory, wish, build = imagine(gpus), Device.CUDA, Device.CUDA
+            inventory, wish, build = hypothetical_machine(gpus), Device.CUDA, Device.CUDA
         else:
             inventory, wish, build = (
-                look(gpus=settings.device is not Device.CPU),
+                probe_hardware(gpus=settings.device is not Device.CPU),
                 settings.device,
                 installed_vllm().device,
             )
-        need = wanted(settings, LicenseCheck(settings), ask_hub=True)
+        need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
         model = need.name
-        made = planned(need, inventory, wish, build)
+        made = make_plan_or_suggest(need, inventory, wish, build)
     except UsageError:
         raise
     except MariTalkError as error:
         if as_json:
-            _print(as_refusal(model, error, left_out(inventory)))
+            _print(as_refusal(model, error, unusable_gpus(inventory)))
         raise
     if as_json:
         _print(as_data(made))
@@ -92,10 +92,10 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
 def _suggest(settings: Settings, as_json: bool) -> None:
     from ..hardware.gpu_catalog import cards
     from ..licensing.license_check import LicenseCheck
-    from ..planning.gpu_suggestions import suggestions, what_would_do
-    from ..server.startup.launch import wanted
+    from ..planning.gpu_suggestions import suggest_gpus, suggestions
+    from ..server.startup.launch import model_requirements
 
-    need = wanted(settings, LicenseCheck(settings), ask_hub=True)
+    need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if need.footprint is None:
         raise NotChecked(need.doubt or f"The size of {need.title} is unknown.", "Download it first.")
     found = suggestions(need, cards())
@@ -113,7 +113,7 @@ def _suggest(settings: Settings, as_json: bool) -> None:
         ]
         _print({"model": need.name, "suggestions": rows})
     else:
-        print(translated(f"{need.title}. {what_would_do(need, cards())}"))
+        print(translated(f"{need.title}. {suggest_gpus(need, cards())}"))
         print()
         print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
 

@@ -32,13 +32,13 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
     from ..planning.plan_report import report
     from ..server.cluster.cluster_config import check_address
-    from ..server.process.sighup import Hangup
+    from ..server.process.sighup import HangupSignal
     from ..server.startup.console import Console
     from ..server.startup.preflight import check_ports
     from ..server.supervisor import supervise
 
-    hangup = Hangup()
-    if told := container_home.not_moved_in():
+    hangup = HangupSignal()
+    if told := container_home.mounted_home_warning():
         standard_streams.note(told)
     try:
         launch = _decided(settings)
@@ -64,9 +64,9 @@ def _decided(settings: Settings) -> "Launch":
     """
     from ..licensing.service_client import Unreachable
     from ..server.startup.launch import decide
-    from ..server.status.sd_notify import Systemd
+    from ..server.status.sd_notify import SystemdNotifier
 
-    manager, pauses = Systemd(), chain(_PAUSES, repeat(_PAUSES[-1]))
+    manager, pauses = SystemdNotifier(), chain(_PAUSES, repeat(_PAUSES[-1]))
     while True:
         try:
             return decide(settings)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
-from .exception_mapping import our_errors
+from .exception_mapping import map_to_vllm_exceptions
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -26,7 +26,7 @@ def refuse_the_impossible(client: "EngineClient") -> None:
     check, limit = client.check_admission, most_answers(client)
 
     def check_possible(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
-        with our_errors():
+        with map_to_vllm_exceptions():
             check_answers(1, n, limit)
         check(n, *rest, **named)
 

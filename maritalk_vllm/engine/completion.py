@@ -44,7 +44,7 @@ def seconds(times: "RequestStateStats") -> tuple[float, float, float]:
     return scheduled - times.queued_ts, first - scheduled, max(times.last_token_ts, first) - first
 
 
-class Tally:
+class OutputCollector:
     """Collects a request's outputs, each of which has only what is new.
 
     Their texts are those of vLLM's detokenizer, whether they come at once or in pieces: decoded in another way, some

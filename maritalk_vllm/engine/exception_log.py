@@ -19,7 +19,7 @@ _OF_REQUESTS = ("vllm.entrypoints.", "uvicorn.")
 """The loggers of what answers requests."""
 
 
-class Faults:
+class ExceptionLog:
     """Which lines were written within a minute, and how many more like them were left out."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Faults:
         return bool(line)
 
 
-faults = Faults()
+faults = ExceptionLog()
 """Those of this process."""
 
 

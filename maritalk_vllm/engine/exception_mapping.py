@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def vllm_errors() -> Iterator[None]:
+def map_vllm_exceptions() -> Iterator[None]:
     """Raises RequestError, Unavailable or EngineError for what vLLM raises inside. Other errors are bugs, and stay."""
     from vllm.exceptions import GracefulHTTPError, RetryableRequestError, VLLMClientError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -40,7 +40,7 @@ def vllm_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def our_errors() -> Iterator[None]:
+def map_to_vllm_exceptions() -> Iterator[None]:
     """Raises an error that vLLM's own routes answer with the status of ours, which is its cause."""
     try:
         yield

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import propagate, trace
 
 from ..errors import EngineError, RequestError, too_long
-from .completion import Completion, Piece, Tally
-from .exception_mapping import vllm_errors
+from .completion import Completion, OutputCollector, Piece
+from .exception_mapping import map_vllm_exceptions
 from .prompt_limits import check_characters, check_number, most_characters
 from .sampling import Message, Sampling
 
@@ -65,10 +65,10 @@ class Generator:
         Closed or cancelled, it frees its place in the engine. Raises RequestError for a prompt that the model cannot
         take, Unavailable and EngineError.
         """
-        with vllm_errors():
+        with map_vllm_exceptions():
             rendered = await self._render(prompt)
             parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
-            tally = Tally(sampling.n)
+            tally = OutputCollector(sampling.n)
             outputs = self._client.generate(
                 rendered, parameters, request_id=uuid.uuid4().hex, trace_headers=self._trace_headers()
             )

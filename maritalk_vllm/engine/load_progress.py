@@ -13,14 +13,14 @@ _STEPS = re.compile(
 )
 
 
-class Step(NamedTuple):
+class LoadingStep(NamedTuple):
     """What loading is at, such as `Loading weights 3/12`, and the fraction of it that is done, if that is known."""
 
     text: str
     fraction: float | None = None
 
 
-def loading_step(log: Path, begin: int) -> Step | None:
+def loading_step(log: Path, begin: int) -> LoadingStep | None:
     """The latest step that the end of the log shows, from the byte `begin` on."""
     try:
         if not log.is_file():  # such as a device or a pipe, which may have no end, or none to be read by us
@@ -37,8 +37,8 @@ def loading_step(log: Path, begin: int) -> Step | None:
     last = found[-1]
     if last["weights"]:
         done, total = int(last["done"]), int(last["all"])
-        return Step(f"Loading weights {done}/{total}", done / total if total else None)
-    return Step("Compiling" if last["compiling"] else "Capturing CUDA graphs")
+        return LoadingStep(f"Loading weights {done}/{total}", done / total if total else None)
+    return LoadingStep("Compiling" if last["compiling"] else "Capturing CUDA graphs")
 
 
 def log_size(log: Path) -> int:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
-from .exception_mapping import our_errors
+from .exception_mapping import map_to_vllm_exceptions
 from .request_usage import current, prompt_length
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def refuse_many_logprobs(client: "EngineClient") -> None:
             getattr(parameters, "logprobs", None) is not None
             or getattr(parameters, "prompt_logprobs", None) is not None
         ):
-            with our_errors():
+            with map_to_vllm_exceptions():
                 _bound(parameters, prompt_length(prompt), context)
         return generate(prompt, parameters, *rest, **named)
 

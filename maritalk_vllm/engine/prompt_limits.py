@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
-from .exception_mapping import our_errors
+from .exception_mapping import map_to_vllm_exceptions
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -29,7 +29,7 @@ def refuse_long_texts(client: "EngineClient") -> None:
 
     def checked(tokenize: Any) -> Any:  # noqa: ANN401
         def tokenize_checked(prompt: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-            with our_errors():
+            with map_to_vllm_exceptions():
                 check_characters([len(prompt["prompt"])], context, most)
             return tokenize(prompt, *rest, **named)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .completion import seconds
-from .exception_mapping import our_errors
+from .exception_mapping import map_to_vllm_exceptions
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -43,7 +43,7 @@ class Figures:
         return self.prompt_tokens + self.completion_tokens
 
 
-class Account:
+class RequestUsage:
     """One client's request. A prompt counts once, from its admission on; an answer's tokens as the engine reports them.
 
     `refusal` is why it was not answered, where our own code knows; `logprobs`, how many it may come to; `is_open`,
@@ -83,11 +83,11 @@ class Account:
         return Figures(self._prompt_tokens, tokens, queue, prompt, generation)
 
 
-current: ContextVar[Account | None] = ContextVar("account", default=None)
+current: ContextVar[RequestUsage | None] = ContextVar("account", default=None)
 """That of the request that is being answered: the layer that counts it sets one, and reads it when it is over."""
 
 
-def keep_accounts(client: "EngineClient") -> None:
+def record_usage(client: "EngineClient") -> None:
     """Have this client add what it takes in and generates to the account of the request."""
     processor = client.output_processor
     add = processor.add_request
@@ -102,7 +102,7 @@ def keep_accounts(client: "EngineClient") -> None:
     processor.add_request = add_counted
 
 
-def hold_to_allowances(client: "EngineClient") -> None:
+def enforce_allowances(client: "EngineClient") -> None:
     """Have this client reserve what a request may come to before it begins: vLLM's routes call it before they answer.
 
     What it raises then is an error of vLLM's, whose cause is ours.
@@ -116,7 +116,7 @@ def hold_to_allowances(client: "EngineClient") -> None:
             length = prompt_length(prompt)
             left = max(0, context - length)
             most = left if parameters.max_tokens is None else min(parameters.max_tokens, left)
-            with our_errors():
+            with map_to_vllm_exceptions():
                 account.allowance.take(length, parameters.n, most, is_open=most == left)
         outputs: Outputs = generate(prompt, parameters, *rest, **named)
         return outputs

@@ -68,7 +68,7 @@ _KNOWN = (
 
 
 @contextlib.contextmanager
-def told(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
+def explain_startup_errors(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
     """Turn what vLLM raises at its start into an EngineError that names the first cause, also of another process.
 
     `ending` says how the engine's process has ended, for one that could not write why; an empty text if it has not.
@@ -91,12 +91,12 @@ def told(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
 
 
 def _failed(text: str, engine_log: Path) -> EngineError:
-    cause, hint = explained(text)
+    cause, hint = explain(text)
     log = f"Its log: {engine_log}"
     return EngineError(f"vLLM failed to start: {cause.rstrip('.')}.", f"{hint} {log}".strip())
 
 
-def explained(text: str) -> tuple[str, str]:
+def explain(text: str) -> tuple[str, str]:
     """What an error of vLLM's means here, and what to do; the text itself if it is none that we know."""
     for pattern, meaning, hint in _KNOWN:
         if found := re.search(pattern, text):
@@ -116,11 +116,11 @@ def _plain(line: str) -> str:
     if not line.startswith("{"):
         return line
     try:
-        told = msgspec.json.decode(line)
+        record = msgspec.json.decode(line)
     except msgspec.DecodeError:
         return line
-    text = str(told.get("exc_info") or told.get("message") or "").strip()
-    return f"{told.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
+    text = str(record.get("exc_info") or record.get("message") or "").strip()
+    return f"{record.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
 
 
 def _written_cause(engine_log: Path) -> str | None:

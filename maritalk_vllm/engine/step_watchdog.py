@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 
-class Pulse:
+class StepWatchdog:
     """When the engine last told anything of its work."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Pulse:
         """The engine has made a step."""
         self._beat = time.monotonic()
 
-    def seconds_without(self, *, busy: bool) -> float:
+    def stalled_seconds(self, *, busy: bool) -> float:
         """How long it had work and made no step: to be asked again and again, since it is not told when work comes."""
         now = time.monotonic()
         if not busy:

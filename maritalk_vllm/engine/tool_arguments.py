@@ -15,7 +15,7 @@ _SAYS_NOTHING = {"type", "title", "description", "$schema"}
 _SAYS_WHAT = ("type", "$ref", "allOf", "anyOf", "oneOf", "const", "enum")
 
 
-def hold_demanded_calls() -> None:
+def constrain_tool_arguments() -> None:
     """Have vLLM constrain the arguments of each call that `tool_choice` demands, in this process.
 
     By itself vLLM does so for tools that say `"strict": true`. Of any other, `required` and the choice of a function

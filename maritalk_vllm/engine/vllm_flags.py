@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from ..text_format import nearest
+from ..text_format import did_you_mean
 
 _ENGINE = "engine/arg_utils.py"
 _SERVER = ("entrypoints/launchers/cli_args.py", "entrypoints/common/cli_args.py")
@@ -47,6 +47,6 @@ def check_flags(words: Sequence[str]) -> None:
                 raise UsageError(f"vLLM has no flag {name}.", "`vllm serve --help` lists its flags.")
         elif not any(flag.startswith((name, name.replace("--no-", "--", 1))) for flag in known):
             long = sorted(flag for flag in known if flag.startswith("--"))
-            close = nearest(name, long)
+            close = did_you_mean(name, long)
             hint = close if close.startswith("Did") else "`vllm serve --help` lists its flags."
             raise UsageError(f"vLLM has no flag {name}.", hint)

@@ -16,9 +16,9 @@ from .exception_mapping import answer_dead_engine
 from .grammar_checks import refuse_unusable_grammars
 from .hidden_files import overlook_hidden_files
 from .log_redaction import keep_texts_out
-from .step_watchdog import Pulse
+from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
-from .tool_arguments import hold_demanded_calls
+from .tool_arguments import constrain_tool_arguments
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
+def start_engine(args: argparse.Namespace, pulse: StepWatchdog) -> "EngineClient":
     """Load the model: blocks until the engine is ready, and has to be called where no loop and no thread is at work."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
@@ -80,7 +80,7 @@ def start_engine(args: argparse.Namespace, pulse: Pulse) -> "EngineClient":
     return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
 
 
-class Part:
+class Workers:
     """The workers of a node that has no engine of its own: they do what node 0's engine says."""
 
     def __init__(self, executor: Any) -> None:  # noqa: ANN401
@@ -95,7 +95,7 @@ class Part:
         self._executor.shutdown()
 
 
-def start_part(args: argparse.Namespace) -> Part:
+def start_workers(args: argparse.Namespace) -> Workers:
     """Load this node's part of a model, as `vllm serve --headless` does: blocks until its workers have it.
 
     They look for node 0 for as long as vLLM's own time-outs allow.
@@ -108,7 +108,7 @@ def start_part(args: argparse.Namespace) -> Part:
     engine = AsyncEngineArgs.from_cli_args(args)
     config = engine.create_engine_config(UsageContext.OPENAI_API_SERVER, headless=True)
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in start_engine
-    return Part(MultiprocExecutor(config, monitor_workers=False))
+    return Workers(MultiprocExecutor(config, monitor_workers=False))
 
 
 async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":
@@ -123,7 +123,7 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
         where.addFilter(faults)
     # The first logprobs look through the vocabulary for it, half a second in which nothing else is answered.
     threading.Thread(target=_find_space_marker, args=(client,), daemon=True).start()
-    hold_demanded_calls()
+    constrain_tool_arguments()
     refuse_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class GpuProcess:
     """A process that holds memory of a GPU. `name` and `memory_bytes` are None where the driver does not tell."""
 
     pid: int
@@ -26,7 +26,7 @@ class Gpu:
     memory_total_bytes: int
     memory_free_bytes: int
     compute_capability: tuple[int, int]
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[GpuProcess, ...] = ()
     parent_uuid: str | None = None
     is_integrated: bool = False
 

@@ -142,7 +142,7 @@ def _number(text: str, most: int, what: str) -> int:
     return number
 
 
-def several(text: str) -> tuple[int, str]:
+def parse_node_prefix(text: str) -> tuple[int, str]:
     """`2 nodes of 4xA10` taken apart: how many machines, and the cards of each. Raises UsageError."""
     found = _NODES.fullmatch(text)
     if found is None:
@@ -153,7 +153,7 @@ def several(text: str) -> tuple[int, str]:
     return nodes, found[2]
 
 
-def imagine(text: str) -> Inventory:
+def hypothetical_machine(text: str) -> Inventory:
     """A machine with these idle cards, such as `4xA10` or `2xA100-40GB,1xT4`. Raises UsageError."""
     kinds: list[Card] = []
     for part in text.split(","):

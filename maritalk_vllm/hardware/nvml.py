@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from ..errors import NoSuitableGPU
-from .gpu import Driver, Gpu, Holder, Unusable
+from .gpu import Driver, Gpu, GpuProcess, Unusable
 from .interconnect import Link, Links
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Fleet:
     absent: str = ""
 
 
-def fleet() -> Fleet:
+def query_nvml() -> Fleet:
     """Every GPU that the driver knows, in the order of nvidia-smi, those in MIG mode as their instances.
 
     Raises NoSuitableGPU if there is a driver and it does not answer.
@@ -158,14 +158,14 @@ def _instances(handle: Handle) -> Iterator[Handle]:
                 raise
 
 
-def _holders(device: Handle) -> tuple[Holder, ...]:
+def _holders(device: Handle) -> tuple[GpuProcess, ...]:
     """Who holds memory, for computing or for a display, the largest first."""
-    found: dict[int, Holder] = {}
+    found: dict[int, GpuProcess] = {}
     # The versioned functions: with a driver that lacks them, the others raise what is no NVMLError.
     for ask in (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3):
         processes: tuple[Any, ...] = _told(partial(ask, device), ())
         for process in processes:
-            found[process.pid] = Holder(process.pid, _name(process.pid), process.usedGpuMemory)
+            found[process.pid] = GpuProcess(process.pid, _name(process.pid), process.usedGpuMemory)
     return tuple(sorted(found.values(), key=lambda holder: -(holder.memory_bytes or 0)))
 
 

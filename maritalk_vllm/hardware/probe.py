@@ -7,14 +7,14 @@ from .cuda_visible_devices import ORDER, VARIABLE, visible
 from .gpu import Gpu
 from .host import Host, host
 from .inventory import Inventory
-from .nvml import fleet
+from .nvml import query_nvml
 
 
-def look(*, gpus: bool = True) -> Inventory:
+def probe_hardware(*, gpus: bool = True) -> Inventory:
     """This machine as it is now; `gpus=False` leaves the driver alone. Raises NoSuitableGPU if it does not answer."""
     if not gpus:
         return Inventory((), host())
-    found, here = fleet(), host()
+    found, here = query_nvml(), host()
     seen = visible([_with_memory(gpu, here) for gpu in found.gpus], os.environ.get(VARIABLE), os.environ.get(ORDER))
     return Inventory(
         gpus=seen.gpus,

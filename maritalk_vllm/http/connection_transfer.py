@@ -6,13 +6,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from .protocol import PatientProtocol
+from .protocol import HttpProtocol
 
 _KEPT_BYTES = 32 * 1024
 """How much of a request is kept until it is whole, to be passed on with its connection."""
 
 
-class PassableProtocol(PatientProtocol):
+class TransferableProtocol(HttpProtocol):
     """It knows which bytes have come of a request that is not whole yet."""
 
     def __init__(

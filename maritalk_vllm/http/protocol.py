@@ -8,14 +8,14 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..api.error_responses import refusal
+from ..api.error_responses import error_response
 from ..errors import MariTalkError, RequestError
 from . import client_limits
 from .connections import Connections
 from .overhead import Overhead
 from .request_head import host_error, take_host_of_target, without_offer
 from .transport import Transport
-from .unread_response import UnreadAnswer
+from .unread_response import UnreadResponse
 
 _STEP_BYTES = 4096
 """So much is parsed at once, but for a body of a known length: a step in which one request ends is not counted."""
@@ -29,7 +29,7 @@ class _Part(Enum):
     BODY = auto()
 
 
-class PatientProtocol(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """uvicorn's own, with limits in time and size (`bounds`).
 
     uvicorn waits for ever for a request's head, for the rest of what it has answered, and for clients that read no
@@ -61,7 +61,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """A client has connected."""
         super().connection_made(Transport(transport, lambda: self.is_receiving))  # type: ignore[arg-type]
-        self._unread = UnreadAnswer(self.transport)
+        self._unread = UnreadResponse(self.transport)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -176,7 +176,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: MariTalkError, path: str) -> None:
         """Answer with this, after all that came before is answered, and read no more requests."""
-        answer = refusal(path, error, {"Connection": "close"})
+        answer = error_response(path, error, {"Connection": "close"})
         status = f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}".encode()
         head = [status, *(name + b": " + value for name, value in answer.raw_headers)]
         self._refusal = b"\r\n".join([*head, b"", bytes(answer.body)])

@@ -6,7 +6,7 @@ from . import client_limits
 from .transport import Transport
 
 
-class UnreadAnswer:
+class UnreadResponse:
     """Ends a connection whose client takes nothing, for UNREAD_SECONDS, of what waits to be sent."""
 
     def __init__(self, transport: Transport) -> None:

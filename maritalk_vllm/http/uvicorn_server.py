@@ -12,7 +12,7 @@ import uvicorn
 from ..hardware import resource_limits
 from .acceptor import Acceptor
 from .certificate import Identity
-from .connection_transfer import PassableProtocol
+from .connection_transfer import TransferableProtocol
 from .connections import Connections
 
 
@@ -39,8 +39,8 @@ class WebServer(uvicorn.Server):
         return protocol
 
     @property
-    def _connections(self) -> list[PassableProtocol]:
-        return [each for each in self.server_state.connections if isinstance(each, PassableProtocol)]
+    def _connections(self) -> list[TransferableProtocol]:
+        return [each for each in self.server_state.connections if isinstance(each, TransferableProtocol)]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,7 +62,7 @@ def config(
     """
     made = uvicorn.Config(
         app,
-        http=PassableProtocol,
+        http=TransferableProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -10,15 +10,15 @@ from ..errors import LicenseError, MariTalkError
 from ..hardware.nvml import cuda_version
 from ..models.profile import find
 from ..settings import Settings
-from ..text_format import counted
+from ..text_format import pluralize
 from . import signed_license
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
-from .license_input import read
+from .license_input import read_license
 from .license_key import looks_like_key
-from .response_cache import KEPT_DAYS, Memory
-from .rollback_clock import Clock
-from .service_client import Refused, Service, Unreachable
-from .service_response import Grant
+from .response_cache import KEPT_DAYS, ResponseCache
+from .rollback_clock import RollbackClock
+from .service_client import Refused, ServiceClient, Unreachable
+from .service_response import ServiceResponse
 
 _ASK = "Ask for a new licence."
 
@@ -31,8 +31,8 @@ class LicenseCheck:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._given = read(settings.license or "")
-        self._clock = Clock(settings.cache_dir / "clock")
+        self._given = read_license(settings.license or "")
+        self._clock = RollbackClock(settings.cache_dir / "clock")
 
     @property
     def entitlement(self) -> Entitlement:
@@ -77,17 +77,17 @@ class LicenseCheck:
         """Whether the licence service has the weights too."""
         return self.entitlement.source == _SERVICE
 
-    def grant(self, model: str) -> Grant:
+    def grant(self, model: str) -> ServiceResponse:
         """The service's answer with a new link to the weights of `model`. Raises LicenseError."""
         return self._service.ask(self._given, model)
 
     @cached_property
-    def _service(self) -> Service:
+    def _service(self) -> ServiceClient:
         cuda = self._settings.cuda_version or cuda_version()
-        return Service(self._settings.license_service, cuda, self._clock.believe)
+        return ServiceClient(self._settings.license_service, cuda, self._clock.believe)
 
     def _asked(self) -> Entitlement:
-        memory = Memory(self._settings.cache_dir / "licences", self._given, self._service.url)
+        memory = ResponseCache(self._settings.cache_dir / "licences", self._given, self._service.url)
         now = self._clock.now()
         try:
             grant, warning = self._service.ask(self._given), ""
@@ -108,7 +108,7 @@ class LicenseCheck:
 _SERVICE = "licence service"
 
 
-def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Grant, str]:
+def _remembered(memory: ResponseCache, error: Unreachable, now: datetime) -> tuple[ServiceResponse, str]:
     """The service's last answer while it may serve, and a warning that says how long. Raises the error after that."""
     kept = memory.recall()
     if kept is None:
@@ -122,7 +122,7 @@ def _remembered(memory: Memory, error: Unreachable, now: datetime) -> tuple[Gran
         raise Unreachable(
             f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
         ) from error
-    return kept.grant, f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {counted(days, 'more day')}."
+    return kept.grant, f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {pluralize(days, 'more day')}."
 
 
 def _known(allowed: Entitlement) -> Entitlement:

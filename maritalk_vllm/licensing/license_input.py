@@ -9,7 +9,7 @@ _MOST_BYTES = 65536
 """No licence is as long; a file that is, or that never ends, is none."""
 
 
-def read(given: str) -> str:
+def read_license(given: str) -> str:
     """The key or the signed licence that `given` is, or that the file of this name holds; else `given` itself."""
     given = given.strip()
     if _is_licence(given):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .service_response import Grant
+from .service_response import ServiceResponse
 
 KEPT_DAYS = 14
 """So long does an answer serve without another."""
@@ -19,7 +19,7 @@ KEPT_DAYS = 14
 class Kept:
     """An answer, and when it was given."""
 
-    grant: Grant
+    grant: ServiceResponse
     given: datetime
 
     def days_left(self, now: datetime) -> int:
@@ -27,7 +27,7 @@ class Kept:
         return max(0, -((now - self.given - timedelta(days=KEPT_DAYS)) // timedelta(days=1)))
 
 
-class Memory:
+class ResponseCache:
     """One file for each key and service. Neither its name nor what is in it tells the key."""
 
     def __init__(self, folder: Path, key: str, service: str) -> None:
@@ -35,7 +35,7 @@ class Memory:
         digest = hashlib.sha256(f"{service}\n{key}".encode()).hexdigest()
         self._file = folder / f"{digest[:32]}.json"
 
-    def keep(self, grant: Grant, now: datetime) -> None:
+    def keep(self, grant: ServiceResponse, now: datetime) -> None:
         """Remember this answer, if anything can be written there."""
         # Its link is good for an hour, and for whoever has it.
         said = {**asdict(grant), "url": "", "expires": grant.expires.isoformat() if grant.expires else None}
@@ -53,7 +53,7 @@ class Memory:
             content = json.loads(self._file.read_bytes())
             said = content["grant"]
             expires = datetime.fromisoformat(said["expires"]) if said["expires"] else None
-            grant = Grant(**{**said, "models": tuple(said["models"]), "expires": expires})
+            grant = ServiceResponse(**{**said, "models": tuple(said["models"]), "expires": expires})
             return Kept(grant, datetime.fromtimestamp(content["given"], UTC))
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None

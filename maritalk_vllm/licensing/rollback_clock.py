@@ -23,7 +23,7 @@ def machine_time() -> datetime:
     return datetime.now(UTC)
 
 
-class Clock:
+class RollbackClock:
     """Remembers the latest time that it was asked at, in a file that is written at each asking."""
 
     def __init__(self, file: Path, machine: Callable[[], datetime] = machine_time) -> None:

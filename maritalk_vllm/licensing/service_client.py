@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import LicenseError, UsageError
 from ..masking import masked
 from .http_address import checked
-from .service_response import Grant
+from .service_response import ServiceResponse
 
 ANSWER_SECONDS = 15
 """From the first byte sent to the last received."""
@@ -31,7 +31,7 @@ class Unreachable(LicenseError):
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceClient:
     """A licence service, and what it is told of this machine's CUDA (None: there is none)."""
 
     url: str
@@ -44,7 +44,7 @@ class Service:
         """Its address, without a password in it."""
         return masked(self.url)
 
-    def ask(self, key: str, weights_of: str | None = None) -> Grant:
+    def ask(self, key: str, weights_of: str | None = None) -> ServiceResponse:
         """What this key allows, with a link to the weights of a model, if one is named.
 
         Raises Refused or Unreachable, neither of which repeats the key.
@@ -52,7 +52,7 @@ class Service:
         # One limit for the whole: a server that sends a byte now and then would outlast any other.
         return asyncio.run(self._ask(key, weights_of))
 
-    async def _ask(self, key: str, weights_of: str | None) -> Grant:
+    async def _ask(self, key: str, weights_of: str | None) -> ServiceResponse:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 status, kind, body, date = await self._post(key, weights_of)
@@ -69,7 +69,7 @@ class Service:
         if status != 200 or answer is None:
             raise self._unreachable(f"it answers {status}")
         try:
-            return Grant.read(answer)
+            return ServiceResponse.read(answer)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._unreachable("its answer makes no sense") from None
 

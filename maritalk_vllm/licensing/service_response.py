@@ -9,7 +9,7 @@ from .http_address import checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class ServiceResponse:
     """The models, the usual one first, and a link to the weights, with their size in bytes and SHA-256 where it says.
 
     MariTalk Local's own service says `presigned_url` and `model_size` alone.
@@ -23,7 +23,7 @@ class Grant:
     sha256: str | None = None
 
     @classmethod
-    def read(cls, answer: Mapping[str, Any]) -> "Grant":
+    def read(cls, answer: Mapping[str, Any]) -> "ServiceResponse":
         """From the answer's JSON. Raises KeyError, TypeError, ValueError or OverflowError where it makes no sense."""
         model, url, expires = answer["model_size"], answer["presigned_url"], answer.get("expires")
         if not isinstance(model, str) or not isinstance(url, str):

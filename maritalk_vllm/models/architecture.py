@@ -11,7 +11,7 @@ BLOCK_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ModelArchitecture:
     """Sizes as vLLM reads them from config.json; `max_model_len`, `context_limit` and `sliding_window` in tokens.
 
     `unknown` has the names of sizes that neither the configuration nor the weights tell, which are 0. `max_model_len`

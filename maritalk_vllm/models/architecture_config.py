@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .architecture import Shape
+from .architecture import ModelArchitecture
 from .context_length import context_length
 from .json_file import Section
 from .layer_kinds import layer_kinds
@@ -49,17 +49,17 @@ _GLOBAL_HEADS = {"gemma4_text", "gemma4_unified_text", "diffusion_gemma_text"}
 """Whose layers that look at the whole context have larger heads, and perhaps other KV heads."""
 
 
-def shape_in(folder: Path) -> Shape:
+def shape_in(folder: Path) -> ModelArchitecture:
     """The shape of the model in a folder. Raises WeightsError, which names the file and the key."""
     return shape_of(read_config(folder))
 
 
-def read_shape(content: Mapping[str, Any], file: Path = Path("config.json")) -> Shape:
+def read_shape(content: Mapping[str, Any], file: Path = Path("config.json")) -> ModelArchitecture:
     """From the content of config.json."""
     return shape_of(described(content, file))
 
 
-def shape_of(config: Config) -> Shape:
+def shape_of(config: Config) -> ModelArchitecture:
     """What the configuration says; 0 for sizes that it does not, whose names `unknown` has."""
     text = config.text
     heads = 0 if config.model_type in _STATE_SPACE else _first(text, _HEADS, most=_MOST_HEADS)
@@ -76,7 +76,7 @@ def shape_of(config: Config) -> Shape:
     }
     kinds = layer_kinds(config, layers or 0)
     length = context_length(config)
-    return Shape(
+    return ModelArchitecture(
         **{name: size or 0 for name, size in sizes.items()},
         unknown=tuple(name for name, size in sizes.items() if size is None),
         intermediate_size=_first(text, _INTERMEDIATE) or 4 * (hidden or 0),

@@ -15,7 +15,7 @@ from ..text_format import gigabytes
 _CHOOSE = "Free some space there, or choose another folder with --cache-dir."
 
 
-def is_here(folder: Path) -> bool:
+def is_installed(folder: Path) -> bool:
     """Whether the model is there. The folder gets its name last, so what has the name is whole."""
     try:
         return folder.is_dir()
@@ -23,23 +23,25 @@ def is_here(folder: Path) -> bool:
         return False
 
 
-def place(folder: Path, fill: Callable[[Path], None], what: str, waiting: Callable[[], None] = lambda: None) -> None:
+def install_atomically(
+    folder: Path, fill: Callable[[Path], None], what: str, waiting: Callable[[], None] = lambda: None
+) -> None:
     """Make `folder` by filling another, which gets its name at the end. Raises WeightsError, and what `fill` raises.
 
     Interrupted at any moment, it leaves no folder of that name. `waiting` is called if somebody else is at it already:
     then theirs is waited for, and taken if they succeed.
     """
-    aside = beside(folder, "partial")
+    aside = sibling(folder, "partial")
     with _disk_errors(folder.parent, what):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(beside(folder, "lock"))
+        lock = FileLock(sibling(folder, "lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
             waiting()
             lock.acquire()
         try:
-            if is_here(folder):
+            if is_installed(folder):
                 return
             shutil.rmtree(aside, ignore_errors=True)  # of an attempt that was interrupted: we hold the lock
             try:
@@ -53,7 +55,7 @@ def place(folder: Path, fill: Callable[[Path], None], what: str, waiting: Callab
             lock.release()
 
 
-def beside(folder: Path, ending: str) -> Path:
+def sibling(folder: Path, ending: str) -> Path:
     """`model` -> `model.partial`."""
     return folder.with_name(f"{folder.name}.{ending}")
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import WeightsError
-from .architecture import BYTES, Shape
+from .architecture import BYTES, ModelArchitecture
 from .architecture_config import is_tied, shape_of, stored_dtype
-from .memory_footprint import Footprint, of_llama, padded_vocabulary
+from .memory_footprint import MemoryFootprint, llama_footprint, padded_vocabulary
 from .model_config import Config, read_config
 from .pickle_dtype import pickled_dtype
 from .safetensors_header import Tensor, read_header
@@ -26,7 +26,7 @@ _FUSED = re.compile(r"\b(?:qkv_proj|query_key_value|Wqkv|qkv)\.")
 _WHOLE = re.compile(r"\b(?:gate|router|q_a_proj|kv_a_proj_with_mqa|kv_a_proj|indexer)\.")
 
 
-def read_checkpoint(folder: Path, load_format: str = "auto") -> Footprint:
+def read_checkpoint(folder: Path, load_format: str = "auto") -> MemoryFootprint:
     """The footprint of the model in `folder`, in the type that vLLM would choose on a GPU.
 
     `load_format` is vLLM's. With `dummy` the configuration is enough, and is read as that of a Llama. Raises
@@ -35,7 +35,7 @@ def read_checkpoint(folder: Path, load_format: str = "auto") -> Footprint:
     config = read_config(folder)
     shape, tied = shape_of(config), is_tied(config)
     if load_format in NO_WEIGHTS:
-        return of_llama(shape, tied=tied)
+        return llama_footprint(shape, tied=tied)
     weights = weights_files(folder, load_format)
     if not weights.files:
         raise WeightsError(
@@ -43,14 +43,14 @@ def read_checkpoint(folder: Path, load_format: str = "auto") -> Footprint:
         )
     if not weights.safetensors:
         size = sum(_served_bytes(file, config, shape) for file in weights.files)
-        return Footprint(shape=shape, split_bytes=size, exact=True)
+        return MemoryFootprint(shape=shape, split_bytes=size, exact=True)
     tensors: dict[str, Tensor] = {}
     for file in weights.files:
         tensors |= read_header(file)
     return _footprint(completed(shape, tensors), tensors, tied=tied)
 
 
-def _served_bytes(file: Path, config: Config, shape: Shape) -> int:
+def _served_bytes(file: Path, config: Config, shape: ModelArchitecture) -> int:
     """What a pickle of weights takes once vLLM has cast it."""
     size = _size(file)
     stored = pickled_dtype(file) or stored_dtype(config) or "float32"
@@ -66,7 +66,7 @@ def _size(file: Path) -> int:
         raise WeightsError(f"The weights file {file} cannot be read: {error.strerror}.") from error
 
 
-def _footprint(shape: Shape, tensors: Mapping[str, Tensor], *, tied: bool) -> Footprint:
+def _footprint(shape: ModelArchitecture, tensors: Mapping[str, Tensor], *, tied: bool) -> MemoryFootprint:
     sizes = dict.fromkeys(("split", "key_value", "whole", "input", "output"), 0)
     key_value_share = 2 * shape.key_value_heads / max(1, shape.attention_heads + 2 * shape.key_value_heads)
     for name, tensor in tensors.items():
@@ -85,10 +85,10 @@ def _footprint(shape: Shape, tensors: Mapping[str, Tensor], *, tied: bool) -> Fo
             sizes["split"] += size - int(size * key_value_share)
         else:
             sizes["key_value" if _KEY_VALUE.search(name) else "split"] += size
-    return Footprint(shape=shape, exact=True, **{f"{kind}_bytes": size for kind, size in sizes.items()})
+    return MemoryFootprint(shape=shape, exact=True, **{f"{kind}_bytes": size for kind, size in sizes.items()})
 
 
-def _bytes_in_memory(tensor: Tensor, shape: Shape) -> int:
+def _bytes_in_memory(tensor: Tensor, shape: ModelArchitecture) -> int:
     # A quantised model keeps its packed weights and their scales as they are; any other is cast to one type.
     if shape.quantization is None and tensor.dtype in _FLOATS:
         return tensor.elements * BYTES[shape.dtype]

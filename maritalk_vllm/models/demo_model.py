@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import WeightsError
-from .atomic_install import check_space, place
+from .atomic_install import check_space, install_atomically
 from .profile import Embedded, Profile
 
 Progress = Callable[[str, float], None]
@@ -29,7 +29,7 @@ def materialise(embedded: Embedded, checkpoint: Path, progress: Progress) -> Non
         _check_sum(source, embedded)
         _convert(source, aside, progress)
 
-    place(checkpoint, make, "The demo model")
+    install_atomically(checkpoint, make, "The demo model")
 
 
 def _source(embedded: Embedded) -> Path:

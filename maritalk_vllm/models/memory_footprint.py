@@ -4,14 +4,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from .architecture import BYTES, Shape, biggest_stage
+from .architecture import BYTES, ModelArchitecture, biggest_stage
 
 _VOCABULARY_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it splits it (vocab_parallel_embedding.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
+class MemoryFootprint:
     """Bytes of weights as they lie in memory once loaded, and the model's shape. Sizes of all layers together.
 
     Tensor parallelism divides `split_bytes` and `key_value_bytes` (the latter no further than there are KV heads), and
@@ -19,7 +19,7 @@ class Footprint:
     and `output_bytes` (the head) on the last. `exact` says whether the weights themselves were looked at.
     """
 
-    shape: Shape
+    shape: ModelArchitecture
     split_bytes: int
     key_value_bytes: int = 0
     whole_bytes: int = 0
@@ -70,13 +70,13 @@ class Footprint:
         return [size for size in range(1, most + 1) if not self.splits_by(size)]
 
 
-def of_llama(shape: Shape, *, tied: bool) -> Footprint:
+def llama_footprint(shape: ModelArchitecture, *, tied: bool) -> MemoryFootprint:
     """What weights in Llama's form take: attention, a gated MLP and two norms in each layer. `tied`: one table."""
     attention = 2 * shape.hidden_size * shape.attention_heads * shape.head_size
     key_value = 2 * shape.hidden_size * shape.key_value_heads * shape.head_size
     mlp = 3 * shape.hidden_size * shape.intermediate_size
     table = padded_vocabulary(shape.vocabulary_size) * shape.hidden_size * BYTES[shape.dtype]
-    return Footprint(
+    return MemoryFootprint(
         shape=shape,
         split_bytes=shape.layers * (attention + mlp) * BYTES[shape.dtype],
         key_value_bytes=shape.layers * key_value * BYTES[shape.dtype],

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import config_files
-from .architecture import Shape
-from .memory_footprint import Footprint
+from .architecture import ModelArchitecture
+from .memory_footprint import MemoryFootprint
 
 MIN_COMPUTE_CAPABILITY = (8, 0)
 """What the MariTalk Local document asks for; also for models without a profile."""
@@ -33,7 +33,7 @@ class Profile:
     name: str
     title: str
     devices: tuple[str, ...]
-    shape: Shape
+    shape: ModelArchitecture
     weights_bytes: int
     aliases: tuple[str, ...] = ()
     min_compute_capability: tuple[int, int] = MIN_COMPUTE_CAPABILITY
@@ -46,9 +46,9 @@ class Profile:
     embedded: Embedded | None = None
 
     @property
-    def footprint(self) -> Footprint:
+    def footprint(self) -> MemoryFootprint:
         """What is known before the weights are here."""
-        return Footprint(shape=self.shape, split_bytes=self.weights_bytes)
+        return MemoryFootprint(shape=self.shape, split_bytes=self.weights_bytes)
 
 
 def profiles() -> dict[str, Profile]:
@@ -63,7 +63,7 @@ def find(name: str) -> Profile | None:
 
 def _read(name: str) -> Profile:
     values: dict[str, Any] = config_files.read(name)
-    for key, kind in (("embedded", Embedded), ("shape", Shape)):
+    for key, kind in (("embedded", Embedded), ("shape", ModelArchitecture)):
         if key in values:
             values[key] = kind(**values[key])
     given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .architecture import Shape
+from .architecture import ModelArchitecture
 from .safetensors_header import Tensor
 
 _LAYER = re.compile(r"^(.*?\b(?:layers|h|blocks))\.(\d+)\.")
@@ -17,7 +17,7 @@ _QUERY = re.compile(r"\b(?:q_proj|wq)\.weight$")
 _HEAD_NORM = re.compile(r"\b(?:k_norm|k_layernorm)\.weight$")
 
 
-def completed(shape: Shape, tensors: Mapping[str, Tensor]) -> Shape:
+def completed(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> ModelArchitecture:
     """The shape, with what it does not know taken from the tensors as far as they tell."""
     if not shape.unknown:
         return shape
@@ -49,7 +49,7 @@ def _layers(tensors: Mapping[str, Tensor]) -> int:
     return len({match[2] for match in matches if match[1] == deepest})
 
 
-def _heads(shape: Shape, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+def _heads(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     query, key = _width(tensors, _QUERY), _width(tensors, _KEY)
     norm = next((tensor.shape for name, tensor in tensors.items() if _HEAD_NORM.search(name)), ())
     size = shape.head_size or (norm[0] if len(norm) == 1 else 0)

@@ -8,10 +8,10 @@ from ..errors import DoesNotFit
 from ..hardware.host import Host
 from ..hardware.inventory import Inventory
 from ..settings import Device
-from ..text_format import counted, gigabytes
+from ..text_format import gigabytes, pluralize
 from .longest_context import longest_context
-from .memory_estimate import CPU_BATCH, Degrees, batch_with
-from .model_requirements import Need
+from .memory_estimate import CPU_BATCH, Parallelism, batch_with
+from .model_requirements import ModelRequirements
 from .multi_node import check_even
 from .plan import Memory, Plan
 from .unchecked_reason import all_the_same, unchecked
@@ -26,7 +26,7 @@ _BLOCK_TOKENS = 128
 """vLLM gives out the KV cache in larger blocks on a CPU."""
 
 
-def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
+def plan_cpu(need: ModelRequirements, inventory: Inventory, why: str) -> Plan:
     """Raises DoesNotFit if the memory or the cores do not suffice."""
     host = inventory.host
     assert host is not None, "nobody plans for a CPU that is not here"
@@ -35,11 +35,11 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
         need.pipeline_parallel_size or need.nodes,
         need.replicas or 1,
     )
-    check_even(need, Degrees(tensor, stages))
+    check_even(need, Parallelism(tensor, stages))
     workers = tensor * stages * copies // need.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
-            f"{counted(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
+            f"{pluralize(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )
     dtype = need.flags.dtype or serving_dtype(host)
@@ -69,7 +69,7 @@ def plan_cpu(need: Need, inventory: Inventory, why: str) -> Plan:
         return replace(plan, checked=False, warnings=(*plan.warnings, reason))
 
 
-def _cautions(need: Need) -> Iterator[str]:
+def _cautions(need: ModelRequirements) -> Iterator[str]:
     if need.nodes > 1:
         yield "The other nodes are taken to have as many cores, and as much memory free."
 
@@ -80,7 +80,7 @@ def serving_dtype(host: Host) -> str:
     return "bfloat16" if host.fast_bfloat16 else "float32"
 
 
-def _sized(plan: Plan, need: Need, host: Host) -> Plan:
+def _sized(plan: Plan, need: ModelRequirements, host: Host) -> Plan:
     """The plan with memory shared out: weights, then a KV cache that is as large as wished or as fits."""
     assert need.footprint is not None
     tensor, stages = plan.tensor_parallel_size, plan.pipeline_parallel_size
@@ -141,7 +141,7 @@ def _bounds(host: Host) -> str:
     return f"the container's {bound}" if host.memory_bound_bytes < host.memory_total_bytes else bound
 
 
-def _wished_cache_bytes(need: Need, host: Host) -> int:
+def _wished_cache_bytes(need: ModelRequirements, host: Host) -> int:
     """KV cache of one copy, all its workers together."""
     if need.profile and need.profile.cpu_kv_cache_bytes:
         return need.profile.cpu_kv_cache_bytes

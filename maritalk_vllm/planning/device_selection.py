@@ -5,11 +5,11 @@ from ..hardware.cuda_visible_devices import VARIABLE
 from ..hardware.gpu import Gpu
 from ..hardware.inventory import Inventory
 from ..settings import Device
-from .gpu_selection import dotted, sort_out
-from .model_requirements import Need
+from .gpu_selection import dotted, partition_usable
+from .model_requirements import ModelRequirements
 
 
-def choose_device(wish: Device, need: Need, inventory: Inventory, build: Device) -> tuple[Device, str]:
+def choose_device(wish: Device, need: ModelRequirements, inventory: Inventory, build: Device) -> tuple[Device, str]:
     """CUDA or CPU, and a sentence that says why where the user left it open.
 
     `build` is the device that the installed vLLM was built for. Raises NoSuitableGPU or EngineError.
@@ -19,7 +19,7 @@ def choose_device(wish: Device, need: Need, inventory: Inventory, build: Device)
         if not on_cpu:
             raise NoSuitableGPU(f"{need.title} does not run on a CPU: {needs(need)}.")
         return _on_cpu("", build)
-    suitable, _ = sort_out(inventory, need.lowest_capability)
+    suitable, _ = partition_usable(inventory, need.lowest_capability)
     obstacle = _obstacle(need, inventory, suitable, build)
     if not obstacle:
         return Device.CUDA, ""
@@ -43,7 +43,7 @@ def _on_cpu(why: str, build: Device) -> tuple[Device, str]:
     return Device.CPU, f"{why}: serving on the CPU." if why else ""
 
 
-def needs(need: Need) -> str:
+def needs(need: ModelRequirements) -> str:
     """What GPU a model needs, as part of a sentence."""
     memory = ""
     if need.profile and need.profile.gpu_memory_gb:
@@ -52,7 +52,7 @@ def needs(need: Need) -> str:
     return f"it needs an NVIDIA GPU of compute capability {dotted(need.lowest_capability)} or more{memory}"
 
 
-def _obstacle(need: Need, inventory: Inventory, suitable: tuple[Gpu, ...], build: Device) -> str:
+def _obstacle(need: ModelRequirements, inventory: Inventory, suitable: tuple[Gpu, ...], build: Device) -> str:
     if not inventory.gpus:
         if inventory.hidden:
             return f"no GPU is visible: {' '.join(inventory.remarks).rstrip('.')}"

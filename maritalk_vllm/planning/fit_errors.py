@@ -4,16 +4,18 @@ import math
 from collections.abc import Sequence
 
 from ..errors import DoesNotFit
-from ..hardware.gpu import Gpu, Holder
-from ..models.memory_footprint import Footprint
-from ..text_format import counted, gigabytes
+from ..hardware.gpu import Gpu, GpuProcess
+from ..models.memory_footprint import MemoryFootprint
+from ..text_format import gigabytes, pluralize
 from .gpu_selection import label
-from .memory_estimate import Degrees, budget_bytes, overhead_bytes, usable_bytes
-from .model_requirements import Need
+from .memory_estimate import Parallelism, budget_bytes, overhead_bytes, usable_bytes
+from .model_requirements import ModelRequirements
 from .multi_node import check_even, described
 
 
-def what_a_card_lacks(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu, least: int, short: int) -> str:
+def what_a_card_lacks(
+    need: ModelRequirements, footprint: MemoryFootprint, degrees: Parallelism, gpu: Gpu, least: int, short: int
+) -> str:
     """Why this card does not hold its share: `least` bytes of KV cache are needed, and `short` bytes are missing."""
     share = need.gpu_memory_utilization
     budget = budget_bytes(gpu, share)
@@ -38,12 +40,14 @@ def _held(gpu: Gpu) -> str:
     return f" ({', '.join(map(_holds, gpu.holders[:3]))})"
 
 
-def _holds(holder: Holder) -> str:
+def _holds(holder: GpuProcess) -> str:
     who = f"{holder.name} ({holder.pid})" if holder.name else f"a process ({holder.pid})"
     return f"{who} holds {gigabytes(holder.memory_bytes)}" if holder.memory_bytes else f"{who} holds memory"
 
 
-def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], nearest: str | None) -> DoesNotFit:
+def refusal(
+    need: ModelRequirements, footprint: MemoryFootprint, groups: Sequence[Sequence[Gpu]], nearest: str | None
+) -> DoesNotFit:
     """What was short; `nearest` describes the split that lacked least."""
     largest = max(groups, key=lambda group: len(group) * group[0].memory_total_bytes)
     here = described(need.nodes, len(largest), largest[0].name)
@@ -69,16 +73,16 @@ def refusal(need: Need, footprint: Footprint, groups: Sequence[Sequence[Gpu]], n
     )
 
 
-def _uneven(need: Need) -> DoesNotFit | None:
+def _uneven(need: ModelRequirements) -> DoesNotFit | None:
     """The user's own stages, which the nodes cannot share."""
     try:
-        check_even(need, Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes))
+        check_even(need, Parallelism(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes))
     except DoesNotFit as error:
         return error if need.pipeline_parallel_size not in (None, 1) else None
     return None
 
 
-def _wrong_degree(need: Need, footprint: Footprint) -> DoesNotFit | None:
+def _wrong_degree(need: ModelRequirements, footprint: MemoryFootprint) -> DoesNotFit | None:
     """The user's own degree, which this model does not allow on any cards."""
     tensor, stages, layers = need.tensor_parallel_size, need.pipeline_parallel_size or 1, footprint.shape.layers
     if tensor and (why := footprint.splits_by(tensor)):
@@ -91,7 +95,7 @@ def _wrong_degree(need: Need, footprint: Footprint) -> DoesNotFit | None:
     return None
 
 
-def _too_few_cards(need: Need, footprint: Footprint, cards: int, here: str) -> DoesNotFit | None:
+def _too_few_cards(need: ModelRequirements, footprint: MemoryFootprint, cards: int, here: str) -> DoesNotFit | None:
     asked = {
         "--tensor-parallel-size": need.tensor_parallel_size or 1,
         "--pipeline-parallel-size": need.pipeline_parallel_size or 1,
@@ -102,10 +106,10 @@ def _too_few_cards(need: Need, footprint: Footprint, cards: int, here: str) -> D
         return None
     flags = " with ".join(f"{flag} {size}" for flag, size in asked.items() if size > 1)
     return DoesNotFit(
-        f"{flags} needs {counted(wanted, 'card')} of one kind, and there are {here}.",
+        f"{flags} needs {pluralize(wanted, 'card')} of one kind, and there are {here}.",
         f"Tensor-parallel degrees that work: {_degrees(footprint, cards)}.",
     )
 
 
-def _degrees(footprint: Footprint, cards: int) -> str:
+def _degrees(footprint: MemoryFootprint, cards: int) -> str:
     return ", ".join(map(str, footprint.degrees(cards)))

@@ -9,14 +9,14 @@ from ..errors import DoesNotFit
 from ..hardware.gpu import Gpu
 from ..hardware.interconnect import Link, Links
 from ..hardware.inventory import Inventory
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 from ..settings import Device
-from ..text_format import counted, gigabytes
-from .gpu_selection import Rejected, label, sort_out, weakest_link
+from ..text_format import gigabytes, pluralize
+from .gpu_selection import RejectedGpu, label, partition_usable, weakest_link
 from .host_checks import check_host
 from .memory_estimate import DEFAULT_GPU_MEMORY_UTILIZATION, overhead_bytes, utilization
-from .model_requirements import Need
-from .placement import Fit, find_cards, find_fit, request_bytes
+from .model_requirements import ModelRequirements
+from .placement import Placement, find_cards, find_placement, request_bytes
 from .plan import Memory, Plan
 from .split_reason import split
 from .unchecked_reason import all_the_same, unchecked
@@ -24,9 +24,9 @@ from .unchecked_reason import all_the_same, unchecked
 NOT_NEEDED = "not needed"
 
 
-def plan_gpus(need: Need, inventory: Inventory) -> Plan:
+def plan_gpus(need: ModelRequirements, inventory: Inventory) -> Plan:
     """The cards to take and what goes where. Raises DoesNotFit."""
-    suitable, rejected = sort_out(inventory, need.lowest_capability)
+    suitable, rejected = partition_usable(inventory, need.lowest_capability)
     footprint, unsure = need.footprint, unchecked(need)
     if footprint is None:
         fit = find_cards(need, suitable, inventory.links)
@@ -65,23 +65,25 @@ def plan_gpus(need: Need, inventory: Inventory) -> Plan:
     return plan if footprint is None else _sized(plan, need, footprint, fit, suitable)
 
 
-def _find_fit(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Links) -> Fit:
+def _find_fit(need: ModelRequirements, footprint: MemoryFootprint, gpus: tuple[Gpu, ...], links: Links) -> Placement:
     try:
-        return find_fit(need, footprint, gpus, links)
+        return find_placement(need, footprint, gpus, links)
     except DoesNotFit as error:
         error.hint = error.hint or next(_ways_out(need, footprint, gpus, links), "")
         raise
 
 
-def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Links) -> Iterator[str]:
+def _ways_out(
+    need: ModelRequirements, footprint: MemoryFootprint, gpus: tuple[Gpu, ...], links: Links
+) -> Iterator[str]:
     """What the user could set instead of what does not fit."""
 
-    def without(option: str) -> Iterator[Fit]:
+    def without(option: str) -> Iterator[Placement]:
         changes: dict[str, Any] = {option: None}
         relaxed = replace(need, **changes)
         if relaxed != need:
             with contextlib.suppress(DoesNotFit):
-                yield find_fit(relaxed, footprint, gpus, links)
+                yield find_placement(relaxed, footprint, gpus, links)
 
     for fit in without("gpu_memory_utilization"):
         yield f"--gpu-memory-utilization {fit.gpu_memory_utilization:g} would fit."
@@ -95,7 +97,9 @@ def _ways_out(need: Need, footprint: Footprint, gpus: tuple[Gpu, ...], links: Li
         yield f"--replicas {fit.replicas} would fit."
 
 
-def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit, suitable: tuple[Gpu, ...]) -> Plan:
+def _sized(
+    plan: Plan, need: ModelRequirements, footprint: MemoryFootprint, fit: Placement, suitable: tuple[Gpu, ...]
+) -> Plan:
     """The plan with what goes where."""
     degrees, card, cards = fit.degrees, fit.gpus[0], fit.cards
     a_request = request_bytes(need, footprint, degrees, card, fit.context)
@@ -118,7 +122,7 @@ def _sized(plan: Plan, need: Need, footprint: Footprint, fit: Fit, suitable: tup
     )
 
 
-def _adjustments(need: Need, fit: Fit) -> Iterator[str]:
+def _adjustments(need: ModelRequirements, fit: Placement) -> Iterator[str]:
     if fit.context < need.aim:
         yield (
             f"max_model_len: {fit.context} instead of {need.aim} tokens, the longest that "
@@ -133,7 +137,9 @@ def _adjustments(need: Need, fit: Fit) -> Iterator[str]:
         )
 
 
-def _cautions(need: Need, fit: Fit, inventory: Inventory, rejected: tuple[Rejected, ...]) -> Iterator[str]:
+def _cautions(
+    need: ModelRequirements, fit: Placement, inventory: Inventory, rejected: tuple[RejectedGpu, ...]
+) -> Iterator[str]:
     degrees = fit.degrees
     if fit.nodes > 1:
         yield "The other nodes are taken to have the same cards, with as much memory free."
@@ -161,14 +167,14 @@ def _cautions(need: Need, fit: Fit, inventory: Inventory, rejected: tuple[Reject
             yield f"The cards are linked through {weakest.text}, without NVLink: tensor parallelism loses speed to it."
     idle = sum(each.reason == NOT_NEEDED for each in rejected)
     if fit.nodes > 1 and idle:
-        yield f"Idle: {counted(idle, 'GPU')} of this kind on each node."
+        yield f"Idle: {pluralize(idle, 'GPU')} of this kind on each node."
     elif idle >= degrees.cards:
-        yield f"Idle: {counted(idle, 'GPU')} of this kind; --replicas auto serves more copies there."
+        yield f"Idle: {pluralize(idle, 'GPU')} of this kind; --replicas auto serves more copies there."
     elif idle:
-        yield f"Idle: {counted(idle, 'GPU')} of this kind, too few for another copy."
+        yield f"Idle: {pluralize(idle, 'GPU')} of this kind, too few for another copy."
 
 
-def _not_needed(suitable: tuple[Gpu, ...], fit: Fit) -> tuple[Rejected, ...]:
+def _not_needed(suitable: tuple[Gpu, ...], fit: Placement) -> tuple[RejectedGpu, ...]:
     def reason(gpu: Gpu) -> str:
         if gpu.name != fit.gpus[0].name or gpu.memory_total_bytes != fit.gpus[0].memory_total_bytes:
             return f"of another kind than the {fit.gpus[0].name} that were chosen"
@@ -176,4 +182,4 @@ def _not_needed(suitable: tuple[Gpu, ...], fit: Fit) -> tuple[Rejected, ...]:
             return f"less free than the others: {gigabytes(gpu.memory_free_bytes)}"
         return NOT_NEEDED
 
-    return tuple(Rejected(gpu.uuid, reason(gpu), label(gpu)) for gpu in suitable if gpu not in fit.gpus)
+    return tuple(RejectedGpu(gpu.uuid, reason(gpu), label(gpu)) for gpu in suitable if gpu not in fit.gpus)

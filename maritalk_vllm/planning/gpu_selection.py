@@ -11,7 +11,7 @@ from ..hardware.inventory import Inventory
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedGpu:
     """A card that the plan leaves out, and why. `uuid` is None for a card that does not even tell its UUID."""
 
     uuid: str | None
@@ -24,28 +24,31 @@ def label(gpu: Gpu) -> str:
     return f"GPU {gpu.index} ({gpu.name})"
 
 
-def sort_out(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tuple[Gpu, ...], tuple[Rejected, ...]]:
+def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tuple[Gpu, ...], tuple[RejectedGpu, ...]]:
     """The cards that can serve at all, and the others, for a model that asks for this compute capability."""
     suitable = tuple(gpu for gpu in inventory.gpus if gpu.compute_capability >= lowest)
     rejected = [
-        Rejected(
+        RejectedGpu(
             gpu.uuid, f"compute capability {dotted(gpu.compute_capability)}, {dotted(lowest)} is needed", label(gpu)
         )
         for gpu in inventory.gpus
         if gpu not in suitable
     ]
-    rejected += [Rejected(gpu.uuid, "hidden by CUDA_VISIBLE_DEVICES", label(gpu)) for gpu in inventory.hidden]
-    rejected += [Rejected(each.uuid, each.reason, f"GPU {each.index}") for each in inventory.unusable]
+    rejected += [RejectedGpu(gpu.uuid, "hidden by CUDA_VISIBLE_DEVICES", label(gpu)) for gpu in inventory.hidden]
+    rejected += [RejectedGpu(each.uuid, each.reason, f"GPU {each.index}") for each in inventory.unusable]
     return suitable, tuple(rejected)
 
 
-def left_out(inventory: Inventory) -> tuple[Rejected, ...]:
+def unusable_gpus(inventory: Inventory) -> tuple[RejectedGpu, ...]:
     """All cards of a machine that cannot serve a model, where there is no plan."""
-    suitable, rejected = sort_out(inventory, (0, 0))
-    return (*rejected, *(Rejected(gpu.uuid, "part of no split that holds the model", label(gpu)) for gpu in suitable))
+    suitable, rejected = partition_usable(inventory, (0, 0))
+    return (
+        *rejected,
+        *(RejectedGpu(gpu.uuid, "part of no split that holds the model", label(gpu)) for gpu in suitable),
+    )
 
 
-def kinds(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
+def group_identical(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
     """Cards that may share one model: of one name, capability and memory. A MIG instance can share with none."""
     groups: dict[tuple[object, ...], list[Gpu]] = defaultdict(list)
     for gpu in gpus:
@@ -54,7 +57,7 @@ def kinds(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
     return list(groups.values())
 
 
-def best(gpus: Sequence[Gpu], count: int, links: Links) -> list[Gpu]:
+def best_connected(gpus: Sequence[Gpu], count: int, links: Links) -> list[Gpu]:
     """`count` of these cards: the best linked, then those with most free memory; neighbours beside each other."""
 
     ties = {links.get(frozenset((one.uuid, other.uuid)), Link.SYSTEM) for one, other in itertools.combinations(gpus, 2)}

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from ..errors import DoesNotFit
 from ..hardware.gpu_catalog import Card, machine
-from .gpu_selection import sort_out
-from .model_requirements import Need
-from .placement import find_fit
+from .gpu_selection import partition_usable
+from .model_requirements import ModelRequirements
+from .placement import find_placement
 
 _COUNTS = (1, 2, 4, 8)
 
@@ -28,7 +28,7 @@ class Suggestion:
         return f"{self.count} x {self.card.short_name}"
 
 
-def suggestions(need: Need, cards: Sequence[Card]) -> list[Suggestion]:
+def suggestions(need: ModelRequirements, cards: Sequence[Card]) -> list[Suggestion]:
     """For each kind the fewest cards that hold the model without pipeline parallelism, few and small cards first.
 
     All in one machine, also where several were asked for.
@@ -39,7 +39,7 @@ def suggestions(need: Need, cards: Sequence[Card]) -> list[Suggestion]:
     return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))
 
 
-def what_would_do(need: Need, cards: Sequence[Card]) -> str:
+def suggest_gpus(need: ModelRequirements, cards: Sequence[Card]) -> str:
     """A sentence with up to four of them that can be rented, each with another number of cards."""
     found = suggestions(need, [card for card in cards if card.cloud]) if need.footprint else []
     first = {each.count: each for each in reversed(found)}
@@ -48,17 +48,17 @@ def what_would_do(need: Need, cards: Sequence[Card]) -> str:
     )
 
 
-def _fewest(need: Need, card: Card) -> Iterator[Suggestion]:
+def _fewest(need: ModelRequirements, card: Card) -> Iterator[Suggestion]:
     footprint = need.footprint
     assert footprint is not None
     need = replace(need, pipeline_parallel_size=need.pipeline_parallel_size or 1)
     for count in _COUNTS:
         inventory = machine([card] * count)
-        suitable, _ = sort_out(inventory, need.lowest_capability)
+        suitable, _ = partition_usable(inventory, need.lowest_capability)
         if not suitable:
             return
         try:
-            find_fit(need, footprint, suitable, inventory.links)
+            find_placement(need, footprint, suitable, inventory.links)
         except DoesNotFit:
             continue
         yield Suggestion(card, count)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..errors import DoesNotFit
 from ..hardware.host import Host
 from ..text_format import gigabytes
-from .model_requirements import Need
+from .model_requirements import ModelRequirements
 
 _SERVER_BYTES = 2 * 10**9
 """Our processes and vLLM's, without the workers."""
@@ -17,7 +17,7 @@ _SHARED_BYTES = 64 << 20
 """Docker's own limit on /dev/shm, too little for NCCL and vLLM's queues between workers."""
 
 
-def check_host(need: Need, host: Host | None, cards: int) -> Iterator[str]:
+def check_host(need: ModelRequirements, host: Host | None, cards: int) -> Iterator[str]:
     """Warnings. Raises DoesNotFit if a container's limit is under what cannot leave memory."""
     if host is None:
         return

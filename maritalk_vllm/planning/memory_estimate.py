@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..hardware.gpu import Gpu
 from ..models.architecture import BYTES
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 from .memory_flags import Flags
 
 GiB = 1 << 30
@@ -33,7 +33,7 @@ _LAYER_COPIES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Degrees:
+class Parallelism:
     """How one copy of a model is spread: `tensor` x `pipeline` cards."""
 
     tensor: int
@@ -51,34 +51,34 @@ class Degrees:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchLimits:
     """vLLM's own limits of one step, which it takes from the card: tokens computed, and sequences sampled."""
 
     tokens: int
     sequences: int
 
 
-CPU_BATCH = Batch(2048, 128)
+CPU_BATCH = BatchLimits(2048, 128)
 """The same for each worker on a CPU."""
 
 
-def batch(gpu: Gpu) -> Batch:
+def batch(gpu: Gpu) -> BatchLimits:
     """As vLLM's EngineArgs.get_batch_defaults chooses for a server (0.32 and 0.33)."""
     if gpu.memory_total_bytes >= 160 * GiB:
-        return Batch(16384, 1024)
+        return BatchLimits(16384, 1024)
     # For a MIG instance vLLM may see the memory of the whole GPU.
     large = gpu.memory_total_bytes >= 70 * GiB or gpu.is_mig_instance
     if large and "a100" not in gpu.name.lower():
-        return Batch(8192, 1024)
-    return Batch(2048, 256)
+        return BatchLimits(8192, 1024)
+    return BatchLimits(2048, 256)
 
 
-def batch_with(flags: Flags, own: Batch) -> Batch:
+def batch_with(flags: Flags, own: BatchLimits) -> BatchLimits:
     """The limits of a step where the user may have set them."""
-    return Batch(flags.batched_tokens or own.tokens, flags.sequences or own.sequences)
+    return BatchLimits(flags.batched_tokens or own.tokens, flags.sequences or own.sequences)
 
 
-def overhead_bytes(footprint: Footprint, degrees: Degrees, gpu: Gpu, flags: Flags) -> int:
+def overhead_bytes(footprint: MemoryFootprint, degrees: Parallelism, gpu: Gpu, flags: Flags) -> int:
     """Activations, CUDA graphs and a margin, on each card."""
     shape, step = footprint.shape, batch_with(flags, batch(gpu))
     width = _LAYER_COPIES * shape.hidden_size + math.ceil(2 * shape.intermediate_size / degrees.tensor)

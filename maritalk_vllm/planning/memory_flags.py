@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 
 _SHORT = {"-q": "--quantization", "-sc": "--speculative-config"}
 
@@ -41,7 +41,7 @@ class Flags:
     more: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, words: Sequence[str], footprint: Footprint | None) -> Self:
+    def of(cls, words: Sequence[str], footprint: MemoryFootprint | None) -> Self:
         """As vLLM would read them for this model: the last of a flag counts."""
         given = read(words)
         quantized = footprint is not None and footprint.shape.quantization is not None
@@ -67,7 +67,7 @@ class Flags:
             more=tuple(sorted(more | {flag for flag, number in numbers.items() if flag in given and number is None})),
         )
 
-    def applied(self, footprint: Footprint) -> Footprint:
+    def applied(self, footprint: MemoryFootprint) -> MemoryFootprint:
         """The model as vLLM holds it with these flags."""
         if self.dtype is not None:
             footprint = footprint.served_as(self.dtype)

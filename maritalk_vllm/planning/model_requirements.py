@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import UsageError
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
 from ..settings import Settings
 from .memory_flags import Flags
@@ -16,7 +16,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class ModelRequirements:
     """A model with its demands, and the user's own choices, None where they left it open.
 
     `footprint` is None for a model whose size is unknown, counts `flags`, and `doubt` is a sentence on where it comes
@@ -27,7 +27,7 @@ class Need:
 
     name: str
     profile: Profile | None
-    footprint: Footprint | None
+    footprint: MemoryFootprint | None
     max_model_len: int | None
     wanted_max_model_len: int | None
     tensor_parallel_size: int | None
@@ -40,7 +40,7 @@ class Need:
 
     @classmethod
     def of(
-        cls, name: str, footprint: Footprint | None, profile: Profile | None, settings: Settings, doubt: str = ""
+        cls, name: str, footprint: MemoryFootprint | None, profile: Profile | None, settings: Settings, doubt: str = ""
     ) -> Self:
         """Raises UsageError if --replicas is neither a number nor `auto`."""
         flags = Flags.of(settings.engine_args, footprint)

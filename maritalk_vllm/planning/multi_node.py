@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ..errors import DoesNotFit
-from .memory_estimate import Degrees
-from .model_requirements import Need
+from .memory_estimate import Parallelism
+from .model_requirements import ModelRequirements
 
 
-def splits(need: Need, tensor: Sequence[int], cards: int, layers: int) -> list[Degrees]:
+def splits(need: ModelRequirements, tensor: Sequence[int], cards: int, layers: int) -> list[Parallelism]:
     """Every even split over up to `cards` cards of each node, the best first.
 
     Tensor parallelism stays inside a node, as wide as the model allows, and the layers are spread over the nodes,
@@ -15,18 +15,18 @@ def splits(need: Need, tensor: Sequence[int], cards: int, layers: int) -> list[D
     """
     most = need.nodes * cards
     stages = [need.pipeline_parallel_size] if need.pipeline_parallel_size else range(need.nodes, most + 1, need.nodes)
-    found = [Degrees(tp, pp) for tp in tensor for pp in stages if tp * pp <= most and pp <= max(1, layers)]
+    found = [Parallelism(tp, pp) for tp in tensor for pp in stages if tp * pp <= most and pp <= max(1, layers)]
     even = [split for split in found if is_even(need.nodes, split)]
     return sorted(even, key=lambda split: (split.pipeline, -split.tensor))
 
 
-def is_even(nodes: int, degrees: Degrees) -> bool:
+def is_even(nodes: int, degrees: Parallelism) -> bool:
     """Whether each node has as many workers as any other, and whole stages or a part of one."""
     here, rest = divmod(degrees.cards, nodes)
     return not rest and (here % degrees.tensor == 0 or degrees.tensor % here == 0)
 
 
-def check_even(need: Need, degrees: Degrees) -> None:
+def check_even(need: ModelRequirements, degrees: Parallelism) -> None:
     """Raises DoesNotFit where the nodes cannot have a part of the same size each."""
     if not is_even(need.nodes, degrees):
         parts = f"{degrees.tensor} tensor x {degrees.pipeline} pipeline parallel"

@@ -6,25 +6,25 @@ from dataclasses import dataclass, field, replace
 from ..errors import DoesNotFit
 from ..hardware.gpu import Gpu
 from ..hardware.interconnect import Links
-from ..models.memory_footprint import Footprint
-from ..text_format import counted, gigabytes
+from ..models.memory_footprint import MemoryFootprint
+from ..text_format import gigabytes, pluralize
 from .fit_errors import refusal, what_a_card_lacks
-from .gpu_selection import best, kinds
+from .gpu_selection import best_connected, group_identical
 from .longest_context import longest_context
-from .memory_estimate import Degrees, batch, batch_with, budget_bytes, overhead_bytes, usable_bytes, utilization
-from .model_requirements import Need
+from .memory_estimate import Parallelism, batch, batch_with, budget_bytes, overhead_bytes, usable_bytes, utilization
+from .model_requirements import ModelRequirements
 from .multi_node import check_even, described, splits
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Placement:
     """Cards that hold the model, copy after copy, and why what is smaller does not. `kv_cache_bytes` on each card.
 
     With several `nodes`, `gpus` are those of one. `context` is the longest request that a copy holds, in tokens, at
     most what is aimed at; 0 where nothing is known of the model.
     """
 
-    degrees: Degrees
+    degrees: Parallelism
     gpus: tuple[Gpu, ...]
     gpu_memory_utilization: float
     kv_cache_bytes: int
@@ -45,23 +45,23 @@ class Fit:
 
 @dataclass(slots=True)
 class _Search:
-    need: Need
-    footprint: Footprint
+    need: ModelRequirements
+    footprint: MemoryFootprint
     links: Links
-    considered: list[tuple[Degrees, str]] = field(default_factory=list)
+    considered: list[tuple[Parallelism, str]] = field(default_factory=list)
     nearest: tuple[int, str] | None = None
     """Of what was considered and does not fit, the bytes that are missing and the words, where these are fewest."""
 
 
-def find_fit(need: Need, footprint: Footprint, gpus: Sequence[Gpu], links: Links) -> Fit:
+def find_placement(need: ModelRequirements, footprint: MemoryFootprint, gpus: Sequence[Gpu], links: Links) -> Placement:
     """The first of the candidates that holds the whole context; if none does, the one that holds the longest.
 
     Raises DoesNotFit where none holds the least context: what was short.
     """
     search = _Search(need, footprint, links)
-    groups = kinds(gpus)
+    groups = group_identical(gpus)
     most = max(map(len, groups))
-    longest: Fit | None = None
+    longest: Placement | None = None
     for degrees in candidates(need, footprint, most):
         fits = [fit for group in groups if (fit := _fit(search, degrees, group)) is not None]
         if not fits:
@@ -79,7 +79,7 @@ def find_fit(need: Need, footprint: Footprint, gpus: Sequence[Gpu], links: Links
     return replace(longest, considered=(*others, *_indivisible(need, footprint, longest, most)))
 
 
-def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> Iterator[str]:
+def _indivisible(need: ModelRequirements, footprint: MemoryFootprint, chosen: Placement, most: int) -> Iterator[str]:
     """The degrees that were passed over since the model does not divide by them."""
     if need.nodes > 1:
         most = chosen.degrees.cards // need.nodes
@@ -90,20 +90,24 @@ def _indivisible(need: Need, footprint: Footprint, chosen: Fit, most: int) -> It
                 yield f"{size} cards, tensor parallel: {why}"
 
 
-def find_cards(need: Need, gpus: Sequence[Gpu], links: Links) -> Fit:
+def find_cards(need: ModelRequirements, gpus: Sequence[Gpu], links: Links) -> Placement:
     """Cards for a model of which nothing is known: as many as the user says, else one. Raises DoesNotFit."""
-    degrees = Degrees(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes)
+    degrees = Parallelism(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes)
     check_even(need, degrees)
     count = degrees.cards * (need.replicas or 1) // need.nodes
-    groups = [group for group in kinds(gpus) if len(group) >= count]
+    groups = [group for group in group_identical(gpus) if len(group) >= count]
     if not groups:
-        raise DoesNotFit(f"{counted(count, 'card')} of one kind are needed, and {counted(len(gpus), 'card')} are here.")
-    chosen = max((best(group, count, links) for group in groups), key=lambda cards: cards[-1].memory_free_bytes)
+        raise DoesNotFit(
+            f"{pluralize(count, 'card')} of one kind are needed, and {pluralize(len(gpus), 'card')} are here."
+        )
+    chosen = max(
+        (best_connected(group, count, links) for group in groups), key=lambda cards: cards[-1].memory_free_bytes
+    )
     share = min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen)
-    return Fit(degrees, tuple(chosen), share, 0, nodes=need.nodes)
+    return Placement(degrees, tuple(chosen), share, 0, nodes=need.nodes)
 
 
-def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees]:
+def candidates(need: ModelRequirements, footprint: MemoryFootprint, cards: int) -> Iterator[Parallelism]:
     """Every split over up to `cards` cards, of each node, that model and user allow, the first to try first.
 
     On one machine tensor parallel alone comes first, and few cards; for several see `nodes.splits`.
@@ -115,11 +119,11 @@ def candidates(need: Need, footprint: Footprint, cards: int) -> Iterator[Degrees
     if need.nodes > 1:
         return iter(splits(need, tensor, cards, layers))
     pipeline = [need.pipeline_parallel_size] if need.pipeline_parallel_size else range(1, min(cards, layers or 1) + 1)
-    found = [Degrees(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= cards]
+    found = [Parallelism(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= cards]
     return iter(sorted(found, key=lambda split: (split.pipeline > 1, split.cards, split.pipeline)))
 
 
-def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
+def _fit(search: _Search, degrees: Parallelism, group: Sequence[Gpu]) -> Placement | None:
     """This split on cards of one kind; None, and why, if they do not hold it."""
     need, footprint = search.need, search.footprint
     here = degrees.cards // need.nodes
@@ -157,9 +161,9 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
         enough = sorted(enough, key=lambda gpu: -room[gpu.uuid])[: here * copies]
     chosen: list[Gpu] = []
     for _ in range(copies):
-        chosen += best([gpu for gpu in enough if gpu not in chosen], here, search.links)
+        chosen += best_connected([gpu for gpu in enough if gpu not in chosen], here, search.links)
     cache = min(room[gpu.uuid] for gpu in chosen)
-    return Fit(
+    return Placement(
         degrees,
         tuple(chosen),
         min(utilization(gpu, need.gpu_memory_utilization) for gpu in chosen),
@@ -174,7 +178,7 @@ def _fit(search: _Search, degrees: Degrees, group: Sequence[Gpu]) -> Fit | None:
     )
 
 
-def kv_cache_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu) -> int:
+def kv_cache_bytes(need: ModelRequirements, footprint: MemoryFootprint, degrees: Parallelism, gpu: Gpu) -> int:
     """What a card has left for KV cache; negative if it does not even hold the weights."""
     budget = budget_bytes(gpu, need.gpu_memory_utilization)
     if budget > usable_bytes(gpu):  # the user's own share: vLLM would refuse it
@@ -183,7 +187,9 @@ def kv_cache_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu)
     return budget - weights - overhead_bytes(footprint, degrees, gpu, need.flags)
 
 
-def request_bytes(need: Need, footprint: Footprint, degrees: Degrees, gpu: Gpu, tokens: int) -> int:
+def request_bytes(
+    need: ModelRequirements, footprint: MemoryFootprint, degrees: Parallelism, gpu: Gpu, tokens: int
+) -> int:
     """KV cache of one request of this many tokens, on each card."""
     return footprint.shape.kv_cache_bytes(
         tokens,

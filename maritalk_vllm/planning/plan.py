@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from ..hardware.gpu import Gpu
 from ..settings import Device
-from .gpu_selection import Rejected
+from .gpu_selection import RejectedGpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Plan:
     data_parallel_size: int = 1
     nodes: int = 1
     gpus: tuple[Gpu, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedGpu, ...] = ()
     cores: tuple[tuple[int, ...], ...] = ()
     memory: Memory = Memory()
     host_memory_available_bytes: int | None = None

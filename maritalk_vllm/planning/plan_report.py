@@ -5,9 +5,9 @@ from typing import Any
 from ..errors import DoesNotFit, MariTalkError, NoSuitableGPU, NotChecked
 from ..hardware.gpu import Gpu
 from ..settings import Device
-from ..text_format import counted, gigabytes, table
+from ..text_format import gigabytes, pluralize, table
 from ..translation import translated
-from .gpu_selection import Rejected, dotted
+from .gpu_selection import RejectedGpu, dotted
 from .multi_node import described
 from .plan import Outcome, Plan
 
@@ -69,7 +69,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
     }
 
 
-def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected, ...]) -> dict[str, Any]:
+def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[RejectedGpu, ...]) -> dict[str, Any]:
     """What does not fit, with the same keys."""
     outcome = Outcome.NOT_CHECKED if isinstance(error, NotChecked) else Outcome.DOES_NOT_FIT
     return {
@@ -97,7 +97,7 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
 def _where(plan: Plan) -> str:
     if plan.device is Device.CPU:
         cores = sum(map(len, plan.cores))
-        shared = counted(cores, "core")
+        shared = pluralize(cores, "core")
         if plan.workers_here > 1:
             shared = f"{shared} by {plan.workers_here} workers"
         if plan.nodes > 1:
@@ -184,5 +184,5 @@ def _gpu(gpu: Gpu) -> dict[str, Any]:
     }
 
 
-def _rejected(each: Rejected) -> dict[str, Any]:
+def _rejected(each: RejectedGpu) -> dict[str, Any]:
     return {"uuid": each.uuid, "reason": each.reason}

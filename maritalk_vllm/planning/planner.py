@@ -8,11 +8,11 @@ from ..settings import Device
 from .cpu_plan import plan_cpu
 from .device_selection import choose_device
 from .gpu_plan import plan_gpus
-from .model_requirements import Need
+from .model_requirements import ModelRequirements
 from .plan import Plan
 
 
-def make_plan(need: Need, inventory: Inventory, wish: Device, build: Device) -> Plan:
+def make_plan(need: ModelRequirements, inventory: Inventory, wish: Device, build: Device) -> Plan:
     """A plan for this model on this machine; `build` is the device of the installed vLLM.
 
     Raises NoSuitableGPU, DoesNotFit or EngineError.
@@ -26,7 +26,7 @@ def make_plan(need: Need, inventory: Inventory, wish: Device, build: Device) -> 
     )
 
 
-def _gaps(need: Need, plan: Plan) -> Iterator[str]:
+def _gaps(need: ModelRequirements, plan: Plan) -> Iterator[str]:
     """What the model's own files leave open."""
     if need.footprint is not None and need.longest is None and plan.max_model_len is not None:
         yield (

@@ -10,8 +10,8 @@ from ..errors import UsageError
 from ..hardware.gpu_catalog import Card
 from ..hardware.interconnect import Link
 from ..models.architecture import BLOCK_TOKENS, BYTES
-from ..models.memory_footprint import Footprint, of_llama
-from .memory_estimate import Degrees
+from ..models.memory_footprint import MemoryFootprint, llama_footprint
+from .memory_estimate import Parallelism
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
 """Bytes a second in one direction, rather few: NVLink of an A100 (its data sheet: 600 GB/s in both), PCIe 4.0 x16."""
@@ -61,7 +61,9 @@ class StepCost:
         )
 
 
-def roofline(footprint: Footprint, degrees: Degrees, card: Card, efficiency: Efficiency, context: int) -> StepCost:
+def roofline(
+    footprint: MemoryFootprint, degrees: Parallelism, card: Card, efficiency: Efficiency, context: int
+) -> StepCost:
     """A step on cards of this kind, for requests that have some `context` tokens at their middle.
 
     The stages of a pipeline are counted one after the other. Raises UsageError for a card whose speed is not known.
@@ -90,21 +92,21 @@ def roofline(footprint: Footprint, degrees: Degrees, card: Card, efficiency: Eff
     )
 
 
-def read_bytes(footprint: Footprint) -> int:
+def read_bytes(footprint: MemoryFootprint) -> int:
     """Weights that a step reads: all but a table of which it looks up single rows."""
     looked_up = footprint.input_bytes if footprint.output_bytes else 0
     return footprint.weights_bytes - looked_up
 
 
-def parameters(footprint: Footprint) -> int:
+def parameters(footprint: MemoryFootprint) -> int:
     """Numbers that a token is multiplied with. What a quantised model has is told by its shape."""
     shape = footprint.shape
     if shape.quantization is None:
         return read_bytes(footprint) // BYTES[shape.dtype]
-    return read_bytes(of_llama(shape, tied=not footprint.output_bytes)) // BYTES[shape.dtype]
+    return read_bytes(llama_footprint(shape, tied=not footprint.output_bytes)) // BYTES[shape.dtype]
 
 
-def context_bytes(footprint: Footprint, tensor: int, context: int) -> float:
+def context_bytes(footprint: MemoryFootprint, tensor: int, context: int) -> float:
     """KV cache that each card reads for one token of a context so long."""
     blocks = max(1, context // BLOCK_TOKENS) * BLOCK_TOKENS
     shape = footprint.shape

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ..hardware.gpu import Gpu
-from .model_requirements import Need
-from .placement import Fit
+from .model_requirements import ModelRequirements
+from .placement import Placement
 
 
-def split(need: Need, fit: Fit, gpus: Sequence[Gpu]) -> str:
+def split(need: ModelRequirements, fit: Placement, gpus: Sequence[Gpu]) -> str:
     """How many of `gpus` are taken, by what rule, and what context that gives."""
     first = fit.gpus[0]
     alike = sum((gpu.name, gpu.memory_total_bytes) == (first.name, first.memory_total_bytes) for gpu in gpus)
@@ -18,7 +18,7 @@ def split(need: Need, fit: Fit, gpus: Sequence[Gpu]) -> str:
     return f"Split: over {len(fit.gpus)} of {alike} {where}, {why}."
 
 
-def _asked(need: Need) -> str:
+def _asked(need: ModelRequirements) -> str:
     flags = {
         "--tensor-parallel-size": need.tensor_parallel_size,
         "--pipeline-parallel-size": need.pipeline_parallel_size,
@@ -27,7 +27,7 @@ def _asked(need: Need) -> str:
     return f", with {given}" if given else ""
 
 
-def _why(need: Need, fit: Fit) -> str:
+def _why(need: ModelRequirements, fit: Placement) -> str:
     if fit.context < need.aim:
         return f"which hold {fit.context} of {need.aim} tokens: no split holds more"
     if fit.nodes > 1:

@@ -1,10 +1,10 @@
 """Why it cannot be computed whether a model fits, in sentences. Pure."""
 
 from ..errors import DoesNotFit
-from .model_requirements import Need
+from .model_requirements import ModelRequirements
 
 
-def unchecked(need: Need) -> tuple[str, ...]:
+def unchecked(need: ModelRequirements) -> tuple[str, ...]:
     """Nothing where all that counts is known."""
     reasons = []
     if need.footprint is None:
@@ -18,7 +18,7 @@ def unchecked(need: Need) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def all_the_same(need: Need, error: DoesNotFit) -> str | None:
+def all_the_same(need: ModelRequirements, error: DoesNotFit) -> str | None:
     """Why a model is tried that does not fit by what is counted; None where nothing speaks for it."""
     flags = (*need.flags.less, *need.flags.more)
     if not flags:

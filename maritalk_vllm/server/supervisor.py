@@ -13,26 +13,26 @@ from ..errors import EngineError, MariTalkError, Unavailable
 from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
 from ..settings import Settings
-from ..text_format import counted
-from .cluster.coordinator import Alone, Company, company
+from ..text_format import pluralize
+from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import WHOLE_AGAIN, NodeLost
-from .loading.loading_server import Answering
+from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.async_tasks import cancelled
-from .process.chat_process import Conversation
-from .process.config_reload import Reload
-from .process.engine_manager import EngineProcesses
-from .process.fork_server_client import NURSERY
+from .process.chat_process import ChatProcess
+from .process.config_reload import ConfigReload
+from .process.engine_manager import EngineManager
+from .process.fork_server_client import FORK_SERVER
 from .process.ipc_channel import Message
-from .process.log_file import Log
-from .process.maintenance import Upkeep
-from .process.restart_policy import WINDOW_SECONDS, Restarts
-from .process.sighup import Hangup
+from .process.log_file import LogFile
+from .process.maintenance import Maintenance
+from .process.restart_policy import WINDOW_SECONDS, RestartPolicy
+from .process.sighup import HangupSignal
 from .startup.console import Console
 from .startup.launch import Launch
-from .status.sd_notify import Systemd
-from .status.server_state import Phase, State
-from .status.startup_timings import History, Step
+from .status.sd_notify import SystemdNotifier
+from .status.server_state import Phase, ServerState
+from .status.startup_timings import StartupStep, StartupTimings
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
@@ -40,8 +40,8 @@ _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 def supervise(
     launch: Launch,
     console: Console,
-    nursery: Sequence[str] = NURSERY,
-    hangup: Hangup | None = None,
+    nursery: Sequence[str] = FORK_SERVER,
+    hangup: HangupSignal | None = None,
     config: Path | None = None,
     again: Callable[[], Settings] | None = None,
 ) -> None:
@@ -53,41 +53,41 @@ def supervise(
     settings = launch.settings
     listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
-    process_tree.adopt_orphans()
+    process_tree.become_subreaper()
     with (
-        Log(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
+        LogFile(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
         resource_limits.as_errors(),
     ):
-        reload = Reload(launch, config, again)
-        asyncio.run(_Supervisor(reload, listener, console, nursery, log, hangup or Hangup()).run())
+        reload = ConfigReload(launch, config, again)
+        asyncio.run(_Supervisor(reload, listener, console, nursery, log, hangup or HangupSignal()).run())
 
 
 class _Supervisor:
     def __init__(
         self,
-        reload: Reload,
+        reload: ConfigReload,
         listener: socket.socket,
         console: Console,
         nursery: Sequence[str],
-        log: Log,
-        hangup: Hangup,
+        log: LogFile,
+        hangup: HangupSignal,
     ) -> None:
         self._hangup = hangup
-        self._chat = Conversation() if reload.launch.settings.interactive else None
+        self._chat = ChatProcess() if reload.launch.settings.interactive else None
         launch = reload.launch = self._admitted(reload.launch)
         self._listener = listener
         self._console = console
         self._nursery = nursery
         self._log = log
-        self._state = State()
-        self._upkeep = Upkeep(reload, log, self._state, (self._engine_takes, self._answering_takes))
-        self._systemd = Systemd()
-        self._history = History(launch.license_expires)
-        self._answering = Answering(
+        self._state = ServerState()
+        self._upkeep = Maintenance(reload, log, self._state, (self._engine_takes, self._answering_takes))
+        self._systemd = SystemdNotifier()
+        self._history = StartupTimings(launch.license_expires)
+        self._answering = LoadingServer(
             listener, launch.access, self._state, self._history, launch.settings.time_unit, launch.group
         )
-        self._company: Company = Alone()
-        self._engine: EngineProcesses | None = None
+        self._company: Coordinator = SingleNode()
+        self._engine: EngineManager | None = None
         self._scheme = "https" if launch.access.certificate else "http"
         self._was_ready = self._gathered = False
         self._signals = 0
@@ -103,7 +103,7 @@ class _Supervisor:
         if self._hangup.came:
             self._hang_up()
         self._answering.begin()
-        self._history.done(Step.PORT)
+        self._history.done(StartupStep.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.settings.engine_log)
         self._systemd.status(f"Loading {self._launch.name}")
         with contextlib.closing(self._upkeep.folder):
@@ -135,7 +135,7 @@ class _Supervisor:
                 # Also where the API process was killed, or takes too long: the port is answered at to the end.
                 self._answering.begin()
                 await self._company.close()
-                await asyncio.to_thread(process_tree.end_descendants)
+                await asyncio.to_thread(process_tree.kill_descendants)
                 await self._answering.end()
                 living.cancel()
 
@@ -170,7 +170,7 @@ class _Supervisor:
     async def _until_left_alone(self) -> None:
         """While others drain that need what is here; a second signal ends that too."""
         loop = asyncio.get_running_loop()
-        waits = [loop.create_task(self._company.left_alone()), loop.create_task(self._hurried.wait())]
+        waits = [loop.create_task(self._company.wait_until_released()), loop.create_task(self._hurried.wait())]
         await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
@@ -180,16 +180,16 @@ class _Supervisor:
         self._stop_asked.set()
         if self._signals > 1:
             self._hurried.set()
-            process_tree.end_descendants()
+            process_tree.kill_descendants()
 
     async def _serve(self) -> None:
         """From the weights to the engine's last end. Raises MariTalkError."""
         if self._launch.fetch is not None:
             self._state.at("Downloading")
             await self._upkeep.fetch(self._show_fetching)
-            self._history.done(Step.DOWNLOADING)
-        self._company = company(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
-        restarts = Restarts(self._launch.settings.max_restarts)
+            self._history.done(StartupStep.DOWNLOADING)
+        self._company = coordinator(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
+        restarts = RestartPolicy(self._launch.settings.max_restarts)
         while True:
             try:
                 await self._serve_once()
@@ -212,17 +212,17 @@ class _Supervisor:
     async def _serve_once(self) -> None:
         """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
         await self._upkeep.make_good(self._leave_folder, self._show_fetching)
-        if self._engine is None or not self._engine.are_alive:
+        if self._engine is None or not self._engine.fork_server_alive:
             if self._engine is not None:
                 self._engine.close()
             self._log.begin()
             others = self._console, self._state, self._history, self._answering
             folder = self._upkeep.folder.path
-            self._engine = EngineProcesses(self._launch, self._listener, folder, *others, self._nursery, self._log)
+            self._engine = EngineManager(self._launch, self._listener, folder, *others, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all nodes begin as soon as each of them is idle.
         self._company.idle()
-        agreed = await self._company.gathered(self._show_missing)
+        agreed = await self._company.wait_for_peers(self._show_missing)
         self._gathered = True
         self._answering.hold(None)
         loop = asyncio.get_running_loop()
@@ -232,7 +232,7 @@ class _Supervisor:
         finally:
             await cancelled(*both)
 
-    async def _stay(self, engine: EngineProcesses, agreed: Message) -> None:
+    async def _stay(self, engine: EngineManager, agreed: Message) -> None:
         """From loading to the engine's end. Raises EngineError."""
         await engine.load(agreed)
         await self._upkeep.loaded()
@@ -253,15 +253,15 @@ class _Supervisor:
         if self._engine is not None:
             if self._answers and self._state.phase is Phase.READY:
                 # For another node's reason; else it has ended by itself, and has answered its requests.
-                await self._engine.dismiss(error)
+                await self._engine.abort_requests(error)
             await self._engine.clear(*self._others())
 
-    def _pause(self, restarts: Restarts, error: EngineError) -> float | None:
+    def _pause(self, restarts: RestartPolicy, error: EngineError) -> float | None:
         """Seconds until the engine is started again; None if it is not."""
         if not self._company.counts:
             return 0.0 if self._gathered else None
         # What never worked is not tried again: the cause is printed at once. A node may come back at any time.
-        return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None
+        return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None
 
     def _admitted(self, launch: Launch) -> Launch:
         return launch if self._chat is None else self._chat.admitted(launch)
@@ -278,7 +278,7 @@ class _Supervisor:
     def _show_missing(self, step: str) -> None:
         self._show(step)
         # At a first start requests wait, as everywhere. Afterwards it is not known when a lost node comes back.
-        if self._gathered and self._company.lacks_somebody:
+        if self._gathered and self._company.has_missing_nodes:
             self._answering.hold(Unavailable(f"{step}.", WHOLE_AGAIN))
 
     def _show_fetching(self, step: str, fraction: float | None) -> None:
@@ -293,7 +293,7 @@ class _Supervisor:
             text = f"{error.message} {WHOLE_AGAIN}"
         self._console.died(text)
         self._systemd.status(text)
-        self._history.begin_again()
+        self._history.reset()
         self._state.to(Phase.LOADING)
         self._answering.begin()
         if isinstance(error, NodeLost):
@@ -302,13 +302,13 @@ class _Supervisor:
     def _given_up(self, error: EngineError) -> EngineError:
         if not self._was_ready or not self._launch.settings.max_restarts:
             return error
-        times = f"{counted(self._launch.settings.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
+        times = f"{pluralize(self._launch.settings.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
         return EngineError(f"{error.message} It was started again {times} before.", error.hint)
 
     def _announce(self) -> None:
         if not self._answers:
             self._was_ready = True
-            self._console.part_is_up()
+            self._console.follower_ready()
             self._systemd.ready("This node's part of the model is up.")
             return
         address = url(self._listener, self._scheme)

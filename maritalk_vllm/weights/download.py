@@ -10,15 +10,15 @@ import httpx
 
 from ..errors import WeightsError
 from ..models.atomic_install import check_space
-from ..text_format import counted, gigabytes
+from ..text_format import gigabytes, pluralize
 from .archive import HEAD_BYTES, looks_like_archive
 from .download_progress import Progress
 from .file_request import Unfit, opened
-from .partial_file import Identity, Link, Part
+from .partial_file import Identity, Link, PartialFile
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long a silent server is waited for, and the pauses before each new try, all in seconds.
 
     The pauses begin anew whenever something arrived; after the last the download ends with an error.
@@ -34,7 +34,7 @@ MOST_BEGINNINGS = 5
 _TELL = "Tell the licence's issuer."
 
 
-class _Broken(Exception):
+class _Retryable(Exception):
     """Worth another try, after a pause of at least so many seconds."""
 
     def __init__(self, reason: str, pause: float = 0) -> None:
@@ -42,7 +42,7 @@ class _Broken(Exception):
         self.pause = pause
 
 
-class _NoLink(Exception):
+class _LinkExpired(Exception):
     """The link does not lead to the file, or not any more."""
 
 
@@ -55,11 +55,11 @@ class Download:
 
     def __init__(
         self,
-        part: Part,
+        part: PartialFile,
         ask: Callable[[], Link],
         what: str,
         progress: Progress,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         most_bytes: int | None = None,
     ) -> None:
         """`ask` gives a link to the file `what`; it is asked again when the one before has expired.
@@ -70,7 +70,7 @@ class Download:
         self._ask = ask
         self._what = what
         self._progress = progress
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._most_bytes = most_bytes
         self._beginnings = 0
 
@@ -87,18 +87,18 @@ class Download:
                 return link
             except Unfit as error:
                 raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
-            except _NoLink as error:
+            except _LinkExpired as error:
                 if is_new:
                     raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
                 link, is_new = self._ask(), True
                 continue
-            except (_Broken, httpx.TransportError) as error:
-                broken = error if isinstance(error, _Broken) else _Broken(self._reason(error))
+            except (_Retryable, httpx.TransportError) as error:
+                broken = error if isinstance(error, _Retryable) else _Retryable(self._reason(error))
             is_new = False
             tries = 0 if self._part.size > before else tries
             if tries == len(self._patience.pauses):
                 raise WeightsError(
-                    f"The download of {self._what} broke off {counted(tries + 1, 'time')} in a row: {broken}. "
+                    f"The download of {self._what} broke off {pluralize(tries + 1, 'time')} in a row: {broken}. "
                     f"{gigabytes(self._part.size)} are here and kept.",
                     "Run it again to go on.",
                 ) from broken
@@ -127,7 +127,7 @@ class Download:
                 identity = self._begin(answer, link)
             elif identity is None or not _continues(answer, identity, here):
                 self._part.forget()
-                raise _Broken("the file on the server has changed")
+                raise _Retryable("the file on the server has changed")
             await self._receive(answer, identity)
 
     def _check_status(self, answer: httpx.Response, *, resuming: bool) -> None:
@@ -136,8 +136,8 @@ class Download:
             return
         says = f"its server answers {status}"
         if status in (408, 425, 429) or status >= 500:
-            raise _Broken(says, min(_number(answer.headers.get("retry-after", "")) or 0, max(self._patience.pauses)))
-        raise _NoLink(says)
+            raise _Retryable(says, min(_number(answer.headers.get("retry-after", "")) or 0, max(self._patience.pauses)))
+        raise _LinkExpired(says)
 
     def _begin(self, answer: httpx.Response, link: Link) -> Identity:
         """The answer is of the whole file: whatever is here is of another, or the server cannot resume."""
@@ -180,7 +180,7 @@ class Download:
             done += len(chunk)
             self._progress(step, done, size)
         if size is not None and done != size:
-            raise _Broken(f"its server sent {done:,} of {size:,} bytes")
+            raise _Retryable(f"its server sent {done:,} of {size:,} bytes")
 
     def _most(self, size: int | None, done: int) -> int:
         """So many bytes are kept, and not one more."""

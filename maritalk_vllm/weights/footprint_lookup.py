@@ -5,10 +5,10 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from ..models import demo_model
-from ..models.atomic_install import is_here
+from ..models.atomic_install import is_installed
 from ..models.checkpoint import read_checkpoint
 from ..models.lfs_pointers import check_pointers
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 from ..models.profile import Profile
 from ..settings import Settings
 from .model_source import open_model, weights_folder
@@ -22,7 +22,7 @@ class Known:
     """
 
     name: str
-    footprint: Footprint | None
+    footprint: MemoryFootprint | None
     doubt: str = ""
     error: WeightsError | None = None
 
@@ -44,9 +44,9 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
         folder = Path(source.location)
         check_pointers(folder)
         return Known(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
-    if is_here(folder := weights_folder(profile, settings)):
+    if is_installed(folder := weights_folder(profile, settings)):
         check_pointers(folder)
         return Known(profile.name, read_checkpoint(folder))
-    if profile.embedded is not None and is_here(checkpoint := demo_model.folder(profile, settings.cache_dir)):
+    if profile.embedded is not None and is_installed(checkpoint := demo_model.folder(profile, settings.cache_dir)):
         return Known(profile.name, read_checkpoint(checkpoint))
     return Known(profile.name, profile.footprint)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import WeightsError
-from ..models.memory_footprint import Footprint
+from ..models.memory_footprint import MemoryFootprint
 from ..models.remote_footprint import promised_footprint
 from . import huggingface_client
 from .huggingface import explained
@@ -27,7 +27,7 @@ class Remote:
     `error` is why a download would fail too, if it would.
     """
 
-    footprint: Footprint | None
+    footprint: MemoryFootprint | None
     remark: str
     error: WeightsError | None = None
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import WeightsError
-from ..models.atomic_install import beside, check_space, place
+from ..models.atomic_install import check_space, install_atomically, sibling
 from ..models.checkpoint import read_checkpoint
 from .archive import unpack, unpacked_bytes
-from .download import Download, Patience
+from .download import Download, RetryPolicy
 from .download_progress import Progress
-from .partial_file import Link, Part
+from .partial_file import Link, PartialFile
 
 
 def fetch(
@@ -19,7 +19,7 @@ def fetch(
     ask: Callable[[], Link],
     what: str,
     progress: Progress,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
     most_bytes: int | None = None,
 ) -> None:
     """Bring the model `what` into `folder`, once, whoever else tries at the same time. Raises WeightsError.
@@ -27,7 +27,7 @@ def fetch(
     `ask` gives a link to its archive, which has at most `most_bytes` if the link does not say its size. Interrupted at
     any moment, it leaves no folder of that name, and goes on where it stopped when it is called again.
     """
-    part = Part(beside(folder, "download"))
+    part = PartialFile(sibling(folder, "download"))
 
     def fill(aside: Path) -> None:
         link = Download(part, ask, what, progress, patience, most_bytes).run()
@@ -39,12 +39,12 @@ def fetch(
             unpack(part.file, aside, lambda done: progress(f"Unpacking {what}", done, size))
             read_checkpoint(aside)
 
-    place(folder, fill, what, lambda: progress(f"Waiting for another download of {what}", 0, None))
+    install_atomically(folder, fill, what, lambda: progress(f"Waiting for another download of {what}", 0, None))
     part.forget()
 
 
 @contextmanager
-def _of_no_use(part: Part) -> Iterator[None]:
+def _of_no_use(part: PartialFile) -> Iterator[None]:
     """Remove what is damaged, or not what it should be: the next try must not meet it."""
     try:
         yield
@@ -53,7 +53,7 @@ def _of_no_use(part: Part) -> Iterator[None]:
         raise
 
 
-def _check(part: Part, link: Link, what: str, progress: Progress) -> None:
+def _check(part: PartialFile, link: Link, what: str, progress: Progress) -> None:
     if link.sha256 is None:
         return
     progress(f"Checking {what}", 0, None)

@@ -10,11 +10,11 @@ from ..errors import LicenseError, UsageError, WeightsError
 from ..licensing.entitlement import EVALUATION_KEY
 from ..licensing.license_check import LicenseCheck
 from ..models import demo_model
-from ..models.atomic_install import is_here
+from ..models.atomic_install import is_installed
 from ..models.model_config import has_config
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
-from ..text_format import nearest
+from ..text_format import did_you_mean
 from . import huggingface
 from .download_progress import Progress
 from .model_folder import SERVED, holds_gguf, model_folder
@@ -44,7 +44,7 @@ class Source:
     @property
     def must_be_prepared(self) -> bool:
         """Whether the checkpoint has to be made from an embedded file first."""
-        return self.is_made_here and not is_here(Path(self.location))
+        return self.is_made_here and not is_installed(Path(self.location))
 
 
 def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
@@ -72,7 +72,7 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, pla
         return open_model(settings.model, settings.engine_arg("--revision"))
     _check_license(settings, profile, check)
     folder = place or weights_folder(profile, settings)
-    if is_here(folder):
+    if is_installed(folder):
         return Source(profile.name, str(folder), profile)
     if check.brings_weights:
         return Source(profile.name, str(folder), profile, partial(_fetch, folder, profile, check))
@@ -129,5 +129,5 @@ def open_model(model: str, revision: str | None = None) -> Source:
         )
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
-        f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", nearest(model, known)
+        f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", did_you_mean(model, known)
     )

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..models.atomic_install import beside
+from ..models.atomic_install import sibling
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Identity:
         return self.sha256 == link.sha256 and link.size in (None, self.size)
 
 
-class Part:
+class PartialFile:
     """A file on its way, and its identity beside it. Whoever uses it holds a lock."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._beside = beside(file, "json")
+        self._beside = sibling(file, "json")
 
     @property
     def size(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.api.error_responses import last_events, refusal
+from maritalk_vllm.api.error_responses import error_response, last_events
 from maritalk_vllm.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -53,7 +53,7 @@ FORMS = [
 
 @pytest.mark.parametrize(("path", "form"), [(path, form) for paths, form in FORMS for path in paths])
 def test_an_answer_has_the_form_of_its_api(path: str, form: dict[str, Any]) -> None:
-    answer = refusal(path, GONE)
+    answer = error_response(path, GONE)
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(bytes(answer.body)) == form
@@ -76,23 +76,26 @@ def test_an_answer_has_the_form_of_its_api(path: str, form: dict[str, Any]) -> N
 def test_each_error_has_a_name_that_its_clients_know(
     error: type[MariTalkError], openai: str | None, anthropic: str
 ) -> None:
-    told = json.loads(bytes(refusal("/v1/completions", error("x")).body))["error"]
+    told = json.loads(bytes(error_response("/v1/completions", error("x")).body))["error"]
     assert (told["message"], told["code"]) == ("x", error.http_status)
     assert told["type"] == (openai or told["type"])
-    assert json.loads(bytes(refusal("/v1/messages", error("x")).body))["error"] == {"type": anthropic, "message": "x"}
+    assert json.loads(bytes(error_response("/v1/messages", error("x")).body))["error"] == {
+        "type": anthropic,
+        "message": "x",
+    }
 
 
 def test_when_to_come_again_is_told_only_to_those_who_may() -> None:
-    assert refusal("/generate", GONE).headers["retry-after"] == "1"
+    assert error_response("/generate", GONE).headers["retry-after"] == "1"
     # The caller may know better.
-    assert refusal("/generate", GONE, {"Retry-After": "7"}).headers.getlist("retry-after") == ["7"]
+    assert error_response("/generate", GONE, {"Retry-After": "7"}).headers.getlist("retry-after") == ["7"]
     for error in (RequestError("x"), Unauthorized("x"), BodyTooLarge("x"), EngineError("x")):
-        assert "retry-after" not in refusal("/generate", error).headers
+        assert "retry-after" not in error_response("/generate", error).headers
 
 
 def test_headers_are_added_and_those_given_stay_as_they_are() -> None:
     given = {"Connection": "close"}
-    answer = refusal("/generate", GONE, given)
+    answer = error_response("/generate", GONE, given)
     assert answer.headers["connection"] == "close"
     assert answer.headers["retry-after"] == "1"
     assert given == {"Connection": "close"}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from maritalk_vllm.api.fast_path import Direct
+from maritalk_vllm.api.fast_path import FastPath
 from maritalk_vllm.api.local import LocalRoute
 from tests.serving import Server
 
@@ -31,7 +31,7 @@ def way(
     """Who answers: `direct` or `vLLM's`."""
     app = FastAPI()
     app.include_router(router)
-    direct = Direct(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inside)
+    direct = FastPath(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inside)
     sent: list[Any] = []
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [HOST, *headers]}
 

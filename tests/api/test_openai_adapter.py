@@ -8,8 +8,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.api.model_aliases import ModelNames
-from maritalk_vllm.api.openai_adapter import MaritacaAPI, moved, parse
-from maritalk_vllm.engine.request_usage import Account, current
+from maritalk_vllm.api.openai_adapter import MaritacaAPI, normalize_path, parse
+from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
 MOST_CHARACTERS = 8192 * 81
@@ -66,7 +66,7 @@ def through(app: Shown, method: str, path: str, **request: object) -> httpx.Resp
     ],
 )
 def test_where_a_path_leads(path: str, where: str) -> None:
-    assert moved(path).get("path", path) == where
+    assert normalize_path(path).get("path", path) == where
     app = Shown([b"{}"])
     through(app, "POST", path, json={"model": "demo"})
     assert (app.scope["path"], app.scope["raw_path"]) == (where, where.encode())
@@ -222,7 +222,7 @@ def test_as_many_answers_as_fit_go_on(path: str, asked: dict[str, object]) -> No
     ],
 )
 def test_the_account_knows_whether_the_answer_has_a_limit(given: dict[str, int | None], is_open: bool) -> None:
-    token = current.set(account := Account())
+    token = current.set(account := RequestUsage())
     try:
         through(Shown([b"{}"]), "POST", "/v1/chat/completions", json={"messages": [], **given})
     finally:

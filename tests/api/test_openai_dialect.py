@@ -72,8 +72,8 @@ def test_a_prompt_beside_messages() -> None:
 
 
 def test_nothing_is_stored_unless_it_is_asked_for() -> None:
-    assert openai_dialect.store_nothing({}) == {"store": False}
-    assert openai_dialect.store_nothing({"store": True}) == {"store": True}
+    assert openai_dialect.default_store_false({}) == {"store": False}
+    assert openai_dialect.default_store_false({"store": True}) == {"store": True}
 
 
 def test_content_is_never_null() -> None:
@@ -84,8 +84,8 @@ def test_content_is_never_null() -> None:
 
 
 def test_events_are_counted_from_one() -> None:
-    assert openai_dialect.count_from_one({"sequence_number": 0}) == {"sequence_number": 1}
-    assert openai_dialect.count_from_one({"x": 0}) == {"x": 0}
+    assert openai_dialect.number_events_from_one({"sequence_number": 0}) == {"sequence_number": 1}
+    assert openai_dialect.number_events_from_one({"x": 0}) == {"x": 0}
 
 
 def test_the_models_list() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.cli.container_home import VARIABLE, move_in, not_moved_in
+from maritalk_vllm.cli.container_home import VARIABLE, mounted_home_warning, use_mounted_home
 from tests.cli.test_config import shown
 
 NOBODY = 65534
@@ -23,8 +23,8 @@ def moved_in(given: Path, user: int) -> tuple[str, str | None]:
             os.setgid(user)
             os.setuid(user)
         environment = {"HOME": "/home/maritalk", VARIABLE: str(given)}
-        move_in(environment)
-        answers.put((environment["HOME"], not_moved_in(environment)))
+        use_mounted_home(environment)
+        answers.put((environment["HOME"], mounted_home_warning(environment)))
 
     fork = multiprocessing.get_context("fork")
     answers = fork.SimpleQueue()

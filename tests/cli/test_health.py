@@ -10,9 +10,9 @@ import pytest
 
 from maritalk_vllm.http.listener import listen
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.probes import Probes
-from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings
 from tests.cli.test_config import toolbox
 from tests.server.test_tls import Authority
@@ -29,8 +29,8 @@ def health(
             raise AssertionError("asked for more than a probe")
 
         listener = listen(host, 0)
-        access = Access.of(settings or Settings())
-        server = WebServer(config(Probes(never, State(phase)), access.identity(), lifespan="off"))
+        access = AccessConfig.of(settings or Settings())
+        server = WebServer(config(Probes(never, ServerState(phase)), access.identity(), lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         try:
             environment["MARITALK_PORT"] = str(listener.getsockname()[1])

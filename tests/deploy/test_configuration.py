@@ -9,7 +9,7 @@ import yaml
 
 from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.settings import Settings
 from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod, rendered
 from tests.serving import BIN
@@ -57,7 +57,7 @@ def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
     names = yaml.safe_load(configuration(rendered(*options)))["allowed_host"]
     services = [f"{name}{end}" for name in ("maritalk-vllm", "maritalk-vllm-router") for end in ("", *ENDS)]
     assert names == [*services, "chat.example.org", "other.example.org"]
-    assert Access.of(Settings(allowed_host=tuple(names))).allowed_hosts == tuple(names)
+    assert AccessConfig.of(Settings(allowed_host=tuple(names))).allowed_hosts == tuple(names)
 
 
 ENDS = (".llm", ".llm.svc", ".llm.svc.cluster.local")

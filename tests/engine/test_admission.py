@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from maritalk_vllm.engine.admission import most_answers, refuse_the_impossible
-from maritalk_vllm.engine.exception_mapping import vllm_errors
+from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.errors import RequestError, Unavailable
 
 # What vLLM imports warns of itself.
@@ -28,7 +28,7 @@ class Client:
 
 def asked(client: Client, n: int) -> None:
     refuse_the_impossible(client)
-    with vllm_errors():
+    with map_vllm_exceptions():
         client.check_admission(n, "0")
 
 

@@ -13,7 +13,7 @@ from maritalk_vllm.engine import cpu_pipeline_worker, vllm_launcher
 from maritalk_vllm.engine.vllm_arguments import engine_arguments
 from maritalk_vllm.engine.vllm_version import installed_vllm
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.gpu_catalog import imagine
+from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.models.architecture import biggest_stage
 from maritalk_vllm.models.memory_footprint import padded_vocabulary
 from maritalk_vllm.planning import memory_estimate
@@ -131,7 +131,7 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
         borders = [get_pp_indices(layers, rank, stages) for rank in range(stages)]
         assert max(end - begin for begin, end in borders) == biggest_stage(layers, stages)
 
-    for gpu in imagine("T4,A10,A100-40GB,A100-80GB,H100,H200,B200").gpus:
+    for gpu in hypothetical_machine("T4,A10,A100-40GB,A100-80GB,H100,H200,B200").gpus:
 
         class Platform:
             """Stands in for the card, which vLLM asks for its memory and its name alone."""
@@ -143,7 +143,7 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
         monkeypatch.setattr(arg_utils, "current_platform", Platform)
         tokens, sequences = arg_utils.EngineArgs.get_batch_defaults(1)
         server = UsageContext.OPENAI_API_SERVER
-        assert memory_estimate.batch(gpu) == memory_estimate.Batch(tokens[server], sequences[server])
+        assert memory_estimate.batch(gpu) == memory_estimate.BatchLimits(tokens[server], sequences[server])
 
 
 @pytest.mark.engine

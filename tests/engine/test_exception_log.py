@@ -8,8 +8,8 @@ import pytest
 
 from maritalk_vllm.api import rejection_log
 from maritalk_vllm.engine import exception_log
-from maritalk_vllm.engine.exception_log import Faults
-from maritalk_vllm.engine.request_usage import Account, current
+from maritalk_vllm.engine.exception_log import ExceptionLog
+from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
 MET = "A fault, on '/generate':"
@@ -30,7 +30,7 @@ def met(depth: int = 100, message: str = "broken") -> RuntimeError:
 
 
 def test_one_line_with_the_kind_and_the_place() -> None:
-    line = Faults().line(MET, met(message="x" * 100_000 + "\nanother line"))
+    line = ExceptionLog().line(MET, met(message="x" * 100_000 + "\nanother line"))
     assert "\n" not in line
     assert len(line) < 1000
     assert line.startswith(f"{MET} RuntimeError: 'xxx")
@@ -40,7 +40,7 @@ def test_one_line_with_the_kind_and_the_place() -> None:
 def test_the_same_line_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    kept = Faults()
+    kept = ExceptionLog()
     assert [bool(kept.line(MET, met())) for _ in range(1000)] == [True] + [False] * 999
     assert kept.line(MET, met(message="other"))
     now += 61
@@ -48,13 +48,13 @@ def test_the_same_line_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_many_different_ones_take_bounded_memory() -> None:
-    kept = Faults()
+    kept = ExceptionLog()
     assert all(kept.line(MET, ValueError(number)) for number in range(2 * exception_log.MOST_LINES))
     assert len(kept._written) == exception_log.MOST_LINES
 
 
 def test_a_refusal_that_repeats_its_request_is_cut() -> None:
-    token = current.set(account := Account())
+    token = current.set(account := RequestUsage())
     try:
         rejection_log.note({"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000))
     finally:
@@ -76,7 +76,7 @@ def record(name: str, error: BaseException) -> logging.LogRecord:
 def test_what_others_log_of_a_request_is_one_line_too() -> None:
     from vllm.exceptions import VLLMValidationError
 
-    kept = Faults()
+    kept = ExceptionLog()
     for name in ("uvicorn.error", "vllm.entrypoints.openai.chat_completion.serving"):
         assert kept.filter(made := record(name, RuntimeError(name)))
         assert made.exc_info is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maritalk_vllm.engine.exception_mapping import vllm_errors
+from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.errors import EngineError, MariTalkError, NoSuchModel, RequestError, Unavailable
 
 # What vLLM imports warns of itself.
@@ -20,7 +20,7 @@ def test_vllms_own_errors() -> None:
         (EngineDeadError(), Unavailable),
         (EngineGenerateError(), EngineError),
     ):
-        with pytest.raises(kind), vllm_errors():
+        with pytest.raises(kind), map_vllm_exceptions():
             raise error
 
 
@@ -28,24 +28,24 @@ def test_a_value_error_of_vllms_is_the_requests() -> None:
     from vllm.renderers.chat_utils import ChatTemplateResolutionError
     from vllm.sampling_params import SamplingParams
 
-    with pytest.raises(RequestError, match=r"cannot take this request: .*top_p"), vllm_errors():
+    with pytest.raises(RequestError, match=r"cannot take this request: .*top_p"), map_vllm_exceptions():
         SamplingParams(top_p=7)
     assert issubclass(ChatTemplateResolutionError, ValueError)
 
 
 def test_a_value_error_of_ours_is_a_bug() -> None:
-    with pytest.raises(ValueError, match=r"^invalid literal") as caught, vllm_errors():
+    with pytest.raises(ValueError, match=r"^invalid literal") as caught, map_vllm_exceptions():
         int("x")
     assert not isinstance(caught.value, MariTalkError)
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), KeyError("x"), AssertionError("x")])
 def test_other_bugs_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, vllm_errors():
+    with pytest.raises(type(error)) as caught, map_vllm_exceptions():
         raise error
     assert caught.value is error
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(NoSuchModel), vllm_errors():
+    with pytest.raises(NoSuchModel), map_vllm_exceptions():
         raise NoSuchModel("No.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.engine.load_progress import Step, loading_step, log_size
+from maritalk_vllm.engine.load_progress import LoadingStep, loading_step, log_size
 
 SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:03,  1.00it/s]\r"
 
@@ -14,14 +14,17 @@ SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:0
     [
         ("", None),
         ("INFO nothing of note\n", None),
-        (SHARDS.format("1/4"), Step("Loading weights 1/4", 0.25)),
-        (SHARDS.format("1/4") + SHARDS.format("3/4"), Step("Loading weights 3/4", 0.75)),
-        (SHARDS.format("0/0"), Step("Loading weights 0/0", None)),
-        (SHARDS.format("4/4") + "\nINFO Dynamo bytecode transform time: 3.2 s\n", Step("Compiling")),
-        ("INFO Compiling a graph for dynamic shape\nCapturing CUDA graphs: 10%\r", Step("Capturing CUDA graphs")),
+        (SHARDS.format("1/4"), LoadingStep("Loading weights 1/4", 0.25)),
+        (SHARDS.format("1/4") + SHARDS.format("3/4"), LoadingStep("Loading weights 3/4", 0.75)),
+        (SHARDS.format("0/0"), LoadingStep("Loading weights 0/0", None)),
+        (SHARDS.format("4/4") + "\nINFO Dynamo bytecode transform time: 3.2 s\n", LoadingStep("Compiling")),
+        (
+            "INFO Compiling a graph for dynamic shape\nCapturing CUDA graphs: 10%\r",
+            LoadingStep("Capturing CUDA graphs"),
+        ),
     ],
 )
-def test_the_latest_step(tmp_path: Path, log: str, step: Step | None) -> None:
+def test_the_latest_step(tmp_path: Path, log: str, step: LoadingStep | None) -> None:
     file = tmp_path / "log"
     file.write_text(log)
     assert loading_step(file, 0) == step
@@ -35,4 +38,4 @@ def test_a_start_before_is_not_looked_at(tmp_path: Path) -> None:
     assert loading_step(file, begin) is None
     with file.open("a") as more:
         more.write(SHARDS.format("2/4"))
-    assert loading_step(file, begin) == Step("Loading weights 2/4", 0.5)
+    assert loading_step(file, begin) == LoadingStep("Loading weights 2/4", 0.5)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.engine.exception_mapping import vllm_errors
+from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.engine.logprob_limits import MOST, refuse_many_logprobs
-from maritalk_vllm.engine.request_usage import Account, current
+from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
 # What vLLM imports warns of itself.
@@ -32,10 +32,10 @@ def generated(
     )
     refuse_many_logprobs(client)
     kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    token = current.set(account := Account())
+    token = current.set(account := RequestUsage())
     account.is_open = is_open
     try:
-        with vllm_errors():
+        with map_vllm_exceptions():
             for number in range(prompts):
                 parameters = SamplingParams(output_kind=kind, **asked)
                 client.generate({"prompt_token_ids": [1] * prompt_tokens}, parameters, str(number))

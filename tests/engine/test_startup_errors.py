@@ -8,8 +8,8 @@ from threading import Timer
 import pytest
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.startup_errors import explained, first_cause, told
-from maritalk_vllm.engine.step_watchdog import Pulse
+from maritalk_vllm.engine.startup_errors import explain, explain_startup_errors, first_cause
+from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.errors import EngineError, Unavailable, UsageError
 from maritalk_vllm.models import demo_model
 from tests.demo_model import PROFILE
@@ -59,15 +59,18 @@ def test_none_without_one(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_about_another_process_is_replaced_by_its_cause(log: Path, error: Exception) -> None:
-    with pytest.raises(EngineError, match="vLLM failed to start: No room for the weights: 24 GiB") as caught, told(log):
+    with (
+        pytest.raises(EngineError, match="vLLM failed to start: No room for the weights: 24 GiB") as caught,
+        explain_startup_errors(log),
+    ):
         raise error
     assert str(log) in caught.value.hint
 
 
 def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="wrong"), told(log):
+    with pytest.raises(UsageError, match="wrong"), explain_startup_errors(log):
         raise UsageError("wrong")
-    with pytest.raises(EngineError, match="It generates no text"), told(tmp_path / "empty"):
+    with pytest.raises(EngineError, match="It generates no text"), explain_startup_errors(tmp_path / "empty"):
         raise EngineError("It generates no text")
 
 
@@ -113,8 +116,8 @@ def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_vllm_says_and_what_it_means(text: str, cause: str, hint: str) -> None:
-    assert explained(text)[0] == cause
-    assert hint in explained(text)[1]
+    assert explain(text)[0] == cause
+    assert hint in explain(text)[1]
 
 
 @pytest.mark.engine
@@ -123,8 +126,8 @@ def test_vllms_own_words_for_a_context_that_the_model_has_not(prepared_cache: Pa
     model = str(demo_model.folder(PROFILE, prepared_cache))
     args = vllm_launcher.parse(["--model", model, "--max-model-len", "9999"])
     says = "^vLLM failed to start: --max-model-len 9999 is more than the 8192 tokens that the model can read.$"
-    with pytest.raises(EngineError) as caught, told(tmp_path / "log"):
-        vllm_launcher.start_engine(args, Pulse())
+    with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
+        vllm_launcher.start_engine(args, StepWatchdog())
     assert re.fullmatch(says, caught.value.message)
 
 
@@ -134,7 +137,7 @@ def test_vllms_own_words_for_a_chat_template_that_is_not_there(tmp_path: Path) -
     """As vLLM's application, and our own routes, load it."""
     from vllm.renderers.chat_utils import load_chat_template
 
-    with pytest.raises(EngineError) as caught, told(tmp_path / "log"):
+    with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
         load_chat_template("/nowhere.jinja")
     assert caught.value.message.startswith("vLLM failed to start: ")
     assert "/nowhere.jinja" in caught.value.message
@@ -145,12 +148,15 @@ def test_an_engine_that_could_not_write_why_it_died(tmp_path: Path) -> None:
     """In the warm-up its death is `Unavailable`, as for any request; for the start it is the end."""
     with (
         pytest.raises(EngineError, match="vLLM failed to start: the engine's process was killed by SIGKILL") as caught,
-        told(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
+        explain_startup_errors(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
     ):
         raise Unavailable("The engine has stopped.", "The server's log says why.")
     assert caught.value.hint.startswith("Memory may have run out")
     assert caught.value.exit_code == 7
-    with pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"), told(tmp_path / "empty"):
+    with (
+        pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"),
+        explain_startup_errors(tmp_path / "empty"),
+    ):
         raise Unavailable("The engine has stopped.", "The server's log says why.")
 
 
@@ -160,7 +166,7 @@ def test_a_cause_that_is_still_on_its_way_into_the_log_is_waited_for(tmp_path: P
     log.write_text(before)
     writing = Timer(0.1, lambda: log.write_text(before + cause + after))
     writing.start()
-    with pytest.raises(EngineError, match="No room for the weights: 24 GiB"), told(log):
+    with pytest.raises(EngineError, match="No room for the weights: 24 GiB"), explain_startup_errors(log):
         raise RuntimeError("Engine core initialization failed.")
     writing.join()
 

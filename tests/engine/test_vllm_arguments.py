@@ -11,15 +11,15 @@ from maritalk_vllm.engine.environment import engine_environment, group_environme
 from maritalk_vllm.engine.vllm_arguments import Rendezvous, engine_arguments
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.network import Route
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, DistributedBackend
-from tests.planning.machines import cpu, imagine, open_need, profile_need
+from tests.planning.machines import cpu, hypothetical_machine, open_need, profile_need
 
 
-def cuda(gpus: str, need: Need) -> Plan:
-    return make_plan(need, imagine(gpus), Device.CUDA, Device.CUDA)
+def cuda(gpus: str, need: ModelRequirements) -> Plan:
+    return make_plan(need, hypothetical_machine(gpus), Device.CUDA, Device.CUDA)
 
 
 FOLDERS = (Path("/tmp/x"), Path("/tmp/cache"))

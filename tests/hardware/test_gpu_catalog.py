@@ -5,7 +5,7 @@ import re
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.gpu_catalog import cards, find, imagine, several
+from maritalk_vllm.hardware.gpu_catalog import cards, find, hypothetical_machine, parse_node_prefix
 from maritalk_vllm.hardware.interconnect import Link
 
 MiB = 1 << 20
@@ -48,7 +48,7 @@ def test_an_l4_has_the_24_gb_of_the_reference() -> None:
     ],
 )
 def test_imagined_machines(text: str, names: list[str]) -> None:
-    machine = imagine(text)
+    machine = hypothetical_machine(text)
     assert [gpu.name for gpu in machine.gpus] == names
     assert [gpu.index for gpu in machine.gpus] == list(range(len(names)))
     assert len({gpu.uuid for gpu in machine.gpus}) == len(names)
@@ -57,9 +57,9 @@ def test_imagined_machines(text: str, names: list[str]) -> None:
 
 
 def test_links_of_imagined_machines() -> None:
-    assert set(imagine("4xA100-40GB").links.values()) == {Link.NVLINK}
-    assert set(imagine("4xA10").links.values()) == {Link.NODE}
-    assert set(imagine("1xA100-40GB,1xH100").links.values()) == {Link.NODE}
+    assert set(hypothetical_machine("4xA100-40GB").links.values()) == {Link.NVLINK}
+    assert set(hypothetical_machine("4xA10").links.values()) == {Link.NODE}
+    assert set(hypothetical_machine("1xA100-40GB,1xH100").links.values()) == {Link.NODE}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_links_of_imagined_machines() -> None:
 )
 def test_what_is_not_in_the_table(text: str, says: str) -> None:
     with pytest.raises(UsageError) as error:
-        imagine(text)
+        hypothetical_machine(text)
     assert says in str(error.value)
 
 
@@ -114,12 +114,12 @@ def test_what_is_not_in_the_table(text: str, says: str) -> None:
     ],
 )
 def test_machines_of_the_same_cards(text: str, nodes: int, cards: str) -> None:
-    assert several(text) == (nodes, cards)
+    assert parse_node_prefix(text) == (nodes, cards)
 
 
 def test_the_most_nodes() -> None:
     with pytest.raises(UsageError, match=r"--gpus asks for 99999999999 nodes\. Plans are made for 10000"):
-        several("99999999999 nodes of A10")
+        parse_node_prefix("99999999999 nodes of A10")
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_no_two_cards_have_a_name_in_common() -> None:
 
 def test_no_machine_at_all() -> None:
     with pytest.raises(UsageError, match="0 nodes of A10"):
-        several("0 nodes of A10")
+        parse_node_prefix("0 nodes of A10")

@@ -7,8 +7,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.http import client_limits
-from maritalk_vllm.server.middleware.api_keys import ApiKeys, digest
-from maritalk_vllm.server.middleware.authentication import Door
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key
+from maritalk_vllm.server.middleware.authentication import Authentication
 from tests.http.test_protocol import ANSWERS, PLAIN, Counting, assert_closed, connected, drip, echoing, refusing
 from tests.server.wire import Wire, until
 
@@ -222,7 +222,7 @@ def test_a_trailer_is_no_header() -> None:
             assert (await line.reply()).body == b"host transfer-encoding"
             # Nor one of the next request.
             assert (await line.reply()).body == b"host content-length"
-        async with connected(Door(names, ApiKeys([digest(key)]))) as line:
+        async with connected(Authentication(names, ApiKeys([hash_key(key)]))) as line:
             await line.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer)
             assert (await line.reply()).status == 401
 

@@ -10,10 +10,10 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.errors import Unavailable
-from maritalk_vllm.http.connection_transfer import PassableProtocol
+from maritalk_vllm.http.connection_transfer import TransferableProtocol
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.loading.handover_server import Closing, GateServer
+from maritalk_vllm.server.loading.handover_server import Closing, HandoverServer
 from maritalk_vllm.server.process.ipc_channel import Channel
 from tests.http.test_protocol import echoing, refusing
 from tests.server.wire import until, wire
@@ -38,9 +38,9 @@ async def serving(app: ASGIApp = echoing) -> AsyncIterator[tuple[WebServer, str]
 
 
 @contextlib.asynccontextmanager
-async def adopting(app: ASGIApp = echoing) -> AsyncIterator[GateServer]:
+async def adopting(app: ASGIApp = echoing) -> AsyncIterator[HandoverServer]:
     """Another server, which is given connections."""
-    server = GateServer(config(Closing(app), lifespan="off"))
+    server = HandoverServer(config(Closing(app), lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listen("127.0.0.1", 0)]))
     try:
         yield server
@@ -50,14 +50,14 @@ async def adopting(app: ASGIApp = echoing) -> AsyncIterator[GateServer]:
         await task
 
 
-async def connection_of(server: WebServer) -> PassableProtocol:
+async def connection_of(server: WebServer) -> TransferableProtocol:
     await until(lambda: server.server_state.connections)
     (connection,) = server.server_state.connections
-    assert isinstance(connection, PassableProtocol)
+    assert isinstance(connection, TransferableProtocol)
     return connection
 
 
-def pass_on(connection: PassableProtocol, server: GateServer) -> None:
+def pass_on(connection: TransferableProtocol, server: HandoverServer) -> None:
     """As the API process does it, through a channel."""
     here, there = Channel.pair()
     copy = connection.to_pass_on()

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.http.listener import listen, local_url
-from maritalk_vllm.http.protocol import PatientProtocol
+from maritalk_vllm.http.protocol import HttpProtocol
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from tests.server.wire import Wire, until, wire
 
@@ -22,7 +22,7 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"no"})
 
 
-class Counting(PatientProtocol):
+class Counting(HttpProtocol):
     """Knows how many bytes came on all connections, and how many of these have ended."""
 
     received = lost = 0
@@ -51,7 +51,7 @@ async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    app: ASGIApp = refusing, *, keep_alive: float = 60, protocol: type[PatientProtocol] = Counting
+    app: ASGIApp = refusing, *, keep_alive: float = 60, protocol: type[HttpProtocol] = Counting
 ) -> AsyncIterator[Wire]:
     listener = listen("127.0.0.1", 0)
     web = config(app, lifespan="off", timeout_keep_alive=keep_alive)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.licensing.rollback_clock import Clock
+from maritalk_vllm.licensing.rollback_clock import RollbackClock
 
 
 def test_it_goes_on(tmp_path: Path) -> None:
-    clock = Clock(tmp_path / "new" / "clock")
+    clock = RollbackClock(tmp_path / "new" / "clock")
     before = datetime.now(UTC)
     first, second = clock.now(), clock.now()
     assert before <= first <= second <= datetime.now(UTC)
@@ -22,18 +22,18 @@ def test_set_back_it_stays(tmp_path: Path) -> None:
     """A file that was written when the machine's clock showed tomorrow."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     (tmp_path / "clock").write_text(str(tomorrow.timestamp()))
-    clock = Clock(tmp_path / "clock")
+    clock = RollbackClock(tmp_path / "clock")
     assert clock.now() == clock.now() == tomorrow
 
 
 @pytest.mark.parametrize("content", ["", "noon", "inf", "nan", "1e300", "-1e300"])
 def test_a_damaged_file(tmp_path: Path, content: str) -> None:
     (tmp_path / "clock").write_text(content)
-    assert Clock(tmp_path / "clock").now() - datetime.now(UTC) < timedelta(seconds=1)
+    assert RollbackClock(tmp_path / "clock").now() - datetime.now(UTC) < timedelta(seconds=1)
 
 
 def test_where_nothing_can_be_written() -> None:
-    assert Clock(Path("/proc/clock")).now() <= datetime.now(UTC)
+    assert RollbackClock(Path("/proc/clock")).now() <= datetime.now(UTC)
 
 
 class Machine:
@@ -46,7 +46,7 @@ class Machine:
     def start(self, **later: float) -> tuple[timedelta, str]:
         """A start so much later: how far the time that counts is from the machine's, and what is said of it."""
         self.time += timedelta(**later)
-        clock = Clock(self.file, lambda: self.time)
+        clock = RollbackClock(self.file, lambda: self.time)
         return clock.now() - self.time, clock.warning
 
 
@@ -106,7 +106,7 @@ def test_the_service_s_time_is_believed_and_ends_a_jump(machine: Machine, days: 
     machine.start()
     true = machine.time + timedelta(days=1)
     machine.start(days=days)
-    clock = Clock(machine.file, lambda: machine.time)
+    clock = RollbackClock(machine.file, lambda: machine.time)
     clock.now()
     clock.believe(true)
     assert clock.now() == true

@@ -11,7 +11,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing import service_client
-from maritalk_vllm.licensing.service_client import Refused, Service, Unreachable
+from maritalk_vllm.licensing.service_client import Refused, ServiceClient, Unreachable
 from tests.answering import Request, answering
 from tests.serving import NOBODY
 
@@ -26,8 +26,8 @@ def answer(status: int = 200, content: object = None, kind: str = "application/j
 
 def test_what_it_is_sent() -> None:
     with answering(answer(content={"presigned_url": LINK, "model_size": "small"})) as server:
-        Service(server.url + "/", "12.2").ask(KEY)
-        Service(server.url, None).ask(KEY, "medium")
+        ServiceClient(server.url + "/", "12.2").ask(KEY)
+        ServiceClient(server.url, None).ask(KEY, "medium")
     first, second = server.requests
     assert (first.command, first.path) == ("POST", "/local/download")
     assert first.headers["content-type"] == "application/json"
@@ -49,7 +49,7 @@ def test_all_that_it_may_say() -> None:
         "more": 1,
     }
     with answering(answer(content=said)) as server:
-        grant = Service(server.url, "12.2").ask(KEY)
+        grant = ServiceClient(server.url, "12.2").ask(KEY)
     assert (grant.models, grant.licensee, grant.url) == (("small", "demo"), "ACME", LINK)
     assert (grant.expires, grant.size, grant.sha256) == (datetime(2027, 1, 31, tzinfo=UTC), 5, "ab")
 
@@ -68,7 +68,7 @@ def test_all_that_it_may_say() -> None:
 )
 def test_refused(reply: Callable[[Request], None], says: str) -> None:
     with answering(reply) as server, pytest.raises(Refused, match=says) as refusal:
-        Service(server.url, "12.2").ask(KEY)
+        ServiceClient(server.url, "12.2").ask(KEY)
     assert refusal.value.exit_code == 3
     assert KEY not in str(refusal.value)
 
@@ -106,19 +106,19 @@ def test_refused(reply: Callable[[Request], None], says: str) -> None:
 )
 def test_what_is_no_answer(reply: Callable[[Request], None], says: str) -> None:
     with answering(reply) as server, pytest.raises(Unreachable, match=says) as error:
-        Service(server.url, "12.2").ask(KEY)
+        ServiceClient(server.url, "12.2").ask(KEY)
     assert error.value.exit_code == 10
     assert KEY not in str(error.value)
 
 
 def test_nobody_there() -> None:
     with pytest.raises(Unreachable, match="cannot be asked about this key"):
-        Service(NOBODY, None).ask(KEY)
+        ServiceClient(NOBODY, None).ask(KEY)
     for url in ("functions.maritaca.ai", "ftp://x", "file:///etc/passwd", "", "http://", "http://x:99999"):
         with pytest.raises(Unreachable):
-            Service(url, None).ask(KEY)
+            ServiceClient(url, None).ask(KEY)
     with pytest.raises(UsageError, match="is no address"):
-        Service("http://x:port", None).ask(KEY)
+        ServiceClient("http://x:port", None).ask(KEY)
 
 
 @pytest.mark.parametrize("manner", ["silent", "a byte now and then"])
@@ -134,7 +134,7 @@ def test_one_that_never_answers(manner: str, monkeypatch: pytest.MonkeyPatch) ->
 
     with answering(never) as server, pytest.raises(Unreachable, match="does not answer within"):
         began = time.monotonic()
-        Service(server.url, None).ask(KEY)
+        ServiceClient(server.url, None).ask(KEY)
     assert time.monotonic() - began < 5
 
 
@@ -152,5 +152,5 @@ def test_a_port_that_speaks_no_http() -> None:
         thread = threading.Thread(target=speak)
         thread.start()
         with pytest.raises(Unreachable):
-            Service(f"http://127.0.0.1:{listener.getsockname()[1]}", None).ask(KEY)
+            ServiceClient(f"http://127.0.0.1:{listener.getsockname()[1]}", None).ask(KEY)
         thread.join()

@@ -43,7 +43,7 @@ def _make_whole(source: Path, target: Path, progress: demo_model.Progress) -> No
 
 def make_with(convert: Callable[[Path, Path, demo_model.Progress], None], checkpoint: Path, waits: Path) -> None:
     """`waits` is there as soon as this one waits for another."""
-    told = functools.partial(atomic_install.place, waiting=waits.touch)
+    told = functools.partial(atomic_install.install_atomically, waiting=waits.touch)
     with patch.object(demo_model, "_convert", convert), patch.object(demo_model, "place", told):
         make(checkpoint)
 
@@ -57,7 +57,7 @@ def test_killed_halfway_beside_another(tmp_path: Path) -> None:
         for convert in (_make_half, _make_whole)
     )
     first.start()
-    until((atomic_install.beside(checkpoint, "partial") / "config.json").exists, "the first file")
+    until((atomic_install.sibling(checkpoint, "partial") / "config.json").exists, "the first file")
     second.start()
     until(waits.exists, "the second waits")
     first.kill()

@@ -11,10 +11,10 @@ import pytest
 
 from maritalk_vllm.engine.vllm_arguments import engine_arguments
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.hardware.gpu_catalog import imagine
+from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.models.checkpoint import read_checkpoint
 from maritalk_vllm.models.weights_files import weights_files
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, Settings
 from tests.models.files import MISTRAL, model, safetensors
@@ -164,8 +164,8 @@ def test_no_length_is_passed_that_nobody_knows(tmp_path: Path) -> None:
     folder = model(tmp_path, tensors)
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", **sizes}))
     for config in (Settings(model=str(folder)), Settings(model=str(folder), max_model_len=2048)):
-        need = Need.of("x", read_checkpoint(folder), None, config)
-        plan = make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA)
+        need = ModelRequirements.of("x", read_checkpoint(folder), None, config)
+        plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
         given = "--max-model-len" in engine_arguments(plan, "x", str(folder), [], None)
         assert given == (config.max_model_len is not None)
         assert any("does not say how long its context" in each for each in plan.warnings) != given
@@ -183,8 +183,8 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     shape = read_checkpoint(folder).shape
     assert (shape.layers, shape.vocabulary_size, shape.hidden_size) == (3, 128, 64)
     assert shape.unknown == ("attention_heads", "key_value_heads", "head_size")
-    need = Need.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    plan = make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA)
+    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
     assert not plan.checked
     assert any("say its attention heads, key value heads, head size" in each for each in plan.warnings)
     assert (shape.max_model_len, shape.context_limit) == (None, None)
@@ -192,5 +192,5 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "num_attention_heads": 4}))
     shape = read_checkpoint(folder).shape
     assert (shape.attention_heads, shape.key_value_heads, shape.head_size, shape.unknown) == (4, 4, 16, ())
-    need = Need.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    assert make_plan(need, imagine("1xA10"), Device.CUDA, Device.CUDA).checked
+    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    assert make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA).checked

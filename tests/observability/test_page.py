@@ -8,11 +8,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from maritalk_vllm.server.middleware.request_metrics import _REASONS, Tally
-from maritalk_vllm.server.middleware.route_labels import Routes
+from maritalk_vllm.server.middleware.request_metrics import _REASONS, RequestMetrics
+from maritalk_vllm.server.middleware.route_labels import RouteLabels
 from maritalk_vllm.server.status import server_metrics
-from maritalk_vllm.server.status.server_state import State
-from maritalk_vllm.server.status.startup_timings import History
+from maritalk_vllm.server.status.server_state import ServerState
+from maritalk_vllm.server.status.startup_timings import StartupTimings
 from tests.observability.queries import ROOT, RULES, promtool
 
 pytestmark = pytest.mark.deploy
@@ -21,9 +21,9 @@ PAGE = (ROOT / "docs" / "observability.md").read_text()
 
 
 def test_it_names_each_metric_and_no_other() -> None:
-    registry, state = CollectorRegistry(), State()
-    server_metrics.register(state, History(time.time() + 1), registry)
-    Tally(registry, Routes(()), state)
+    registry, state = CollectorRegistry(), ServerState()
+    server_metrics.register(state, StartupTimings(time.time() + 1), registry)
+    RequestMetrics(registry, RouteLabels(()), state)
     there = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
     rows = re.findall(r"^\| `(maritalk_\w+)", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(there)

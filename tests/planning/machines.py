@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from maritalk_vllm.hardware.gpu import Gpu, Holder
-from maritalk_vllm.hardware.gpu_catalog import imagine
+from maritalk_vllm.hardware.gpu import Gpu, GpuProcess
+from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.hardware.host import Host
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.models.architecture import Shape
-from maritalk_vllm.models.memory_footprint import Footprint
+from maritalk_vllm.models.architecture import ModelArchitecture
+from maritalk_vllm.models.memory_footprint import MemoryFootprint
 from maritalk_vllm.models.profile import find
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.settings import Settings
 
 GB = 10**9
@@ -32,7 +32,7 @@ def cpu(memory_gb: float = 24, **more: object) -> Inventory:
     return Inventory((), host(memory_gb, **more))  # type: ignore[arg-type]
 
 
-def with_free(inventory: Inventory, *free_gb: float, holder: Holder | None = None) -> Inventory:
+def with_free(inventory: Inventory, *free_gb: float, holder: GpuProcess | None = None) -> Inventory:
     """The machine with so much memory free on its first cards."""
     gpus = list(inventory.gpus)
     for place, free in enumerate(free_gb):
@@ -44,14 +44,14 @@ def indices(gpus: tuple[Gpu, ...]) -> list[int]:
     return [gpu.index for gpu in gpus]
 
 
-def profile_need(name: str, **given: object) -> Need:
+def profile_need(name: str, **given: object) -> ModelRequirements:
     """A profile whose weights are not here."""
     profile = find(name)
     assert profile is not None
-    return Need.of(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.of(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
 
 
-LLAMA_8B = Shape(
+LLAMA_8B = ModelArchitecture(
     attention_heads=32,
     key_value_heads=8,
     head_size=128,
@@ -68,25 +68,25 @@ SHORT_8B = replace(LLAMA_8B, max_model_len=4096)
 """The same with the least context that a plan counts, so that its weights alone decide."""
 
 
-def open_need(weights_gb: float = 16.06, shape: Shape = SHORT_8B, **given: object) -> Need:
+def open_need(weights_gb: float = 16.06, shape: ModelArchitecture = SHORT_8B, **given: object) -> ModelRequirements:
     """An open model whose weights are here."""
-    footprint = Footprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
-    return Need.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
+    footprint = MemoryFootprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
+    return ModelRequirements.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
 
 
-def unknown_need(**given: object) -> Need:
+def unknown_need(**given: object) -> ModelRequirements:
     """A model of which nothing is on this machine."""
-    return Need.of("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.of("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
 
 
 __all__ = [
     "GB",
     "LLAMA_8B",
     "SHORT_8B",
-    "Holder",
+    "GpuProcess",
     "cpu",
     "host",
-    "imagine",
+    "hypothetical_machine",
     "indices",
     "open_need",
     "profile_need",

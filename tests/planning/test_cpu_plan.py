@@ -6,7 +6,7 @@ import pytest
 
 from maritalk_vllm.errors import DoesNotFit
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
@@ -16,7 +16,7 @@ TINY = replace(LLAMA_8B, layers=4, hidden_size=256, head_size=8, vocabulary_size
 GiB = 1 << 30
 
 
-def plan(need: Need, machine: Inventory) -> Plan:
+def plan(need: ModelRequirements, machine: Inventory) -> Plan:
     return make_plan(need, machine, Device.AUTO, Device.CPU)
 
 

@@ -8,12 +8,12 @@ from maritalk_vllm.errors import EngineError, NoSuitableGPU
 from maritalk_vllm.hardware.gpu import Unusable
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.planning.device_selection import choose_device
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.settings import Device
-from tests.planning.machines import imagine, open_need, profile_need
+from tests.planning.machines import hypothetical_machine, open_need, profile_need
 
 DEMO, SMALL, OPEN = profile_need("demo"), profile_need("small"), open_need()
-A10, T4, BOTH = imagine("A10"), imagine("T4"), imagine("T4,A10")
+A10, T4, BOTH = hypothetical_machine("A10"), hypothetical_machine("T4"), hypothetical_machine("T4,A10")
 NONE = Inventory((), None, absent="the driver's library libnvidia-ml.so.1 is not installed")
 LOST = Inventory((), None, unusable=(Unusable(0, None, "it has fallen off the bus"),))
 HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty, which hides every GPU.",))
@@ -36,7 +36,9 @@ HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty,
         (Device.CUDA, DEMO, A10, Device.CUDA, Device.CUDA, ""),
     ],
 )
-def test_chosen(wish: Device, need: Need, machine: Inventory, build: Device, device: Device, says: str) -> None:
+def test_chosen(
+    wish: Device, need: ModelRequirements, machine: Inventory, build: Device, device: Device, says: str
+) -> None:
     chosen, why = choose_device(wish, need, machine, build)
     assert chosen is device
     assert says in why
@@ -46,7 +48,7 @@ def test_chosen(wish: Device, need: Need, machine: Inventory, build: Device, dev
 @pytest.mark.parametrize(
     ("wish", "need", "machine"), [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)]
 )
-def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, need: Need, machine: Inventory) -> None:
+def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, need: ModelRequirements, machine: Inventory) -> None:
     with pytest.raises(EngineError, match="CUDA build"):
         choose_device(wish, need, machine, Device.CUDA)
 
@@ -70,7 +72,7 @@ def test_hidden_gpus_are_no_reason_for_another_build() -> None:
         (Device.CUDA, OPEN, T4, Device.CUDA, "8.0"),
     ],
 )
-def test_refused(wish: Device, need: Need, machine: Inventory, build: Device, says: str) -> None:
+def test_refused(wish: Device, need: ModelRequirements, machine: Inventory, build: Device, says: str) -> None:
     with pytest.raises(NoSuitableGPU) as refusal:
         choose_device(wish, need, machine, build)
     assert says in str(refusal.value)

@@ -7,17 +7,17 @@ import pytest
 
 from maritalk_vllm.errors import DoesNotFit
 from maritalk_vllm.hardware.gpu_catalog import cards
-from maritalk_vllm.planning.gpu_suggestions import what_would_do
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.gpu_suggestions import suggest_gpus
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.plan_report import report, summary
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
-from tests.planning.machines import LLAMA_8B, cpu, imagine, open_need, profile_need, unknown_need
+from tests.planning.machines import LLAMA_8B, cpu, hypothetical_machine, open_need, profile_need, unknown_need
 
 
-def plan(need: Need, gpus: str) -> Plan:
-    return make_plan(need, imagine(gpus), Device.AUTO, Device.CUDA)
+def plan(need: ModelRequirements, gpus: str) -> Plan:
+    return make_plan(need, hypothetical_machine(gpus), Device.AUTO, Device.CUDA)
 
 
 def degrees(made: Plan) -> tuple[int, int, int]:
@@ -47,7 +47,7 @@ HEADS_9 = replace(LLAMA_8B, attention_heads=9, key_value_heads=3, vocabulary_siz
     ],
 )
 def test_tensor_parallel_within_a_node_and_pipeline_parallel_across(
-    need: Need, gpus: str, expected: tuple[int, int, int]
+    need: ModelRequirements, gpus: str, expected: tuple[int, int, int]
 ) -> None:
     made = plan(need, gpus)
     assert degrees(made) == expected
@@ -101,7 +101,7 @@ def test_the_whole_context_over_several_nodes(
 
 
 def test_what_would_do_is_one_machine() -> None:
-    assert what_would_do(profile_need("medium", nodes=2), cards()) == what_would_do(profile_need("medium"), cards())
+    assert suggest_gpus(profile_need("medium", nodes=2), cards()) == suggest_gpus(profile_need("medium"), cards())
 
 
 def test_memory_is_that_of_all_nodes_and_each_card_has_its_share() -> None:

@@ -11,10 +11,10 @@ from maritalk_vllm.errors import MariTalkError
 from maritalk_vllm.hardware.gpu_catalog import cards, machine
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.models.architecture import Shape
-from maritalk_vllm.models.memory_footprint import Footprint
-from maritalk_vllm.planning.gpu_selection import kinds, sort_out
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.models.architecture import ModelArchitecture
+from maritalk_vllm.models.memory_footprint import MemoryFootprint
+from maritalk_vllm.planning.gpu_selection import group_identical, partition_usable
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.placement import candidates
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
@@ -40,10 +40,10 @@ def machines(draw: st.DrawFn) -> Inventory:
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> Shape:
+def shapes(draw: st.DrawFn) -> ModelArchitecture:
     key_value_heads = draw(st.sampled_from([1, 2, 3, 4, 8, 12, 32]))
     layers = draw(st.integers(1, 80))
-    return Shape(
+    return ModelArchitecture(
         attention_heads=key_value_heads * draw(st.sampled_from([1, 3, 4, 8])),
         key_value_heads=key_value_heads,
         head_size=draw(st.sampled_from([64, 96, 128])),
@@ -59,16 +59,16 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 
 @st.composite
-def needs(draw: st.DrawFn) -> Need:
+def needs(draw: st.DrawFn) -> ModelRequirements:
     if draw(st.booleans()):
         need = profile_need(draw(st.sampled_from(["small", "medium"])))
     else:
         shape = draw(shapes())
         size = draw(st.integers(10**8, 400 * GB))
-        footprint = Footprint(
+        footprint = MemoryFootprint(
             shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
         )
-        need = Need.of("open", footprint, None, Settings())
+        need = ModelRequirements.of("open", footprint, None, Settings())
     wishes: dict[str, st.SearchStrategy[Any]] = {
         "wanted_max_model_len": st.sampled_from([None, None, 512, 5000, 60000]),
         "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
@@ -79,14 +79,14 @@ def needs(draw: st.DrawFn) -> Need:
     return replace(need, **{name: draw(values) for name, values in wishes.items()})
 
 
-def plan(need: Need, inventory: Inventory) -> Plan | None:
+def plan(need: ModelRequirements, inventory: Inventory) -> Plan | None:
     with contextlib.suppress(MariTalkError):
         return make_plan(need, inventory, Device.CUDA, Device.CUDA)
     return None
 
 
 @given(needs(), machines())
-def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: Need, inventory: Inventory) -> None:
+def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: ModelRequirements, inventory: Inventory) -> None:
     made = plan(need, inventory)
     if made is None:
         return
@@ -101,7 +101,9 @@ def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: Need, inv
 
 
 @given(needs(), machines(), machines())
-def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inventory, other: Inventory) -> None:
+def test_more_cards_never_turn_fits_into_does_not_fit(
+    need: ModelRequirements, inventory: Inventory, other: Inventory
+) -> None:
     if plan(need, inventory) is None:
         return
     place = len(inventory.gpus)
@@ -112,13 +114,15 @@ def test_more_cards_never_turn_fits_into_does_not_fit(need: Need, inventory: Inv
 
 
 @given(needs(), machines())
-def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(need: Need, inventory: Inventory) -> None:
+def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(
+    need: ModelRequirements, inventory: Inventory
+) -> None:
     """Against each split alone, as a user would ask for it."""
     made = plan(need, inventory)
     if made is None or need.footprint is None:
         return
-    suitable, _ = sort_out(inventory, need.lowest_capability)
-    most = max(map(len, kinds(suitable)))
+    suitable, _ = partition_usable(inventory, need.lowest_capability)
+    most = max(map(len, group_identical(suitable)))
     for degrees in candidates(need, need.footprint, most):
         alone = plan(
             replace(need, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline), inventory
@@ -132,7 +136,7 @@ def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(need: 
 
 
 @given(needs(), machines())
-def test_what_the_user_set_stays(need: Need, inventory: Inventory) -> None:
+def test_what_the_user_set_stays(need: ModelRequirements, inventory: Inventory) -> None:
     made = plan(need, inventory)
     if made is None:
         return
@@ -148,7 +152,7 @@ def test_what_the_user_set_stays(need: Need, inventory: Inventory) -> None:
 
 
 @given(needs(), machines())
-def test_one_request_at_full_context_fits(need: Need, inventory: Inventory) -> None:
+def test_one_request_at_full_context_fits(need: ModelRequirements, inventory: Inventory) -> None:
     made = plan(need, inventory)
     if made is not None and made.max_concurrency is not None:
         assert made.max_concurrency >= 1

@@ -5,15 +5,15 @@ import pytest
 from maritalk_vllm.errors import DoesNotFit, NoSuitableGPU
 from maritalk_vllm.hardware.gpu_catalog import cards
 from maritalk_vllm.hardware.gpu_catalog import find as card_named
-from maritalk_vllm.planning.gpu_suggestions import suggestions, what_would_do
+from maritalk_vllm.planning.gpu_suggestions import suggest_gpus, suggestions
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
-from tests.planning.machines import imagine, profile_need
+from tests.planning.machines import hypothetical_machine, profile_need
 
 
 def plan(model: str, gpus: str) -> Plan:
-    return make_plan(profile_need(model), imagine(gpus), Device.AUTO, Device.CUDA)
+    return make_plan(profile_need(model), hypothetical_machine(gpus), Device.AUTO, Device.CUDA)
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_what_to_rent() -> None:
     answers = list(map(str, suggestions(medium, cards())))
     assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(answers)
     assert "3 x A10" not in answers
-    assert what_would_do(medium, cards()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
-    assert what_would_do(profile_need("small"), cards()) == "What would do: 1 x A10."
+    assert suggest_gpus(medium, cards()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    assert suggest_gpus(profile_need("small"), cards()) == "What would do: 1 x A10."

@@ -6,17 +6,17 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.gpu_catalog import Card, cards, find
-from maritalk_vllm.models.memory_footprint import Footprint, of_llama
+from maritalk_vllm.models.memory_footprint import MemoryFootprint, llama_footprint
 from maritalk_vllm.models.profile import find as profile
-from maritalk_vllm.planning.memory_estimate import Degrees
+from maritalk_vllm.planning.memory_estimate import Parallelism
 from maritalk_vllm.planning.roofline import Efficiency, StepCost, context_bytes, parameters, read_bytes, roofline
 from tests.planning.machines import LLAMA_8B
 
 ALL_OF_IT = Efficiency(memory=1, compute=1, link=1, step=0)
-ALONE = Degrees(1, 1)
+ALONE = Parallelism(1, 1)
 
 
-def small() -> Footprint:
+def small() -> MemoryFootprint:
     found = profile("small")
     assert found is not None
     return found.footprint
@@ -50,19 +50,19 @@ def test_the_context_is_read_too() -> None:
 
 
 def test_cards_share_and_pay_for_it() -> None:
-    one, two = (roofline(small(), Degrees(tp, 1), find("A10"), Efficiency(), 600) for tp in (1, 2))
+    one, two = (roofline(small(), Parallelism(tp, 1), find("A10"), Efficiency(), 600) for tp in (1, 2))
     assert two.weights == one.weights / 2
     assert two.compute == pytest.approx(one.compute / 2)
     assert two.context == one.context / 2
     assert two.fixed > one.fixed
     # 2 all-reduces a layer of 4096 numbers of 2 bytes, each sent once by two cards, at 0.6 of 32 GB/s.
     assert two.token == pytest.approx(2 * 32 * 4096 * 2 / (0.6 * 32e9))
-    linked = roofline(small(), Degrees(2, 1), find("A100-40GB"), Efficiency(), 600)
+    linked = roofline(small(), Parallelism(2, 1), find("A100-40GB"), Efficiency(), 600)
     assert linked.token < two.token / 5
 
 
 def test_a_table_of_which_rows_are_looked_up_is_not_read() -> None:
-    footprint = of_llama(LLAMA_8B, tied=False)
+    footprint = llama_footprint(LLAMA_8B, tied=False)
     assert read_bytes(footprint) == footprint.weights_bytes - footprint.input_bytes
     assert parameters(footprint) == pytest.approx(7.5e9, rel=0.01)
     quantized = replace(footprint, shape=replace(LLAMA_8B, quantization="awq"), split_bytes=footprint.split_bytes // 4)

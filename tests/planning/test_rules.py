@@ -8,9 +8,9 @@ import pytest
 from maritalk_vllm.errors import DoesNotFit, UsageError
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.models.architecture import Shape
+from maritalk_vllm.models.architecture import ModelArchitecture
 from maritalk_vllm.planning.memory_estimate import CONTEXT_BYTES
-from maritalk_vllm.planning.model_requirements import Need
+from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Outcome, Plan
 from maritalk_vllm.planning.plan_report import report, summary
 from maritalk_vllm.planning.planner import make_plan
@@ -19,9 +19,9 @@ from tests.planning.machines import (
     GB,
     LLAMA_8B,
     SHORT_8B,
-    Holder,
+    GpuProcess,
     host,
-    imagine,
+    hypothetical_machine,
     indices,
     open_need,
     profile_need,
@@ -30,11 +30,11 @@ from tests.planning.machines import (
 )
 
 
-def plan(need: Need, inventory: Inventory) -> Plan:
+def plan(need: ModelRequirements, inventory: Inventory) -> Plan:
     return make_plan(need, inventory, Device.AUTO, Device.CUDA)
 
 
-def refusal(need: Need, inventory: Inventory) -> DoesNotFit:
+def refusal(need: ModelRequirements, inventory: Inventory) -> DoesNotFit:
     with pytest.raises(DoesNotFit) as caught:
         plan(need, inventory)
     return caught.value
@@ -59,12 +59,12 @@ ODD_VOCABULARY = replace(LLAMA_8B, attention_heads=60, key_value_heads=60, vocab
     ],
     ids=["llama", "heads", "kv-heads", "vocabulary"],
 )
-def test_degrees_that_divide(shape: Shape, works: list[int], not_with: dict[int, str]) -> None:
+def test_degrees_that_divide(shape: ModelArchitecture, works: list[int], not_with: dict[int, str]) -> None:
     for size in works:
-        made = plan(open_need(1, shape, tensor_parallel_size=size, max_model_len=4096), imagine("9xA10"))
+        made = plan(open_need(1, shape, tensor_parallel_size=size, max_model_len=4096), hypothetical_machine("9xA10"))
         assert degrees(made) == (size, 1, 1)
     for size, why in not_with.items():
-        error = refusal(open_need(1, shape, tensor_parallel_size=size), imagine("9xA10"))
+        error = refusal(open_need(1, shape, tensor_parallel_size=size), hypothetical_machine("9xA10"))
         assert f"--tensor-parallel-size {size}" in error.message
         assert why in error.message
         assert error.hint == f"Degrees that work: {', '.join(map(str, works))}."
@@ -72,8 +72,8 @@ def test_degrees_that_divide(shape: Shape, works: list[int], not_with: dict[int,
 
 def test_kv_heads_may_be_fewer_than_the_cards() -> None:
     shape = replace(LLAMA_8B, key_value_heads=2)
-    two = plan(open_need(1, shape, tensor_parallel_size=2), imagine("8xA10"))
-    eight = plan(open_need(1, shape, tensor_parallel_size=8), imagine("8xA10"))
+    two = plan(open_need(1, shape, tensor_parallel_size=2), hypothetical_machine("8xA10"))
+    eight = plan(open_need(1, shape, tensor_parallel_size=8), hypothetical_machine("8xA10"))
     one_head = 2 * 128 * 2 * 32
     for made in (two, eight):  # one head on each card, at 2 as at 8
         assert made.kv_cache_tokens == pytest.approx(made.memory.kv_cache_bytes / made.workers / one_head, rel=1e-3)
@@ -93,7 +93,7 @@ def test_kv_heads_may_be_fewer_than_the_cards() -> None:
     ],
 )
 def test_the_smallest_split_that_holds_it(weights: float, gpus: str, expected: tuple[int, int, int]) -> None:
-    made = plan(open_need(weights), imagine(gpus))
+    made = plan(open_need(weights), hypothetical_machine(gpus))
     assert degrees(made) == expected
     assert len(made.gpus) == expected[0] * expected[1]
 
@@ -127,9 +127,9 @@ GQA_1 = replace(LLAMA_8B, attention_heads=25, key_value_heads=1)
     ],
 )
 def test_idle_gpus_are_used_before_the_context_is_shortened(
-    weights: float, shape: Shape, gpus: str, expected: tuple[int, int, int], context: int | None
+    weights: float, shape: ModelArchitecture, gpus: str, expected: tuple[int, int, int], context: int | None
 ) -> None:
-    made = plan(open_need(weights, shape), imagine(gpus))
+    made = plan(open_need(weights, shape), hypothetical_machine(gpus))
     assert degrees(made) == expected
     assert made.max_model_len is not None
     if context is None:
@@ -141,9 +141,9 @@ def test_idle_gpus_are_used_before_the_context_is_shortened(
 
 
 def test_a_context_that_was_asked_for_decides_the_split() -> None:
-    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=8192), imagine("8xA10"))) == (1, 1, 1)
-    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=100_000), imagine("8xA10"))) == (2, 1, 1)
-    made = plan(open_need(16, LLAMA_8B, tensor_parallel_size=1), imagine("4xA10"))
+    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=8192), hypothetical_machine("8xA10"))) == (1, 1, 1)
+    assert degrees(plan(open_need(16, LLAMA_8B, max_model_len=100_000), hypothetical_machine("8xA10"))) == (2, 1, 1)
+    made = plan(open_need(16, LLAMA_8B, tensor_parallel_size=1), hypothetical_machine("4xA10"))
     assert (degrees(made), made.max_model_len) == ((1, 2, 1), 131072)
     assert made.split == (
         "Split: over 2 of 4 GPUs, the fewest that hold all 131072 tokens, which tensor parallelism alone does not, "
@@ -152,37 +152,37 @@ def test_a_context_that_was_asked_for_decides_the_split() -> None:
 
 
 def test_copies_hold_the_whole_context_each() -> None:
-    made = plan(open_need(16, LLAMA_8B, replicas="auto"), imagine("8xA10"))
+    made = plan(open_need(16, LLAMA_8B, replicas="auto"), hypothetical_machine("8xA10"))
     assert (degrees(made), made.max_model_len) == ((2, 1, 4), 131072)
     assert made.split == "Split: over 8 of 8 GPUs, in 4 copies, the fewest that hold all 131072 tokens."
-    made = plan(open_need(16, LLAMA_8B, replicas="2"), imagine("3xA10"))
+    made = plan(open_need(16, LLAMA_8B, replicas="2"), hypothetical_machine("3xA10"))
     assert degrees(made) == (1, 1, 2)
     assert made.max_model_len is not None and made.max_model_len < 131072
 
 
 def test_a_shortened_context_is_on_the_cards_with_most_room() -> None:
-    machine = with_free(imagine("3xA100-80GB"), 80, 75, 80)
+    machine = with_free(hypothetical_machine("3xA100-80GB"), 80, 75, 80)
     made = plan(open_need(141, LLAMA_70B, tensor_parallel_size=2, pipeline_parallel_size=1), machine)
     assert sorted(indices(made.gpus)) == [0, 2]
 
 
 def test_of_another_kind_the_one_that_holds_the_whole_context() -> None:
-    made = plan(open_need(16, LLAMA_8B), imagine("1xA10,1xA100-40GB"))
+    made = plan(open_need(16, LLAMA_8B), hypothetical_machine("1xA10,1xA100-40GB"))
     assert (indices(made.gpus), made.max_model_len) == ([1], 131072)
     assert made.split.startswith("Split: over 1 of 1 GPUs of the kind NVIDIA A100-SXM4-40GB, ")
 
 
 def test_a_pipeline_is_said_to_be_slower() -> None:
-    assert any("more slowly" in each for each in plan(open_need(55), imagine("3xA10")).warnings)
-    assert not any("more slowly" in each for each in plan(open_need(55), imagine("4xA10")).warnings)
+    assert any("more slowly" in each for each in plan(open_need(55), hypothetical_machine("3xA10")).warnings)
+    assert not any("more slowly" in each for each in plan(open_need(55), hypothetical_machine("4xA10")).warnings)
 
 
 def test_each_card_counts_with_what_is_free() -> None:
     need = open_need(16)
-    assert indices(plan(need, imagine("2xA10")).gpus) == [0]
-    busy = with_free(imagine("2xA10"), 12.0)
+    assert indices(plan(need, hypothetical_machine("2xA10")).gpus) == [0]
+    busy = with_free(hypothetical_machine("2xA10"), 12.0)
     assert indices(plan(need, busy).gpus) == [1]
-    both = with_free(imagine("2xA10"), 14.0, 14.0)
+    both = with_free(hypothetical_machine("2xA10"), 14.0, 14.0)
     made = plan(need, both)
     assert degrees(made) == (2, 1, 1)
     assert made.gpu_memory_utilization == 0.54
@@ -191,18 +191,18 @@ def test_each_card_counts_with_what_is_free() -> None:
 
 
 def test_who_holds_the_memory_is_part_of_the_answer() -> None:
-    busy = with_free(imagine("1xA10"), 4.0, holder=Holder(4711, "python3", 19 * GB))
+    busy = with_free(hypothetical_machine("1xA10"), 4.0, holder=GpuProcess(4711, "python3", 19 * GB))
     error = refusal(open_need(16), busy)
     assert "python3 (4711) holds 19.0 GB" in error.message
     assert "short" in error.message
 
 
 def test_most_free_of_equal_cards() -> None:
-    assert indices(plan(open_need(16), with_free(imagine("3xA10"), 21.0, 22.5, 22.0)).gpus) == [1]
+    assert indices(plan(open_need(16), with_free(hypothetical_machine("3xA10"), 21.0, 22.5, 22.0)).gpus) == [1]
 
 
 def test_best_linked_before_most_free() -> None:
-    machine = with_free(imagine("4xA6000"), 50.0, 51.0, 50.0, 51.0)
+    machine = with_free(hypothetical_machine("4xA6000"), 50.0, 51.0, 50.0, 51.0)
     uuids = [gpu.uuid for gpu in machine.gpus]
     bridges = {frozenset((uuids[0], uuids[2])): Link.NVLINK, frozenset((uuids[1], uuids[3])): Link.SWITCH}
     machine = replace(machine, links={**machine.links, **bridges})
@@ -212,7 +212,7 @@ def test_best_linked_before_most_free() -> None:
 
 
 def test_ranks_of_one_group_are_neighbours() -> None:
-    machine = imagine("4xA6000")
+    machine = hypothetical_machine("4xA6000")
     uuids = [gpu.uuid for gpu in machine.gpus]
     bridges = {frozenset((uuids[a], uuids[b])): Link.NVLINK for a, b in ((0, 2), (1, 3))}
     made = plan(open_need(70, replicas="auto"), replace(machine, links={**machine.links, **bridges}))
@@ -221,19 +221,21 @@ def test_ranks_of_one_group_are_neighbours() -> None:
 
 
 def test_slow_links_are_told() -> None:
-    assert any("without NVLink" in each for each in plan(open_need(30), imagine("2xA10")).warnings)
-    assert not any("without NVLink" in each for each in plan(open_need(60), imagine("2xA100-40GB")).warnings)
+    assert any("without NVLink" in each for each in plan(open_need(30), hypothetical_machine("2xA10")).warnings)
+    assert not any(
+        "without NVLink" in each for each in plan(open_need(60), hypothetical_machine("2xA100-40GB")).warnings
+    )
 
 
 def test_cards_of_different_kinds_do_not_share_a_model() -> None:
-    made = plan(open_need(30), imagine("1xA10,1xL4,2xA5000"))
+    made = plan(open_need(30), hypothetical_machine("1xA10,1xL4,2xA5000"))
     assert indices(made.gpus) == [2, 3]
     assert "of another kind" in made.rejected[0].reason
-    assert "The nearest: 1 x NVIDIA L4" in refusal(open_need(30), imagine("1xA10,1xL4")).message
+    assert "The nearest: 1 x NVIDIA L4" in refusal(open_need(30), hypothetical_machine("1xA10,1xL4")).message
 
 
 def test_what_is_left_out_says_why() -> None:
-    made = plan(open_need(16), imagine("1xT4,3xA10"))
+    made = plan(open_need(16), hypothetical_machine("1xT4,3xA10"))
     assert [(each.label, each.reason) for each in made.rejected] == [
         ("GPU 0 (Tesla T4)", "compute capability 7.5, 8.0 is needed"),
         ("GPU 2 (NVIDIA A10)", "not needed"),
@@ -247,26 +249,26 @@ def test_what_is_left_out_says_why() -> None:
     [("1", "4xA10", 1), ("2", "4xA10", 2), ("auto", "4xA10", 4), ("auto", "1xA10", 1)],
 )
 def test_replicas(replicas: str, gpus: str, copies: int) -> None:
-    made = plan(open_need(16, replicas=replicas), imagine(gpus))
+    made = plan(open_need(16, replicas=replicas), hypothetical_machine(gpus))
     assert degrees(made) == (1, 1, copies)
     assert len(made.gpus) == copies
 
 
 def test_replicas_that_do_not_fit() -> None:
-    assert refusal(open_need(30, replicas="3"), imagine("4xA10")).hint == "--replicas 2 would fit."
+    assert refusal(open_need(30, replicas="3"), hypothetical_machine("4xA10")).hint == "--replicas 2 would fit."
     for wrong in ("0", "-1", "all", "1.5"):
         with pytest.raises(UsageError, match="auto"):
             open_need(16, replicas=wrong)
 
 
 def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
-    made = plan(open_need(16, LLAMA_8B), imagine("1xA10"))
+    made = plan(open_need(16, LLAMA_8B), hypothetical_machine("1xA10"))
     assert made.max_model_len is not None
     assert 4096 <= made.max_model_len < 131072
     assert made.max_concurrency == pytest.approx(1, abs=0.01)
     assert f"max_model_len: {made.max_model_len} instead of 131072" in made.adjustments[0]
-    assert plan(open_need(16, LLAMA_8B), imagine("1xA100-80GB")).max_model_len == 131072
-    assert degrees(plan(open_need(19.6, max_model_len=4096), imagine("2xA10"))) == (
+    assert plan(open_need(16, LLAMA_8B), hypothetical_machine("1xA100-80GB")).max_model_len == 131072
+    assert degrees(plan(open_need(19.6, max_model_len=4096), hypothetical_machine("2xA10"))) == (
         2,
         1,
         1,
@@ -274,11 +276,11 @@ def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
 
 
 def test_what_the_user_set_stays() -> None:
-    made = plan(open_need(16, max_model_len=2000, gpu_memory_utilization=0.8), imagine("4xA10"))
+    made = plan(open_need(16, max_model_len=2000, gpu_memory_utilization=0.8), hypothetical_machine("4xA10"))
     assert (made.max_model_len, made.gpu_memory_utilization) == (2000, 0.8)
     assert made.adjustments == ()
-    assert degrees(plan(open_need(16, tensor_parallel_size=4), imagine("8xA10"))) == (4, 1, 1)
-    assert degrees(plan(open_need(16, pipeline_parallel_size=2), imagine("8xA10"))) == (1, 2, 1)
+    assert degrees(plan(open_need(16, tensor_parallel_size=4), hypothetical_machine("8xA10"))) == (4, 1, 1)
+    assert degrees(plan(open_need(16, pipeline_parallel_size=2), hypothetical_machine("8xA10"))) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -292,17 +294,17 @@ def test_what_the_user_set_stays() -> None:
     ],
 )
 def test_what_the_user_set_and_does_not_fit_says_what_would(given: dict[str, Any], gpus: str, hint: str) -> None:
-    assert refusal(open_need(16, **given), imagine(gpus)).hint.startswith(hint)
+    assert refusal(open_need(16, **given), hypothetical_machine(gpus)).hint.startswith(hint)
 
 
 def test_more_cards_asked_for_than_there_are() -> None:
-    error = refusal(open_need(16, tensor_parallel_size=8), imagine("2xA10,1xL4"))
+    error = refusal(open_need(16, tensor_parallel_size=8), hypothetical_machine("2xA10,1xL4"))
     assert error.message == "--tensor-parallel-size 8 needs 8 cards of one kind, and there are 2 x NVIDIA A10."
     assert error.hint == "Tensor-parallel degrees that work: 1, 2."
 
 
 def test_a_mig_instance_serves_alone() -> None:
-    machine = imagine("2xA100-40GB")
+    machine = hypothetical_machine("2xA100-40GB")
     parts = tuple(
         replace(
             gpu, uuid=f"MIG-{gpu.uuid}", parent_uuid=gpu.uuid, memory_total_bytes=20 * GB, memory_free_bytes=20 * GB
@@ -318,34 +320,38 @@ def test_a_mig_instance_serves_alone() -> None:
     ("limit", "memory", "warns"), [(None, 256, False), (40, 256, False), (20, 256, True), (None, 24, True)]
 )
 def test_host_memory_is_a_warning(limit: float | None, memory: float, warns: bool) -> None:
-    machine = replace(imagine("1xA10"), host=host(memory, limit_gb=limit))
+    machine = replace(hypothetical_machine("1xA10"), host=host(memory, limit_gb=limit))
     made = plan(profile_need("small"), machine)
     assert any("should have 32.0 GB" in each for each in made.warnings) == warns
 
 
 def test_a_container_too_small_for_the_processes_is_an_error() -> None:
-    machine = replace(imagine("4xA10"), host=host(256, limit_gb=10))
+    machine = replace(hypothetical_machine("4xA10"), host=host(256, limit_gb=10))
     assert "may use 10.0 GB" in refusal(profile_need("medium"), machine).message
     plan(profile_need("medium"), replace(machine, host=host(256, limit_gb=20)))
 
 
 def test_little_shared_memory_is_a_warning_with_several_cards() -> None:
     small = replace(host(256), shared_memory_bytes=64 << 20)
-    assert any("/dev/shm" in each for each in plan(open_need(30), replace(imagine("2xA10"), host=small)).warnings)
-    assert not any("/dev/shm" in each for each in plan(open_need(16), replace(imagine("2xA10"), host=small)).warnings)
+    assert any(
+        "/dev/shm" in each for each in plan(open_need(30), replace(hypothetical_machine("2xA10"), host=small)).warnings
+    )
+    assert not any(
+        "/dev/shm" in each for each in plan(open_need(16), replace(hypothetical_machine("2xA10"), host=small)).warnings
+    )
 
 
 @pytest.mark.parametrize("flags", [("--cpu_offload_gb", "20"), ("--cpu-offload-gb=20",), ("-q", "nvfp4_per_token")])
 def test_what_is_not_counted_and_lets_vllm_take_less_turns_a_refusal_into_not_checked(flags: tuple[str, ...]) -> None:
-    refusal(open_need(30, engine_args=("--seed", "3")), imagine("1xA10"))
-    made = plan(open_need(30, engine_args=flags), imagine("1xA10"))
+    refusal(open_need(30, engine_args=("--seed", "3")), hypothetical_machine("1xA10"))
+    made = plan(open_need(30, engine_args=flags), hypothetical_machine("1xA10"))
     assert (degrees(made), made.max_concurrency, made.outcome) == ((1, 1, 1), None, Outcome.NOT_CHECKED)
     assert "does not fit" not in "\n".join(report(made))
     assert report(made)[0] == "open was not checked: 1 x NVIDIA A10."
     assert summary(made)[0] == "Plan, not checked: 1 x NVIDIA A10."
     assert made.warnings[-1].startswith("By what is counted it lacks memory (1 x NVIDIA A10: each needs 30.0 GB")
     # What fits without it fits with it.
-    assert plan(open_need(16, engine_args=flags), imagine("1xA10")).outcome is Outcome.FITS
+    assert plan(open_need(16, engine_args=flags), hypothetical_machine("1xA10")).outcome is Outcome.FITS
 
 
 @pytest.mark.parametrize(
@@ -359,7 +365,7 @@ def test_what_is_not_counted_and_lets_vllm_take_less_turns_a_refusal_into_not_ch
     ],
 )
 def test_what_may_let_vllm_take_more_is_never_said_to_fit(flags: tuple[str, ...]) -> None:
-    made = plan(open_need(1, engine_args=flags), imagine("1xA10"))
+    made = plan(open_need(1, engine_args=flags), hypothetical_machine("1xA10"))
     assert made.outcome is Outcome.NOT_CHECKED
     assert f"No plan counts {flags[0].partition('=')[0]}, which may make vLLM take more." in made.warnings
 
@@ -380,7 +386,7 @@ def test_what_may_let_vllm_take_more_is_never_said_to_fit(flags: tuple[str, ...]
     ],
 )
 def test_flags_of_vllm_that_are_counted(flags: tuple[str, ...], weights: int, cache_a_token: int) -> None:
-    made = plan(open_need(16, engine_args=flags), imagine("1xA100-80GB"))
+    made = plan(open_need(16, engine_args=flags), hypothetical_machine("1xA100-80GB"))
     assert made.outcome is Outcome.FITS
     assert made.memory.weights_bytes == weights * GB
     assert made.kv_cache_tokens == pytest.approx(made.memory.kv_cache_bytes / cache_a_token, rel=0.01)
@@ -388,13 +394,15 @@ def test_flags_of_vllm_that_are_counted(flags: tuple[str, ...], weights: int, ca
 
 def test_a_quantized_checkpoint_is_as_large_as_its_files() -> None:
     for flags in ((), ("--quantization", "awq_marlin"), ("--quantization", "fp8")):
-        made = plan(open_need(5, replace(SHORT_8B, quantization="awq"), engine_args=flags), imagine("1xA10"))
+        made = plan(
+            open_need(5, replace(SHORT_8B, quantization="awq"), engine_args=flags), hypothetical_machine("1xA10")
+        )
         assert (made.memory.weights_bytes, made.outcome) == (5 * GB, Outcome.FITS)
 
 
 def test_the_limits_of_a_step_are_counted() -> None:
     def overhead(*flags: str) -> int:
-        return plan(open_need(16, engine_args=flags), imagine("1xA10")).memory.overhead_bytes
+        return plan(open_need(16, engine_args=flags), hypothetical_machine("1xA10")).memory.overhead_bytes
 
     # Logits of a sequence, in float32, four times: 128256 x 4 x 4 bytes; 256 sequences are vLLM's own limit there.
     assert overhead() - overhead("--max-num-seqs", "128") == 128 * 128256 * 16
@@ -404,20 +412,23 @@ def test_the_limits_of_a_step_are_counted() -> None:
 
 
 def test_a_model_that_is_not_here_takes_one_card_or_what_the_user_says() -> None:
-    made = plan(unknown_need(), with_free(imagine("2xA10"), 10.0))
+    made = plan(unknown_need(), with_free(hypothetical_machine("2xA10"), 10.0))
     assert (indices(made.gpus), made.max_model_len, made.max_concurrency) == ([1], None, None)
     assert any("size is unknown" in each for each in made.warnings)
     assert made.outcome is Outcome.NOT_CHECKED
-    assert degrees(plan(unknown_need(tensor_parallel_size=2), imagine("2xA10"))) == (2, 1, 1)
-    assert "2 cards of one kind" in refusal(unknown_need(tensor_parallel_size=2), imagine("1xA10,1xL4")).message
+    assert degrees(plan(unknown_need(tensor_parallel_size=2), hypothetical_machine("2xA10"))) == (2, 1, 1)
+    assert (
+        "2 cards of one kind"
+        in refusal(unknown_need(tensor_parallel_size=2), hypothetical_machine("1xA10,1xL4")).message
+    )
 
 
 def test_an_integrated_gpu_leaves_room_for_our_own_processes() -> None:
     """5 GB of the host's memory for them, beside CUDA's context; the rest is within what is available."""
-    machine = with_free(imagine("GB10"), 60.0)
+    machine = with_free(hypothetical_machine("GB10"), 60.0)
     made = plan(open_need(16), machine)
     assert made.gpus[0].is_integrated
     assert made.gpu_memory_utilization is not None
     assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 60 * GB - CONTEXT_BYTES - 5 * GB
     refusal(open_need(50), machine)
-    assert plan(open_need(50), with_free(imagine("GB10"), 64.0)).outcome is Outcome.FITS
+    assert plan(open_need(50), with_free(hypothetical_machine("GB10"), 64.0)).outcome is Outcome.FITS

@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from maritalk_vllm.playground.page_middleware import Page
 from maritalk_vllm.playground.security_headers import SECURITY
 from maritalk_vllm.playground.static_files import STATIC
-from maritalk_vllm.server.loading.loading_app import Gate
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.loading.loading_app import LoadingApp
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import tally
 from tests.server.loading.test_loading_app import running
@@ -169,8 +169,10 @@ def test_the_page_is_told_the_unit_of_times(unit: TimeUnit) -> None:
 
 
 def test_it_is_there_while_the_model_loads_and_needs_no_key() -> None:
-    state = State()
-    app = Access(digests=(digest("chave"),)).around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
+    state = ServerState()
+    app = AccessConfig(digests=(hash_key("chave"),)).around(
+        LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally()
+    )
 
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await client.get("/readyz")).json()["status"] == "loading"

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from maritalk_vllm.server.cluster.cluster_config import Group
-from maritalk_vllm.server.cluster.follower import Member
-from maritalk_vllm.server.cluster.leader import Head
+from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
+from maritalk_vllm.server.cluster.follower import Follower
+from maritalk_vllm.server.cluster.leader import Leader
 from maritalk_vllm.settings import DistributedBackend
 from tests.serving import free_port
 
@@ -21,19 +21,22 @@ class Nodes:
     def __init__(self, nodes: int = 2, head: str = "127.0.0.1", secret: bytes | None = None) -> None:
         self._group = {"nodes": nodes, "head": head, "port": free_port() - 1, "backend": DistributedBackend.MP}
         self.secret = secret
-        self.head = Head(self.group(0), TERMS, TOLD)
-        self.members: list[Member] = []
+        self.head = Leader(self.group(0), TERMS, TOLD)
+        self.members: list[Follower] = []
         self.shown: list[str] = []
 
-    def group(self, rank: int) -> Group:
-        return Group(rank=rank, secret=self.secret, **self._group)  # type: ignore[arg-type]
+    def group(self, rank: int) -> ClusterConfig:
+        return ClusterConfig(rank=rank, secret=self.secret, **self._group)  # type: ignore[arg-type]
 
-    def member(self, rank: int = 1, terms: dict[str, Any] = TERMS) -> Member:
-        self.members.append(Member(self.group(rank), terms))
+    def member(self, rank: int = 1, terms: dict[str, Any] = TERMS) -> Follower:
+        self.members.append(Follower(self.group(rank), terms))
         return self.members[-1]
 
-    async def begun(self, *members: Member) -> list[dict[str, Any]]:
-        waiting = [self.head.gathered(self.shown.append), *(each.gathered(self.shown.append) for each in members)]
+    async def begun(self, *members: Follower) -> list[dict[str, Any]]:
+        waiting = [
+            self.head.wait_for_peers(self.shown.append),
+            *(each.wait_for_peers(self.shown.append) for each in members),
+        ]
         return await asyncio.wait_for(asyncio.gather(*waiting), 5)
 
 

@@ -45,9 +45,9 @@ def test_all_begin_when_all_are_there() -> None:
 def test_a_member_may_be_there_before_the_head() -> None:
     async def scenario() -> None:
         async with nodes() as made:
-            member = asyncio.create_task(made.member().gathered(made.shown.append))
+            member = asyncio.create_task(made.member().wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
-            await made.head.gathered(made.shown.append)
+            await made.head.wait_for_peers(made.shown.append)
             assert (await asyncio.wait_for(member, 5))["event"] == "begin"
             assert made.shown[0] == "Waiting for node 0 at 127.0.0.1"
 
@@ -65,9 +65,9 @@ def test_a_member_may_be_there_before_the_head() -> None:
 def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
     async def scenario() -> None:
         async with nodes() as made:
-            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
             with pytest.raises(kind) as caught:
-                await asyncio.wait_for(made.member(terms={**TERMS, **other}).gathered(made.shown.append), 5)
+                await asyncio.wait_for(made.member(terms={**TERMS, **other}).wait_for_peers(made.shown.append), 5)
             assert says in caught.value.message
             assert not gathering.done()
             gathering.cancel()
@@ -80,14 +80,14 @@ def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
         async with nodes() as made:
             first = made.member()
             await made.begun(first)
-            second = asyncio.create_task(made.member().gathered(made.shown.append))
+            second = asyncio.create_task(made.member().wait_for_peers(made.shown.append))
             while not any("which has a node 1 at 127.0.0.1" in each for each in made.shown):
                 await asyncio.sleep(0.01)
             await first.close()
             with pytest.raises(NodeLost):
                 await made.head.broken()
             made.head.over(NodeLost("gone"))
-            await made.head.gathered(made.shown.append)
+            await made.head.wait_for_peers(made.shown.append)
             assert (await asyncio.wait_for(second, 5))["event"] == "begin"
 
     asyncio.run(scenario())
@@ -102,10 +102,10 @@ def test_a_member_that_hangs_up_is_gone_at_once() -> None:
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: it closed its connection\."):
                 await asyncio.wait_for(made.head.broken(), 1)
             made.head.over(NodeLost("gone"))
-            assert made.head.lacks_somebody
+            assert made.head.has_missing_nodes
             await made.begun(made.member())
             assert "Waiting for node 1 (127.0.0.1)" in made.shown
-            assert not made.head.lacks_somebody
+            assert not made.head.has_missing_nodes
 
     asyncio.run(scenario())
 
@@ -115,7 +115,7 @@ def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatc
 
     async def scenario() -> None:
         async with nodes() as made:
-            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
             _, writer = await connected(made)
             writer.write(json.dumps({"event": "hello", "rank": 1, "terms": TERMS}).encode() + b"\n")
             await gathering
@@ -141,7 +141,7 @@ def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatc
         made = Nodes()
         server = await asyncio.start_server(say_begin, "127.0.0.1", made.group(0).line_port)
         member = made.member()
-        await member.gathered(print)
+        await member.wait_for_peers(print)
         with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: nothing was heard of it"):
             await asyncio.wait_for(member.broken(), 2)
         server.close()
@@ -158,12 +158,12 @@ def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
             made.head.over(EngineError("The engine died."))
             with pytest.raises(NodeLost, match=r"Node 0 starts the engine again\. The engine died\."):
                 await asyncio.wait_for(member.broken(), 1)
-            again = asyncio.create_task(made.head.gathered(made.shown.append))
+            again = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
             assert not again.done()  # its part is not cleared away yet
             member.over(NodeLost("the head said so"))
             member.idle()
-            assert (await asyncio.wait_for(member.gathered(made.shown.append), 1))["event"] == "begin"
+            assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 1))["event"] == "begin"
             await again
 
     asyncio.run(scenario())
@@ -226,12 +226,12 @@ def test_a_member_that_does_nothing_is_not_needed() -> None:
     async def scenario() -> None:
         async with nodes() as made:
             member = made.member()
-            await asyncio.wait_for(member.left_alone(), 1)
+            await asyncio.wait_for(member.wait_until_released(), 1)
             await made.begun(member)
             member.over(UsageError("What vLLM was told is wrong."))
-            await asyncio.wait_for(member.left_alone(), 1)
+            await asyncio.wait_for(member.wait_until_released(), 1)
             member.idle()
-            await asyncio.wait_for(member.left_alone(), 1)
+            await asyncio.wait_for(member.wait_until_released(), 1)
 
     asyncio.run(scenario())
 
@@ -241,7 +241,7 @@ def test_a_member_is_needed_until_the_head_hangs_up() -> None:
         async with nodes() as made:
             member = made.member()
             await made.begun(member)
-            leaving = asyncio.create_task(member.left_alone())
+            leaving = asyncio.create_task(member.wait_until_released())
             await asyncio.sleep(0.1)
             assert not leaving.done()
             await made.head.close()
@@ -254,7 +254,7 @@ def test_a_member_is_needed_until_the_head_hangs_up() -> None:
 def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
     async def scenario() -> None:
         with pytest.raises(UsageError, match=f"--head {head} is no address of this machine"):
-            await Nodes(head=head).head.gathered(print)
+            await Nodes(head=head).head.wait_for_peers(print)
 
     asyncio.run(scenario())
 
@@ -265,7 +265,7 @@ def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
 def test_a_stranger_is_no_node(sent: bytes) -> None:
     async def scenario() -> None:
         async with nodes() as made:
-            gathering = asyncio.create_task(made.head.gathered(made.shown.append))
+            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
             reader, writer = await connected(made)
             writer.write(sent)
             while await asyncio.wait_for(reader.readline(), 3):

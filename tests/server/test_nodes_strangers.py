@@ -72,11 +72,11 @@ async def heard(reader: asyncio.StreamReader) -> list[dict[str, Any]]:
 async def gathering(secret: bytes | None = None) -> AsyncIterator[Nodes]:
     """A head that waits for node 1."""
     async with nodes(secret=secret) as made:
-        waiting = asyncio.create_task(made.head.gathered(made.shown.append))
+        waiting = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
         yield made
         if not waiting.done():
             # Whatever has come, the node itself can.
-            await asyncio.wait_for(asyncio.gather(waiting, made.member().gathered(made.shown.append)), 5)
+            await asyncio.wait_for(asyncio.gather(waiting, made.member().wait_for_peers(made.shown.append)), 5)
 
 
 @pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD), *(line({**HELLO, **odd}) for odd in ODD_HELLOS)])
@@ -95,7 +95,7 @@ def test_a_stranger_takes_no_place_and_leaves_no_traceback(caplog: pytest.LogCap
 
 async def joined(made: Nodes) -> asyncio.StreamWriter:
     """The writer of a node 1 whose hello node 0 has accepted."""
-    beginning = asyncio.create_task(made.head.gathered(made.shown.append))
+    beginning = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
     _, writer = await connected(made)
     writer.write(line(HELLO))
     await beginning
@@ -112,7 +112,7 @@ def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixtur
             writer.write(line({"event": "failed", "error": "EngineError", "message": "No memory.", "hint": ""}))
             with pytest.raises(EngineError, match=r"^Node 1 \(127.0.0.1\): No memory\.$"):
                 await asyncio.wait_for(made.head.broken(), 5)
-            assert not made.head.lacks_somebody
+            assert not made.head.has_missing_nodes
             writer.close()
 
     asyncio.run(scenario())
@@ -175,7 +175,7 @@ def test_a_node_waits_on_whatever_node_0_says(caplog: pytest.LogCaptureFixture, 
         begin, end = line({"event": "begin", "max_model_len": 5}), line({"event": "end", "message": ["x"]})
         async with false_head(made, sent, begin, sent, end):
             member = made.member()
-            assert (await asyncio.wait_for(member.gathered(made.shown.append), 5))["max_model_len"] == 5
+            assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 5))["max_model_len"] == 5
             with pytest.raises(EngineError, match=r"^Node 0 starts the engine again\.$"):
                 await asyncio.wait_for(member.broken(), 5)
 
@@ -206,7 +206,7 @@ def test_a_node_without_the_secret_is_refused(
         async with gathering(heads) as made:
             made.secret = nodes_own
             with pytest.raises(UsageError) as caught:
-                await asyncio.wait_for(made.member().gathered(made.shown.append), 5)
+                await asyncio.wait_for(made.member().wait_for_peers(made.shown.append), 5)
             assert str(caught.value) == f"{says} {SAME}"
             made.secret = heads
 
@@ -255,7 +255,7 @@ def test_a_node_does_nothing_for_a_node_0_without_its_secret(says: list[dict[str
         made = Nodes(secret=SECRET)
         async with false_head(made, *map(line, says), line({"event": wants})) as hears:
             with pytest.raises(UsageError, match="does not prove that it has this node's secret"):
-                await asyncio.wait_for(made.member().gathered(made.shown.append), 5)
+                await asyncio.wait_for(made.member().wait_for_peers(made.shown.append), 5)
             assert SECRET not in hears[0]
             assert SECRET.hex().encode() not in hears[0]
 

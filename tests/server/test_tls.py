@@ -19,9 +19,9 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.http.certificate import Certificate, Identity
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.loading.loading_app import Gate
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.loading.loading_app import LoadingApp
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import tally
 
@@ -55,14 +55,14 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
 
     async def scenario() -> None:
         old, new = Authority(trustme.KeyType.RSA), Authority(trustme.KeyType.ECDSA)
-        access, state = Access.of(old.certify(tmp_path)), State()
-        renewed = Access.of(new.certify(tmp_path)).certificate
+        access, state = AccessConfig.of(old.certify(tmp_path)), ServerState()
+        renewed = AccessConfig.of(new.certify(tmp_path)).certificate
         assert renewed is not None
         for file in tmp_path.iterdir():
             file.unlink()
         listener, identity = listen(HOST, 0), access.identity()
         assert identity is not None
-        front = access.around(Gate(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
+        front = access.around(LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
         server = WebServer(config(front, identity, lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")
@@ -83,7 +83,7 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
 
 def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
     """The certificate comes first, as renewing programs write it: the pair is looked at before anything is changed."""
-    first = Access.of(Authority().certify(tmp_path)).certificate
+    first = AccessConfig.of(Authority().certify(tmp_path)).certificate
     assert first is not None
     identity = Identity(first)
     shown = identity._shown
@@ -118,12 +118,12 @@ def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
         Settings(ssl_certfile=good.ssl_certfile, ssl_keyfile=tmp_path / "encrypted"),
     ):
         with pytest.raises(UsageError, match="--ssl-certfile"):
-            Access.of(wrong)
+            AccessConfig.of(wrong)
 
 
 def test_the_private_key_is_in_no_text_that_is_made_of_it(tmp_path: Path) -> None:
-    access = Access.of(Authority().certify(tmp_path))
+    access = AccessConfig.of(Authority().certify(tmp_path))
     assert access.certificate is not None
     assert access.certificate.key not in repr(access)
     assert "PRIVATE" not in repr(access)
-    assert Access.of_message(access.to_message()) == access
+    assert AccessConfig.of_message(access.to_message()) == access

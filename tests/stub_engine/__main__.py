@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import setproctitle
 
-from maritalk_vllm.models.atomic_install import place
+from maritalk_vllm.models.atomic_install import install_atomically
 from maritalk_vllm.server.process import api_process, fork_server, process_tree
 from maritalk_vllm.server.process.ipc_channel import Channel, Message
 from maritalk_vllm.settings import Device
@@ -22,12 +22,12 @@ def prepare(order: Message, channel: Channel) -> None:
         folder.mkdir()
         reach("preparing")
 
-    place(Path(order["location"]), fill, "The stub's model")
+    install_atomically(Path(order["location"]), fill, "The stub's model")
 
 
 def main(device: str, descriptor: str, parent: str) -> None:
-    process_tree.die_with(int(parent))
-    process_tree.tie_descendants()
+    process_tree.set_parent_death_signal(int(parent))
+    process_tree.inherit_on_fork()
     setproctitle.setproctitle("maritalk: nursery of the stub")
     with (
         patch.object(fork_server, "boot", launcher),

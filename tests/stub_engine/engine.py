@@ -14,7 +14,7 @@ import setproctitle
 from maritalk_vllm.engine.completion import Choice, Completion, Piece
 from maritalk_vllm.engine.generator import Parts, Prompt
 from maritalk_vllm.engine.sampling import Sampling
-from maritalk_vllm.engine.step_watchdog import Pulse
+from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.errors import Unavailable
 from tests.stub_engine.script import reach
 
@@ -67,7 +67,7 @@ class Client:
     vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
     model_config = SimpleNamespace(max_model_len=1_000_000)
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: StepWatchdog) -> None:
         """Fork the engine's process."""
         self._pulse = pulse
         self._ours, theirs = _fork.Pipe()

@@ -12,7 +12,7 @@ from starlette.routing import Mount
 
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
-from maritalk_vllm.engine.step_watchdog import Pulse
+from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
 from tests.stub_engine.engine import Client, StubGenerator
 from tests.stub_engine.script import reach
@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return Namespace(middleware=[], root_path=None, enable_request_id_headers=False)
 
 
-def start_engine(args: Namespace, pulse: Pulse) -> Client:
+def start_engine(args: Namespace, pulse: StepWatchdog) -> Client:
     reach("loading")
     return Client(pulse)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.weights.download import MOST_BEGINNINGS, Download, Patience
-from maritalk_vllm.weights.partial_file import Identity, Link, Part
+from maritalk_vllm.weights.download import MOST_BEGINNINGS, Download, RetryPolicy
+from maritalk_vllm.weights.partial_file import Identity, Link, PartialFile
 from tests.answering import Request
 from tests.serving import NOBODY
 from tests.weights import archives
 from tests.weights.file_server import File, serving
 
-QUICK = Patience(silence=0.5, pauses=(0.01,) * 6)
+QUICK = RetryPolicy(silence=0.5, pauses=(0.01,) * 6)
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
-    return Part(tmp_path / "model.download")
+def part(tmp_path: Path) -> PartialFile:
+    return PartialFile(tmp_path / "model.download")
 
 
-def fetch(part: Part, *links: Link) -> list[tuple[str, int, int | None]]:
+def fetch(part: PartialFile, *links: Link) -> list[tuple[str, int, int | None]]:
     """Download, and what was told of it."""
     told: list[tuple[str, int, int | None]] = []
     rest = list(links)
@@ -36,12 +36,12 @@ def fetch(part: Part, *links: Link) -> list[tuple[str, int, int | None]]:
     return told
 
 
-def refused(part: Part, file: File, says: str, **link: object) -> None:
+def refused(part: PartialFile, file: File, says: str, **link: object) -> None:
     with serving(file), pytest.raises(WeightsError, match=says):
         fetch(part, Link(file.url, **link))  # type: ignore[arg-type]
 
 
-def test_whole(part: Part, data: bytes) -> None:
+def test_whole(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
         told = fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
@@ -52,7 +52,7 @@ def test_whole(part: Part, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("known", ["etag", "sha256"])
-def test_a_server_that_drops_is_gone_on_with(known: str, part: Part, data: bytes) -> None:
+def test_a_server_that_drops_is_gone_on_with(known: str, part: PartialFile, data: bytes) -> None:
     with serving(File(data, tag=known == "etag", stop_after=lambda start: 150_000)) as file:
         told = fetch(part, Link(file.url, sha256=file.sha256 if known == "sha256" else None))
     assert part.file.read_bytes() == data
@@ -60,7 +60,7 @@ def test_a_server_that_drops_is_gone_on_with(known: str, part: Part, data: bytes
     assert any("Trying again" in step for step, _, _ in told)
 
 
-def test_without_a_sign_of_the_file_it_is_begun_anew(part: Part, data: bytes) -> None:
+def test_without_a_sign_of_the_file_it_is_begun_anew(part: PartialFile, data: bytes) -> None:
     limits = iter([150_000, 300_000])
     with serving(File(data, tag=False, stop_after=lambda start: next(limits, None))) as file:
         fetch(part, Link(file.url))
@@ -68,19 +68,19 @@ def test_without_a_sign_of_the_file_it_is_begun_anew(part: Part, data: bytes) ->
     assert file.starts == [0, 0, 0]
 
 
-def test_a_server_that_cannot_resume(part: Part, data: bytes) -> None:
+def test_a_server_that_cannot_resume(part: PartialFile, data: bytes) -> None:
     limits = iter([150_000, 300_000])
     with serving(File(data, ranges=False, stop_after=lambda start: next(limits, None))) as file:
         fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
 
 
-def test_one_that_cannot_resume_and_always_drops(part: Part, data: bytes) -> None:
+def test_one_that_cannot_resume_and_always_drops(part: PartialFile, data: bytes) -> None:
     refused(part, File(data, ranges=False, stop_after=lambda start: 150_000), f"begun {MOST_BEGINNINGS} times in vain")
     assert not part.file.exists()
 
 
-def test_a_server_that_stalls(part: Part, data: bytes) -> None:
+def test_a_server_that_stalls(part: PartialFile, data: bytes) -> None:
     def stall(file: File, request: Request, start: int) -> bool:
         if start == 0:
             request.begin(200, etag=f'"{file.sha256}"', content_length=len(file.data))
@@ -95,7 +95,7 @@ def test_a_server_that_stalls(part: Part, data: bytes) -> None:
     assert any("was silent" in step for step, _, _ in told)
 
 
-def test_a_server_that_is_silent_for_ever(part: Part, data: bytes) -> None:
+def test_a_server_that_is_silent_for_ever(part: PartialFile, data: bytes) -> None:
     def stall(file: File, request: Request, start: int) -> bool:
         request.rfile.read(1)  # until the client hangs up
         return True
@@ -104,12 +104,12 @@ def test_a_server_that_is_silent_for_ever(part: Part, data: bytes) -> None:
     refused(part, file, r"broke off 7 times in a row: its server was silent for 0 s\. 0\.0 GB are here and kept")
 
 
-def test_nobody_there(part: Part) -> None:
+def test_nobody_there(part: PartialFile) -> None:
     with pytest.raises(WeightsError, match="its server cannot be reached"):
         fetch(part, Link(NOBODY))
 
 
-def test_a_length_that_is_too_long(part: Part, data: bytes) -> None:
+def test_a_length_that_is_too_long(part: PartialFile, data: bytes) -> None:
     def lie(file: File, request: Request, start: int) -> bool:
         request.begin(200, etag='"x"', content_length=len(file.data) + 1000, connection="close")
         request.wfile.write(file.data)
@@ -118,18 +118,18 @@ def test_a_length_that_is_too_long(part: Part, data: bytes) -> None:
     refused(part, File(data, before=lie), f"begun {MOST_BEGINNINGS} times in vain")
 
 
-def test_another_length_than_the_service_has_said(part: Part, data: bytes) -> None:
+def test_another_length_than_the_service_has_said(part: PartialFile, data: bytes) -> None:
     refused(part, File(data), f"should have 5 bytes, and its server has {len(data):,}", size=5)
     assert not part.file.exists()
 
 
-def test_no_length(part: Part, data: bytes) -> None:
+def test_no_length(part: PartialFile, data: bytes) -> None:
     with serving(File(data, length=False)) as file:
         fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
 
 
-def test_a_file_that_changes_half_way(part: Part, data: bytes) -> None:
+def test_a_file_that_changes_half_way(part: PartialFile, data: bytes) -> None:
     def change(file: File, request: Request, start: int) -> bool:
         if start:
             file.data = data[:600] + bytes(len(data) - 600)
@@ -141,7 +141,7 @@ def test_a_file_that_changes_half_way(part: Part, data: bytes) -> None:
     assert file.starts == [0, 0, 150_000]
 
 
-def test_a_file_that_always_changes(part: Part, data: bytes) -> None:
+def test_a_file_that_always_changes(part: PartialFile, data: bytes) -> None:
     count = 0
 
     def change(file: File, request: Request, start: int) -> bool:
@@ -154,7 +154,7 @@ def test_a_file_that_always_changes(part: Part, data: bytes) -> None:
     assert not part.file.exists()
 
 
-def test_a_part_of_another_file_by_the_service_s_word(part: Part, data: bytes) -> None:
+def test_a_part_of_another_file_by_the_service_s_word(part: PartialFile, data: bytes) -> None:
     part.begin(Identity(len(data), None, "of another"))
     part.append(b"x" * 1000)
     with serving(File(data)) as file:
@@ -164,7 +164,7 @@ def test_a_part_of_another_file_by_the_service_s_word(part: Part, data: bytes) -
 
 
 @pytest.mark.parametrize("answer", ["416", "a part from elsewhere", "a part of another size", "a part of another tag"])
-def test_answers_to_a_range_that_fit_not(answer: str, part: Part, data: bytes) -> None:
+def test_answers_to_a_range_that_fit_not(answer: str, part: PartialFile, data: bytes) -> None:
     """What is here is thrown away, and the whole is fetched."""
 
     def other(file: File, request: Request, start: int) -> bool:
@@ -197,11 +197,11 @@ def replying(status: int) -> Callable[[File, Request, int], bool]:
     return reply
 
 
-def test_416_to_a_request_for_the_whole(part: Part, data: bytes) -> None:
+def test_416_to_a_request_for_the_whole(part: PartialFile, data: bytes) -> None:
     refused(part, File(data, before=replying(416)), "answers 416")
 
 
-def test_a_link_that_expires_is_asked_for_again(part: Part, data: bytes) -> None:
+def test_a_link_that_expires_is_asked_for_again(part: PartialFile, data: bytes) -> None:
     def expire(file: File, request: Request, start: int) -> bool:
         old = request.path == "/old"
         if start and old:
@@ -216,13 +216,13 @@ def test_a_link_that_expires_is_asked_for_again(part: Part, data: bytes) -> None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_a_link_that_does_not_work(status: int, part: Part, data: bytes) -> None:
+def test_a_link_that_does_not_work(status: int, part: PartialFile, data: bytes) -> None:
     file = File(data, before=replying(status))
     refused(part, file, f"answers {status}")
     assert len(file.starts) == 1
 
 
-def test_a_server_that_is_busy(part: Part, data: bytes) -> None:
+def test_a_server_that_is_busy(part: PartialFile, data: bytes) -> None:
     answers = iter([503, 429, 500])
 
     def busy(file: File, request: Request, start: int) -> bool:
@@ -236,19 +236,19 @@ def test_a_server_that_is_busy(part: Part, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [b"\x7fELF", b"<html>", b"\x80\x04"])
-def test_what_is_no_archive_is_not_fetched_to_its_end(head: bytes, part: Part) -> None:
+def test_what_is_no_archive_is_not_fetched_to_its_end(head: bytes, part: PartialFile) -> None:
     refused(part, File(head + bytes(50_000_000), pause=0.001), "neither a zip nor a tar file")
     assert not part.file.exists()
 
 
-def test_what_is_whole_is_not_asked_for_again(part: Part, data: bytes) -> None:
+def test_what_is_whole_is_not_asked_for_again(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
         for _ in range(2):
             fetch(part, Link(file.url))
     assert file.starts == [0]
 
 
-def test_no_space(part: Part, data: bytes) -> None:
+def test_no_space(part: PartialFile, data: bytes) -> None:
     def huge(file: File, request: Request, start: int) -> bool:
         request.begin(200, content_length=10**18)
         return True
@@ -256,7 +256,7 @@ def test_no_space(part: Part, data: bytes) -> None:
     refused(part, File(data, before=huge), r"the model needs 2000000000\.0 GB in .*, where .* are free")
 
 
-def test_a_damaged_note_beside_it(part: Part, data: bytes) -> None:
+def test_a_damaged_note_beside_it(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
         fetch(part, Link(file.url))
         for note in ("", "{}", '{"size": 1}', "[]"):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.weights.download import Download, Patience
-from maritalk_vllm.weights.partial_file import Link, Part
+from maritalk_vllm.weights.download import Download, RetryPolicy
+from maritalk_vllm.weights.partial_file import Link, PartialFile
 from tests.answering import Request, answering
 
-PATIENT = Patience(silence=1, pauses=(5,) * 3)
+PATIENT = RetryPolicy(silence=1, pauses=(5,) * 3)
 """A second try comes too late for these tests."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -26,7 +26,7 @@ TAR = bytes(257) + b"ustar" + bytes(1 << 16)
 def fetched(folder: Path, link: Link, most_bytes: int | None = None) -> float:
     """The seconds that it takes."""
     began = time.monotonic()
-    Download(Part(folder / "part"), lambda: link, "the model", lambda *_: None, PATIENT, most_bytes).run()
+    Download(PartialFile(folder / "part"), lambda: link, "the model", lambda *_: None, PATIENT, most_bytes).run()
     return time.monotonic() - began
 
 
@@ -116,13 +116,13 @@ def test_https_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_heads_that_only_announce_others(tmp_path: Path) -> None:
     """None of them is late. It is the head as a whole that is waited for, and once more as a server that is silent."""
-    Part(tmp_path / "part")
-    quick = Patience(silence=0.2, pauses=(0.01,))
+    PartialFile(tmp_path / "part")
+    quick = RetryPolicy(silence=0.2, pauses=(0.01,))
     with answering(raw(again=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         link = Link(server.url)
         began = time.monotonic()
         with pytest.raises(WeightsError, match="broke off 2 times in a row: its server was silent"):
-            Download(Part(tmp_path / "part"), lambda: link, "the model", lambda *_: None, quick).run()
+            Download(PartialFile(tmp_path / "part"), lambda: link, "the model", lambda *_: None, quick).run()
     assert time.monotonic() - began < 5
 
 
@@ -150,7 +150,7 @@ def test_without_any_length_half_of_the_disk_is_left(tmp_path: Path, monkeypatch
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 20 << 20))
     stopped_at: list[int] = []
-    part = Part(tmp_path / "part")
+    part = PartialFile(tmp_path / "part")
     with (
         answering(raw(HEAD + b"\r\n", TAR, again=PAGE)) as server,
         pytest.raises(WeightsError, match="sends more than"),
@@ -170,7 +170,7 @@ def test_a_length_that_is_more_than_the_model_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", ["retry-after", "content-range"])
 def test_numbers_of_5000_digits(header: str, tmp_path: Path) -> None:
     """Python reads none of more than 4,300, and says so with an error of its own."""
-    part = Part(tmp_path / "part")
+    part = PartialFile(tmp_path / "part")
     (tmp_path / "part").write_bytes(TAR)
     (tmp_path / "part.json").write_text(json.dumps({"size": None, "validator": '"x"', "sha256": None}))
     digits = b"9" * 5000
@@ -180,6 +180,6 @@ def test_numbers_of_5000_digits(header: str, tmp_path: Path) -> None:
         + digits
         + b"\r\n\r\n",
     }
-    quick = Patience(silence=0.5, pauses=(0.01,))
+    quick = RetryPolicy(silence=0.5, pauses=(0.01,))
     with answering(raw(answers[header])) as server, suppress(ConnectionError), pytest.raises(WeightsError):
         Download(part, lambda: Link(server.url), "the model", lambda *_: None, quick).run()

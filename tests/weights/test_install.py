@@ -8,7 +8,7 @@ import pytest
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.weights import install as module
-from maritalk_vllm.weights.download import Patience
+from maritalk_vllm.weights.download import RetryPolicy
 from maritalk_vllm.weights.install import fetch
 from maritalk_vllm.weights.partial_file import Link
 from tests.weights import archives
@@ -16,7 +16,7 @@ from tests.weights.archives import content
 from tests.weights.file_server import File, serving
 
 MiB = 1 << 20
-QUICK = Patience(silence=1, pauses=(0.01,))
+QUICK = RetryPolicy(silence=1, pauses=(0.01,))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ _FORMS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ClusterConfig:
     """How many nodes there are and which of them this is.
 
     `head` is the address or name by which the others reach node 0. Its `port` is vLLM's, and the next is ours.
@@ -74,7 +74,7 @@ class Group:
         return self.port + 1
 
 
-def check_own(group: Group) -> bool:
+def check_own(group: ClusterConfig) -> bool:
     """Whether the head's name is known here, on node 0. Raises UsageError where it is another machine's."""
     try:
         own = is_own(group.head)
@@ -88,7 +88,7 @@ def check_own(group: Group) -> bool:
     return True
 
 
-def check_address(group: Group) -> None:
+def check_address(group: ClusterConfig) -> None:
     """As `check_own`, where `head` is an address. A name is looked up later: that may take longer than a start may."""
     try:
         ipaddress.ip_address(group.head.partition("%")[0])

@@ -6,12 +6,12 @@ from ... import __version__
 from ...errors import DoesNotFit, MariTalkError, UsageError
 from ...planning.plan import Plan
 
-Terms = dict[str, Any]
+Compatibility = dict[str, Any]
 
 _OF_THE_MACHINE = {"cards", "card", "tensor_parallel_size", "pipeline_parallel_size", "dtype"}
 
 
-def terms(plan: Plan, model: str, vllm: str) -> Terms:
+def compatibility(plan: Plan, model: str, vllm: str) -> Compatibility:
     """A node's, as plain data. `model`: the name that it is served by; `vllm`: the installed version."""
     return {
         "version": __version__,
@@ -27,7 +27,7 @@ def terms(plan: Plan, model: str, vllm: str) -> Terms:
     }
 
 
-def disagreement(rank: int, theirs: Terms, ours: Terms) -> MariTalkError | None:
+def find_mismatch(rank: int, theirs: Compatibility, ours: Compatibility) -> MariTalkError | None:
     """Why the node of this rank cannot take part with its terms, by node 0's; None if it can."""
     differ = [name for name, value in ours.items() if theirs.get(name) != value]
     if not differ:

@@ -32,11 +32,11 @@ _STRANGER = "it does not speak as a node does"
 _BEAT: Message = {"event": "beat"}
 
 
-class Gone(Exception):
+class ConnectionLost(Exception):
     """The other side is not there any more; how that was seen, as an end of a sentence."""
 
 
-class Line:
+class ControlConnection:
     """One end of the connection. It beats from the beginning until it is closed."""
 
     def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -71,19 +71,19 @@ class Line:
             try:
                 data = await asyncio.wait_for(self._reader.readline(), GONE_SECONDS)
             except TimeoutError:
-                raise Gone(f"nothing was heard of it for {GONE_SECONDS:.0f} s") from None
+                raise ConnectionLost(f"nothing was heard of it for {GONE_SECONDS:.0f} s") from None
             except OSError:
                 data = b""
             except ValueError:  # a line longer than any of ours, of which the reader has got rid
                 data = b"\n"
             if not data:
-                raise Gone("it closed its connection")
+                raise ConnectionLost("it closed its connection")
             if (message := _read(data)) is not None:
                 self._unreadable = 0
                 return message
             self._unreadable += 1
             if not self.is_known or self._unreadable > _MOST_UNREADABLE:
-                raise Gone(_STRANGER)
+                raise ConnectionLost(_STRANGER)
             if self._unreadable == 1:
                 _log.warning("A message of the node at %s cannot be read, and is left out.", self.peer)
 

@@ -7,25 +7,25 @@ from typing import NoReturn, Protocol
 from ...errors import EngineError, MariTalkError
 from ...planning.plan import Plan
 from ...settings import DistributedBackend
-from .cluster_config import Group
-from .compatibility import terms
+from .cluster_config import ClusterConfig
+from .compatibility import compatibility
 from .control_connection import Message
-from .follower import Member
-from .leader import Head
+from .follower import Follower
+from .leader import Leader
 from .ray_node import joins_a_cluster
 
 
-class Company(Protocol):
+class Coordinator(Protocol):
     """What the supervisor waits for beside its own engine."""
 
     counts: bool
     """Whether restarts are counted here."""
 
     @property
-    def lacks_somebody(self) -> bool:
+    def has_missing_nodes(self) -> bool:
         """Whether one is missing who may take long to come."""
 
-    async def gathered(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
         """Until all are there and begin; what they agreed on. `show` is told what is waited for."""
 
     async def broken(self) -> NoReturn:
@@ -40,20 +40,20 @@ class Company(Protocol):
     def idle(self) -> None:
         """Nothing of it is left here."""
 
-    async def left_alone(self) -> None:
+    async def wait_until_released(self) -> None:
         """Until nobody needs what is here any more."""
 
     async def close(self) -> None:
         """Part with the others."""
 
 
-class Alone:
+class SingleNode:
     """A machine that has all of the model."""
 
     counts = True
-    lacks_somebody = False
+    has_missing_nodes = False
 
-    async def gathered(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
         """At once."""
         return {}
 
@@ -72,17 +72,17 @@ class Alone:
     def idle(self) -> None:
         """Nobody is to be told."""
 
-    async def left_alone(self) -> None:
+    async def wait_until_released(self) -> None:
         """At once."""
 
     async def close(self) -> None:
         """Nobody is to be parted with."""
 
 
-def company(group: Group | None, plan: Plan, model: str, vllm: str) -> Company:
+def coordinator(group: ClusterConfig | None, plan: Plan, model: str, vllm: str) -> Coordinator:
     """As the user started it."""
     if group is None or (group.backend is DistributedBackend.RAY and joins_a_cluster()):
-        return Alone()
+        return SingleNode()
     if group.leads:
-        return Head(group, terms(plan, model, vllm), {"max_model_len": plan.max_model_len})
-    return Member(group, terms(plan, model, vllm))
+        return Leader(group, compatibility(plan, model, vllm), {"max_model_len": plan.max_model_len})
+    return Follower(group, compatibility(plan, model, vllm))

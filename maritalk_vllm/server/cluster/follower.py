@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ...errors import EngineError, MariTalkError, UsageError, to_message
-from .cluster_config import Group
-from .compatibility import Terms
-from .control_connection import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message, told_error
+from .cluster_config import ClusterConfig
+from .compatibility import Compatibility
+from .control_connection import CAUSE_SECONDS, LONGEST_BYTES, ConnectionLost, ControlConnection, Message, told_error
 from .handshake import HEAD, NODE, new_nonce, nonce_of, proof, proves
 from .node_lost import NodeLost
 
@@ -17,26 +17,26 @@ _AGAIN_SECONDS = 1.0
 _NEXT_ADDRESS_SECONDS = 0.25
 
 
-class Member:
+class Follower:
     """Looks for node 0, for as long as it takes, and does as it says."""
 
     counts = False
-    lacks_somebody = False
+    has_missing_nodes = False
 
-    def __init__(self, group: Group, terms: Terms) -> None:
+    def __init__(self, group: ClusterConfig, terms: Compatibility) -> None:
         self._group = group
         self._terms = terms
-        self._line: Line | None = None
+        self._line: ControlConnection | None = None
         self._begun = False
         self._expected = ""
 
-    async def gathered(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
         """Until node 0 says that all begin, and with what. Raises what it refuses this node for."""
         while True:
             line = await self._connected(show)
             try:
                 message = await line.receive()
-            except Gone:
+            except ConnectionLost:
                 self._hang_up()
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
@@ -64,7 +64,7 @@ class Member:
         try:
             while (message := await self._line.receive()).get("event") != "end":
                 pass
-        except Gone as gone:
+        except ConnectionLost as gone:
             self._hang_up()
             self._begun = False
             raise NodeLost.gone(0, self._group.head, gone) from gone
@@ -94,7 +94,7 @@ class Member:
         if self._line is not None:
             self._line.send({"event": "idle"})
 
-    async def left_alone(self) -> None:
+    async def wait_until_released(self) -> None:
         """Until node 0 needs this node's part no more."""
         if self._begun and self._line is not None:
             with contextlib.suppress(NodeLost):
@@ -109,7 +109,7 @@ class Member:
             self._line.close()
             self._line = None
 
-    async def _connected(self, show: Callable[[str], None]) -> Line:
+    async def _connected(self, show: Callable[[str], None]) -> ControlConnection:
         """A line on which this node has said who it is."""
         while self._line is None:
             show(f"Waiting for node 0 at {self._group.head}")
@@ -120,7 +120,7 @@ class Member:
                     limit=LONGEST_BYTES,
                     happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
                 )
-                line = Line(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
+                line = ControlConnection(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
@@ -132,11 +132,11 @@ class Member:
             show("Waiting for the other nodes")
         return self._line
 
-    async def _introduced(self, line: Line) -> bool:
+    async def _introduced(self, line: ControlConnection) -> bool:
         """Whether this node has said who it is, and proved it: to node 0, as far as can be seen."""
         try:
             challenge = await asyncio.wait_for(line.receive(), _CONNECT_SECONDS)
-        except (Gone, TimeoutError):
+        except (ConnectionLost, TimeoutError):
             return False
         theirs, rank, secret = nonce_of(challenge), self._group.rank, self._group.secret
         if challenge.get("event") != "challenge" or theirs is None:

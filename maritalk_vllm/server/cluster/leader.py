@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ...errors import EngineError, MariTalkError, PortError, UsageError, to_message
-from .cluster_config import Group, check_own
-from .compatibility import Terms, disagreement
-from .control_connection import CAUSE_SECONDS, LONGEST_BYTES, Gone, Line, Message, told_error
+from .cluster_config import ClusterConfig, check_own
+from .compatibility import Compatibility, find_mismatch
+from .control_connection import CAUSE_SECONDS, LONGEST_BYTES, ConnectionLost, ControlConnection, Message, told_error
 from .handshake import HEAD, NODE, new_nonce, nonce_of, proof, proves
 from .node_lost import NodeLost
 
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Node:
     rank: int
-    line: Line
+    line: ControlConnection
     idle: bool = True
 
 
-class Head:
+class Leader:
     """The other nodes, each on a line of its own.
 
     They come in any order and as often as they like. Once all are idle a round begins, in which each loads its part; it
@@ -43,7 +43,7 @@ class Head:
 
     counts = True
 
-    def __init__(self, group: Group, terms: Terms, told: Message) -> None:
+    def __init__(self, group: ClusterConfig, terms: Compatibility, told: Message) -> None:
         """`told`: what the others are told as a round begins."""
         self._group = group
         self._terms = terms
@@ -53,10 +53,10 @@ class Head:
         self._changed = asyncio.Event()
         self._breach: asyncio.Future[EngineError] | None = None
         self._server: asyncio.Server | None = None
-        self._lines: dict[asyncio.Task[Any], Line] = {}
+        self._lines: dict[asyncio.Task[Any], ControlConnection] = {}
         self._strangers = 0
 
-    async def gathered(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
         """Until every other node is here and idle; then all begin. Raises UsageError or PortError."""
         if self._server is None:
             await self._until_known(show)
@@ -72,7 +72,7 @@ class Head:
         return self._told
 
     @property
-    def lacks_somebody(self) -> bool:
+    def has_missing_nodes(self) -> bool:
         """Whether a node is not there at all."""
         return len(self._nodes) < self._group.nodes - 1
 
@@ -98,7 +98,7 @@ class Head:
     def idle(self) -> None:
         """The others are waited for, not told."""
 
-    async def left_alone(self) -> None:
+    async def wait_until_released(self) -> None:
         """At once: what is under way is waited for by who answers it."""
 
     async def close(self) -> None:
@@ -137,7 +137,7 @@ class Head:
         if self._strangers >= _MOST_STRANGERS:
             writer.close()
             return
-        line = Line(reader, writer)
+        line = ControlConnection(reader, writer)
         task = asyncio.current_task()
         assert task is not None
         self._lines[task] = line
@@ -153,13 +153,13 @@ class Head:
             line.close()
             del self._lines[task]
 
-    async def _admitted(self, line: Line) -> _Node | None:
+    async def _admitted(self, line: ControlConnection) -> _Node | None:
         """The node at the other end of the line; None if it cannot take part, which it is told."""
         nonce = new_nonce()
         line.send({"event": "challenge", "nonce": nonce})
         try:
             hello = await asyncio.wait_for(line.receive(), _HELLO_SECONDS)
-        except (Gone, TimeoutError):
+        except (ConnectionLost, TimeoutError):
             return None
         rank = hello.get("rank")
         # True is an int too.
@@ -172,7 +172,7 @@ class Head:
         if error is None and (other := self._nodes.get(rank)) is not None:
             line.send({"event": "taken", "by": other.line.peer})
             return None
-        if error := error or disagreement(rank, terms if isinstance(terms, dict) else {}, self._terms):
+        if error := error or find_mismatch(rank, terms if isinstance(terms, dict) else {}, self._terms):
             _log.warning("The node at %s is refused: %s", line.peer, error.message)
             line.send({"event": "refused", **to_message(error)})
             return None
@@ -200,7 +200,7 @@ class Head:
         try:
             while True:
                 self._heard(node, await node.line.receive())
-        except Gone as gone:
+        except ConnectionLost as gone:
             self._break(NodeLost.gone(node.rank, node.line.peer, gone))
         finally:
             del self._nodes[node.rank]

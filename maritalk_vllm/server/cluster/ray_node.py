@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from ...errors import EngineError, UsageError
 from ...settings import Device
-from .cluster_config import Group
+from .cluster_config import ClusterConfig
 
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable for a cluster that is there: then none is started."""
@@ -35,7 +35,7 @@ _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
 
-def check_ray(group: Group, device: Device) -> None:
+def check_ray(group: ClusterConfig, device: Device) -> None:
     """Raises EngineError where vLLM or this machine cannot use Ray, and UsageError where it needs no such node."""
     if device is Device.CPU:
         # "current platform cpu does not support ray" (vllm/v1/executor/ray_utils.py, 0.32): it has no ray_device_key.
@@ -70,7 +70,7 @@ def check_version(version: str) -> None:
         )
 
 
-def token_of(group: Group) -> dict[str, str]:
+def token_of(group: ClusterConfig) -> dict[str, str]:
     """The variable with a token that follows from the nodes' own secret; empty where they have none."""
     return {TOKEN: hmac.digest(group.secret, b"ray", "sha256").hex()} if group.secret is not None else {}
 
@@ -102,7 +102,9 @@ def joins_a_cluster() -> bool:
 class RayNode:
     """`ray start` below the supervisor, with which it ends."""
 
-    def __init__(self, group: Group, own_address: str, gpus: int, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, group: ClusterConfig, own_address: str, gpus: int, environment: Mapping[str, str], log: Path
+    ) -> None:
         """`log`: what Ray says goes there."""
         self._group = group
         self._own_address = own_address

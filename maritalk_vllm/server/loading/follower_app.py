@@ -4,18 +4,18 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse
 
 from ...api.disconnect import Receive
-from ...api.error_responses import refusal
+from ...api.error_responses import error_response
 from ...errors import Unavailable
-from ..cluster.cluster_config import Group
+from ..cluster.cluster_config import ClusterConfig
 from ..status import server_metrics
-from ..status.server_state import Phase, State
-from .loading_app import Gate, Scope, Send
+from ..status.server_state import Phase, ServerState
+from .loading_app import LoadingApp, Scope, Send
 
 
-class Signpost(Gate):
+class FollowerApp(LoadingApp):
     """A gate that never opens. `GET /` says which node this is; every other request is sent to node 0."""
 
-    def __init__(self, registry: CollectorRegistry, group: Group, state: State, head_url: str) -> None:
+    def __init__(self, registry: CollectorRegistry, group: ClusterConfig, state: ServerState, head_url: str) -> None:
         """`head_url`: where node 0 answers."""
         super().__init__(registry)
         self._registry = registry
@@ -36,7 +36,7 @@ class Signpost(Gate):
         elif reading and scope["path"] == "/":
             answer = JSONResponse(self._told())
         else:
-            answer = refusal(scope["path"], self._elsewhere)
+            answer = error_response(scope["path"], self._elsewhere)
         await answer(scope, receive, send)
 
     def _told(self) -> dict[str, object]:

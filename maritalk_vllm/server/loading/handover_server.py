@@ -9,11 +9,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import MariTalkError
-from ...http.connection_transfer import PassableProtocol
+from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer
 
 
-class GateServer(WebServer):
+class HandoverServer(WebServer):
     """It lets the gate answer until the API process takes the port over, and then those that were connected before."""
 
     def __init__(self, web: uvicorn.Config) -> None:
@@ -64,7 +64,7 @@ class GateServer(WebServer):
 
     async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
         await self._listens.wait()
-        protocol: Any = PassableProtocol(
+        protocol: Any = TransferableProtocol(
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse, Response
 
-from ...api.disconnect import ClientGone, Receive, unless_gone
-from ...api.error_responses import refusal
+from ...api.disconnect import ClientDisconnected, Receive, cancel_on_disconnect
+from ...api.error_responses import error_response
 from ...errors import MariTalkError, Unavailable
 from ..status import server_metrics
 
@@ -25,7 +25,7 @@ _DIED = Unavailable("The engine has died, and is started again.", "Try again in 
 _CLOSE = {"Connection": "close"}
 
 
-class Gate:
+class LoadingApp:
     """An ASGI application for the time of loading. Every answer closes its connection: the next finds the engine."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -69,12 +69,12 @@ class Gate:
             await answer(scope, receive, send)
             return
         if not await self._worth_waiting():
-            await refusal(scope["path"], self._why, _CLOSE)(scope, receive, send)
+            await error_response(scope["path"], self._why, _CLOSE)(scope, receive, send)
             return
         if isinstance(self._outcome, MariTalkError):
             # What keeps the engine from coming may come later, to another server at this address.
             told = Unavailable(self._outcome.message, self._outcome.hint)
-            await refusal(scope["path"], told, _CLOSE)(scope, receive, send)
+            await error_response(scope["path"], told, _CLOSE)(scope, receive, send)
         else:
             await _forward(self._outcome, scope, receive, send)
 
@@ -95,7 +95,7 @@ class Gate:
     async def _at_once(self, path: str) -> Response | None:
         """The answer to a question that does not wait for the engine; None if the engine is there meanwhile."""
         if path != "/":
-            return refusal(path, _LOADING, _CLOSE)
+            return error_response(path, _LOADING, _CLOSE)
         try:
             await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
         except TimeoutError:
@@ -113,8 +113,8 @@ async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None
             return
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    with contextlib.suppress(ClientGone):
-        await unless_gone(receive, _pass_on_or_refuse(url, scope, body, send))
+    with contextlib.suppress(ClientDisconnected):
+        await cancel_on_disconnect(receive, _pass_on_or_refuse(url, scope, body, send))
 
 
 async def _pass_on_or_refuse(url: str, scope: Scope, body: bytes, send: Send) -> None:
@@ -133,7 +133,7 @@ async def _pass_on_or_refuse(url: str, scope: Scope, body: bytes, send: Send) ->
     except httpx.TransportError:
         if begun:
             raise
-        await refusal(scope["path"], _DIED, _CLOSE)(scope, _nothing, send)
+        await error_response(scope["path"], _DIED, _CLOSE)(scope, _nothing, send)
 
 
 async def _nothing() -> MutableMapping[str, Any]:

@@ -9,16 +9,16 @@ from ...errors import MariTalkError
 from ...http.listener import drop_new_connections, has_waiting, join_url
 from ...http.uvicorn_server import config
 from ...settings import TimeUnit
-from ..cluster.cluster_config import Group
-from ..middleware.access_config import Access, Front
-from ..middleware.request_metrics import Tally
-from ..middleware.route_labels import OWN, Routes
+from ..cluster.cluster_config import ClusterConfig
+from ..middleware.access_config import AccessConfig, Front
+from ..middleware.request_metrics import RequestMetrics
+from ..middleware.route_labels import OWN, RouteLabels
 from ..status import server_metrics
-from ..status.server_state import State
-from ..status.startup_timings import History
-from .follower_app import Signpost
-from .handover_server import Closing, GateServer
-from .loading_app import Gate
+from ..status.server_state import ServerState
+from ..status.startup_timings import StartupTimings
+from .follower_app import FollowerApp
+from .handover_server import Closing, HandoverServer
+from .loading_app import LoadingApp
 
 _HANDSHAKE_SECONDS = 0.2
 """How long a connection may take from its beginning to the queue of the listener, as the server ends."""
@@ -29,17 +29,17 @@ _END_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 
 
-class Answering:
+class LoadingServer:
     """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
 
     def __init__(
         self,
         listener: socket.socket,
-        access: Access,
-        state: State,
-        history: History,
+        access: AccessConfig,
+        state: ServerState,
+        history: StartupTimings,
         time_unit: TimeUnit,
-        group: Group | None = None,
+        group: ClusterConfig | None = None,
     ) -> None:
         """`group`: what this machine is a node of; another than node 0 has a signpost for a gate."""
         self._listener = listener
@@ -48,12 +48,12 @@ class Answering:
         self._history = history
         self._time_unit = time_unit
         self._elsewhere = group if group is not None and not group.leads else None
-        self._gates: list[Gate] = []
+        self._gates: list[LoadingApp] = []
         self._identity = access.identity()
         self._fronts: dict[asyncio.Task[None], Front] = {}
         self._refusal: MariTalkError | None = None
-        self._running: dict[asyncio.Task[None], GateServer] = {}
-        self._accepting: GateServer | None = None
+        self._running: dict[asyncio.Task[None], HandoverServer] = {}
+        self._accepting: HandoverServer | None = None
 
     def begin(self) -> None:
         """Answer from now on, if it is not done already."""
@@ -62,13 +62,13 @@ class Answering:
         # New each time: between two gates an engine has counted.
         registry = CollectorRegistry()
         server_metrics.register(self._state, self._history, registry)
-        gate = Gate(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
+        gate = LoadingApp(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
         if self._refusal is not None:
             gate.refuse(self._refusal)
-        tally = Tally(registry, Routes(OWN), self._state)
+        tally = RequestMetrics(registry, RouteLabels(OWN), self._state)
         app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
         # A request that waits here is passed on to the engine by a connection of its own.
-        server = GateServer(config(Closing(app), self._identity, descriptors_each=2, lifespan="off"))
+        server = HandoverServer(config(Closing(app), self._identity, descriptors_each=2, lifespan="off"))
         # A copy, since the server closes what it listens on when it hands over, and the port stays ours.
         task = asyncio.get_running_loop().create_task(server.serve(sockets=[self._listener.dup()]))
         self._gates.append(gate)
@@ -77,7 +77,7 @@ class Answering:
         task.add_done_callback(self._running.pop)
         task.add_done_callback(self._fronts.pop)
 
-    def take(self, access: Access) -> None:
+    def take(self, access: AccessConfig) -> None:
         """These rules hold from now on, and this certificate."""
         self._access = access
         for front in self._fronts.values():
@@ -108,9 +108,9 @@ class Answering:
         for gate in self._gates:
             gate.hold(why_not)
 
-    def _signpost(self, registry: CollectorRegistry, group: Group) -> Signpost:
+    def _signpost(self, registry: CollectorRegistry, group: ClusterConfig) -> FollowerApp:
         scheme = "https" if self._identity else "http"
-        return Signpost(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
+        return FollowerApp(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
 
     async def end(self) -> None:
         """Answer all who are connected, then close the listener: no connection that was accepted is reset."""

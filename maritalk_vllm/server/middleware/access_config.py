@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Self
 from ...errors import UsageError
 from ...http.certificate import Certificate, Identity
 from ...settings import Settings, TimeUnit
-from ..status.server_state import State
-from .api_keys import ApiKeys, Key, digest, read_key_file, weakness
+from ..status.server_state import ServerState
+from .api_keys import ApiKeys, Key, hash_key, read_key_file, weakness
 from .host_names import host_names, origins, plain
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .rate_limit import Usage
-    from .request_metrics import Tally
+    from .request_metrics import RequestMetrics
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AccessConfig:
     """The rules, which one process sends to another: whole, so that only the supervisor reads the files.
 
     `digests`: of the keys that were given as options; `file_keys`: those of a file by their digests, None where no file
@@ -52,7 +52,7 @@ class Access:
         key_file = read_key_file(settings.api_key_file) if settings.api_key_file else None
         return cls(
             certificate=certificate_of(settings),
-            digests=tuple(map(digest, settings.api_key)),
+            digests=tuple(map(hash_key, settings.api_key)),
             file_keys=key_file.keys if key_file else None,
             warnings=tuple(filter(None, (weakness(settings.api_key), *(key_file.warnings if key_file else ())))),
             host=plain(settings.host),
@@ -75,7 +75,7 @@ class Access:
 
     def admitting(self, key: str) -> Self:
         """The same, with the key of the server's own chat, for as long as keys are needed."""
-        return replace(self, own=digest(key))
+        return replace(self, own=hash_key(key))
 
     def identity(self) -> Identity | None:
         """The identity that a listener shows by HTTPS; None for HTTP."""
@@ -89,9 +89,9 @@ class Access:
     def around(
         self,
         app: "ASGIApp",
-        state: State,
+        state: ServerState,
         time_unit: TimeUnit,
-        tally: "Tally",
+        tally: "RequestMetrics",
         *,
         page: bool = True,
         has_engine: bool = False,
@@ -106,7 +106,7 @@ class Access:
 
         keys, usage = self.keys, Usage(None, None)
 
-        def built(access: Access) -> "ASGIApp":
+        def built(access: AccessConfig) -> "ASGIApp":
             usage.limit(access.requests_per_minute, access.tokens_per_minute)
             return access._built(
                 app, keys, usage, state, time_unit, tally, page=page, has_engine=has_engine, most_answers=most_answers
@@ -119,9 +119,9 @@ class Access:
         app: "ASGIApp",
         keys: ApiKeys,
         usage: "Usage",
-        state: State,
+        state: ServerState,
         time_unit: TimeUnit,
-        tally: "Tally",
+        tally: "RequestMetrics",
         *,
         page: bool,
         has_engine: bool,
@@ -129,13 +129,13 @@ class Access:
     ) -> "ASGIApp":
         # Only a server needs a web application: a plan does without.
         from ...playground.page_middleware import Page
-        from .allowed_hosts import Hosts
-        from .authentication import Door
-        from .body_limits import Bodies
-        from .key_scopes import Scopes
+        from .allowed_hosts import AllowedHosts
+        from .authentication import Authentication
+        from .body_limits import BodyLimits
+        from .key_scopes import KeyScopes
         from .probes import Probes
-        from .rate_limit import Quotas
-        from .request_log import Requests
+        from .rate_limit import RateLimits
+        from .request_log import RequestLog
         from .root_path import RootPath
 
         def answers() -> int | None:
@@ -143,12 +143,12 @@ class Access:
                 return max(1, most_answers // 2)
             return self.answers_per_key
 
-        bodies = Bodies(app, self.max_body_bytes)
-        inside = Quotas(bodies, usage, answers, has_engine=has_engine)
-        door = Door(Scopes(inside), keys, open_status=self.open_status)
-        hosts = Hosts(door, keys, self.host, self.allowed_hosts, self.origins)
+        bodies = BodyLimits(app, self.max_body_bytes)
+        inside = RateLimits(bodies, usage, answers, has_engine=has_engine)
+        door = Authentication(KeyScopes(inside), keys, open_status=self.open_status)
+        hosts = AllowedHosts(door, keys, self.host, self.allowed_hosts, self.origins)
         # The page's files are outside: each view of it loads forty, which are not logged.
-        requests = Requests(Probes(hosts, state), tally, logged=self.logged, traced=self.traced)
+        requests = RequestLog(Probes(hosts, state), tally, logged=self.logged, traced=self.traced)
         front = Page(requests, time_unit, lambda scope: hosts.refused(scope) is None) if page else requests
         return RootPath(front, self.root_path)
 
@@ -175,7 +175,7 @@ class Access:
 class Front:
     """An application behind the rules of an `Access`, for which others can be exchanged while it serves."""
 
-    def __init__(self, access: Access, keys: ApiKeys, built: Callable[[Access], "ASGIApp"]) -> None:
+    def __init__(self, access: AccessConfig, keys: ApiKeys, built: Callable[[AccessConfig], "ASGIApp"]) -> None:
         """`built` makes the application behind such rules, with these `keys` at its door."""
         self._access = access
         self._keys = keys
@@ -186,7 +186,7 @@ class Front:
         """Pass one request on."""
         await self._app(scope, receive, send)
 
-    def take(self, access: Access) -> None:
+    def take(self, access: AccessConfig) -> None:
         """These rules hold for requests that come from now on. The usage of the keys stays."""
         self._keys.take(access.digests, access.file_keys, access.own)
         if _limits(access) != _limits(self._access):
@@ -214,6 +214,6 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _limits(access: Access) -> Access:
+def _limits(access: AccessConfig) -> AccessConfig:
     """All of it but the fields that are exchanged without a new application."""
     return replace(access, digests=(), file_keys=None, own="", certificate=None)

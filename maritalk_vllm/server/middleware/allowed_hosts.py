@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...api.error_responses import refusal
+from ...api.error_responses import error_response
 from ...errors import Forbidden
 from .api_keys import ApiKeys
 from .host_names import is_address, plain
@@ -17,7 +17,7 @@ _SHOWN = 100
 """Characters of a name that an error repeats."""
 
 
-class Hosts:
+class AllowedHosts:
     """ASGI middleware. With keys it checks nothing: each request needs a key.
 
     A page of another site can make a browser send requests to a server on the user's own machine or network. It can
@@ -44,7 +44,7 @@ class Hosts:
         if refused is None:
             await self._app(scope, receive, send)
         else:
-            await refusal(scope["path"], refused)(scope, receive, send)
+            await error_response(scope["path"], refused)(scope, receive, send)
 
     def refused(self, scope: Scope) -> Forbidden | None:
         """Why a request is refused; None if it is not."""

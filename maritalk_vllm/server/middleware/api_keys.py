@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
-from ...text_format import counted
+from ...text_format import pluralize
 
 KEY = "maritalk.key"
 """Where the scope of a request has the digest of its key."""
@@ -29,7 +29,7 @@ _NAMED = re.compile(r"\s*name\s*:\s*(\S.{0,63})", re.IGNORECASE)
 _SCOPED = re.compile(r"[\s,;(\[]*(?<!\w)scopes?\s*[:=]\s*([^\s,;()\[\]]*)[,;)\]]*\s*", re.IGNORECASE)
 
 
-def digest(key: str) -> str:
+def hash_key(key: str) -> str:
     """Its SHA-256 digest, in hexadecimal. Keys are random and long: no slow hash is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
 
@@ -70,7 +70,7 @@ def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
         key = (line[: comment.start()] if comment else line).strip()
         if not key:
             continue
-        keys[digest(key)] = _described(digest(key), comment[1] if comment else "")
+        keys[hash_key(key)] = _described(hash_key(key), comment[1] if comment else "")
         if len(key) < SHORTEST:
             short.append(number)
         if "#" in key:
@@ -103,7 +103,7 @@ def weakness(keys: Iterable[str]) -> str:
 
 def _short(number: int) -> str:
     return (
-        f"{counted(number, 'API key')} with fewer than {SHORTEST} characters, which can be guessed. "
+        f"{pluralize(number, 'API key')} with fewer than {SHORTEST} characters, which can be guessed. "
         "Make longer ones with openssl rand -hex 24."
     )
 
@@ -140,7 +140,7 @@ class ApiKeys:
 
     def find(self, key: str) -> str | None:
         """The digest of a key that is one of these, else None."""
-        asked, found = digest(key), None
+        asked, found = hash_key(key), None
         for known in self._all:
             # All of them are compared, so that the time does not depend on the key.
             if hmac.compare_digest(asked, known):

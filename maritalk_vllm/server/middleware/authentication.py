@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...api.error_responses import refusal
+from ...api.error_responses import error_response
 from ...errors import Unauthorized
 from .api_keys import KEY, KEY_NAME, KEY_SCOPE, ApiKeys
 from .probes import PROBES
@@ -13,7 +13,7 @@ _MISSING = Unauthorized("This server needs an API key.", "Send it as `Authorizat
 _WRONG = Unauthorized("This API key is not one of this server's.", "Check it, or ask whoever runs the server.")
 
 
-class Door:
+class Authentication:
     """ASGI middleware around all that the server answers. What is not named here as open is shut."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, open_status: bool = False) -> None:
@@ -28,7 +28,7 @@ class Door:
         if refused is None:
             await self._app(scope, receive, send)
         else:
-            answer = refusal(scope["path"], refused, {"WWW-Authenticate": "Bearer"})
+            answer = error_response(scope["path"], refused, {"WWW-Authenticate": "Bearer"})
             await answer(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Unauthorized | None:

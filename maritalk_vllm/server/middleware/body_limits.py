@@ -5,15 +5,15 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api.error_responses import refusal
-from ...api.openai_adapter import replaying
+from ...api.error_responses import error_response
+from ...api.openai_adapter import replay_body
 from ...api.request_limits import check_values
 from ...errors import BodyTooLarge, BodyTooSlow, RequestError, UnknownEncoding
 from ...http import client_limits
 from .content_encoding import TAKEN, DecodedTooLarge, decoded, encodings, headers_of
 
 
-class Bodies:
+class BodyLimits:
     """ASGI middleware: what is inside gets whole bodies of at most `most_bytes`, and never waits for a slow client.
 
     They are decoded, without a byte order mark.
@@ -41,24 +41,24 @@ class Bodies:
         except BodyTooLarge as error:
             # The connection stays: closed, it would be reset under whoever sends on, and this answer lost. uvicorn
             # throws away what still comes, and PatientProtocol sees that it does not come for ever.
-            await refusal(scope["path"], error)(scope, receive, send)
+            await error_response(scope["path"], error)(scope, receive, send)
             return
         except DecodedTooLarge:
-            await refusal(scope["path"], _too_large(self._most_bytes, "decoded "))(scope, receive, send)
+            await error_response(scope["path"], _too_large(self._most_bytes, "decoded "))(scope, receive, send)
             return
         except UnknownEncoding as error:
-            await refusal(scope["path"], error, {"Accept-Encoding": TAKEN})(scope, receive, send)
+            await error_response(scope["path"], error, {"Accept-Encoding": TAKEN})(scope, receive, send)
             return
         except BodyTooSlow as error:
-            await refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)
+            await error_response(scope["path"], error, {"Connection": "close"})(scope, receive, send)
             return
         except RequestError as error:
-            await refusal(scope["path"], error)(scope, receive, send)
+            await error_response(scope["path"], error)(scope, receive, send)
             return
         if body is not None:
             if body is not given:
                 scope = {**scope, "headers": headers_of(scope["headers"], body)}
-            await self._app(scope, replaying(body, receive), send)
+            await self._app(scope, replay_body(body, receive), send)
 
 
 async def read(receive: Receive, most_bytes: int) -> bytes | None:

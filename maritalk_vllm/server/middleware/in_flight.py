@@ -9,8 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api.error_responses import last_events, refusal
-from ...api.keep_alive import streams
+from ...api.error_responses import error_response, last_events
+from ...api.keep_alive import is_event_stream
 from ...errors import MariTalkError
 
 _CLOSE = {"Connection": "close"}
@@ -18,12 +18,12 @@ _CANCEL_SECONDS = 1
 """How long a request may take to notice that it is over."""
 
 
-class Flights:
+class InFlightRequests:
     """ASGI middleware. It knows each request from its first byte to the last of its answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._flights: set[_Flight] = set()
+        self._flights: set[_Request] = set()
         self._refusing: MariTalkError | None = None
         self._status = ""
         self._landed = asyncio.Event()
@@ -41,7 +41,7 @@ class Flights:
         """Whether no more work is taken."""
         return self._refusing is not None
 
-    async def landed(self, seconds: float) -> bool:
+    async def drain(self, seconds: float) -> bool:
         """Wait until all requests are answered; False if some are not after so many seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._landed.wait(), seconds)
@@ -60,7 +60,7 @@ class Flights:
         if self._refusing is not None and (answer := self._instead(scope, self._refusing)) is not None:
             await answer(scope, receive, send)
             return
-        flight = _Flight(self, scope["path"], send)
+        flight = _Request(self, scope["path"], send)
         self._flights.add(flight)
         self._landed.clear()
         try:
@@ -72,14 +72,14 @@ class Flights:
 
     def _instead(self, scope: Scope, error: MariTalkError) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
-            return refusal(scope["path"], error, _CLOSE)
+            return error_response(scope["path"], error, _CLOSE)
         return JSONResponse({"status": self._status}, headers=_CLOSE) if scope["path"] == "/" else None
 
 
-class _Flight:
+class _Request:
     """One request, and how far its answer is."""
 
-    def __init__(self, flights: Flights, path: str, send: Send) -> None:
+    def __init__(self, flights: InFlightRequests, path: str, send: Send) -> None:
         self._flights = flights
         self._path = path
         self._send = send
@@ -101,7 +101,7 @@ class _Flight:
         await self._send(message)
         if message["type"] == "http.response.start":
             self._begun = True
-            self._streams = streams(message)
+            self._streams = is_event_stream(message)
         elif message["type"] == "http.response.body":
             self._whole = not message.get("more_body", False)
 
@@ -123,7 +123,7 @@ class _Flight:
         if self._whole:
             return
         if not self._begun:
-            await refusal(self._path, error)({"type": "http", "method": "GET"}, _nothing, self._send)
+            await error_response(self._path, error)({"type": "http", "method": "GET"}, _nothing, self._send)
         elif self._streams:
             body = last_events(self._path, error)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -5,7 +5,7 @@ import re
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api.error_responses import refusal
+from ...api.error_responses import error_response
 from ...errors import EngineError, Forbidden, NoSuchRoute
 from ..status import server_metrics
 from .api_keys import KEY, KEY_NAME, KEY_SCOPE
@@ -20,7 +20,7 @@ _SHOWN = 100
 _ESCAPES = {b"\\\\": b"\\", b'\\"': b'"', b"\\n": b"\n"}
 
 
-class Scopes:
+class KeyScopes:
     """ASGI middleware behind the door. A key without a scope sees of the metrics by key its own alone."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -37,11 +37,11 @@ class Scopes:
             why = f"This API key is for GET {server_metrics.PATH} alone."
             if given != METRICS:
                 why = f"There is no scope {given!r}, which this API key has in its file; the only one is {METRICS}."
-            await refusal(path, Forbidden(why, "Use another key."))(scope, receive, send)
+            await error_response(path, Forbidden(why, "Use another key."))(scope, receive, send)
         elif path.startswith(server_metrics.PATH) and not is_metrics:
             # vLLM answers every such path with its metrics.
             error = NoSuchRoute(f"There is no route {path[:_SHOWN]}.", f"The metrics are at {server_metrics.PATH}.")
-            await refusal(path, error)(scope, receive, send)
+            await error_response(path, error)(scope, receive, send)
         elif is_metrics and not given:
             # By every method, which vLLM's metrics ignore. Compressed metrics cannot be filtered.
             headers = [each for each in scope["headers"] if each[0].lower() != b"accept-encoding"]
@@ -77,7 +77,7 @@ class _Own:
         headers = MutableHeaders(raw=[(name.lower(), value) for name, value in self._start["headers"]])
         if "content-encoding" in headers:
             error = EngineError("The metrics are compressed, and cannot be filtered by key.", "Use another key.")
-            await refusal(scope["path"], error)(scope, receive, self._send)
+            await error_response(scope["path"], error)(scope, receive, self._send)
             return
         body = b"".join(line for line in bytes(self._body).splitlines(keepends=True) if self._is_visible(line))
         headers["content-length"] = str(len(body))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..status.server_state import Phase, State
+from ..status.server_state import Phase, ServerState
 
 LIVE, READY = "/livez", "/readyz"
 HEALTH = "/health"
@@ -16,7 +16,7 @@ PROBES = (LIVE, READY, HEALTH)
 class Probes:
     """ASGI middleware: the routes for whoever watches the server. They need no key, and wait for nothing."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
+    def __init__(self, app: ASGIApp, state: ServerState) -> None:
         self._app = app
         self._answers: dict[str, Callable[[], JSONResponse]] = {
             LIVE: self._live,

@@ -6,11 +6,11 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api.error_responses import refusal
-from ...engine.request_usage import Account, current
+from ...api.error_responses import error_response
+from ...engine.request_usage import RequestUsage, current
 from ...errors import MariTalkError, RequestError, TooManyRequests
 from .api_keys import KEY
-from .usage_window import Minute
+from .usage_window import UsageWindow
 
 
 class Usage:
@@ -18,8 +18,8 @@ class Usage:
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
         """Limits a minute; None for none, where nothing is counted either."""
-        self.requests: Minute | None = None
-        self.tokens: Minute | None = None
+        self.requests: UsageWindow | None = None
+        self.tokens: UsageWindow | None = None
         self.answers: Counter[str] = Counter()
         self.limit(requests, tokens)
 
@@ -29,14 +29,14 @@ class Usage:
         self.tokens = _limited(self.tokens, tokens, "tokens")
 
 
-def _limited(minute: Minute | None, limit: int | None, what: Literal["requests", "tokens"]) -> Minute | None:
+def _limited(minute: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]) -> UsageWindow | None:
     if minute is None or limit is None:
-        return None if limit is None else Minute(limit, what)
+        return None if limit is None else UsageWindow(limit, what)
     minute.limited(limit)
     return minute
 
 
-class Quotas:
+class RateLimits:
     """ASGI middleware that follows authentication. Reading costs nothing.
 
     The most that a request may take is reserved before the engine begins with it: its prompts, and the longest answers
@@ -97,10 +97,10 @@ class Quotas:
     @staticmethod
     async def _refuse(error: MariTalkError, wait_seconds: int, scope: Scope, send: Send) -> None:
         headers = {"Retry-After": str(wait_seconds)} if isinstance(error, TooManyRequests) else {}
-        await refusal(scope["path"], error, headers)(scope, _nothing, send)
+        await error_response(scope["path"], error, headers)(scope, _nothing, send)
 
 
-def _none_left(minute: Minute, key: str, wait: int) -> TooManyRequests:
+def _none_left(minute: UsageWindow, key: str, wait: int) -> TooManyRequests:
     if minute.is_used_up(key):
         return TooManyRequests(f"This key has used up its {minute.limit} {minute.what} a minute.", f"Wait {wait} s.")
     return TooManyRequests(
@@ -115,8 +115,8 @@ class _Allowance:
     def __init__(
         self,
         key: str,
-        account: Account,
-        minute: Minute | None,
+        account: RequestUsage,
+        minute: UsageWindow | None,
         in_progress: Counter[str],
         most_answers: int | None,
     ) -> None:
@@ -178,7 +178,7 @@ class _Allowance:
         self._answers += answers
         self._in_progress[self._key] += answers
 
-    def _take_tokens(self, minute: Minute, least: int, most: int) -> None:
+    def _take_tokens(self, minute: UsageWindow, least: int, most: int) -> None:
         """Reserve `most` tokens, or what is left if that is no less than `least`; all takes of a request together."""
         least, most = self._least + least, self._most + most
         if least > minute.limit:

@@ -10,10 +10,10 @@ from opentelemetry import propagate, trace
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api.error_responses import refusal
+from ...api.error_responses import error_response
 from ...api.rejection_log import fault
-from ...engine.request_usage import Account, Figures, current
-from .request_metrics import Tally
+from ...engine.request_usage import Figures, RequestUsage, current
+from .request_metrics import RequestMetrics
 
 _HEADER = b"x-request-id"
 _TAKEN = re.compile(rb"[\w.:-]{1,128}")
@@ -25,10 +25,10 @@ _log = logging.getLogger("vllm.maritalk.requests")
 _tracer = trace.get_tracer("maritalk_vllm")
 
 
-class Requests:
+class RequestLog:
     """ASGI middleware around all else. A client's own `X-Request-Id` is taken over, if it is one."""
 
-    def __init__(self, app: ASGIApp, tally: Tally, *, logged: bool, traced: bool) -> None:
+    def __init__(self, app: ASGIApp, tally: RequestMetrics, *, logged: bool, traced: bool) -> None:
         """`traced`: vLLM was told where spans go, and each request is one."""
         self._app = app
         self._tally = tally
@@ -57,7 +57,7 @@ class Requests:
         except Exception:
             if record.status:
                 raise
-            await refusal(scope["path"], fault(scope))(scope, receive, record.send)
+            await error_response(scope["path"], fault(scope))(scope, receive, record.send)
         finally:
             current.reset(token)
             record.write()
@@ -80,9 +80,9 @@ class Requests:
 class _Record:
     """One request, and what becomes of it: written once, before anybody can have read the end of its answer."""
 
-    def __init__(self, scope: Scope, number: bytes, send: Send, tally: Tally, *, logged: bool) -> None:
+    def __init__(self, scope: Scope, number: bytes, send: Send, tally: RequestMetrics, *, logged: bool) -> None:
         self.scope = scope
-        self.account = Account()
+        self.account = RequestUsage()
         self.status = 0
         self._number = number
         self._send = send

@@ -8,10 +8,10 @@ from starlette.types import Scope
 
 from ...engine.request_usage import Figures
 from ..status.server_metrics import PATH
-from ..status.server_state import Phase, State
+from ..status.server_state import Phase, ServerState
 from .api_keys import KEY, KEY_NAME
 from .probes import PROBES
-from .route_labels import Routes
+from .route_labels import RouteLabels
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -48,10 +48,10 @@ class _Counted(NamedTuple):
     answer: Counter
 
 
-class Tally:
+class RequestMetrics:
     """The counters of one process: with the process they begin at 0, which Prometheus' `rate` knows of."""
 
-    def __init__(self, registry: CollectorRegistry, routes: Routes, state: State) -> None:
+    def __init__(self, registry: CollectorRegistry, routes: RouteLabels, state: ServerState) -> None:
         self._routes = routes
         self._state = state
         self._requests = Counter(

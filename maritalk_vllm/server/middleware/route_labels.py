@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from starlette.routing import BaseRoute, Mount, compile_path
 
-from ...api.openai_adapter import moved
+from ...api.openai_adapter import normalize_path
 
 OWN = ("/", "/generate", "/chat/generate", "/api/chat/inference", "/api/chat/models")
 """Those of MariTalk Local and of its cloud, which the gate knows too."""
@@ -38,7 +38,7 @@ def _is_vllms(route: BaseRoute) -> bool:
     return str(getattr(app, "__module__", "vllm")).partition(".")[0] in _VLLMS_OWN
 
 
-class Routes:
+class RouteLabels:
     """The routes of an application, by their templates: `/of/a/plugin/{number}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:
@@ -50,6 +50,6 @@ class Routes:
         """The template of this path, `/v1/...` for Maritaca's `/api/...`; `other` where there is none."""
         if path in self._plain:
             return path
-        if (there := moved(path)) and (path := str(there["path"])) in self._plain:
+        if (there := normalize_path(path)) and (path := str(there["path"])) in self._plain:
             return path
         return next((template for pattern, template in self._patterns if pattern.match(path)), OTHER)

@@ -17,7 +17,7 @@ class _Spent:
     reserved: int = 0
 
 
-class Minute:
+class UsageWindow:
     """At most `limit` of one thing a minute, for each key by itself. A key's minute begins with its first request.
 
     What is charged beyond the limit is taken off the minutes that follow.

@@ -18,33 +18,33 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from ... import __version__
-from ...api.fast_path import Direct
+from ...api.fast_path import FastPath
 from ...api.openai_adapter import MaritacaAPI
 from ...api.openapi import lead_docs_below
 from ...api.vllm_plugin import MariTalkPlugin
 from ...engine import admission, logprob_limits, prompt_limits, startup_errors, vllm_launcher
 from ...engine.generator import Generator
 from ...engine.log_redaction import keep_secrets_out
-from ...engine.request_usage import hold_to_allowances, keep_accounts
+from ...engine.request_usage import enforce_allowances, record_usage
 from ...engine.sampling import Message as Turn
 from ...engine.sampling import Sampling
-from ...engine.step_watchdog import Pulse
+from ...engine.step_watchdog import StepWatchdog
 from ...errors import EngineError, RequestError, Unavailable
 from ...http.certificate import Identity
-from ...http.connection_transfer import PassableProtocol
+from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer, config
 from ...masking import secrets_of
 from ...settings import TimeUnit
-from ..middleware.access_config import Access, Front
-from ..middleware.in_flight import Flights
-from ..middleware.request_metrics import Tally
+from ..middleware.access_config import AccessConfig, Front
+from ..middleware.in_flight import InFlightRequests
+from ..middleware.request_metrics import RequestMetrics
 from ..middleware.root_path import Rooted
-from ..middleware.route_labels import Routes, is_offered
+from ..middleware.route_labels import RouteLabels, is_offered
 from ..status import server_metrics
-from ..status.server_state import Phase, State
-from ..status.startup_timings import History, Step
+from ..status.server_state import Phase, ServerState
+from ..status.startup_timings import StartupStep, StartupTimings
 from .heartbeat import BEAT_SECONDS
-from .ipc_channel import Channel, Lost, Message
+from .ipc_channel import Channel, Message, MessageLost
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -89,24 +89,24 @@ def serve(order: Message, channel: Channel) -> None:
     args = vllm_launcher.parse(order["engine_args"])
     keep_secrets_out(secrets_of(order["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
-    log, pulse = Path(order["log"]), Pulse()
-    with startup_errors.told(log):
+    log, pulse = Path(order["log"]), StepWatchdog()
+    with startup_errors.explain_startup_errors(log):
         client = vllm_launcher.start_engine(args, pulse)
     channel.send({"event": "loaded"})
     try:
-        uvloop.run(_Backend(client, pulse, order, channel).run(args, listener, words))
+        uvloop.run(_ApiProcess(client, pulse, order, channel).run(args, listener, words))
     finally:
         client.shutdown(timeout=ENGINE_STOP_SECONDS)
 
 
-class _Backend:
-    def __init__(self, client: "EngineClient", pulse: Pulse, order: Message, channel: Channel) -> None:
+class _ApiProcess:
+    def __init__(self, client: "EngineClient", pulse: StepWatchdog, order: Message, channel: Channel) -> None:
         self._client = client
         self._pulse = pulse
         self._order = order
         self._channel = channel
-        self._state = State()
-        self._history = History.of(order["history"])
+        self._state = ServerState()
+        self._history = StartupTimings.of(order["history"])
         self._condemned: EngineError | None = None
         self._front: Front | None = None
         self._identity: Identity | None = None
@@ -115,32 +115,34 @@ class _Backend:
         """Serve until asked to stop. Raises EngineError if the engine ends before."""
         time_unit = TimeUnit(self._order["time_unit"])
         plugin = MariTalkPlugin(time_unit)
-        with startup_errors.told(Path(self._order["log"]), partial(vllm_launcher.ending, self._client)):
+        with startup_errors.explain_startup_errors(
+            Path(self._order["log"]), partial(vllm_launcher.ending, self._client)
+        ):
             app = await vllm_launcher.build_app(self._client, args)
             app.router.routes[:] = filter(is_offered, app.router.routes)
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
             lead_docs_below(app)
-            self._history.done(Step.LOADING)
+            self._history.done(StartupStep.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
-        keep_accounts(self._client)
-        hold_to_allowances(self._client)
+        record_usage(self._client)
+        enforce_allowances(self._client)
         logprob_limits.refuse_many_logprobs(self._client)
         admission.refuse_the_impossible(self._client)
         prompt_limits.refuse_long_texts(self._client)
         # The registry of vLLM's own metrics, which its /metrics shows.
         server_metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
-        tally = Tally(REGISTRY, Routes(filter(None, paths)), self._state)
+        tally = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
         names, most = app.state.maritalk_names, admission.most_answers(self._client)
         characters = prompt_limits.most_characters(self._client)
         adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
-        flights = Flights(Direct(app, args, adapted))
-        access = Access.of_message(self._order["access"])
+        flights = InFlightRequests(FastPath(app, args, adapted))
+        access = AccessConfig.of_message(self._order["access"])
         self._state.files = self._order["files"]
         self._front = access.around(flights, self._state, time_unit, tally, has_engine=True, most_answers=most)
         self._identity = access.identity()
@@ -173,7 +175,7 @@ class _Backend:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _end_in_time(
-        self, server: "_Server", flights: Flights, generator: Generator, stop_asked: asyncio.Event
+        self, server: "_Server", flights: InFlightRequests, generator: Generator, stop_asked: asyncio.Event
     ) -> None:
         """Until asked to stop, or until the engine fails, then answer each in-flight request. Raises EngineError."""
         try:
@@ -193,14 +195,14 @@ class _Backend:
             flights.end(answer)
             raise
         finally:
-            await flights.landed(LAST_WORD_SECONDS)
+            await flights.drain(LAST_WORD_SECONDS)
             server.should_exit = True
 
-    async def _landed(self, flights: Flights, generator: Generator) -> bool:
+    async def _landed(self, flights: InFlightRequests, generator: Generator) -> bool:
         """Whether all that runs was answered in time. Raises EngineError."""
         deadline = asyncio.get_running_loop().time() + self._order["drain_timeout"]
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if await flights.landed(min(left, _WATCH_SECONDS)):
+            if await flights.drain(min(left, _WATCH_SECONDS)):
                 return True
             self._check(generator)
         return not len(flights)
@@ -209,7 +211,7 @@ class _Backend:
         loop = asyncio.get_running_loop()
         try:
             word = words.receive()
-        except Lost as error:
+        except MessageLost as error:
             # It may have revoked a key: the supervisor sends it again when it is asked.
             _log.error(f"What the supervisor has read again cannot be taken over yet: {error.strerror}.")
             loop.call_later(_ASK_SECONDS, self._channel.send_if_taken, {"event": "lost"})
@@ -225,7 +227,7 @@ class _Backend:
         """What the supervisor has read anew."""
         self._order |= word
         self._state.files = word["files"]
-        access = Access.of_message(word["access"])
+        access = AccessConfig.of_message(word["access"])
         if self._front is not None:
             self._front.take(access)
         if self._identity is not None and access.certificate is not None:
@@ -238,7 +240,7 @@ class _Backend:
         see_log = f"vLLM's log says why: {self._order['log']}"
         if vllm_launcher.is_dead(self._client):
             raise EngineError("The engine died.", see_log)
-        seconds = self._pulse.seconds_without(busy=bool(generator.unfinished_requests))
+        seconds = self._pulse.stalled_seconds(busy=bool(generator.unfinished_requests))
         if seconds > self._order["engine_timeout"]:
             raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
 
@@ -246,15 +248,15 @@ class _Backend:
 class _Server(WebServer):
     """Says when it listens and when it stops, and then leaves its connections to the supervisor."""
 
-    def __init__(self, web: uvicorn.Config, channel: Channel, history: History) -> None:
+    def __init__(self, web: uvicorn.Config, channel: Channel, history: StartupTimings) -> None:
         super().__init__(web)
         self._channel = channel
         self._history = history
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._history.done(Step.WARMING_UP)
-        self._history.done(Step.READY)
+        self._history.done(StartupStep.WARMING_UP)
+        self._history.done(StartupStep.READY)
         self._channel.send({"event": "ready"})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -276,7 +278,7 @@ class _Server(WebServer):
                 connection.refuse(_GONE)
         await super().shutdown(sockets)
 
-    def _passed_on(self, connection: PassableProtocol) -> bool:
+    def _passed_on(self, connection: TransferableProtocol) -> bool:
         """Whether the supervisor has it now."""
         if (copy := connection.to_pass_on()) is None:
             return False

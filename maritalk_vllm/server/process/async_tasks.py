@@ -17,7 +17,7 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
         await asyncio.wait(left, timeout=1)
 
 
-async def aside(call: Callable[[], T]) -> T:
+async def in_background(call: Callable[[], T]) -> T:
     """Call it in a daemon thread of its own: the end of the process does not wait for it, as for asyncio's threads.
 
     If this is cancelled, the call goes on, and its result is dropped.

@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 2
 _STDIN = 0
 
 
-class Conversation:
+class ChatProcess:
     """Begun once, when the server is ready. The terminal's Ctrl-C is the chat's as long as it lasts."""
 
     def __init__(self) -> None:

@@ -10,9 +10,9 @@ from ...errors import UsageError
 from ...http.certificate import Certificate
 from ...settings import OPTIONS, Settings, flag
 from ..middleware.access_config import certificate_of
-from ..middleware.api_keys import KeyFile, digest, read_key_file
+from ..middleware.api_keys import KeyFile, hash_key, read_key_file
 from ..startup.launch import Launch
-from .watched_file import Watched
+from .watched_file import WatchedFile
 
 LOOK_SECONDS = 0.5
 """Between two looks at the files. A change is taken over when two looks have found the same."""
@@ -35,13 +35,15 @@ CHANGEABLE = (
 _log = logging.getLogger(__name__)
 
 
-class Reload:
+class ConfigReload:
     """A launch, as its files are now."""
 
     def __init__(self, launch: Launch, config: Path | None = None, again: Callable[[], Settings] | None = None) -> None:
         """`again` reads the settings anew, of which some are in the file `config`."""
         self.launch = launch
-        self._config = Watched([config], again, launch.settings) if config is not None and again is not None else None
+        self._config = (
+            WatchedFile([config], again, launch.settings) if config is not None and again is not None else None
+        )
         self.problems: dict[str, str] = {}
         """The problem of each file that is watched, in a sentence without names; empty if it is in order."""
         self._details: dict[str, str] = {}
@@ -108,7 +110,7 @@ class Reload:
             access = replace(access, file_keys=read_key_file(new.api_key_file).keys if new.api_key_file else None)
         if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
             access = replace(access, certificate=certificate_of(new))
-        access = replace(access, digests=tuple(map(digest, new.api_key)))
+        access = replace(access, digests=tuple(map(hash_key, new.api_key)))
         self.launch = replace(launch, settings=new, access=access)
         self._watch(new)
 
@@ -130,8 +132,8 @@ class Reload:
 
     def _watch(self, settings: Settings) -> None:
         """Look at the files that these settings name, of which the launch has the content, and at no others."""
-        self._keys: Watched[KeyFile] | None = None
-        self._certificate: Watched[Certificate] | None = None
+        self._keys: WatchedFile[KeyFile] | None = None
+        self._certificate: WatchedFile[Certificate] | None = None
         access = self.launch.access
         if (file := settings.api_key_file) is not None:
 
@@ -139,17 +141,17 @@ class Reload:
                 # The last key is revoked by a file without any: only one that cannot be read changes nothing.
                 return read_key_file(file, may_be_empty=True)
 
-            self._keys = Watched([file], read, KeyFile(access.file_keys or {}, access.warnings))
+            self._keys = WatchedFile([file], read, KeyFile(access.file_keys or {}, access.warnings))
         if access.certificate is not None and settings.ssl_certfile is not None and settings.ssl_keyfile is not None:
             files = [settings.ssl_certfile, settings.ssl_keyfile]
-            self._certificate = Watched(files, partial(Certificate.read, *files), access.certificate)
+            self._certificate = WatchedFile(files, partial(Certificate.read, *files), access.certificate)
         for name, watched in (("api_keys", self._keys), ("certificate", self._certificate)):
             if watched is None:
                 self.problems.pop(name, None)
                 self._details.pop(name, None)
 
     @staticmethod
-    def _key_problem(keys: Watched[KeyFile]) -> str:
+    def _key_problem(keys: WatchedFile[KeyFile]) -> str:
         if keys.trouble:
             return _BAD["api_keys"]
         return "" if keys.value.keys else _EMPTY

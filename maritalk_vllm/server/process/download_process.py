@@ -20,7 +20,7 @@ _TELL_SECONDS = 0.25
 _fork = multiprocessing.get_context("fork")
 
 
-async def fetched(fetch: Callable[[Progress], None], show: Callable[[str, float | None], None]) -> None:
+async def download(fetch: Callable[[Progress], None], show: Callable[[str, float | None], None]) -> None:
     """Fetch in a process of its own, which can be killed at any moment. Raises MariTalkError.
 
     `show` is told the step, and the fraction of it that is done, if that is known.
@@ -49,7 +49,7 @@ async def fetched(fetch: Callable[[Progress], None], show: Callable[[str, float 
 
 
 def _work(fetch: Callable[[Progress], None], channel: Channel, parent: int) -> None:
-    process_tree.die_with(parent)
+    process_tree.set_parent_death_signal(parent)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)

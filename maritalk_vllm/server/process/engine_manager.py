@@ -13,19 +13,19 @@ from pathlib import Path
 
 from ...engine.load_progress import loading_step, log_size
 from ...errors import EngineError, MariTalkError, from_message, to_message
-from ...models.atomic_install import is_here
-from ..loading.loading_server import Answering
+from ...models.atomic_install import is_installed
+from ..loading.loading_server import LoadingServer
 from ..startup.console import Console
 from ..startup.launch import Launch
-from ..status.server_state import Phase, State
-from ..status.startup_timings import History, Step
+from ..status.server_state import Phase, ServerState
+from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_tree
-from .fork_server_client import ForkServer
+from .fork_server_client import ForkServerClient
 from .heartbeat import LOOK_SECONDS
 from .ipc_channel import Message
-from .log_file import Log
-from .node_environment import Node
-from .start_deadline import Deadline
+from .log_file import LogFile
+from .node_environment import NodeEnvironment
+from .start_deadline import StartDeadline
 
 STOP_SECONDS = 8
 """From the end of the last request to the moment when what still runs is killed."""
@@ -36,7 +36,7 @@ _LOOK_SECONDS = 0.5
 _SERVE, _PART = "serve", "run"
 
 
-class EngineProcesses:
+class EngineManager:
     """The nursery, and the API process with its engine that it has forked last."""
 
     def __init__(
@@ -45,11 +45,11 @@ class EngineProcesses:
         listener: socket.socket,
         folder: Path,
         console: Console,
-        state: State,
-        history: History,
-        answering: Answering,
+        state: ServerState,
+        history: StartupTimings,
+        answering: LoadingServer,
         nursery: Sequence[str],
-        log: Log,
+        log: LogFile,
     ) -> None:
         """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files.
 
@@ -63,16 +63,16 @@ class EngineProcesses:
         self._state = state
         self._history = history
         self._job = _SERVE if launch.group is None or launch.group.leads else _PART
-        self._node = Node(launch, folder)
+        self._node = NodeEnvironment(launch, folder)
         self._backend_pid: int | None = None
         self._imported = False
         self._log_begins = 0
-        self._deadline = Deadline(launch.settings.start_timeout)
+        self._deadline = StartDeadline(launch.settings.start_timeout)
         self._serves = False
-        self._server = ForkServer(launch, listener, folder, console.died, log, nursery)
+        self._server = ForkServerClient(launch, listener, folder, console.died, log, nursery)
 
     @property
-    def are_alive(self) -> bool:
+    def fork_server_alive(self) -> bool:
         """Whether there is a process to fork from."""
         return self._server.is_alive
 
@@ -83,7 +83,7 @@ class EngineProcesses:
 
     async def prepare(self) -> None:
         """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
-        self._deadline = Deadline(self._launch.settings.start_timeout)
+        self._deadline = StartDeadline(self._launch.settings.start_timeout)
         with self._deadline.running():
             await self._prepare()
 
@@ -102,19 +102,19 @@ class EngineProcesses:
         if not self._imported:
             await self._until("imported")
             self._imported = True
-            self._history.done(Step.IMPORTING)
-        if launch.must_be_prepared and not is_here(Path(launch.location)):
+            self._history.done(StartupStep.IMPORTING)
+        if launch.must_be_prepared and not is_installed(Path(launch.location)):
             await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
             await self._until("ended")
-            self._history.done(Step.PREPARING)
+            self._history.done(StartupStep.PREPARING)
 
     async def _load(self, agreed: Message) -> None:
         launch = self._launch
         self._log_begins = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
         if self._node.has_ray and self._job == _PART:  # Ray starts this node's workers when node 0 asks
-            self._history.done(Step.LOADING)
-            self._history.done(Step.READY)
+            self._history.done(StartupStep.LOADING)
+            self._history.done(StartupStep.READY)
             return
         await self._fork(
             {
@@ -131,8 +131,8 @@ class EngineProcesses:
         await self._until("ready")
         self._serves = True
         self.take(self._launch)
-        self._history.done(Step.WARMING_UP if self._job == _SERVE else Step.LOADING)
-        self._history.done(Step.READY)
+        self._history.done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
+        self._history.done(StartupStep.READY)
 
     def take(self, launch: Launch) -> None:
         """What has changed since the start holds for the API process as soon as that reads it."""
@@ -187,7 +187,7 @@ class EngineProcesses:
                 self._see_log,
             ) from None
 
-    async def dismiss(self, error: MariTalkError) -> None:
+    async def abort_requests(self, error: MariTalkError) -> None:
         """Have the API process end at once, with this error as the answer to each in-flight request."""
         self._server.tell(to_message(error))
         await self._seen_off(STOP_SECONDS)
@@ -229,7 +229,7 @@ class EngineProcesses:
         `but` are the supervisor's other processes.
         """
         shared_memory = process_tree.shared_memory_of_workers(self._folder)
-        process_tree.end_descendants(self._server.pid, *but)
+        process_tree.kill_descendants(self._server.pid, *but)
         process_tree.remove(shared_memory)
 
     async def _until(self, event: str) -> None:
@@ -253,7 +253,7 @@ class EngineProcesses:
                 case "loaded":
                     self._console.loaded()
                 case "warming_up":
-                    self._history.done(Step.LOADING)
+                    self._history.done(StartupStep.LOADING)
                     self._state.at("Warming up")
                     self._console.warming_up()
                 case "leaving":

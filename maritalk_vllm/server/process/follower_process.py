@@ -12,7 +12,7 @@ from ...masking import secrets_of
 from .ipc_channel import Channel, Message
 
 
-def run_part(order: Message, channel: Channel) -> None:
+def run_follower(order: Message, channel: Channel) -> None:
     """Load this node's part and compute until SIGTERM.
 
     `order`: engine_args, environment, socket and words (descriptors), log (a file). Raises EngineError if the part does
@@ -27,8 +27,8 @@ def run_part(order: Message, channel: Channel) -> None:
     channel.send({"event": "progress", "step": "Loading the model"})
     signal.signal(signal.SIGTERM, _leave)
     log = Path(order["log"])
-    with startup_errors.told(log):
-        part = vllm_launcher.start_part(args)
+    with startup_errors.explain_startup_errors(log):
+        part = vllm_launcher.start_workers(args)
     channel.send({"event": "loaded"})
     channel.send({"event": "ready"})
     try:

@@ -17,12 +17,12 @@ from ...engine import vllm_launcher
 from ...errors import EngineError, MariTalkError, to_message
 from ...settings import Device
 from . import api_process, process_tree
-from .follower_process import run_part
+from .follower_process import run_follower
 from .ipc_channel import Channel, Message
 from .prepare_process import prepare
 
 Job = Callable[[Message, Channel], None]
-JOBS: dict[str, Job] = {"prepare": prepare, "serve": api_process.serve, "run": run_part}
+JOBS: dict[str, Job] = {"prepare": prepare, "serve": api_process.serve, "run": run_follower}
 
 _fork = multiprocessing.get_context("fork")
 
@@ -84,7 +84,7 @@ def _arguments(arguments: list[str]) -> tuple[Device, Channel, int]:
 
 if __name__ == "__main__":
     _device, _channel, _parent = _arguments(sys.argv[1:])
-    process_tree.die_with(_parent)
-    process_tree.tie_descendants()
+    process_tree.set_parent_death_signal(_parent)
+    process_tree.inherit_on_fork()
     setproctitle.setproctitle("maritalk: nursery")
     main(_device, _channel, _parent)

@@ -15,11 +15,11 @@ from ...engine.environment import engine_environment
 from ...errors import EngineError
 from ..startup.launch import Launch
 from .heartbeat import Heartbeat
-from .ipc_channel import Channel, Lost, Message
-from .log_file import Log
+from .ipc_channel import Channel, Message, MessageLost
+from .log_file import LogFile
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
-NURSERY = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
+FORK_SERVER = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
 """The command of the process below the supervisor. The device, a channel and the supervisor's id are added to it."""
 
 _SAY_SECONDS = 0.2
@@ -28,7 +28,7 @@ _SAY_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
-class ForkServer:
+class ForkServerClient:
     """The nursery's process. What it forks are the supervisor's children: they live on without it."""
 
     def __init__(
@@ -37,8 +37,8 @@ class ForkServer:
         listener: socket.socket,
         folder: Path,
         died: Callable[[str], None],
-        log: Log,
-        command: Sequence[str] = NURSERY,
+        log: LogFile,
+        command: Sequence[str] = FORK_SERVER,
     ) -> None:
         """Start it. `folder` is for sockets and temporary files; `died` is called if it ends while the engine serves.
 
@@ -136,7 +136,7 @@ class ForkServer:
         """Take one message; False if no process is left that could send another."""
         try:
             message = self._channel.receive()
-        except Lost as error:
+        except MessageLost as error:
             _log.error(f"A message of the server's own processes was lost: {error.strerror}.")
             return True
         if message is None:
@@ -200,7 +200,7 @@ class ForkServer:
 
 
 def _start(
-    launch: Launch, listener: socket.socket, folder: Path, theirs: Channel, log: Log, command: Sequence[str]
+    launch: Launch, listener: socket.socket, folder: Path, theirs: Channel, log: LogFile, command: Sequence[str]
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan

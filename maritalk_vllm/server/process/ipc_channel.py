@@ -21,7 +21,7 @@ _DESCRIPTOR = "descriptor"
 Message = dict[str, Any]
 
 
-class Lost(OSError):
+class MessageLost(OSError):
     """A message has come without its file, since this process has too many open: nothing is known of its content."""
 
 
@@ -96,7 +96,7 @@ class Channel:
             return None
         if data == _IN_A_FILE:
             if not files:
-                raise Lost(errno.EMFILE, os.strerror(errno.EMFILE))
+                raise MessageLost(errno.EMFILE, os.strerror(errno.EMFILE))
             with os.fdopen(files.pop(), "rb") as file:
                 file.seek(0)  # the position is the sender's too
                 data = file.read()
@@ -106,7 +106,7 @@ class Channel:
         if _DESCRIPTOR not in message:
             return message
         if not files:
-            raise Lost(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise MessageLost(errno.EMFILE, os.strerror(errno.EMFILE))
         return {**message, _DESCRIPTOR: files[0]}
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 """What a disk says that was in order before, and may be so again: no reason not to start."""
 
 
-class Log:
+class LogFile:
     """A file of at most `max_bytes`, and `backups` older ones beside it: `log.1` is the latest of them."""
 
     def __init__(self, path: Path, form: LogFormat, max_bytes: int, backups: int) -> None:

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from ..startup.launch import Launch
 from ..startup.temporary_folder import TemporaryFolder
-from ..status.server_state import Phase, State
-from .async_tasks import aside
-from .config_reload import LOOK_SECONDS, Reload
-from .download_process import fetched
-from .log_file import Log
+from ..status.server_state import Phase, ServerState
+from .async_tasks import in_background
+from .config_reload import LOOK_SECONDS, ConfigReload
+from .download_process import download
+from .log_file import LogFile
 from .model_files import ModelFiles
 
 T = TypeVar("T")
@@ -26,10 +26,12 @@ _MODEL_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Upkeep:
+class Maintenance:
     """Keeps a launch as its files are now, and passes each change on."""
 
-    def __init__(self, reload: Reload, log: Log, state: State, takers: Sequence[Callable[[Launch], None]]) -> None:
+    def __init__(
+        self, reload: ConfigReload, log: LogFile, state: ServerState, takers: Sequence[Callable[[Launch], None]]
+    ) -> None:
         """`takers` are called with each new launch. Raises UsageError where no temporary folder can be made."""
         self._reload = reload
         self._log = log
@@ -76,7 +78,7 @@ class Upkeep:
         if await _within(_MODEL_SECONDS, self._model.differ):
             if self.launch.is_made_here:
                 # It is made again from what is installed. A folder that the user has given is never removed.
-                await aside(self._model.clear)
+                await in_background(self._model.clear)
             self._reload.again()
             await self.fetch(show)
             self.take_over()
@@ -84,7 +86,7 @@ class Upkeep:
     async def fetch(self, show: Callable[[str, float | None], None]) -> None:
         """Bring the weights where they are not here, and decide the start by them. Raises MariTalkError."""
         if self.launch.fetch is not None:
-            await fetched(self.launch.fetch, show)
+            await download(self.launch.fetch, show)
             self._reload.again()
 
     async def loaded(self) -> None:
@@ -115,7 +117,7 @@ class Upkeep:
     async def _look_at_model(self) -> bool:
         if self._state.phase is not Phase.READY:
             return False
-        missing = await aside(self._model.differ)
+        missing = await in_background(self._model.differ)
         return self._reload.found("model", _NO_MODEL if missing else "")
 
     def _note(self, name: str, error: Exception | None) -> None:
@@ -137,7 +139,7 @@ def _error_of(take: Callable[[Launch], None], launch: Launch) -> Exception | Non
 async def _within(seconds: float, call: Callable[[], T]) -> T | None:
     """The result of `call`, which goes on by itself where it takes longer; None then."""
     try:
-        return await asyncio.wait_for(aside(call), seconds)
+        return await asyncio.wait_for(in_background(call), seconds)
     except TimeoutError:
         _log.warning("The model's files cannot be looked at: their disk does not answer.")
         return None

@@ -12,7 +12,7 @@ from ..cluster.ray_node import ADDRESS, RayNode, joins_a_cluster
 from ..startup.launch import Launch
 
 
-class Node:
+class NodeEnvironment:
     """This machine, by itself or as a node of a group; its place in a Ray cluster, where it has one."""
 
     def __init__(self, launch: Launch, folder: Path) -> None:

@@ -20,19 +20,19 @@ _parent = 0
 _adopter: int | None = None
 
 
-def die_with(parent: int) -> None:
+def set_parent_death_signal(parent: int) -> None:
     """Have the kernel kill this process when `parent`, which started it, ends in whatever way (prctl(2))."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it had ended before the kernel knew
         os._exit(1)
 
 
-def tie_descendants() -> None:
+def inherit_on_fork() -> None:
     """Do the same in each process that is forked below this one, libraries' own forks included."""
     os.register_at_fork(before=_remember, after_in_child=_tie)
 
 
-def adopt_orphans() -> None:
+def become_subreaper() -> None:
     """Become the parent of every descendant whose own parent ends, instead of the machine's init."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -46,7 +46,7 @@ def leave_next_to(adopter: int) -> None:
     _adopter = adopter
 
 
-def end_descendants(*but: int) -> None:
+def kill_descendants(*but: int) -> None:
     """Kill all that descends from this process, and see the last of it, `but` not these processes themselves.
 
     Python's resource trackers are left to end by themselves: they remove the shared memory of those that were killed.
@@ -104,6 +104,6 @@ def _tie() -> None:
             if parent != _parent:  # neither is there any more
                 os._exit(1)
             time.sleep(_ADOPTION_SECONDS)
-        die_with(adopter)
+        set_parent_death_signal(adopter)
     else:
-        die_with(_parent)
+        set_parent_death_signal(_parent)

@@ -10,5 +10,5 @@ import sys
 from . import process_tree
 
 if __name__ == "__main__":
-    process_tree.die_with(int(sys.argv[1]))
+    process_tree.set_parent_death_signal(int(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])

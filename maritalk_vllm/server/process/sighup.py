@@ -5,7 +5,7 @@ import signal
 from types import FrameType
 
 
-class Hangup:
+class HangupSignal:
     """Made at the very beginning of a start: a SIGHUP that comes before anybody listens to it is kept."""
 
     def __init__(self) -> None:

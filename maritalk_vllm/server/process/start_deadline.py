@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Deadline:
+class StartDeadline:
     """The seconds that a start may take in all. They pass while it runs, and not while other nodes are waited for."""
 
     def __init__(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 _Sign = tuple[tuple[int, int, int] | None, ...]
 
 
-class Watched(Generic[T]):
+class WatchedFile(Generic[T]):
     """What some files hold together, as one value."""
 
     def __init__(self, files: Sequence[Path], read: Callable[[], T], good: T) -> None:
@@ -31,7 +31,7 @@ class Watched(Generic[T]):
         them; with `at_once` as they are now.
         """
         # First, so that a change while they are read is one.
-        sign = tuple(map(_sign, self._files))
+        sign = tuple(map(_fingerprint, self._files))
         settled, self._seen = sign == self._seen, sign
         if not at_once and (sign == self._taken or not settled):
             if sign == self._taken:
@@ -49,7 +49,7 @@ class Watched(Generic[T]):
         return changed
 
 
-def _sign(file: Path) -> tuple[int, int, int] | None:
+def _fingerprint(file: Path) -> tuple[int, int, int] | None:
     """What differs after a change: a file that is replaced has another number."""
     try:
         now = file.stat()

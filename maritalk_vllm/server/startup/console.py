@@ -96,7 +96,7 @@ class Console:
         """Ready once more."""
         self._tell(f"Listening on {url}")
 
-    def part_is_up(self) -> None:
+    def follower_ready(self) -> None:
         """This node has its part of the model; node 0 answers."""
         self._tell("This node's part of the model is up.")
 

@@ -11,10 +11,10 @@ from ...errors import DoesNotFit, NoSuitableGPU
 from ...hardware import resource_limits
 from ...hardware.gpu_catalog import cards
 from ...hardware.inventory import Inventory
-from ...hardware.probe import look
+from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
-from ...planning.gpu_suggestions import what_would_do
-from ...planning.model_requirements import Need
+from ...planning.gpu_suggestions import suggest_gpus
+from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
 from ...planning.planner import make_plan
@@ -22,9 +22,9 @@ from ...settings import Device, DistributedBackend, Settings
 from ...weights.download_progress import Progress
 from ...weights.footprint_lookup import known_footprint
 from ...weights.model_source import locate, wanted_profile
-from ..cluster.cluster_config import Group
+from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
-from ..middleware.access_config import Access
+from ..middleware.access_config import AccessConfig
 from .preflight import check_context, check_files, check_folders
 
 
@@ -42,16 +42,16 @@ class Launch:
     name: str
     location: str
     fetch: Callable[[Progress], None] | None
-    again: Callable[[Settings, Access], "Launch"]
+    again: Callable[[Settings, AccessConfig], "Launch"]
     must_be_prepared: bool
     is_made_here: bool
     notes: tuple[str, ...]
     license_expires: float | None
     plan: Plan
     vllm: str
-    group: Group | None
+    group: ClusterConfig | None
     engine_args: list[str]
-    access: Access
+    access: AccessConfig
 
 
 def decide(settings: Settings) -> Launch:
@@ -59,14 +59,16 @@ def decide(settings: Settings) -> Launch:
     return _decide(LicenseCheck(settings), settings)
 
 
-def _decide(check: LicenseCheck, settings: Settings, access: Access | None = None) -> Launch:
+def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None = None) -> Launch:
     """`access`: what was read for it before, which is not read again."""
     vllm = installed_vllm()
     resource_limits.check()
-    group = Group.of(settings)
-    access = access or Access.of(settings)
-    need = wanted(settings, check, ask_hub=settings.dry_run, must_come=True)
-    plan = planned(need, look(gpus=settings.device is not Device.CPU), settings.device, vllm.device)
+    group = ClusterConfig.of(settings)
+    access = access or AccessConfig.of(settings)
+    need = model_requirements(settings, check, ask_hub=settings.dry_run, must_come=True)
+    plan = make_plan_or_suggest(
+        need, probe_hardware(gpus=settings.device is not Device.CPU), settings.device, vllm.device
+    )
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
     source = locate(settings, need.profile, check)
@@ -103,7 +105,9 @@ def _on_cache(plan: Plan, settings: Settings) -> list[str]:
     return [f"vLLM compiles the model at its first start, and keeps that in {compile_cache(settings.cache_dir)}."]
 
 
-def wanted(settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, must_come: bool = False) -> Need:
+def model_requirements(
+    settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, must_come: bool = False
+) -> ModelRequirements:
     """What the user asks for, with all that is known of it; of what is not here, the hub is asked if `ask_hub` says so.
 
     Raises UsageError, LicenseError or WeightsError; with `must_come` also where the weights could not be downloaded.
@@ -112,16 +116,16 @@ def wanted(settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, mu
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if must_come and known.error is not None:
         raise known.error
-    need = Need.of(known.name, known.footprint, profile, settings, known.doubt)
+    need = ModelRequirements.of(known.name, known.footprint, profile, settings, known.doubt)
     check_context(settings, need)
     return need
 
 
-def planned(need: Need, inventory: Inventory, wish: Device, build: Device) -> Plan:
+def make_plan_or_suggest(need: ModelRequirements, inventory: Inventory, wish: Device, build: Device) -> Plan:
     """A plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the first two say which cards would do."""
     try:
         return make_plan(need, inventory, wish, build)
     except (DoesNotFit, NoSuitableGPU) as error:
         if not error.hint or isinstance(error, NoSuitableGPU):
-            error.hint = f"{what_would_do(need, cards())} {error.hint}".strip()
+            error.hint = f"{suggest_gpus(need, cards())} {error.hint}".strip()
         raise

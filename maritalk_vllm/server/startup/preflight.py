@@ -16,13 +16,13 @@ from ...engine.vllm_arguments import refuse_ours
 from ...engine.vllm_flags import check_flags
 from ...errors import MariTalkError, UsageError, WeightsError
 from ...http.listener import listen
-from ...models.atomic_install import is_here
+from ...models.atomic_install import is_installed
 from ...models.tokenizer_files import check_tokenizer
 from ...planning.memory_flags import read
-from ...planning.model_requirements import Need
+from ...planning.model_requirements import ModelRequirements
 from ...settings import Settings
 from ...weights.model_source import Source
-from ..cluster.cluster_config import Group, check_own
+from ..cluster.cluster_config import ClusterConfig, check_own
 from .temporary_folder import check_temporary
 
 _ALLOW_LONG = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
@@ -31,7 +31,7 @@ _MOST_RANK = 16
 """vLLM's own --max-lora-rank."""
 
 
-def check_context(settings: Settings, need: Need) -> None:
+def check_context(settings: Settings, need: ModelRequirements) -> None:
     """Raises UsageError for a context that is longer than the model's, which vLLM refuses."""
     wanted = settings.max_model_len
     limit = need.footprint.shape.context_limit if need.footprint else None
@@ -50,7 +50,7 @@ def check_files(settings: Settings, source: Source) -> None:
     check_flags(settings.engine_args)
     given = read(settings.engine_args)
     folder = Path(source.location)
-    if "--skip-tokenizer-init" not in given and source.fetch is None and is_here(folder):
+    if "--skip-tokenizer-init" not in given and source.fetch is None and is_installed(folder):
         own = given.get("--tokenizer")
         if own is None:
             check_tokenizer(folder)
@@ -141,13 +141,13 @@ def _unwritable(folder: Path, *, even_if_full: bool = False) -> str:
 
 def check_ports(settings: Settings) -> None:
     """Whether this machine can listen, for clients and for other nodes. Raises PortError or UsageError."""
-    group = Group.of(settings)
+    group = ClusterConfig.of(settings)
     if group is not None and group.leads and check_own(group):
         check_line(group)
     listen(settings.host, settings.port).close()
 
 
-def check_line(group: Group) -> None:
+def check_line(group: ClusterConfig) -> None:
     """Whether node 0 can listen for the others. Raises PortError."""
     try:
         listen(group.head, group.line_port).close()

@@ -10,7 +10,7 @@ VARIABLE = "NOTIFY_SOCKET"
 _WATCHDOG, _WATCHDOG_PROCESS = "WATCHDOG_USEC", "WATCHDOG_PID"
 
 
-class Systemd:
+class SystemdNotifier:
     """Reports the server's state to the service manager that has started it; does nothing without a service manager.
 
     A service manager that is gone, or that takes nothing more, is no reason not to serve.

@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from .process_memory import resident_bytes
-from .server_state import Phase, State
-from .startup_timings import History
+from .server_state import Phase, ServerState
+from .startup_timings import StartupTimings
 
 PATH = "/metrics"
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,7 +20,7 @@ _DAY_SECONDS = 86_400
 class _Server(Collector):
     """`maritalk_server_state{maritalk_server_state="ready"} 1.0`, 0.0 for each other phase, and how it came to it."""
 
-    def __init__(self, state: State, history: History) -> None:
+    def __init__(self, state: ServerState, history: StartupTimings) -> None:
         self._state = state
         self._history = history
 
@@ -63,7 +63,7 @@ class _Server(Collector):
         yield memory
 
 
-def register(state: State, history: History, registry: CollectorRegistry) -> None:
+def register(state: ServerState, history: StartupTimings, registry: CollectorRegistry) -> None:
     """Add it to what a registry has."""
     registry.register(_Server(state, history))
 

@@ -21,7 +21,7 @@ _NEXT = {
 }
 
 
-class State:
+class ServerState:
     """The phase, what is being done in it, and since when. Each process has its own: only one of them answers."""
 
     def __init__(self, phase: Phase = Phase.LOADING) -> None:

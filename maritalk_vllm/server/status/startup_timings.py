@@ -8,7 +8,7 @@ from typing import Any, Self
 import psutil
 
 
-class Step(StrEnum):
+class StartupStep(StrEnum):
     """A part of a start, in the order in which they come. A start has those alone that it needs."""
 
     PORT = "port"
@@ -20,7 +20,7 @@ class Step(StrEnum):
     READY = "ready"
 
 
-class History:
+class StartupTimings:
     """The supervisor's own; the API process gets a copy with its order, and goes on with it."""
 
     def __init__(self, license_expires: float | None = None) -> None:
@@ -36,13 +36,13 @@ class History:
         # This clock is the machine's: it goes on from one process to the next.
         self._began = self._last = time.monotonic() - max(0.0, time.time() - self.server_start)
 
-    def done(self, step: Step) -> None:
+    def done(self, step: StartupStep) -> None:
         """This step ends now; it began with the end of the one before."""
         now = time.monotonic()
-        self.seconds[step] = now - (self._began if step is Step.READY else self._last)
+        self.seconds[step] = now - (self._began if step is StartupStep.READY else self._last)
         self._last = now
 
-    def begin_again(self) -> None:
+    def reset(self) -> None:
         """The engine is gone, and is started again from now on."""
         self.restarts += 1
         self.seconds = {}

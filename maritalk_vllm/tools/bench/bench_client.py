@@ -10,13 +10,13 @@ import aiohttp
 
 from ...errors import Unavailable
 from .api_formats import Spent, Wire
-from .request_result import Outcome
+from .request_result import RequestResult
 
 IDLE_SECONDS = 2.0
 """How long a connection waits for its next request: servers on uvicorn close it after 5 s, maybe under a request."""
 
 
-class Client:
+class BenchClient:
     """Asks the server at `url`; to be entered. `headers` go with every request."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
@@ -48,7 +48,7 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self._url} does not answer: {error}") from error
 
-    async def ask(self, wire: Wire, prompt: str, max_tokens: int) -> Outcome:
+    async def ask(self, wire: Wire, prompt: str, max_tokens: int) -> RequestResult:
         """One request, whatever becomes of it."""
         body, texts_at, spent, failure = wire.body(prompt, max_tokens), [], None, ""
         began = time.monotonic()
@@ -75,10 +75,10 @@ class Client:
         return _outcome(began, ended, texts_at, spent, failure)
 
 
-def _outcome(began: float, ended: float, texts_at: list[float], spent: Spent | None, failure: str) -> Outcome:
+def _outcome(began: float, ended: float, texts_at: list[float], spent: Spent | None, failure: str) -> RequestResult:
     if failure or spent is None:
-        return Outcome(began=began, ended=ended, failure=failure or "The answer says nothing of its tokens.")
-    return Outcome(
+        return RequestResult(began=began, ended=ended, failure=failure or "The answer says nothing of its tokens.")
+    return RequestResult(
         began=began,
         ended=ended,
         texts_at=tuple(texts_at),

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .load_generator import Run
-from .request_result import Outcome
+from .load_generator import LoadRun
+from .request_result import RequestResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class LatencyMetrics:
     """Seconds, tokens and requests; rates are those of the whole run, failures left out.
 
     `inside` is what the server reports that a request took (queue, prompt and generation together); `outside` is what
@@ -57,14 +57,14 @@ class Figures:
     outside: Spread | None
 
     @classmethod
-    def of(cls, run: Run) -> "Figures":
+    def of(cls, run: LoadRun) -> "LatencyMetrics":
         """The figures of one run."""
         good = [outcome for outcome in run.outcomes if not outcome.failure]
         bad = [outcome for outcome in run.outcomes if outcome.failure]
         generated = sum(outcome.completion_tokens for outcome in good)
         prompts = sum(outcome.prompt_tokens for outcome in good)
 
-        def spread(value: Callable[[Outcome], float | None]) -> Spread | None:
+        def spread(value: Callable[[RequestResult], float | None]) -> Spread | None:
             return Spread.of(map(value, good))
 
         return cls(
@@ -85,7 +85,7 @@ class Figures:
         )
 
 
-def _outside(outcome: Outcome) -> float | None:
+def _outside(outcome: RequestResult) -> float | None:
     times = (outcome.queue_time, outcome.prompt_time, outcome.generation_time)
     known = [each for each in times if each is not None]
     return outcome.seconds - sum(known) if len(known) == len(times) else None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ...errors import Unavailable
 from .api_formats import WIRES, Body, Wire
-from .bench_client import Client
+from .bench_client import BenchClient
 from .prompts import numbers
-from .request_result import Outcome
+from .request_result import RequestResult
 
 PROMPT_TOKENS, MAX_TOKENS, REPEATS, CONCURRENCY = 550, 150, 5, (1, 2, 4, 8)
 """Its defaults, and the arguments that its published figures were made with."""
@@ -51,7 +51,7 @@ _WIRE = Wire("reference", "/generate", False, _sampled, WIRES["generate"].spent)
 
 
 async def reference(
-    client: Client, answered: Callable[[], None] = lambda: None, concurrency: Sequence[int] = CONCURRENCY
+    client: BenchClient, answered: Callable[[], None] = lambda: None, concurrency: Sequence[int] = CONCURRENCY
 ) -> list[Line]:
     """Run it on a server that speaks MariTalk Local's API; `answered` is called after each request.
 
@@ -64,13 +64,13 @@ async def reference(
     return [await _line(client, prompt, each, answered) for each in concurrency]
 
 
-async def _line(client: Client, prompt: str, concurrency: int, answered: Callable[[], None]) -> Line:
-    async def ask() -> Outcome:
+async def _line(client: BenchClient, prompt: str, concurrency: int, answered: Callable[[], None]) -> Line:
+    async def ask() -> RequestResult:
         outcome = await client.ask(_WIRE, prompt, MAX_TOKENS)
         answered()
         return outcome
 
-    rows: list[Outcome] = []
+    rows: list[RequestResult] = []
     systems = []
     for _ in range(REPEATS):
         group = await asyncio.gather(*(ask() for _ in range(concurrency)))

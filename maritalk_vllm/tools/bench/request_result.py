@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RequestResult:
     """Times in seconds by the monotonic clock. `texts_at` is when each piece of a stream came.
 
     The three reported times are seconds by the server's own account, None where it gives none. `failure` is a

@@ -7,14 +7,14 @@ from typing import Any
 
 from ...errors import UsageError
 from ..bench.latency_metrics import Spread
-from .arrivals import Arrivals, Eager, Independent
-from .replica_model import Site
+from .arrivals import Arrivals, PoissonArrivals, SaturatingUsers
+from .replica_model import ReplicaModel
 from .simulate import Run
 from .token_lengths import Lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Measurement:
     """Of one load: requests a second, medians and the 95th percentile of latency; seconds. None was not told."""
 
     requests_per_second: float
@@ -33,28 +33,28 @@ class Load:
     requests: int
     prompt: int
     answer: int
-    outcome: Outcome
+    outcome: Measurement
 
     def arrivals(self, longest: int) -> Arrivals:
         """The same requests: at a rate, the very times of bench/load."""
         lengths = Lengths(prompt=self.prompt, answer=self.answer, spread=0.0, longest=longest)
         if self.rate is not None:
-            return Independent(self.rate, self.requests / self.rate, lengths, seed=0)
-        return Eager(self.users or 1, self.requests, lengths, seed=0)
+            return PoissonArrivals(self.rate, self.requests / self.rate, lengths, seed=0)
+        return SaturatingUsers(self.users or 1, self.requests, lengths, seed=0)
 
 
-def predict(load: Load, site: Site) -> Outcome:
+def predict(load: Load, site: ReplicaModel) -> Measurement:
     """What the simulator makes of it."""
     return outcome(site.run(load.arrivals(site.longest), float("inf")))
 
 
-def outcome(run: Run) -> Outcome:
+def outcome(run: Run) -> Measurement:
     """What a simulated run comes to, as `maritalk-vllm bench` would tell it."""
     latency = Spread.of(each.latency for each in run.answered)
     assert latency is not None
     prompts = Spread.of(each.first - each.began for each in run.answered if each.first and each.began is not None)
     rest = Spread.of(each.ended - each.first for each in run.answered if each.ended and each.first)
-    return Outcome(
+    return Measurement(
         requests_per_second=len(run.answered) / run.seconds,
         latency_p50=latency.p50,
         latency_p95=latency.p95,
@@ -90,7 +90,7 @@ def load(told: dict[str, Any]) -> Load:
         requests=told["requests"],
         prompt=max(1, round(told["total_tokens_per_second"] / rate - answer)),
         answer=max(1, round(answer)),
-        outcome=Outcome(
+        outcome=Measurement(
             requests_per_second=rate,
             latency_p50=told["latency"]["p50"],
             latency_p95=told["latency"]["p95"],

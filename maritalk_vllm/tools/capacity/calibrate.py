@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...planning.roofline import StepCost
-from .benchmark_data import Load, Outcome, predict
-from .replica_model import Site
+from .benchmark_data import Load, Measurement, predict
+from .replica_model import ReplicaModel
 
 KNOBS = (("fixed",), ("weights", "context"), ("compute",), ("token",), ("sequence",), ("context",), ("request",))
 """What is turned together. A part that is 0 stays so."""
@@ -15,7 +15,7 @@ _FIRST, _LAST = 0.5, 0.005
 """By how much of itself a part is changed at first, and at last."""
 
 
-def calibrate(site: Site, loads: Sequence[Load]) -> StepCost:
+def calibrate(site: ReplicaModel, loads: Sequence[Load]) -> StepCost:
     """The site's cost, each part turned up and down for as long as the loads come out better. The same every time."""
     best, step = site.cost, _FIRST
     least = _error(site, best, loads)
@@ -37,12 +37,12 @@ def _turned(cost: StepCost, names: Sequence[str], factor: float) -> StepCost:
     return replace(cost, **{name: getattr(cost, name) * factor for name in names})
 
 
-def _error(site: Site, cost: StepCost, loads: Sequence[Load]) -> float:
+def _error(site: ReplicaModel, cost: StepCost, loads: Sequence[Load]) -> float:
     at = replace(site, cost=cost)
     return sum(ratio**2 for load in loads for ratio in _ratios(predict(load, at), load.outcome))
 
 
-def _ratios(predicted: Outcome, measured: Outcome) -> Iterator[float]:
+def _ratios(predicted: Measurement, measured: Measurement) -> Iterator[float]:
     """Logarithms: twice as much is as wrong as half."""
     for name in ("requests_per_second", "latency_p50", "prompt", "generation"):
         one, other = getattr(predicted, name), getattr(measured, name)

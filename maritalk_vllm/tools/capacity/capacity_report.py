@@ -9,7 +9,7 @@ from ...hardware.gpu_catalog import find
 from ...hardware.interconnect import Link
 from ...planning.plan_report import as_data as plan_as_data
 from ...planning.roofline import LINK_BYTES
-from ...text_format import counted, table
+from ...text_format import pluralize, table
 from ...translation import translated
 from .capacity_study import Study
 
@@ -27,7 +27,7 @@ def report(study: Study) -> list[str]:
 
 
 def _replicas(study: Study) -> str:
-    replicas = counted(study.sized.replicas, "replica")
+    replicas = pluralize(study.sized.replicas, "replica")
     return f"{replicas} of {study.site.cards} cards each" if study.site.cards > 1 else replicas
 
 

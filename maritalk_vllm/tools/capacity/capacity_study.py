@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ...hardware.gpu_catalog import Card, cards, find, machine
-from ...planning.model_requirements import Need
+from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.planner import make_plan
 from ...planning.roofline import Efficiency
@@ -13,7 +13,7 @@ from ...settings import Device
 from .benchmark_data import Load
 from .calibrate import calibrate
 from .day_profile import Day, simulate_day
-from .replica_model import Site, of_plan
+from .replica_model import ReplicaModel, of_plan
 from .sizing import Sized, alone, most_users, size
 from .workload import Workload
 
@@ -30,13 +30,13 @@ class Question:
     `limit` is how many cards there are, None where as many as are needed.
     """
 
-    need: Need
+    need: ModelRequirements
     workload: Workload
     efficiency: Efficiency
     loads: Sequence[Load] = ()
     limit: int | None = None
 
-    def site(self, plan: Plan) -> Site:
+    def site(self, plan: Plan) -> ReplicaModel:
         """One replica of this plan. Raises UsageError where nothing tells its speed, or requests are too long."""
         if self.need.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
             raise NotChecked(self.need.doubt or f"The size of {self.need.title} is unknown.", "Download it first.")
@@ -53,7 +53,7 @@ class Study:
 
     question: Question
     plan: Plan
-    site: Site
+    site: ReplicaModel
     sized: Sized
     day: Day
     considered: tuple[str, ...]
@@ -69,7 +69,7 @@ def study(question: Question, plans: Sequence[Plan]) -> Study:
 
     Raises DoesNotFit, or UsageError for requests that are too long and cards whose speed is not known.
     """
-    best: tuple[Plan, Site, Sized] | None = None
+    best: tuple[Plan, ReplicaModel, Sized] | None = None
     considered: list[str] = []
     for plan in plans:
         site = question.site(plan)
@@ -100,7 +100,7 @@ def study(question: Question, plans: Sequence[Plan]) -> Study:
     )
 
 
-def _said(site: Site, plan: Plan, sized: Sized | None, workload: Workload) -> str:
+def _said(site: ReplicaModel, plan: Plan, sized: Sized | None, workload: Workload) -> str:
     degree = plan.tensor_parallel_size
     if sized is None:
         return f"tensor parallel {degree}: {alone(workload, site).p95:.1f} s for a user alone"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ..bench.latency_metrics import Spread
 from .arrivals import Shape
-from .replica_model import Site
-from .simulated_request import Request
+from .replica_model import ReplicaModel
+from .simulated_request import SimulatedRequest
 from .sizing import HOUR, arrivals, asked_per_second
 from .workload import Workload
 
@@ -54,7 +54,7 @@ def shape(peak_share: float) -> Shape:
     return lambda at: _hump(at, power)
 
 
-def simulate_day(workload: Workload, site: Site, replicas: int, *, queues: bool = False) -> Day:
+def simulate_day(workload: Workload, site: ReplicaModel, replicas: int, *, queues: bool = False) -> Day:
     """One of the replicas from midnight to midnight, told of all.
 
     Of a replica that many ask, an hour's first minutes are enough, and the next hour follows them: 10 at the least.
@@ -64,7 +64,7 @@ def simulate_day(workload: Workload, site: Site, replicas: int, *, queues: bool 
     pace = 1 if queues else max(1, min(_FASTEST, round(asked / _MANY)))
     hour, until, whole = HOUR / pace, HOURS * HOUR / pace, shape(workload.peak_share)
     run = site.run(arrivals(workload, site, replicas, until, lambda at: whole(at * pace)), until)
-    by_hour: list[list[Request]] = [[] for _ in range(HOURS)]
+    by_hour: list[list[SimulatedRequest]] = [[] for _ in range(HOURS)]
     for request in run.answered:
         by_hour[int(request.asked // hour)].append(request)
     spread = Spread.of(request.latency for request in run.answered)
@@ -75,7 +75,7 @@ def simulate_day(workload: Workload, site: Site, replicas: int, *, queues: bool 
     )
 
 
-def _hour(number: int, requests: list[Request], times: int, seconds: float) -> Hour:
+def _hour(number: int, requests: list[SimulatedRequest], times: int, seconds: float) -> Hour:
     spread = Spread.of(request.latency for request in requests)
     return Hour(
         hour=number,

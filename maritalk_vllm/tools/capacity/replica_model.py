@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ...errors import UsageError
 from ...hardware.gpu_catalog import find
-from ...models.memory_footprint import Footprint
-from ...planning.memory_estimate import CPU_BATCH, Batch, Degrees, batch
+from ...models.memory_footprint import MemoryFootprint
+from ...planning.memory_estimate import CPU_BATCH, BatchLimits, Parallelism, batch
 from ...planning.plan import Plan
 from ...planning.roofline import Efficiency, StepCost, roofline
 from ...settings import Device
@@ -20,13 +20,13 @@ UNMEASURED = StepCost(fixed=0.02, token=0.001, sequence=0.001, context=1e-6, req
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class ReplicaModel:
     """A replica: `cards` of them, the cost of a step, vLLM's limits; the KV cache and the context in tokens."""
 
     name: str
     cards: int
     cost: StepCost
-    limits: Batch
+    limits: BatchLimits
     cache_tokens: int
     longest: int
 
@@ -45,15 +45,15 @@ class Site:
 
 
 def of_plan(
-    plan: Plan, footprint: Footprint | None, efficiency: Efficiency, context: int, *, measured: bool = False
-) -> Site:
+    plan: Plan, footprint: MemoryFootprint | None, efficiency: Efficiency, context: int, *, measured: bool = False
+) -> ReplicaModel:
     """The replica of a plan that has sizes, for requests that have some `context` tokens at their middle.
 
     Raises UsageError where no data sheet tells the speed, unless it is to be `measured`.
     """
     assert plan.kv_cache_tokens is not None and plan.max_model_len is not None
     tokens = plan.kv_cache_tokens // plan.data_parallel_size
-    degrees = Degrees(plan.tensor_parallel_size, plan.pipeline_parallel_size)
+    degrees = Parallelism(plan.tensor_parallel_size, plan.pipeline_parallel_size)
     if plan.device is Device.CPU:
         if not measured:
             raise UsageError(
@@ -61,14 +61,14 @@ def of_plan(
                 "Measure the server with `maritalk-vllm bench --out FILE`, and give --measured FILE.",
             )
         name, cost = "CPU", UNMEASURED
-        limits = Batch(CPU_BATCH.tokens * plan.workers, CPU_BATCH.sequences * plan.workers)
+        limits = BatchLimits(CPU_BATCH.tokens * plan.workers, CPU_BATCH.sequences * plan.workers)
     else:
         assert footprint is not None
         card = find(plan.gpus[0].name)
         name, limits = card.names[0], batch(plan.gpus[0])
         unknown = card.bandwidth is None and measured
         cost = UNMEASURED if unknown else roofline(footprint, degrees, card, efficiency, context)
-    return Site(
+    return ReplicaModel(
         name=name,
         cards=1 if plan.device is Device.CPU else degrees.cards,
         cost=cost,

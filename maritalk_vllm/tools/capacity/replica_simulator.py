@@ -9,9 +9,9 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from ...planning.memory_estimate import Batch
+from ...planning.memory_estimate import BatchLimits
 from ...planning.roofline import StepCost
-from .simulated_request import Request
+from .simulated_request import SimulatedRequest
 
 
 @dataclass(slots=True)
@@ -30,12 +30,12 @@ class Replica:
     """What a step costs, vLLM's limits of one, and the tokens that the KV cache holds."""
 
     cost: StepCost
-    limits: Batch
+    limits: BatchLimits
     cache_tokens: int
     used: Used = field(default_factory=Used)
-    waiting: deque[Request] = field(default_factory=deque)
-    _prompts: list[Request] = field(default_factory=list)
-    _answers: list[tuple[int, int, Request]] = field(default_factory=list)
+    waiting: deque[SimulatedRequest] = field(default_factory=deque)
+    _prompts: list[SimulatedRequest] = field(default_factory=list)
+    _answers: list[tuple[int, int, SimulatedRequest]] = field(default_factory=list)
     """A heap: the step after which each ends, the number by which it came, itself."""
     _step: int = 0
     _came: int = 0
@@ -51,7 +51,7 @@ class Replica:
         """Requests that have a place in the batch."""
         return len(self._prompts) + len(self._answers)
 
-    def advance(self, now: float, until: float) -> tuple[float, list[Request]]:
+    def advance(self, now: float, until: float) -> tuple[float, list[SimulatedRequest]]:
         """Steps from `now` on, at least one; none begins at or after `until`, when somebody comes.
 
         Returns when the last of them ended, and the requests whose answers it completed.
@@ -63,7 +63,7 @@ class Replica:
                 request.began = now
         return self._mixed(now, chunks) if chunks else self._answering(now, until)
 
-    def _chunks(self) -> list[tuple[Request, int]]:
+    def _chunks(self) -> list[tuple[SimulatedRequest, int]]:
         """Prompts, or parts of them, that this step computes beside a token for each answer."""
         budget = self.limits.tokens - len(self._answers)
         room = self.cache_tokens - self._cached - len(self._answers)
@@ -80,7 +80,7 @@ class Replica:
             budget, room = budget - size, room - size
         return chunks
 
-    def _mixed(self, now: float, chunks: list[tuple[Request, int]]) -> tuple[float, list[Request]]:
+    def _mixed(self, now: float, chunks: list[tuple[SimulatedRequest, int]]) -> tuple[float, list[SimulatedRequest]]:
         """One step with prompts in it."""
         answers = len(self._answers)
         for request, size in chunks:
@@ -103,7 +103,7 @@ class Replica:
                 ended.append(request)
         return now, ended
 
-    def _answering(self, now: float, until: float) -> tuple[float, list[Request]]:
+    def _answering(self, now: float, until: float) -> tuple[float, list[SimulatedRequest]]:
         """Steps that give a token to each, up to the first end of an answer, or `until`, or where the cache is full."""
         answers = len(self._answers)
         most = min(self._answers[0][0] - self._step, (self.cache_tokens - self._cached) // answers)
@@ -122,7 +122,7 @@ class Replica:
         used.running_seconds += seconds * running
         return seconds
 
-    def _ended(self, now: float) -> list[Request]:
+    def _ended(self, now: float) -> list[SimulatedRequest]:
         """Those whose last token came with the last step."""
         self.used.most_cached = max(self.used.most_cached, self._cached)
         ended = []
@@ -133,7 +133,7 @@ class Replica:
             ended.append(request)
         return ended
 
-    def _leave(self, request: Request, cached: int, now: float) -> None:
+    def _leave(self, request: SimulatedRequest, cached: int, now: float) -> None:
         self._cached -= cached
         request.left, request.ended = 0, now
 

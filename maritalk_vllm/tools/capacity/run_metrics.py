@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from ..bench.latency_metrics import Spread
 from .simulate import Run
-from .simulated_request import Request
+from .simulated_request import SimulatedRequest
 
 _QUEUED = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class RunMetrics:
     """Of one replica; seconds, requests and tokens. Spreads are None where nothing was answered.
 
     `running` requests at once on average, `busy` share of the time with a step under way, `cached` the most tokens of
@@ -37,10 +37,10 @@ class Figures:
         return bool(self.queue and self.queue.p95 > _QUEUED * self.p95)
 
 
-def figures(run: Run, warm: float, until: float) -> Figures:
+def figures(run: Run, warm: float, until: float) -> RunMetrics:
     """Of what was asked from `warm` on, in seconds; the replica's own over all of the run."""
     counted = [request for request in run.answered if request.asked >= warm]
-    return Figures(
+    return RunMetrics(
         requests_per_second=sum(1 for each in run.answered if _ended(each) >= warm) / (until - warm),
         latency=Spread.of(each.latency for each in counted),
         first_token=Spread.of(each.first_token for each in counted),
@@ -52,9 +52,9 @@ def figures(run: Run, warm: float, until: float) -> Figures:
     )
 
 
-def _ended(request: Request) -> float:
+def _ended(request: SimulatedRequest) -> float:
     return request.ended or 0.0
 
 
-def _queued(request: Request) -> float | None:
+def _queued(request: SimulatedRequest) -> float | None:
     return None if request.began is None else request.began - request.asked

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from .arrivals import Arrivals
 from .replica_simulator import Replica, Used
-from .simulated_request import Request
+from .simulated_request import SimulatedRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """What was answered, in the order of its end; when the last was; what the replica did for it; what still ran."""
 
-    answered: tuple[Request, ...]
+    answered: tuple[SimulatedRequest, ...]
     seconds: float
     used: Used
     unanswered: int
@@ -26,13 +26,13 @@ class Run:
 
 def simulate(arrivals: Arrivals, replica: Replica, until: float = math.inf) -> Run:
     """Seconds from 0 on. With `until`, what is asked from then on does not come, and no step begins."""
-    to_come: list[tuple[float, int, Request]] = []
+    to_come: list[tuple[float, int, SimulatedRequest]] = []
     numbers = itertools.count()
     own = arrivals.first()
-    answered: list[Request] = []
+    answered: list[SimulatedRequest] = []
     now, outside = 0.0, replica.cost.request
 
-    def expect(request: Request | None) -> None:
+    def expect(request: SimulatedRequest | None) -> None:
         if request is not None:
             # What a client waits for beside the engine, it waits for before it here.
             heapq.heappush(to_come, (request.asked + outside, next(numbers), request))

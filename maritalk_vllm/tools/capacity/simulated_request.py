@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class SimulatedRequest:
     """Lengths in tokens, times in seconds since the simulation began. `user` is whose it is, by number.
 
     `cached` tokens are in the KV cache; `due` are still to be computed before the next token comes: the prompt at

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .arrivals import Arrivals, Independent, Shape, Thinking, always
-from .replica_model import Site
-from .run_metrics import Figures, figures
+from .arrivals import Arrivals, ClosedLoopUsers, PoissonArrivals, Shape, always
+from .replica_model import ReplicaModel
+from .run_metrics import RunMetrics, figures
 from .workload import Workload
 
 SEED = 0
@@ -30,17 +30,17 @@ class Sized:
     """
 
     replicas: int
-    busiest: Figures
-    fewer: Figures | None
-    alone: Figures
+    busiest: RunMetrics
+    fewer: RunMetrics | None
+    alone: RunMetrics
 
 
-def arrivals(workload: Workload, site: Site, replicas: int, until: float, shape: Shape = always) -> Arrivals:
+def arrivals(workload: Workload, site: ReplicaModel, replicas: int, until: float, shape: Shape = always) -> Arrivals:
     """One replica's share of what comes."""
     lengths = site.lengths(workload)
     if workload.hourly is not None:
-        return Independent(workload.users * workload.hourly / HOUR / replicas, until, lengths, SEED, shape)
-    return Thinking(math.ceil(workload.users / replicas), workload.think, lengths, SEED, shape)
+        return PoissonArrivals(workload.users * workload.hourly / HOUR / replicas, until, lengths, SEED, shape)
+    return ClosedLoopUsers(math.ceil(workload.users / replicas), workload.think, lengths, SEED, shape)
 
 
 def asked_per_second(workload: Workload) -> float:
@@ -49,7 +49,7 @@ def asked_per_second(workload: Workload) -> float:
     return workload.users / each
 
 
-def busiest(workload: Workload, site: Site, replicas: int) -> Figures:
+def busiest(workload: Workload, site: ReplicaModel, replicas: int) -> RunMetrics:
     """One of so many replicas, as it is in the busiest hour, for as long as enough is asked of it."""
     asked = asked_per_second(workload) / replicas
     until = WARM + max(_LEAST_SECONDS, _LEAST_REQUESTS / asked)
@@ -62,17 +62,17 @@ def busiest(workload: Workload, site: Site, replicas: int) -> Figures:
     return figures(run, WARM, max(until, run.seconds))
 
 
-def alone(workload: Workload, site: Site) -> Figures:
+def alone(workload: Workload, site: ReplicaModel) -> RunMetrics:
     """A user with a replica of their own: nothing is faster."""
     return busiest(workload, site, workload.users)
 
 
-def size(workload: Workload, site: Site) -> Sized | None:
+def size(workload: Workload, site: ReplicaModel) -> Sized | None:
     """The fewest replicas; None if even a replica for each user is too slow."""
     least = alone(workload, site)
     if least.p95 > workload.latency_p95:
         return None
-    seen: dict[int, Figures] = {workload.users: least}
+    seen: dict[int, RunMetrics] = {workload.users: least}
 
     def enough(replicas: int) -> bool:
         if replicas not in seen:
@@ -83,7 +83,7 @@ def size(workload: Workload, site: Site) -> Sized | None:
     return Sized(replicas=found, busiest=seen[found], fewer=seen.get(found - 1), alone=least)
 
 
-def most_users(workload: Workload, site: Site, replicas: int) -> int:
+def most_users(workload: Workload, site: ReplicaModel, replicas: int) -> int:
     """How many users so many replicas answer in time, by the share of each; 0 if none."""
 
     def too_many(users: int) -> bool:

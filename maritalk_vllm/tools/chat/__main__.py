@@ -17,7 +17,7 @@ from ...errors import MariTalkError
 from ...language import Language, choose
 from ...translation import translated
 from .chat_runner import run
-from .server_address import Address
+from .server_address import ServerAddress
 
 
 def main(server: TextIO) -> int:
@@ -27,7 +27,7 @@ def main(server: TextIO) -> int:
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     try:
         # The server itself, whose certificate is made out to another name than the loopback's.
-        return 0 if run(Address(url=order["url"], key=order["key"], verified=False)) else 1
+        return 0 if run(ServerAddress(url=order["url"], key=order["key"], verified=False)) else 1
     except MariTalkError as error:
         print(translated(str(error)), file=sys.stderr)
         return error.exit_code

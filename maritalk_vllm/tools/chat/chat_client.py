@@ -13,7 +13,7 @@ from ...errors import MariTalkError, RequestError, Unauthorized, Unavailable
 from ...language import say
 from .answer import Answer
 from .conversation import Message
-from .server_address import Address
+from .server_address import ServerAddress
 from .sse_parser import events
 
 _CONNECT_SECONDS = 10
@@ -33,10 +33,10 @@ class Room:
     context: int
 
 
-class Client:
+class ChatClient:
     """One server's client; to be entered."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServerAddress) -> None:
         """Raises UsageError for an address or a certificate that cannot be used."""
         self._url = address.url
         self._client = httpx.Client(

@@ -9,17 +9,17 @@ from types import FrameType
 from typing import NoReturn
 
 from ...language import say
-from .chat_client import Client
+from .chat_client import ChatClient
 from .chat_loop import Chat
 from .conversation import Conversation
 from .line_editor import PROMPT, Editor
-from .server_address import Address
+from .server_address import ServerAddress
 from .session import Session
 from .slash_commands import named
-from .terminal_output import Screen
+from .terminal_output import TerminalOutput
 
 
-def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
+def run(address: ServerAddress, *, system: str = "", whole: bool = False) -> bool:
     """Chat until the end of the input; whether every question was answered, and every command done.
 
     On a terminal lines are edited. From a pipe each line is a question, or with `whole` all of it is one, and stdout
@@ -29,8 +29,8 @@ def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
         # As the answers are written, whatever the locale; a byte that is no text must not end the chat.
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     attended = sys.stdin is not None and sys.stdin.isatty() and not whole
-    screen = Screen(sys.stdout, sys.stderr, labelled=attended)
-    with _ended_by_signal(), Client(address) as client:
+    screen = TerminalOutput(sys.stdout, sys.stderr, labelled=attended)
+    with _ended_by_signal(), ChatClient(address) as client:
         session = Session(client=client, screen=screen, conversation=Conversation(system))
         chat = Chat(session, attended=attended)
         try:
@@ -44,7 +44,7 @@ def run(address: Address, *, system: str = "", whole: bool = False) -> bool:
             return False
 
 
-def _lines(screen: Screen) -> Iterator[str]:
+def _lines(screen: TerminalOutput) -> Iterator[str]:
     screen.note(say("{help} shows the commands, Ctrl-D leaves.", help=named("help")))
     if sys.stdout.isatty():
         yield from Editor(screen)

@@ -2,11 +2,11 @@
 
 import bisect
 
-from .chat_client import Client
+from .chat_client import ChatClient
 from .conversation import Conversation
 
 
-def too_many(client: Client, conversation: Conversation, question: str, max_tokens: int) -> int:
+def too_many(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:
     """How many turns are too many, by the server's own count of tokens: the fewest without which the question fits.
 
     0 where length is not what was wrong, where the question does not even fit alone, and where the server does not

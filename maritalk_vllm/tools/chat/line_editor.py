@@ -10,7 +10,7 @@ import platformdirs
 from ...language import say
 from ...settings import APP_NAME
 from .slash_commands import named
-from .terminal_output import Screen
+from .terminal_output import TerminalOutput
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -27,7 +27,7 @@ def history_file() -> Path:
 class Editor:
     """The lines, until Ctrl-D. Both ends of the terminal are ours: stdin and stdout."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: TerminalOutput) -> None:
         self._screen = screen
 
     def __iter__(self) -> Iterator[str]:

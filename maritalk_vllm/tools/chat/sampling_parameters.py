@@ -10,7 +10,7 @@ from msgspec import inspect
 from ...api.local_schema import LocalRequest, field_value
 from ...errors import RequestError, UsageError
 from ...language import say
-from ...text_format import nearest
+from ...text_format import did_you_mean
 
 _OURS = ("stream", "n", "return_usage")
 """What a chat decides itself: it streams one answer, and counts its tokens."""
@@ -18,7 +18,7 @@ _OURS = ("stream", "n", "return_usage")
 _FIELDS = {field.name: field for field in msgspec.structs.fields(LocalRequest) if field.name not in _OURS}
 
 
-class Parameters:
+class SamplingParameters:
     """Their values; whatever is not set is as the API has it."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Parameters:
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if name not in _FIELDS:
-                raise UsageError(say("There is no parameter {name}.", name=name), nearest(name, _FIELDS))
+                raise UsageError(say("There is no parameter {name}.", name=name), did_you_mean(name, _FIELDS))
             if not equals:
                 raise UsageError(say("{name} has no value.", name=name), say("Write {name}=VALUE.", name=name))
             if text:

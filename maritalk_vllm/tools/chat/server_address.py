@@ -12,7 +12,7 @@ from ...language import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class ServerAddress:
     """`authorities` is a file with the certificates that are trusted instead of the usual ones.
 
     `verified` false: whoever answers there is trusted.

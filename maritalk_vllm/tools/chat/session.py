@@ -3,22 +3,22 @@
 from dataclasses import dataclass, field
 
 from .answer import Answer
-from .chat_client import Client
+from .chat_client import ChatClient
 from .conversation import Conversation
-from .sampling_parameters import Parameters
-from .terminal_output import Screen
-from .transcript import Record
+from .sampling_parameters import SamplingParameters
+from .terminal_output import TerminalOutput
+from .transcript import Transcript
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
     """One chat with one server."""
 
-    client: Client
-    screen: Screen
+    client: ChatClient
+    screen: TerminalOutput
     conversation: Conversation
-    parameters: Parameters = field(default_factory=Parameters)
-    record: Record = field(default_factory=Record)
+    parameters: SamplingParameters = field(default_factory=SamplingParameters)
+    record: Transcript = field(default_factory=Transcript)
     last: Answer | None = None
     """The last whole answer."""
     shows_times: bool = False

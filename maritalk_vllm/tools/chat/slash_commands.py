@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ...language import Language, say, spoken
-from ...text_format import nearest, table
+from ...text_format import did_you_mean, table
 from .session import Session
 
 SIGN = "/"
@@ -47,7 +47,7 @@ def obey(session: Session, line: str) -> None:
     command = _BY_NAME.get(_unaccented(word))
     if command is None:
         told = say("There is no command {word}.", word=word)
-        raise UsageError(told, nearest(_unaccented(word), [name for each in COMMANDS for name in each.names]))
+        raise UsageError(told, did_you_mean(_unaccented(word), [name for each in COMMANDS for name in each.names]))
     command.run(session, rest.strip())
 
 

@@ -10,7 +10,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BOLD, _DIM, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
-class Screen:
+class TerminalOutput:
     """Colours are for terminals alone, and not where NO_COLOR is set (https://no-color.org)."""
 
     def __init__(self, out: TextIO, notes: TextIO, *, labelled: bool) -> None:

@@ -10,7 +10,7 @@ from ...language import say
 from .conversation import Conversation
 
 
-class Record:
+class Transcript:
     """Writes conversations. What it has written itself it may write over, and nothing else."""
 
     def __init__(self) -> None:

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from ...engine.vllm_version import installed_vllm
 from ...errors import MariTalkError
-from ...hardware.probe import look
+from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
-from ...server.startup.launch import wanted
+from ...server.startup.launch import model_requirements
 from ...settings import Settings
 from . import hardware_checks, startup_checks
 from .check import Check, Status
@@ -34,7 +34,7 @@ def examine(settings: Settings) -> list[Check]:
     vllm = tried("vllm", installed_vllm)
     if vllm is not None:
         run("vllm", lambda: startup_checks.check_vllm(vllm))
-    inventory = tried("driver", look)
+    inventory = tried("driver", probe_hardware)
     if inventory is not None:
         run("driver", lambda: hardware_checks.check_driver(inventory, vllm.device if vllm else None))
         run("gpus", lambda: hardware_checks.check_gpus(inventory))
@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Check]:
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
     license = LicenseCheck(settings)
-    need = tried("model", lambda: wanted(settings, license, ask_hub=True, must_come=True))
+    need = tried("model", lambda: model_requirements(settings, license, ask_hub=True, must_come=True))
     if need is not None:
         run("licence", lambda: startup_checks.check_license(settings, need.profile, license))
         run("weights", lambda: startup_checks.check_weights(settings, need, license))

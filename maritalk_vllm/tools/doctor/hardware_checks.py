@@ -13,7 +13,7 @@ from ...hardware.inventory import Inventory
 from ...models.profile import MIN_COMPUTE_CAPABILITY
 from ...planning.gpu_selection import dotted, label, weakest_link
 from ...settings import Device
-from ...text_format import counted, gigabytes
+from ...text_format import gigabytes, pluralize
 from .check import Check
 
 _FILES = 16384
@@ -54,7 +54,7 @@ def check_gpus(inventory: Inventory) -> Iterator[Check]:
     whole = [gpu for gpu in inventory.gpus if not gpu.is_mig_instance]
     weakest = weakest_link(whole, inventory.links)
     if weakest is not None:
-        text = f"{counted(len(whole), 'GPU')}, the weakest link between two is {weakest.text}."
+        text = f"{pluralize(len(whole), 'GPU')}, the weakest link between two is {weakest.text}."
         yield (
             Check.ok("links", text)
             if weakest >= Link.SWITCH
@@ -85,7 +85,7 @@ def check_processor(inventory: Inventory, build: Device) -> Iterator[Check]:
     if not _VECTORS & inventory.host.cpu_features:
         raise EngineError("This processor has neither AVX2 nor AVX-512, which vLLM's CPU build needs.")
     kind = "bfloat16 is fast" if inventory.host.fast_bfloat16 else "bfloat16 is slow, float32 will be used"
-    yield Check.ok("processor", f"{counted(len(inventory.host.cores), 'core')}; {kind}.")
+    yield Check.ok("processor", f"{pluralize(len(inventory.host.cores), 'core')}; {kind}.")
 
 
 def check_host(inventory: Inventory) -> Iterator[Check]:

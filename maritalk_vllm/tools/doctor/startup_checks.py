@@ -12,11 +12,11 @@ from ...hardware.network import route_to
 from ...http.listener import listen
 from ...licensing.license_check import LicenseCheck
 from ...models.profile import Profile
-from ...planning.model_requirements import Need
+from ...planning.model_requirements import ModelRequirements
 from ...planning.plan_report import summary
-from ...server.cluster.cluster_config import Group, check_own
-from ...server.middleware.access_config import Access
-from ...server.startup.launch import planned
+from ...server.cluster.cluster_config import ClusterConfig, check_own
+from ...server.middleware.access_config import AccessConfig
+from ...server.startup.launch import make_plan_or_suggest
 from ...server.startup.preflight import check_files, check_folders, check_line
 from ...settings import Device, Settings
 from ...text_format import gigabytes
@@ -44,7 +44,7 @@ def check_license(settings: Settings, profile: Profile | None, license: LicenseC
             yield Check.warning("licence", license.entitlement.warning)
 
 
-def check_weights(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+def check_weights(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
     """Where the weights are, and that each file is whole by its header. Raises LicenseError or WeightsError."""
     source = locate(settings, need.profile, license)
     if source.fetch is not None:
@@ -56,9 +56,9 @@ def check_weights(settings: Settings, need: Need, license: LicenseCheck) -> Iter
         yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
 
 
-def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Device) -> Iterator[Check]:
+def check_plan(settings: Settings, need: ModelRequirements, inventory: Inventory, build: Device) -> Iterator[Check]:
     """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
-    plan = planned(need, inventory, settings.device, build)
+    plan = make_plan_or_suggest(need, inventory, settings.device, build)
     first, *more = summary(plan)
     if plan.checked:
         yield Check.ok("plan", first.removeprefix("Plan: "))
@@ -71,7 +71,7 @@ def check_plan(settings: Settings, need: Need, inventory: Inventory, build: Devi
         yield Check.warning("plan", line.removeprefix("Warning: "))
 
 
-def check_place(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+def check_place(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
     """Tokenizer, files that flags name, folders. Raises UsageError, WeightsError or LicenseError."""
     source = locate(settings, need.profile, license)
     check_folders(settings, source)
@@ -79,7 +79,7 @@ def check_place(settings: Settings, need: Need, license: LicenseCheck) -> Iterat
     yield Check.ok("files", "Each file is there, and each folder can be written to.")
 
 
-def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterator[Check]:
+def check_disk(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
     """Space for what is downloaded or prepared, and for logs. Raises WeightsError, or LicenseError."""
     folder: Path = settings.cache_dir
     free = free_disk_bytes(folder)
@@ -100,7 +100,7 @@ def check_disk(settings: Settings, need: Need, license: LicenseCheck) -> Iterato
 
 def check_group(settings: Settings) -> Iterator[Check]:
     """Nothing for a machine alone; else whether it finds node 0, or is it. Raises UsageError or PortError."""
-    if (group := Group.of(settings)) is None:
+    if (group := ClusterConfig.of(settings)) is None:
         return
     if group.leads:
         if not check_own(group):
@@ -119,7 +119,7 @@ def check_group(settings: Settings) -> Iterator[Check]:
 
 def check_access(settings: Settings) -> Iterator[Check]:
     """Who may ask, and that keys and certificate can be used. Raises UsageError."""
-    if warning := Access.of(settings).warning(settings.host):
+    if warning := AccessConfig.of(settings).warning(settings.host):
         yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
     else:
         yield Check.ok("access", "Nobody else on the network can use the model without a key.")

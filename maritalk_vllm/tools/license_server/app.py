@@ -15,9 +15,9 @@ from ...server.middleware import body_limits
 from . import launcher_script
 from .audit_log import Entry
 from .database import Database
-from .issuing import Service
-from .prefer_header import Wish
-from .service_errors import Malformed, Refusal, TooLong
+from .issuing import LicenseIssuer
+from .prefer_header import Preference
+from .service_errors import Malformed, ServiceError, TooLong
 
 _LONGEST_BODY = 64 * 1024
 _RANGE = re.compile(r"bytes=[\d ,-]{1,100}")
@@ -29,7 +29,7 @@ class _Asked(msgspec.Struct):
 
 def create_app(database: Database, *, public_url: str | None, link_seconds: int) -> FastAPI:
     """The application. Links begin with `public_url`, or with the address by which they were asked for."""
-    service = Service(database, link_seconds)
+    service = LicenseIssuer(database, link_seconds)
     app = FastAPI(openapi_url=None)
 
     # Plain functions, which run in threads: they wait for the database.
@@ -39,7 +39,7 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
             asked = json_body.read(body, _Asked)
         except RequestError as error:
             raise Malformed(str(error)) from error
-        wish = Wish.read(request.headers.getlist("prefer"))
+        wish = Preference.read(request.headers.getlist("prefer"))
         return JSONResponse(service.issue(asked.license, wish, base(request), _client(request)))
 
     @app.api_route("/files/{name}", methods=["GET", "HEAD"])
@@ -60,8 +60,8 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
     def base(request: Request) -> str:
         return (public_url or str(request.base_url)).rstrip("/")
 
-    @app.exception_handler(Refusal)
-    def refuse(request: Request, refusal: Refusal) -> JSONResponse:
+    @app.exception_handler(ServiceError)
+    def refuse(request: Request, refusal: ServiceError) -> JSONResponse:
         service.record(Entry("refused", refusal.key, refusal.model, _client(request), str(refusal)))
         return _error(refusal.http_status, str(refusal))
 

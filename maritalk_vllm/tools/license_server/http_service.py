@@ -14,7 +14,7 @@ from ...http.certificate import Certificate, Identity
 from ...http.listener import listen, url
 from ...http.uvicorn_server import WebServer
 from ...http.uvicorn_server import config as web_config
-from ...server.process.watched_file import Watched
+from ...server.process.watched_file import WatchedFile
 from ...translation import translated
 from .app import create_app
 from .database import Database
@@ -57,7 +57,7 @@ class Renewal:
     def __init__(self, certificate: Path, private_key: Path) -> None:
         """Raises UsageError for files that cannot be used."""
         read = partial(Certificate.read, certificate, private_key)
-        self._files = Watched((certificate, private_key), read, read())
+        self._files = WatchedFile((certificate, private_key), read, read())
         self._trouble = ""
         self.identity = Identity(self._files.value)
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from ...models.profile import find as find_profile
 from . import audit_log, launcher_script, license_keys, signed_urls, weights_archive
 from .database import Database
-from .prefer_header import Wish
+from .prefer_header import Preference
 from .service_errors import Forbidden, NotHere, UnknownKey
-from .weights_archive import Archive
+from .weights_archive import WeightsArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Delivery:
     """What a good link leads to: an archive and its file as it is now, or without them the launcher."""
 
     key: int
-    archive: Archive | None = None
+    archive: WeightsArchive | None = None
     file: os.stat_result | None = None
 
 
-class Service:
+class LicenseIssuer:
     """Keys and archives are looked up at each request, so that what the operator does holds for the next one."""
 
     def __init__(self, database: Database, link_seconds: int) -> None:
@@ -31,7 +31,7 @@ class Service:
         self._link_seconds = link_seconds
         ((self._secret,),) = database.read("SELECT secret FROM service")
 
-    def issue(self, text: str, wish: Wish, base: str, client: str) -> dict[str, object]:
+    def issue(self, text: str, wish: Preference, base: str, client: str) -> dict[str, object]:
         """The answer to the key `text`, with a link that begins with `base`. Raises a Refusal."""
         now = datetime.now(UTC)
         key = license_keys.find(self._database, text)

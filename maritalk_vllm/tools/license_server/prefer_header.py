@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Preference:
     """Whether the weights are wanted instead of the launcher, and of which model; None is the key's usual one."""
 
     weights: bool = False
     model: str | None = None
 
     @classmethod
-    def read(cls, headers: Iterable[str]) -> "Wish":
+    def read(cls, headers: Iterable[str]) -> "Preference":
         """From the header's lines; of a preference that comes twice the first one counts, and unknown ones do not."""
         told: dict[str, str] = {}
         for preference in ",".join(headers).split(","):

@@ -15,7 +15,7 @@ from .service_errors import Changed
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class WeightsArchive:
     """A file on this machine, its size in bytes, when it was last modified in nanoseconds, and its SHA-256 in hex."""
 
     model: str
@@ -40,7 +40,7 @@ class Archive:
         return now
 
 
-def read(model: str, file: Path) -> Archive:
+def read(model: str, file: Path) -> WeightsArchive:
     """The file as it is, with its SHA-256. Raises UsageError."""
     try:
         return _read(model, file.resolve())
@@ -48,7 +48,7 @@ def read(model: str, file: Path) -> Archive:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", "Give the archive of the weights.") from error
 
 
-def check_unpacks(archive: Archive) -> None:
+def check_unpacks(archive: WeightsArchive) -> None:
     """Raises UsageError if a host would not unpack it."""
     try:
         unpacked_bytes(archive.path)
@@ -59,7 +59,7 @@ def check_unpacks(archive: Archive) -> None:
         ) from error
 
 
-def register(database: Database, archive: Archive) -> None:
+def register(database: Database, archive: WeightsArchive) -> None:
     """Give it out from now on, instead of the one before."""
     with database.write() as connection:
         connection.execute(
@@ -71,13 +71,13 @@ def register(database: Database, archive: Archive) -> None:
         )
 
 
-def of_model(database: Database, model: str) -> Archive | None:
+def of_model(database: Database, model: str) -> WeightsArchive | None:
     """The archive of this model."""
     rows = database.read(f"{_SELECT} WHERE model = ?", model)
     return _archive(rows[0]) if rows else None
 
 
-def named(database: Database, name: str) -> Archive | None:
+def named(database: Database, name: str) -> WeightsArchive | None:
     """The archive that links call so."""
     return next((archive for archive in map(_archive, database.read(_SELECT)) if archive.name == name), None)
 
@@ -85,12 +85,12 @@ def named(database: Database, name: str) -> Archive | None:
 _SELECT = "SELECT model, path, size, modified, sha256 FROM archives"
 
 
-def _archive(row: tuple[Any, ...]) -> Archive:
+def _archive(row: tuple[Any, ...]) -> WeightsArchive:
     model, path, *rest = row
-    return Archive(model, Path(os.fsdecode(path)), *rest)
+    return WeightsArchive(model, Path(os.fsdecode(path)), *rest)
 
 
-def _read(model: str, path: Path) -> Archive:
+def _read(model: str, path: Path) -> WeightsArchive:
     with path.open("rb") as opened:
         before = os.fstat(opened.fileno())
         if not stat.S_ISREG(before.st_mode) or not before.st_size:
@@ -99,4 +99,4 @@ def _read(model: str, path: Path) -> Archive:
         after = os.fstat(opened.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UsageError(f"{path} changed while it was read.", "Register it when it is whole.")
-    return Archive(model, path, after.st_size, after.st_mtime_ns, digest)
+    return WeightsArchive(model, path, after.st_size, after.st_mtime_ns, digest)

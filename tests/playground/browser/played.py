@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import tally
 from tests.server.loading.test_loading_app import running
@@ -28,7 +28,7 @@ class Played:
     """What is played, and what was asked."""
 
     url: str = ""
-    state: State = field(default_factory=lambda: State(Phase.READY))
+    state: ServerState = field(default_factory=lambda: ServerState(Phase.READY))
     pieces: list[str] = field(default_factory=lambda: ["Ol", "á!"])
     pause: float = 0
     fails: str = ""
@@ -78,10 +78,10 @@ class Played:
 
 
 @contextmanager
-def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: Access | None = None) -> Iterator[Played]:
+def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None) -> Iterator[Played]:
     """Serve what is played."""
     played = Played()
-    around = (access or Access()).around(played.app, played.state, unit, tally())
+    around = (access or AccessConfig()).around(played.app, played.state, unit, tally())
     with served(around) as played.url:
         yield played
 

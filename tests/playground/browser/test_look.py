@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import Played, playing
@@ -158,7 +158,7 @@ def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[s
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
-    with playing(access=Access(digests=(digest("chave"),))) as played:
+    with playing(access=AccessConfig(digests=(hash_key("chave"),))) as played:
         played.metrics = METRICS
         page = open_tab(played.url).page
         dialog = page.get_by_role("dialog", name="Este servidor pede uma chave")

@@ -3,12 +3,12 @@
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server.cluster.cluster_config import DEFAULT_PORT, Group
+from maritalk_vllm.server.cluster.cluster_config import DEFAULT_PORT, ClusterConfig
 from maritalk_vllm.settings import Settings
 
 
-def group(**given: object) -> Group | None:
-    return Group.of(Settings(**given))  # type: ignore[arg-type]
+def group(**given: object) -> ClusterConfig | None:
+    return ClusterConfig.of(Settings(**given))  # type: ignore[arg-type]
 
 
 def test_a_machine_alone_is_no_group() -> None:

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from maritalk_vllm.server.cluster import control_connection as module
-from maritalk_vllm.server.cluster.control_connection import Gone, Line
+from maritalk_vllm.server.cluster.control_connection import ConnectionLost, ControlConnection
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Line, asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected() -> AsyncIterator[tuple[ControlConnection, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A line, and the bare connection at its other end."""
-    lines: asyncio.Queue[Line] = asyncio.Queue()
-    server = await asyncio.start_server(lambda *streams: lines.put_nowait(Line(*streams)), "127.0.0.1", 0)
+    lines: asyncio.Queue[ControlConnection] = asyncio.Queue()
+    server = await asyncio.start_server(lambda *streams: lines.put_nowait(ControlConnection(*streams)), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     line = await lines.get()
     try:
@@ -57,7 +57,7 @@ def test_an_end_is_noticed_at_once(sent: bytes | None, how: str) -> None:
                 writer.close()
             else:
                 writer.write(sent)
-            with pytest.raises(Gone, match=how):
+            with pytest.raises(ConnectionLost, match=how):
                 await asyncio.wait_for(line.receive(), 2)
 
     asyncio.run(scenario())
@@ -75,7 +75,7 @@ def test_silence_is_noticed_in_time_and_beats_are_none(monkeypatch: pytest.Monke
                 await asyncio.sleep(0.1)
             assert not receiving.done()
             silent = clock()
-            with pytest.raises(Gone, match="nothing was heard"):
+            with pytest.raises(ConnectionLost, match="nothing was heard"):
                 await receiving
             assert 0.2 < clock() - silent < 2
 

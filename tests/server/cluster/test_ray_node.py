@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import EngineError, UsageError
-from maritalk_vllm.server.cluster.cluster_config import Group
-from maritalk_vllm.server.cluster.coordinator import Alone, company
+from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
+from maritalk_vllm.server.cluster.coordinator import SingleNode, coordinator
 from maritalk_vllm.server.cluster.ray_node import (
     ADDRESS,
     MODE,
@@ -32,8 +32,8 @@ from tests.server.cluster.test_compatibility import launch
 from tests.serving import free_port
 
 
-def group(rank: int, head: str = "10.0.0.1") -> Group:
-    return Group(nodes=2, rank=rank, head=head, port=6379, backend=DistributedBackend.RAY)
+def group(rank: int, head: str = "10.0.0.1") -> ClusterConfig:
+    return ClusterConfig(nodes=2, rank=rank, head=head, port=6379, backend=DistributedBackend.RAY)
 
 
 def node(rank: int, log: Path, *, head: str = "10.0.0.1", environment: dict[str, str] | None = None) -> RayNode:
@@ -102,7 +102,7 @@ def test_a_cluster_that_is_there_wants_node_0_alone(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UsageError, match="RAY_ADDRESS names a Ray cluster"):
         check_ray(group(1), Device.CUDA)
     started = launch(tmp_path)
-    assert isinstance(company(group(0), started.plan, started.name, started.vllm), Alone)
+    assert isinstance(coordinator(group(0), started.plan, started.name, started.vllm), SingleNode)
 
 
 def test_ray_is_started_with_a_token(tmp_path: Path) -> None:

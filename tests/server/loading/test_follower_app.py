@@ -6,19 +6,19 @@ import httpx
 import pytest
 
 from maritalk_vllm.http.listener import listen, local_url
-from maritalk_vllm.server.cluster.cluster_config import Group
-from maritalk_vllm.server.loading.loading_server import Answering
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.status.server_state import Phase, State
-from maritalk_vllm.server.status.startup_timings import History
+from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
+from maritalk_vllm.server.loading.loading_server import LoadingServer
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.status.server_state import Phase, ServerState
+from maritalk_vllm.server.status.startup_timings import StartupTimings
 from maritalk_vllm.settings import DistributedBackend, TimeUnit
 
-GROUP = Group(nodes=3, rank=2, head="10.0.0.1", port=29501, backend=DistributedBackend.MP)
+GROUP = ClusterConfig(nodes=3, rank=2, head="10.0.0.1", port=29501, backend=DistributedBackend.MP)
 
 
-async def asked(state: State, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
+async def asked(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
     listener = listen("127.0.0.1", 0)
-    answering = Answering(listener, Access(**more), state, History(), TimeUnit.MILLISECONDS, GROUP)  # type: ignore[arg-type]
+    answering = LoadingServer(listener, AccessConfig(**more), state, StartupTimings(), TimeUnit.MILLISECONDS, GROUP)  # type: ignore[arg-type]
     answering.begin()
     url = f"{local_url(listener)}{path}"
     headers = {"Accept": "text/html"}
@@ -31,24 +31,24 @@ async def asked(state: State, path: str, body: bytes | None = None, **more: obje
     return answer
 
 
-def ask(state: State, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
+def ask(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
     return asyncio.run(asked(state, path, body, **more))
 
 
-def ready() -> State:
-    state = State()
+def ready() -> ServerState:
+    state = ServerState()
     state.to(Phase.READY)
     return state
 
 
-@pytest.mark.parametrize(("state", "status"), [(State(), "loading"), (ready(), "ready")])
-def test_it_says_which_node_it_is_and_where_the_head_is(state: State, status: str) -> None:
+@pytest.mark.parametrize(("state", "status"), [(ServerState(), "loading"), (ready(), "ready")])
+def test_it_says_which_node_it_is_and_where_the_head_is(state: ServerState, status: str) -> None:
     answer = ask(state, "/")
     assert answer.json() == {"status": status, "node": 2, "nodes": 3, "head": answer.extensions["head"]}
 
 
 def test_its_probes_are_those_of_its_part() -> None:
-    loading = State()
+    loading = ServerState()
     loading.at("Waiting for node 0 at 10.0.0.1")
     assert ask(loading, "/livez").status_code == 200
     answer = ask(loading, "/readyz")

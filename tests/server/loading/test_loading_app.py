@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from maritalk_vllm.errors import EngineError, Unavailable
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.loading.loading_app import HOLD_SECONDS, Gate
+from maritalk_vllm.server.loading.loading_app import HOLD_SECONDS, LoadingApp
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ class Echo:
 
 def test_status_is_held_for_a_moment_and_then_told() -> None:
     async def scenario() -> None:
-        async with running(Gate(CollectorRegistry())) as url, httpx.AsyncClient() as client:
+        async with running(LoadingApp(CollectorRegistry())) as url, httpx.AsyncClient() as client:
             began = asyncio.get_running_loop().time()
             answer = await client.get(url)
             assert answer.json() == {"status": "loading"}
@@ -65,7 +65,7 @@ def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
         registry = CollectorRegistry()
         Gauge("of_the_gate", "x", registry=registry).set(3)
         for outcome in ("failed", "open"):
-            gate = Gate(registry)
+            gate = LoadingApp(registry)
             async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
                 assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
                 if outcome == "open":
@@ -80,7 +80,7 @@ def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
 
 def test_what_waited_is_passed_on_whole() -> None:
     async def scenario() -> None:
-        gate = Gate(CollectorRegistry())
+        gate = LoadingApp(CollectorRegistry())
         async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/a%20b?c=d", content=b"x" * 300_000))
             await asyncio.sleep(0.1)
@@ -100,7 +100,7 @@ def test_what_waited_is_passed_on_whole() -> None:
 
 def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
     async def scenario() -> None:
-        gate, echo = Gate(CollectorRegistry()), Echo()
+        gate, echo = LoadingApp(CollectorRegistry()), Echo()
         async with running(gate) as url, running(echo) as behind, httpx.AsyncClient() as client:
             gate.open(behind)
             posting = asyncio.create_task(client.post(f"{url}/wait", content=b"x"))
@@ -113,7 +113,7 @@ def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
 
 def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
     async def scenario() -> None:
-        gate = Gate(CollectorRegistry())
+        gate = LoadingApp(CollectorRegistry())
         async with running(gate) as url, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
@@ -128,7 +128,7 @@ def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
 
 def test_what_may_take_long_is_told_at_once_to_those_who_wait_and_who_come() -> None:
     async def scenario() -> None:
-        gate = Gate(CollectorRegistry())
+        gate = LoadingApp(CollectorRegistry())
         async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)

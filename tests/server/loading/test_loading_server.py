@@ -7,10 +7,10 @@ import pytest
 
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http.listener import listen, local_url
-from maritalk_vllm.server.loading.loading_server import Answering
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.status.server_state import Phase, State
-from maritalk_vllm.server.status.startup_timings import History, Step
+from maritalk_vllm.server.loading.loading_server import LoadingServer
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.status.server_state import Phase, ServerState
+from maritalk_vllm.server.status.startup_timings import StartupStep, StartupTimings
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import samples
 from tests.server.wire import until, wire
@@ -22,16 +22,16 @@ PORT = ("maritalk_start_seconds", (("phase", "port"),))
 
 def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
     async def scenario() -> None:
-        listener, state, history = listen("127.0.0.1", 0), State(), History()
+        listener, state, history = listen("127.0.0.1", 0), ServerState(), StartupTimings()
         url = local_url(listener)
-        answering = Answering(listener, Access(), state, history, TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), state, history, TimeUnit.MILLISECONDS)
 
         async def told() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
             async with httpx.AsyncClient() as client:
                 return samples((await client.get(f"{url}/metrics")).text)
 
         answering.begin()
-        history.done(Step.PORT)
+        history.done(StartupStep.PORT)
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{url}/v1/models")).status_code == 503
         first = await told()
@@ -39,7 +39,7 @@ def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
         answering.hand_over("http://127.0.0.1:9")
         state.to(Phase.READY)
         # The engine has died.
-        history.begin_again()
+        history.reset()
         state.to(Phase.LOADING)
         answering.begin()
         again = await told()
@@ -62,7 +62,7 @@ def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) 
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         answering.begin()
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
         async with wire(local_url(listener)) as line:
@@ -89,8 +89,8 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        access = Access(allowed_hosts=("chat.example.org",))
-        answering = Answering(listener, access, State(), History(), TimeUnit.MILLISECONDS)
+        access = AccessConfig(allowed_hosts=("chat.example.org",))
+        answering = LoadingServer(listener, access, ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         answering.begin()
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
         async with wire(local_url(listener)) as line:
@@ -114,7 +114,7 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
 def test_there_is_no_websocket_until_the_engine_is_there() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         answering.begin()
         async with wire(local_url(listener)) as line:
             key = "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -140,7 +140,7 @@ def test_a_hand_over_waits_for_requests_that_are_on_their_way() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         answering.begin()
         answering.begin()  # it has begun
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
@@ -170,7 +170,7 @@ def test_every_answer_of_the_gate_ends_its_connection() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         answering.begin()
         for path in ("/livez", "/readyz", "/metrics", "/", "/chat", "/v1/models"):
             async with wire(local_url(listener)) as line:
@@ -186,7 +186,7 @@ def test_the_end_answers_everybody() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = Answering(listener, Access(), State(), History(), TimeUnit.MILLISECONDS)
+        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         # As after an engine that took the port over: those who came since wait in the queue of the listener.
         address = local_url(listener)
         lines = wire(address), wire(address), wire(address), wire(address), wire(address)

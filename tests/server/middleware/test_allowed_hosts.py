@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.request_metrics import Tally
-from maritalk_vllm.server.middleware.route_labels import OWN, Routes
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
+from maritalk_vllm.server.middleware.route_labels import OWN, RouteLabels
+from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.server.loading.test_loading_app import running
 from tests.server.middleware.test_authentication import inside
@@ -23,9 +23,11 @@ INSIDE = 207
 JSON = "Content-Type: application/json"
 
 
-def around(access: Access) -> ASGIApp:
-    state = State()
-    return access.around(inside, state, TimeUnit.MILLISECONDS, Tally(CollectorRegistry(), Routes(OWN), state))
+def around(access: AccessConfig) -> ASGIApp:
+    state = ServerState()
+    return access.around(
+        inside, state, TimeUnit.MILLISECONDS, RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state)
+    )
 
 
 def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]:
@@ -33,7 +35,7 @@ def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]
 
     async def scenario() -> dict[bytes, Reply]:
         found = {}
-        async with running(around(Access.of(settings))) as url:
+        async with running(around(AccessConfig.of(settings))) as url:
             for asked in requests:
                 async with wire(url) as line:
                     await line.send(asked + b"\r\n\r\n")
@@ -96,7 +98,7 @@ def test_or_by_the_name_that_it_listens_on_and_those_that_are_allowed() -> None:
 )
 def test_what_is_no_name_is_an_error(given: str) -> None:
     with pytest.raises(UsageError, match="is no name of a host"):
-        Access.of(Settings(allowed_host=(given,)))
+        AccessConfig.of(Settings(allowed_host=(given,)))
 
 
 def test_with_keys_the_key_says_it_all() -> None:

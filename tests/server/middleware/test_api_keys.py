@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import ApiKeys, digest, read_key_file
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key, read_key_file
 from maritalk_vllm.settings import Settings
 
 
@@ -21,15 +21,15 @@ def file(tmp_path: Path) -> Path:
 
 
 def given(*known: str) -> ApiKeys:
-    return ApiKeys(map(digest, known))
+    return ApiKeys(map(hash_key, known))
 
 
 @pytest.mark.parametrize("key", ["one", "two", "três"])
 def test_each_of_several_is_known_and_told_apart(key: str) -> None:
-    assert given("one", "two", "três").find(key) == digest(key)
+    assert given("one", "two", "três").find(key) == hash_key(key)
 
 
-@pytest.mark.parametrize("key", ["", "On", "ONE", "one ", "onetwo", "tres", "\0", "x" * 100_000, digest("one")])
+@pytest.mark.parametrize("key", ["", "On", "ONE", "one ", "onetwo", "tres", "\0", "x" * 100_000, hash_key("one")])
 def test_what_is_none_of_them(key: str) -> None:
     assert given("one", "two", "três").find(key) is None
 
@@ -41,19 +41,19 @@ def test_without_any_there_is_nothing_to_ask_for(file: Path) -> None:
 
 
 def test_those_given_and_those_of_the_file_are_known_alike(file: Path) -> None:
-    both = ApiKeys([digest("given")], read_key_file(file).keys)
+    both = ApiKeys([hash_key("given")], read_key_file(file).keys)
     assert both.find("given")
     assert both.find("first")
 
 
 def test_a_file_as_people_write_it(file: Path) -> None:
     file.write_bytes("# De João\n\n  plain\t\ncommented # até março\r\nchavé\n   \n#off\nplain\nlast".encode())
-    assert read_key_file(file).keys.keys() == set(map(digest, ("plain", "commented", "chavé", "last")))
+    assert read_key_file(file).keys.keys() == set(map(hash_key, ("plain", "commented", "chavé", "last")))
 
 
 def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
-    assert read_key_file(file).keys.keys() == {digest("first"), digest("second")}
+    assert read_key_file(file).keys.keys() == {hash_key("first"), hash_key("second")}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_mark_that_windows_puts_first_is_no_part_of_a_key(file: Path) -> None:
 )
 def test_a_comment_begins_with_the_line_or_behind_white_space(file: Path, line: str, key: str | None) -> None:
     file.write_text(f"other\n{line}\n")
-    assert read_key_file(file).keys.keys() == {digest("other")} | ({digest(key)} if key else set())
+    assert read_key_file(file).keys.keys() == {hash_key("other")} | ({hash_key(key)} if key else set())
 
 
 def test_a_short_key_and_one_with_a_mark_inside_are_named_by_their_lines_alone(file: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_short_key_and_one_with_a_mark_inside_are_named_by_their_lines_alone(f
 
 
 def test_a_short_key_is_told_of_at_the_start(file: Path) -> None:
-    access = Access.of(Settings(api_key=("chave-curta", "c" * 16), api_key_file=file))
+    access = AccessConfig.of(Settings(api_key=("chave-curta", "c" * 16), api_key_file=file))
     given, of_file = access.warnings
     assert given.startswith("--api-key: 1 API key with fewer")
     assert of_file.startswith(f"{file}, line 1: 1 API key with fewer")
@@ -98,29 +98,29 @@ def test_names_are_told_apart_from_comments(file: Path) -> None:
     file.write_text(
         "one # name: Ana, do laboratório\ntwo #name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
     )
-    known = ApiKeys([digest("given")], read_key_file(file).keys)
-    names = {key: known.name(digest(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
-    digits = {key: digest(key)[:8] for key in ("three", "four", "given")}
+    known = ApiKeys([hash_key("given")], read_key_file(file).keys)
+    names = {key: known.name(hash_key(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
+    digits = {key: hash_key(key)[:8] for key in ("three", "four", "given")}
     assert names == {"one": "Ana, do laboratório", "two": "bia", "five": "x" * 64, "unknown": "", **digits}
 
 
 def test_no_key_is_kept_in_clear(file: Path) -> None:
     file.write_text("secret-of-the-file\n")
-    known = ApiKeys([digest("secret-given")], read_key_file(file).keys)
+    known = ApiKeys([hash_key("secret-given")], read_key_file(file).keys)
     assert known.find("secret-given")
     assert known.find("secret-of-the-file")
     assert known.find("secret-wrong") is None
     # All that can be reached from it, however deep.
     everything = pickle.dumps(known)
-    assert digest("secret-given").encode() in everything
+    assert hash_key("secret-given").encode() in everything
     assert b"secret-" not in everything
     assert "secret-" not in repr(known) + repr(vars(known))
 
 
 def test_others_are_taken_over(file: Path) -> None:
-    known = ApiKeys([digest("given")], read_key_file(file).keys)
+    known = ApiKeys([hash_key("given")], read_key_file(file).keys)
     file.write_text("second # name: ana\n")
-    known.take([digest("given")], read_key_file(file).keys)
+    known.take([hash_key("given")], read_key_file(file).keys)
     assert known.find("given")
     assert known.name(known.find("second") or "") == "ana"
     assert known.find("first") is None
@@ -162,7 +162,7 @@ def made_a_folder(file: Path) -> None:
 def test_at_the_start_such_a_file_is_an_error(file: Path, spoilt: Callable[[Path], None]) -> None:
     spoilt(file)
     with pytest.raises(UsageError) as error:
-        Access.of(Settings(api_key=("given",), api_key_file=file))
+        AccessConfig.of(Settings(api_key=("given",), api_key_file=file))
     assert str(file) in str(error.value)
     assert "--api-key-file" in str(error.value)
 
@@ -177,7 +177,7 @@ def test_while_it_serves_only_a_file_that_can_be_read_revokes(file: Path, spoilt
 def test_keys_that_generate_nothing_and_the_servers_own_are_no_others(file: Path) -> None:
     file.write_text("first\nsecond # name: prometheus, scope: metrics\nthird # scope: metric\n")
     of_file = read_key_file(file).keys
-    assert not ApiKeys([], of_file, own=digest("ours")).are_several
-    assert ApiKeys([digest("given")], of_file).are_several
-    assert ApiKeys([], of_file, own=digest("ours")).find("ours")
-    assert not ApiKeys([], None, own=digest("ours"))
+    assert not ApiKeys([], of_file, own=hash_key("ours")).are_several
+    assert ApiKeys([hash_key("given")], of_file).are_several
+    assert ApiKeys([], of_file, own=hash_key("ours")).find("ours")
+    assert not ApiKeys([], None, own=hash_key("ours"))

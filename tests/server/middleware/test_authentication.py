@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.server.middleware.api_keys import ApiKeys, digest
-from maritalk_vllm.server.middleware.authentication import Door
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key
+from maritalk_vllm.server.middleware.authentication import Authentication
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import Reply, wire
 
 KEY = "chave-1"
-LOCKED = ApiKeys([digest(KEY), digest("chavé")])
+LOCKED = ApiKeys([hash_key(KEY), hash_key("chavé")])
 OPEN = ApiKeys([])
 INSIDE = 207
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
@@ -71,7 +71,7 @@ Asked = tuple[str, str, *tuple[str | bytes, ...]]
 """A method, a target, and headers."""
 
 
-def replies(door: Door, requests: Iterable[Asked], body: bytes = b"") -> dict[Asked, Reply]:
+def replies(door: Authentication, requests: Iterable[Asked], body: bytes = b"") -> dict[Asked, Reply]:
     """What comes of requests, one after the other on one connection: no answer may shift into the next."""
 
     async def scenario() -> dict[Asked, Reply]:
@@ -85,7 +85,7 @@ def replies(door: Door, requests: Iterable[Asked], body: bytes = b"") -> dict[As
     return asyncio.run(scenario())
 
 
-def one(door: Door, *asked: *Asked) -> Reply:
+def one(door: Authentication, *asked: *Asked) -> Reply:
     return replies(door, [asked])[asked]
 
 
@@ -94,14 +94,16 @@ WRONG = "not one of this server's"
 
 
 def test_without_keys_everything_is_open() -> None:
-    for asked, reply in replies(Door(inside, OPEN), product(METHODS, PATHS + NEARLY_PROBES)).items():
+    for asked, reply in replies(Authentication(inside, OPEN), product(METHODS, PATHS + NEARLY_PROBES)).items():
         assert reply.status == INSIDE, asked
 
 
 @pytest.mark.parametrize("header", ["X-Nothing: x", "Authorization: Bearer wrong", "x-api-key: wrong"])
 def test_with_keys_every_route_is_shut_to_every_method(header: str) -> None:
     # Even to OPTIONS: there is no page elsewhere that a browser should let ask.
-    for asked, reply in replies(Door(inside, LOCKED), product(METHODS, PATHS + NEARLY_PROBES, [header]), b"{}").items():
+    for asked, reply in replies(
+        Authentication(inside, LOCKED), product(METHODS, PATHS + NEARLY_PROBES, [header]), b"{}"
+    ).items():
         assert reply.status == 401, asked
         assert reply.headers["www-authenticate"] == "Bearer"
         assert bool(reply.body) is (asked[0] != "HEAD")
@@ -109,7 +111,7 @@ def test_with_keys_every_route_is_shut_to_every_method(header: str) -> None:
 
 def test_with_a_key_every_route_is_open() -> None:
     key = f"Authorization: Bearer {KEY}"
-    for asked, reply in replies(Door(inside, LOCKED), product(METHODS, PATHS, [key])).items():
+    for asked, reply in replies(Authentication(inside, LOCKED), product(METHODS, PATHS, [key])).items():
         assert reply.status == INSIDE, asked
 
 
@@ -117,7 +119,7 @@ def test_with_a_key_every_route_is_open() -> None:
 def test_only_to_look_at_a_probe_needs_no_key(open_status: bool) -> None:
     # `/%6civez` is `/livez` to all that come after: a path is decoded once, before the door.
     probes = ["/livez", "/readyz", "/health", "/livez?verbose", "/%6civez", "http://elsewhere/livez"]
-    door = Door(inside, LOCKED, open_status=open_status)
+    door = Authentication(inside, LOCKED, open_status=open_status)
     for asked, reply in replies(door, product(METHODS, probes)).items():
         assert reply.status == (INSIDE if asked[0] in ("GET", "HEAD") else 401), asked
         if asked[0] == "GET":
@@ -125,7 +127,7 @@ def test_only_to_look_at_a_probe_needs_no_key(open_status: bool) -> None:
 
 
 def test_the_status_is_open_only_where_it_is_set_so() -> None:
-    shut, opened = (Door(inside, LOCKED, open_status=each) for each in (False, True))
+    shut, opened = (Authentication(inside, LOCKED, open_status=each) for each in (False, True))
     assert {reply.status for reply in replies(shut, product(METHODS, ["/"])).values()} == {401}
     found = replies(opened, product(METHODS, ["/", "//", "/?x=/", "/%2f", "/.", "/generate"]))
     let_in = {asked for asked, reply in found.items() if reply.status == INSIDE}
@@ -172,7 +174,7 @@ WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
         (f"Authorization: Bearer {KEY.upper()}",),
         (f"x-api-key: Bearer {KEY}",),
         # What is kept of a key opens nothing.
-        (f"Authorization: Bearer {digest(KEY)}",),
+        (f"Authorization: Bearer {hash_key(KEY)}",),
         (b"Authorization: Bearer " + bytes(range(0x80, 0x100)),),
         ("Authorization: Bearer " + "x" * 60_000,),
         ("x-api-key: " + KEY * 8_000,),
@@ -184,14 +186,14 @@ WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
 
 
 def test_ways_to_bring_a_key() -> None:
-    for asked, reply in replies(Door(inside, LOCKED), product(["POST"], ["/generate"], WAYS)).items():
+    for asked, reply in replies(Authentication(inside, LOCKED), product(["POST"], ["/generate"], WAYS)).items():
         assert reply.status == INSIDE, asked
 
 
 @pytest.mark.parametrize("says", [MISSING, WRONG])
 def test_what_opens_nothing(says: str) -> None:
     asked: list[Asked] = [("POST", "/generate", *headers) for headers in WRONG_WAYS[says]]
-    for each, reply in replies(Door(inside, LOCKED), asked).items():
+    for each, reply in replies(Authentication(inside, LOCKED), asked).items():
         assert reply.status == 401, each
         assert reply.headers["www-authenticate"] == "Bearer"
         assert says in reply.json["error"]
@@ -201,13 +203,13 @@ def test_what_opens_nothing(says: str) -> None:
 
 def test_a_key_in_the_address_opens_nothing() -> None:
     # It would stand in every log on the way.
-    assert one(Door(inside, LOCKED), "POST", f"/generate?api_key={KEY}&key={KEY}").status == 401
+    assert one(Authentication(inside, LOCKED), "POST", f"/generate?api_key={KEY}&key={KEY}").status == 401
 
 
 def test_a_key_beside_credentials_of_another_kind_counts() -> None:
     # A proxy on the way may want a password of its own.
     headers = ("Authorization: Basic dTpw", f"x-api-key: {KEY}")
-    assert one(Door(inside, LOCKED), "POST", "/generate", *headers).status == INSIDE
+    assert one(Authentication(inside, LOCKED), "POST", "/generate", *headers).status == INSIDE
 
 
 NEEDED = "This server needs an API key. Send it as `Authorization: Bearer KEY`."
@@ -221,7 +223,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def test_a_refusal_has_the_form_of_its_api() -> None:
-    found = replies(Door(inside, LOCKED), product(["GET"], FORMS))
+    found = replies(Authentication(inside, LOCKED), product(["GET"], FORMS))
     assert {asked[1]: reply.json for asked, reply in found.items()} == FORMS
 
 
@@ -236,11 +238,11 @@ UPGRADE = (
 @pytest.mark.parametrize("header", ["X-Nothing: x", "Authorization: Bearer wrong"])
 def test_an_offer_of_a_websocket_opens_nothing(header: str) -> None:
     for target in ("/v1/realtime", "/generate", "/"):
-        assert one(Door(inside, LOCKED), "GET", target, *UPGRADE, header).status == 401
+        assert one(Authentication(inside, LOCKED), "GET", target, *UPGRADE, header).status == 401
 
 
 def test_an_upgrade_to_something_else_is_a_request_like_any_other() -> None:
-    assert one(Door(inside, LOCKED), "GET", "/generate", "Connection: Upgrade", "Upgrade: h2c").status == 401
+    assert one(Authentication(inside, LOCKED), "GET", "/generate", "Connection: Upgrade", "Upgrade: h2c").status == 401
 
 
 def test_what_is_no_request_goes_through() -> None:
@@ -253,5 +255,5 @@ def test_what_is_no_request_goes_through() -> None:
     async def never(*_: object) -> Any:
         raise AssertionError
 
-    asyncio.run(Door(noting, LOCKED)({"type": "lifespan"}, never, never))
+    asyncio.run(Authentication(noting, LOCKED)({"type": "lifespan"}, never, never))
     assert seen == ["lifespan"]

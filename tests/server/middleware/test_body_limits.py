@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from maritalk_vllm.http import client_limits
-from maritalk_vllm.server.middleware.body_limits import Bodies
+from maritalk_vllm.server.middleware.body_limits import BodyLimits
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import PATIENCE_SECONDS, until, wire
 
@@ -53,7 +53,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 def test_the_application_gets_a_body_whole_however_it_was_sent() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
             await line.ask("GET", "/")
             assert (await line.reply()).body == b"0"
             await line.ask("POST", "/", "Content-Length: 0")
@@ -76,7 +76,7 @@ def test_the_application_gets_a_body_whole_however_it_was_sent() -> None:
 def test_a_long_body_comes_whole_as_well() -> None:
     async def scenario() -> None:
         inside, body = Inside(), bytes(range(256)) * 20_000
-        async with running(Bodies(inside, len(body))) as url, httpx.AsyncClient() as client:
+        async with running(BodyLimits(inside, len(body))) as url, httpx.AsyncClient() as client:
             assert (await client.post(url, content=body)).text == str(len(body))
         assert inside.got == [whole(body)]
 
@@ -86,7 +86,7 @@ def test_a_long_body_comes_whole_as_well() -> None:
 def test_the_application_hears_when_its_client_goes() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
             await line.ask("POST", "/wait", "Content-Length: 1", body=b"x")
             await until(lambda: inside.got)
             line.hang_up()
@@ -104,7 +104,7 @@ def test_a_client_that_goes_before_its_body_is_whole_asks_nothing() -> None:
         inside, ended = Inside(), []
 
         async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-            await Bodies(inside, MOST)(scope, receive, send)
+            await BodyLimits(inside, MOST)(scope, receive, send)
             ended.append(scope)
 
         def beyond(number: int) -> Callable[[], bool]:
@@ -134,7 +134,7 @@ def too_large(path: str) -> tuple[int, dict[str, object]]:
 def test_the_limit_to_the_byte(path: str) -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
 
             async def sent(*pieces: bytes, encoding: str = CHUNKED) -> tuple[int, object]:
                 await line.ask("POST", path, encoding)
@@ -158,7 +158,7 @@ def test_the_limit_to_the_byte(path: str) -> None:
 
 def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_is_sent() -> None:
     async def scenario() -> None:
-        async with running(Bodies(Inside(), MOST)) as url:
+        async with running(BodyLimits(Inside(), MOST)) as url:
             for length, expect in product((MOST + 1, 10**12, 10**19), ("X-Nothing: x", "Expect: 100-continue")):
                 async with wire(url) as line:
                     await line.ask("POST", "/generate", f"Content-Length: {length}", expect)
@@ -170,7 +170,7 @@ def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_is_sent() -> 
 
 def test_a_body_in_chunks_is_refused_as_soon_as_it_is_too_long() -> None:
     async def scenario() -> None:
-        async with running(Bodies(Inside(), MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
             await line.ask("POST", "/generate", CHUNKED, body=chunk(b"x" * (MOST + 1)))
             # There is no last chunk yet.
             assert (await line.reply()).status == 413
@@ -180,7 +180,7 @@ def test_a_body_in_chunks_is_refused_as_soon_as_it_is_too_long() -> None:
 
 def test_a_body_that_is_wanted_is_asked_for() -> None:
     async def scenario() -> None:
-        async with running(Bodies(Inside(), MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
             await line.ask("POST", "/", "Content-Length: 1", "Expect: 100-continue")
             assert (await line.reply()).status == 100
             await line.send(b"x")
@@ -202,7 +202,7 @@ NO_LENGTHS: list[tuple[str | bytes, ...]] = [
 def test_a_length_that_is_none_gets_nowhere() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url:
+        async with running(BodyLimits(inside, MOST)) as url:
             for headers in NO_LENGTHS:
                 async with wire(url) as line:
                     await line.ask("POST", "/", *headers)
@@ -217,7 +217,7 @@ def test_clients_that_send_all_before_they_read_see_why_they_were_refused() -> N
     body = b"x" * 8_000_000
 
     async def scenario() -> None:
-        async with running(Bodies(Inside(), MOST)) as url, httpx.AsyncClient() as client:
+        async with running(BodyLimits(Inside(), MOST)) as url, httpx.AsyncClient() as client:
 
             def by_http_client() -> int:
                 connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
@@ -239,7 +239,7 @@ def test_a_silent_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url:
+        async with running(BodyLimits(inside, MOST)) as url:
             for encoding, begins in UNFINISHED:
                 async with wire(url) as line:
                     await line.ask("POST", "/generate", encoding, body=begins)
@@ -258,7 +258,7 @@ def test_nor_is_one_that_always_sends_a_little(monkeypatch: pytest.MonkeyPatch) 
 
     async def scenario() -> None:
         inside = Inside()
-        async with running(Bodies(inside, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
             await line.ask("POST", "/generate", "Content-Length: 1000")
 
             async def drip() -> None:
@@ -281,7 +281,7 @@ def test_a_client_that_pauses_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 1)
 
     async def scenario() -> None:
-        async with running(Bodies(Inside(), MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
             await line.ask("POST", "/", "Content-Length: 8")
             for _ in range(8):
                 # Longer together than any silence may be.
@@ -302,7 +302,7 @@ def test_how_long_an_answer_takes_is_not_its_business(monkeypatch: pytest.Monkey
         await inside(scope, receive, send)
 
     async def scenario() -> None:
-        async with running(Bodies(slow, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(slow, MOST)) as url, wire(url) as line:
             await line.ask("POST", "/", "Content-Length: 1", body=b"x")
             assert (await line.reply()).body == b"1"
 
@@ -317,7 +317,7 @@ def bare(data: bytes) -> bytes:
 
 async def asked(body: bytes, encoding: str | None, most: int = MOST) -> tuple[int, dict[str, object], Inside]:
     inside = Inside()
-    async with running(Bodies(inside, most)) as url, httpx.AsyncClient() as client:
+    async with running(BodyLimits(inside, most)) as url, httpx.AsyncClient() as client:
         headers = {} if encoding is None else {"Content-Encoding": encoding}
         answer = await client.post(url, content=body, headers=headers)
         told = answer.json() if answer.headers.get("content-type") == "application/json" else {}
@@ -352,7 +352,7 @@ def test_the_head_is_that_of_the_decoded_body() -> None:
         await Inside()(scope, receive, send)
 
     async def scenario() -> None:
-        async with running(Bodies(inside, MOST)) as url, httpx.AsyncClient() as client:
+        async with running(BodyLimits(inside, MOST)) as url, httpx.AsyncClient() as client:
             await client.post(url, content=gzip.compress(b"abc"), headers={"Content-Encoding": "gzip", "X-A": "b"})
 
     asyncio.run(scenario())

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.server.middleware import in_flight
-from maritalk_vllm.server.middleware.in_flight import Flights
+from maritalk_vllm.server.middleware.in_flight import InFlightRequests
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import PATIENCE_SECONDS, until, wire
 
@@ -66,18 +66,18 @@ async def whole(send: Send) -> None:
 def test_they_are_counted_until_their_last_byte() -> None:
     async def scenario() -> None:
         work = Work(then=whole)
-        layer = Flights(work)
+        layer = InFlightRequests(work)
         async with running(layer) as url, httpx.AsyncClient() as client:
             assert len(layer) == 0
             # Nobody is waited for where nobody is.
-            assert await layer.landed(0)
+            assert await layer.drain(0)
             asking = [asyncio.create_task(client.post(f"{url}/generate")) for _ in range(3)]
             await until(lambda: work.begun == 3)
             assert len(layer) == 3
             assert (await client.get(f"{url}/quick")).text == "quick"
             await until(lambda: len(layer) == 3)
-            assert not await layer.landed(0.02)
-            landing = asyncio.create_task(layer.landed(PATIENCE_SECONDS))
+            assert not await layer.drain(0.02)
+            landing = asyncio.create_task(layer.drain(PATIENCE_SECONDS))
             work.may_end.set()
             assert await landing
             assert len(layer) == 0
@@ -101,7 +101,7 @@ def test_they_are_counted_until_their_last_byte() -> None:
 def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, told: dict[str, object]) -> None:
     async def scenario() -> None:
         work = Work()
-        layer = Flights(work)
+        layer = InFlightRequests(work)
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(url + path))
             await until(lambda: work.begun)
@@ -119,7 +119,7 @@ def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, 
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"
                 assert answer.json() == told
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
             assert work.cancelled == 1
 
     asyncio.run(scenario())
@@ -137,7 +137,7 @@ LAST_EVENTS = {
 def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) -> None:
     async def scenario() -> None:
         work = Work(begin(EVENTS), *sent)
-        layer = Flights(work)
+        layer = InFlightRequests(work)
 
         def beyond(number: int) -> Callable[[], bool]:
             return lambda: work.begun > number
@@ -149,7 +149,7 @@ def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) 
                     layer.end(OVER)
                     # Ended properly: httpx raises for a stream that is cut off.
                     assert (await answer.aread()).decode() == FIRST.decode() * len(sent) + last
-                assert await layer.landed(PATIENCE_SECONDS)
+                assert await layer.drain(PATIENCE_SECONDS)
             # Nothing is left on the connection that would be taken for the next answer.
             assert (await client.get(f"{url}/quick")).text == "quick"
 
@@ -163,7 +163,7 @@ BARE: Message = {"type": "http.response.start", "status": 200}
 @pytest.mark.parametrize("start", [BARE, begin((b"content-type", b"application/json"))])
 def test_half_an_answer_in_one_piece_is_cut_off(start: Message) -> None:
     async def scenario() -> None:
-        layer = Flights(work := Work(start, part(b'{"output": "')))
+        layer = InFlightRequests(work := Work(start, part(b'{"output": "')))
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
@@ -171,7 +171,7 @@ def test_half_an_answer_in_one_piece_is_cut_off(start: Message) -> None:
             # Whatever was added would only look like an answer.
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
                 await asking
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
 
     asyncio.run(scenario())
 
@@ -181,12 +181,12 @@ def test_to_an_answer_that_is_whole_nothing_is_added(headers: list[tuple[bytes, 
     async def scenario() -> None:
         # Applications may do something after it.
         work = Work(begin(*headers, (b"content-length", b"5")), part(b"whole", more=False))
-        layer = Flights(work)
+        layer = InFlightRequests(work)
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate")
             await until(lambda: work.begun)
             layer.end(OVER)
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
             assert work.cancelled == 1
             assert (await line.reply()).body == b"whole"
             await line.ask("GET", "/quick", "Connection: close")
@@ -198,7 +198,7 @@ def test_to_an_answer_that_is_whole_nothing_is_added(headers: list[tuple[bytes, 
 
 def test_an_answer_that_is_sent_in_the_last_moment_counts() -> None:
     async def scenario() -> None:
-        layer = Flights(work := Work(then=whole))
+        layer = InFlightRequests(work := Work(then=whole))
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate", "Connection: close")
             await until(lambda: work.begun)
@@ -223,7 +223,7 @@ def test_an_end_that_its_client_did_not_get_yet_does_not_count() -> None:
         async def receive() -> Message:
             return {"type": "http.request"}
 
-        layer = Flights(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)))
+        layer = InFlightRequests(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)))
         flight = asyncio.create_task(layer({"type": "http", "path": "/generate"}, receive, slow_client))
         await until(lambda: len(sent) == 2)
         layer.end(OVER)
@@ -250,14 +250,14 @@ def test_what_does_not_hear_that_it_is_over_is_not_waited_for(monkeypatch: pytes
                 await whole(send)
             tried.set()
 
-        layer = Flights(work := Work(then=much_later))
+        layer = InFlightRequests(work := Work(then=much_later))
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate")
             await until(lambda: work.begun)
             layer.end(OVER)
             reply = await line.reply()
             assert (reply.status, reply.json) == (503, {"error": SAID})
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
             await asyncio.wait_for(tried.wait(), PATIENCE_SECONDS)
             await line.ask("GET", "/quick", "Connection: close")
             assert (await line.reply()).body == b"quick"
@@ -268,7 +268,7 @@ def test_what_does_not_hear_that_it_is_over_is_not_waited_for(monkeypatch: pytes
 
 def test_to_be_ended_again_changes_nothing() -> None:
     async def scenario() -> None:
-        layer = Flights(work := Work())
+        layer = InFlightRequests(work := Work())
         async with running(layer) as url, httpx.AsyncClient() as client:
             layer.end(OVER)
             asking = asyncio.create_task(client.post(f"{url}/generate"))
@@ -276,7 +276,7 @@ def test_to_be_ended_again_changes_nothing() -> None:
             layer.end(OVER)
             layer.end(Unavailable("Something else."))
             assert (await asking).json() == {"error": SAID}
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
 
     asyncio.run(scenario())
 
@@ -286,11 +286,11 @@ def test_an_error_of_the_application_is_the_server_s_to_report(caplog: pytest.Lo
         raise LookupError("as ever")
 
     async def scenario() -> None:
-        layer = Flights(work := Work(then=failing))
+        layer = InFlightRequests(work := Work(then=failing))
         work.may_end.set()
         async with running(layer) as url, httpx.AsyncClient() as client:
             assert (await client.post(f"{url}/generate")).status_code == 500
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
 
     asyncio.run(scenario())
     (record,) = caplog.records
@@ -304,12 +304,12 @@ def test_a_client_that_goes_away_frees_its_place() -> None:
             pass
 
     async def scenario() -> None:
-        layer = Flights(listening)
+        layer = InFlightRequests(listening)
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate")
             await until(lambda: len(layer) == 1)
             line.hang_up()
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
             assert len(layer) == 0
 
     asyncio.run(scenario())
@@ -317,20 +317,20 @@ def test_a_client_that_goes_away_frees_its_place() -> None:
 
 def test_one_whose_client_has_gone_can_be_ended_too() -> None:
     async def scenario() -> None:
-        layer = Flights(work := Work(begin(EVENTS), part(FIRST)))
+        layer = InFlightRequests(work := Work(begin(EVENTS), part(FIRST)))
         async with running(layer) as url:
             async with wire(url) as line:
                 await line.ask("POST", "/generate")
                 await until(lambda: work.begun)
             layer.end(OVER)
-            assert await layer.landed(PATIENCE_SECONDS)
+            assert await layer.drain(PATIENCE_SECONDS)
 
     asyncio.run(scenario())
 
 
 def test_a_server_that_gives_a_request_up_ends_its_work() -> None:
     async def scenario() -> None:
-        layer = Flights(work := Work())
+        layer = InFlightRequests(work := Work())
 
         async def nothing(*_: object) -> Any:
             return {"type": "http.request"}
@@ -341,7 +341,7 @@ def test_a_server_that_gives_a_request_up_ends_its_work() -> None:
         with pytest.raises(asyncio.CancelledError):
             await flight
         await until(lambda: work.cancelled)
-        assert await layer.landed(0)
+        assert await layer.drain(0)
 
     asyncio.run(scenario())
 
@@ -355,7 +355,7 @@ def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
             raise AssertionError
 
         seen: list[tuple[str, int]] = []
-        layer = Flights(noting)
+        layer = InFlightRequests(noting)
         layer.refuse(OVER, "draining")
         for kind in ("lifespan", "websocket"):
             await layer({"type": kind}, never, never)

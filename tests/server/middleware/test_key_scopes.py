@@ -14,9 +14,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import samples, tally
 
@@ -53,21 +53,21 @@ APP = Starlette(routes=[metrics(), Route("/generate", generate, methods=["POST"]
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Access:
+def access(tmp_path: Path) -> AccessConfig:
     file = tmp_path / "keys"
     file.write_text(FILE)
-    return Access.of(Settings(api_key_file=file))
+    return AccessConfig.of(Settings(api_key_file=file))
 
 
 def ask(
-    access: Access,
+    access: AccessConfig,
     path: str,
     key: str | None,
     method: str = "GET",
     inside: ASGIApp = APP,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    app = access.around(inside, State(), TimeUnit.SECONDS, tally(), page=False)
+    app = access.around(inside, ServerState(), TimeUnit.SECONDS, tally(), page=False)
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
 
     async def asking() -> httpx.Response:
@@ -84,7 +84,7 @@ def seen(answer: httpx.Response) -> dict[str, float]:
     return {dict(labels)["key"]: value for (name, labels), value in found.items() if name == "maritalk_tokens_total"}
 
 
-def test_a_key_sees_its_own_metrics(access: Access) -> None:
+def test_a_key_sees_its_own_metrics(access: AccessConfig) -> None:
     answer = ask(access, "/metrics", ANA)
     assert seen(answer) == {"ana": 1, "": 3}
     assert int(answer.headers["content-length"]) == len(answer.content)
@@ -92,20 +92,20 @@ def test_a_key_sees_its_own_metrics(access: Access) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PROPFIND"])
-def test_a_key_sees_its_own_metrics_by_every_method(access: Access, method: str) -> None:
+def test_a_key_sees_its_own_metrics_by_every_method(access: AccessConfig, method: str) -> None:
     assert seen(ask(access, "/metrics", ANA, method)) == {"ana": 1, "": 3}
 
 
 @pytest.mark.parametrize("accept", ["gzip", "GZIP", "gzip;q=1.0, identity", "*"])
 @pytest.mark.parametrize("kind", ["*/*", "application/openmetrics-text; version=1.0.0"])
-def test_a_key_gets_no_compressed_metrics(access: Access, accept: str, kind: str) -> None:
+def test_a_key_gets_no_compressed_metrics(access: AccessConfig, accept: str, kind: str) -> None:
     answer = ask(access, "/metrics", ANA, headers={"Accept-Encoding": accept, "Accept": kind})
     assert "content-encoding" not in answer.headers
     assert 'key="ana"' in answer.text
     assert "bia" not in answer.text
 
 
-def test_metrics_that_are_compressed_all_the_same_are_an_error(access: Access) -> None:
+def test_metrics_that_are_compressed_all_the_same_are_an_error(access: AccessConfig) -> None:
     async def packed(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [*scope["headers"], (b"accept-encoding", b"gzip")]
         await APP({**scope, "headers": headers}, receive, send)
@@ -119,23 +119,23 @@ def test_metrics_that_are_compressed_all_the_same_are_an_error(access: Access) -
 
 @pytest.mark.parametrize("path", ["/metrics/", "/metricsx", "/metrics/x", "/metrics%2F", "/metrics%0A", "/metrics;a"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_other_path_has_metrics(access: Access, path: str, method: str) -> None:
+def test_no_other_path_has_metrics(access: AccessConfig, path: str, method: str) -> None:
     answer = ask(access, path, ANA, method)
     assert answer.status_code == 404
     assert "The metrics are at /metrics." in answer.json()["error"]
     assert ask(access, path, PROMETHEUS, method).status_code == 403
 
 
-def test_a_key_for_metrics_sees_all_of_them(access: Access) -> None:
+def test_a_key_for_metrics_sees_all_of_them(access: AccessConfig) -> None:
     assert seen(ask(access, "/metrics", PROMETHEUS)) == {"ana": 1, NAME: 2, "": 3}
 
 
 def test_without_keys_there_is_nothing_to_hide() -> None:
-    assert seen(ask(Access(), "/metrics", None)) == {"ana": 1, NAME: 2, "": 3}
+    assert seen(ask(AccessConfig(), "/metrics", None)) == {"ana": 1, NAME: 2, "": 3}
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/generate"), ("GET", "/"), ("POST", "/metrics")])
-def test_a_key_for_metrics_is_for_nothing_else(access: Access, method: str, path: str) -> None:
+def test_a_key_for_metrics_is_for_nothing_else(access: AccessConfig, method: str, path: str) -> None:
     answer = ask(access, path, PROMETHEUS, method)
     assert answer.status_code == 403
     assert answer.json()["error"] == "This API key is for GET /metrics alone. Use another key."
@@ -143,7 +143,7 @@ def test_a_key_for_metrics_is_for_nothing_else(access: Access, method: str, path
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/metrics"), ("POST", "/generate")])
-def test_an_unknown_scope_is_for_nothing(access: Access, method: str, path: str) -> None:
+def test_an_unknown_scope_is_for_nothing(access: AccessConfig, method: str, path: str) -> None:
     answer = ask(access, path, WRONG, method)
     assert answer.status_code == 403
     assert "There is no scope 'metric'" in answer.json()["error"]
@@ -152,26 +152,26 @@ def test_an_unknown_scope_is_for_nothing(access: Access, method: str, path: str)
 @pytest.mark.parametrize(
     ("comment", "name", "scope"),
     [
-        ("", digest(ANA)[:8], ""),
+        ("", hash_key(ANA)[:8], ""),
         ("name: ana", "ana", ""),
         ("name: ana, scope: metrics", "ana", "metrics"),
         ("name: ana scope:metrics", "ana", "metrics"),
-        ("scope: metrics", digest(ANA)[:8], "metrics"),
-        ("scope:", digest(ANA)[:8], "?"),
+        ("scope: metrics", hash_key(ANA)[:8], "metrics"),
+        ("scope:", hash_key(ANA)[:8], "?"),
         ("name: telescope: old", "telescope: old", ""),
-        ("the scope of a dog", digest(ANA)[:8], ""),
-        ("the scope: metrics", digest(ANA)[:8], "metrics"),
-        ("prometheus, scope: metrics", digest(ANA)[:8], "metrics"),
-        ("Scope: metrics", digest(ANA)[:8], "metrics"),
-        ("SCOPE : Metrics", digest(ANA)[:8], "metrics"),
-        ("scope=metrics", digest(ANA)[:8], "metrics"),
-        ("scopes: metrics", digest(ANA)[:8], "metrics"),
+        ("the scope of a dog", hash_key(ANA)[:8], ""),
+        ("the scope: metrics", hash_key(ANA)[:8], "metrics"),
+        ("prometheus, scope: metrics", hash_key(ANA)[:8], "metrics"),
+        ("Scope: metrics", hash_key(ANA)[:8], "metrics"),
+        ("SCOPE : Metrics", hash_key(ANA)[:8], "metrics"),
+        ("scope=metrics", hash_key(ANA)[:8], "metrics"),
+        ("scopes: metrics", hash_key(ANA)[:8], "metrics"),
         ("Name: p, scope: metrics", "p", "metrics"),
         ("name: p (scope: metrics)", "p", "metrics"),
         ("name: p [scope: metrics]", "p", "metrics"),
         ("name: p; scope: metrics; read by Grafana", "p read by Grafana", "metrics"),
         ("scope: metrics, name: p", "p", "metrics"),
-        ("of Prometheus # name: p, scope: metrics", digest(ANA)[:8], "metrics"),
+        ("of Prometheus # name: p, scope: metrics", hash_key(ANA)[:8], "metrics"),
         (f"name: {'p' * 64}, scope: metrics", "p" * 64, "metrics"),
         (f"name: {'p' * 60}, scope: metrics", "p" * 60, "metrics"),
         ("name: p, scope: metric", "p", "metric"),
@@ -182,7 +182,7 @@ def test_an_unknown_scope_is_for_nothing(access: Access, method: str, path: str)
 def test_names_and_scopes_in_a_file(tmp_path: Path, comment: str, name: str, scope: str) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{ANA} # {comment}")
-    access = Access.of(Settings(api_key_file=file))
+    access = AccessConfig.of(Settings(api_key_file=file))
     # As the API process gets it.
-    keys = Access.of_message(json.loads(json.dumps(access.to_message()))).keys
-    assert (keys.name(digest(ANA)), keys.scope(digest(ANA))) == (name, scope)
+    keys = AccessConfig.of_message(json.loads(json.dumps(access.to_message()))).keys
+    assert (keys.name(hash_key(ANA)), keys.scope(hash_key(ANA))) == (name, scope)

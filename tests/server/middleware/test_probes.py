@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.server.middleware.probes import Probes
 from maritalk_vllm.server.status import server_state
-from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.server.status.server_state import Phase, ServerState
 from tests.server.loading.test_loading_app import running
 
 LOADING, READY, DRAINING, FAILED = Phase
@@ -31,7 +31,7 @@ ALLOWED = {
 @pytest.mark.parametrize("after", Phase)
 @pytest.mark.parametrize("before", Phase)
 def test_what_may_follow_what(before: Phase, after: Phase) -> None:
-    now = State(before)
+    now = ServerState(before)
     if after in ALLOWED[before]:
         now.to(after)
         assert now.phase is after
@@ -44,7 +44,7 @@ def test_what_may_follow_what(before: Phase, after: Phase) -> None:
 def test_a_phase_is_as_old_as_its_begin_and_has_steps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    now = State()
+    now = ServerState()
     assert (now.phase, now.step, now.seconds) == (LOADING, "", 0)
     now.step = "Importing vLLM"
     clock.now += 5
@@ -62,7 +62,7 @@ async def inside(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def probed(now: State) -> AsyncIterator[httpx.AsyncClient]:
+async def probed(now: ServerState) -> AsyncIterator[httpx.AsyncClient]:
     async with running(Probes(inside, now)) as url, httpx.AsyncClient(base_url=url) as client:
         yield client
 
@@ -73,7 +73,7 @@ STATUSES = {LOADING: (200, 503), READY: (200, 200), DRAINING: (200, 503), FAILED
 
 def test_probes_in_each_phase() -> None:
     async def scenario() -> None:
-        now = State()
+        now = ServerState()
         async with probed(now) as client:
             for phase, (live, ready) in STATUSES.items():
                 now.to(phase)
@@ -95,7 +95,7 @@ def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     async def scenario() -> None:
-        now = State()
+        now = ServerState()
         async with probed(now) as client:
 
             async def told() -> dict[str, object]:
@@ -119,7 +119,7 @@ def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatc
 
 def test_all_else_goes_on_to_the_application() -> None:
     async def scenario() -> None:
-        now = State()
+        now = ServerState()
         async with probed(now) as client:
             asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("POST", "/health"), ("GET", "/")]
             for phase in Phase:
@@ -140,13 +140,13 @@ def test_what_is_no_request_goes_on_too(kind: str) -> None:
     async def never(*_: object) -> Any:
         raise AssertionError
 
-    asyncio.run(Probes(noting, State())({"type": kind, "path": "/livez"}, never, never))
+    asyncio.run(Probes(noting, ServerState())({"type": kind, "path": "/livez"}, never, never))
     assert seen == [kind]
 
 
 def test_a_file_that_cannot_be_used_is_told_and_leaves_it_ready() -> None:
     async def scenario() -> None:
-        now = State(READY)
+        now = ServerState(READY)
         transport = httpx.ASGITransport(Probes(inside, now))
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             assert "problems" not in (await client.get("/readyz")).json()

@@ -10,13 +10,13 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from maritalk_vllm.engine.request_usage import Account, current
+from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import MariTalkError, RequestError, TooManyRequests
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import KEY, digest
-from maritalk_vllm.server.middleware.rate_limit import Quotas, Usage
-from maritalk_vllm.server.middleware.usage_window import Minute
-from maritalk_vllm.server.status.server_state import State
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import KEY, hash_key
+from maritalk_vllm.server.middleware.rate_limit import RateLimits, Usage
+from maritalk_vllm.server.middleware.usage_window import UsageWindow
+from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import generated, tally
 
@@ -59,7 +59,7 @@ class Work:
         await send(WHOLE)
 
 
-async def ask(quotas: Quotas, key: str | None = "a", method: str = "POST") -> Answer:
+async def ask(quotas: RateLimits, key: str | None = "a", method: str = "POST") -> Answer:
     seen: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -68,7 +68,7 @@ async def ask(quotas: Quotas, key: str | None = "a", method: str = "POST") -> An
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    token = current.set(Account())
+    token = current.set(RequestUsage())
     try:
         await quotas({"type": "http", "method": method, "path": "/generate", KEY: key}, receive, send)
     finally:
@@ -97,7 +97,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 def test_so_many_requests(clock: Clock) -> None:
     async def scenario() -> None:
-        quotas = Quotas(Work(), Usage(3, None))
+        quotas = RateLimits(Work(), Usage(3, None))
         for _ in range(3):
             assert (await ask(quotas))[0] == 200
         clock.now += 20
@@ -114,7 +114,7 @@ def test_so_many_requests(clock: Clock) -> None:
 
 def test_the_wall_clock_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        quotas = Quotas(Work(), Usage(1, None))
+        quotas = RateLimits(Work(), Usage(1, None))
         assert (await ask(quotas))[0] == 200
         monkeypatch.setattr(time, "time", lambda: 0.0)
         status, headers, _ = await ask(quotas)
@@ -126,7 +126,7 @@ def test_the_wall_clock_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_so_many_tokens(clock: Clock) -> None:
     async def scenario() -> None:
-        quotas = Quotas(Work(), Usage(None, 25))
+        quotas = RateLimits(Work(), Usage(None, 25))
         assert [(await ask(quotas))[0] for _ in range(3)] == [200, 200, 429]
         assert (await ask(quotas, "b"))[0] == 200
 
@@ -135,7 +135,7 @@ def test_so_many_tokens(clock: Clock) -> None:
 
 def test_what_an_answer_does_not_use_is_given_back(clock: Clock) -> None:
     async def scenario() -> None:
-        quotas = Quotas(Work(prompt=10, most=90, used=10), Usage(None, 100))
+        quotas = RateLimits(Work(prompt=10, most=90, used=10), Usage(None, 100))
         # 100 reserved, 20 charged: the next one would have to fit into 80.
         assert (await ask(quotas))[0] == 200
         status, headers, body = await ask(quotas)
@@ -149,7 +149,7 @@ def test_parallel_requests_do_not_pass_the_limit_together(clock: Clock) -> None:
     async def scenario() -> None:
         waits = asyncio.Event()
         work = Work(prompt=20, most=180, used=180, waits=waits)
-        quotas = Quotas(work, Usage(None, 1000))
+        quotas = RateLimits(work, Usage(None, 1000))
         asking = [asyncio.create_task(ask(quotas)) for _ in range(60)]
         while sum(each.done() for each in asking) < 55:
             await asyncio.sleep(0)
@@ -168,7 +168,7 @@ def test_parallel_requests_do_not_pass_the_limit_together(clock: Clock) -> None:
 )
 def test_what_never_fits_is_refused_for_good(work: Work) -> None:
     async def scenario() -> None:
-        status, headers, body = await ask(Quotas(work, Usage(None, 21)))
+        status, headers, body = await ask(RateLimits(work, Usage(None, 21)))
         assert status == 400
         assert b"may come to 2" in body and b"limit of 21 a minute" in body
         assert "retry-after" not in headers
@@ -180,7 +180,7 @@ def test_an_open_answer_reserves_what_is_left_and_the_next_minutes_pay_for_the_r
     async def scenario() -> None:
         waits = asyncio.Event()
         usage = Usage(None, 100)
-        quotas = Quotas(Work(prompt=10, most=8000, used=240, is_open=True, waits=waits), usage)
+        quotas = RateLimits(Work(prompt=10, most=8000, used=240, is_open=True, waits=waits), usage)
         first = asyncio.create_task(ask(quotas))
         while usage.tokens is None or usage.tokens.left("a"):
             await asyncio.sleep(0)
@@ -248,7 +248,7 @@ def reserved_by(takes: list[tuple[int, int, int, bool]], limit: int, charged: in
         await send(START)
         await send(WHOLE)
 
-    status, _, _ = asyncio.run(ask(Quotas(route, usage)))
+    status, _, _ = asyncio.run(ask(RateLimits(route, usage)))
     assert minute.left("a") == limit - charged
     if status == 200:
         return seen
@@ -259,7 +259,7 @@ def test_a_limit_that_changes_keeps_what_was_used(clock: Clock) -> None:
     """What was within the old limit is no debt of the new one."""
 
     def charged(amount: int, limit: int) -> int:
-        minute = Minute(100, "tokens")
+        minute = UsageWindow(100, "tokens")
         minute.charge("a", amount)
         minute.reserve("a", 5)
         minute.limited(limit)
@@ -279,8 +279,10 @@ def test_a_reload_forgets_no_usage(clock: Clock) -> None:
             await Work(answers=1, most=10)(scope, receive, send)
 
     async def scenario() -> None:
-        access = Access(digests=(digest("key"),), requests_per_minute=6, tokens_per_minute=100, answers_per_key=2)
-        front = access.around(inside, State(), TimeUnit.SECONDS, tally(), page=False, has_engine=True)
+        access = AccessConfig(
+            digests=(hash_key("key"),), requests_per_minute=6, tokens_per_minute=100, answers_per_key=2
+        )
+        front = access.around(inside, ServerState(), TimeUnit.SECONDS, tally(), page=False, has_engine=True)
         transport = httpx.ASGITransport(front)
         headers = {"Authorization": "Bearer key"}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -315,7 +317,7 @@ def test_a_request_that_is_hung_up_or_fails_is_charged_and_gives_its_reservation
 
     async def scenario() -> None:
         usage = Usage(None, 100)
-        quotas = Quotas(failing, usage)
+        quotas = RateLimits(failing, usage)
         with pytest.raises(RuntimeError):
             await ask(quotas)
         with pytest.raises(asyncio.CancelledError):
@@ -332,7 +334,7 @@ async def _drop(message: Message) -> None:
 
 def test_an_answer_that_has_begun_too_soon_is_refused_with_its_status(clock: Clock) -> None:
     async def scenario() -> None:
-        quotas = Quotas(Work(begins_before=True), Usage(None, 15))
+        quotas = RateLimits(Work(begins_before=True), Usage(None, 15))
         assert await ask(quotas) == (200, {}, b"createdwhole")
         status, _, body = await ask(quotas)
         assert status == 429
@@ -359,8 +361,8 @@ def test_a_gate_passes_each_part_on_at_once() -> None:
         async def receive() -> Message:
             return {"type": "http.disconnect"}
 
-        current.set(Account())
-        quotas = Quotas(passing, Usage(None, 100), lambda: 5, has_engine=False)
+        current.set(RequestUsage())
+        quotas = RateLimits(passing, Usage(None, 100), lambda: 5, has_engine=False)
         asking = asyncio.create_task(quotas({"type": "http", "method": "POST", "path": "/", KEY: "a"}, receive, send))
         for _ in range(10):
             await asyncio.sleep(0)
@@ -375,7 +377,7 @@ def test_answers_in_progress(clock: Clock) -> None:
     async def scenario() -> None:
         waits = asyncio.Event()
         usage = Usage(None, None)
-        quotas = Quotas(Work(answers=2, waits=waits), usage, lambda: 5)
+        quotas = RateLimits(Work(answers=2, waits=waits), usage, lambda: 5)
         asking = [asyncio.create_task(ask(quotas)) for _ in range(3)]
         await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         status, headers, body = asking[2].result()
@@ -391,7 +393,7 @@ def test_answers_in_progress(clock: Clock) -> None:
 
 def test_more_answers_than_a_key_may_ever_have() -> None:
     async def scenario() -> None:
-        status, headers, body = await ask(Quotas(Work(answers=6), Usage(None, None), lambda: 5))
+        status, headers, body = await ask(RateLimits(Work(answers=6), Usage(None, None), lambda: 5))
         assert status == 400
         assert b"more answers than the 5 that an API key may have in progress" in body
         assert "retry-after" not in headers
@@ -401,14 +403,17 @@ def test_more_answers_than_a_key_may_ever_have() -> None:
 
 def test_no_limit_and_no_key() -> None:
     async def scenario() -> None:
-        for quotas, key in ((Quotas(Work(), Usage(None, None)), "a"), (Quotas(Work(), Usage(1, 1), lambda: 1), None)):
+        for quotas, key in (
+            (RateLimits(Work(), Usage(None, None)), "a"),
+            (RateLimits(Work(), Usage(1, 1), lambda: 1), None),
+        ):
             assert {(await ask(quotas, key))[0] for _ in range(5)} == {200}
 
     run(scenario)
 
 
 def test_a_key_that_comes_back_after_hours_has_one_minute(clock: Clock) -> None:
-    minute = Minute(10, "tokens")
+    minute = UsageWindow(10, "tokens")
     minute.charge("a", 10)
     clock.now += 3 * 3600 + 30
     assert minute.left("a") == 10

@@ -16,19 +16,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from maritalk_vllm.engine.request_usage import current
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http import client_limits
-from maritalk_vllm.server.loading.loading_app import Gate
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
-from maritalk_vllm.server.middleware.in_flight import Flights
-from maritalk_vllm.server.middleware.request_metrics import Tally
-from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, Routes
-from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.server.loading.loading_app import LoadingApp
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.middleware.in_flight import InFlightRequests
+from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
+from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, RouteLabels
+from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import generated, samples
 
 KEY, OTHER_KEY = "chave-de-ana", "chave-de-bia"
 NAMED_KEY = "chave-com-nome"
-DIGITS, OTHER_DIGITS = digest(KEY)[:8], digest(OTHER_KEY)[:8]
+DIGITS, OTHER_DIGITS = hash_key(KEY)[:8], hash_key(OTHER_KEY)[:8]
 Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -74,12 +74,16 @@ APP = Starlette(
 class Counting:
     """The whole server around an application, but the engine."""
 
-    def __init__(self, access: Access | None = None, inside: ASGIApp = APP, state: State | None = None) -> None:
+    def __init__(
+        self, access: AccessConfig | None = None, inside: ASGIApp = APP, state: ServerState | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.state = state or State(Phase.READY)
-        routes = Routes([each.path for each in APP.routes if isinstance(each, Route)])
-        self.tally = Tally(self.registry, routes, self.state)
-        self.app = (access or Access()).around(inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True)
+        self.state = state or ServerState(Phase.READY)
+        routes = RouteLabels([each.path for each in APP.routes if isinstance(each, Route)])
+        self.tally = RequestMetrics(self.registry, routes, self.state)
+        self.app = (access or AccessConfig()).around(
+            inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True
+        )
 
     def run(self, scenario: Scenario) -> None:
         async def running() -> None:
@@ -172,7 +176,7 @@ def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
 def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
-    counting = Counting(Access.of(Settings(api_key=(KEY,), api_key_file=file)))
+    counting = Counting(AccessConfig.of(Settings(api_key=(KEY,), api_key_file=file)))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))
@@ -197,7 +201,7 @@ def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> 
         ("", "POST", "/generate", "401"): 1,
     }
     assert "chave" not in counting.text
-    assert digest(KEY) not in counting.text
+    assert hash_key(KEY) not in counting.text
 
 
 def test_tokens_without_keys() -> None:
@@ -219,7 +223,7 @@ def test_each_reason_is_there_from_the_first_scrape_on() -> None:
 
 
 def test_refused_at_the_door_and_by_quotas() -> None:
-    counting = Counting(Access(digests=(digest(KEY),), requests_per_minute=1000, max_body_bytes=10))
+    counting = Counting(AccessConfig(digests=(hash_key(KEY),), requests_per_minute=1000, max_body_bytes=10))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate")
@@ -233,7 +237,7 @@ def test_refused_at_the_door_and_by_quotas() -> None:
 
 
 def test_refused_by_a_quota() -> None:
-    counting = Counting(Access(digests=(digest(KEY),), tokens_per_minute=1))
+    counting = Counting(AccessConfig(digests=(hash_key(KEY),), tokens_per_minute=1))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         # The clock's minute may end in between.
@@ -286,7 +290,7 @@ def test_refused_by_what_is_inside(status: int, reason: str) -> None:
 
 
 def test_refused_by_a_server_that_stops() -> None:
-    flights = Flights(APP)
+    flights = InFlightRequests(APP)
     counting = Counting(inside=flights)
     counting.state.to(Phase.DRAINING)
     flights.refuse(Unavailable("The server is stopping."), "draining")
@@ -301,8 +305,8 @@ def test_refused_by_a_server_that_stops() -> None:
 
 
 def test_refused_while_the_model_loads_and_when_it_has_failed() -> None:
-    state = State()
-    gate = Gate(CollectorRegistry())
+    state = ServerState()
+    gate = LoadingApp(CollectorRegistry())
     counting = Counting(inside=gate, state=state)
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -357,7 +361,7 @@ def test_a_client_that_hangs_up_has_no_status() -> None:
 
 
 def test_traced_requests_are_counted_by_their_keys_too() -> None:
-    counting = Counting(Access(digests=(digest(KEY),), traced=True))
+    counting = Counting(AccessConfig(digests=(hash_key(KEY),), traced=True))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))
@@ -385,7 +389,7 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
     ],
 )
 def test_the_route_of_a_path(path: str, route: str) -> None:
-    routes = Routes(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
+    routes = RouteLabels(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
     assert routes.of(path) == route
 
 

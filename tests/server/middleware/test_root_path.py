@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.server.middleware.access_config import Access
+from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.root_path import Rooted, RootPath
 from maritalk_vllm.settings import Settings
 
@@ -47,9 +47,9 @@ def test_the_root_itself_leads_below_it() -> None:
 
 
 def test_it_is_that_of_vllms_flag() -> None:
-    assert Access.of(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
-    assert Access.of(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
-    assert Access.of(Settings()).root_path == ""
+    assert AccessConfig.of(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
+    assert AccessConfig.of(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
+    assert AccessConfig.of(Settings()).root_path == ""
 
 
 @pytest.mark.parametrize("path", ["/m/static/a.css", "/static/a.css", "/m/b", "/b"])

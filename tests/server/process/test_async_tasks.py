@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from maritalk_vllm.server.process.async_tasks import aside, cancelled
+from maritalk_vllm.server.process.async_tasks import cancelled, in_background
 
 
 def test_a_cancellation_that_was_lost_is_asked_for_again() -> None:
@@ -44,4 +44,4 @@ asyncio.run(main())
 
 def test_what_a_call_raises_is_raised_where_it_is_awaited() -> None:
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(aside(lambda: 1 // 0))
+        asyncio.run(in_background(lambda: 1 // 0))

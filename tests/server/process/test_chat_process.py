@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.settings import Settings
 from tests.serving import marked_processes
 from tests.terminals import Terminal, terminal
@@ -89,14 +89,14 @@ def test_however_it_ends_the_terminal_is_as_it_was(
 def test_one_more_key_where_there_are_keys_and_an_open_door_stays_open(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("theirs")
     for settings in (Settings(api_key=("theirs",)), Settings(api_key_file=tmp_path / "keys")):
-        access = Access.of(settings).admitting("ours")
+        access = AccessConfig.of(settings).admitting("ours")
         keys = access.keys
-        assert keys.find("ours") == digest("ours")
+        assert keys.find("ours") == hash_key("ours")
         assert keys.find("theirs")
         assert "ours" not in str(access.to_message())
         assert access.admitting("ours") == access
         assert not keys.are_several
-    opened = Access.of(Settings()).admitting("ours")
+    opened = AccessConfig.of(Settings()).admitting("ours")
     assert not opened.keys
     # A reload may add keys.
-    assert replace(opened, digests=(digest("theirs"),)).keys.find("ours") == digest("ours")
+    assert replace(opened, digests=(hash_key("theirs"),)).keys.find("ours") == hash_key("ours")

@@ -9,10 +9,10 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.server.middleware.access_config import Access
-from maritalk_vllm.server.middleware.api_keys import digest
-from maritalk_vllm.server.process.config_reload import Reload
-from maritalk_vllm.server.process.watched_file import Watched
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.process.config_reload import ConfigReload
+from maritalk_vllm.server.process.watched_file import WatchedFile
 from maritalk_vllm.server.startup.launch import decide
 from tests.server.test_tls import Authority
 
@@ -31,7 +31,7 @@ class Rig:
         self.settings = replace(
             paths, api_key_file=self.keys, license=EVALUATION_KEY, cache_dir=folder / "cache", port=0
         )
-        self.reload = Reload(decide(self.settings))
+        self.reload = ConfigReload(decide(self.settings))
         self.look()
 
     def look(self) -> None:
@@ -40,7 +40,7 @@ class Rig:
             self.reload.look()
 
     @property
-    def access(self) -> Access:
+    def access(self) -> AccessConfig:
         return self.reload.launch.access
 
     def admits(self, key: str) -> bool:
@@ -201,7 +201,7 @@ def test_what_is_looked_at_and_what_was_read_before_it(tmp_path: Path) -> None:
             file.write_text(during)
         return text
 
-    watched = Watched([file], read, "a")
+    watched = WatchedFile([file], read, "a")
     assert not watched.look()
     assert watched.look()
     assert watched.value == "b"
@@ -243,7 +243,7 @@ def test_a_reload_never_opens_a_server_that_has_keys_nor_gives_up_https(
 ) -> None:
     (tmp_path / "config").touch()
     wanted = replace(rig.settings, api_key_file=None, ssl_certfile=None, ssl_keyfile=None, max_body_mb=3, port=1)
-    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
     access = reload.launch.access
     assert access.keys.find(FIRST)
@@ -256,7 +256,7 @@ def test_a_reload_never_opens_a_server_that_has_keys_nor_gives_up_https(
 def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "config").touch()
     wanted = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
-    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
     assert reload.launch.access.keys.find(FIRST)
     assert reload.launch.access.max_body_bytes == 16_000_000
@@ -279,7 +279,7 @@ def test_problems_of_files_that_are_watched_no_more_are_gone(
 ) -> None:
     (tmp_path / "config").touch()
     wanted = replace(rig.settings, api_key=(SECOND,), api_key_file=None)
-    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     rig.keys.unlink()
     reload.look(at_once=True)
     assert reload.problems["api_keys"]
@@ -295,7 +295,7 @@ def test_problems_of_files_that_are_watched_no_more_are_gone(
 def test_the_limits_and_times_of_a_reload(rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     (tmp_path / "config").touch()
     wanted = replace(rig.settings, answers_per_key=3, api_timeout=7.0)
-    reload = Reload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
     assert (reload.launch.access.answers_per_key, reload.launch.settings.api_timeout) == (3, 7.0)
     assert "next start" not in log.text
@@ -306,12 +306,12 @@ def test_the_chat_stays_admitted_when_a_reload_adds_and_exchanges_keys(rig: Rig,
     settings = replace(rig.settings, api_key_file=None)
     launch = decide(settings)
     wanted = replace(settings, api_key=(FIRST,))
-    reload = Reload(replace(launch, access=launch.access.admitting("chat")), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(replace(launch, access=launch.access.admitting("chat")), tmp_path / "config", lambda: wanted)
     assert not reload.launch.access.keys
     for key in (FIRST, SECOND):
         wanted = replace(settings, api_key=(key,))
         reload.reload()
         keys = reload.launch.access.keys
-        assert (keys.find("chat"), keys.find(key)) == (digest("chat"), digest(key))
+        assert (keys.find("chat"), keys.find(key)) == (hash_key("chat"), hash_key(key))
         assert not keys.are_several
     assert keys.find(FIRST) is None

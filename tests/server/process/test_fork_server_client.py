@@ -11,7 +11,7 @@ import pytest
 
 from maritalk_vllm.errors import EngineError
 from maritalk_vllm.http.listener import listen
-from maritalk_vllm.server.process.fork_server_client import ForkServer
+from maritalk_vllm.server.process.fork_server_client import ForkServerClient
 from tests.server.cluster.test_compatibility import launch
 from tests.server.process.test_ipc_channel import no_descriptors, open_files
 from tests.server.process.test_log_file import opened
@@ -36,16 +36,16 @@ channel.send({"event": "read", "word": words.receive()})
 """An API process that hangs until a file is there; then it asks for the latest word once more."""
 
 
-def end(server: ForkServer) -> None:
+def end(server: ForkServerClient) -> None:
     server.kill()
     server._process.wait()
     server.close()
 
 
-def scene(folder: Path, scenario: Callable[[ForkServer], Awaitable[None]]) -> None:
+def scene(folder: Path, scenario: Callable[[ForkServerClient], Awaitable[None]]) -> None:
     async def run() -> None:
         command = (sys.executable, "-c", HOLDS_WORDS, str(folder))
-        server = ForkServer(launch(folder), listener, folder, lambda text: None, log, command)
+        server = ForkServerClient(launch(folder), listener, folder, lambda text: None, log, command)
         try:
             async with asyncio.timeout(30):
                 await scenario(server)
@@ -56,7 +56,7 @@ def scene(folder: Path, scenario: Callable[[ForkServer], Awaitable[None]]) -> No
         asyncio.run(run())
 
 
-async def begun(server: ForkServer) -> None:
+async def begun(server: ForkServerClient) -> None:
     assert await server.next_message() == {"event": "imported"}
     server.fork({"job": "serve"})
     message = await server.next_message()
@@ -65,7 +65,7 @@ async def begun(server: ForkServer) -> None:
 
 
 def test_a_process_that_hangs_keeps_the_supervisor_from_nothing_and_gets_the_latest_word(tmp_path: Path) -> None:
-    async def scenario(server: ForkServer) -> None:
+    async def scenario(server: ForkServerClient) -> None:
         await begun(server)
         for number in range(100):
             server.tell({"number": number, "text": "a" * 60_000})
@@ -79,12 +79,12 @@ def test_a_process_that_hangs_keeps_the_supervisor_from_nothing_and_gets_the_lat
 
 
 def test_without_descriptors_a_word_waits_and_a_job_is_an_error(tmp_path: Path) -> None:
-    async def scenario(server: ForkServer) -> None:
+    async def scenario(server: ForkServerClient) -> None:
         await begun(server)
         with no_descriptors():
             server.tell({"number": 99, "text": "a" * 70_000})
             with pytest.raises(EngineError, match="cannot be started: Too many open files"):
-                ForkServer(*arguments)
+                ForkServerClient(*arguments)
         (tmp_path / "reads").touch()
         message = await server.next_message()
         assert message is not None
@@ -98,7 +98,7 @@ def test_without_descriptors_a_word_waits_and_a_job_is_an_error(tmp_path: Path) 
 def test_it_leaves_nothing_open(tmp_path: Path) -> None:
     async def run() -> None:
         opened_before = open_files()
-        server = ForkServer(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
+        server = ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
         await begun(server)
         end(server)
         assert open_files() == opened_before
@@ -112,7 +112,7 @@ def test_a_hangup_does_not_kill_it_before_it_can_ignore_the_signal(tmp_path: Pat
     code = "import os, signal; os.kill(os.getpid(), signal.SIGHUP)\n" + HOLDS_WORDS
 
     async def run() -> None:
-        server = ForkServer(
+        server = ForkServerClient(
             launch(tmp_path), listener, tmp_path, lambda text: None, log, (sys.executable, "-c", code, ".")
         )
         async with asyncio.timeout(30):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import MariTalkError, UsageError, WeightsError, from_message, to_message
-from maritalk_vllm.server.process.ipc_channel import Channel, Lost
+from maritalk_vllm.server.process.ipc_channel import Channel, MessageLost
 
 
 def test_messages_stay_apart_and_the_end_is_seen() -> None:
@@ -127,7 +127,7 @@ def test_a_message_whose_file_cannot_be_opened_is_said_to_be_lost() -> None:
     there.send({"event": "next"})
     with no_descriptors():
         for _ in range(2):
-            with pytest.raises(Lost, match="Too many open files"):
+            with pytest.raises(MessageLost, match="Too many open files"):
                 here.receive()
         assert here.receive() == {"event": "next"}
         with pytest.raises(OSError, match="Too many open files"):

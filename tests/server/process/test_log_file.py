@@ -17,7 +17,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server.process import log_file as module
-from maritalk_vllm.server.process.log_file import Log
+from maritalk_vllm.server.process.log_file import LogFile
 from maritalk_vllm.settings import LogFormat
 from tests.serving import until
 
@@ -31,20 +31,20 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def opened(path: Path, form: LogFormat = LogFormat.TEXT, most: int = MOST, backups: int = 2) -> Iterator[Log]:
+def opened(path: Path, form: LogFormat = LogFormat.TEXT, most: int = MOST, backups: int = 2) -> Iterator[LogFile]:
     """A log that is written; what pytest has at the root of all loggers is there again afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers = []
     try:
-        with Log(path, form, most, backups) as log:
+        with LogFile(path, form, most, backups) as log:
             log.begin()
             yield log
     finally:
         root.handlers, root.level = handlers, level
 
 
-def write(log: Log, *numbers: int) -> None:
+def write(log: LogFile, *numbers: int) -> None:
     for number in numbers:
         os.write(log.fileno(), LINE % number)
 
@@ -69,7 +69,7 @@ def test_what_comes_before_it_is_written_waits_and_is_not_lost(tmp_path: Path) -
     root = logging.getLogger()
     handlers, root.handlers = root.handlers[:], []
     try:
-        with Log(tmp_path / "log", LogFormat.JSON, MOST, 1):
+        with LogFile(tmp_path / "log", LogFormat.JSON, MOST, 1):
             logging.getLogger("maritalk_vllm").warning("early")
     finally:
         root.handlers = handlers
@@ -217,4 +217,4 @@ def test_a_folder_in_its_place_is_a_problem_until_it_is_gone(tmp_path: Path) -> 
 def test_where_none_can_be_made_the_start_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="Choose --log-file"):
-        Log(tmp_path / "file" / "log", LogFormat.TEXT, MOST, 1)
+        LogFile(tmp_path / "file" / "log", LogFormat.TEXT, MOST, 1)

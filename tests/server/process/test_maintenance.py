@@ -13,11 +13,11 @@ import pytest
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.server.process import maintenance as module
-from maritalk_vllm.server.process.config_reload import Reload
-from maritalk_vllm.server.process.log_file import Log
-from maritalk_vllm.server.process.maintenance import Upkeep
+from maritalk_vllm.server.process.config_reload import ConfigReload
+from maritalk_vllm.server.process.log_file import LogFile
+from maritalk_vllm.server.process.maintenance import Maintenance
 from maritalk_vllm.server.startup.launch import Launch, decide
-from maritalk_vllm.server.status.server_state import Phase, State
+from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Device, Settings
 from tests.server.process.test_log_file import opened
 
@@ -27,17 +27,17 @@ FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
 class Rig:
     """An upkeep of a model that was loaded, and what it has passed on."""
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, log: LogFile) -> None:
         self.keys = folder / "keys"
         self.keys.write_text(f"{FIRST}\n")
         settings = Settings(
             license=EVALUATION_KEY, cache_dir=folder / "cache", device=Device.CPU, api_key_file=self.keys, port=0
         )
         self.model = Path(decide(settings).location)
-        self.reload = Reload(decide(settings))
+        self.reload = ConfigReload(decide(settings))
         self.taken: list[Launch] = []
         self.problem: Exception | None = None
-        self.upkeep = Upkeep(self.reload, log, State(Phase.READY), (self._fail, self.taken.append))
+        self.upkeep = Maintenance(self.reload, log, ServerState(Phase.READY), (self._fail, self.taken.append))
 
     def _fail(self, launch: Launch) -> None:
         if self.problem is not None:

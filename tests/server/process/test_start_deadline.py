@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from maritalk_vllm.server.process import start_deadline
-from maritalk_vllm.server.process.start_deadline import Deadline
+from maritalk_vllm.server.process.start_deadline import StartDeadline
 
 
 def test_it_passes_while_it_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=1e6)
     monkeypatch.setattr(start_deadline, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    start = Deadline(10)
+    start = StartDeadline(10)
     assert start.left == math.inf
     with start.running():
         clock.now += 4

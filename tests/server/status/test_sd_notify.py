@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.server.status.sd_notify import VARIABLE, Systemd
+from maritalk_vllm.server.status.sd_notify import VARIABLE, SystemdNotifier
 from tests.service_manager import ServiceManager, service_manager
 
 
 @pytest.mark.parametrize("address", ["{}/notify", "@{}/no-file"])
 def test_the_words(tmp_path: Path, address: str) -> None:
     with service_manager(address.format(tmp_path)) as manager:
-        systemd = Systemd()
+        systemd = SystemdNotifier()
         systemd.status("Loading demo")
         systemd.ready("Listening on http://0.0.0.0:9000")
         systemd.stopping("Finishing what runs")
@@ -26,26 +26,26 @@ def test_the_words(tmp_path: Path, address: str) -> None:
 
 def test_no_line_of_a_text_is_taken_for_a_word(tmp_path: Path) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
-        Systemd().status("The engine died:\nREADY=1\n")
+        SystemdNotifier().status("The engine died:\nREADY=1\n")
         assert manager.heard() == ["STATUS=The engine died: READY=1"]
 
 
 def test_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         monkeypatch.delenv(VARIABLE)
-        Systemd().ready("Listening")
+        SystemdNotifier().ready("Listening")
         assert manager.heard() == []
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "nonsense", "/" + 200 * "x"])
 def test_a_service_manager_that_is_gone(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv(VARIABLE, address)
-    Systemd().ready("Listening")
+    SystemdNotifier().ready("Listening")
 
 
 def test_a_service_manager_that_takes_nothing_more(tmp_path: Path) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
-        systemd = Systemd()
+        systemd = SystemdNotifier()
         for _ in range(10_000):
             systemd.status("Loading.")
         assert 0 < len(manager.heard()) < 10_000
@@ -69,12 +69,12 @@ def test_how_often_it_wants_to_hear_that_the_service_is_alive(
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(own=os.getpid()))
     with service_manager(f"{tmp_path}/notify") as manager:
-        systemd = Systemd()
+        systemd = SystemdNotifier()
         assert systemd.alive_seconds == seconds
         systemd.alive()
         assert manager.heard() == ["WATCHDOG=1"]
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert Systemd().alive_seconds is None
+    assert SystemdNotifier().alive_seconds is None
 
 
 def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch
 
     async def scenario(manager: ServiceManager) -> None:
         hangs = False
-        watched = asyncio.create_task(Systemd().watched(lambda: hangs))
+        watched = asyncio.create_task(SystemdNotifier().watched(lambda: hangs))
         await asyncio.sleep(0.1)
         assert set(manager.heard()) == {"WATCHDOG=1"}
         hangs = True

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from maritalk_vllm.server.status import server_metrics, startup_timings
-from maritalk_vllm.server.status.server_state import Phase, State
-from maritalk_vllm.server.status.startup_timings import History, Step
+from maritalk_vllm.server.status.server_state import Phase, ServerState
+from maritalk_vllm.server.status.startup_timings import StartupStep, StartupTimings
 from tests.counting import samples
 
 
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def told(state: State, of: History) -> str:
+def told(state: ServerState, of: StartupTimings) -> str:
     registry = CollectorRegistry()
     server_metrics.register(state, of, registry)
     return bytes(server_metrics.response(registry).body).decode()
@@ -43,8 +43,8 @@ def phases(text: str) -> dict[str, float]:
 def test_the_state_beside_the_metrics_of_others(phase: Phase) -> None:
     registry = CollectorRegistry(auto_describe=True)
     Gauge("vllm_of_its_own", "x", registry=registry).set(3)
-    now = State()
-    server_metrics.register(now, History(), registry)
+    now = ServerState()
+    server_metrics.register(now, StartupTimings(), registry)
     # Not as it was when it was first told.
     server_metrics.response(registry)
     now.to(phase)
@@ -57,18 +57,18 @@ def test_the_state_beside_the_metrics_of_others(phase: Phase) -> None:
 
 
 def test_how_long_each_phase_of_a_start_took_across_processes(clock: SimpleNamespace) -> None:
-    supervisors = History()
-    for step, seconds in ((Step.PORT, 0), (Step.IMPORTING, 7)):
+    supervisors = StartupTimings()
+    for step, seconds in ((StartupStep.PORT, 0), (StartupStep.IMPORTING, 7)):
         clock.now += seconds
         supervisors.done(step)
     # What another process is told goes on there, by the same clock.
-    copy = History.of(supervisors.to_message())
-    for step, seconds in ((Step.LOADING, 3), (Step.WARMING_UP, 1), (Step.READY, 0)):
+    copy = StartupTimings.of(supervisors.to_message())
+    for step, seconds in ((StartupStep.LOADING, 3), (StartupStep.WARMING_UP, 1), (StartupStep.READY, 0)):
         clock.now += seconds
         copy.done(step)
     assert copy.seconds == {"port": 2, "importing": 7, "loading": 3, "warming_up": 1, "ready": 13}
     assert supervisors.seconds == {"port": 2, "importing": 7}
-    found = samples(told(State(), copy))
+    found = samples(told(ServerState(), copy))
     assert {labels[0][1]: value for (name, labels), value in found.items() if name == "maritalk_start_seconds"} == (
         copy.seconds
     )
@@ -76,39 +76,39 @@ def test_how_long_each_phase_of_a_start_took_across_processes(clock: SimpleNames
 
 
 def test_a_restart_is_counted_and_has_phases_of_its_own(clock: SimpleNamespace) -> None:
-    now = History()
-    now.done(Step.READY)
-    assert samples(told(State(), now))["maritalk_engine_restarts_total", ()] == 0
+    now = StartupTimings()
+    now.done(StartupStep.READY)
+    assert samples(told(ServerState(), now))["maritalk_engine_restarts_total", ()] == 0
     clock.now += 60
-    now.begin_again()
+    now.reset()
     assert now.seconds == {}
     clock.now += 4
-    now.done(Step.LOADING)
-    now.done(Step.READY)
+    now.done(StartupStep.LOADING)
+    now.done(StartupStep.READY)
     assert now.seconds == {"loading": 4, "ready": 4}
-    assert samples(told(State(), now))["maritalk_engine_restarts_total", ()] == 1
-    assert samples(told(State(), now))["maritalk_server_start_time_seconds", ()] == 1000
+    assert samples(told(ServerState(), now))["maritalk_engine_restarts_total", ()] == 1
+    assert samples(told(ServerState(), now))["maritalk_server_start_time_seconds", ()] == 1000
 
 
 @pytest.mark.parametrize(("seconds", "days"), [(86_400 * 14, 14), (3600 * 6, 0.25), (-5000, 0)])
 def test_the_days_that_a_licence_has_left(seconds: float, days: float) -> None:
-    found = samples(told(State(), History(time.time() + seconds)))
+    found = samples(told(ServerState(), StartupTimings(time.time() + seconds)))
     assert found["maritalk_license_days_left", ()] == pytest.approx(days, abs=0.001)
 
 
 def test_a_licence_without_an_end_has_no_days() -> None:
-    assert "maritalk_license_days_left" not in told(State(), History())
+    assert "maritalk_license_days_left" not in told(ServerState(), StartupTimings())
 
 
 def test_the_memory_of_the_server_s_processes() -> None:
-    found = samples(told(State(), History()))
+    found = samples(told(ServerState(), StartupTimings()))
     name = "maritalk_process_resident_memory_bytes"
     assert sum(size for (each, _), size in found.items() if each == name) > 5_000_000
 
 
 def test_a_file_that_cannot_be_used_is_seen() -> None:
-    now = State(Phase.READY)
+    now = ServerState(Phase.READY)
     now.files = {"api_keys": "The file cannot be read.", "certificate": ""}
-    every = samples(told(now, History()))
+    every = samples(told(now, StartupTimings()))
     assert every["maritalk_file_usable", (("file", "api_keys"),)] == 0
     assert every["maritalk_file_usable", (("file", "certificate"),)] == 1

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from maritalk_vllm.tools.bench.latency_metrics import Figures, Spread
-from maritalk_vllm.tools.bench.load_generator import Run, closed, opened
-from maritalk_vllm.tools.bench.request_result import Outcome
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics, Spread
+from maritalk_vllm.tools.bench.load_generator import LoadRun, closed, opened
+from maritalk_vllm.tools.bench.request_result import RequestResult
 
 
-def outcome(seconds: float, **more: object) -> Outcome:
-    return Outcome(began=10.0, ended=10.0 + seconds, **more)  # type: ignore[arg-type]
+def outcome(seconds: float, **more: object) -> RequestResult:
+    return RequestResult(began=10.0, ended=10.0 + seconds, **more)  # type: ignore[arg-type]
 
 
 def test_spread() -> None:
@@ -25,7 +25,7 @@ def test_spread() -> None:
 
 def test_rates_count_what_was_answered() -> None:
     good = outcome(2.0, prompt_tokens=10, completion_tokens=5, queue_time=0.1, prompt_time=0.2, generation_time=1.5)
-    figures = Figures.of(Run((good, good, outcome(1.0, failure="503: full")), 4.0))
+    figures = LatencyMetrics.of(LoadRun((good, good, outcome(1.0, failure="503: full")), 4.0))
     assert (figures.requests, figures.failed, figures.failure) == (2, 1, "503: full")
     assert (figures.requests_per_second, figures.generated_tokens_per_second) == (0.5, 2.5)
     assert figures.total_tokens_per_second == 7.5
@@ -42,7 +42,7 @@ def test_a_stream() -> None:
 def test_so_many_users_and_no_more() -> None:
     at_once = most = 0
 
-    async def ask(number: int) -> Outcome:
+    async def ask(number: int) -> RequestResult:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
@@ -58,7 +58,7 @@ def test_so_many_users_and_no_more() -> None:
 def test_arrivals_wait_for_nobody() -> None:
     begun = []
 
-    async def ask(number: int) -> Outcome:
+    async def ask(number: int) -> RequestResult:
         begun.append(time.monotonic())
         await asyncio.sleep(1)
         return outcome(1.0)

@@ -7,33 +7,33 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.planning.memory_estimate import Batch
+from maritalk_vllm.planning.memory_estimate import BatchLimits
 from maritalk_vllm.planning.roofline import StepCost
-from maritalk_vllm.tools.capacity.benchmark_data import Load, Outcome, predict, read
+from maritalk_vllm.tools.capacity.benchmark_data import Load, Measurement, predict, read
 from maritalk_vllm.tools.capacity.calibrate import calibrate
-from maritalk_vllm.tools.capacity.replica_model import UNMEASURED, Site
+from maritalk_vllm.tools.capacity.replica_model import UNMEASURED, ReplicaModel
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 
 
-def made(cost: StepCost, **changed: Any) -> Site:
+def made(cost: StepCost, **changed: Any) -> ReplicaModel:
     values: dict[str, Any] = {
         "name": "CPU",
         "cards": 1,
         "cost": cost,
-        "limits": Batch(2048, 128),
+        "limits": BatchLimits(2048, 128),
         "cache_tokens": 40_000,
         "longest": 8192,
     }
-    return Site(**{**values, **changed})
+    return ReplicaModel(**{**values, **changed})
 
 
 def unknown(users: int | None, prompt: int, *, rate: float | None = None, requests: int = 24) -> Load:
-    nothing = Outcome(requests_per_second=1, latency_p50=1, latency_p95=1)
+    nothing = Measurement(requests_per_second=1, latency_p50=1, latency_p95=1)
     return Load(users=users, rate=rate, requests=requests, prompt=prompt, answer=32, outcome=nothing)
 
 
-def seen(load: Load, outcome: Outcome) -> Load:
+def seen(load: Load, outcome: Measurement) -> Load:
     return Load(
         users=load.users,
         rate=load.rate,
@@ -61,22 +61,22 @@ def told() -> dict[str, Any]:
 
 
 def loads(kind: str) -> list[Load]:
-    return [Load(**{**each, "outcome": Outcome(**each["outcome"])}) for each in told()[kind]]
+    return [Load(**{**each, "outcome": Measurement(**each["outcome"])}) for each in told()[kind]]
 
 
-def site() -> Site:
+def site() -> ReplicaModel:
     content = told()["site"]
-    values = {**content, "cost": UNMEASURED, "limits": Batch(**content["limits"])}
-    found = Site(**values)
+    values = {**content, "cost": UNMEASURED, "limits": BatchLimits(**content["limits"])}
+    found = ReplicaModel(**values)
     return made(calibrate(found, loads("known")), **{name: values[name] for name in ("limits", "cache_tokens")})
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Site:
+def fitted() -> ReplicaModel:
     return site()
 
 
-def test_the_measured_run_is_foretold_within_a_fifth(fitted: Site) -> None:
+def test_the_measured_run_is_foretold_within_a_fifth(fitted: ReplicaModel) -> None:
     """The demo model on the real engine: the simulator knows four loads, and is asked for seven others."""
     off = []
     for load in loads("others"):
@@ -106,7 +106,7 @@ def test_what_the_benchmark_wrote_is_read(tmp_path: Path) -> None:
     first, second = read(file)
     assert (first.users, first.rate, second.users, second.rate) == (4, None, None, 1.5)
     assert (first.prompt, first.answer, first.requests) == (30, 32, 8)
-    assert first.outcome == Outcome(
+    assert first.outcome == Measurement(
         requests_per_second=2.0, latency_p50=0.5, latency_p95=0.6, prompt=0.1, generation=None
     )
 

@@ -15,19 +15,19 @@ from maritalk_vllm.tools.bench.latency_metrics import Spread
 from maritalk_vllm.tools.capacity.capacity_report import as_data, as_refusal, report
 from maritalk_vllm.tools.capacity.capacity_study import Question, Study, study
 from maritalk_vllm.tools.capacity.day_profile import HOURS, PEAK_HOUR, shape, simulate_day
-from maritalk_vllm.tools.capacity.replica_model import Site, of_plan
+from maritalk_vllm.tools.capacity.replica_model import ReplicaModel, of_plan
 from maritalk_vllm.tools.capacity.sizing import HOUR, WARM, alone, arrivals, busiest, most_users, size
 from maritalk_vllm.tools.capacity.workload import Workload, seconds
-from tests.planning.machines import imagine, profile_need
+from tests.planning.machines import hypothetical_machine, profile_need
 
 OFFICE = Workload(users=600, prompt=550, answer=150, latency_p95=10)
 
 
 def plan(model: str, cards: str, **given: object) -> Plan:
-    return make_plan(profile_need(model, **given), imagine(cards), Device.CUDA, Device.CUDA)
+    return make_plan(profile_need(model, **given), hypothetical_machine(cards), Device.CUDA, Device.CUDA)
 
 
-def site(cards: str = "8xA100-40GB", model: str = "small") -> Site:
+def site(cards: str = "8xA100-40GB", model: str = "small") -> ReplicaModel:
     footprint = profile_need(model).footprint
     assert footprint is not None
     return of_plan(plan(model, cards), footprint, Efficiency(), 625)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from maritalk_vllm.planning.memory_estimate import Batch
+from maritalk_vllm.planning.memory_estimate import BatchLimits
 from maritalk_vllm.planning.roofline import StepCost
-from maritalk_vllm.tools.capacity.arrivals import Arrivals, Eager, Independent, Thinking
+from maritalk_vllm.tools.capacity.arrivals import Arrivals, ClosedLoopUsers, PoissonArrivals, SaturatingUsers
 from maritalk_vllm.tools.capacity.replica_simulator import Replica
 from maritalk_vllm.tools.capacity.simulate import Run, simulate
-from maritalk_vllm.tools.capacity.simulated_request import Request
+from maritalk_vllm.tools.capacity.simulated_request import SimulatedRequest
 from maritalk_vllm.tools.capacity.token_lengths import Lengths
 
 SECOND = StepCost(fixed=1)
@@ -21,16 +21,16 @@ class Given:
     """Requests by their time, prompt and answer."""
 
     def __init__(self, *requests: tuple[float, int, int]) -> None:
-        self.requests = [Request(number, *each) for number, each in enumerate(requests)]
+        self.requests = [SimulatedRequest(number, *each) for number, each in enumerate(requests)]
 
-    def first(self) -> Iterator[Request]:
+    def first(self) -> Iterator[SimulatedRequest]:
         return iter(self.requests)
 
-    def after(self, _: Request) -> None:
+    def after(self, _: SimulatedRequest) -> None:
         return None
 
 
-def times(request: Request) -> tuple[float, float]:
+def times(request: SimulatedRequest) -> tuple[float, float]:
     """When it began and when it ended."""
     assert request.began is not None
     assert request.ended is not None
@@ -39,9 +39,9 @@ def times(request: Request) -> tuple[float, float]:
 
 def run(
     *requests: tuple[float, int, int], cost: StepCost = SECOND, tokens: int = 100, most: int = 8, cache: int = 10_000
-) -> tuple[list[Request], Run]:
+) -> tuple[list[SimulatedRequest], Run]:
     given = Given(*requests)
-    return given.requests, simulate(given, Replica(cost, Batch(tokens, most), cache))
+    return given.requests, simulate(given, Replica(cost, BatchLimits(tokens, most), cache))
 
 
 def test_a_request_alone() -> None:
@@ -100,8 +100,12 @@ def test_many_steps_at_once_are_the_same_as_one_by_one() -> None:
     cost = StepCost(fixed=0.01, weights=0.02, compute=0.001, token=1e-4, sequence=2e-4, context=1e-5)
     asked = [(0.0, 300, 200), (0.3, 50, 150), (1.1, 700, 90)]
     whole, _ = run(*asked, cost=cost)
-    replica, now, pending = Replica(cost, Batch(100, 8), 10_000), 0.0, [Request(0, *each) for each in asked]
-    ended: list[Request] = []
+    replica, now, pending = (
+        Replica(cost, BatchLimits(100, 8), 10_000),
+        0.0,
+        [SimulatedRequest(0, *each) for each in asked],
+    )
+    ended: list[SimulatedRequest] = []
     while len(ended) < 3:
         while pending and pending[0].asked <= now:
             replica.waiting.append(pending.pop(0))
@@ -117,12 +121,12 @@ LENGTHS = Lengths(prompt=200, answer=50, spread=0.5, longest=4000)
 
 
 def loaded(arrivals: Arrivals, until: float = 2000) -> Run:
-    return simulate(arrivals, Replica(COST, Batch(2048, 256), 100_000), until)
+    return simulate(arrivals, Replica(COST, BatchLimits(2048, 256), 100_000), until)
 
 
 def test_littles_law() -> None:
     """Requests at once are those a second times how long they stay: two counts that share nothing."""
-    found = loaded(Independent(3.0, 2000, LENGTHS, seed=1))
+    found = loaded(PoissonArrivals(3.0, 2000, LENGTHS, seed=1))
     stayed = sum(ended - began for began, ended in map(times, found.answered))
     assert found.used.running_seconds == pytest.approx(stayed, rel=0.002)
     assert found.used.running_seconds / 2000 > 3
@@ -130,13 +134,13 @@ def test_littles_law() -> None:
 
 def test_users_who_think() -> None:
     """Each asks once in the time that it thinks and waits."""
-    found = loaded(Thinking(100, 30.0, LENGTHS, seed=2))
+    found = loaded(ClosedLoopUsers(100, 30.0, LENGTHS, seed=2))
     latency = sum(request.latency for request in found.answered) / len(found.answered)
     assert len(found.answered) / 2000 == pytest.approx(100 / (30 + latency), rel=0.03)
 
 
 def test_users_who_do_not_think() -> None:
-    found = loaded(Eager(4, 40, LENGTHS, seed=0))
+    found = loaded(SaturatingUsers(4, 40, LENGTHS, seed=0))
     assert len(found.answered) == 40
     at_once = [sum(each.asked <= at < times(each)[1] for each in found.answered) for at in (1, 3, 5)]
     assert at_once == [4, 4, 4]
@@ -144,7 +148,7 @@ def test_users_who_do_not_think() -> None:
 
 def test_the_same_seed_is_the_same_run() -> None:
     def ends(seed: int) -> list[float | None]:
-        return [request.ended for request in loaded(Independent(2.0, 200, LENGTHS, seed)).answered]
+        return [request.ended for request in loaded(PoissonArrivals(2.0, 200, LENGTHS, seed)).answered]
 
     assert ends(1) == ends(1) != ends(2)
 
@@ -156,7 +160,7 @@ def test_arrivals_are_those_of_the_benchmark() -> None:
     while at < 20:
         due.append(at)
         at += chance.expovariate(2.5)
-    assert [request.asked for request in Independent(2.5, 20, LENGTHS, seed=0).first()] == due
+    assert [request.asked for request in PoissonArrivals(2.5, 20, LENGTHS, seed=0).first()] == due
 
 
 def test_lengths_are_what_they_are_on_average() -> None:

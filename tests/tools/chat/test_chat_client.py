@@ -12,8 +12,8 @@ import trustme
 from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable, UsageError
 from maritalk_vllm.tools.chat import chat_client as client_module
 from maritalk_vllm.tools.chat.answer import Answer
-from maritalk_vllm.tools.chat.chat_client import Client, Room
-from maritalk_vllm.tools.chat.server_address import Address
+from maritalk_vllm.tools.chat.chat_client import ChatClient, Room
+from maritalk_vllm.tools.chat.server_address import ServerAddress
 from tests.answering import Request, answering
 from tests.tools.chat.pretended import END, event, pretended, reply, write
 
@@ -21,7 +21,7 @@ MESSAGES = [{"role": "user", "content": "um dois"}]
 
 
 def ask(url: str, **options: object) -> list[str | Answer]:
-    with Client(Address(url=url, **options)) as client:  # type: ignore[arg-type]
+    with ChatClient(ServerAddress(url=url, **options)) as client:  # type: ignore[arg-type]
         return list(client.answer(MESSAGES, {"max_tokens": 9}))
 
 
@@ -41,7 +41,7 @@ def test_an_answer_comes_piece_by_piece_and_then_whole() -> None:
 
 
 def test_a_key_goes_with_each_request() -> None:
-    with pretended() as (model, server), Client(Address(url=server.url, key="ção")) as client:
+    with pretended() as (model, server), ChatClient(ServerAddress(url=server.url, key="ção")) as client:
         client.wait(lambda: None)
         list(client.answer(MESSAGES, {"max_tokens": 9}))
         client.count(MESSAGES)
@@ -119,14 +119,14 @@ def test_nobody_is_there() -> None:
 @pytest.mark.parametrize("url", ["localhost:9000", "ftp://localhost", "http://", "9000", "http://a:b"])
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(UsageError, match="no address"):
-        Client(Address(url=url))
+        ChatClient(ServerAddress(url=url))
 
 
 def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     for file in (tmp_path / "text", tmp_path / "absent"):
         with pytest.raises(UsageError, match="cannot be used"):
-            Client(Address(url="https://localhost", authorities=file))
+            ChatClient(ServerAddress(url="https://localhost", authorities=file))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     [("http://localhost:1", True), ("http://127.0.0.2", True), ("http://[::1]:9", True), ("http://192.0.2.1", False)],
 )
 def test_a_proxy_is_for_other_machines(url: str, here: bool) -> None:
-    assert Address(url=url).is_here is here
+    assert ServerAddress(url=url).is_here is here
 
 
 def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
 def test_it_waits_while_the_server_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
     told = []
-    with pretended(status="loading") as (model, server), Client(Address(url=server.url)) as client:
+    with pretended(status="loading") as (model, server), ChatClient(ServerAddress(url=server.url)) as client:
 
         def tell() -> None:
             told.append(time.monotonic())
@@ -175,7 +175,7 @@ def test_a_server_that_is_away_for_an_instant(monkeypatch: pytest.MonkeyPatch) -
         if (content := next(answers)) is not None:
             request.reply(200, content)
 
-    with answering(answer) as server, Client(Address(url=server.url)) as client:
+    with answering(answer) as server, ChatClient(ServerAddress(url=server.url)) as client:
         assert not client.wait(lambda: None)
         assert not client.wait(lambda: None)
         assert len(server.requests) == 4
@@ -190,7 +190,7 @@ def test_a_server_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
         reply(request, 200, {"status": "idle"})
 
     with answering(answer) as server:
-        client = Client(Address(url=server.url))
+        client = ChatClient(ServerAddress(url=server.url))
         client.wait(lambda: None)
     with client, pytest.raises(Unavailable, match="No server answers"):
         client.wait(lambda: None)
@@ -198,13 +198,19 @@ def test_a_server_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "loading"'])
 def test_a_status_that_says_nothing_is_not_waited_for(content: bytes) -> None:
-    with answering(lambda request: request.reply(200, content)) as server, Client(Address(url=server.url)) as client:
+    with (
+        answering(lambda request: request.reply(200, content)) as server,
+        ChatClient(ServerAddress(url=server.url)) as client,
+    ):
         assert not client.wait(lambda: None)
 
 
 def test_counting() -> None:
-    with pretended(context=77) as (_, server), Client(Address(url=server.url)) as client:
+    with pretended(context=77) as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
         assert client.count(MESSAGES) == Room(tokens=2, context=77)
-    with answering(lambda request: request.reply(404, b"")) as server, Client(Address(url=server.url)) as client:
+    with (
+        answering(lambda request: request.reply(404, b"")) as server,
+        ChatClient(ServerAddress(url=server.url)) as client,
+    ):
         assert client.count(MESSAGES) is None
     assert json.loads(server.requests[0].content) == {"messages": MESSAGES}

@@ -7,7 +7,7 @@ import pytest
 from maritalk_vllm.api.local_schema import ChatGenerateRequest
 from maritalk_vllm.api.request_parsing import read
 from maritalk_vllm.errors import RequestError, UsageError
-from maritalk_vllm.tools.chat.sampling_parameters import Parameters
+from maritalk_vllm.tools.chat.sampling_parameters import SamplingParameters
 
 VALUES = {
     "do_sample": ["true", "false", "null", "1", "yes"],
@@ -32,7 +32,7 @@ def api_takes(name: str, value: str) -> bool:
 
 def chat_takes(name: str, value: str) -> bool:
     try:
-        Parameters().change([f"{name}={value}"])
+        SamplingParameters().change([f"{name}={value}"])
     except UsageError as error:
         assert name in str(error)
         return False
@@ -45,13 +45,13 @@ def test_a_value_is_taken_where_the_api_takes_it(name: str, value: str) -> None:
 
 
 def test_all_fields_of_the_api_are_there_but_what_a_chat_decides_itself() -> None:
-    names = [name for name, _ in Parameters().lines()]
+    names = [name for name, _ in SamplingParameters().lines()]
     assert names == list(VALUES)
     assert {*names, "stream", "n", "return_usage", "messages", "prompt"} == set(ChatGenerateRequest.__struct_fields__)
 
 
 def test_only_what_was_set_is_sent_and_the_longest_answer_always() -> None:
-    parameters = Parameters()
+    parameters = SamplingParameters()
     assert parameters.fields == {"max_tokens": 512}
     parameters.change(["temperature=0.2", "stop_sequences=Fim", "seed=7"])
     assert parameters.fields == {"max_tokens": 512, "temperature": 0.2, "stop_sequences": ["Fim"], "seed": 7}
@@ -74,7 +74,7 @@ def test_only_what_was_set_is_sent_and_the_longest_answer_always() -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_what_would_do(assignment: str, says: str) -> None:
-    parameters = Parameters()
+    parameters = SamplingParameters()
     with pytest.raises(UsageError) as error:
         parameters.change(["temperature=0.3", assignment])
     assert str(error.value).startswith(says)

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from maritalk_vllm.tools.chat.terminal_output import Screen
+from maritalk_vllm.tools.chat.terminal_output import TerminalOutput
 
 
 class Terminal(io.StringIO):
@@ -13,7 +13,7 @@ class Terminal(io.StringIO):
 
 
 def shown(out: io.StringIO) -> str:
-    screen = Screen(out, out, labelled=True)
+    screen = TerminalOutput(out, out, labelled=True)
     screen.begin()
     screen.piece("a\x1b[2Jb\x9bc\td\n")
     screen.end()
@@ -41,7 +41,7 @@ def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, n
 
 def test_what_follows_an_answer_begins_a_line() -> None:
     out = io.StringIO()
-    screen = Screen(out, out, labelled=False)
+    screen = TerminalOutput(out, out, labelled=False)
     for text in ("a", "a\n", ""):
         screen.begin()
         screen.piece(text)
