@@ -42,6 +42,7 @@ def test_at_a_terminal(tmp_path: Path, before: Sequence[str], asked: str, closed
     said.touch()
     pid, terminal = pty.fork()  # which other processes would inherit, and keep open
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under nohup
         os.execvp("sh", ["sh", "-c", 'echo $$ > "$0.pid"; exec "$@"', str(said), *program(said, before)])
     os.set_inheritable(terminal, False)
     try:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,12 +45,18 @@ def test_a_service_manager_that_is_gone(monkeypatch: pytest.MonkeyPatch, address
     SystemdNotifier().ready("Listening")
 
 
-def test_a_service_manager_that_takes_nothing_more(tmp_path: Path) -> None:
-    with service_manager(f"{tmp_path}/notify") as manager:
+def test_a_service_manager_that_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as unread:
+        unread.bind(f"{tmp_path}/notify")
+        monkeypatch.setenv(VARIABLE, f"{tmp_path}/notify")
         systemd = SystemdNotifier()
         for _ in range(10_000):
             systemd.status("Loading.")
-        assert 0 < len(manager.heard()) < 10_000
+        taken = 0
+        with suppress(BlockingIOError):
+            while unread.recv(4096):
+                taken += 1
+    assert 0 < taken < 10_000
 
 
 @pytest.mark.parametrize(
