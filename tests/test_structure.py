@@ -1,12 +1,14 @@
 """The rules of docs/structure.md, held against the code's own imports."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
+DOCUMENT = (PACKAGE.parent / "docs" / "structure.md").read_text()
 GROUND = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking")
 # Each room may import those after it, and the ground.
 ROOMS = (
@@ -113,7 +115,23 @@ def test_the_chat_is_a_client_like_any_other() -> None:
     assert ours - ground_or_own == {"api.local_schema"}
 
 
-def test_every_room_is_in_the_picture() -> None:
-    picture = (PACKAGE.parent / "docs" / "structure.md").read_text()
+def test_every_package_is_in_the_document() -> None:
     assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == set(ROOMS)
-    assert all(f"`{room}/`" in picture for room in ROOMS)
+    assert all(f"| `{room}/` |" in DOCUMENT for room in ROOMS)
+
+
+def test_contributors_find_what_they_ask_for() -> None:
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rows = page.split("## Where is ...?")[1].split("\n## ")[0].strip().splitlines()[2:]
+    assert len(rows) >= 8
+    for row in rows:
+        _, files, names = row.strip("| ").split(" | ")
+        text = "".join((PACKAGE.parent / file).read_text() for file in re.findall(r"`(\S+\.py)`", files))
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b(def|class) {name}\b", text), row
+
+
+def test_every_file_of_the_document_is_there() -> None:
+    named = set(re.findall(r"\b(?:[a-z_]+/)+[a-z_]+\.py\b", DOCUMENT))
+    missing = {name for name in named if not (PACKAGE / name).exists() and not (PACKAGE.parent / name).exists()}
+    assert missing == set()

@@ -14,7 +14,7 @@ def serve() -> NoReturn:
 
 def toolbox() -> NoReturn:
     """`maritalk-vllm`."""
-    _begin("toolbox")
+    _begin("tools_app")
 
 
 def _begin(module: str) -> NoReturn:

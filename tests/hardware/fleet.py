@@ -64,9 +64,9 @@ def environment(library: Path, fleet: str, **more: str) -> dict[str, str]:
 _LOOK = """
 import dataclasses, json
 from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.probe import look
+from maritalk_vllm.hardware.probe import probe_hardware
 try:
-    seen = look()
+    seen = probe_hardware()
     links = {" ".join(sorted(pair)): link.name for pair, link in seen.links.items()}
     print(json.dumps({**dataclasses.asdict(dataclasses.replace(seen, links={}, host=None)), "links": links}))
 except MariTalkError as error:

@@ -16,11 +16,11 @@ HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 RAISED = """
 import json, resource, sys
-from maritalk_vllm.server import limits
+from maritalk_vllm.hardware import resource_limits
 from maritalk_vllm.http.uvicorn_server import config
 before = tuple(map(int, sys.argv[1:]))
 resource.setrlimit(resource.RLIMIT_NOFILE, before)
-expected = limits.descriptors()
+expected = resource_limits.descriptors()
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 web = config(None)
 assert expected == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -90,14 +90,14 @@ def test_few_files_and_little_memory_are_warned_of() -> None:
 NO_THREADS = """
 import os, resource, threading
 from maritalk_vllm.errors import EngineError
-from maritalk_vllm.server import limits
+from maritalk_vllm.hardware import resource_limits
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 for start in (threading.Thread(target=print).start, os.fork):
     try:
-        with limits.as_errors():
+        with resource_limits.as_errors():
             start()
     except EngineError as error:
         print(error)

@@ -44,7 +44,7 @@ def _make_whole(source: Path, target: Path, progress: demo_model.Progress) -> No
 def make_with(convert: Callable[[Path, Path, demo_model.Progress], None], checkpoint: Path, waits: Path) -> None:
     """`waits` is there as soon as this one waits for another."""
     told = functools.partial(atomic_install.install_atomically, waiting=waits.touch)
-    with patch.object(demo_model, "_convert", convert), patch.object(demo_model, "place", told):
+    with patch.object(demo_model, "_convert", convert), patch.object(demo_model, "install_atomically", told):
         make(checkpoint)
 
 

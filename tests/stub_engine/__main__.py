@@ -30,8 +30,8 @@ def main(device: str, descriptor: str, parent: str) -> None:
     process_tree.inherit_on_fork()
     setproctitle.setproctitle("maritalk: nursery of the stub")
     with (
-        patch.object(fork_server, "boot", launcher),
-        patch.object(api_process, "boot", launcher),
+        patch.object(fork_server, "vllm_launcher", launcher),
+        patch.object(api_process, "vllm_launcher", launcher),
         patch.object(api_process, "MariTalkPlugin", launcher.StubPlugin),
         patch.dict(fork_server.JOBS, prepare=prepare),
     ):

@@ -29,11 +29,11 @@ def test_the_end_of_a_process_does_not_wait_for_a_call_that_hangs() -> None:
     """As a look at a disk of the network does. `asyncio.run` would wait for its own threads."""
     code = """
 import asyncio, threading
-from maritalk_vllm.server.process.async_tasks import aside
+from maritalk_vllm.server.process.async_tasks import in_background
 async def main():
-    assert await aside(lambda: 7) == 7
+    assert await in_background(lambda: 7) == 7
     try:
-        await asyncio.wait_for(aside(threading.Event().wait), 0.1)
+        await asyncio.wait_for(in_background(threading.Event().wait), 0.1)
     except TimeoutError:
         print("given up")
 asyncio.run(main())

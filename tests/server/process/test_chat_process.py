@@ -23,10 +23,10 @@ from tests.tools.chat.pretended import pretended
 
 SUPERVISOR = """
 import asyncio, signal, sys
-from maritalk_vllm.server.process.chat_process import Conversation
+from maritalk_vllm.server.process.chat_process import ChatProcess
 
 async def main():
-    told, chat = asyncio.Event(), Conversation()
+    told, chat = asyncio.Event(), ChatProcess()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, told.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)

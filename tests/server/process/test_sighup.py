@@ -14,8 +14,8 @@ from tests.serving import until
 
 PROGRAM = """
 import signal, sys, time
-from maritalk_vllm.server.process.sighup import Hangup
-hangup = Hangup()
+from maritalk_vllm.server.process.sighup import HangupSignal
+hangup = HangupSignal()
 heard = []
 def hear(*_):
     heard.append("end" if hangup.asks_to_end() else "reload")
