@@ -34,7 +34,7 @@ def test_one_line_with_the_kind_and_the_place() -> None:
     assert "\n" not in line
     assert len(line) < 1000
     assert line.startswith(f"{MET} RuntimeError: 'xxx")
-    assert " at engine/test_faults.py:" in line and line.endswith(" in sink")
+    assert " at engine/test_exception_log.py:" in line and line.endswith(" in sink")
 
 
 def test_the_same_line_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

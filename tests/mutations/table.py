@@ -39,7 +39,7 @@ MUTATIONS = (
     Mutation(
         "never restart",
         _SUPERVISOR,
-        "return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None",
+        "return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None",
         "return None",
         (_DIES,),
     ),
@@ -48,13 +48,13 @@ MUTATIONS = (
         _RESTARTS,
         "if len(self._times) >= self._most:",
         "if False:",
-        ("test_restarts.py", _TOO_OFTEN),
+        ("process/test_restart_policy.py", _TOO_OFTEN),
     ),
     Mutation(
         "count the restarts anew after each death",
         _SUPERVISOR,
-        "        restarts = Restarts(self._launch.settings.max_restarts)\n        while True:\n",
-        "        while True:\n            restarts = Restarts(self._launch.settings.max_restarts)\n",
+        "        restarts = RestartPolicy(self._launch.settings.max_restarts)\n        while True:\n",
+        "        while True:\n            restarts = RestartPolicy(self._launch.settings.max_restarts)\n",
         (_PAUSES, _TOO_OFTEN),
     ),
     Mutation(
@@ -62,7 +62,7 @@ MUTATIONS = (
         _RESTARTS,
         "return _PAUSES[min(len(self._times), len(_PAUSES)) - 1]",
         "return 0.0",
-        ("test_restarts.py", _PAUSES),
+        ("process/test_restart_policy.py", _PAUSES),
     ),
     Mutation(
         "do not wait for the pause",
@@ -74,14 +74,14 @@ MUTATIONS = (
     Mutation(
         "try again what never worked",
         _SUPERVISOR,
-        "return restarts.next_pause() if self._was_ready or isinstance(error, NodeLost) else None",
-        "return restarts.next_pause()",
+        "return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None",
+        "return restarts.next_delay()",
         (_FAILED,),
     ),
     Mutation(
         "import anew for each restart",
         _SUPERVISOR,
-        "if self._engine is None or not self._engine.are_alive:",
+        "if self._engine is None or not self._engine.fork_server_alive:",
         "if True:",
         (_DIES,),
     ),
@@ -117,7 +117,7 @@ MUTATIONS = (
     Mutation(
         "do not notice an engine that died",
         _BACKEND,
-        "if boot.is_dead(self._client):",
+        "if vllm_launcher.is_dead(self._client):",
         "if False:",
         (_DIES,),
     ),
@@ -140,14 +140,14 @@ MUTATIONS = (
         "maritalk_vllm/server/process/heartbeat.py",
         "min(now - self._looked, 2 * LOOK_SECONDS)",
         "now - self._looked",
-        ("test_heartbeat.py", _API),
+        ("process/test_heartbeat.py", _API),
     ),
     Mutation(
         "close the port without a look at who waits at it",
         "maritalk_vllm/server/loading/loading_server.py",
         "not has_waiting(self._listener) and not self._are_waiting",
         "True",
-        ("test_answering.py",),
+        ("loading/test_loading_server.py",),
     ),
     Mutation(
         "lose the connections of an API process that ends",
@@ -260,7 +260,7 @@ MUTATIONS = (
         "maritalk_vllm/server/process/start_deadline.py",
         "return math.inf if self._since is None else self._left",
         "return self._left if self._since is None else self._left",
-        ("test_deadline.py",),
+        ("process/test_start_deadline.py",),
     ),
     Mutation(
         "fork from a process whose import hangs",

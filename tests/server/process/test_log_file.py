@@ -60,7 +60,7 @@ def test_all_that_is_written_by_any_process_is_there_at_the_end(tmp_path: Path) 
         logging.getLogger("maritalk_vllm").warning("ours: três")
     out, error, ours = path.read_text().splitlines()
     assert (out, error) == ("out", "error")
-    assert re.fullmatch(r"WARNING \d\d-\d\d \d\d:\d\d:\d\d \[test_log.py:\d+\] ours: três", ours)
+    assert re.fullmatch(r"WARNING \d\d-\d\d \d\d:\d\d:\d\d \[test_log_file.py:\d+\] ours: três", ours)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
