@@ -30,9 +30,9 @@ class MemoryFootprint:
     @property
     def weights_bytes(self) -> int:
         """All weights, once, as one card that holds them all has them."""
-        return self.weights_on_a_card(1, 1)
+        return self.weights_bytes_per_gpu(1, 1)
 
-    def weights_on_a_card(self, tensor_parallel_size: int, pipeline_parallel_size: int) -> int:
+    def weights_bytes_per_gpu(self, tensor_parallel_size: int, pipeline_parallel_size: int) -> int:
         """What the fullest card holds of the weights."""
         tp, stages = tensor_parallel_size, pipeline_parallel_size
         heads = max(1, min(tp, self.shape.key_value_heads))
@@ -51,7 +51,7 @@ class MemoryFootprint:
         cast: dict[str, Any] = {name: int(getattr(self, name) * factor) for name in sizes}
         return replace(self, shape=replace(self.shape, dtype=dtype), **cast)
 
-    def splits_by(self, tensor_parallel_size: int) -> str:
+    def why_not_divisible(self, tensor_parallel_size: int) -> str:
         """Why tensor parallelism cannot have this degree, or an empty string if it can: vLLM's own rules."""
         tp, shape = tensor_parallel_size, self.shape
         if tp == 1:
@@ -64,10 +64,10 @@ class MemoryFootprint:
             return f"{tp} does not divide its padded vocabulary of {padded_vocabulary(shape.vocabulary_size)}"
         return ""
 
-    def degrees(self, cards: int) -> list[int]:
+    def tensor_parallel_sizes(self, gpu_count: int) -> list[int]:
         """Tensor-parallel degrees that the model allows, up to `cards`."""
-        most = min(cards, max(1, self.shape.attention_heads))
-        return [size for size in range(1, most + 1) if not self.splits_by(size)]
+        most = min(gpu_count, max(1, self.shape.attention_heads))
+        return [size for size in range(1, most + 1) if not self.why_not_divisible(size)]
 
 
 def llama_footprint(shape: ModelArchitecture, *, tied: bool) -> MemoryFootprint:

@@ -5,34 +5,34 @@ import re
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.gpu_catalog import cards, find, hypothetical_machine, parse_node_prefix
+from maritalk_vllm.hardware.gpu_catalog import find_gpu, gpu_models, hypothetical_machine, parse_node_prefix
 from maritalk_vllm.hardware.interconnect import Link
 
 MiB = 1 << 20
 
 
-@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
+@pytest.mark.parametrize("card", gpu_models(), ids=lambda card: card.short_name)
 def test_every_name_finds_its_card(card: object) -> None:
     for name in card.names:  # type: ignore[attr-defined]
         for written in (name, name.lower(), name.upper(), name.replace("-", " "), name.replace(" ", "")):
-            assert find(written) is card
+            assert find_gpu(written) is card
 
 
 def test_what_the_table_covers() -> None:
-    generations = {card.compute_capability for card in cards()}
+    generations = {card.compute_capability for card in gpu_models()}
     assert {(7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)} <= generations
-    assert all(card.compute_capability < (8, 0) for card in (find("T4"), find("V100")))
+    assert all(card.compute_capability < (8, 0) for card in (find_gpu("T4"), find_gpu("V100")))
 
 
 @pytest.mark.parametrize(
     ("name", "mib"), [("A10", 23028), ("L4", 23034), ("A100-40GB", 40960), ("A100-80GB", 81920), ("A6000", 49140)]
 )
 def test_totals_are_those_of_nvml(name: str, mib: int) -> None:
-    assert find(name).memory_total_bytes == mib * MiB
+    assert find_gpu(name).memory_total_bytes == mib * MiB
 
 
 def test_an_l4_has_the_24_gb_of_the_reference() -> None:
-    assert round(find("L4").memory_total_bytes / 1e9, 2) == 24.15
+    assert round(find_gpu("L4").memory_total_bytes / 1e9, 2) == 24.15
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ def test_the_most_nodes() -> None:
     ],
 )
 def test_cards_that_people_have(name: str, nvml: str, mib: int, capability: tuple[int, int]) -> None:
-    card = find(name)
+    card = find_gpu(name)
     assert (card.names[0], card.memory_total_bytes, card.compute_capability) == (nvml, mib * MiB, capability)
 
 
 def test_no_two_cards_have_a_name_in_common() -> None:
-    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for card in cards() for name in card.names]
+    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for card in gpu_models() for name in card.names]
     assert len(names) == len(set(names))
 
 

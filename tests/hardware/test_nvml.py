@@ -20,7 +20,7 @@ def test_plain_cards(nvml_library: Path) -> None:
         "memory_total_bytes": 23028 * MiB,
         "memory_free_bytes": 23028 * MiB - IDLE,
         "compute_capability": [8, 6],
-        "holders": [],
+        "processes": [],
         "parent_uuid": None,
         "is_integrated": False,
     }
@@ -128,19 +128,19 @@ def test_who_holds_memory(nvml_library: Path) -> None:
         + "process 0 compute 4711 14000000000 /opt/venv/bin/python3 serve.py --api-key SECRET\n"
         + "process 0 compute 4712 - -\n",
     )
-    assert seen["gpus"][0]["holders"] == [
+    assert seen["gpus"][0]["processes"] == [
         {"pid": 4711, "name": "python3", "memory_bytes": 14000000000},
         {"pid": 812, "name": "Xorg", "memory_bytes": 40000000},
         {"pid": 4712, "name": None, "memory_bytes": None},
     ]
-    assert seen["gpus"][1]["holders"] == []
+    assert seen["gpus"][1]["processes"] == []
 
 
 @pytest.mark.parametrize("code", [3, 4, 13])
 def test_holders_that_are_not_told(nvml_library: Path, code: int) -> None:
     errors = f"error nvmlDeviceGetComputeRunningProcesses_v3 {code}\n"
     seen = look(nvml_library, gpus("A10") + errors + "process 0 compute 1 5 x\n")
-    assert seen["gpus"][0]["holders"] == []
+    assert seen["gpus"][0]["processes"] == []
 
 
 @pytest.mark.parametrize(

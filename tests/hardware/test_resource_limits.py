@@ -57,7 +57,7 @@ def test_the_limit_on_files_is_raised(before: tuple[int, int], after: list[int])
     ],
 )
 def test_it_is_never_lowered(soft: int, hard: int, after: int) -> None:
-    assert resource_limits.reachable(soft, hard) == after
+    assert resource_limits.raised_limit(soft, hard) == after
 
 
 @pytest.mark.parametrize("command", [f"maritalk-serve --port 0 {DEMO}", f"maritalk-serve --dry-run {DEMO}"])

@@ -105,10 +105,10 @@ def test_what_each_card_holds(tmp_path: Path) -> None:
     query, key_value, gate, norm, table = 8192, 4096, 512, 128, 16384
     assert (footprint.split_bytes, footprint.key_value_bytes) == (query, key_value)
     assert (footprint.whole_bytes, footprint.input_bytes, footprint.output_bytes) == (gate + norm, table, table)
-    assert footprint.weights_on_a_card(2, 1) == (query + key_value + 2 * table) // 2 + gate + norm
+    assert footprint.weights_bytes_per_gpu(2, 1) == (query + key_value + 2 * table) // 2 + gate + norm
     # Two KV heads: four cards hold each of them twice.
-    assert footprint.weights_on_a_card(4, 1) == query // 4 + key_value // 2 + 2 * table // 4 + gate + norm
-    assert footprint.weights_on_a_card(1, 2) == (query + key_value + gate + norm) // 2 + table
+    assert footprint.weights_bytes_per_gpu(4, 1) == query // 4 + key_value // 2 + 2 * table // 4 + gate + norm
+    assert footprint.weights_bytes_per_gpu(1, 2) == (query + key_value + gate + norm) // 2 + table
 
 
 def test_another_type_changes_the_size(tmp_path: Path) -> None:

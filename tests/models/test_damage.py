@@ -93,8 +93,8 @@ def tried(folder: Path, file: str) -> None:
         assert str(folder / file) in error.message
         return
     # What is taken can be planned with.
-    for degree in footprint.degrees(8):
-        assert footprint.served_as("float32").weights_on_a_card(degree, 2) >= 0
+    for degree in footprint.tensor_parallel_sizes(8):
+        assert footprint.served_as("float32").weights_bytes_per_gpu(degree, 2) >= 0
         assert footprint.shape.kv_cache_bytes(4096, tensor_parallel_size=degree, in_flight=64, dtype="bfloat16") >= 0
 
 

@@ -164,8 +164,8 @@ def test_no_length_is_passed_that_nobody_knows(tmp_path: Path) -> None:
     folder = model(tmp_path, tensors)
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", **sizes}))
     for config in (Settings(model=str(folder)), Settings(model=str(folder), max_model_len=2048)):
-        need = ModelRequirements.of("x", read_checkpoint(folder), None, config)
-        plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
+        requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, config)
+        plan = make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
         given = "--max-model-len" in engine_arguments(plan, "x", str(folder), [], None)
         assert given == (config.max_model_len is not None)
         assert any("does not say how long its context" in each for each in plan.warnings) != given
@@ -183,8 +183,8 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     shape = read_checkpoint(folder).shape
     assert (shape.layers, shape.vocabulary_size, shape.hidden_size) == (3, 128, 64)
     assert shape.unknown == ("attention_heads", "key_value_heads", "head_size")
-    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
+    requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    plan = make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
     assert not plan.checked
     assert any("say its attention heads, key value heads, head size" in each for each in plan.warnings)
     assert (shape.max_model_len, shape.context_limit) == (None, None)
@@ -192,5 +192,5 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "num_attention_heads": 4}))
     shape = read_checkpoint(folder).shape
     assert (shape.attention_heads, shape.key_value_heads, shape.head_size, shape.unknown) == (4, 4, 16, ())
-    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    assert make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA).checked
+    requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    assert make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA).checked

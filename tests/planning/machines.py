@@ -36,7 +36,7 @@ def with_free(inventory: Inventory, *free_gb: float, holder: GpuProcess | None =
     """The machine with so much memory free on its first cards."""
     gpus = list(inventory.gpus)
     for place, free in enumerate(free_gb):
-        gpus[place] = replace(gpus[place], memory_free_bytes=int(free * GB), holders=(holder,) if holder else ())
+        gpus[place] = replace(gpus[place], memory_free_bytes=int(free * GB), processes=(holder,) if holder else ())
     return replace(inventory, gpus=tuple(gpus))
 
 
@@ -48,7 +48,7 @@ def profile_need(name: str, **given: object) -> ModelRequirements:
     """A profile whose weights are not here."""
     profile = find(name)
     assert profile is not None
-    return ModelRequirements.of(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.from_settings(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
 
 
 LLAMA_8B = ModelArchitecture(
@@ -71,12 +71,12 @@ SHORT_8B = replace(LLAMA_8B, max_model_len=4096)
 def open_need(weights_gb: float = 16.06, shape: ModelArchitecture = SHORT_8B, **given: object) -> ModelRequirements:
     """An open model whose weights are here."""
     footprint = MemoryFootprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
-    return ModelRequirements.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.from_settings("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
 
 
 def unknown_need(**given: object) -> ModelRequirements:
     """A model of which nothing is on this machine."""
-    return ModelRequirements.of("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.from_settings("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
 
 
 __all__ = [

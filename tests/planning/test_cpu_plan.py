@@ -16,8 +16,8 @@ TINY = replace(LLAMA_8B, layers=4, hidden_size=256, head_size=8, vocabulary_size
 GiB = 1 << 30
 
 
-def plan(need: ModelRequirements, machine: Inventory) -> Plan:
-    return make_plan(need, machine, Device.AUTO, Device.CPU)
+def plan(requirements: ModelRequirements, machine: Inventory) -> Plan:
+    return make_plan(requirements, machine, Device.AUTO, Device.CPU)
 
 
 @pytest.mark.parametrize(("fast", "dtype", "bytes_a_token"), [(False, "float32", 46080), (True, "bfloat16", 23040)])

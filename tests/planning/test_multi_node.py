@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit
-from maritalk_vllm.hardware.gpu_catalog import cards
+from maritalk_vllm.hardware.gpu_catalog import gpu_models
 from maritalk_vllm.planning.gpu_suggestions import suggest_gpus
 from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
@@ -16,8 +16,8 @@ from maritalk_vllm.settings import Device
 from tests.planning.machines import LLAMA_8B, cpu, hypothetical_machine, open_need, profile_need, unknown_need
 
 
-def plan(need: ModelRequirements, gpus: str) -> Plan:
-    return make_plan(need, hypothetical_machine(gpus), Device.AUTO, Device.CUDA)
+def plan(requirements: ModelRequirements, gpus: str) -> Plan:
+    return make_plan(requirements, hypothetical_machine(gpus), Device.AUTO, Device.CUDA)
 
 
 def degrees(made: Plan) -> tuple[int, int, int]:
@@ -28,7 +28,7 @@ HEADS_9 = replace(LLAMA_8B, attention_heads=9, key_value_heads=3, vocabulary_siz
 
 
 @pytest.mark.parametrize(
-    ("need", "gpus", "expected"),
+    ("requirements", "gpus", "expected"),
     [
         (open_need(16, nodes=2), "1xA10", (1, 2, 1)),
         (open_need(16, nodes=2), "4xA10", (4, 2, 4)),
@@ -47,11 +47,11 @@ HEADS_9 = replace(LLAMA_8B, attention_heads=9, key_value_heads=3, vocabulary_siz
     ],
 )
 def test_tensor_parallel_within_a_node_and_pipeline_parallel_across(
-    need: ModelRequirements, gpus: str, expected: tuple[int, int, int]
+    requirements: ModelRequirements, gpus: str, expected: tuple[int, int, int]
 ) -> None:
-    made = plan(need, gpus)
+    made = plan(requirements, gpus)
     assert degrees(made) == expected
-    assert made.workers == made.nodes * made.workers_here == made.nodes * len(made.gpus)
+    assert made.workers == made.nodes * made.workers_per_node == made.nodes * len(made.gpus)
     assert made.data_parallel_size == 1
 
 
@@ -101,7 +101,9 @@ def test_the_whole_context_over_several_nodes(
 
 
 def test_what_would_do_is_one_machine() -> None:
-    assert suggest_gpus(profile_need("medium", nodes=2), cards()) == suggest_gpus(profile_need("medium"), cards())
+    assert suggest_gpus(profile_need("medium", nodes=2), gpu_models()) == suggest_gpus(
+        profile_need("medium"), gpu_models()
+    )
 
 
 def test_memory_is_that_of_all_nodes_and_each_card_has_its_share() -> None:
@@ -138,8 +140,8 @@ def test_what_is_said_of_it() -> None:
 )
 def test_on_cpus(given: dict[str, Any], expected: tuple[int, int, int]) -> None:
     made = make_plan(open_need(1, nodes=2, **given), cpu(64, cores=4), Device.CPU, Device.CPU)
-    assert (made.tensor_parallel_size, made.pipeline_parallel_size, made.workers_here) == expected
-    assert len(made.cores) == made.workers_here
+    assert (made.tensor_parallel_size, made.pipeline_parallel_size, made.workers_per_node) == expected
+    assert len(made.cores) == made.workers_per_node
     assert sum(map(len, made.cores)) == 4
     assert "of each of 2 nodes" in summary(made)[0]
     assert made.warnings == ("The other nodes are taken to have as many cores, and as much memory free.",)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.gpu_catalog import cards, machine
+from maritalk_vllm.hardware.gpu_catalog import gpu_models, idle_machine
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.models.architecture import ModelArchitecture
@@ -22,7 +22,7 @@ from maritalk_vllm.settings import Device, Settings
 from tests.planning.machines import GB, profile_need
 
 KINDS = st.sampled_from(
-    [card for card in cards() if card.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}]
+    [card for card in gpu_models() if card.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}]
 )
 LINKS = st.sampled_from(Link)
 
@@ -30,7 +30,7 @@ LINKS = st.sampled_from(Link)
 @st.composite
 def machines(draw: st.DrawFn) -> Inventory:
     """Up to eight cards, each as busy as it happens to be, linked anyhow."""
-    inventory = machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
+    inventory = idle_machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
     free = [draw(st.integers(0, 100)) for _ in inventory.gpus]
     gpus = tuple(
         replace(gpu, memory_free_bytes=gpu.memory_free_bytes * share // 100)
@@ -61,33 +61,35 @@ def shapes(draw: st.DrawFn) -> ModelArchitecture:
 @st.composite
 def needs(draw: st.DrawFn) -> ModelRequirements:
     if draw(st.booleans()):
-        need = profile_need(draw(st.sampled_from(["small", "medium"])))
+        requirements = profile_need(draw(st.sampled_from(["small", "medium"])))
     else:
         shape = draw(shapes())
         size = draw(st.integers(10**8, 400 * GB))
         footprint = MemoryFootprint(
             shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
         )
-        need = ModelRequirements.of("open", footprint, None, Settings())
+        requirements = ModelRequirements.from_settings("open", footprint, None, Settings())
     wishes: dict[str, st.SearchStrategy[Any]] = {
-        "wanted_max_model_len": st.sampled_from([None, None, 512, 5000, 60000]),
+        "requested_max_len": st.sampled_from([None, None, 512, 5000, 60000]),
         "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
         "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),
         "replicas": st.sampled_from([1, 1, 2, None]),
         "gpu_memory_utilization": st.sampled_from([None, None, 0.5, 0.92, 1.0]),
     }
-    return replace(need, **{name: draw(values) for name, values in wishes.items()})
+    return replace(requirements, **{name: draw(values) for name, values in wishes.items()})
 
 
-def plan(need: ModelRequirements, inventory: Inventory) -> Plan | None:
+def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan | None:
     with contextlib.suppress(MariTalkError):
-        return make_plan(need, inventory, Device.CUDA, Device.CUDA)
+        return make_plan(requirements, inventory, Device.CUDA, Device.CUDA)
     return None
 
 
 @given(needs(), machines())
-def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
+def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(
+    requirements: ModelRequirements, inventory: Inventory
+) -> None:
+    made = plan(requirements, inventory)
     if made is None:
         return
     assert made.gpu_memory_utilization is not None
@@ -102,57 +104,58 @@ def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: ModelRequ
 
 @given(needs(), machines(), machines())
 def test_more_cards_never_turn_fits_into_does_not_fit(
-    need: ModelRequirements, inventory: Inventory, other: Inventory
+    requirements: ModelRequirements, inventory: Inventory, other: Inventory
 ) -> None:
-    if plan(need, inventory) is None:
+    if plan(requirements, inventory) is None:
         return
     place = len(inventory.gpus)
     more = replace(other.gpus[0], index=place, uuid=f"GPU-{place}")
     links = {frozenset((more.uuid, gpu.uuid)): Link.SYSTEM for gpu in inventory.gpus}
     larger = replace(inventory, gpus=(*inventory.gpus, more), links={**inventory.links, **links})
-    assert plan(need, larger) is not None
+    assert plan(requirements, larger) is not None
 
 
 @given(needs(), machines())
 def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(
-    need: ModelRequirements, inventory: Inventory
+    requirements: ModelRequirements, inventory: Inventory
 ) -> None:
     """Against each split alone, as a user would ask for it."""
-    made = plan(need, inventory)
-    if made is None or need.footprint is None:
+    made = plan(requirements, inventory)
+    if made is None or requirements.footprint is None:
         return
-    suitable, _ = partition_usable(inventory, need.lowest_capability)
+    suitable, _ = partition_usable(inventory, requirements.lowest_capability)
     most = max(map(len, group_identical(suitable)))
-    for degrees in candidates(need, need.footprint, most):
+    for degrees in candidates(requirements, requirements.footprint, most):
         alone = plan(
-            replace(need, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline), inventory
+            replace(requirements, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline),
+            inventory,
         )
         if alone is not None:
             assert (made.max_model_len or 0) >= (alone.max_model_len or 0)
         if (made.tensor_parallel_size, made.pipeline_parallel_size) == (degrees.tensor, degrees.pipeline):
             assert alone is not None and alone.max_model_len == made.max_model_len
             break
-        assert alone is None or alone.max_model_len != need.aim
+        assert alone is None or alone.max_model_len != requirements.planned_max_len
 
 
 @given(needs(), machines())
-def test_what_the_user_set_stays(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
+def test_what_the_user_set_stays(requirements: ModelRequirements, inventory: Inventory) -> None:
+    made = plan(requirements, inventory)
     if made is None:
         return
-    for wish, answer in (
-        (need.tensor_parallel_size, made.tensor_parallel_size),
-        (need.pipeline_parallel_size, made.pipeline_parallel_size),
-        (need.replicas, made.data_parallel_size),
-        (need.gpu_memory_utilization, made.gpu_memory_utilization),
-        (need.wanted_max_model_len, made.max_model_len),
+    for requested_device, answer in (
+        (requirements.tensor_parallel_size, made.tensor_parallel_size),
+        (requirements.pipeline_parallel_size, made.pipeline_parallel_size),
+        (requirements.replicas, made.data_parallel_size),
+        (requirements.gpu_memory_utilization, made.gpu_memory_utilization),
+        (requirements.requested_max_len, made.max_model_len),
     ):
-        assert wish is None or wish == answer
-    assert made.max_model_len is not None and made.max_model_len >= need.shortest
+        assert requested_device is None or requested_device == answer
+    assert made.max_model_len is not None and made.max_model_len >= requirements.min_max_len
 
 
 @given(needs(), machines())
-def test_one_request_at_full_context_fits(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
+def test_one_request_at_full_context_fits(requirements: ModelRequirements, inventory: Inventory) -> None:
+    made = plan(requirements, inventory)
     if made is not None and made.max_concurrency is not None:
         assert made.max_concurrency >= 1

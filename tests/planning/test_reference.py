@@ -3,8 +3,7 @@
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, NoSuitableGPU
-from maritalk_vllm.hardware.gpu_catalog import cards
-from maritalk_vllm.hardware.gpu_catalog import find as card_named
+from maritalk_vllm.hardware.gpu_catalog import find_gpu, gpu_models
 from maritalk_vllm.planning.gpu_suggestions import suggest_gpus, suggestions
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
@@ -69,12 +68,12 @@ def test_does_not_fit(model: str, gpus: str, error: type[Exception], says: str) 
 
 @pytest.mark.parametrize("model", ["small", "medium"])
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
-@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
+@pytest.mark.parametrize("card", gpu_models(), ids=lambda card: card.short_name)
 def test_where_the_table_says_yes_an_idle_machine_agrees(model: str, count: int, card: object) -> None:
     """The estimate that stands for weights which are not here never contradicts the document."""
-    kind = card_named(card.short_name)  # type: ignore[attr-defined]
-    need = profile_need(model)
-    enough = count * kind.memory_total_bytes >= need.total_gpu_memory_bytes
+    kind = find_gpu(card.short_name)  # type: ignore[attr-defined]
+    requirements = profile_need(model)
+    enough = count * kind.memory_total_bytes >= requirements.total_gpu_memory_bytes
     if kind.compute_capability < (8, 0):
         with pytest.raises(NoSuitableGPU):
             plan(model, f"{count}x{kind.short_name}")
@@ -87,8 +86,8 @@ def test_where_the_table_says_yes_an_idle_machine_agrees(model: str, count: int,
 
 def test_what_to_rent() -> None:
     medium = profile_need("medium")
-    answers = list(map(str, suggestions(medium, cards())))
+    answers = list(map(str, suggestions(medium, gpu_models())))
     assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(answers)
     assert "3 x A10" not in answers
-    assert suggest_gpus(medium, cards()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
-    assert suggest_gpus(profile_need("small"), cards()) == "What would do: 1 x A10."
+    assert suggest_gpus(medium, gpu_models()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    assert suggest_gpus(profile_need("small"), gpu_models()) == "What would do: 1 x A10."

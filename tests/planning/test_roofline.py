@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.gpu_catalog import Card, cards, find
+from maritalk_vllm.hardware.gpu_catalog import GpuModel, find_gpu, gpu_models
 from maritalk_vllm.models.memory_footprint import MemoryFootprint, llama_footprint
 from maritalk_vllm.models.profile import find as profile
 from maritalk_vllm.planning.memory_estimate import Parallelism
@@ -24,15 +24,15 @@ def small() -> MemoryFootprint:
 
 def test_a_user_alone_waits_for_the_weights() -> None:
     """14.6 GB at 600 GB/s are 24.3 ms; the published 42.2 tokens/s of an A100 are 0.4 of what its memory allows."""
-    a10 = roofline(small(), ALONE, find("A10"), ALL_OF_IT, 0)
+    a10 = roofline(small(), ALONE, find_gpu("A10"), ALL_OF_IT, 0)
     assert a10.seconds(1, 1, 0) == pytest.approx(14.6 / 600)
-    a100 = roofline(small(), ALONE, find("A100-40GB"), ALL_OF_IT, 0)
+    a100 = roofline(small(), ALONE, find_gpu("A100-40GB"), ALL_OF_IT, 0)
     assert 42.2 * a100.seconds(1, 1, 0) == pytest.approx(0.396, abs=0.001)
 
 
 def test_a_prompt_waits_for_its_operations() -> None:
     """7.3 billion parameters, 2 operations each: 14.6 TFLOP for 1000 tokens, of 125 a second."""
-    cost = roofline(small(), ALONE, find("A10"), ALL_OF_IT, 0)
+    cost = roofline(small(), ALONE, find_gpu("A10"), ALL_OF_IT, 0)
     assert cost.seconds(1000, 1, 0) == pytest.approx(14.6 / 125)
 
 
@@ -45,19 +45,19 @@ def test_the_longer_of_the_two_counts() -> None:
 def test_the_context_is_read_too() -> None:
     """32 layers x 32 heads x 128 x 2 (key, value) x 2 bytes: half a megabyte a token."""
     assert context_bytes(small(), 1, 1024) == 32 * 32 * 128 * 2 * 2
-    cost = roofline(small(), ALONE, find("A10"), ALL_OF_IT, 1024)
+    cost = roofline(small(), ALONE, find_gpu("A10"), ALL_OF_IT, 1024)
     assert cost.context == pytest.approx(524288 / 600e9)
 
 
 def test_cards_share_and_pay_for_it() -> None:
-    one, two = (roofline(small(), Parallelism(tp, 1), find("A10"), Efficiency(), 600) for tp in (1, 2))
+    one, two = (roofline(small(), Parallelism(tp, 1), find_gpu("A10"), Efficiency(), 600) for tp in (1, 2))
     assert two.weights == one.weights / 2
     assert two.compute == pytest.approx(one.compute / 2)
     assert two.context == one.context / 2
     assert two.fixed > one.fixed
     # 2 all-reduces a layer of 4096 numbers of 2 bytes, each sent once by two cards, at 0.6 of 32 GB/s.
     assert two.token == pytest.approx(2 * 32 * 4096 * 2 / (0.6 * 32e9))
-    linked = roofline(small(), Parallelism(2, 1), find("A100-40GB"), Efficiency(), 600)
+    linked = roofline(small(), Parallelism(2, 1), find_gpu("A100-40GB"), Efficiency(), 600)
     assert linked.token < two.token / 5
 
 
@@ -71,11 +71,11 @@ def test_a_table_of_which_rows_are_looked_up_is_not_read() -> None:
 
 def test_a_card_without_a_data_sheet() -> None:
     with pytest.raises(UsageError, match="no speed of RTX-3060"):
-        roofline(small(), ALONE, find("RTX-3060"), Efficiency(), 0)
+        roofline(small(), ALONE, find_gpu("RTX-3060"), Efficiency(), 0)
 
 
-@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
-def test_data_sheets_are_of_this_world(card: Card) -> None:
+@pytest.mark.parametrize("card", gpu_models(), ids=lambda card: card.short_name)
+def test_data_sheets_are_of_this_world(card: GpuModel) -> None:
     """A card has both figures or none, and every one reads a byte in the time of 30 to 500 operations.
 
     The fewest are those of an H20, whose operations were cut for export: 148 x 10^12 to 4.0 x 10^12 bytes, 37.
@@ -87,4 +87,4 @@ def test_data_sheets_are_of_this_world(card: Card) -> None:
 
 
 def test_every_card_that_clouds_rent_has_one() -> None:
-    assert [card.short_name for card in cards() if card.cloud and card.bandwidth is None] == []
+    assert [card.short_name for card in gpu_models() if card.cloud and card.bandwidth is None] == []

@@ -9,7 +9,7 @@ from maritalk_vllm.errors import DoesNotFit, UsageError
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.models.architecture import ModelArchitecture
-from maritalk_vllm.planning.memory_estimate import CONTEXT_BYTES
+from maritalk_vllm.planning.memory_estimate import CUDA_CONTEXT_BYTES
 from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Outcome, Plan
 from maritalk_vllm.planning.plan_report import report, summary
@@ -30,13 +30,13 @@ from tests.planning.machines import (
 )
 
 
-def plan(need: ModelRequirements, inventory: Inventory) -> Plan:
-    return make_plan(need, inventory, Device.AUTO, Device.CUDA)
+def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan:
+    return make_plan(requirements, inventory, Device.AUTO, Device.CUDA)
 
 
-def refusal(need: ModelRequirements, inventory: Inventory) -> DoesNotFit:
+def refusal(requirements: ModelRequirements, inventory: Inventory) -> DoesNotFit:
     with pytest.raises(DoesNotFit) as caught:
-        plan(need, inventory)
+        plan(requirements, inventory)
     return caught.value
 
 
@@ -178,16 +178,16 @@ def test_a_pipeline_is_said_to_be_slower() -> None:
 
 
 def test_each_card_counts_with_what_is_free() -> None:
-    need = open_need(16)
-    assert indices(plan(need, hypothetical_machine("2xA10")).gpus) == [0]
+    requirements = open_need(16)
+    assert indices(plan(requirements, hypothetical_machine("2xA10")).gpus) == [0]
     busy = with_free(hypothetical_machine("2xA10"), 12.0)
-    assert indices(plan(need, busy).gpus) == [1]
+    assert indices(plan(requirements, busy).gpus) == [1]
     both = with_free(hypothetical_machine("2xA10"), 14.0, 14.0)
-    made = plan(need, both)
+    made = plan(requirements, both)
     assert degrees(made) == (2, 1, 1)
     assert made.gpu_memory_utilization == 0.54
     assert any(each.startswith("gpu_memory_utilization: 0.54 instead of 0.92") for each in made.adjustments)
-    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 14 * GB - CONTEXT_BYTES
+    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 14 * GB - CUDA_CONTEXT_BYTES
 
 
 def test_who_holds_the_memory_is_part_of_the_answer() -> None:
@@ -241,7 +241,7 @@ def test_what_is_left_out_says_why() -> None:
         ("GPU 2 (NVIDIA A10)", "not needed"),
         ("GPU 3 (NVIDIA A10)", "not needed"),
     ]
-    assert "Idle: 2 GPUs of this kind; --replicas auto serves more copies there." in made.warnings
+    assert "Idle: 2 GPUs of this kind; --replicas auto starts more replicas on them." in made.warnings
 
 
 @pytest.mark.parametrize(
@@ -429,6 +429,6 @@ def test_an_integrated_gpu_leaves_room_for_our_own_processes() -> None:
     made = plan(open_need(16), machine)
     assert made.gpus[0].is_integrated
     assert made.gpu_memory_utilization is not None
-    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 60 * GB - CONTEXT_BYTES - 5 * GB
+    assert made.gpu_memory_utilization * made.gpus[0].memory_total_bytes <= 60 * GB - CUDA_CONTEXT_BYTES - 5 * GB
     refusal(open_need(50), machine)
     assert plan(open_need(50), with_free(hypothetical_machine("GB10"), 64.0)).outcome is Outcome.FITS
