@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import WeightsError
 from ..models.memory_footprint import MemoryFootprint
-from ..models.remote_footprint import promised_footprint
+from ..models.remote_footprint import remote_footprint
 from . import huggingface_client
 from .huggingface import explained
 
@@ -103,7 +103,7 @@ def _asked(name: str, revision: str | None) -> Remote:
 
     config = _unless_missing(lambda: read("config.json"))
     stored = next(filter(None, (_unless_missing(partial(size, file)) for file in _WEIGHTS)), None)
-    footprint = promised_footprint(config, stored) if config and stored else None
+    footprint = remote_footprint(config, stored) if config and stored else None
     if footprint is None:
         return Remote(None, f"{name} is not on this machine, and its files on Hugging Face do not say how large it is.")
     return Remote(footprint, f"{name} is not on this machine: its size is that of its files on Hugging Face.")

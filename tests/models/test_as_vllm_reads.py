@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.models.architecture_config import shape_in
+from maritalk_vllm.models.architecture_config import read_shape_from_folder
 from tests.models.as_vllm_reads import SIZES
 from tests.serving import note
 
@@ -192,7 +192,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
 
 def differences(folder: Path, told: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for each in told:
-        shape = shape_in(folder / each["name"])
+        shape = read_shape_from_folder(folder / each["name"])
         found = {size: getattr(shape, size) for size in SIZES}
         odd = [f"{size} {found[size]}, vLLM {each[size]}" for size in SIZES if each[size] not in (None, found[size])]
         if odd:
