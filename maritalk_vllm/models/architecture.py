@@ -50,7 +50,7 @@ class ModelArchitecture:
         cached_tokens = min(tokens, (self.sliding_window or 0) + in_flight)
         full_layers = self.layers - self.sliding_layers - self.stateless_layers
         total = bytes_per_token * (full_layers * _blocks(tokens) + self.sliding_layers * _blocks(cached_tokens))
-        return math.ceil(total * largest_stage(self.layers, pipeline_parallel_size) / max(1, self.layers))
+        return math.ceil(total * biggest_stage(self.layers, pipeline_parallel_size) / max(1, self.layers))
 
     def _numbers_per_token(self, tensor_parallel_size: int) -> int:
         """Numbers that one layer caches per token on one GPU."""
@@ -59,7 +59,7 @@ class ModelArchitecture:
         return 2 * self.head_size * max(1, self.key_value_heads // tensor_parallel_size)
 
 
-def largest_stage(layers: int, stages: int) -> int:
+def biggest_stage(layers: int, stages: int) -> int:
     """Number of layers of the largest pipeline stage."""
     return math.ceil(layers / stages)
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from .architecture import BYTES, ModelArchitecture, largest_stage
+from .architecture import BYTES, ModelArchitecture, biggest_stage
 
 _VOCABULARY_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it splits it (vocab_parallel_embedding.py)."""
@@ -39,7 +39,7 @@ class MemoryFootprint:
         layers = self.split_bytes / tp + self.key_value_bytes / heads + self.whole_bytes
         if stages == 1:
             return math.ceil(layers + (self.input_bytes + self.output_bytes) / tp)
-        stage = layers * largest_stage(self.shape.layers, stages) / max(1, self.shape.layers)
+        stage = layers * biggest_stage(self.shape.layers, stages) / max(1, self.shape.layers)
         return math.ceil(stage + max(self.input_bytes, self.output_bytes) / tp)
 
     def served_as(self, dtype: str) -> Self:

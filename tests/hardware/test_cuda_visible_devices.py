@@ -1,4 +1,4 @@
-"""CUDA_VISIBLE_DEVICES in all its forms."""
+"""All forms of CUDA_VISIBLE_DEVICES."""
 
 import pytest
 
@@ -64,7 +64,7 @@ ALL = MACHINE
         (f"0,1,{UUIDS[0]}", [], "twice"),
     ],
 )
-def test_what_is_shown(value: str | None, selected: list[Gpu], remark: str | None) -> None:
+def test_visible_gpus(value: str | None, selected: list[Gpu], remark: str | None) -> None:
     seen = visible_gpus(MACHINE, value)
     assert list(seen.gpus) == selected
     assert set(seen.hidden) == set(MACHINE) - set(selected)
@@ -82,7 +82,7 @@ def test_what_is_shown(value: str | None, selected: list[Gpu], remark: str | Non
         (None, None, False),
     ],
 )
-def test_numbers_are_ambiguous_among_different_kinds(value: str | None, order: str | None, remarked: bool) -> None:
+def test_indices_are_ambiguous_among_different_models(value: str | None, order: str | None, remarked: bool) -> None:
     mixed = [gpu(0, UUIDS[0]), gpu(1, UUIDS[1], name="NVIDIA A10")]
     seen = visible_gpus(mixed, value, order)
     assert seen.gpus[0].index == 0

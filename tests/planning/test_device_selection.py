@@ -1,4 +1,4 @@
-"""Where a model runs: every case on both sides."""
+"""The choice between GPUs and the CPU."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty,
 
 
 @pytest.mark.parametrize(
-    ("requested_device", "requirements", "machine", "installed_device", "device", "says"),
+    ("requested_device", "requirements", "machine", "installed_device", "device", "message"),
     [
         (Device.AUTO, DEMO, A10, Device.CUDA, Device.CUDA, ""),
         (Device.AUTO, SMALL, A10, Device.CUDA, Device.CUDA, ""),
@@ -36,39 +36,39 @@ HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty,
         (Device.CUDA, DEMO, A10, Device.CUDA, Device.CUDA, ""),
     ],
 )
-def test_chosen(
+def test_chosen_device(
     requested_device: Device,
     requirements: ModelRequirements,
     machine: Inventory,
     installed_device: Device,
     device: Device,
-    says: str,
+    message: str,
 ) -> None:
     chosen, why = choose_device(requested_device, requirements, machine, installed_device)
     assert chosen is device
-    assert says in why
-    assert bool(why) == bool(says)
+    assert message in why
+    assert bool(why) == bool(message)
 
 
 @pytest.mark.parametrize(
     ("requested_device", "requirements", "machine"),
     [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)],
 )
-def test_the_cuda_build_does_not_run_on_a_cpu(
+def test_cuda_build_does_not_run_on_a_cpu(
     requested_device: Device, requirements: ModelRequirements, machine: Inventory
 ) -> None:
     with pytest.raises(EngineError, match="CUDA build"):
         choose_device(requested_device, requirements, machine, Device.CUDA)
 
 
-def test_hidden_gpus_are_no_reason_for_another_build() -> None:
-    with pytest.raises(NoSuitableGPU) as refusal:
+def test_hidden_gpus_give_no_advice_to_install_another_build() -> None:
+    with pytest.raises(NoSuitableGPU) as error:
         choose_device(Device.AUTO, DEMO, HIDDEN, Device.CUDA)
-    assert refusal.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
+    assert error.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
 
 
 @pytest.mark.parametrize(
-    ("requested_device", "requirements", "machine", "installed_device", "says"),
+    ("requested_device", "requirements", "machine", "installed_device", "message"),
     [
         (Device.AUTO, SMALL, NONE, Device.CPU, "24 GB"),
         (Device.AUTO, SMALL, T4, Device.CUDA, "Tesla T4 (7.5)"),
@@ -80,9 +80,13 @@ def test_hidden_gpus_are_no_reason_for_another_build() -> None:
         (Device.CUDA, OPEN, T4, Device.CUDA, "8.0"),
     ],
 )
-def test_refused(
-    requested_device: Device, requirements: ModelRequirements, machine: Inventory, installed_device: Device, says: str
+def test_no_suitable_gpu(
+    requested_device: Device,
+    requirements: ModelRequirements,
+    machine: Inventory,
+    installed_device: Device,
+    message: str,
 ) -> None:
-    with pytest.raises(NoSuitableGPU) as refusal:
+    with pytest.raises(NoSuitableGPU) as error:
         choose_device(requested_device, requirements, machine, installed_device)
-    assert says in str(refusal.value)
+    assert message in str(error.value)

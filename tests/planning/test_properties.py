@@ -1,4 +1,4 @@
-"""What holds for every machine and every model."""
+"""Properties of plans for every machine and every model."""
 
 import contextlib
 from dataclasses import replace
@@ -22,14 +22,18 @@ from maritalk_vllm.settings import Device, Settings
 from tests.planning.machines import GB, profile_need
 
 KINDS = st.sampled_from(
-    [card for card in gpu_models() if card.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}]
+    [
+        gpu_model
+        for gpu_model in gpu_models()
+        if gpu_model.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}
+    ]
 )
 LINKS = st.sampled_from(Link)
 
 
 @st.composite
 def machines(draw: st.DrawFn) -> Inventory:
-    """Up to eight cards, each as busy as it happens to be, linked anyhow."""
+    """Up to eight GPUs with random free memory and links."""
     inventory = idle_machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
     free = [draw(st.integers(0, 100)) for _ in inventory.gpus]
     gpus = tuple(
@@ -59,7 +63,7 @@ def shapes(draw: st.DrawFn) -> ModelArchitecture:
 
 
 @st.composite
-def needs(draw: st.DrawFn) -> ModelRequirements:
+def model_requirements(draw: st.DrawFn) -> ModelRequirements:
     if draw(st.booleans()):
         requirements = profile_need(draw(st.sampled_from(["small", "medium"])))
     else:
@@ -69,14 +73,14 @@ def needs(draw: st.DrawFn) -> ModelRequirements:
             shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
         )
         requirements = ModelRequirements.from_settings("open", footprint, None, Settings())
-    wishes: dict[str, st.SearchStrategy[Any]] = {
+    options: dict[str, st.SearchStrategy[Any]] = {
         "requested_max_len": st.sampled_from([None, None, 512, 5000, 60000]),
         "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
         "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),
         "replicas": st.sampled_from([1, 1, 2, None]),
         "gpu_memory_utilization": st.sampled_from([None, None, 0.5, 0.92, 1.0]),
     }
-    return replace(requirements, **{name: draw(values) for name, values in wishes.items()})
+    return replace(requirements, **{name: draw(values) for name, values in options.items()})
 
 
 def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan | None:
@@ -85,25 +89,23 @@ def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan | None:
     return None
 
 
-@given(needs(), machines())
-def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(
-    requirements: ModelRequirements, inventory: Inventory
-) -> None:
-    made = plan(requirements, inventory)
-    if made is None:
+@given(model_requirements(), machines())
+def test_plan_never_exceeds_free_gpu_memory(requirements: ModelRequirements, inventory: Inventory) -> None:
+    result = plan(requirements, inventory)
+    if result is None:
         return
-    assert made.gpu_memory_utilization is not None
-    for gpu in made.gpus:
-        assert made.memory.per_gpu_bytes <= gpu.memory_free_bytes
-        assert made.gpu_memory_utilization * gpu.memory_total_bytes <= gpu.memory_free_bytes
-    cards_taken = len(made.gpus)
-    assert cards_taken == made.workers
-    assert made.memory.per_gpu_bytes * cards_taken >= made.memory.weights_bytes + made.memory.kv_cache_bytes
-    assert min(made.memory.weights_bytes, made.memory.kv_cache_bytes, made.memory.overhead_bytes) >= 0
+    assert result.gpu_memory_utilization is not None
+    for gpu in result.gpus:
+        assert result.memory.per_gpu_bytes <= gpu.memory_free_bytes
+        assert result.gpu_memory_utilization * gpu.memory_total_bytes <= gpu.memory_free_bytes
+    gpu_count = len(result.gpus)
+    assert gpu_count == result.workers
+    assert result.memory.per_gpu_bytes * gpu_count >= result.memory.weights_bytes + result.memory.kv_cache_bytes
+    assert min(result.memory.weights_bytes, result.memory.kv_cache_bytes, result.memory.overhead_bytes) >= 0
 
 
-@given(needs(), machines(), machines())
-def test_more_cards_never_turn_fits_into_does_not_fit(
+@given(model_requirements(), machines(), machines())
+def test_an_additional_gpu_never_makes_a_model_not_fit(
     requirements: ModelRequirements, inventory: Inventory, other: Inventory
 ) -> None:
     if plan(requirements, inventory) is None:
@@ -115,47 +117,47 @@ def test_more_cards_never_turn_fits_into_does_not_fit(
     assert plan(requirements, larger) is not None
 
 
-@given(needs(), machines())
-def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(
+@given(model_requirements(), machines())
+def test_chosen_split_is_the_first_with_full_context_or_the_longest(
     requirements: ModelRequirements, inventory: Inventory
 ) -> None:
-    """Against each split alone, as a user would ask for it."""
-    made = plan(requirements, inventory)
-    if made is None or requirements.footprint is None:
+    """Compare with a plan for each split, requested by its options."""
+    result = plan(requirements, inventory)
+    if result is None or requirements.footprint is None:
         return
     suitable, _ = partition_usable(inventory, requirements.lowest_capability)
-    most = max(map(len, group_identical(suitable)))
-    for degrees in candidates(requirements, requirements.footprint, most):
+    max_gpus = max(map(len, group_identical(suitable)))
+    for parallelism in candidates(requirements, requirements.footprint, max_gpus):
         alone = plan(
-            replace(requirements, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline),
+            replace(requirements, tensor_parallel_size=parallelism.tensor, pipeline_parallel_size=parallelism.pipeline),
             inventory,
         )
         if alone is not None:
-            assert (made.max_model_len or 0) >= (alone.max_model_len or 0)
-        if (made.tensor_parallel_size, made.pipeline_parallel_size) == (degrees.tensor, degrees.pipeline):
-            assert alone is not None and alone.max_model_len == made.max_model_len
+            assert (result.max_model_len or 0) >= (alone.max_model_len or 0)
+        if (result.tensor_parallel_size, result.pipeline_parallel_size) == (parallelism.tensor, parallelism.pipeline):
+            assert alone is not None and alone.max_model_len == result.max_model_len
             break
         assert alone is None or alone.max_model_len != requirements.planned_max_len
 
 
-@given(needs(), machines())
-def test_what_the_user_set_stays(requirements: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(requirements, inventory)
-    if made is None:
+@given(model_requirements(), machines())
+def test_user_options_are_kept(requirements: ModelRequirements, inventory: Inventory) -> None:
+    result = plan(requirements, inventory)
+    if result is None:
         return
-    for requested_device, answer in (
-        (requirements.tensor_parallel_size, made.tensor_parallel_size),
-        (requirements.pipeline_parallel_size, made.pipeline_parallel_size),
-        (requirements.replicas, made.data_parallel_size),
-        (requirements.gpu_memory_utilization, made.gpu_memory_utilization),
-        (requirements.requested_max_len, made.max_model_len),
+    for requested, planned in (
+        (requirements.tensor_parallel_size, result.tensor_parallel_size),
+        (requirements.pipeline_parallel_size, result.pipeline_parallel_size),
+        (requirements.replicas, result.data_parallel_size),
+        (requirements.gpu_memory_utilization, result.gpu_memory_utilization),
+        (requirements.requested_max_len, result.max_model_len),
     ):
-        assert requested_device is None or requested_device == answer
-    assert made.max_model_len is not None and made.max_model_len >= requirements.min_max_len
+        assert requested is None or requested == planned
+    assert result.max_model_len is not None and result.max_model_len >= requirements.min_max_len
 
 
-@given(needs(), machines())
+@given(model_requirements(), machines())
 def test_one_request_at_full_context_fits(requirements: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(requirements, inventory)
-    if made is not None and made.max_concurrency is not None:
-        assert made.max_concurrency >= 1
+    result = plan(requirements, inventory)
+    if result is not None and result.max_concurrency is not None:
+        assert result.max_concurrency >= 1
