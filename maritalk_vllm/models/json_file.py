@@ -22,7 +22,7 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise WeightsError(f"{file} is no file.", _COPY)
+            raise WeightsError(f"{file} is not a regular file.", _COPY)
         if status.st_size > _MAX_BYTES:
             raise WeightsError(f"{file} is damaged: it has {status.st_size:,} bytes, more than any such file.", _COPY)
         content = json.loads(file.read_bytes())

@@ -44,7 +44,7 @@ def read_header(file: Path) -> dict[str, Tensor]:
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise WeightsError(f"The weights file {file} is no file.", _HINT)
+            raise WeightsError(f"The weights file {file} is not a regular file.", _HINT)
         size = status.st_size
         with file.open("rb") as content:
             length = int.from_bytes(content.read(8), "little")

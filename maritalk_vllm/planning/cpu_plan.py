@@ -71,7 +71,7 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
 
 def _warnings(requirements: ModelRequirements) -> Iterator[str]:
     if requirements.nodes > 1:
-        yield "The other nodes are taken to have as many cores, and as much memory free."
+        yield "The other nodes are assumed to have as many cores, and as much memory free."
 
 
 def serving_dtype(host: Host) -> str:

@@ -145,7 +145,7 @@ def _warnings(
 ) -> Iterator[str]:
     parallelism = fit.parallelism
     if fit.nodes > 1:
-        yield "The other nodes are taken to have the same cards, with as much memory free."
+        yield "The other nodes are assumed to have the same cards, with as much memory free."
     if parallelism.pipeline > 1 and fit.nodes > 1:
         yield (
             f"The layers are spread over {fit.nodes} nodes (pipeline parallel {parallelism.pipeline}): "

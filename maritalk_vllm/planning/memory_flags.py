@@ -1,4 +1,4 @@
-"""Flags of the user's for vLLM that change its memory use: those that a plan counts, and the others. Pure."""
+"""The user's vLLM flags that change its memory use: those that a plan counts, and the others. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

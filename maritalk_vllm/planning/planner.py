@@ -32,6 +32,6 @@ def _gaps(requirements: ModelRequirements, plan: Plan) -> Iterator[str]:
     """Yield a warning for a length that the files of the model do not give."""
     if requirements.footprint is not None and requirements.target_max_len is None and plan.max_model_len is not None:
         yield (
-            f"{requirements.title} does not say how long its context may be: vLLM decides, and the plan counts "
+            f"{requirements.title} does not give its context length: vLLM decides, and the plan assumes "
             f"{plan.max_model_len} tokens."
         )

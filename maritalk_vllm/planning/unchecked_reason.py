@@ -18,7 +18,8 @@ def unchecked_reasons(requirements: ModelRequirements) -> tuple[str, ...]:
         names = ", ".join(name.replace("_", " ") for name in unknown)
         reasons.append(f"Neither the configuration of {requirements.title} nor its weights say its {names}.")
     if requirements.flags.may_increase:
-        reasons.append(f"No plan counts {', '.join(requirements.flags.may_increase)}, which may make vLLM take more.")
+        flags = ", ".join(requirements.flags.may_increase)
+        reasons.append(f"The plan does not count {flags}, which may make vLLM use more memory.")
     return tuple(reasons)
 
 
@@ -27,4 +28,7 @@ def reason_to_try_anyway(requirements: ModelRequirements, error: DoesNotFit) -> 
     flags = (*requirements.flags.may_reduce, *requirements.flags.may_increase)
     if not flags:
         return None
-    return f"By what is counted it lacks memory ({error.short}). No plan counts {', '.join(flags)}: it is tried."
+    uncounted = ", ".join(flags)
+    return (
+        f"By the plan's estimate, memory is short ({error.short}). It does not count {uncounted}: the model is tried."
+    )

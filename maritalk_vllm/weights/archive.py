@@ -88,18 +88,18 @@ def _member_path(member: Member) -> PurePosixPath:
     name = member.name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not (path.parts or member.is_folder):
-        raise WeightsError(f"The archive holds a file that lies outside of it: {name[:_MAX_PATH_BYTES]!r}.", HINT)
+        raise WeightsError(f"The archive holds a path outside of its folder: {name[:_MAX_PATH_BYTES]!r}.", HINT)
     lengths = [len(part.encode(errors="surrogatepass")) for part in path.parts]
     if max(lengths, default=0) > _MAX_NAME_BYTES or sum(lengths) + len(lengths) > _MAX_PATH_BYTES:
         raise WeightsError(f"The archive holds a name that is too long: {name[:_MAX_NAME_BYTES]!r}.", HINT)
     if len(lengths) > _MAX_DEPTH:
-        raise WeightsError(f"The archive holds more than {_MAX_DEPTH} folders in each other: {name!r}.", HINT)
+        raise WeightsError(f"The archive holds more than {_MAX_DEPTH} nested folders: {name!r}.", HINT)
     return path
 
 
 def _check_file(member: Member, path: PurePosixPath) -> None:
     if not member.is_regular:
-        raise WeightsError(f"The archive holds what is no plain file: {member.name!r}.", HINT)
+        raise WeightsError(f"The archive holds {member.name!r}, which is not a regular file.", HINT)
     if path.suffix not in _SUFFIXES and path.name not in _NAMES:
         raise WeightsError(
             f"The archive holds {member.name!r}, which is neither weights in safetensors nor JSON nor a tokenizer.",

@@ -45,7 +45,7 @@ def _check_redirect(here: str, location: str) -> None:
     try:
         scheme = urlsplit(urljoin(here, location)).scheme
     except ValueError as error:
-        raise WeightsError(f"Hugging Face redirects to what is no address: {error}.", _HINT) from error
+        raise WeightsError(f"Hugging Face redirects to an invalid address: {error}.", _HINT) from error
     if scheme not in SCHEMES or (here.startswith("https:") and scheme != "https"):
         raise WeightsError(f"Hugging Face redirects to an address of {scheme[:20]}://, which is not followed.", _HINT)
 

@@ -77,8 +77,8 @@ def _not_a_folder(path: Path) -> WeightsError:
     if path.suffix.lower() == _GGUF:
         return WeightsError(f"{path} is a GGUF file, which is not served.", f"What is served is {SERVED}.")
     if (path.parent / "config.json").is_file():
-        return WeightsError(f"{path} is a file, and no folder.", f"Give its folder: --model {path.parent}.")
-    return WeightsError(f"{path} is a file, and no folder.", f"What is served is {SERVED}.")
+        return WeightsError(f"{path} is a file, not a folder.", f"Give its folder: --model {path.parent}.")
+    return WeightsError(f"{path} is a file, not a folder.", f"What is served is {SERVED}.")
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:

@@ -168,7 +168,7 @@ def test_unknown_length_is_not_passed_to_vllm(tmp_path: Path) -> None:
         plan = make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
         given = "--max-model-len" in engine_arguments(plan, "x", str(folder), [], None)
         assert given == (config.max_model_len is not None)
-        assert any("does not say how long its context" in each for each in plan.warnings) != given
+        assert any("does not give its context length" in each for each in plan.warnings) != given
 
 
 def test_missing_sizes_are_derived_from_the_tensors(tmp_path: Path) -> None:

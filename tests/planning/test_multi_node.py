@@ -120,7 +120,7 @@ def test_report_of_a_multi_node_plan() -> None:
     assert lines[0] == "MariTalk Medium fits: 2 nodes of 4 x NVIDIA A10, tensor parallel 4, pipeline parallel 2."
     assert lines[1] == ("Split: over 4 of 4 GPUs, on each of 2 nodes, the fewest stages that hold all 8000 tokens.")
     assert lines[3] == "On each of the 2 nodes:"
-    assert "  The other nodes are taken to have the same cards, with as much memory free." in lines
+    assert "  The other nodes are assumed to have the same cards, with as much memory free." in lines
     assert any("spread over 2 nodes (pipeline parallel 2)" in line for line in lines)
     shared = plan(profile_need("medium", nodes=2, pipeline_parallel_size=1), "4xA10")
     assert any(line.startswith("Each layer is shared between nodes") for line in shared.warnings)
@@ -144,7 +144,7 @@ def test_on_cpus(given: dict[str, Any], expected: tuple[int, int, int]) -> None:
     assert len(result.cores) == result.workers_per_node
     assert sum(map(len, result.cores)) == 4
     assert "of each of 2 nodes" in summary(result)[0]
-    assert result.warnings == ("The other nodes are taken to have as many cores, and as much memory free.",)
+    assert result.warnings == ("The other nodes are assumed to have as many cores, and as much memory free.",)
 
 
 def test_cpu_nodes_reject_an_uneven_split() -> None:

@@ -61,9 +61,9 @@ def test_fits(model: str, gpus: str, tensor: int, pipeline: int) -> None:
     ],
 )
 def test_does_not_fit(model: str, gpus: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error) as error:
+    with pytest.raises(error) as raised:
         plan(model, gpus)
-    assert message in str(error.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("model", ["small", "medium"])

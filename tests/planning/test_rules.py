@@ -359,7 +359,7 @@ def test_uncounted_flags_that_save_memory_turn_an_error_into_not_checked(flags: 
     assert "does not fit" not in "\n".join(report(result))
     assert report(result)[0] == "open was not checked: 1 x NVIDIA A10."
     assert summary(result)[0] == "Plan, not checked: 1 x NVIDIA A10."
-    assert result.warnings[-1].startswith("By what is counted it lacks memory (1 x NVIDIA A10: each needs 30.0 GB")
+    assert result.warnings[-1].startswith("By the plan's estimate, memory is short (1 x NVIDIA A10: each needs 30.0 GB")
     # A model that fits without the flag fits with it.
     assert plan(open_need(16, engine_args=flags), hypothetical_machine("1xA10")).outcome is Outcome.FITS
 
@@ -377,7 +377,9 @@ def test_uncounted_flags_that_save_memory_turn_an_error_into_not_checked(flags: 
 def test_uncounted_flags_that_take_memory_are_never_said_to_fit(flags: tuple[str, ...]) -> None:
     result = plan(open_need(1, engine_args=flags), hypothetical_machine("1xA10"))
     assert result.outcome is Outcome.NOT_CHECKED
-    assert f"No plan counts {flags[0].partition('=')[0]}, which may make vLLM take more." in result.warnings
+    assert (
+        f"The plan does not count {flags[0].partition('=')[0]}, which may make vLLM use more memory." in result.warnings
+    )
 
 
 @pytest.mark.parametrize(
