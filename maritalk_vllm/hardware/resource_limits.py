@@ -10,14 +10,14 @@ from ..text_format import gigabytes
 MIN_DESCRIPTORS = 512
 """Enough for the server's own files and sockets and as many connections."""
 
-_WANTED_DESCRIPTORS = 65_536
+_TARGET_DESCRIPTORS = 65_536
 _SPARE_DESCRIPTORS = 256
 """Descriptors that a process needs besides its connections."""
 
 _FEW_CONNECTIONS = 4096
 """With fewer, the server may reject some of a thousand users whose clients keep connections open."""
 
-_WANTED_THREADS = 4096
+_TARGET_THREADS = 4096
 
 _MEMORY = ((resource.RLIMIT_AS, "address space", "ulimit -v"), (resource.RLIMIT_DATA, "data", "ulimit -d"))
 
@@ -25,16 +25,16 @@ _MEMORY = ((resource.RLIMIT_AS, "address space", "ulimit -v"), (resource.RLIMIT_
 def raise_descriptors() -> int:
     """Raise the limit on open files as far as is useful and allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = raised_limit(soft, hard)
-    if wanted != soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted if wanted != resource.RLIM_INFINITY else _WANTED_DESCRIPTORS
+    target = raised_limit(soft, hard)
+    if target != soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    return target if target != resource.RLIM_INFINITY else _TARGET_DESCRIPTORS
 
 
 def descriptors() -> int:
     """The limit that `raise_descriptors` would set. Changes nothing."""
     limit = raised_limit(*resource.getrlimit(resource.RLIMIT_NOFILE))
-    return limit if limit != resource.RLIM_INFINITY else _WANTED_DESCRIPTORS
+    return limit if limit != resource.RLIM_INFINITY else _TARGET_DESCRIPTORS
 
 
 def connections(descriptors: int, each: int = 1) -> int:
@@ -47,7 +47,7 @@ def check() -> None:
     if (limit := descriptors()) < MIN_DESCRIPTORS:
         raise UsageError(
             f"This process may have {limit} open files, and the server needs at least {MIN_DESCRIPTORS}.",
-            f"Raise the limit with `ulimit -n {_WANTED_DESCRIPTORS}`, LimitNOFILE of systemd or --ulimit of Docker.",
+            f"Raise the limit with `ulimit -n {_TARGET_DESCRIPTORS}`, LimitNOFILE of systemd or --ulimit of Docker.",
         )
 
 
@@ -57,7 +57,7 @@ def warnings() -> list[str]:
     if MIN_DESCRIPTORS <= (limit := descriptors()) < _FEW_CONNECTIONS:
         found.append(
             f"at most {connections(limit)} connections at once, since this process may have {limit} open files. "
-            f"Raise the limit: ulimit -n {_WANTED_DESCRIPTORS}."
+            f"Raise the limit: ulimit -n {_TARGET_DESCRIPTORS}."
         )
     for number, kind, command in _MEMORY:
         soft, _ = resource.getrlimit(number)
@@ -78,7 +78,7 @@ def as_errors() -> Iterator[None]:
         if isinstance(error, RuntimeError) and "start new thread" not in str(error):
             raise
         raise EngineError(
-            "This user may start no more threads or processes.", f"Raise the limit: ulimit -u {_WANTED_THREADS}."
+            "This user may start no more threads or processes.", f"Raise the limit: ulimit -u {_TARGET_THREADS}."
         ) from error
 
 
@@ -86,4 +86,4 @@ def raised_limit(soft: int, hard: int) -> int:
     """The soft limit to set: bounded, because some programs iterate over all descriptors up to the limit."""
     if soft == resource.RLIM_INFINITY:
         return soft
-    return max(soft, _WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _WANTED_DESCRIPTORS))
+    return max(soft, _TARGET_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _TARGET_DESCRIPTORS))

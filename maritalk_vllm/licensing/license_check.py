@@ -79,7 +79,7 @@ class LicenseCheck:
 
     def request_weights(self, model: str) -> ServiceResponse:
         """Ask the service for a new link to the weights of `model`. Raises LicenseError."""
-        return self._service.ask(self._license_text, model)
+        return self._service.request(self._license_text, model)
 
     @cached_property
     def _service(self) -> ServiceClient:
@@ -90,7 +90,7 @@ class LicenseCheck:
         cache = ResponseCache(self._settings.cache_dir / "licences", self._license_text, self._service.url)
         now = self._clock.now()
         try:
-            response, warning = self._service.ask(self._license_text), ""
+            response, warning = self._service.request(self._license_text), ""
             now = self._clock.now()  # now the service's time
             cache.store(response, now)
         except Refused:

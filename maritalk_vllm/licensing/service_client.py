@@ -44,15 +44,15 @@ class ServiceClient:
         """The address for display, without a password."""
         return masked(self.url)
 
-    def ask(self, key: str, weights_of: str | None = None) -> ServiceResponse:
+    def request(self, key: str, weights_of: str | None = None) -> ServiceResponse:
         """Ask what this key allows, and for a link to the weights of the model `weights_of`, if given.
 
         Raises Refused or Unreachable, neither of which contains the key.
         """
         # A single timeout for everything: a server that sends a byte now and then would never reach a read timeout.
-        return asyncio.run(self._ask(key, weights_of))
+        return asyncio.run(self._request(key, weights_of))
 
-    async def _ask(self, key: str, weights_of: str | None) -> ServiceResponse:
+    async def _request(self, key: str, weights_of: str | None) -> ServiceResponse:
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
                 status, kind, body, date = await self._post(key, weights_of)

@@ -66,8 +66,8 @@ class MemoryFootprint:
 
     def tensor_parallel_sizes(self, gpu_count: int) -> list[int]:
         """Tensor-parallel sizes up to `gpu_count` that the model allows."""
-        most = min(gpu_count, max(1, self.shape.attention_heads))
-        return [size for size in range(1, most + 1) if not self.why_not_divisible(size)]
+        largest = min(gpu_count, max(1, self.shape.attention_heads))
+        return [size for size in range(1, largest + 1) if not self.why_not_divisible(size)]
 
 
 def llama_footprint(shape: ModelArchitecture, *, tied: bool) -> MemoryFootprint:

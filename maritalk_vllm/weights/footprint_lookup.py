@@ -37,9 +37,9 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
         if source.fetch:
             if not ask_hub:
                 return KnownModel(source.name, None)
-            from .huggingface_metadata import ask
+            from .huggingface_metadata import query_hub
 
-            remote = ask(source.name, settings.engine_arg("--revision"))
+            remote = query_hub(source.name, settings.engine_arg("--revision"))
             return KnownModel(source.name, remote.footprint, remote.remark, remote.error)
         folder = Path(source.location)
         check_pointers(folder)

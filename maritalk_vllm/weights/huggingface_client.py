@@ -41,12 +41,12 @@ def _check(max_bytes: int, response: Any) -> None:  # noqa: ANN401
     response.iter_bytes = partial(_read, response.iter_bytes, max_bytes)
 
 
-def _check_redirect(here: str, location: str) -> None:
+def _check_redirect(url: str, location: str) -> None:
     try:
-        scheme = urlsplit(urljoin(here, location)).scheme
+        scheme = urlsplit(urljoin(url, location)).scheme
     except ValueError as error:
         raise WeightsError(f"Hugging Face redirects to an invalid address: {error}.", _HINT) from error
-    if scheme not in SCHEMES or (here.startswith("https:") and scheme != "https"):
+    if scheme not in SCHEMES or (url.startswith("https:") and scheme != "https"):
         raise WeightsError(f"Hugging Face redirects to an address of {scheme[:20]}://, which is not followed.", _HINT)
 
 

@@ -32,7 +32,7 @@ class Remote:
     error: WeightsError | None = None
 
 
-def ask(name: str, revision: str | None = None) -> Remote:
+def query_hub(name: str, revision: str | None = None) -> Remote:
     """Ask the hub, for at most 10 s; it learns no more than from a download. Raises WeightsError: no such model."""
     results: list[Remote | Exception] = []
 
@@ -109,10 +109,10 @@ def _request(name: str, revision: str | None) -> Remote:
     return Remote(footprint, f"{name} is not on this machine: its size is that of its files on Hugging Face.")
 
 
-def _none_if_missing(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _none_if_missing(query: Callable[[], Any]) -> Any:  # noqa: ANN401
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return ask()
+        return query()
     except (EntryNotFoundError, ValueError, AttributeError):  # missing, not JSON, or of another structure
         return None

@@ -26,8 +26,8 @@ def respond(status: int = 200, content: object = None, kind: str = "application/
 
 def test_request() -> None:
     with answering(respond(content={"presigned_url": LINK, "model_size": "small"})) as server:
-        ServiceClient(server.url + "/", "12.2").ask(KEY)
-        ServiceClient(server.url, None).ask(KEY, "medium")
+        ServiceClient(server.url + "/", "12.2").request(KEY)
+        ServiceClient(server.url, None).request(KEY, "medium")
     first, second = server.requests
     assert (first.command, first.path) == ("POST", "/local/download")
     assert first.headers["content-type"] == "application/json"
@@ -49,7 +49,7 @@ def test_complete_response() -> None:
         "more": 1,
     }
     with answering(respond(content=content)) as server:
-        response = ServiceClient(server.url, "12.2").ask(KEY)
+        response = ServiceClient(server.url, "12.2").request(KEY)
     assert (response.models, response.licensee, response.url) == (("small", "demo"), "ACME", LINK)
     assert (response.expires, response.size, response.sha256) == (datetime(2027, 1, 31, tzinfo=UTC), 5, "ab")
 
@@ -68,7 +68,7 @@ def test_complete_response() -> None:
 )
 def test_rejected_keys(reply: Callable[[Request], None], message: str) -> None:
     with answering(reply) as server, pytest.raises(Refused, match=message) as error:
-        ServiceClient(server.url, "12.2").ask(KEY)
+        ServiceClient(server.url, "12.2").request(KEY)
     assert error.value.exit_code == 3
     assert KEY not in str(error.value)
 
@@ -106,19 +106,19 @@ def test_rejected_keys(reply: Callable[[Request], None], message: str) -> None:
 )
 def test_invalid_responses(reply: Callable[[Request], None], message: str) -> None:
     with answering(reply) as server, pytest.raises(Unreachable, match=message) as error:
-        ServiceClient(server.url, "12.2").ask(KEY)
+        ServiceClient(server.url, "12.2").request(KEY)
     assert error.value.exit_code == 10
     assert KEY not in str(error.value)
 
 
 def test_unreachable_service() -> None:
     with pytest.raises(Unreachable, match="cannot be asked about this key"):
-        ServiceClient(NOBODY, None).ask(KEY)
+        ServiceClient(NOBODY, None).request(KEY)
     for url in ("functions.maritaca.ai", "ftp://x", "file:///etc/passwd", "", "http://", "http://x:99999"):
         with pytest.raises(Unreachable):
-            ServiceClient(url, None).ask(KEY)
+            ServiceClient(url, None).request(KEY)
     with pytest.raises(UsageError, match="is no address"):
-        ServiceClient("http://x:port", None).ask(KEY)
+        ServiceClient("http://x:port", None).request(KEY)
 
 
 @pytest.mark.parametrize("behaviour", ["silent", "a byte now and then"])
@@ -134,7 +134,7 @@ def test_service_that_never_answers(behaviour: str, monkeypatch: pytest.MonkeyPa
 
     with answering(never) as server, pytest.raises(Unreachable, match="does not answer within"):
         began = time.monotonic()
-        ServiceClient(server.url, None).ask(KEY)
+        ServiceClient(server.url, None).request(KEY)
     assert time.monotonic() - began < 5
 
 
@@ -152,5 +152,5 @@ def test_port_without_http() -> None:
         thread = threading.Thread(target=speak)
         thread.start()
         with pytest.raises(Unreachable):
-            ServiceClient(f"http://127.0.0.1:{listener.getsockname()[1]}", None).ask(KEY)
+            ServiceClient(f"http://127.0.0.1:{listener.getsockname()[1]}", None).request(KEY)
         thread.join()

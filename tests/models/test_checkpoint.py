@@ -178,8 +178,8 @@ def test_layers_that_cache_less(tmp_path: Path, config: dict[str, object], slidi
     shape = read_checkpoint(model(tmp_path, LAYER, **config)).shape
     assert (shape.sliding_layers, shape.stateless_layers) == (sliding, stateless)
     full = 2 * 2 * 16 * 2  # keys and values of two heads, in 16 bits
-    kept = min(1024, 128 + 64) * sliding + 1024 * (2 - sliding - stateless)
-    assert shape.kv_cache_bytes(1024, in_flight=64, dtype="bfloat16") == full * kept
+    cached = min(1024, 128 + 64) * sliding + 1024 * (2 - sliding - stateless)
+    assert shape.kv_cache_bytes(1024, in_flight=64, dtype="bfloat16") == full * cached
 
 
 def test_multimodal_model_is_planned_by_its_text_part(tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ def test_context_shrinks_to_what_the_cache_holds() -> None:
 
 
 def test_requested_context_enlarges_the_cache() -> None:
-    asked = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
-    assert asked.max_model_len == 60000
-    assert asked.max_concurrency == pytest.approx(1, abs=0.01)
+    result = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
+    assert result.max_model_len == 60000
+    assert result.max_concurrency == pytest.approx(1, abs=0.01)
 
 
 def test_too_little_memory_is_an_error() -> None:

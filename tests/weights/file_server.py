@@ -35,8 +35,8 @@ class File:
         return hashlib.sha256(self.data).hexdigest()
 
     def answer(self, request: Request) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        start = int(asked[1]) if asked and self.ranges else 0
+        requested_range = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        start = int(requested_range[1]) if requested_range and self.ranges else 0
         self.starts.append(start)
         if self.before is not None and self.before(self, request, start):
             return
