@@ -85,7 +85,7 @@ def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wi
 
 def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
     from ..engine.vllm_version import installed_vllm
-    from ..hardware.gpu_catalog import kind, machine
+    from ..hardware.gpu_catalog import idle_machine, parse_single_kind
     from ..hardware.probe import probe_hardware
     from ..licensing.license_check import LicenseCheck
     from ..server.startup.launch import make_plan_or_suggest, model_requirements
@@ -103,9 +103,9 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     loads = benchmark_data.read(file) if file is not None else []
     need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if gpus is not None:
-        card, limit = kind(gpus)
+        card, limit = parse_single_kind(gpus)
         able = card.compute_capability >= need.lowest_capability
-        inventory = machine([card] * (limit or (MOST_CARDS if able else 1)))
+        inventory = idle_machine([card] * (limit or (MOST_CARDS if able else 1)))
         wish, build = Device.CUDA, Device.CUDA
     else:
         inventory, wish = probe_hardware(gpus=settings.device is not Device.CPU), settings.device

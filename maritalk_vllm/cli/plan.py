@@ -90,7 +90,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
 
 
 def _suggest(settings: Settings, as_json: bool) -> None:
-    from ..hardware.gpu_catalog import cards
+    from ..hardware.gpu_catalog import gpu_models
     from ..licensing.license_check import LicenseCheck
     from ..planning.gpu_suggestions import suggest_gpus, suggestions
     from ..server.startup.launch import model_requirements
@@ -98,22 +98,22 @@ def _suggest(settings: Settings, as_json: bool) -> None:
     need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if need.footprint is None:
         raise NotChecked(need.doubt or f"The size of {need.title} is unknown.", "Download it first.")
-    found = suggestions(need, cards())
+    found = suggestions(need, gpu_models())
     if not found:
         raise DoesNotFit(f"No eight cards of one kind in the table hold {need.title} as it was asked for.")
     if as_json:
         rows = [
             {
-                "gpus": f"{each.count}x{each.card.short_name}",
+                "gpus": f"{each.count}x{each.gpu_model.short_name}",
                 "count": each.count,
-                "name": each.card.names[0],
+                "name": each.gpu_model.names[0],
                 "memory_total_bytes": each.memory_total_bytes,
             }
             for each in found
         ]
         _print({"model": need.name, "suggestions": rows})
     else:
-        print(translated(f"{need.title}. {suggest_gpus(need, cards())}"))
+        print(translated(f"{need.title}. {suggest_gpus(need, gpu_models())}"))
         print()
         print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
 

@@ -1,1 +1,1 @@
-"""What this machine has."""
+"""Hardware of this machine: GPUs, host and limits."""

@@ -1,4 +1,4 @@
-"""Cards that one can buy or rent, as data, so that a model can be planned for cards that are not here."""
+"""Catalogue of GPU models (configs/gpus.yaml), to plan a model for GPUs that this machine does not have."""
 
 import difflib
 import itertools
@@ -14,10 +14,10 @@ from .interconnect import Link
 from .inventory import Inventory
 
 _IDLE_BYTES = 512 << 20
-"""What the driver keeps of an idle card for itself: 440 to 640 MiB (nvidia-smi -q, "Reserved"), here for every card."""
+"""Memory that the driver reserves on an idle GPU: 440 to 640 MiB (nvidia-smi -q, "Reserved"), the same for all."""
 
 _SYSTEM_BYTES = 4 << 30
-"""What an idle Linux keeps of memory that it shares with its GPU: an estimate."""
+"""Memory that an idle Linux takes of the memory it shares with an integrated GPU: an estimate."""
 
 _NODES = re.compile(r"\s*(\d+)\s+nodes?\s+of\s+(.+)", re.IGNORECASE)
 _OTHER_MAKERS = re.compile(
@@ -25,26 +25,26 @@ _OTHER_MAKERS = re.compile(
     r"|intel|arc|gaudi|flex\d|ponte|max1[15]\d0|xe|[ab]([357][1578]0|[56]0m?)$|prob[56]0"  # Intel
     r"|tpu|trainium|trn\d|inferentia|inf\d|apple|m[1-5](pro|max|ultra)?$|ascend|910[abc]|mtt|mlu|kunlun|tenstorrent"
 )
-"""Beginnings of names, without what `_plain` takes away, of which none is NVIDIA's."""
+"""Prefixes of normalized names of other makers' products; no NVIDIA name starts with one."""
 
-_MOST_RESERVED = 0.07
-"""The share of a card's nominal memory, in GiB, that NVML may leave out of its total: 6.3% of an L4."""
+_MAX_RESERVED = 0.07
+"""Share of a GPU's nominal memory, in GiB, that NVML may leave out of its total: 6.3% on an L4."""
 
-_CLOSE = 0.8
-_MOST_NODES, _MOST_CARDS, _MOST_DIGITS = 10_000, 10_000, 9
-_LONGEST_NAME = 60
-MOST = 72
-"""Cards of one machine that are planned for: as many as the largest group with NVLink has (NVL72)."""
+_SIMILARITY_CUTOFF = 0.8
+_MAX_NODES, _MAX_GPUS, _MAX_DIGITS = 10_000, 10_000, 9
+_MAX_NAME_LENGTH = 60
+MAX_GPUS_PER_MACHINE = 72
+"""Most GPUs of one machine that are planned for: the size of the largest NVLink domain (NVL72)."""
 
-_COUNTED = re.compile(r"\s*(?:(\d+)\s*[xX*×]\s*)?(.+?)\s*")
+_GPU_COUNT = re.compile(r"\s*(?:(\d+)\s*[xX*×]\s*)?(.+?)\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A kind of card. `names` begins with the one that NVML reports; memory in bytes; whether clouds rent it out;
-    whether it is `integrated`: it has the host's memory.
+class GpuModel:
+    """A GPU model. The first of `names` is the one that NVML reports. Memory is in bytes.
 
-    `bandwidth` in bytes a second and `flops`, dense in 16 bits, are what its maker promises; None where nobody does.
+    `cloud` says whether clouds rent it out, `integrated` whether it uses the host's memory. `bandwidth`, in bytes per
+    second, and `flops`, dense in 16 bits, are those of the data sheet; None where there is none.
     """
 
     names: tuple[str, ...]
@@ -58,15 +58,15 @@ class Card:
 
     @property
     def short_name(self) -> str:
-        """What people call it."""
+        """The common name, such as `A100-40GB`."""
         return self.names[1]
 
 
 @cache
-def cards() -> tuple[Card, ...]:
-    """All of configs/gpus.yaml."""
+def gpu_models() -> tuple[GpuModel, ...]:
+    """All models of configs/gpus.yaml."""
     return tuple(
-        Card(
+        GpuModel(
             names=tuple(row["names"]),
             memory_total_bytes=row["memory_mib"] << 20,
             compute_capability=tuple(row["compute_capability"]),
@@ -80,121 +80,125 @@ def cards() -> tuple[Card, ...]:
     )
 
 
-def find(name: str) -> Card:
-    """The card that people, or NVML, call by this name. Raises UsageError with the nearest name."""
-    found = {_plain(known): card for card in cards() for known in card.names}
-    plain = _plain(name)
-    if card := found.get(plain) or _with_its_memory(plain, found):
-        return card
-    if _OTHER_MAKERS.match(plain):
+def find_gpu(name: str) -> GpuModel:
+    """Find a GPU model by its common name or NVML's. Raises UsageError, which suggests the closest name."""
+    found = {_normalized(known): gpu for gpu in gpu_models() for known in gpu.names}
+    normalized = _normalized(name)
+    if gpu := found.get(normalized) or _with_memory_suffix(normalized, found):
+        return gpu
+    if _OTHER_MAKERS.match(normalized):
         raise UsageError(f"{name} is not an NVIDIA GPU.", "This server runs on NVIDIA GPUs.")
-    near = _near(plain, found)
-    known = ", ".join(card.short_name for card in cards())
+    near = _closest_name(normalized, found)
+    known = ", ".join(gpu.short_name for gpu in gpu_models())
     hint = f"Did you mean {near.short_name}?" if near else f"Known: {known}."
     raise UsageError(f"There is no card {_shortened(name)} in the table.", hint)
 
 
-def _with_its_memory(plain: str, found: Mapping[str, Card]) -> Card | None:
-    """`A10-24GB` is an A10, whose memory it names as its maker does."""
+def _with_memory_suffix(normalized: str, found: Mapping[str, GpuModel]) -> GpuModel | None:
+    """Match a name with the nominal memory as its suffix: `A10-24GB` is an A10."""
     for digits in (1, 2, 3):
-        match = re.fullmatch(rf"(.+)(\d{{{digits}}})gb?", plain)
-        card = found.get(match[1]) if match else None
-        if match is not None and card is not None:
+        match = re.fullmatch(rf"(.+)(\d{{{digits}}})gb?", normalized)
+        gpu = found.get(match[1]) if match else None
+        if match is not None and gpu is not None:
             nominal = int(match[2]) << 30
-            if abs(card.memory_total_bytes - nominal) <= nominal * _MOST_RESERVED:
-                return card
+            if abs(gpu.memory_total_bytes - nominal) <= nominal * _MAX_RESERVED:
+                return gpu
     return None
 
 
-def _near(plain: str, found: Mapping[str, Card]) -> Card | None:
-    """The card of the same series that this may be a slip of; none of another series, however its name looks."""
-    kind = _series(plain)
-    alike = [name for name in found if kind is not None and _series(name) == kind]
-    if same := [name for name in alike if name.startswith(plain) or plain.startswith(name)]:
-        return found[min(same, key=lambda name: abs(len(name) - len(plain)))]
-    if wrong := [name for name in found if re.fullmatch(rf"{name}\d{{1,3}}gb?", plain)]:
-        return found[max(wrong, key=len)]  # with a memory that it is not sold with
-    # The last digit alone: what differs before it is another card, such as an A1000 and an A6000.
-    letters, digits = kind or ("", "")
-    slips = [
+def _closest_name(normalized: str, found: Mapping[str, GpuModel]) -> GpuModel | None:
+    """The model of the same series of which this may be a misspelling; never one of another series."""
+    series = _series(normalized)
+    same_series = [name for name in found if series is not None and _series(name) == series]
+    if prefixed := [name for name in same_series if name.startswith(normalized) or normalized.startswith(name)]:
+        return found[min(prefixed, key=lambda name: abs(len(name) - len(normalized)))]
+    if other_memory := [name for name in found if re.fullmatch(rf"{name}\d{{1,3}}gb?", normalized)]:
+        return found[max(other_memory, key=len)]  # with a memory size that does not exist
+    # Only the last digit may differ: names that differ earlier are other models, such as A1000 and A6000.
+    letters, digits = series or ("", "")
+    typos = [
         name
         for name in found
         if (own := _series(name)) and own[0] == letters and own[1][:-1] == digits[:-1] and len(own[1]) == len(digits)
     ]
-    return next((found[name] for name in difflib.get_close_matches(plain, slips, n=1, cutoff=_CLOSE)), None)
+    return next(
+        (found[name] for name in difflib.get_close_matches(normalized, typos, n=1, cutoff=_SIMILARITY_CUTOFF)), None
+    )
 
 
-def _series(plain: str) -> tuple[str, str] | None:
-    """`rtx4090d` begins with (`rtx`, `4090`)."""
-    match = re.match(r"([a-z]*)(\d+)", plain)
+def _series(normalized: str) -> tuple[str, str] | None:
+    """Letters and digits at the start: (`rtx`, `4090`) for `rtx4090d`."""
+    match = re.match(r"([a-z]*)(\d+)", normalized)
     return (match[1], match[2]) if match else None
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
+    return text if len(text) <= _MAX_NAME_LENGTH else f"{text[:_MAX_NAME_LENGTH]}..."
 
 
-def _number(text: str, most: int, what: str) -> int:
-    """Raises UsageError beyond `most`, or where it is none at all."""
-    number = int(text) if len(text) <= _MOST_DIGITS else most + 1
-    if number > most:
-        raise UsageError(f"--gpus asks for {_shortened(text)} {what}.", f"Plans are made for {most} of them at most.")
+def _number(text: str, maximum: int, what: str) -> int:
+    """Parse a number. Raises UsageError if it is above `maximum`."""
+    number = int(text) if len(text) <= _MAX_DIGITS else maximum + 1
+    if number > maximum:
+        raise UsageError(
+            f"--gpus asks for {_shortened(text)} {what}.", f"Plans are made for {maximum} of them at most."
+        )
     return number
 
 
 def parse_node_prefix(text: str) -> tuple[int, str]:
-    """`2 nodes of 4xA10` taken apart: how many machines, and the cards of each. Raises UsageError."""
+    """Split `2 nodes of 4xA10` into the number of nodes and the GPUs of each. Raises UsageError."""
     found = _NODES.fullmatch(text)
     if found is None:
         return 1, text
-    nodes = _number(found[1], _MOST_NODES, "nodes")
+    nodes = _number(found[1], _MAX_NODES, "nodes")
     if nodes == 0:
         raise UsageError(f"--gpus cannot be read: {text!r}.", "Write it as 4xA10 or 2 nodes of 4xA10.")
     return nodes, found[2]
 
 
 def hypothetical_machine(text: str) -> Inventory:
-    """A machine with these idle cards, such as `4xA10` or `2xA100-40GB,1xT4`. Raises UsageError."""
-    kinds: list[Card] = []
+    """A machine with these idle GPUs, such as `4xA10` or `2xA100-40GB,1xT4`. Raises UsageError."""
+    models: list[GpuModel] = []
     for part in text.split(","):
-        match = _COUNTED.fullmatch(part)
-        count = _number(match[1] or "1", MOST, "cards") if match else 0
+        match = _GPU_COUNT.fullmatch(part)
+        count = _number(match[1] or "1", MAX_GPUS_PER_MACHINE, "cards") if match else 0
         if match is None or count == 0:
             raise UsageError(f"--gpus cannot be read: {text!r}.", "Write it as 4xA10 or 2xA100-40GB,1xT4.")
-        kinds += [find(match[2])] * count
-    _number(str(len(kinds)), MOST, "cards")
-    return machine(kinds)
+        models += [find_gpu(match[2])] * count
+    _number(str(len(models)), MAX_GPUS_PER_MACHINE, "cards")
+    return idle_machine(models)
 
 
-def kind(text: str) -> tuple[Card, int | None]:
-    """One kind of card, and how many there are: `A10` says nothing of that, `4xA10` does. Raises UsageError."""
-    match = _COUNTED.fullmatch(text)
+def parse_single_kind(text: str) -> tuple[GpuModel, int | None]:
+    """Parse one GPU model with an optional count: `A10` or `4xA10`. Raises UsageError."""
+    match = _GPU_COUNT.fullmatch(text)
     if match is None or (match[1] or "1").strip("0") == "" or "," in text:
         raise UsageError(f"--users counts cards of one kind, and --gpus is {text!r}.", "Write it as A10 or 4xA10.")
-    return find(match[2]), _number(match[1], _MOST_CARDS, "cards") if match[1] else None
+    return find_gpu(match[2]), _number(match[1], _MAX_GPUS, "cards") if match[1] else None
 
 
-def machine(kinds: list[Card]) -> Inventory:
-    """A machine with idle cards of these kinds, of which nothing else is known."""
+def idle_machine(models: list[GpuModel]) -> Inventory:
+    """A machine with idle GPUs of these models, and an unknown host."""
     gpus = tuple(
         Gpu(
             index=index,
             uuid=f"GPU-{index:08x}-0000-0000-0000-000000000000",
-            name=card.names[0],
-            memory_total_bytes=card.memory_total_bytes,
-            memory_free_bytes=card.memory_total_bytes - (_SYSTEM_BYTES if card.integrated else _IDLE_BYTES),
-            compute_capability=card.compute_capability,
-            is_integrated=card.integrated,
+            name=gpu.names[0],
+            memory_total_bytes=gpu.memory_total_bytes,
+            memory_free_bytes=gpu.memory_total_bytes - (_SYSTEM_BYTES if gpu.integrated else _IDLE_BYTES),
+            compute_capability=gpu.compute_capability,
+            is_integrated=gpu.integrated,
         )
-        for index, card in enumerate(kinds)
+        for index, gpu in enumerate(models)
     )
-    pairs = itertools.combinations(zip(gpus, kinds, strict=True), 2)
+    pairs = itertools.combinations(zip(gpus, models, strict=True), 2)
     links = {
-        frozenset((one.uuid, other.uuid)): card.link if card is another else Link.NODE
-        for (one, card), (other, another) in pairs
+        frozenset((one.uuid, other.uuid)): gpu.link if gpu is another else Link.NODE
+        for (one, gpu), (other, another) in pairs
     }
     return Inventory(gpus, host=None, links=links)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower().replace("nvidia", "").replace("tesla", "").replace("geforce", ""))

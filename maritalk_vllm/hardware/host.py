@@ -1,4 +1,4 @@
-"""The machine around the GPUs: processor, memory, and what a container leaves of them."""
+"""The host: cores and memory available to this process, within the limits of its container."""
 
 import os
 import re
@@ -15,9 +15,9 @@ _MEMINFO = re.compile(r"(\w+):\s+(\d+)(?: kB)?\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`cores` that this process may use, as their numbers; memory in bytes, of RAM and of shared memory (/dev/shm).
+    """`cores` are the numbers of the cores that this process may use; RAM and shared memory (/dev/shm) are in bytes.
 
-    `memory_limit_bytes` is the container's, if it has one; `memory_available_bytes` counts what is left of it too.
+    `memory_limit_bytes` is the container's limit, if there is one; `memory_available_bytes` is within that limit.
     """
 
     cores: tuple[int, ...]
@@ -29,7 +29,7 @@ class Host:
 
     @property
     def memory_bound_bytes(self) -> int:
-        """The RAM, or the container's limit where that is less."""
+        """The RAM, or the container's limit if that is lower."""
         return min(self.memory_total_bytes, self.memory_limit_bytes or self.memory_total_bytes)
 
     @property
@@ -39,7 +39,7 @@ class Host:
 
 
 def host(root: Path = Path("/")) -> Host:
-    """This machine, from /proc and /sys; another `root` reads a copy of those from elsewhere."""
+    """Read this machine's /proc and /sys; `root` is the folder that holds them."""
     memory = _meminfo(root)
     limits = _limits(root)
     total, available = _memory(memory)
@@ -56,7 +56,7 @@ def host(root: Path = Path("/")) -> Host:
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """Free space where `folder` is, or where it would be made."""
+    """Free space on the disk of `folder`, which need not exist yet."""
     while not _exists(folder) and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -65,7 +65,7 @@ def free_disk_bytes(folder: Path) -> int:
 def _exists(folder: Path) -> bool:
     try:
         return folder.exists()
-    except OSError:  # a closed folder on the way, or a name that is too long
+    except OSError:  # a parent folder without permission, or a name that is too long
         return False
 
 
@@ -73,15 +73,15 @@ def _size(folder: Path) -> int | None:
     return shutil.disk_usage(folder).total if folder.is_dir() else None
 
 
-def _memory(told: Mapping[str, int]) -> tuple[int, int]:
-    """Total and available bytes, also where an old kernel or a container shows a part of the lines alone."""
+def _memory(meminfo: Mapping[str, int]) -> tuple[int, int]:
+    """Total and available bytes, even if an old kernel or a container shows only some of the lines."""
     page = os.sysconf("SC_PAGE_SIZE")
-    total = told.get("MemTotal") or os.sysconf("SC_PHYS_PAGES") * page
-    available = told.get("MemAvailable")
-    if available is None and "MemFree" in told:
-        # What Linux itself counted before it had a line for it: the page cache can leave, shared memory cannot.
-        cache = sum(told.get(name, 0) for name in ("Buffers", "Cached", "SReclaimable"))
-        available = told["MemFree"] + max(0, cache - told.get("Shmem", 0))
+    total = meminfo.get("MemTotal") or os.sysconf("SC_PHYS_PAGES") * page
+    available = meminfo.get("MemAvailable")
+    if available is None and "MemFree" in meminfo:
+        # Linux's own estimate before it had MemAvailable: the page cache can be evicted, shared memory cannot.
+        cache = sum(meminfo.get(name, 0) for name in ("Buffers", "Cached", "SReclaimable"))
+        available = meminfo["MemFree"] + max(0, cache - meminfo.get("Shmem", 0))
     if available is None:
         available = os.sysconf("SC_AVPHYS_PAGES") * page
     return total, min(available, total)
@@ -100,7 +100,7 @@ def _cpu_flags(root: Path) -> set[str]:
 
 
 def _limits(root: Path) -> list[tuple[int, int]]:
-    """Each limit on the memory of this process's control groups, and what is used of it without the page cache."""
+    """Memory limit and usage, without the page cache, of each of this process's control groups that has a limit."""
     found = []
     mounted = root / "sys/fs/cgroup"
     for line in _lines(root / "proc/self/cgroup"):
@@ -118,7 +118,7 @@ def _limits(root: Path) -> list[tuple[int, int]]:
             )
         else:
             continue
-        # In a container the path may be the host's: then the mount shows the container's own group at its top.
+        # In a container, the path may be the host's: then the container's own group is at the top of the mount.
         group = top / path.strip("/")
         for folder in (group, *group.parents):
             if (size := _number(folder / limit)) is not None and size < _UNLIMITED:

@@ -1,11 +1,11 @@
-"""How fast two GPUs talk to each other."""
+"""The kinds of links between GPUs."""
 
 from collections.abc import Mapping
 from enum import IntEnum
 
 
 class Link(IntEnum):
-    """The way between two GPUs, the slowest first."""
+    """The link between two GPUs, slowest first."""
 
     SYSTEM = 0
     NODE = 1
@@ -14,7 +14,7 @@ class Link(IntEnum):
 
     @property
     def text(self) -> str:
-        """For people."""
+        """Display name."""
         return _TEXTS[self]
 
 

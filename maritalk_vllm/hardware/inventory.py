@@ -1,23 +1,23 @@
-"""What this machine has to serve a model with."""
+"""The inventory of a machine: what it can serve a model with."""
 
 from dataclasses import dataclass, field
 
-from .gpu import Driver, Gpu, Unusable
+from .gpu import Driver, Gpu, UnusableGpu
 from .host import Host
 from .interconnect import Links
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """GPUs and host of one machine. `host` is None where nothing is known of it.
+    """GPUs and host of one machine. `host` is None if unknown.
 
-    `gpus` are those that CUDA shows, in its order; `hidden` those that CUDA_VISIBLE_DEVICES leaves out. `remarks` are
-    for the user, `absent` says why there is no driver.
+    `gpus` are those visible to CUDA, in its order; `hidden` those that CUDA_VISIBLE_DEVICES hides. `remarks` are
+    sentences for the user; `absent` says why there is no driver.
     """
 
     gpus: tuple[Gpu, ...]
     host: Host | None
-    unusable: tuple[Unusable, ...] = ()
+    unusable: tuple[UnusableGpu, ...] = ()
     hidden: tuple[Gpu, ...] = ()
     links: Links = field(default_factory=dict)
     driver: Driver | None = None

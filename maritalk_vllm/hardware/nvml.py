@@ -1,4 +1,4 @@
-"""The GPUs of this machine, asked of the driver through NVML. The only file that imports pynvml."""
+"""Query the driver for this machine's GPUs through NVML. The only file that imports pynvml."""
 
 import contextlib
 import itertools
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from ..errors import NoSuitableGPU
-from .gpu import Driver, Gpu, GpuProcess, Unusable
+from .gpu import Driver, Gpu, GpuProcess, UnusableGpu
 from .interconnect import Link, Links
 
 T = TypeVar("T")
@@ -26,35 +26,35 @@ _REASONS = {
     pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use it: see the permissions of /dev/nvidia*",
 }
 _INTEGRATED = re.compile(r"\b(?:GB10|Orin|Thor|Xavier|Tegra|Jetson)\b", re.IGNORECASE)
-"""Names of GPUs that share the host's memory, whatever NVML says of it."""
+"""Names of GPUs that share the host's memory, whatever NVML reports about their memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """All that NVML tells. `driver` is None, and the rest empty, where there is no NVIDIA driver: `absent` says why."""
+class NvmlReport:
+    """The answer of NVML. Without an NVIDIA driver, `absent` says why, `driver` is None and the rest is empty."""
 
     gpus: tuple[Gpu, ...] = ()
-    unusable: tuple[Unusable, ...] = ()
+    unusable: tuple[UnusableGpu, ...] = ()
     links: Links = field(default_factory=dict)
     driver: Driver | None = None
     absent: str = ""
 
 
-def query_nvml() -> Fleet:
-    """Every GPU that the driver knows, in the order of nvidia-smi, those in MIG mode as their instances.
+def query_nvml() -> NvmlReport:
+    """List every GPU that the driver knows, in the order of nvidia-smi; a GPU in MIG mode is listed as its instances.
 
-    Raises NoSuitableGPU if there is a driver and it does not answer.
+    Raises NoSuitableGPU if there is a driver that does not answer.
     """
     try:
         with _nvml():
             gpus, unusable, handles = _devices()
-            return Fleet(gpus, unusable, _links(gpus, handles), _driver())
+            return NvmlReport(gpus, unusable, _links(gpus, handles), _driver())
     except pynvml.NVMLError as error:
         match error.value:
             case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-                return Fleet(absent="the driver's library libnvidia-ml.so.1 is not installed")
+                return NvmlReport(absent="the driver's library libnvidia-ml.so.1 is not installed")
             case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
-                return Fleet(absent="the driver is installed, but its kernel module is not loaded")
+                return NvmlReport(absent="the driver is installed, but its kernel module is not loaded")
             case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
                 raise NoSuitableGPU(
                     "The NVIDIA driver was updated while the old one is still loaded.",
@@ -67,7 +67,7 @@ def query_nvml() -> Fleet:
 
 
 def cuda_version() -> str | None:
-    """The newest CUDA that the driver supports, as nvidia-smi shows it: `12.2`; None where no driver tells."""
+    """The newest CUDA that the driver supports, as nvidia-smi prints it: `12.2`; None without a driver."""
     try:
         with _nvml():
             major, minor = _driver().cuda_version
@@ -86,14 +86,14 @@ def _nvml() -> Iterator[None]:
 
 
 def _driver() -> Driver:
-    number = _told(lambda: pynvml.nvmlSystemGetCudaDriverVersion_v2(), 0)
-    return Driver(_told(pynvml.nvmlSystemGetDriverVersion, "?"), (number // 1000, number % 1000 // 10))
+    number = _or_default(lambda: pynvml.nvmlSystemGetCudaDriverVersion_v2(), 0)
+    return Driver(_or_default(pynvml.nvmlSystemGetDriverVersion, "?"), (number // 1000, number % 1000 // 10))
 
 
-def _devices() -> tuple[tuple[Gpu, ...], tuple[Unusable, ...], dict[str, Handle]]:
-    """What can be used and what cannot; and the handle of each whole GPU, by its UUID."""
+def _devices() -> tuple[tuple[Gpu, ...], tuple[UnusableGpu, ...], dict[str, Handle]]:
+    """Usable GPUs, unusable GPUs, and the handle of each whole GPU by its UUID."""
     gpus: list[Gpu] = []
-    unusable: list[Unusable] = []
+    unusable: list[UnusableGpu] = []
     handles: dict[str, Handle] = {}
     for index in range(pynvml.nvmlDeviceGetCount()):
         uuid = None
@@ -107,17 +107,17 @@ def _devices() -> tuple[tuple[Gpu, ...], tuple[Unusable, ...], dict[str, Handle]
                     reason = (
                         "MIG mode is on and it has no instance: create one with nvidia-smi mig -cgi, or turn it off"
                     )
-                    unusable.append(Unusable(index, uuid, reason))
+                    unusable.append(UnusableGpu(index, uuid, reason))
             else:
                 gpus.append(_gpu(index, handle))
                 handles[uuid] = handle
         except pynvml.NVMLError as error:
-            unusable.append(Unusable(index, uuid, _REASONS.get(error.value, f"the driver says: {error}")))
+            unusable.append(UnusableGpu(index, uuid, _REASONS.get(error.value, f"the driver says: {error}")))
     return tuple(gpus), tuple(unusable), handles
 
 
 def _gpu(index: int, device: Handle, parent: Handle = None, parent_uuid: str | None = None) -> Gpu:
-    """A GPU, or the MIG instance `device` of `parent`."""
+    """Describe a GPU, or the MIG instance `device` of `parent`."""
     name = pynvml.nvmlDeviceGetName(device)
     total, free = _memory(device)
     return Gpu(
@@ -127,14 +127,14 @@ def _gpu(index: int, device: Handle, parent: Handle = None, parent_uuid: str | N
         memory_total_bytes=total,
         memory_free_bytes=free,
         compute_capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(parent or device)),
-        holders=_holders(device),
+        processes=_processes(device),
         parent_uuid=parent_uuid,
         is_integrated=parent is None and (total == 0 or _INTEGRATED.search(name) is not None),
     )
 
 
 def _memory(device: Handle) -> tuple[int, int]:
-    """Total and free bytes; none where NVML has no memory to tell of, as of a GPU that shares the host's."""
+    """Total and free bytes; (0, 0) if NVML reports none, as for a GPU that shares the host's memory."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(device)
     except pynvml.NVMLError as error:
@@ -145,33 +145,33 @@ def _memory(device: Handle) -> tuple[int, int]:
 
 
 def _in_mig_mode(handle: Handle) -> bool:
-    current, _pending = _told(lambda: pynvml.nvmlDeviceGetMigMode(handle), (pynvml.NVML_DEVICE_MIG_DISABLE, None))
+    current, _pending = _or_default(lambda: pynvml.nvmlDeviceGetMigMode(handle), (pynvml.NVML_DEVICE_MIG_DISABLE, None))
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
 def _instances(handle: Handle) -> Iterator[Handle]:
-    for place in range(_told(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle), 0)):
+    for index in range(_or_default(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle), 0)):
         try:
-            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
         except pynvml.NVMLError as error:
-            if error.value != pynvml.NVML_ERROR_NOT_FOUND:  # an empty place
+            if error.value != pynvml.NVML_ERROR_NOT_FOUND:  # an unused index
                 raise
 
 
-def _holders(device: Handle) -> tuple[GpuProcess, ...]:
-    """Who holds memory, for computing or for a display, the largest first."""
+def _processes(device: Handle) -> tuple[GpuProcess, ...]:
+    """The processes that hold memory, for compute or graphics, largest first."""
     found: dict[int, GpuProcess] = {}
-    # The versioned functions: with a driver that lacks them, the others raise what is no NVMLError.
-    for ask in (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3):
-        processes: tuple[Any, ...] = _told(partial(ask, device), ())
+    # Versioned, because the unversioned functions raise something else than NVMLError if the driver lacks them.
+    for query in (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3):
+        processes: tuple[Any, ...] = _or_default(partial(query, device), ())
         for process in processes:
             found[process.pid] = GpuProcess(process.pid, _name(process.pid), process.usedGpuMemory)
-    return tuple(sorted(found.values(), key=lambda holder: -(holder.memory_bytes or 0)))
+    return tuple(sorted(found.values(), key=lambda process: -(process.memory_bytes or 0)))
 
 
 def _name(pid: int) -> str | None:
-    # The program alone: its arguments may hold somebody's key.
-    name = _told(lambda: pynvml.nvmlSystemGetProcessName(pid), "")
+    # Only the program's name: its arguments may contain a secret.
+    name = _or_default(lambda: pynvml.nvmlSystemGetProcessName(pid), "")
     return PurePath(name.split(" ")[0]).name or None
 
 
@@ -181,7 +181,7 @@ def _links(gpus: tuple[Gpu, ...], handles: dict[str, Handle]) -> Links:
 
 
 def _link(one: Handle, other: Handle) -> Link:
-    """The slowest where the driver does not tell."""
+    """The link between two GPUs; SYSTEM, the slowest, if the driver does not report it."""
     with contextlib.suppress(pynvml.NVMLError):
         state = pynvml.nvmlDeviceGetP2PStatus(one, other, pynvml.NVML_P2P_CAPS_INDEX_NVLINK)
         if state == pynvml.NVML_P2P_STATUS_OK:
@@ -195,12 +195,12 @@ def _link(one: Handle, other: Handle) -> Link:
     return Link.SYSTEM
 
 
-def _told(ask: Callable[[], Any], otherwise: T) -> T:
-    """An answer that a driver, a container or a kind of card may not give."""
+def _or_default(query: Callable[[], Any], default: T) -> T:
+    """Query NVML; return `default` if the driver, the container or the GPU does not support the query."""
     try:
-        answer: T = ask()
+        answer: T = query()
         return answer
     except pynvml.NVMLError as error:
         if error.value == pynvml.NVML_ERROR_GPU_IS_LOST:
             raise
-        return otherwise
+        return default

@@ -1,9 +1,9 @@
-"""Asks this machine what it has."""
+"""Probe this machine's hardware."""
 
 import os
 from dataclasses import replace
 
-from .cuda_visible_devices import ORDER, VARIABLE, visible
+from .cuda_visible_devices import ORDER, VARIABLE, visible_gpus
 from .gpu import Gpu
 from .host import Host, host
 from .inventory import Inventory
@@ -11,14 +11,16 @@ from .nvml import query_nvml
 
 
 def probe_hardware(*, gpus: bool = True) -> Inventory:
-    """This machine as it is now; `gpus=False` leaves the driver alone. Raises NoSuitableGPU if it does not answer."""
+    """Take an inventory; `gpus=False` does not query the driver. Raises NoSuitableGPU if the driver does not answer."""
     if not gpus:
         return Inventory((), host())
-    found, here = query_nvml(), host()
-    seen = visible([_with_memory(gpu, here) for gpu in found.gpus], os.environ.get(VARIABLE), os.environ.get(ORDER))
+    found, local_host = query_nvml(), host()
+    seen = visible_gpus(
+        [_with_memory(gpu, local_host) for gpu in found.gpus], os.environ.get(VARIABLE), os.environ.get(ORDER)
+    )
     return Inventory(
         gpus=seen.gpus,
-        host=here,
+        host=local_host,
         unusable=found.unusable,
         hidden=seen.hidden,
         links=found.links,
@@ -28,8 +30,10 @@ def probe_hardware(*, gpus: bool = True) -> Inventory:
     )
 
 
-def _with_memory(gpu: Gpu, here: Host) -> Gpu:
-    """An integrated GPU has the host's memory, of which vLLM too takes what is available for free."""
+def _with_memory(gpu: Gpu, local_host: Host) -> Gpu:
+    """Give an integrated GPU the host's memory. vLLM, too, counts the host's available memory as free."""
     if not gpu.is_integrated:
         return gpu
-    return replace(gpu, memory_total_bytes=here.memory_total_bytes, memory_free_bytes=here.memory_available_bytes)
+    return replace(
+        gpu, memory_total_bytes=local_host.memory_total_bytes, memory_free_bytes=local_host.memory_available_bytes
+    )

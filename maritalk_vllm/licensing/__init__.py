@@ -1,1 +1,1 @@
-"""What a licence key allows."""
+"""Check licences and what they allow."""

@@ -1,17 +1,17 @@
-"""What a licence allows."""
+"""The entitlement: what a licence allows."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 EVALUATION_KEY = "000000-00000-00000-00000"
-"""The placeholder that the MariTalk Local document prints; it entitles to the demo model alone."""
+"""The placeholder key of the MariTalk Local document, which allows only the demo model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """The profiles that a licence allows to run, the usual one first, and until when; None is without an end.
+    """The profiles that a licence allows, the default first, and when it expires; None for never.
 
-    `warning` is for the user, who may lose it soon.
+    `warning` is a sentence for the user, for example if the entitlement may end soon.
     """
 
     models: tuple[str, ...]
@@ -21,7 +21,7 @@ class Entitlement:
     warning: str = ""
 
     def __str__(self) -> str:
-        """As people read it: `Valid for small, until 2027-01-31, for Universidade X`."""
+        """Display text: `Valid for small, until 2027-01-31, for Universidade X`."""
         parts = [f"Valid for {', '.join(self.models)}"]
         if self.expires:
             parts.append(f"until {self.expires:%Y-%m-%d}")

@@ -1,4 +1,4 @@
-"""An address of http or https that a person or a server gave."""
+"""Validate HTTP and HTTPS URLs from users and servers."""
 
 from typing import TYPE_CHECKING
 
@@ -6,22 +6,22 @@ if TYPE_CHECKING:
     import httpx
 
 SCHEMES = ("http", "https")
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 
-def checked(text: str) -> "httpx.URL":
-    """The address, to which a connection can be tried. Raises ValueError, whose text is the reason."""
+def parse_http_url(text: str) -> "httpx.URL":
+    """Parse a URL to which a connection can be attempted. Raises ValueError, whose text is the reason."""
     import httpx
 
     try:
         url = httpx.URL(text)
-        host, port, scheme = url.host, url.port, url.scheme  # a host in other letters than ASCII is decoded only here
+        host, port, scheme = url.host, url.port, url.scheme  # httpx decodes a non-ASCII host only here
     except (httpx.InvalidURL, UnicodeError) as error:
         raise ValueError(str(error)) from error
     if scheme not in SCHEMES:
         raise ValueError(f"it begins with {scheme}://, not with http:// or https://" if scheme else "it has no http://")
     if not host:
         raise ValueError("it names no host")
-    if port is not None and not 0 < port <= _MOST_PORT:
+    if port is not None and not 0 < port <= _MAX_PORT:
         raise ValueError(f"there is no port {port}")
     return url

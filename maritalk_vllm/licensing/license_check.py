@@ -1,4 +1,4 @@
-"""What the licence that was given allows, whichever kind it is."""
+"""Check the licence in the settings, whichever kind it is."""
 
 import hmac
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from . import signed_license
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
 from .license_input import read_license
 from .license_key import looks_like_key
-from .response_cache import KEPT_DAYS, ResponseCache
+from .response_cache import CACHE_DAYS, ResponseCache
 from .rollback_clock import RollbackClock
 from .service_client import Refused, ServiceClient, Unreachable
 from .service_response import ServiceResponse
@@ -24,19 +24,19 @@ _ASK = "Ask for a new licence."
 
 
 class LicenseCheck:
-    """One look at the licence in the settings: the licence service is asked once, however often the answer is needed.
+    """One check of the licence in the settings. It asks the licence service only once, and caches the result.
 
-    No error that it raises repeats the licence.
+    No error that it raises contains the licence.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._given = read_license(settings.license or "")
+        self._license_text = read_license(settings.license or "")
         self._clock = RollbackClock(settings.cache_dir / "clock")
 
     @property
     def entitlement(self) -> Entitlement:
-        """What it allows now. Raises LicenseError, or UsageError for what it is to be checked with."""
+        """What the licence allows now. Raises LicenseError, or UsageError for a public key that cannot be used."""
         if isinstance(self._outcome, MariTalkError):
             raise self._outcome
         return self._outcome
@@ -49,23 +49,23 @@ class LicenseCheck:
             return error
 
     def _entitlement(self) -> Entitlement:
-        if hmac.compare_digest(self._given.encode(), EVALUATION_KEY.encode()):
+        if hmac.compare_digest(self._license_text.encode(), EVALUATION_KEY.encode()):
             return EVALUATION
-        if signed_license.looks_like_token(self._given):
-            license = signed_license.verify(self._given, self._settings.license_public_key)
-            return self._jumped(lambda: _known(license.entitlement(self._clock.now())))
-        if looks_like_key(self._given):
-            return self._jumped(lambda: _known(self._asked()))
+        if signed_license.looks_like_token(self._license_text):
+            license = signed_license.verify(self._license_text, self._settings.license_public_key)
+            return self._with_clock_warning(lambda: _keep_known_models(license.entitlement(self._clock.now())))
+        if looks_like_key(self._license_text):
+            return self._with_clock_warning(lambda: _keep_known_models(self._ask_service()))
         raise LicenseError(
             "This licence key cannot be checked: it is neither in groups, as XXXXX-XXXXX-XXXXX, nor a signed licence.",
             f"Use --license {EVALUATION_KEY} for the demo model, a licence or the file that holds it, "
             "or --model with a folder of weights, which needs none.",
         )
 
-    def _jumped(self, allowed: Callable[[], Entitlement]) -> Entitlement:
-        """The same, or the same error, with a word on a jump of the machine's clock."""
+    def _with_clock_warning(self, check: Callable[[], Entitlement]) -> Entitlement:
+        """Call `check`, and add a warning about a jump of the machine's clock to its result or error."""
         try:
-            entitlement = allowed()
+            entitlement = check()
         except LicenseError as error:
             if self._clock.warning:
                 error.message = f"{error.message} Note: {self._clock.warning}"
@@ -74,63 +74,67 @@ class LicenseCheck:
 
     @property
     def brings_weights(self) -> bool:
-        """Whether the licence service has the weights too."""
+        """Whether the licence service also provides the weights."""
         return self.entitlement.source == _SERVICE
 
-    def grant(self, model: str) -> ServiceResponse:
-        """The service's answer with a new link to the weights of `model`. Raises LicenseError."""
-        return self._service.ask(self._given, model)
+    def request_weights(self, model: str) -> ServiceResponse:
+        """Ask the service for a new link to the weights of `model`. Raises LicenseError."""
+        return self._service.request(self._license_text, model)
 
     @cached_property
     def _service(self) -> ServiceClient:
         cuda = self._settings.cuda_version or cuda_version()
-        return ServiceClient(self._settings.license_service, cuda, self._clock.believe)
+        return ServiceClient(self._settings.license_service, cuda, self._clock.set_trusted_time)
 
-    def _asked(self) -> Entitlement:
-        memory = ResponseCache(self._settings.cache_dir / "licences", self._given, self._service.url)
+    def _ask_service(self) -> Entitlement:
+        cache = ResponseCache(self._settings.cache_dir / "licences", self._license_text, self._service.url)
         now = self._clock.now()
         try:
-            grant, warning = self._service.ask(self._given), ""
-            now = self._clock.now()  # as the service has said
-            memory.keep(grant, now)
+            response, warning = self._service.request(self._license_text), ""
+            now = self._clock.now()  # now the service's time
+            cache.store(response, now)
         except Refused:
-            memory.forget()
+            cache.discard()
             raise
         except Unreachable as error:
-            grant, warning = _remembered(memory, error, now)
-        if grant.expires is not None and now >= grant.expires:
+            response, warning = _from_cache(cache, error, now)
+        if response.expires is not None and now >= response.expires:
             raise LicenseError(
-                f"This licence expired on {grant.expires:%Y-%m-%d %H:%M %Z}; it is {now:%Y-%m-%d}.", _ASK
+                f"This licence expired on {response.expires:%Y-%m-%d %H:%M %Z}; it is {now:%Y-%m-%d}.", _ASK
             )
-        return Entitlement(grant.models, _SERVICE, grant.licensee, grant.expires, warning)
+        return Entitlement(response.models, _SERVICE, response.licensee, response.expires, warning)
 
 
 _SERVICE = "licence service"
 
 
-def _remembered(memory: ResponseCache, error: Unreachable, now: datetime) -> tuple[ServiceResponse, str]:
-    """The service's last answer while it may serve, and a warning that says how long. Raises the error after that."""
-    kept = memory.recall()
-    if kept is None:
+def _from_cache(cache: ResponseCache, error: Unreachable, now: datetime) -> tuple[ServiceResponse, str]:
+    """The cached response, and a warning that says how long it is valid. Raises Unreachable without a valid one."""
+    cached = cache.load()
+    if cached is None:
         raise error
-    if kept.given > now:
-        # It was given while the clock was ahead: its days begin now.
-        kept = replace(kept, given=now)
-        memory.keep(kept.grant, now)
-    days = kept.days_left(now)
+    if cached.received > now:
+        # It was cached while the clock was ahead: its validity starts now.
+        cached = replace(cached, received=now)
+        cache.store(cached.response, now)
+    days = cached.days_left(now)
     if not days:
         raise Unreachable(
-            f"{error.message} Its last answer is of {kept.given:%Y-%m-%d} and served for {KEPT_DAYS} days.", error.hint
+            f"{error.message} Its last answer is of {cached.received:%Y-%m-%d} and served for {CACHE_DAYS} days.",
+            error.hint,
         ) from error
-    return kept.grant, f"{error.message} Its answer of {kept.given:%Y-%m-%d} serves for {pluralize(days, 'more day')}."
+    return (
+        cached.response,
+        f"{error.message} Its answer of {cached.received:%Y-%m-%d} serves for {pluralize(days, 'more day')}.",
+    )
 
 
-def _known(allowed: Entitlement) -> Entitlement:
-    """With the models that this version knows. Raises LicenseError if it knows none of them."""
-    known = tuple(profile.name for profile in map(find, allowed.models) if profile is not None)
+def _keep_known_models(entitlement: Entitlement) -> Entitlement:
+    """Keep the models that this version knows. Raises LicenseError if it knows none of them."""
+    known = tuple(profile.name for profile in map(find, entitlement.models) if profile is not None)
     if not known:
         raise LicenseError(
-            f"This licence is for {', '.join(allowed.models)}, which this version does not know.",
+            f"This licence is for {', '.join(entitlement.models)}, which this version does not know.",
             "Update maritalk-vllm, or ask for another licence.",
         )
-    return replace(allowed, models=known)
+    return replace(entitlement, models=known)

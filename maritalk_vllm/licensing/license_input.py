@@ -1,25 +1,25 @@
-"""A licence as it was given: the text itself, or the name of a file that holds it."""
+"""Read a licence from its text or from a file path."""
 
 from pathlib import Path
 
 from .license_key import looks_like_key
 from .signed_license import looks_like_token
 
-_MOST_BYTES = 65536
-"""No licence is as long; a file that is, or that never ends, is none."""
+_MAX_BYTES = 65536
+"""Longest licence: a longer file, or an endless one, is not a licence."""
 
 
-def read_license(given: str) -> str:
-    """The key or the signed licence that `given` is, or that the file of this name holds; else `given` itself."""
-    given = given.strip()
-    if _is_licence(given):
-        return given
+def read_license(text_or_path: str) -> str:
+    """Return the licence in `text_or_path`, or in the file of that name; if there is none, `text_or_path` itself."""
+    text_or_path = text_or_path.strip()
+    if _is_licence(text_or_path):
+        return text_or_path
     try:
-        with Path(given).expanduser().open("rb") as file:
-            text = file.read(_MOST_BYTES).decode().strip()
+        with Path(text_or_path).expanduser().open("rb") as file:
+            text = file.read(_MAX_BYTES).decode().strip()
     except (OSError, ValueError, RuntimeError):
-        return given
-    return text if _is_licence(text) else given
+        return text_or_path
+    return text if _is_licence(text) else text_or_path
 
 
 def _is_licence(text: str) -> bool:

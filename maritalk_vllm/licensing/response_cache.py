@@ -1,4 +1,4 @@
-"""The licence service's last answer, kept for the days on which the service is down."""
+"""Cache the licence service's last response, for use while the service is down."""
 
 import hashlib
 import json
@@ -11,54 +11,54 @@ from pathlib import Path
 
 from .service_response import ServiceResponse
 
-KEPT_DAYS = 14
-"""So long does an answer serve without another."""
+CACHE_DAYS = 14
+"""How many days a cached response remains valid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer, and when it was given."""
+class CachedResponse:
+    """A response, and when it was received."""
 
-    grant: ServiceResponse
-    given: datetime
+    response: ServiceResponse
+    received: datetime
 
     def days_left(self, now: datetime) -> int:
-        """Whole days, counting the one that has begun; 0 when it is over."""
-        return max(0, -((now - self.given - timedelta(days=KEPT_DAYS)) // timedelta(days=1)))
+        """Days of validity left, rounded up; 0 if it has expired."""
+        return max(0, -((now - self.received - timedelta(days=CACHE_DAYS)) // timedelta(days=1)))
 
 
 class ResponseCache:
-    """One file for each key and service. Neither its name nor what is in it tells the key."""
+    """One file per key and service. Neither its name nor its content reveals the key."""
 
     def __init__(self, folder: Path, key: str, service: str) -> None:
-        # A key is drawn from more than can be tried: no salt and no slow hash is needed.
+        # Keys have too much entropy to be guessed, so neither a salt nor a slow hash is needed.
         digest = hashlib.sha256(f"{service}\n{key}".encode()).hexdigest()
         self._file = folder / f"{digest[:32]}.json"
 
-    def keep(self, grant: ServiceResponse, now: datetime) -> None:
-        """Remember this answer, if anything can be written there."""
-        # Its link is good for an hour, and for whoever has it.
-        said = {**asdict(grant), "url": "", "expires": grant.expires.isoformat() if grant.expires else None}
+    def store(self, response: ServiceResponse, now: datetime) -> None:
+        """Store this response, if the folder is writable."""
+        # The link is left out: it is valid for an hour, for anyone who has it.
+        data = {**asdict(response), "url": "", "expires": response.expires.isoformat() if response.expires else None}
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # mkstemp makes it 0600; renamed, it is whole whoever else writes.
-            descriptor, aside = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
+            # mkstemp creates it with mode 0600; the rename makes the write atomic.
+            descriptor, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
             with os.fdopen(descriptor, "w") as file:
-                json.dump({"given": now.timestamp(), "grant": said}, file)
-            Path(aside).replace(self._file)
+                json.dump({"given": now.timestamp(), "grant": data}, file)
+            Path(temporary).replace(self._file)
 
-    def recall(self) -> Kept | None:
-        """The last answer, if there was one."""
+    def load(self) -> CachedResponse | None:
+        """Load the last response; None if there is none."""
         try:
             content = json.loads(self._file.read_bytes())
-            said = content["grant"]
-            expires = datetime.fromisoformat(said["expires"]) if said["expires"] else None
-            grant = ServiceResponse(**{**said, "models": tuple(said["models"]), "expires": expires})
-            return Kept(grant, datetime.fromtimestamp(content["given"], UTC))
+            data = content["grant"]
+            expires = datetime.fromisoformat(data["expires"]) if data["expires"] else None
+            response = ServiceResponse(**{**data, "models": tuple(data["models"]), "expires": expires})
+            return CachedResponse(response, datetime.fromtimestamp(content["given"], UTC))
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
 
-    def forget(self) -> None:
-        """The service has said that the key is good no more."""
+    def discard(self) -> None:
+        """Delete the response, because the service rejects the key."""
         with suppress(OSError):
             self._file.unlink(missing_ok=True)

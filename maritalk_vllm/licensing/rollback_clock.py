@@ -1,7 +1,7 @@
-"""A clock that does not run backwards: setting the machine's back does not revive a licence.
+"""A clock that does not run backwards, so that setting the machine's clock back does not revive an expired licence.
 
-Nor does one start with the machine's clock ahead end all licences: a jump is held against them for good only where
-another start, a day later by that clock, has confirmed it, or the licence service has.
+A single start with the machine's clock ahead does not expire licences for good, either: a jump forward counts
+permanently only once another start, a day later by that clock, or the licence service has confirmed it.
 """
 
 import contextlib
@@ -11,96 +11,101 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-MOST_AHEAD = timedelta(days=30)
-"""So much of a jump counts without a confirmation."""
+MAX_UNCONFIRMED_JUMP = timedelta(days=30)
+"""Largest jump forward that counts without confirmation."""
 
 _CONFIRMED_AFTER = timedelta(days=1)
-_WORTH_NAMING = timedelta(days=1)
+_WARN_AFTER = timedelta(days=1)
 
 
 def machine_time() -> datetime:
-    """The time in UTC by the machine's own clock."""
+    """The machine's own time in UTC."""
     return datetime.now(UTC)
 
 
 class RollbackClock:
-    """Remembers the latest time that it was asked at, in a file that is written at each asking."""
+    """Keeps the latest time that it returned in a file, which each new reading updates."""
 
     def __init__(self, file: Path, machine: Callable[[], datetime] = machine_time) -> None:
         self._file = file
         self._machine = machine
-        self._believed: datetime | None = None
+        self._trusted_time: datetime | None = None
         self.warning = ""
-        """The jump of the machine's clock that was seen at the last asking, in a sentence; empty if there was none."""
+        """A sentence about the jump of the machine's clock that the last reading found; empty if there was none."""
 
     def now(self) -> datetime:
-        """The time in UTC: the machine's, or the latest that was seen if that is later and can be believed.
+        """The time in UTC: the machine's, or the latest recorded time if that is later and trusted.
 
-        Where the file cannot be written, as in a container that may not write, the machine's own clock has to do.
+        If the file cannot be written, as in a read-only container, this is the machine's own time.
         """
-        if self._believed is not None:
-            return self._believed
+        if self._trusted_time is not None:
+            return self._trusted_time
         time = machine = self._machine()
         self.warning = ""
-        seen, ahead = self._read(machine)
-        if ahead is not None and ahead - machine > MOST_AHEAD:
+        trusted, unconfirmed = self._read(machine)
+        if unconfirmed is not None and unconfirmed - machine > MAX_UNCONFIRMED_JUMP:
             self.warning = (
-                f"the machine's clock showed {ahead:%Y-%m-%d} at an earlier start and shows {machine:%Y-%m-%d} now. "
-                "The earlier time does not count."
+                f"the machine's clock showed {unconfirmed:%Y-%m-%d} at an earlier start and shows {machine:%Y-%m-%d} "
+                "now. The earlier time does not count."
             )
-            ahead = None
-        elif ahead is not None and machine >= ahead + _CONFIRMED_AFTER:
-            seen, ahead = ahead, None
-        latest = max((each for each in (seen, ahead) if each is not None), default=None)
+            unconfirmed = None
+        elif unconfirmed is not None and machine >= unconfirmed + _CONFIRMED_AFTER:
+            trusted, unconfirmed = unconfirmed, None
+        latest = max((each for each in (trusted, unconfirmed) if each is not None), default=None)
         if latest is not None and machine < latest:
             time = latest
-            if latest - machine > _WORTH_NAMING:
+            if latest - machine > _WARN_AFTER:
                 self.warning = (
                     f"the machine's clock shows {machine:%Y-%m-%d} and showed {latest:%Y-%m-%d} at an earlier start. "
                     "The later time counts."
                 )
-        elif ahead is None:
-            if seen is not None and machine - seen <= MOST_AHEAD:
-                seen = machine
+        elif unconfirmed is None:
+            if trusted is not None and machine - trusted <= MAX_UNCONFIRMED_JUMP:
+                trusted = machine
             else:
-                # Not confirmed yet: so much time may have passed, or the clock may be wrong.
-                ahead = machine
+                # Not confirmed yet: that much time may have passed, or the clock may be wrong.
+                unconfirmed = machine
         with contextlib.suppress(OSError):
-            self._remember(seen, ahead)
+            self._record(trusted, unconfirmed)
         return time
 
-    def believe(self, time: datetime) -> None:
-        """The licence service says that it is this time: neither the machine's nor an earlier one counts any more."""
-        self._believed, self.warning = time, ""
-        if abs((machine := self._machine()) - time) > _WORTH_NAMING:
+    def set_trusted_time(self, time: datetime) -> None:
+        """Use the licence service's time from now on, instead of the machine's and of all recorded times."""
+        self._trusted_time, self.warning = time, ""
+        if abs((machine := self._machine()) - time) > _WARN_AFTER:
             self.warning = (
                 f"the machine's clock shows {machine:%Y-%m-%d}, and the licence service says {time:%Y-%m-%d}. "
                 "The service's time counts."
             )
         with contextlib.suppress(OSError):
-            self._remember(time, None)
+            self._record(time, None)
 
     def _read(self, machine: datetime) -> tuple[datetime | None, datetime | None]:
-        """The latest time that can be believed, and a later one that nothing has confirmed."""
+        """The latest trusted time, and a later unconfirmed one."""
         try:
-            seen, ahead = (_time(line) for line in (*self._file.read_text().split("\n"), "")[:2])
+            trusted, unconfirmed = (_time(line) for line in (*self._file.read_text().split("\n"), "")[:2])
         except (OSError, ValueError, OverflowError):
             return None, None
-        if ahead is None and seen is not None and seen - machine > MOST_AHEAD and not self._is_confirmed():
-            return None, seen
-        return seen, ahead
+        if (
+            unconfirmed is None
+            and trusted is not None
+            and trusted - machine > MAX_UNCONFIRMED_JUMP
+            and not self._confirms_jumps()
+        ):
+            return None, trusted
+        return trusted, unconfirmed
 
-    def _is_confirmed(self) -> bool:
-        """Whether the file is of a version that confirms jumps: it has a second line, if an empty one."""
+    def _confirms_jumps(self) -> bool:
+        """Whether the file's version confirms jumps: then it has a second line, which may be empty."""
         return "\n" in self._file.read_text()
 
-    def _remember(self, seen: datetime | None, ahead: datetime | None) -> None:
+    def _record(self, trusted: datetime | None, unconfirmed: datetime | None) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes it 0600; renamed, it is whole whoever else writes.
-        descriptor, aside = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
+        # mkstemp creates it with mode 0600; the rename makes the write atomic.
+        descriptor, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
         with os.fdopen(descriptor, "w") as file:
-            file.write("\n".join(str(each.timestamp()) if each is not None else "" for each in (seen, ahead)))
-        Path(aside).replace(self._file)
+            file.write("\n".join(str(each.timestamp()) if each is not None else "" for each in (trusted, unconfirmed)))
+        Path(temporary).replace(self._file)
 
 
 def _time(text: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The licence service, by the protocol of MariTalk Local's download: POST <service>/local/download."""
+"""Client of the licence service, with the protocol of MariTalk Local's download: POST <service>/local/download."""
 
 import asyncio
 import json
@@ -10,66 +10,68 @@ from typing import Any
 
 from ..errors import LicenseError, UsageError
 from ..masking import masked
-from .http_address import checked
+from .http_address import parse_http_url
 from .service_response import ServiceResponse
 
-ANSWER_SECONDS = 15
-"""From the first byte sent to the last received."""
+RESPONSE_SECONDS = 15
+"""Timeout from the first byte sent to the last byte received."""
 
-_LONGEST_ANSWER = 64 * 1024
-_LONGEST_REASON = 200
+_MAX_RESPONSE_BYTES = 64 * 1024
+_MAX_REASON_LENGTH = 200
 
 
 class Refused(LicenseError):
-    """The service says that the key is not good."""
+    """The service rejects the key."""
 
 
 class Unreachable(LicenseError):
-    """The service cannot be asked: it is down, silent, or what answers is something else. Later it may be."""
+    """The service cannot be asked for now: it is down, silent, or something else answers in its place."""
 
     exit_code = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceClient:
-    """A licence service, and what it is told of this machine's CUDA (None: there is none)."""
+    """A licence service, and the CUDA version of this machine to send to it (None without CUDA)."""
 
     url: str
     cuda_version: str | None
-    believe: Callable[[datetime], None] = field(default=lambda time: None, compare=False)
-    """Called with the time that an answer of the service's own says it is."""
+    on_service_time: Callable[[datetime], None] = field(default=lambda time: None, compare=False)
+    """Called with the time in the Date header of the service's own responses."""
 
     @property
-    def _shown(self) -> str:
-        """Its address, without a password in it."""
+    def _display_url(self) -> str:
+        """The address for display, without a password."""
         return masked(self.url)
 
-    def ask(self, key: str, weights_of: str | None = None) -> ServiceResponse:
-        """What this key allows, with a link to the weights of a model, if one is named.
+    def request(self, key: str, weights_of: str | None = None) -> ServiceResponse:
+        """Ask what this key allows, and for a link to the weights of the model `weights_of`, if given.
 
-        Raises Refused or Unreachable, neither of which repeats the key.
+        Raises Refused or Unreachable, neither of which contains the key.
         """
-        # One limit for the whole: a server that sends a byte now and then would outlast any other.
-        return asyncio.run(self._ask(key, weights_of))
+        # A single timeout for everything: a server that sends a byte now and then would never reach a read timeout.
+        return asyncio.run(self._request(key, weights_of))
 
-    async def _ask(self, key: str, weights_of: str | None) -> ServiceResponse:
+    async def _request(self, key: str, weights_of: str | None) -> ServiceResponse:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 status, kind, body, date = await self._post(key, weights_of)
         except TimeoutError:
-            raise self._unreachable(f"it does not answer within {ANSWER_SECONDS} s") from None
-        answer = _json_object(body)
-        if status == 200 and answer is None:
+            raise self._unreachable(f"it does not answer within {RESPONSE_SECONDS} s") from None
+        response = _json_object(body)
+        if status == 200 and response is None:
             raise self._unreachable(f"it answers {kind or 'something'} instead of JSON")
-        if date is not None and (status == 200 or _refuses(status, kind, answer)):
-            self.believe(date)
-        if _refuses(status, kind, answer):
-            reason = _reason(answer, body).replace(key, "...").rstrip(".")
-            raise Refused(f"The licence service {self._shown} refuses this key: {reason}.", "Ask for another licence.")
-        if status != 200 or answer is None:
+        if date is not None and (status == 200 or _is_rejection(status, kind, response)):
+            self.on_service_time(date)
+        if _is_rejection(status, kind, response):
+            reason = _reason(response, body).replace(key, "...").rstrip(".")
+            raise Refused(
+                f"The licence service {self._display_url} refuses this key: {reason}.", "Ask for another licence."
+            )
+        if status != 200 or response is None:
             raise self._unreachable(f"it answers {status}")
         try:
-            return ServiceResponse.read(answer)
+            return ServiceResponse.parse(response)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._unreachable("its answer makes no sense") from None
 
@@ -77,35 +79,37 @@ class ServiceClient:
         import httpx
 
         try:
-            checked(self.url)
+            parse_http_url(self.url)
         except ValueError as error:
             if isinstance(error.__cause__, httpx.InvalidURL):
-                raise UsageError(f"{self._shown!r} is no address: {error}.", "Check --license-service.") from error
+                raise UsageError(
+                    f"{self._display_url!r} is no address: {error}.", "Check --license-service."
+                ) from error
             raise self._unreachable(str(error)) from error
-        # Nothing is decoded: 64 KiB of gzip are 64 MiB of text.
+        # No encoding is accepted: 64 KiB of gzip can hold 64 MiB of text.
         headers = {"Accept-Encoding": "identity"}
         if weights_of:
-            # RFC 7240. A service that knows no weights ignores it, and gives MariTalk Local's own program.
+            # RFC 7240. A service without weights ignores it, and returns a link to MariTalk Local's own program.
             headers["Prefer"] = f"artifact=weights, model={weights_of}"
         try:
             async with (
-                httpx.AsyncClient(timeout=ANSWER_SECONDS) as client,
+                httpx.AsyncClient(timeout=RESPONSE_SECONDS) as client,
                 client.stream(
                     "POST",
                     f"{self.url.rstrip('/')}/local/download",
                     json={"license": key, "cuda_version": self.cuda_version},
                     headers=headers,
-                ) as answer,
+                ) as response,
             ):
-                if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+                if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
                     raise self._unreachable(f"it answers in the encoding {encoding[:40]!r}, which was not asked for")
                 body = b""
-                async for chunk in answer.aiter_raw():
+                async for chunk in response.aiter_raw():
                     body += chunk
-                    if len(body) > _LONGEST_ANSWER:
-                        raise self._unreachable(f"its answer is longer than {_LONGEST_ANSWER // 1024} KiB")
-                kind = answer.headers.get("content-type", "").partition(";")[0]
-                return answer.status_code, kind, body, _date(answer.headers.get("date", ""))
+                    if len(body) > _MAX_RESPONSE_BYTES:
+                        raise self._unreachable(f"its answer is longer than {_MAX_RESPONSE_BYTES // 1024} KiB")
+                kind = response.headers.get("content-type", "").partition(";")[0]
+                return response.status_code, kind, body, _date(response.headers.get("date", ""))
         except httpx.ConnectError as error:
             raise self._unreachable(f"it cannot be reached ({error})") from error
         except httpx.HTTPError as error:
@@ -113,22 +117,22 @@ class ServiceClient:
 
     def _unreachable(self, reason: str) -> Unreachable:
         return Unreachable(
-            f"The licence service {self._shown} cannot be asked about this key: {reason}.",
+            f"The licence service {self._display_url} cannot be asked about this key: {reason}.",
             "Check --license-service and the network, or use a signed licence, which needs neither.",
         )
 
 
-def _refuses(status: int, kind: str, answer: dict[str, Any] | None) -> bool:
-    """Whether it is the service that refuses the key, and not a proxy, or some other server."""
+def _is_rejection(status: int, kind: str, response: dict[str, Any] | None) -> bool:
+    """Whether the service itself rejects the key, and not a proxy or another server."""
     if status == 200:
-        return answer is not None and "presigned_url" not in answer
+        return response is not None and "presigned_url" not in response
     if not 400 <= status < 500 or status in (408, 425, 429):
         return False
-    return answer is not None or (status not in (404, 405) and "html" not in kind)
+    return response is not None or (status not in (404, 405) and "html" not in kind)
 
 
 def _date(text: str) -> datetime | None:
-    """The time of a Date header."""
+    """Parse a Date header; None if it is invalid."""
     try:
         return parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
@@ -137,15 +141,15 @@ def _date(text: str) -> datetime | None:
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
-        answer = json.loads(body)
+        response = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+    return response if isinstance(response, dict) else None
 
 
-def _reason(answer: dict[str, Any] | None, body: bytes) -> str:
-    """The service's own words, on one line."""
-    told: object = body.decode(errors="replace")
-    if answer is not None:
-        told = next((answer[name] for name in ("error", "message", "detail") if name in answer), "")
-    return " ".join(str(told).split())[:_LONGEST_REASON] or "it does not say why"
+def _reason(response: dict[str, Any] | None, body: bytes) -> str:
+    """The reason that the service gives, on one line."""
+    text: object = body.decode(errors="replace")
+    if response is not None:
+        text = next((response[name] for name in ("error", "message", "detail") if name in response), "")
+    return " ".join(str(text).split())[:_MAX_REASON_LENGTH] or "it does not say why"

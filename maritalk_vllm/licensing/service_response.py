@@ -1,18 +1,18 @@
-"""What the licence service answers for a key."""
+"""The licence service's response for a key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .http_address import checked
+from .http_address import parse_http_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceResponse:
-    """The models, the usual one first, and a link to the weights, with their size in bytes and SHA-256 where it says.
+    """The models, the default first, and a link to the weights, with their size in bytes and SHA-256 if given.
 
-    MariTalk Local's own service says `presigned_url` and `model_size` alone.
+    MariTalk Local's own service sends only `presigned_url` and `model_size`.
     """
 
     models: tuple[str, ...]
@@ -23,21 +23,21 @@ class ServiceResponse:
     sha256: str | None = None
 
     @classmethod
-    def read(cls, answer: Mapping[str, Any]) -> "ServiceResponse":
-        """From the answer's JSON. Raises KeyError, TypeError, ValueError or OverflowError where it makes no sense."""
-        model, url, expires = answer["model_size"], answer["presigned_url"], answer.get("expires")
+    def parse(cls, content: Mapping[str, Any]) -> "ServiceResponse":
+        """Parse the JSON of the response. Raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
+        model, url, expires = content["model_size"], content["presigned_url"], content.get("expires")
         if not isinstance(model, str) or not isinstance(url, str):
             raise ValueError("presigned_url and model_size must be a link and a name")
-        checked(url)
-        size, sha256 = answer.get("size"), answer.get("sha256")
+        parse_http_url(url)
+        size, sha256 = content.get("size"), content.get("sha256")
         if size is not None and int(size) < 1:
             raise ValueError("presigned_url and model_size must be a link to something")
-        until = None if expires is None else datetime.fromisoformat(expires)
+        expiry = None if expires is None else datetime.fromisoformat(expires)
         return cls(
-            models=tuple(map(str, answer.get("models") or [model])),
+            models=tuple(map(str, content.get("models") or [model])),
             url=url,
-            licensee=str(answer.get("licensee") or ""),
-            expires=until.replace(tzinfo=until.tzinfo or UTC) if until else None,
+            licensee=str(content.get("licensee") or ""),
+            expires=expiry.replace(tzinfo=expiry.tzinfo or UTC) if expiry else None,
             size=None if size is None else int(size),
             sha256=None if sha256 is None else str(sha256),
         )

@@ -1,4 +1,4 @@
-"""A signed licence: a JSON Web Token (RFC 7519) with an Ed25519 signature (RFC 8037), checked without a network."""
+"""Signed licences: JSON Web Tokens (RFC 7519) with an Ed25519 signature (RFC 8037), verified offline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ASK = "Ask for a new licence."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class License:
-    """What a licence says, whoever signed it. Its claims: `models`, `sub` the licensee, `iat`, `exp`, perhaps `nbf`."""
+    """The content of a licence, verified or not. Claims: `models`, `sub` (licensee), `iat`, `exp`, optionally `nbf`."""
 
     models: tuple[str, ...]
     licensee: str
@@ -25,23 +25,25 @@ class License:
     not_before: datetime | None = None
 
     def entitlement(self, now: datetime) -> Entitlement:
-        """What it allows at this time. Raises LicenseError before and after its own."""
+        """What the licence allows at this time. Raises LicenseError if it is not valid yet, or has expired."""
         if self.not_before is not None and now < self.not_before:
             raise LicenseError(
-                f"This licence is not valid before {_shown(self.not_before)}; it is {_shown(now)}.", _ASK
+                f"This licence is not valid before {_format_time(self.not_before)}; it is {_format_time(now)}.", _ASK
             )
         if now >= self.expires:
-            raise LicenseError(f"This licence expired on {_shown(self.expires)}; it is {_shown(now)}.", _ASK)
+            raise LicenseError(
+                f"This licence expired on {_format_time(self.expires)}; it is {_format_time(now)}.", _ASK
+            )
         return Entitlement(self.models, "signed licence", self.licensee, self.expires)
 
 
 def looks_like_token(text: str) -> bool:
-    """Whether this has a token's three parts, the first of which is a JSON object."""
+    """Whether the text has the three parts of a token, the first of which is a JSON object."""
     return text.count(".") == 2 and text.startswith("eyJ")
 
 
 def sign(license: License, private_key: Path) -> str:
-    """The licence as a token. Raises UsageError for a key that cannot be read."""
+    """Sign a licence, and return the token. Raises UsageError for a key that cannot be read."""
     import jwt
 
     claims: dict[str, Any] = {
@@ -56,19 +58,19 @@ def sign(license: License, private_key: Path) -> str:
 
 
 def verify(token: str, public_keys: Sequence[Path]) -> License:
-    """What a token says, if one of these keys has signed it. Raises LicenseError, or UsageError for a key."""
+    """Decode a token signed with one of these keys. Raises LicenseError, or UsageError for a key."""
     import jwt
 
     for key in map(_public_key, public_keys):
         try:
-            # Times are held against a clock of our own, which does not run backwards.
-            unchecked = {
+            # The times are checked against our own clock, which does not run backwards.
+            options = {
                 "verify_exp": False,
                 "verify_nbf": False,
                 "verify_iat": False,
                 "require": ["exp", "iat", "sub"],
             }
-            return _license(jwt.decode(token, key, [ALGORITHM], options=unchecked))  # type: ignore[arg-type]
+            return _license(jwt.decode(token, key, [ALGORITHM], options=options))  # type: ignore[arg-type]
         except jwt.InvalidSignatureError:
             continue
         except jwt.InvalidAlgorithmError:
@@ -88,7 +90,7 @@ def verify(token: str, public_keys: Sequence[Path]) -> License:
 
 
 def read(token: str) -> License:
-    """What a token says, whether or not its signature is good. Raises LicenseError."""
+    """Decode a token without verifying its signature. Raises LicenseError."""
     import jwt
 
     try:
@@ -119,7 +121,7 @@ def _time(seconds: Any) -> datetime:  # noqa: ANN401
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def _shown(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -137,14 +139,14 @@ def _private_key(file: Path) -> Any:  # noqa: ANN401
     return _key(file, "private", lambda data: load_pem_private_key(data, password=None), Ed25519PrivateKey)
 
 
-def _key(file: Path, kind: str, load: Any, wanted: type) -> Any:  # noqa: ANN401
-    make = "maritalk-vllm license keygen makes a pair."
+def _key(file: Path, kind: str, load: Any, key_class: type) -> Any:  # noqa: ANN401
+    hint = "maritalk-vllm license keygen makes a pair."
     try:
         key = load(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"The {kind} key {file} cannot be read: {error.strerror}.", make) from error
+        raise UsageError(f"The {kind} key {file} cannot be read: {error.strerror}.", hint) from error
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{file} is no {kind} key in PEM.", make) from error
-    if not isinstance(key, wanted):
-        raise UsageError(f"{file} is a {kind} key of another kind than Ed25519.", make)
+        raise UsageError(f"{file} is no {kind} key in PEM.", hint) from error
+    if not isinstance(key, key_class):
+        raise UsageError(f"{file} is a {kind} key of another kind than Ed25519.", hint)
     return key

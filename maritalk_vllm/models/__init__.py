@@ -1,1 +1,1 @@
-"""What can be served."""
+"""Models: configuration, weights files and memory footprint."""

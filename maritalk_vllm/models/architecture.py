@@ -1,25 +1,25 @@
-"""The numbers of a model that decide how it can be split and how much memory a token takes."""
+"""The sizes of a model that determine how it can be split and how much memory a token takes."""
 
 import math
 from dataclasses import dataclass
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
-"""Size of one number, by the name of its type."""
+"""Bytes per number, by dtype."""
 
 BLOCK_TOKENS = 16
-"""vLLM gives out the KV cache in blocks of this many tokens."""
+"""Tokens per block of vLLM's KV cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelArchitecture:
     """Sizes as vLLM reads them from config.json; `max_model_len`, `context_limit` and `sliding_window` in tokens.
 
-    `unknown` has the names of sizes that neither the configuration nor the weights tell, which are 0. `max_model_len`
-    is what vLLM serves if the user asks for nothing, None where that is not known; `context_limit` is the most that it
-    takes, None where there is no limit, or it is not known.
+    `unknown` lists the sizes that neither the configuration nor the weights give; they are 0. `max_model_len` is the
+    context that vLLM serves by default, None if unknown; `context_limit` is the longest that it accepts, None if there
+    is no limit or it is unknown.
 
-    Of the layers, `sliding_layers` keep the last `sliding_window` tokens, `stateless_layers` none (Mamba, linear
-    attention) and the others all. `latent_size` is what multi-head latent attention (MLA) keeps instead of heads.
+    Of the layers, `sliding_layers` cache the last `sliding_window` tokens, `stateless_layers` none (Mamba, linear
+    attention) and the others all. `latent_size` is what multi-head latent attention (MLA) caches instead of heads.
     """
 
     attention_heads: int
@@ -42,25 +42,25 @@ class ModelArchitecture:
     def kv_cache_bytes(
         self, tokens: int, *, tensor_parallel_size: int = 1, pipeline_parallel_size: int = 1, in_flight: int, dtype: str
     ) -> int:
-        """What one request of `tokens` takes on each card, the fullest stage of the pipeline counted.
+        """KV cache bytes of one request of `tokens` tokens on each GPU of the largest pipeline stage.
 
-        `in_flight` tokens at most are computed in one step: a sliding window keeps them beside its own.
+        A step computes at most `in_flight` tokens, which a sliding window caches in addition to its own.
         """
-        a_token = self._layer_bytes_a_token(tensor_parallel_size) * BYTES[dtype]
-        kept = min(tokens, (self.sliding_window or 0) + in_flight)
+        bytes_per_token = self._numbers_per_token(tensor_parallel_size) * BYTES[dtype]
+        cached_tokens = min(tokens, (self.sliding_window or 0) + in_flight)
         full_layers = self.layers - self.sliding_layers - self.stateless_layers
-        whole = a_token * (full_layers * _blocks(tokens) + self.sliding_layers * _blocks(kept))
-        return math.ceil(whole * biggest_stage(self.layers, pipeline_parallel_size) / max(1, self.layers))
+        total = bytes_per_token * (full_layers * _blocks(tokens) + self.sliding_layers * _blocks(cached_tokens))
+        return math.ceil(total * biggest_stage(self.layers, pipeline_parallel_size) / max(1, self.layers))
 
-    def _layer_bytes_a_token(self, tensor_parallel_size: int) -> int:
-        """Numbers that one layer keeps of one token on one card."""
+    def _numbers_per_token(self, tensor_parallel_size: int) -> int:
+        """Numbers that one layer caches per token on one GPU."""
         if self.latent_size is not None:
-            return self.latent_size  # every card keeps all of it
+            return self.latent_size  # replicated on every GPU
         return 2 * self.head_size * max(1, self.key_value_heads // tensor_parallel_size)
 
 
 def biggest_stage(layers: int, stages: int) -> int:
-    """Layers on the fullest stage of a pipeline."""
+    """Number of layers of the largest pipeline stage."""
     return math.ceil(layers / stages)
 
 

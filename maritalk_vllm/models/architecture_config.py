@@ -1,4 +1,4 @@
-"""The sizes of a text model by its configuration, as vLLM's ModelConfig has them (model_arch_config_convertor.py)."""
+"""Read a text model's sizes from its configuration as vLLM's ModelConfig does (model_arch_config_convertor.py)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from .architecture import ModelArchitecture
 from .context_length import context_length
 from .json_file import Section
 from .layer_kinds import layer_kinds
-from .model_config import Config, described, read_config
+from .model_config import Config, parse_config, read_config
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
@@ -21,10 +21,10 @@ _KEY_VALUE_HEADS = (
 )
 _HIDDEN = ("hidden_size", "n_embd", "d_model")
 _INTERMEDIATE = ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim")
-_MOST_LAYERS, _MOST_HEADS = 10_000, 1_000_000
+_MAX_LAYERS, _MAX_HEADS = 10_000, 1_000_000
 
-# With multi-head latent attention, where kv_lora_rank is set.
-_LATENT = {
+# Model types with multi-head latent attention, if kv_lora_rank is set.
+_LATENT_ATTENTION = {
     "axk1",
     "deepseek_v2",
     "deepseek_v3",
@@ -44,25 +44,25 @@ _LATENT = {
     "hy_v4",
 }
 _STATE_SPACE = {"mamba", "mamba2", "falcon_mamba"}
-"""Without attention: vLLM counts no heads."""
+"""Model types without attention, of which vLLM counts no heads."""
 _GLOBAL_HEADS = {"gemma4_text", "gemma4_unified_text", "diffusion_gemma_text"}
-"""Whose layers that look at the whole context have larger heads, and perhaps other KV heads."""
+"""Model types whose full-attention layers have larger heads and possibly another number of KV heads."""
 
 
-def shape_in(folder: Path) -> ModelArchitecture:
-    """The shape of the model in a folder. Raises WeightsError, which names the file and the key."""
+def read_shape_from_folder(folder: Path) -> ModelArchitecture:
+    """Read the shape of the model in a folder. Raises WeightsError, which names the file and the key."""
     return shape_of(read_config(folder))
 
 
 def read_shape(content: Mapping[str, Any], file: Path = Path("config.json")) -> ModelArchitecture:
-    """From the content of config.json."""
-    return shape_of(described(content, file))
+    """Read the shape from the content of config.json; `file` is its name in errors."""
+    return shape_of(parse_config(content, file))
 
 
 def shape_of(config: Config) -> ModelArchitecture:
-    """What the configuration says; 0 for sizes that it does not, whose names `unknown` has."""
+    """The shape that the configuration gives; missing sizes are 0 and listed in `unknown`."""
     text = config.text
-    heads = 0 if config.model_type in _STATE_SPACE else _first(text, _HEADS, most=_MOST_HEADS)
+    heads = 0 if config.model_type in _STATE_SPACE else _first(text, _HEADS, maximum=_MAX_HEADS)
     hidden = _first(text, _HIDDEN)
     layers = _layers(config)
     latent = _latent_size(config)
@@ -80,7 +80,7 @@ def shape_of(config: Config) -> ModelArchitecture:
         **{name: size or 0 for name, size in sizes.items()},
         unknown=tuple(name for name, size in sizes.items() if size is None),
         intermediate_size=_first(text, _INTERMEDIATE) or 4 * (hidden or 0),
-        max_model_len=length.usual,
+        max_model_len=length.default,
         context_limit=length.limit,
         sliding_window=kinds.window,
         sliding_layers=min(kinds.sliding, layers or 0),
@@ -92,39 +92,39 @@ def shape_of(config: Config) -> ModelArchitecture:
 
 
 def stored_dtype(config: Config) -> str | None:
-    """The type that the weights were saved in, by their configuration."""
+    """The dtype in which the weights are stored, according to the configuration."""
     encoders = (config.whole.section(key) for key in ("vision_config", "encoder_config"))
     for part in (config.whole, config.text, *filter(None, encoders)):
         for key in ("dtype", "torch_dtype"):
-            if (name := part.word(key)) is not None:
+            if (name := part.string(key)) is not None:
                 name = name.removeprefix("torch.")
                 if name not in ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2"):
-                    raise part.wrong(key, "It has to be a type of PyTorch, such as bfloat16.")
+                    raise part.invalid_value(key, "It has to be a type of PyTorch, such as bfloat16.")
                 return name
     return None
 
 
 def is_tied(config: Config) -> bool:
-    """Whether the output head is the embedding once more."""
-    given = config.text.flag("tie_word_embeddings")
+    """Whether the output head shares the weights of the input embedding."""
+    given = config.text.boolean("tie_word_embeddings")
     if "tie_word_embeddings" not in config.text.content:
-        above = config.whole.content.get("tie_word_embeddings")
-        given = config.whole.flag("tie_word_embeddings") if above is not None else given
+        top_level = config.whole.content.get("tie_word_embeddings")
+        given = config.whole.boolean("tie_word_embeddings") if top_level is not None else given
     return bool(given)
 
 
-def _first(text: Section, names: tuple[str, ...], *, most: int | None = None) -> int | None:
-    limits = {} if most is None else {"most": most}
+def _first(text: Section, names: tuple[str, ...], *, maximum: int | None = None) -> int | None:
+    limits = {} if maximum is None else {"maximum": maximum}
     return next((size for name in names if (size := text.largest(name, **limits)) is not None), None)
 
 
 def _layers(config: Config) -> int | None:
     text, row = config.text, config.architecture
-    if config.model_type == "longcat_flash":  # num_hidden_layers counts two for each
-        doubled = text.size("num_hidden_layers", most=_MOST_LAYERS)
-        return doubled // 2 if doubled else text.size("num_layers", most=_MOST_LAYERS)
-    counted = _first(text, _LAYERS, most=_MOST_LAYERS)
-    kinds = text.words("layers_block_type") or text.words("layer_types") or text.word("hybrid_override_pattern")
+    if config.model_type == "longcat_flash":  # num_hidden_layers counts each layer twice
+        doubled = text.size("num_hidden_layers", maximum=_MAX_LAYERS)
+        return doubled // 2 if doubled else text.size("num_layers", maximum=_MAX_LAYERS)
+    counted = _first(text, _LAYERS, maximum=_MAX_LAYERS)
+    kinds = text.strings("layers_block_type") or text.strings("layer_types") or text.string("hybrid_override_pattern")
     if counted is None or (config.known and row.layers and not any(name in row.values for name in _LAYERS)):
         listed = len(kinds) if kinds else (len(row.layers) or None)
         return listed if listed is not None else counted
@@ -137,28 +137,28 @@ def _key_value_heads(config: Config, heads: int | None) -> int | None:
     text = config.text
     if config.model_type in _STATE_SPACE:
         return 0
-    if text.flag("multi_query") and not text.flag("new_decoder_architecture"):
+    if text.boolean("multi_query") and not text.boolean("new_decoder_architecture"):
         return 1
     if config.text_type == "dbrx":
         attention = text.section("attn_config")
-        return (attention.size("kv_n_heads", most=_MOST_HEADS) if attention is not None else None) or 1
+        return (attention.size("kv_n_heads", maximum=_MAX_HEADS) if attention is not None else None) or 1
     if (blocks := text.get("block_configs")) is not None and heads:
-        return _of_blocks(text, blocks, heads)
-    found = _first(text, _KEY_VALUE_HEADS, most=_MOST_HEADS)
-    if config.text_type in _GLOBAL_HEADS and text.flag("attention_k_eq_v"):
-        found = max(found or 0, text.size("num_global_key_value_heads", most=_MOST_HEADS) or 0) or None
+        return _key_value_heads_of_blocks(text, blocks, heads)
+    found = _first(text, _KEY_VALUE_HEADS, maximum=_MAX_HEADS)
+    if config.text_type in _GLOBAL_HEADS and text.boolean("attention_k_eq_v"):
+        found = max(found or 0, text.size("num_global_key_value_heads", maximum=_MAX_HEADS) or 0) or None
     return heads if found is None else found
 
 
-def _of_blocks(text: Section, blocks: object, heads: int) -> int:
-    """The most KV heads of any block of Nemotron's searched architectures."""
+def _key_value_heads_of_blocks(text: Section, blocks: object, heads: int) -> int:
+    """The largest number of KV heads of any block of Nemotron's NAS architectures."""
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        raise text.wrong("block_configs", "It has to be a list of objects.")
+        raise text.invalid_value("block_configs", "It has to be a list of objects.")
     groups = []
-    for at, block in enumerate(blocks):
-        part = Section(content=block, file=text.file, path=f"{text.path}block_configs[{at}].")
+    for index, block in enumerate(blocks):
+        part = Section(content=block, file=text.file, path=f"{text.path}block_configs[{index}].")
         attention = part.section("attention")
-        if attention is not None and (size := attention.size("n_heads_in_group", most=_MOST_HEADS)):
+        if attention is not None and (size := attention.size("n_heads_in_group", maximum=_MAX_HEADS)):
             groups.append(size)
     return max((heads // size for size in groups), default=heads)
 
@@ -172,7 +172,7 @@ def _head_size(config: Config, hidden: int | None, heads: int | None) -> int | N
         return size
     if rule == "divided" and hidden and heads:
         return hidden // heads
-    found = text.largest("head_dim", least=0) or text.size("hidden_size_per_head")
+    found = text.largest("head_dim", minimum=0) or text.size("hidden_size_per_head")
     if config.text_type in _GLOBAL_HEADS:
         return max(found or 0, text.size("global_head_dim") or 512)
     if found:
@@ -180,23 +180,23 @@ def _head_size(config: Config, hidden: int | None, heads: int | None) -> int | N
     if not hidden or not heads:
         return None
     if hidden < heads:
-        raise text.wrong("hidden_size", f"It has to be at least 1 for each of the {heads} attention heads.")
+        raise text.invalid_value("hidden_size", f"It has to be at least 1 for each of the {heads} attention heads.")
     return 2 * hidden // heads if rule == "twice" else hidden // heads
 
 
 def _latent_size(config: Config) -> int | None:
-    """What multi-head latent attention keeps of a token."""
+    """Numbers per token that multi-head latent attention caches."""
     text = config.text
-    if config.text_type not in _LATENT:
+    if config.text_type not in _LATENT_ATTENTION:
         return None
     if text.get("compress_ratios") is not None:
         return text.size("head_dim")
     rank = text.size("kv_lora_rank")
-    return rank + (text.size("qk_rope_head_dim", least=0) or 0) if rank is not None else None
+    return rank + (text.size("qk_rope_head_dim", minimum=0) or 0) if rank is not None else None
 
 
 def _dtype(config: Config) -> str:
-    """The type that vLLM serves in if nobody says otherwise: it halves float32."""
+    """The dtype that vLLM serves in by default: float32 weights are served in bfloat16."""
     stored = stored_dtype(config)
     return stored if stored in ("bfloat16", "float16") else "bfloat16"
 
@@ -204,5 +204,5 @@ def _dtype(config: Config) -> str:
 def _quantization(part: Section) -> str | None:
     for key in ("quantization_config", "compression_config"):
         if (found := part.section(key)) is not None:
-            return found.word("quant_method") or "unknown"
+            return found.string("quant_method") or "unknown"
     return None

@@ -1,4 +1,4 @@
-"""Puts a model on the disk: whole or not at all, once, whoever else tries at the same time."""
+"""Install a model on the disk atomically: complete or not at all, and once, even with concurrent processes."""
 
 import os
 import re
@@ -12,26 +12,26 @@ from filelock import FileLock, Timeout
 from ..errors import WeightsError
 from ..text_format import gigabytes
 
-_CHOOSE = "Free some space there, or choose another folder with --cache-dir."
+_HINT = "Free some space there, or choose another folder with --cache-dir."
 
 
 def is_installed(folder: Path) -> bool:
-    """Whether the model is there. The folder gets its name last, so what has the name is whole."""
+    """Whether the model is installed. The folder is renamed last, so a folder of this name is complete."""
     try:
         return folder.is_dir()
-    except OSError:  # a closed folder on the way: whoever writes there says so
+    except OSError:  # a parent folder without permission: writing to it reports the error
         return False
 
 
 def install_atomically(
     folder: Path, fill: Callable[[Path], None], what: str, waiting: Callable[[], None] = lambda: None
 ) -> None:
-    """Make `folder` by filling another, which gets its name at the end. Raises WeightsError, and what `fill` raises.
+    """Create `folder` by filling a temporary folder and renaming it. Raises WeightsError, and what `fill` raises.
 
-    Interrupted at any moment, it leaves no folder of that name. `waiting` is called if somebody else is at it already:
-    then theirs is waited for, and taken if they succeed.
+    An interrupted install leaves no folder of that name. If another process is installing the same folder, call
+    `waiting`, wait for that process, and use its result if it succeeds. `what` names the model in errors.
     """
-    aside = sibling(folder, "partial")
+    partial = sibling(folder, "partial")
     with _disk_errors(folder.parent, what):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(sibling(folder, "lock"))
@@ -43,13 +43,13 @@ def install_atomically(
         try:
             if is_installed(folder):
                 return
-            shutil.rmtree(aside, ignore_errors=True)  # of an attempt that was interrupted: we hold the lock
+            shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted attempt: we hold the lock
             try:
-                fill(aside)
-                _flush(aside)
-                aside.rename(folder)
+                fill(partial)
+                _fsync(partial)
+                partial.rename(folder)
             except Exception:
-                shutil.rmtree(aside, ignore_errors=True)
+                shutil.rmtree(partial, ignore_errors=True)
                 raise
         finally:
             lock.release()
@@ -64,11 +64,11 @@ def check_space(where: Path, needed: int, what: str) -> None:
     """Raises WeightsError if the disk of the folder `where` has less than `needed` bytes free."""
     free = shutil.disk_usage(where).free
     if free < needed:
-        raise WeightsError(f"{what} needs {gigabytes(needed)} in {where}, where {gigabytes(free)} are free.", _CHOOSE)
+        raise WeightsError(f"{what} needs {gigabytes(needed)} in {where}, where {gigabytes(free)} are free.", _HINT)
 
 
-def _flush(folder: Path) -> None:
-    """Bring the files to the disk before the rename does: a power cut must not leave a whole name on half a model."""
+def _fsync(folder: Path) -> None:
+    """Fsync the files before the rename, so that a power cut cannot leave an incomplete model under the final name."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -79,18 +79,18 @@ def _flush(folder: Path) -> None:
 
 @contextmanager
 def _disk_errors(where: Path, what: str) -> Iterator[None]:
-    """Turn a full or forbidden disk into a sentence, whichever library met it."""
+    """Raise WeightsError for a disk that is full or not writable, whichever library reports it."""
     try:
         yield
     except Exception as error:
-        number = _os_error(error)
+        number = _errno(error)
         if number is None:
             raise
-        raise WeightsError(f"{what} cannot be written to {where}: {os.strerror(number)}.", _CHOOSE) from error
+        raise WeightsError(f"{what} cannot be written to {where}: {os.strerror(number)}.", _HINT) from error
 
 
-def _os_error(error: Exception) -> int | None:
-    """The operating system's number for what went wrong, if it was the operating system."""
+def _errno(error: Exception) -> int | None:
+    """The errno of an error of the operating system; None for other errors."""
     if isinstance(error, OSError):
         return error.errno
     # safetensors is written in Rust and raises an error of its own.

@@ -1,4 +1,4 @@
-"""A folder with a model: its shape and its footprint, told by config.json and the headers of its weights alone."""
+"""Read the shape and footprint of the model in a folder from config.json and the headers of its weights alone."""
 
 import re
 from collections.abc import Mapping
@@ -11,26 +11,26 @@ from .memory_footprint import MemoryFootprint, llama_footprint, padded_vocabular
 from .model_config import Config, read_config
 from .pickle_dtype import pickled_dtype
 from .safetensors_header import Tensor, read_header
-from .tensor_shapes import completed
+from .tensor_shapes import complete_from_tensors
 from .weights_files import NO_WEIGHTS, weights_files
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
-# Parts of tensors' names, of all architectures that vLLM knows.
+# Patterns of tensor names, for all architectures that vLLM knows.
 _LAYER = re.compile(r"\b(?:layers|h|blocks)\.\d+\.")
 _INPUT = re.compile(r"\b(?:embed_tokens|wte|word_embeddings|tok_embeddings|embed_in)\.weight$")
 _OUTPUT = re.compile(r"^(?:language_model\.)?(?:lm_head|output|embed_out)\.weight$")
 _KEY_VALUE = re.compile(r"\b(?:k_proj|v_proj|wk|wv)\.")
 _FUSED = re.compile(r"\b(?:qkv_proj|query_key_value|Wqkv|qkv)\.")
-# Small matrices that every card has whole: routers of experts, and MLA's way down to its latent space.
-_WHOLE = re.compile(r"\b(?:gate|router|q_a_proj|kv_a_proj_with_mqa|kv_a_proj|indexer)\.")
+# Small matrices that are replicated on every GPU: expert routers, and MLA's projections down to its latent space.
+_REPLICATED = re.compile(r"\b(?:gate|router|q_a_proj|kv_a_proj_with_mqa|kv_a_proj|indexer)\.")
 
 
 def read_checkpoint(folder: Path, load_format: str = "auto") -> MemoryFootprint:
-    """The footprint of the model in `folder`, in the type that vLLM would choose on a GPU.
+    """Return the footprint of the model in `folder`, in the dtype that vLLM would choose on a GPU.
 
-    `load_format` is vLLM's. With `dummy` the configuration is enough, and is read as that of a Llama. Raises
-    WeightsError if the configuration or a weights file is missing, damaged or cut off, and names it.
+    `load_format` is vLLM's. With `dummy`, only the configuration is read, and the weights are computed as for a Llama.
+    Raises WeightsError, which names the file, if the configuration or a weights file is missing, damaged or truncated.
     """
     config = read_config(folder)
     shape, tied = shape_of(config), is_tied(config)
@@ -47,11 +47,11 @@ def read_checkpoint(folder: Path, load_format: str = "auto") -> MemoryFootprint:
     tensors: dict[str, Tensor] = {}
     for file in weights.files:
         tensors |= read_header(file)
-    return _footprint(completed(shape, tensors), tensors, tied=tied)
+    return _footprint(complete_from_tensors(shape, tensors), tensors, tied=tied)
 
 
 def _served_bytes(file: Path, config: Config, shape: ModelArchitecture) -> int:
-    """What a pickle of weights takes once vLLM has cast it."""
+    """Bytes of a pickle file's weights once vLLM has cast them."""
     size = _size(file)
     stored = pickled_dtype(file) or stored_dtype(config) or "float32"
     if shape.quantization is not None or stored not in BYTES:
@@ -74,11 +74,11 @@ def _footprint(shape: ModelArchitecture, tensors: Mapping[str, Tensor], *, tied:
         if _OUTPUT.search(name) or _INPUT.search(name):
             kind = "output" if _OUTPUT.search(name) else "input"
             if kind == "output" and tied:
-                continue  # vLLM does not load what is the embedding once more
+                continue  # vLLM does not load the head again if it is tied to the embedding
             if tensor.shape[:1] == (shape.vocabulary_size,):
                 size = size // tensor.shape[0] * padded_vocabulary(tensor.shape[0])
             sizes[kind] += size
-        elif len(tensor.shape) < 2 or _WHOLE.search(name) or not _LAYER.search(name):
+        elif len(tensor.shape) < 2 or _REPLICATED.search(name) or not _LAYER.search(name):
             sizes["whole"] += size
         elif _FUSED.search(name):
             sizes["key_value"] += int(size * key_value_share)
@@ -89,7 +89,7 @@ def _footprint(shape: ModelArchitecture, tensors: Mapping[str, Tensor], *, tied:
 
 
 def _bytes_in_memory(tensor: Tensor, shape: ModelArchitecture) -> int:
-    # A quantised model keeps its packed weights and their scales as they are; any other is cast to one type.
+    # The packed weights and scales of a quantised model stay as stored; other models are cast to one dtype.
     if shape.quantization is None and tensor.dtype in _FLOATS:
         return tensor.elements * BYTES[shape.dtype]
     return tensor.bytes

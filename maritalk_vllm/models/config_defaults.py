@@ -1,7 +1,7 @@
-"""What the classes of model types add to config.json: values that it leaves out, other names, and where the text is.
+"""What the configuration class of a model type adds to config.json: defaults, other key names, and the text part.
 
-transformers and vLLM read config.json through such a class. `scripts/architectures` writes them down from those that
-are installed, and a test compares the two, so that a plan needs to import neither.
+transformers and vLLM read config.json through such a class. `scripts/architectures` extracts this table from the
+installed versions, and a test compares the two, so that a plan needs to import neither.
 """
 
 from functools import cache
@@ -16,14 +16,15 @@ _FILE = Path(__file__).with_name("architectures.json")
 class Architecture(msgspec.Struct, frozen=True):
     """A model type.
 
-    `names` are its own names for common keys, and `values` what it has where config.json leaves a key out.
-    `head_size` is the rule of those that do not divide hidden_size by the heads, and `unscaled` says that rope_scaling
-    changes no length. `layers` are the kinds of layers, a letter for each, that repeat as often as the key `layers_key`
-    says: s with a sliding window, l that keeps nothing of a token, f with all of them.
+    `names` are its own names for common keys, and `values` its defaults for keys that config.json leaves out.
+    `head_size` is the rule of types that do not divide hidden_size by the number of heads, and `unscaled` says that
+    rope_scaling does not change the context length. `layers` is the pattern of layer kinds, one letter each, whose
+    period the key `layers_key` may change: s has a sliding window, l caches no tokens, f caches all tokens.
 
-    Of a type that holds a text model beside others, `text` are its places in config.json, `text_type` its row,
-    `text_values` what it has where it is left out as a whole, `part_values` where it is not, and `flat` says that its
-    keys may also stand at the top. `model_type` is what the class of such a row calls itself, if that is another.
+    For a type that contains a text model among others, `text` are its possible places in config.json, `text_type` is
+    its row, `text_values` are its defaults if the part is missing, `part_values` if it is present, and `flat` says that
+    its keys may also be at the top level. `model_type` is the name that the class of such a row gives itself, if
+    different.
     """
 
     names: dict[str, str] = {}
@@ -41,7 +42,7 @@ class Architecture(msgspec.Struct, frozen=True):
 
 
 def find(model_type: str) -> Architecture | None:
-    """The row of a model type; None for one that neither transformers nor vLLM has a class for."""
+    """The row of a model type; None if neither transformers nor vLLM has a class for it."""
     return _table().get(model_type)
 
 

@@ -1,4 +1,4 @@
-"""The longest context of a model, in tokens, as vLLM's ModelConfig derives it (config/model.py, 0.32)."""
+"""Derive the longest context of a model, in tokens, as vLLM's ModelConfig does (config/model.py, 0.32)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _KEYS = (
     "max_seq_length",
     "seq_len",
 )
-# Rotary embeddings whose max_position_embeddings already counts their scaling.
+# Types of rotary embeddings whose max_position_embeddings already includes the scaling.
 _SCALED = {
     "su",
     "longrope",
@@ -28,20 +28,20 @@ _SCALED = {
     "deepseek_llama_scaling",
 }
 _LONGROPE = ("longrope", "su")
-_OTHERWISE = 2048
-"""What vLLM takes of a model whose class has no length at all."""
+_FALLBACK = 2048
+"""vLLM's default for a model whose class has no length at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextLength:
-    """What is served if the user asks for nothing, and the most that vLLM takes. None where the files do not say."""
+    """The length served by default, and the longest that vLLM accepts. None if the files do not say."""
 
-    usual: int | None
+    default: int | None
     limit: int | None
 
 
 def context_length(config: Config) -> ContextLength:
-    """Raises WeightsError, which names file and key, for a value of another type."""
+    """Derive the context length. Raises WeightsError, which names file and key, for a value of the wrong type."""
     text = config.text
     found = [length for key in _KEYS if (length := text.size(key)) is not None]
     own = text.size("model_max_length")
@@ -52,17 +52,17 @@ def context_length(config: Config) -> ContextLength:
     factor = 1.0
     if "gemma3" not in config.text_type:
         for each in rotary:
-            if _kind(each) not in _SCALED:
+            if _rope_type(each) not in _SCALED:
                 factor = (each.number("factor") or 1.0) if "factor" in each.content else factor
-    longest = int((derived or _OTHERWISE) * factor)
-    usual = longest
-    if any(_kind(each) in _LONGROPE for each in rotary):
-        usual = text.size("original_max_position_embeddings") or longest
-    return ContextLength(usual, None if derived is None else max(longest, own or 0))
+    longest = int((derived or _FALLBACK) * factor)
+    default = longest
+    if any(_rope_type(each) in _LONGROPE for each in rotary):
+        default = text.size("original_max_position_embeddings") or longest
+    return ContextLength(default, None if derived is None else max(longest, own or 0))
 
 
 def _rotary(config: Config) -> Iterator[Section]:
-    """The parameters of rotary embeddings: one object, or one for each kind of layer."""
+    """Yield the parameters of the rotary embeddings: one object, or one for each kind of layer."""
     text = config.text
     scaling, parameters = text.section("rope_scaling"), text.section("rope_parameters")
     if scaling is not None and scaling.content and not config.architecture.unscaled:
@@ -77,5 +77,5 @@ def _rotary(config: Config) -> Iterator[Section]:
             yield part
 
 
-def _kind(parameters: Section) -> str:
-    return parameters.word("rope_type") or parameters.word("type") or "default"
+def _rope_type(parameters: Section) -> str:
+    return parameters.string("rope_type") or parameters.string("type") or "default"

@@ -1,4 +1,4 @@
-"""The demo model: a checkpoint made once from the GGUF file that a Python package carries."""
+"""The demo model: a checkpoint converted once from the GGUF file in a Python package."""
 
 import hashlib
 import importlib.util
@@ -10,26 +10,26 @@ from .atomic_install import check_space, install_atomically
 from .profile import Embedded, Profile
 
 Progress = Callable[[str, float], None]
-"""Told a step and the fraction of the whole that is done before it, 0 to 1."""
+"""Called with the name of a step and the fraction of the whole, 0 to 1, that is done before it."""
 
 
 def folder(profile: Profile, cache_dir: Path) -> Path:
-    """Where the checkpoint of this profile is, or will be. Its name follows the source: a new source is a new one."""
+    """The folder of this profile's checkpoint. Its name has the source's hash: a new source gets a new folder."""
     assert profile.embedded is not None
     return cache_dir / "models" / f"{profile.name}-{profile.embedded.sha256[:12]}"
 
 
 def materialise(embedded: Embedded, checkpoint: Path, progress: Progress) -> None:
-    """Make the checkpoint, once, whoever else tries at the same time. Raises WeightsError."""
+    """Convert the checkpoint, once, even with concurrent processes. Raises WeightsError."""
 
-    def make(aside: Path) -> None:
+    def convert(partial: Path) -> None:
         source = _source(embedded)
         check_space(checkpoint.parent, embedded.checkpoint_bytes, "The demo model")
         progress("Checking the demo model's source", 0.0)
         _check_sum(source, embedded)
-        _convert(source, aside, progress)
+        _convert(source, partial, progress)
 
-    install_atomically(checkpoint, make, "The demo model")
+    install_atomically(checkpoint, convert, "The demo model")
 
 
 def _source(embedded: Embedded) -> Path:
@@ -63,8 +63,8 @@ def _reinstall(embedded: Embedded) -> str:
 
 
 def _convert(source: Path, target: Path, progress: Progress) -> None:
-    # transformers reads GGUF, undoes its layout of the attention heads and rebuilds the tokenizer. The fractions are
-    # the shares of the time that the steps took on two cores: 3 s, 10 s and 1 s.
+    # transformers reads GGUF, undoes its layout of the attention heads and rebuilds the tokenizer. The progress
+    # fractions are the shares of the time that the steps took on two cores: 3 s, 10 s and 1 s.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

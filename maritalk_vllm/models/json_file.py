@@ -1,4 +1,4 @@
-"""A JSON file that came with a model: its values by their types, and sentences about those that are of another."""
+"""Typed access to a model's JSON files, with error sentences for values of the wrong type."""
 
 import json
 import math
@@ -10,21 +10,21 @@ from typing import Any
 
 from ..errors import WeightsError
 
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 _COPY = "Copy or download it again."
 
-MOST = 10**12
-"""No size of a model is larger."""
+MAX_SIZE = 10**12
+"""Upper bound for every size of a model."""
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The JSON object of a file. Raises WeightsError, which names the file, where it is missing or holds none."""
+    """Read a JSON object from a file. Raises WeightsError, which names the file, if it is missing or not an object."""
     try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise WeightsError(f"{file} is no file.", _COPY)
-        if found.st_size > _MOST_BYTES:
-            raise WeightsError(f"{file} is damaged: it has {found.st_size:,} bytes, more than any such file.", _COPY)
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise WeightsError(f"{file} is not a regular file.", _COPY)
+        if status.st_size > _MAX_BYTES:
+            raise WeightsError(f"{file} is damaged: it has {status.st_size:,} bytes, more than any such file.", _COPY)
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise WeightsError(
@@ -43,11 +43,11 @@ def read_object(file: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """An object of a JSON file. Keys are looked up by the name that the model's class gives them (`names`), and those
-    that the file leaves out have the class's value (`defaults`).
+    """An object in a JSON file. Keys are also looked up by the name that the model's class gives them (`names`), and
+    missing keys have the class's default (`defaults`).
 
-    `strict` is for classes that refuse a float where a whole number belongs, even 8.0. Each reader returns None for a
-    key that has no value or null, and raises WeightsError, naming file and key, for a value of another type.
+    `strict` is for classes that reject a float instead of an integer, even 8.0. Each getter returns None for a key that
+    is missing or null, and raises WeightsError, which names file and key, for a value of the wrong type.
     """
 
     content: Mapping[str, Any]
@@ -58,73 +58,73 @@ class Section:
     strict: bool = False
 
     def get(self, key: str) -> Any:  # noqa: ANN401
-        """The value as it is."""
-        own = self.names.get(key, key)
-        for name in (key, own):
+        """The value, of any type."""
+        class_key = self.names.get(key, key)
+        for name in (key, class_key):
             if name in self.content:
                 return self.content[name]
-        return self.defaults.get(own)
+        return self.defaults.get(class_key)
 
-    def size(self, key: str, *, least: int = 1, most: int = MOST) -> int | None:
-        """A whole number from `least` to `most`."""
+    def size(self, key: str, *, minimum: int = 1, maximum: int = MAX_SIZE) -> int | None:
+        """An integer from `minimum` to `maximum`."""
         value = self.get(key)
-        return None if value is None else self._whole(key, value, least, most)
+        return None if value is None else self._integer(key, value, minimum, maximum)
 
-    def largest(self, key: str, *, least: int = 1, most: int = MOST) -> int | None:
-        """A whole number, or the largest of those that a list has for each layer."""
+    def largest(self, key: str, *, minimum: int = 1, maximum: int = MAX_SIZE) -> int | None:
+        """An integer, or the largest of a list with one integer per layer."""
         value = self.get(key)
         if not isinstance(value, list):
-            return self.size(key, least=least, most=most)
-        return max((self._whole(key, each, 0, most) for each in value if each is not None), default=None)
+            return self.size(key, minimum=minimum, maximum=maximum)
+        return max((self._integer(key, each, 0, maximum) for each in value if each is not None), default=None)
 
     def number(self, key: str) -> float | None:
         """A finite number above 0."""
         value = self.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MOST:
-            raise self.wrong(key, "It has to be a number above 0.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MAX_SIZE:
+            raise self.invalid_value(key, "It has to be a number above 0.")
         return float(value)
 
-    def flag(self, key: str) -> bool | None:
+    def boolean(self, key: str) -> bool | None:
         """True or false."""
         value = self.get(key)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(key, "It has to be true or false.")
+            raise self.invalid_value(key, "It has to be true or false.")
         return value
 
-    def word(self, key: str) -> str | None:
-        """A text."""
+    def string(self, key: str) -> str | None:
+        """A string."""
         value = self.get(key)
         if value is not None and not isinstance(value, str):
-            raise self.wrong(key, "It has to be a text.")
+            raise self.invalid_value(key, "It has to be a text.")
         return value
 
-    def words(self, key: str) -> list[str] | None:
-        """A list of texts."""
+    def strings(self, key: str) -> list[str] | None:
+        """A list of strings."""
         value = self.get(key)
         if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-            raise self.wrong(key, "It has to be a list of texts.")
+            raise self.invalid_value(key, "It has to be a list of texts.")
         return value
 
     def section(self, key: str) -> "Section | None":
-        """An object inside of this one."""
+        """A nested object."""
         value = self.get(key)
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise self.wrong(key, "It has to be an object.")
+            raise self.invalid_value(key, "It has to be an object.")
         return Section(content=value, file=self.file, path=f"{self.path}{key}.", strict=self.strict)
 
-    def wrong(self, key: str, needed: str) -> WeightsError:
-        """The error for a value that is not as the sentence `needed` has it."""
+    def invalid_value(self, key: str, expected: str) -> WeightsError:
+        """The error for an invalid value; the sentence `expected` says what it has to be."""
         shown = json.dumps(self.get(key), default=str)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return WeightsError(f"{self.file} is damaged: {self.path}{key} is {shown}.", f"{needed} {_COPY}")
+        return WeightsError(f"{self.file} is damaged: {self.path}{key} is {shown}.", f"{expected} {_COPY}")
 
-    def _whole(self, key: str, value: object, least: int, most: int) -> int:
+    def _integer(self, key: str, value: object, minimum: int, maximum: int) -> int:
         if isinstance(value, float) and not self.strict and math.isfinite(value) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.wrong(key, f"It has to be a whole number from {least} to {most}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise self.invalid_value(key, f"It has to be a whole number from {minimum} to {maximum}.")
         return value

@@ -1,4 +1,4 @@
-"""Which layers of a model keep less of a context than all of its tokens."""
+"""Count the layers that cache only part of the context, or none of it."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from .model_config import Config
 
 _WINDOW = {"sliding_attention", "hybrid_sliding", "s"}
 _STATELESS = {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "moe", "mlp", "-", "E", "M", "l"}
-"""Kinds that keep nothing of a token: a state of fixed size, or no attention at all."""
+"""Kinds of layers that cache no tokens: they have a state of fixed size, or no attention at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerKinds:
-    """Numbers of layers: those with a sliding window, and those that keep nothing of a token."""
+    """Numbers of layers with a sliding window of `window` tokens, and of layers that cache no tokens."""
 
     sliding: int = 0
     stateless: int = 0
@@ -19,10 +19,10 @@ class LayerKinds:
 
 
 def layer_kinds(config: Config, layers: int) -> LayerKinds:
-    """Raises WeightsError, which names file and key, for a value of another type."""
+    """Count the kinds of layers. Raises WeightsError, which names file and key, for a value of the wrong type."""
     text = config.text
-    window = text.largest("sliding_window", least=-1) or None
-    if (window or 0) <= 0 or text.flag("use_sliding_window") is False:
+    window = text.largest("sliding_window", minimum=-1) or None
+    if (window or 0) <= 0 or text.boolean("use_sliding_window") is False:
         window = None
     kinds = _kinds(config, layers)
     stateless = sum(kind in _STATELESS for kind in kinds)
@@ -30,7 +30,7 @@ def layer_kinds(config: Config, layers: int) -> LayerKinds:
         return LayerKinds(0, stateless)
     if kinds:
         sliding = sum(kind in _WINDOW for kind in kinds)
-    elif (dense := text.size("max_window_layers", least=0)) is not None:
+    elif (dense := text.size("max_window_layers", minimum=0)) is not None:
         sliding = max(0, layers - dense)
     else:
         sliding = layers
@@ -38,31 +38,31 @@ def layer_kinds(config: Config, layers: int) -> LayerKinds:
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    """The kind of each layer; empty where they are all alike, or nobody says."""
+    """The kind of each layer; empty if all are alike or the configuration does not say."""
     text, row = config.text, config.architecture
     for key in ("layer_types", "layers_block_type"):
-        if given := text.words(key):
+        if given := text.strings(key):
             return given
-    if pattern := text.word("hybrid_override_pattern"):
+    if pattern := text.string("hybrid_override_pattern"):
         return list(pattern)
     for key in ("full_attn_idxs", "attn_layer_indices"):
         given_layers = text.get(key)
         if given_layers is None:
             continue
         if not (isinstance(given_layers, list) and all(type(each) is int for each in given_layers)):
-            raise text.wrong(key, "It has to be a list of whole numbers.")
-        return ["full_attention" if at in given_layers else "mamba" for at in range(layers)]
-    if period := text.size("attn_layer_period", most=10_000):
-        offset = text.size("attn_layer_offset", least=0) or 0
-        return ["full_attention" if at % period == offset else "mamba" for at in range(layers)]
+            raise text.invalid_value(key, "It has to be a list of whole numbers.")
+        return ["full_attention" if index in given_layers else "mamba" for index in range(layers)]
+    if period := text.size("attn_layer_period", maximum=10_000):
+        offset = text.size("attn_layer_offset", minimum=0) or 0
+        return ["full_attention" if index % period == offset else "mamba" for index in range(layers)]
     pattern_key = row.layers_key or "sliding_window_pattern"
-    return _repeated(row.layers, text.size(pattern_key, most=10_000), layers)
+    return _repeated(row.layers, text.size(pattern_key, maximum=10_000), layers)
 
 
 def _repeated(pattern: str, every: int | None, layers: int) -> list[str]:
-    """The class's pattern over all layers; one layer in `every` looks at the whole context, if that is set."""
+    """Repeat the class's pattern over all layers. If `every` is set, one layer in `every` has full attention."""
     if every is not None:
-        usual = next((kind for kind in pattern if kind != "f"), "s")
+        other = next((kind for kind in pattern if kind != "f"), "s")
         first = pattern[:1] == "f" and len(pattern) > 1
-        pattern = "f" + usual * (every - 1) if first else usual * (every - 1) + "f"
-    return [pattern[at % len(pattern)] for at in range(layers)] if pattern else []
+        pattern = "f" + other * (every - 1) if first else other * (every - 1) + "f"
+    return [pattern[index % len(pattern)] for index in range(layers)] if pattern else []

@@ -1,19 +1,19 @@
-"""Files of Git LFS that were never fetched: a clone without it has a few lines in the place of each."""
+"""Detect Git LFS pointers: a clone without Git LFS has a few lines of text in place of each large file."""
 
 from pathlib import Path
 
 from ..errors import WeightsError
 
-_BEGINS = b"version https://git-lfs.github.com/spec/"
-_LARGEST_BYTES = 1024
-_READ = (".json", ".model", ".tiktoken", ".txt", ".jinja", ".safetensors")
-_WEIGHTS = (".bin", ".pt", ".pth")
-"""Weights that vLLM reads only where there is none in safetensors."""
+_PREFIX = b"version https://git-lfs.github.com/spec/"
+_MAX_BYTES = 1024
+_SUFFIXES = (".json", ".model", ".tiktoken", ".txt", ".jinja", ".safetensors")
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth")
+"""Weights that vLLM reads only if there are none in safetensors."""
 
 
 def check_pointers(folder: Path) -> None:
-    """Raises WeightsError if a file that vLLM reads is a pointer, and names some."""
-    endings = _READ if any(folder.glob("*.safetensors")) else (*_READ, *_WEIGHTS)
+    """Raises WeightsError, which names some of the files, if files that vLLM reads are pointers."""
+    endings = _SUFFIXES if any(folder.glob("*.safetensors")) else (*_SUFFIXES, *_PICKLE_SUFFIXES)
     found = sorted(file.name for file in folder.iterdir() if file.suffix in endings and is_pointer(file))
     if found:
         more = " ..." if len(found) > 3 else ""
@@ -25,11 +25,11 @@ def check_pointers(folder: Path) -> None:
 
 
 def is_pointer(file: Path) -> bool:
-    """Whether this is a pointer; False for what cannot be read."""
+    """Whether the file is a pointer; False if it cannot be read."""
     try:
-        if file.stat().st_size > _LARGEST_BYTES:
+        if file.stat().st_size > _MAX_BYTES:
             return False
         with file.open("rb") as content:
-            return content.read(len(_BEGINS)) == _BEGINS
+            return content.read(len(_PREFIX)) == _PREFIX
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""How much memory a model takes, and how that divides over cards."""
+"""Memory of a model's weights, and how it divides over GPUs."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ _VOCABULARY_PADDING = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryFootprint:
-    """Bytes of weights as they lie in memory once loaded, and the model's shape. Sizes of all layers together.
+    """Bytes of the loaded weights, summed over all layers, and the model's shape.
 
-    Tensor parallelism divides `split_bytes` and `key_value_bytes` (the latter no further than there are KV heads), and
-    every card has all of `whole_bytes` (norms, routers). `input_bytes` (embedding) lie on the first stage of a pipeline
-    and `output_bytes` (the head) on the last. `exact` says whether the weights themselves were looked at.
+    Tensor parallelism divides `split_bytes` and `key_value_bytes` (the latter at most by the number of KV heads), and
+    replicates `whole_bytes` (norms, routers) on every GPU. `input_bytes` (embedding) are on the first pipeline stage
+    and `output_bytes` (head) on the last. `exact` says whether the sizes were read from the weights themselves.
     """
 
     shape: ModelArchitecture
@@ -29,11 +29,11 @@ class MemoryFootprint:
 
     @property
     def weights_bytes(self) -> int:
-        """All weights, once, as one card that holds them all has them."""
-        return self.weights_on_a_card(1, 1)
+        """Bytes of all weights on a single GPU."""
+        return self.weights_bytes_per_gpu(1, 1)
 
-    def weights_on_a_card(self, tensor_parallel_size: int, pipeline_parallel_size: int) -> int:
-        """What the fullest card holds of the weights."""
+    def weights_bytes_per_gpu(self, tensor_parallel_size: int, pipeline_parallel_size: int) -> int:
+        """Bytes of weights on the fullest GPU."""
         tp, stages = tensor_parallel_size, pipeline_parallel_size
         heads = max(1, min(tp, self.shape.key_value_heads))
         layers = self.split_bytes / tp + self.key_value_bytes / heads + self.whole_bytes
@@ -43,7 +43,7 @@ class MemoryFootprint:
         return math.ceil(stage + max(self.input_bytes, self.output_bytes) / tp)
 
     def served_as(self, dtype: str) -> Self:
-        """The same model with its numbers in another type. A quantised one keeps its weights as they are."""
+        """The footprint in another dtype. The weights of a quantised model do not change."""
         if self.shape.quantization is not None:
             return replace(self, shape=replace(self.shape, dtype=dtype))
         factor = BYTES[dtype] / BYTES[self.shape.dtype]
@@ -51,8 +51,8 @@ class MemoryFootprint:
         cast: dict[str, Any] = {name: int(getattr(self, name) * factor) for name in sizes}
         return replace(self, shape=replace(self.shape, dtype=dtype), **cast)
 
-    def splits_by(self, tensor_parallel_size: int) -> str:
-        """Why tensor parallelism cannot have this degree, or an empty string if it can: vLLM's own rules."""
+    def why_not_divisible(self, tensor_parallel_size: int) -> str:
+        """Why vLLM cannot use this tensor-parallel size; an empty string if it can."""
         tp, shape = tensor_parallel_size, self.shape
         if tp == 1:
             return ""
@@ -64,14 +64,14 @@ class MemoryFootprint:
             return f"{tp} does not divide its padded vocabulary of {padded_vocabulary(shape.vocabulary_size)}"
         return ""
 
-    def degrees(self, cards: int) -> list[int]:
-        """Tensor-parallel degrees that the model allows, up to `cards`."""
-        most = min(cards, max(1, self.shape.attention_heads))
-        return [size for size in range(1, most + 1) if not self.splits_by(size)]
+    def tensor_parallel_sizes(self, gpu_count: int) -> list[int]:
+        """Tensor-parallel sizes up to `gpu_count` that the model allows."""
+        largest = min(gpu_count, max(1, self.shape.attention_heads))
+        return [size for size in range(1, largest + 1) if not self.why_not_divisible(size)]
 
 
 def llama_footprint(shape: ModelArchitecture, *, tied: bool) -> MemoryFootprint:
-    """What weights in Llama's form take: attention, a gated MLP and two norms in each layer. `tied`: one table."""
+    """Footprint of a Llama: attention, a gated MLP and two norms per layer. `tied`: the head is the embedding."""
     attention = 2 * shape.hidden_size * shape.attention_heads * shape.head_size
     key_value = 2 * shape.hidden_size * shape.key_value_heads * shape.head_size
     mlp = 3 * shape.hidden_size * shape.intermediate_size
@@ -87,5 +87,5 @@ def llama_footprint(shape: ModelArchitecture, *, tied: bool) -> MemoryFootprint:
 
 
 def padded_vocabulary(size: int) -> int:
-    """Rows that vLLM makes of a vocabulary."""
+    """The vocabulary size after vLLM's padding."""
     return math.ceil(size / _VOCABULARY_PADDING) * _VOCABULARY_PADDING

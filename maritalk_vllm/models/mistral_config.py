@@ -1,4 +1,4 @@
-"""params.json, the configuration in Mistral's own layout, by the names of config.json: as vLLM's configs/mistral.py."""
+"""Convert params.json, Mistral's own configuration, to the keys of config.json, as vLLM's configs/mistral.py does."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +17,15 @@ _NAMES = {
     "tied_embeddings": "tie_word_embeddings",
 }
 _LENGTH = 128_000
-"""Tokens of context where neither params.json nor config.json has a number."""
+"""Context length in tokens if neither params.json nor config.json gives one."""
 
 
-def as_published(params: Mapping[str, Any], file: Path, beside: Mapping[str, Any]) -> dict[str, Any]:
-    """The same by the names of config.json, with what a config.json `beside` it adds. Raises WeightsError."""
+def to_hf_config(params: Mapping[str, Any], file: Path, hf_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert `params`; a config.json in the same folder adds the other keys of `hf_config`. Raises WeightsError."""
     found: dict[str, Any] = {_NAMES.get(key, key): value for key, value in params.items()}
     given = Section(content=params, file=file)
     if found.get("max_position_embeddings") is None:
-        other = beside.get("text_config") if isinstance(beside.get("text_config"), Mapping) else beside
+        other = hf_config.get("text_config") if isinstance(hf_config.get("text_config"), Mapping) else hf_config
         assert isinstance(other, Mapping)
         found["max_position_embeddings"] = other.get("max_position_embeddings") or _LENGTH
     if found.get("max_seq_len") is None:
@@ -33,14 +33,14 @@ def as_published(params: Mapping[str, Any], file: Path, beside: Mapping[str, Any
     windows = params.get("sliding_window")
     if isinstance(windows, list):
         found["sliding_window"] = given.largest("sliding_window")
-        repeats = -(-(given.size("n_layers", most=10_000) or 0) // max(1, len(windows)))
+        repeats = -(-(given.size("n_layers", maximum=10_000) or 0) // max(1, len(windows)))
         found["layer_types"] = ["sliding_attention" if each else "full_attention" for each in windows * repeats]
     quantization = given.section("quantization")
     if quantization is not None and quantization.content:
-        found["quantization_config"] = {"quant_method": quantization.word("quant_method") or "fp8"}
+        found["quantization_config"] = {"quant_method": quantization.string("quant_method") or "fp8"}
     experts = given.section("moe")
-    if experts is not None and experts.size("num_shared_experts", least=0):
+    if experts is not None and experts.size("num_shared_experts", minimum=0):
         found["model_type"] = "deepseek_v3"
     if given.section("yarn") is not None:
         found["rope_parameters"] = {"rope_type": "yarn"}
-    return {**beside, **found, "model_type": found.get("model_type", "transformer")}
+    return {**hf_config, **found, "model_type": found.get("model_type", "transformer")}

@@ -1,4 +1,4 @@
-"""A model's configuration as vLLM sees it: config.json, or Mistral's params.json, with what its class adds."""
+"""Read a model's configuration as vLLM does: config.json or Mistral's params.json, with the defaults of its class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,12 +7,12 @@ from typing import Any
 
 from .config_defaults import Architecture, find
 from .json_file import Section, read_object
-from .mistral_config import PARAMS, as_published
+from .mistral_config import PARAMS, to_hf_config
 from .weights_files import has_mistral_weights
 
 CONFIG = "config.json"
 
-# Where models without a class in the table keep the text model, the first that is there.
+# Keys of the text model in configurations of types that are not in the table; the first one present counts.
 _TEXT = (
     "text_config",
     "llm_config",
@@ -30,8 +30,8 @@ _TEXT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The text model's part, the whole, and their types. `known` says whether the class of the text model is: then
-    what the file leaves out has a value, or none at all."""
+    """The text model's section, the whole file, and their model types. `known` says whether the text model's class is
+    in the table, so that missing keys have the class's defaults."""
 
     text: Section
     whole: Section
@@ -47,18 +47,18 @@ def has_config(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> Config:
-    """The configuration of the model in a folder. Raises WeightsError, which names the file and the key."""
-    published = folder / CONFIG
-    if (folder / PARAMS).is_file() and (has_mistral_weights(folder) or not published.is_file()):
-        beside = read_object(published) if published.is_file() else {}
-        return _mistral(folder / PARAMS, beside)
-    return described(read_object(published), published)
+    """Read the configuration of the model in a folder. Raises WeightsError, which names the file and the key."""
+    config_file = folder / CONFIG
+    if (folder / PARAMS).is_file() and (has_mistral_weights(folder) or not config_file.is_file()):
+        hf_config = read_object(config_file) if config_file.is_file() else {}
+        return _mistral_config(folder / PARAMS, hf_config)
+    return parse_config(read_object(config_file), config_file)
 
 
-def described(content: Mapping[str, Any], file: Path) -> Config:
-    """The configuration that config.json, of this content, stands for. `file` is what errors call it."""
+def parse_config(content: Mapping[str, Any], file: Path) -> Config:
+    """Parse the content of config.json. `file` is its name in errors."""
     plain = Section(content=content, file=file)
-    model_type = plain.word("model_type") or _by_architecture(plain)
+    model_type = plain.string("model_type") or _by_architecture(plain)
     row = find(model_type)
     whole = _section(plain, row, "")
     if row is None or row.text_type:
@@ -67,22 +67,22 @@ def described(content: Mapping[str, Any], file: Path) -> Config:
 
 
 def _by_architecture(plain: Section) -> str:
-    names = plain.words("architectures") or []
+    names = plain.strings("architectures") or []
     longcat = names[:1] and names[0] in ("LongcatFlashForCausalLM", "LongcatFlashNgramForCausalLM")
     return "longcat_flash" if longcat else ""
 
 
 def _composite(whole: Section, model_type: str, row: Architecture | None) -> Config:
-    """Of a model that may hold a text model beside others."""
-    part = _part(whole, (*row.text, *_TEXT) if row else _TEXT)
+    """The configuration of a model that may contain a text model among others."""
+    part = _first_section(whole, (*row.text, *_TEXT) if row else _TEXT)
     if row is None:
         part = part or whole
-        text_type = part.word("model_type") or model_type
+        text_type = part.string("model_type") or model_type
         text_row, added = find(text_type), {}
     else:
         own = find(row.text_type)
         added = row.text_values if part is None else row.part_values
-        named = part.word("model_type") if part is not None else None
+        named = part.string("model_type") if part is not None else None
         text_row = own if own is not None and own.model_type else (find(named) if named else None) or own
         text_type = (text_row.model_type if text_row else "") or named or row.text_type
         part = part or (whole if row.flat else Section(content={}, file=whole.file))
@@ -97,7 +97,7 @@ def _composite(whole: Section, model_type: str, row: Architecture | None) -> Con
     )
 
 
-def _part(whole: Section, paths: tuple[str, ...]) -> Section | None:
+def _first_section(whole: Section, paths: tuple[str, ...]) -> Section | None:
     for path in paths:
         found: Section | None = whole
         for key in path.split("."):
@@ -113,10 +113,10 @@ def _section(plain: Section, row: Architecture | None, path: str) -> Section:
     return Section(content=plain.content, file=plain.file, path=path, names=row.names, defaults=row.values, strict=True)
 
 
-def _mistral(file: Path, beside: Mapping[str, Any]) -> Config:
-    """Of Mistral's own layout, which vLLM reads without any class."""
-    text = Section(content=as_published(read_object(file), file, beside), file=file)
-    model_type = text.word("model_type") or ""
+def _mistral_config(file: Path, hf_config: Mapping[str, Any]) -> Config:
+    """The configuration in Mistral's own layout, which vLLM reads without a configuration class."""
+    text = Section(content=to_hf_config(read_object(file), file, hf_config), file=file)
+    model_type = text.string("model_type") or ""
     return Config(
         text=text, whole=text, text_type=model_type, model_type=model_type, known=True, architecture=Architecture()
     )

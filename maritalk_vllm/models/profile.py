@@ -1,4 +1,4 @@
-"""A model that this program knows by name: what it needs and where its weights come from."""
+"""Profiles: models known by name, with their requirements and the source of their weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from .architecture import ModelArchitecture
 from .memory_footprint import MemoryFootprint
 
 MIN_COMPUTE_CAPABILITY = (8, 0)
-"""What the MariTalk Local document asks for; also for models without a profile."""
+"""Requirement of the MariTalk Local document; also used for models without a profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """Weights that a Python package carries as a GGUF file."""
+    """Weights that are embedded in a Python package as a GGUF file."""
 
     package: str
     requirement: str
@@ -24,10 +24,10 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One file of configs/. GB are 10^9 bytes, of a card's total memory as NVML reports it.
+    """One file of configs/. A GB is 10^9 bytes; GPU memory is the total that NVML reports.
 
-    `shape` and `weights_bytes` stand for the weights as long as they are not on this machine. `tool_call_parser` is
-    vLLM's name for the form in which the model calls tools, if it does.
+    `shape` and `weights_bytes` are used while the weights are not on this machine. `tool_call_parser` is vLLM's name
+    for the format of the model's tool calls, if it makes any.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Profile:
 
     @property
     def footprint(self) -> MemoryFootprint:
-        """What is known before the weights are here."""
+        """The footprint to use until the weights are on this machine."""
         return MemoryFootprint(shape=self.shape, split_bytes=self.weights_bytes)
 
 
 def profiles() -> dict[str, Profile]:
-    """Every profile, by its name."""
+    """All profiles by name."""
     return {name: _read(name) for name in config_files.names() if name != "gpus"}
 
 
 def find(name: str) -> Profile | None:
-    """The profile of this name or alias."""
+    """The profile with this name or alias; None if there is none."""
     return next((p for p in profiles().values() if name in (p.name, *p.aliases)), None)
 
 
@@ -66,5 +66,5 @@ def _read(name: str) -> Profile:
     for key, kind in (("embedded", Embedded), ("shape", ModelArchitecture)):
         if key in values:
             values[key] = kind(**values[key])
-    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return Profile(**given)
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return Profile(**fields)

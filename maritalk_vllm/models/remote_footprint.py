@@ -1,4 +1,4 @@
-"""The footprint of a model whose weights are elsewhere, by its configuration and the size of its weights."""
+"""Estimate the footprint of a model on a remote server from its configuration and the size of its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,24 +6,24 @@ from typing import Any
 
 from .architecture_config import shape_of, stored_dtype
 from .memory_footprint import MemoryFootprint, llama_footprint
-from .model_config import described
+from .model_config import parse_config
 
 
-def promised_footprint(content: Mapping[str, Any], stored_bytes: int) -> MemoryFootprint | None:
-    """Of `stored_bytes` of weights, as large as their files; None where the configuration leaves their shape open.
+def remote_footprint(content: Mapping[str, Any], stored_bytes: int) -> MemoryFootprint | None:
+    """Estimate from config.json's `content` and the size of the weights files; None if the shape remains unknown.
 
-    `content` is that of config.json. The parts that cards share in other ways, or not at all, are taken to be as large
-    a share of it as in a Llama. Raises WeightsError for a value of a wrong type or size.
+    The parts that tensor parallelism divides differently, or not at all, are assumed to be the same share of the
+    weights as in a Llama. Raises WeightsError for a value of the wrong type or size.
     """
-    config = described(content, Path("config.json"))
+    config = parse_config(content, Path("config.json"))
     shape = shape_of(config)
     if not shape.layers or not shape.attention_heads or not shape.hidden_size:
         return None
-    # vLLM serves in 16 bits what is stored in 32.
+    # vLLM serves 32-bit weights in 16 bits.
     size = stored_bytes // 2 if shape.quantization is None and stored_dtype(config) == "float32" else stored_bytes
     llama = llama_footprint(shape, tied=False)
-    of_all = size / max(1, llama.weights_bytes)
-    key_value, table = int(llama.key_value_bytes * of_all), int(llama.input_bytes * of_all)
+    ratio = size / max(1, llama.weights_bytes)
+    key_value, table = int(llama.key_value_bytes * ratio), int(llama.input_bytes * ratio)
     return MemoryFootprint(
         shape=shape,
         split_bytes=size - key_value - 2 * table,

@@ -1,7 +1,7 @@
-"""The header of a safetensors file: what it holds, and whether all of it is there.
+"""Read and check the header of a safetensors file: its tensors, and whether the file is complete.
 
-The package `safetensors` reads headers too, but through numpy, whose import alone takes as long as a plan.
-Format: https://huggingface.co/docs/safetensors, version 0.8: eight bytes of length, JSON, and then the tensors.
+The package `safetensors` also reads headers, but imports numpy, which alone takes as long as a plan.
+Format: https://huggingface.co/docs/safetensors, version 0.8: eight bytes of length, JSON, then the tensors.
 """
 
 import math
@@ -12,13 +12,13 @@ import msgspec
 
 from ..errors import WeightsError
 
-# The format's own limit.
-_LARGEST_HEADER = 100_000_000
+# The limit of the format.
+_MAX_HEADER_BYTES = 100_000_000
 _HINT = "Copy or download it again."
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """One tensor: its type as the format names it (`BF16`), its shape, and where its bytes begin and end."""
+    """One tensor: its dtype in the format's notation (`BF16`), its shape, and the offsets of its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -26,12 +26,12 @@ class Tensor(msgspec.Struct, frozen=True):
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """Its size in the file."""
+        """Bytes in the file."""
         return self.data_offsets[1] - self.data_offsets[0]
 
 
@@ -40,15 +40,15 @@ _TENSOR = msgspec.json.Decoder(Tensor)
 
 
 def read_header(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by their names. Raises WeightsError, which names the file, if it is damaged or cut off."""
+    """Read the tensors of a file by name. Raises WeightsError, which names the file, if it is damaged or truncated."""
     try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise WeightsError(f"The weights file {file} is no file.", _HINT)
-        size = found.st_size
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise WeightsError(f"The weights file {file} is not a regular file.", _HINT)
+        size = status.st_size
         with file.open("rb") as content:
             length = int.from_bytes(content.read(8), "little")
-            if size < 8 or length > min(size - 8, _LARGEST_HEADER):
+            if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise WeightsError(
                     f"The weights file {file} is damaged or cut off: its {size:,} bytes hold no whole header.", _HINT
                 )
@@ -63,11 +63,12 @@ def read_header(file: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"The weights file {file} is damaged: its header cannot be read ({error}).", _HINT
         ) from error
-    promised = 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
-    if size != promised:
-        what = "cut off" if size < promised else "damaged"
+    expected_size = 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
+    if size != expected_size:
+        what = "cut off" if size < expected_size else "damaged"
         raise WeightsError(
-            f"The weights file {file} is {what}: its header promises {promised:,} bytes and it has {size:,}.", _HINT
+            f"The weights file {file} is {what}: its header promises {expected_size:,} bytes and it has {size:,}.",
+            _HINT,
         )
     for name, tensor in tensors.items():
         if (

@@ -1,4 +1,4 @@
-"""Sizes of a model that its configuration does not tell, by the shapes of its tensors."""
+"""Derive sizes that a model's configuration does not give from the shapes of its tensors."""
 
 import re
 from collections import Counter
@@ -10,18 +10,18 @@ from .architecture import ModelArchitecture
 from .safetensors_header import Tensor
 
 _LAYER = re.compile(r"^(.*?\b(?:layers|h|blocks))\.(\d+)\.")
-_OF_OTHERS = re.compile(r"\b(?:vision|visual|audio|image|encoder|vit)\w*\.|mtp\.")
+_OTHER_TOWERS = re.compile(r"\b(?:vision|visual|audio|image|encoder|vit)\w*\.|mtp\.")
 _INPUT = re.compile(r"\b(?:embed_tokens|wte|word_embeddings|tok_embeddings|embed_in)\.weight$")
 _KEY = re.compile(r"\b(?:k_proj|wk)\.weight$")
 _QUERY = re.compile(r"\b(?:q_proj|wq)\.weight$")
 _HEAD_NORM = re.compile(r"\b(?:k_norm|k_layernorm)\.weight$")
 
 
-def completed(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> ModelArchitecture:
-    """The shape, with what it does not know taken from the tensors as far as they tell."""
+def complete_from_tensors(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> ModelArchitecture:
+    """Return the shape with its unknown sizes taken from the tensors, as far as possible."""
     if not shape.unknown:
         return shape
-    text = {name: tensor for name, tensor in tensors.items() if not _OF_OTHERS.search(name)}
+    text = {name: tensor for name, tensor in tensors.items() if not _OTHER_TOWERS.search(name)}
     found: dict[str, Any] = {}
     if layers := _layers(text):
         found["layers"] = layers
@@ -34,13 +34,13 @@ def completed(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> ModelA
         found["intermediate_size"] = 4 * found.get("hidden_size", shape.hidden_size)
     width = _width(text, _KEY)
     if width and "attention_heads" in unknown and not found.get("key_value_heads", shape.key_value_heads):
-        # What a token takes is known all the same: as one head as wide as all of them.
+        # The KV cache per token is known even so: count one head as wide as all KV heads together.
         return replace(shape, **{**found, "key_value_heads": 1, "head_size": width}, unknown=unknown)
     return replace(shape, **found, unknown=unknown)
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> int:
-    """How many there are, in the stack that has the most."""
+    """Number of layers of the deepest stack."""
     matches = [match for name in tensors if (match := _LAYER.match(name))]
     stacks = Counter(match[1] for match in matches)
     if not stacks:
@@ -61,11 +61,13 @@ def _heads(shape: ModelArchitecture, tensors: Mapping[str, Tensor]) -> dict[str,
     return {"head_size": size, "attention_heads": query // size, "key_value_heads": key // size}
 
 
-def _width(tensors: Mapping[str, Tensor], kind: re.Pattern[str]) -> int:
-    found = _shape(tensors, kind)
+def _width(tensors: Mapping[str, Tensor], pattern: re.Pattern[str]) -> int:
+    found = _shape(tensors, pattern)
     return found[0] if found else 0
 
 
-def _shape(tensors: Mapping[str, Tensor], kind: re.Pattern[str]) -> tuple[int, ...]:
-    """Of the first matrix of this kind; empty for none."""
-    return next((tensor.shape for name, tensor in tensors.items() if kind.search(name) and len(tensor.shape) == 2), ())
+def _shape(tensors: Mapping[str, Tensor], pattern: re.Pattern[str]) -> tuple[int, ...]:
+    """Shape of the first matrix whose name matches `pattern`; empty if there is none."""
+    return next(
+        (tensor.shape for name, tensor in tensors.items() if pattern.search(name) and len(tensor.shape) == 2), ()
+    )

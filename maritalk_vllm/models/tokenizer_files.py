@@ -1,4 +1,4 @@
-"""Whether a folder with a model has what makes a tokenizer."""
+"""Check that a model's folder contains a tokenizer."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import msgspec
 
 from ..errors import WeightsError
 
-_MAKE_ONE = (
+_PATTERNS = (
     "tokenizer.json",
     "tokenizer*.model*",
     "tekken.json",
@@ -20,20 +20,20 @@ _MAKE_ONE = (
     "tiktoken.model",
     "tokenization_*.py",
 )
-"""Names of files of which each kind of tokenizer that transformers or vLLM reads has one at least."""
+"""File names: each kind of tokenizer that transformers or vLLM reads has at least one of them."""
 
-_OBJECTS = ("tokenizer.json", "tokenizer_config.json", "tekken.json")
+_JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "tekken.json")
 _HINT = "Copy or download it again."
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raises WeightsError if there is none, or a file of it is damaged."""
-    if not any(file.is_file() for pattern in _MAKE_ONE for file in folder.glob(pattern)):
+    """Raises WeightsError if the folder has no tokenizer, or a file of it is damaged."""
+    if not any(file.is_file() for pattern in _PATTERNS for file in folder.glob(pattern)):
         raise WeightsError(
             f"{folder} has no tokenizer: no tokenizer.json, tokenizer.model or other vocabulary.",
             "Copy or download it too, or name the folder of one: -- --tokenizer FOLDER.",
         )
-    for name in _OBJECTS:
+    for name in _JSON_FILES:
         file = folder / name
         if file.is_file():
             try:

@@ -1,4 +1,4 @@
-"""The files of weights that vLLM would load from a folder, by its own rules (model_loader/default_loader.py, 0.32)."""
+"""Find the weights files that vLLM would load from a folder, by its rules (model_loader/default_loader.py, 0.32)."""
 
 import os
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _PATTERNS = {
     "npcache": ("*.bin", "*.pt"),
 }
 _SAFETENSORS = ("*.safetensors",)
-"""Of every other format."""
+"""Patterns of every other load format."""
 
-# What a trainer leaves beside the weights.
-_OF_TRAINING = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt")
-_JUNK = (*_OF_TRAINING, "rng_state*.pth", "Thumbs.db", "desktop.ini")
+# Files that a trainer leaves next to the weights.
+_TRAINING_FILES = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt")
+_JUNK = (*_TRAINING_FILES, "rng_state*.pth", "Thumbs.db", "desktop.ini")
 
 NO_WEIGHTS = ("dummy",)
 """Load formats that read no weights."""
@@ -38,42 +38,42 @@ class WeightsFiles:
 
 
 def is_junk(path: PurePath) -> bool:
-    """Whether a file is of no use to serve a model: hidden, macOS's own, or what a trainer left behind."""
+    """Whether a file is not needed to serve a model: hidden, macOS metadata, or left by a trainer."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return hidden or any(fnmatch(path.name, pattern) for pattern in _JUNK)
 
 
 def has_mistral_weights(folder: Path) -> bool:
-    """Whether vLLM takes the folder for one in Mistral's own layout: it looks below the folder too."""
+    """Whether vLLM treats the folder as one in Mistral's own layout. Like vLLM, this searches subfolders too."""
     return any(path.is_file() for path in folder.rglob(_MISTRAL))
 
 
 def weights_files(folder: Path, load_format: str = "auto") -> WeightsFiles:
-    """What vLLM would load; no files for none. Raises WeightsError if one that an index names is missing."""
+    """List the files that vLLM would load. Raises WeightsError if a file that the index names is missing."""
     if load_format == "auto":
         load_format = "mistral" if has_mistral_weights(folder) else "hf"
     for pattern in _PATTERNS.get(load_format, _SAFETENSORS):
-        if found := _visible(folder, pattern):
+        if found := _matching_files(folder, pattern):
             if pattern.endswith(".safetensors"):
-                return WeightsFiles(_of_index(folder, found, load_format), True)
-            return WeightsFiles(tuple(file for file in found if not file.name.endswith(_OF_TRAINING)), False)
+                return WeightsFiles(_files_of_index(folder, found, load_format), True)
+            return WeightsFiles(tuple(file for file in found if not file.name.endswith(_TRAINING_FILES)), False)
     if load_format == "hf" and (folder / INDEX).is_file():
-        _of_index(folder, [], load_format)  # and say what is missing
+        _files_of_index(folder, [], load_format)  # raises an error that says what is missing
     return WeightsFiles((), True)
 
 
-def _visible(folder: Path, pattern: str) -> list[Path]:
-    """As the module glob finds them: no hidden files."""
+def _matching_files(folder: Path, pattern: str) -> list[Path]:
+    """List the files that match, like the module glob: no hidden files."""
     names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
     return [folder / name for name in names if fnmatch(name, pattern)]
 
 
-def _of_index(folder: Path, found: list[Path], load_format: str) -> tuple[Path, ...]:
+def _files_of_index(folder: Path, found: list[Path], load_format: str) -> tuple[Path, ...]:
     index = folder / (_MISTRAL_INDEX if load_format == "mistral" else INDEX)
     if not index.is_file():
         if load_format == "mistral":
             return tuple(found)
-        # Without an index vLLM reads Mistral's second copy of the weights too, into the same memory.
+        # Without an index, vLLM also reads Mistral's second copy of the weights, into the same memory.
         return tuple(file for file in found if not fnmatch(file.name, _MISTRAL)) or tuple(found)
     shards = _shards(index)
     missing = [name for name in shards if folder / name not in found]
@@ -90,5 +90,5 @@ def _shards(index: Path) -> list[str]:
     content = Section(content=read_object(index), file=index)
     weights = content.section("weight_map")
     if weights is None or not weights.content:
-        raise content.wrong("weight_map", "It has to be an object that names files.")
-    return sorted({weights.word(name) or "" for name in weights.content})
+        raise content.invalid_value("weight_map", "It has to be an object that names files.")
+    return sorted({weights.string(name) or "" for name in weights.content})

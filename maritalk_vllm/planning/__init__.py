@@ -1,1 +1,1 @@
-"""How a model is served on this machine. Pure: no I/O."""
+"""Plan how a model is served: device, GPUs, parallelism and memory. Pure: no I/O."""

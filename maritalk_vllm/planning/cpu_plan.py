@@ -1,4 +1,4 @@
-"""A plan for a machine without a GPU: RAM and cores. Pure."""
+"""Plan a model on the CPU: RAM and cores. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -14,112 +14,116 @@ from .memory_estimate import CPU_BATCH, Parallelism, batch_with
 from .model_requirements import ModelRequirements
 from .multi_node import check_even
 from .plan import Memory, Plan
-from .unchecked_reason import all_the_same, unchecked
+from .unchecked_reason import reason_to_try_anyway, unchecked_reasons
 
 GiB = 1 << 30
 
 _SERVER_BYTES = 1_200_000_000
 _WORKER_BYTES = 500_000_000
-"""Measured with vLLM 0.32: 0.69 GB for all processes but the workers, 0.53 GB a worker beside its weights and cache."""
+"""Measured with vLLM 0.32: 0.69 GB for all processes but the workers, 0.53 GB per worker without weights and cache."""
 
 _BLOCK_TOKENS = 128
-"""vLLM gives out the KV cache in larger blocks on a CPU."""
+"""Tokens per block of KV cache on a CPU, where vLLM uses larger blocks than on a GPU."""
 
 
-def plan_cpu(need: ModelRequirements, inventory: Inventory, why: str) -> Plan:
-    """Raises DoesNotFit if the memory or the cores do not suffice."""
+def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) -> Plan:
+    """Plan on this host's CPU; `why` explains the choice of device. Raises DoesNotFit for lack of memory or cores."""
     host = inventory.host
     assert host is not None, "nobody plans for a CPU that is not here"
-    tensor, stages, copies = (
-        need.tensor_parallel_size or 1,
-        need.pipeline_parallel_size or need.nodes,
-        need.replicas or 1,
+    tensor, stages, replicas = (
+        requirements.tensor_parallel_size or 1,
+        requirements.pipeline_parallel_size or requirements.nodes,
+        requirements.replicas or 1,
     )
-    check_even(need, Parallelism(tensor, stages))
-    workers = tensor * stages * copies // need.nodes
+    check_even(requirements, Parallelism(tensor, stages))
+    workers = tensor * stages * replicas // requirements.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
             f"{pluralize(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )
-    dtype = need.flags.dtype or serving_dtype(host)
-    unsure = unchecked(need)
+    dtype = requirements.flags.dtype or serving_dtype(host)
+    unsure = unchecked_reasons(requirements)
     plan = Plan(
-        model=need.name,
-        title=need.title,
+        model=requirements.name,
+        title=requirements.title,
         device=Device.CPU,
         dtype=dtype,
         tensor_parallel_size=tensor,
         pipeline_parallel_size=stages,
-        data_parallel_size=copies,
-        nodes=need.nodes,
-        cores=_shares(host.cores, workers) if workers > 1 else (host.cores,),
+        data_parallel_size=replicas,
+        nodes=requirements.nodes,
+        cores=_cores_per_worker(host.cores, workers) if workers > 1 else (host.cores,),
         host_memory_available_bytes=host.memory_available_bytes,
         adjustments=(why,) if why else (),
-        warnings=(*inventory.remarks, *_cautions(need), *filter(None, [need.doubt]), *unsure),
+        warnings=(*inventory.remarks, *_warnings(requirements), *filter(None, [requirements.doubt]), *unsure),
         checked=not unsure,
     )
-    if need.footprint is None:
+    if requirements.footprint is None:
         return plan
     try:
-        return _sized(plan, need, host)
+        return _with_memory(plan, requirements, host)
     except DoesNotFit as error:
-        if (reason := all_the_same(need, error)) is None:
+        if (reason := reason_to_try_anyway(requirements, error)) is None:
             raise
         return replace(plan, checked=False, warnings=(*plan.warnings, reason))
 
 
-def _cautions(need: ModelRequirements) -> Iterator[str]:
-    if need.nodes > 1:
-        yield "The other nodes are taken to have as many cores, and as much memory free."
+def _warnings(requirements: ModelRequirements) -> Iterator[str]:
+    if requirements.nodes > 1:
+        yield "The other nodes are assumed to have as many cores, and as much memory free."
 
 
 def serving_dtype(host: Host) -> str:
-    """The type to compute in on this processor."""
+    """The dtype to compute in on this processor."""
     # Without AVX512_BF16 or AMX, oneDNN falls back: 46 tokens/s at 16 users in bfloat16 against 112 to 172 in float32.
     return "bfloat16" if host.fast_bfloat16 else "float32"
 
 
-def _sized(plan: Plan, need: ModelRequirements, host: Host) -> Plan:
-    """The plan with memory shared out: weights, then a KV cache that is as large as wished or as fits."""
-    assert need.footprint is not None
+def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Plan:
+    """Return the plan with its memory: the weights, then a KV cache of the requested size or of what remains."""
+    assert requirements.footprint is not None
     tensor, stages = plan.tensor_parallel_size, plan.pipeline_parallel_size
-    if reason := need.footprint.splits_by(tensor):
-        raise DoesNotFit(f"{need.title} cannot be split with --tensor-parallel-size {tensor}: {reason}.")
-    footprint = need.footprint.served_as(plan.dtype)
-    weights = footprint.weights_on_a_card(tensor, stages)
-    overhead = _SERVER_BYTES // plan.workers_here + _WORKER_BYTES
-    room = host.memory_available_bytes // plan.workers_here - weights - overhead
+    if reason := requirements.footprint.why_not_divisible(tensor):
+        raise DoesNotFit(f"{requirements.title} cannot be split with --tensor-parallel-size {tensor}: {reason}.")
+    footprint = requirements.footprint.served_as(plan.dtype)
+    weights = footprint.weights_bytes_per_gpu(tensor, stages)
+    workers = plan.workers_per_node
+    overhead = _SERVER_BYTES // workers + _WORKER_BYTES
+    available_bytes = host.memory_available_bytes // workers - weights - overhead
 
     def request_bytes(tokens: int) -> int:
-        # vLLM keeps one block for itself.
+        # vLLM reserves one block for itself.
         return footprint.shape.kv_cache_bytes(
             math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS + _BLOCK_TOKENS,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=stages,
-            in_flight=batch_with(need.flags, CPU_BATCH).tokens * plan.workers,
+            in_flight=batch_with(requirements.flags, CPU_BATCH).tokens * plan.workers,
             dtype=plan.dtype,
         )
 
-    least = request_bytes(need.shortest)
-    if room < least:
+    min_kv_bytes = request_bytes(requirements.min_max_len)
+    if available_bytes < min_kv_bytes:
         raise DoesNotFit(
-            f"{need.title} needs {gigabytes((weights + overhead + least) * plan.workers_here)} of memory on a CPU in "
-            f"{plan.dtype} ({gigabytes(weights * plan.workers_here)} of it for weights), and "
-            f"{gigabytes(host.memory_available_bytes)} of {_bounds(host)} are available.",
+            f"{requirements.title} needs {gigabytes((weights + overhead + min_kv_bytes) * workers)} of memory on a CPU "
+            f"in {plan.dtype} ({gigabytes(weights * workers)} of it for weights), and "
+            f"{gigabytes(host.memory_available_bytes)} of {_memory_bound(host)} are available.",
             "Free some memory, raise the container's limit, or choose a smaller model or --max-model-len.",
         )
-    wished = _wished_cache_bytes(need, host) // (tensor * stages)
-    cache = min(room, max(wished, least))
-    longest = need.aim
-    context = longest_context(longest, need.shortest, cache, request_bytes)
+    requested_bytes = _requested_cache_bytes(requirements, host) // (tensor * stages)
+    cache = min(available_bytes, max(requested_bytes, min_kv_bytes))
+    target_len = requirements.planned_max_len
+    context = longest_context(target_len, requirements.min_max_len, cache, request_bytes)
     users = (cache - request_bytes(0)) / max(1, request_bytes(context) - request_bytes(0)) * plan.data_parallel_size
     adjustments = list(plan.adjustments)
-    if cache < wished:
-        adjustments.append(f"KV cache: {gigabytes(cache)} instead of {gigabytes(wished)}, which is the memory left.")
-    if context < longest:
+    if cache < requested_bytes:
         adjustments.append(
-            f"max_model_len: {context} instead of {longest} tokens, which is what {gigabytes(cache)} of KV cache hold."
+            f"KV cache: {gigabytes(cache)} instead of {gigabytes(requested_bytes)}, which is the memory left."
+        )
+    if context < target_len:
+        adjustments.append(
+            f"max_model_len: {context} instead of {target_len} tokens, which is what {gigabytes(cache)} of KV cache "
+            "hold."
         )
     return replace(
         plan,
@@ -136,19 +140,19 @@ def _sized(plan: Plan, need: ModelRequirements, host: Host) -> Plan:
     )
 
 
-def _bounds(host: Host) -> str:
+def _memory_bound(host: Host) -> str:
     bound = gigabytes(host.memory_bound_bytes)
     return f"the container's {bound}" if host.memory_bound_bytes < host.memory_total_bytes else bound
 
 
-def _wished_cache_bytes(need: ModelRequirements, host: Host) -> int:
-    """KV cache of one copy, all its workers together."""
-    if need.profile and need.profile.cpu_kv_cache_bytes:
-        return need.profile.cpu_kv_cache_bytes
+def _requested_cache_bytes(requirements: ModelRequirements, host: Host) -> int:
+    """KV cache bytes of one replica, over all its workers."""
+    if requirements.profile and requirements.profile.cpu_kv_cache_bytes:
+        return requirements.profile.cpu_kv_cache_bytes
     return max(GiB, min(4 * GiB, host.memory_available_bytes // 10))
 
 
-def _shares(cores: tuple[int, ...], workers: int) -> tuple[tuple[int, ...], ...]:
-    """The cores of each worker, neighbours together."""
+def _cores_per_worker(cores: tuple[int, ...], workers: int) -> tuple[tuple[int, ...], ...]:
+    """Divide the cores among the workers, adjacent cores together."""
     size = len(cores) // workers
-    return tuple(cores[at * size : (at + 1) * size] for at in range(workers))
+    return tuple(cores[worker * size : (worker + 1) * size] for worker in range(workers))

@@ -1,4 +1,4 @@
-"""Why a model does not fit, in sentences. Pure."""
+"""Sentences that explain why a model does not fit. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -10,106 +10,126 @@ from ..text_format import gigabytes, pluralize
 from .gpu_selection import label
 from .memory_estimate import Parallelism, budget_bytes, overhead_bytes, usable_bytes
 from .model_requirements import ModelRequirements
-from .multi_node import check_even, described
+from .multi_node import check_even, describe_nodes
 
 
-def what_a_card_lacks(
-    need: ModelRequirements, footprint: MemoryFootprint, degrees: Parallelism, gpu: Gpu, least: int, short: int
+def explain_shortage(
+    requirements: ModelRequirements,
+    footprint: MemoryFootprint,
+    parallelism: Parallelism,
+    gpu: Gpu,
+    min_kv_bytes: int,
+    missing_bytes: int,
 ) -> str:
-    """Why this card does not hold its share: `least` bytes of KV cache are needed, and `short` bytes are missing."""
-    share = need.gpu_memory_utilization
+    """Why this GPU cannot hold its share: it needs `min_kv_bytes` of KV cache and lacks `missing_bytes`."""
+    share = requirements.gpu_memory_utilization
     budget = budget_bytes(gpu, share)
     if share is not None and budget > usable_bytes(gpu):
         return (
             f"--gpu-memory-utilization {share:g} takes {gigabytes(budget)} of {label(gpu)}, where "
-            f"{gigabytes(gpu.memory_free_bytes)} are free{_held(gpu)}"
+            f"{gigabytes(gpu.memory_free_bytes)} are free{_memory_holders(gpu)}"
         )
-    weights = footprint.weights_on_a_card(degrees.tensor, degrees.pipeline)
-    overhead = overhead_bytes(footprint, degrees, gpu, need.flags)
+    weights = footprint.weights_bytes_per_gpu(parallelism.tensor, parallelism.pipeline)
+    overhead = overhead_bytes(footprint, parallelism, gpu, requirements.flags)
     return (
         f"each needs {gigabytes(weights)} for weights, {gigabytes(overhead)} for "
-        f"activations and CUDA graphs and {gigabytes(least)} for {need.shortest} tokens of KV cache, and "
-        f"{label(gpu)} offers {gigabytes(budget)}: {gigabytes(max(short, 10**8))} short{_held(gpu)}"
+        f"activations and CUDA graphs and {gigabytes(min_kv_bytes)} for {requirements.min_max_len} tokens of KV cache, "
+        f"and {label(gpu)} offers {gigabytes(budget)}: {gigabytes(max(missing_bytes, 10**8))} "
+        f"short{_memory_holders(gpu)}"
     )
 
 
-def _held(gpu: Gpu) -> str:
-    """Who holds memory of a card, as the end of a sentence."""
-    if not gpu.holders:
+def _memory_holders(gpu: Gpu) -> str:
+    """The processes that hold memory of this GPU, as the end of a sentence."""
+    if not gpu.processes:
         return ""
-    return f" ({', '.join(map(_holds, gpu.holders[:3]))})"
+    return f" ({', '.join(map(_describe_process, gpu.processes[:3]))})"
 
 
-def _holds(holder: GpuProcess) -> str:
-    who = f"{holder.name} ({holder.pid})" if holder.name else f"a process ({holder.pid})"
-    return f"{who} holds {gigabytes(holder.memory_bytes)}" if holder.memory_bytes else f"{who} holds memory"
+def _describe_process(process: GpuProcess) -> str:
+    who = f"{process.name} ({process.pid})" if process.name else f"a process ({process.pid})"
+    return f"{who} holds {gigabytes(process.memory_bytes)}" if process.memory_bytes else f"{who} holds memory"
 
 
-def refusal(
-    need: ModelRequirements, footprint: MemoryFootprint, groups: Sequence[Sequence[Gpu]], nearest: str | None
+def fit_error(
+    requirements: ModelRequirements, footprint: MemoryFootprint, groups: Sequence[Sequence[Gpu]], nearest: str | None
 ) -> DoesNotFit:
-    """What was short; `nearest` describes the split that lacked least."""
+    """The error for a model that no split holds; `nearest` describes the split that lacked least."""
     largest = max(groups, key=lambda group: len(group) * group[0].memory_total_bytes)
-    here = described(need.nodes, len(largest), largest[0].name)
-    cards = len(largest) * need.nodes
-    if wrong := _wrong_degree(need, footprint) or _too_few_cards(need, footprint, cards, here):
+    available = describe_nodes(requirements.nodes, len(largest), largest[0].name)
+    gpu_count = len(largest) * requirements.nodes
+    if wrong := _invalid_parallel_size(requirements, footprint) or _too_few_gpus(
+        requirements, footprint, gpu_count, available
+    ):
         return wrong
-    if uneven := _uneven(need):
+    if uneven := _uneven_pipeline(requirements):
         return uneven
-    if (need.replicas or 1) > 1:
-        return DoesNotFit(f"{need.title} does not fit {need.replicas} times on {here}.")
+    if (requirements.replicas or 1) > 1:
+        return DoesNotFit(f"{requirements.title} does not fit {requirements.replicas} times on {available}.")
     if nearest:
-        return DoesNotFit(f"{need.title} does not fit. The nearest: {nearest}.", short=nearest)
-    total = cards * largest[0].memory_total_bytes
-    if total < need.total_gpu_memory_bytes:
-        needed = gigabytes(need.total_gpu_memory_bytes)
+        return DoesNotFit(f"{requirements.title} does not fit. The nearest: {nearest}.", short=nearest)
+    total = gpu_count * largest[0].memory_total_bytes
+    if total < requirements.total_gpu_memory_bytes:
+        needed = gigabytes(requirements.total_gpu_memory_bytes)
         return DoesNotFit(
-            f"{need.title} needs {needed} of GPU memory on cards of one kind; {here} have {gigabytes(total)}."
+            f"{requirements.title} needs {needed} of GPU memory on cards of one kind; {available} have "
+            f"{gigabytes(total)}."
         )
     return DoesNotFit(
-        f"{need.title} cannot be split over {here} as asked: "
-        f"tensor-parallel degrees that work are {_degrees(footprint, len(largest))}.",
-        "Across nodes, --pipeline-parallel-size 1 shares each layer between them." if need.nodes > 1 else "",
+        f"{requirements.title} cannot be split over {available} as asked: "
+        f"tensor-parallel degrees that work are {_tensor_parallel_sizes(footprint, len(largest))}.",
+        "Across nodes, --pipeline-parallel-size 1 shares each layer between them." if requirements.nodes > 1 else "",
     )
 
 
-def _uneven(need: ModelRequirements) -> DoesNotFit | None:
-    """The user's own stages, which the nodes cannot share."""
+def _uneven_pipeline(requirements: ModelRequirements) -> DoesNotFit | None:
+    """The error for a pipeline size of the user's that the nodes cannot share evenly."""
     try:
-        check_even(need, Parallelism(need.tensor_parallel_size or 1, need.pipeline_parallel_size or need.nodes))
+        check_even(
+            requirements,
+            Parallelism(
+                requirements.tensor_parallel_size or 1, requirements.pipeline_parallel_size or requirements.nodes
+            ),
+        )
     except DoesNotFit as error:
-        return error if need.pipeline_parallel_size not in (None, 1) else None
+        return error if requirements.pipeline_parallel_size not in (None, 1) else None
     return None
 
 
-def _wrong_degree(need: ModelRequirements, footprint: MemoryFootprint) -> DoesNotFit | None:
-    """The user's own degree, which this model does not allow on any cards."""
-    tensor, stages, layers = need.tensor_parallel_size, need.pipeline_parallel_size or 1, footprint.shape.layers
-    if tensor and (why := footprint.splits_by(tensor)):
+def _invalid_parallel_size(requirements: ModelRequirements, footprint: MemoryFootprint) -> DoesNotFit | None:
+    """The error for a parallel size of the user's that the model does not allow on any GPUs."""
+    tensor, stages, layers = (
+        requirements.tensor_parallel_size,
+        requirements.pipeline_parallel_size or 1,
+        footprint.shape.layers,
+    )
+    if tensor and (why := footprint.why_not_divisible(tensor)):
         return DoesNotFit(
-            f"{need.title} cannot be split with --tensor-parallel-size {tensor}: {why}.",
-            f"Degrees that work: {_degrees(footprint, max(tensor, 8))}.",
+            f"{requirements.title} cannot be split with --tensor-parallel-size {tensor}: {why}.",
+            f"Degrees that work: {_tensor_parallel_sizes(footprint, max(tensor, 8))}.",
         )
     if stages > max(1, layers):
-        return DoesNotFit(f"{need.title} has {layers} layers, too few for --pipeline-parallel-size {stages}.")
+        return DoesNotFit(f"{requirements.title} has {layers} layers, too few for --pipeline-parallel-size {stages}.")
     return None
 
 
-def _too_few_cards(need: ModelRequirements, footprint: MemoryFootprint, cards: int, here: str) -> DoesNotFit | None:
-    asked = {
-        "--tensor-parallel-size": need.tensor_parallel_size or 1,
-        "--pipeline-parallel-size": need.pipeline_parallel_size or 1,
-        "--replicas": need.replicas or 1,
+def _too_few_gpus(
+    requirements: ModelRequirements, footprint: MemoryFootprint, gpu_count: int, available: str
+) -> DoesNotFit | None:
+    requested = {
+        "--tensor-parallel-size": requirements.tensor_parallel_size or 1,
+        "--pipeline-parallel-size": requirements.pipeline_parallel_size or 1,
+        "--replicas": requirements.replicas or 1,
     }
-    wanted = math.prod(asked.values())
-    if wanted <= cards:
+    required = math.prod(requested.values())
+    if required <= gpu_count:
         return None
-    flags = " with ".join(f"{flag} {size}" for flag, size in asked.items() if size > 1)
+    flags = " with ".join(f"{flag} {size}" for flag, size in requested.items() if size > 1)
     return DoesNotFit(
-        f"{flags} needs {pluralize(wanted, 'card')} of one kind, and there are {here}.",
-        f"Tensor-parallel degrees that work: {_degrees(footprint, cards)}.",
+        f"{flags} needs {pluralize(required, 'card')} of one kind, and there are {available}.",
+        f"Tensor-parallel degrees that work: {_tensor_parallel_sizes(footprint, gpu_count)}.",
     )
 
 
-def _degrees(footprint: MemoryFootprint, cards: int) -> str:
-    return ", ".join(map(str, footprint.degrees(cards)))
+def _tensor_parallel_sizes(footprint: MemoryFootprint, gpu_count: int) -> str:
+    return ", ".join(map(str, footprint.tensor_parallel_sizes(gpu_count)))

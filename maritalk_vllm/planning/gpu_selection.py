@@ -1,4 +1,4 @@
-"""Which cards may take part, and which of them belong together. Pure."""
+"""Select the GPUs that can serve a model, and group those that can share one. Pure."""
 
 import itertools
 from collections import defaultdict
@@ -12,7 +12,7 @@ from ..hardware.inventory import Inventory
 
 @dataclass(frozen=True, slots=True)
 class RejectedGpu:
-    """A card that the plan leaves out, and why. `uuid` is None for a card that does not even tell its UUID."""
+    """A GPU that the plan does not use, and the reason. `uuid` is None if the GPU does not report one."""
 
     uuid: str | None
     reason: str
@@ -20,12 +20,12 @@ class RejectedGpu:
 
 
 def label(gpu: Gpu) -> str:
-    """A card for people: `GPU 0 (NVIDIA A10)`."""
+    """Display name of a GPU: `GPU 0 (NVIDIA A10)`."""
     return f"GPU {gpu.index} ({gpu.name})"
 
 
 def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tuple[Gpu, ...], tuple[RejectedGpu, ...]]:
-    """The cards that can serve at all, and the others, for a model that asks for this compute capability."""
+    """Split the GPUs into those with at least compute capability `lowest`, and the others with the reason."""
     suitable = tuple(gpu for gpu in inventory.gpus if gpu.compute_capability >= lowest)
     rejected = [
         RejectedGpu(
@@ -40,7 +40,7 @@ def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tup
 
 
 def unusable_gpus(inventory: Inventory) -> tuple[RejectedGpu, ...]:
-    """All cards of a machine that cannot serve a model, where there is no plan."""
+    """Every GPU of a machine with the reason why it is not used, for a model that has no plan."""
     suitable, rejected = partition_usable(inventory, (0, 0))
     return (
         *rejected,
@@ -49,7 +49,7 @@ def unusable_gpus(inventory: Inventory) -> tuple[RejectedGpu, ...]:
 
 
 def group_identical(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
-    """Cards that may share one model: of one name, capability and memory. A MIG instance can share with none."""
+    """Group the GPUs that can share one model: same name, capability and memory. A MIG instance is always alone."""
     groups: dict[tuple[object, ...], list[Gpu]] = defaultdict(list)
     for gpu in gpus:
         alone = gpu.uuid if gpu.is_mig_instance else None
@@ -58,40 +58,44 @@ def group_identical(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
 
 
 def best_connected(gpus: Sequence[Gpu], count: int, links: Links) -> list[Gpu]:
-    """`count` of these cards: the best linked, then those with most free memory; neighbours beside each other."""
-
-    ties = {links.get(frozenset((one.uuid, other.uuid)), Link.SYSTEM) for one, other in itertools.combinations(gpus, 2)}
-    if len(ties) <= 1:
+    """The `count` best-connected GPUs, ties broken by free memory; connected GPUs are adjacent in the result."""
+    distinct_links = {
+        links.get(frozenset((one.uuid, other.uuid)), Link.SYSTEM) for one, other in itertools.combinations(gpus, 2)
+    }
+    if len(distinct_links) <= 1:
         return sorted(gpus, key=lambda gpu: (-gpu.memory_free_bytes, gpu.index))[:count]
 
     def grown(seed: Gpu) -> list[Gpu]:
         chosen = [seed]
         rest = [gpu for gpu in gpus if gpu is not seed]
         while len(chosen) < count:
-            nearest = max(rest, key=lambda gpu: (*_ties(gpu, chosen, links), gpu.memory_free_bytes, -gpu.index))
+            nearest = max(rest, key=lambda gpu: (*_link_scores(gpu, chosen, links), gpu.memory_free_bytes, -gpu.index))
             rest.remove(nearest)
             chosen.append(nearest)
         return chosen
 
     def quality(chosen: list[Gpu]) -> tuple[int, ...]:
-        between = [_ties(gpu, chosen[:place], links) for place, gpu in enumerate(chosen) if place]
+        between = [_link_scores(gpu, chosen[:position], links) for position, gpu in enumerate(chosen) if position]
         weakest = min((weak for weak, _ in between), default=0)
         return weakest, sum(total for _, total in between), min(gpu.memory_free_bytes for gpu in chosen)
 
     return max((grown(seed) for seed in gpus), key=quality)
 
 
-def _ties(gpu: Gpu, others: Sequence[Gpu], links: Links) -> tuple[int, int]:
-    """The weakest link to the others, and all links added."""
+def _link_scores(gpu: Gpu, others: Sequence[Gpu], links: Links) -> tuple[int, int]:
+    """The weakest link of `gpu` to the others, and the sum of its links."""
     to_others = [links.get(frozenset((gpu.uuid, other.uuid)), Link.SYSTEM) for other in others]
     return min(to_others, default=Link.SYSTEM), sum(to_others)
 
 
 def weakest_link(gpus: Sequence[Gpu], links: Links) -> Link | None:
-    """Between any two of these cards; None for a single one."""
-    return min((Link(_ties(gpu, gpus[:place], links)[0]) for place, gpu in enumerate(gpus) if place), default=None)
+    """The weakest link between any two of these GPUs; None for a single GPU."""
+    return min(
+        (Link(_link_scores(gpu, gpus[:position], links)[0]) for position, gpu in enumerate(gpus) if position),
+        default=None,
+    )
 
 
 def dotted(capability: tuple[int, int]) -> str:
-    """`8.6`, as nvidia-smi writes a compute capability."""
+    """A compute capability as nvidia-smi prints it: `8.6`."""
     return f"{capability[0]}.{capability[1]}"

@@ -1,10 +1,10 @@
-"""Which cards would hold a model: what to rent for it. Pure."""
+"""Suggest GPUs, such as one could rent, that would hold a model. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import DoesNotFit
-from ..hardware.gpu_catalog import Card, machine
+from ..hardware.gpu_catalog import GpuModel, idle_machine
 from .gpu_selection import partition_usable
 from .model_requirements import ModelRequirements
 from .placement import find_placement
@@ -14,52 +14,56 @@ _COUNTS = (1, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """So many cards of a kind, all in one tensor-parallel group."""
+    """`count` GPUs of one model, all in one tensor-parallel group."""
 
-    card: Card
+    gpu_model: GpuModel
     count: int
 
     @property
     def memory_total_bytes(self) -> int:
-        """Of all cards together."""
-        return self.count * self.card.memory_total_bytes
+        """Memory of all these GPUs together."""
+        return self.count * self.gpu_model.memory_total_bytes
 
     def __str__(self) -> str:
-        return f"{self.count} x {self.card.short_name}"
+        return f"{self.count} x {self.gpu_model.short_name}"
 
 
-def suggestions(need: ModelRequirements, cards: Sequence[Card]) -> list[Suggestion]:
-    """For each kind the fewest cards that hold the model without pipeline parallelism, few and small cards first.
+def suggestions(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]) -> list[Suggestion]:
+    """For each GPU model, the fewest GPUs that hold the model without pipeline parallelism; few and small GPUs first.
 
-    All in one machine, also where several were asked for.
+    The GPUs of a suggestion are all in one machine, even if the user asked for several nodes.
     """
-    need = replace(need, nodes=1)
-    found = [suggestion for card in cards for suggestion in _fewest(need, card)]
-    # Cards of nearly the same size stay in the table's order, which is that of their age.
+    requirements = replace(requirements, nodes=1)
+    found = [suggestion for gpu_model in gpu_models for suggestion in _smallest_count(requirements, gpu_model)]
+    # GPUs of nearly the same size keep the order of the catalogue, which is by age.
     return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))
 
 
-def suggest_gpus(need: ModelRequirements, cards: Sequence[Card]) -> str:
-    """A sentence with up to four of them that can be rented, each with another number of cards."""
-    found = suggestions(need, [card for card in cards if card.cloud]) if need.footprint else []
+def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]) -> str:
+    """A sentence with up to four suggestions that clouds rent, each with a different number of GPUs."""
+    found = (
+        suggestions(requirements, [gpu_model for gpu_model in gpu_models if gpu_model.cloud])
+        if requirements.footprint
+        else []
+    )
     first = {each.count: each for each in reversed(found)}
     return (
         f"What would do: {', '.join(map(str, sorted(first.values(), key=lambda each: each.count)))}." if found else ""
     )
 
 
-def _fewest(need: ModelRequirements, card: Card) -> Iterator[Suggestion]:
-    footprint = need.footprint
+def _smallest_count(requirements: ModelRequirements, gpu_model: GpuModel) -> Iterator[Suggestion]:
+    footprint = requirements.footprint
     assert footprint is not None
-    need = replace(need, pipeline_parallel_size=need.pipeline_parallel_size or 1)
+    requirements = replace(requirements, pipeline_parallel_size=requirements.pipeline_parallel_size or 1)
     for count in _COUNTS:
-        inventory = machine([card] * count)
-        suitable, _ = partition_usable(inventory, need.lowest_capability)
+        inventory = idle_machine([gpu_model] * count)
+        suitable, _ = partition_usable(inventory, requirements.lowest_capability)
         if not suitable:
             return
         try:
-            find_placement(need, footprint, suitable, inventory.links)
+            find_placement(requirements, footprint, suitable, inventory.links)
         except DoesNotFit:
             continue
-        yield Suggestion(card, count)
+        yield Suggestion(gpu_model, count)
         return

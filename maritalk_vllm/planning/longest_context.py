@@ -1,19 +1,19 @@
-"""The longest context that a KV cache holds. Pure."""
+"""Compute the longest context that a KV cache holds. Pure."""
 
 from collections.abc import Callable
 
 from ..models.architecture import BLOCK_TOKENS
 
 
-def longest_context(longest: int, shortest: int, room_bytes: int, request_bytes: Callable[[int], int]) -> int:
-    """Tokens, at most `longest`, of one request that fits into `room_bytes`; `shortest` is known to fit."""
-    if request_bytes(longest) <= room_bytes:
-        return longest
-    low, high = shortest // BLOCK_TOKENS, longest // BLOCK_TOKENS
+def longest_context(target_len: int, min_len: int, available_bytes: int, request_bytes: Callable[[int], int]) -> int:
+    """The longest request in tokens that fits `available_bytes`, up to `target_len`; `min_len` is known to fit."""
+    if request_bytes(target_len) <= available_bytes:
+        return target_len
+    low, high = min_len // BLOCK_TOKENS, target_len // BLOCK_TOKENS
     while low < high:
         middle = (low + high + 1) // 2
-        if request_bytes(middle * BLOCK_TOKENS) <= room_bytes:
+        if request_bytes(middle * BLOCK_TOKENS) <= available_bytes:
             low = middle
         else:
             high = middle - 1
-    return max(shortest, low * BLOCK_TOKENS)
+    return max(min_len, low * BLOCK_TOKENS)

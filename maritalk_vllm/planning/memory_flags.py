@@ -1,4 +1,4 @@
-"""The user's own flags for vLLM that change what it takes of memory: which a plan counts, and which not. Pure."""
+"""The user's vLLM flags that change its memory use: those that a plan counts, and the others. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from ..models.memory_footprint import MemoryFootprint
 _SHORT = {"-q": "--quantization", "-sc": "--speculative-config"}
 
 _FP8 = {"fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"}
-"""What vLLM makes of weights in 16 bits while it loads them: a byte a number in each linear layer."""
+"""Methods with which vLLM quantizes 16-bit weights while loading: one byte per number in each linear layer."""
 
 _CACHE_TYPES = {
     **dict.fromkeys(("fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc"), "fp8"),
@@ -18,17 +18,17 @@ _CACHE_TYPES = {
 }
 _TYPES = {"half": "float16", "float": "float32", **{name: name for name in ("float16", "bfloat16", "float32")}}
 
-_LESS = {"--cpu-offload-gb", "--quantization", "--kv-cache-dtype"}
-_MORE = {"--enable-lora", "--hf-overrides", "--kv-cache-memory-bytes", "--speculative-config"}
+_MAY_REDUCE = {"--cpu-offload-gb", "--quantization", "--kv-cache-dtype"}
+_MAY_INCREASE = {"--enable-lora", "--hf-overrides", "--kv-cache-memory-bytes", "--speculative-config"}
 _FORMATS_THAT_QUANTIZE = {"bitsandbytes", "gguf"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What a plan counts of the flags, None where they say nothing: types by their names, and vLLM's limits of a step.
+    """The flags that a plan counts, None where not given: dtypes by name, and vLLM's limits per step.
 
-    `less` are flags that are not counted and let vLLM take less than a plan says, `more` those that may let it take
-    more: of a plan with one of the latter nobody can say that it fits.
+    `may_reduce` are the uncounted flags that let vLLM use less memory than planned, `may_increase` those that may let
+    it use more: a plan with one of the latter is never said to fit.
     """
 
     quantization: str | None = None
@@ -37,24 +37,24 @@ class Flags:
     sequences: int | None = None
     batched_tokens: int | None = None
     eager: bool = False
-    less: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
+    may_reduce: tuple[str, ...] = ()
+    may_increase: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, words: Sequence[str], footprint: MemoryFootprint | None) -> Self:
-        """As vLLM would read them for this model: the last of a flag counts."""
-        given = read(words)
+    def parse(cls, arguments: Sequence[str], footprint: MemoryFootprint | None) -> Self:
+        """Parse the flags as vLLM would for this model: the last value of a flag wins."""
+        given = read_flags(arguments)
         quantized = footprint is not None and footprint.shape.quantization is not None
         quantization, cache = given.get("--quantization"), given.get("--kv-cache-dtype", "auto")
         counted = {
-            # What the checkpoint is quantized with already is in its weights' size.
+            # The size of a quantized checkpoint already reflects its quantization.
             "--quantization": quantized or quantization in _FP8,
             "--kv-cache-dtype": cache == "auto" or cache in _CACHE_TYPES,
         }
-        less = {flag for flag in _LESS.intersection(given) if not counted.get(flag)}
+        may_reduce = {flag for flag in _MAY_REDUCE.intersection(given) if not counted.get(flag)}
         if given.get("--load-format") in _FORMATS_THAT_QUANTIZE:
-            less.add("--load-format")
-        more = _MORE.intersection(given)
+            may_reduce.add("--load-format")
+        may_increase = _MAY_INCREASE.intersection(given)
         numbers = {flag: _number(given.get(flag)) for flag in ("--max-num-seqs", "--max-num-batched-tokens")}
         return cls(
             quantization=quantization if quantization in _FP8 and not quantized else None,
@@ -63,34 +63,38 @@ class Flags:
             sequences=numbers["--max-num-seqs"],
             batched_tokens=numbers["--max-num-batched-tokens"],
             eager="--enforce-eager" in given,
-            less=tuple(sorted(less)),
-            more=tuple(sorted(more | {flag for flag, number in numbers.items() if flag in given and number is None})),
+            may_reduce=tuple(sorted(may_reduce)),
+            may_increase=tuple(
+                sorted(may_increase | {flag for flag, number in numbers.items() if flag in given and number is None})
+            ),
         )
 
     def applied(self, footprint: MemoryFootprint) -> MemoryFootprint:
-        """The model as vLLM holds it with these flags."""
+        """The footprint of the model as vLLM loads it with these flags."""
         if self.dtype is not None:
             footprint = footprint.served_as(self.dtype)
         if self.quantization is None:
             return footprint
-        a_number = {"float32": 4}.get(footprint.shape.dtype, 2)
+        bytes_per_number = {"float32": 4}.get(footprint.shape.dtype, 2)
         return replace(
             footprint,
-            split_bytes=footprint.split_bytes // a_number,
-            key_value_bytes=footprint.key_value_bytes // a_number,
+            split_bytes=footprint.split_bytes // bytes_per_number,
+            key_value_bytes=footprint.key_value_bytes // bytes_per_number,
             shape=replace(footprint.shape, quantization=self.quantization),
         )
 
 
-def read(words: Sequence[str]) -> Mapping[str, str]:
-    """Each flag with its value, the last where there are several; an empty one where none follows."""
+def read_flags(arguments: Sequence[str]) -> Mapping[str, str]:
+    """Map each flag to its last value, or to an empty string if it has none."""
     found: dict[str, str] = {}
-    for place, word in enumerate(words):
-        if not word.startswith("-"):
+    for index, argument in enumerate(arguments):
+        if not argument.startswith("-"):
             continue
-        name, _, value = word.partition("=")
+        name, _, value = argument.partition("=")
         name = name.replace("_", "-")
-        following = words[place + 1] if place + 1 < len(words) and not words[place + 1].startswith("-") else ""
+        following = (
+            arguments[index + 1] if index + 1 < len(arguments) and not arguments[index + 1].startswith("-") else ""
+        )
         found[_SHORT.get(name, name)] = value or following
     return found
 

@@ -1,4 +1,4 @@
-"""What is to be planned: a model, and what the user set. Pure."""
+"""The input of a plan: a model, and the user's options. Pure."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,26 +10,26 @@ from ..settings import Settings
 from .memory_flags import Flags
 
 MIN_CONTEXT = 4096
-"""Tokens that a plan holds at least, if the model can and the user asked for nothing else."""
+"""Minimum context of a plan in tokens, if the model allows it and the user did not ask for another length."""
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequirements:
-    """A model with its demands, and the user's own choices, None where they left it open.
+    """A model's memory requirements, and the user's options, None where not set.
 
-    `footprint` is None for a model whose size is unknown, counts `flags`, and `doubt` is a sentence on where it comes
-    from, or why it is missing, if that is not the weights themselves. `max_model_len` is the longest context that
-    the model itself, or its profile, allows. `replicas` is None for as many as there is room for. `flags` are
-    those for vLLM itself that change what it takes.
+    `footprint` includes the effect of `flags`, and is None for a model of unknown size. `doubt` is a sentence that
+    gives the origin of the footprint, or why it is missing, unless it was read from the weights. `max_model_len` is
+    the longest context that the model or its profile allows. `replicas` is None for as many as fit. `flags` are the
+    flags for vLLM that change its memory use.
     """
 
     name: str
     profile: Profile | None
     footprint: MemoryFootprint | None
     max_model_len: int | None
-    wanted_max_model_len: int | None
+    requested_max_len: int | None
     tensor_parallel_size: int | None
     pipeline_parallel_size: int | None
     replicas: int | None
@@ -39,18 +39,18 @@ class ModelRequirements:
     doubt: str = ""
 
     @classmethod
-    def of(
+    def from_settings(
         cls, name: str, footprint: MemoryFootprint | None, profile: Profile | None, settings: Settings, doubt: str = ""
     ) -> Self:
         """Raises UsageError if --replicas is neither a number nor `auto`."""
-        flags = Flags.of(settings.engine_args, footprint)
+        flags = Flags.parse(settings.engine_args, footprint)
         own = footprint.shape.max_model_len if footprint else None
         return cls(
             name=name,
             profile=profile,
             footprint=flags.applied(footprint) if footprint else None,
             max_model_len=(profile.max_model_len if profile else None) or own,
-            wanted_max_model_len=settings.max_model_len,
+            requested_max_len=settings.max_model_len,
             tensor_parallel_size=settings.tensor_parallel_size,
             pipeline_parallel_size=settings.pipeline_parallel_size,
             replicas=_replicas(settings.replicas),
@@ -62,33 +62,33 @@ class ModelRequirements:
 
     @property
     def title(self) -> str:
-        """The model for people."""
+        """Display name of the model."""
         return self.profile.title if self.profile else self.name
 
     @property
     def lowest_capability(self) -> tuple[int, int]:
-        """The least compute capability."""
+        """Minimum compute capability."""
         return self.profile.min_compute_capability if self.profile else MIN_COMPUTE_CAPABILITY
 
     @property
     def total_gpu_memory_bytes(self) -> int:
-        """What the cards of one copy must have together, by the MariTalk Local document; 0 without a profile."""
+        """Minimum total memory of one replica's GPUs, from the MariTalk Local document; 0 without a profile."""
         return self.profile.gpu_memory_gb * 10**9 if self.profile else 0
 
     @property
-    def longest(self) -> int | None:
-        """The context that is aimed at, in tokens."""
-        return self.wanted_max_model_len or self.max_model_len
+    def target_max_len(self) -> int | None:
+        """The context that the user asked for, or else the model's own maximum, in tokens; None if unknown."""
+        return self.requested_max_len or self.max_model_len
 
     @property
-    def aim(self) -> int:
-        """The context that a split should hold, in tokens: what is aimed at, or the least where nothing is known."""
-        return self.longest or self.shortest
+    def planned_max_len(self) -> int:
+        """The context that a split should hold, in tokens: the target, or the minimum if the target is unknown."""
+        return self.target_max_len or self.min_max_len
 
     @property
-    def shortest(self) -> int:
-        """The context under which a plan does not count, in tokens."""
-        return self.wanted_max_model_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)
+    def min_max_len(self) -> int:
+        """The shortest context with which a plan is accepted, in tokens."""
+        return self.requested_max_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)
 
 
 def _replicas(text: str) -> int | None:

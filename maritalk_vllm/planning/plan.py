@@ -1,4 +1,4 @@
-"""How a model will be served: what the engine is told, and what people are told of it. Pure."""
+"""The plan: how a model will be served. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from .gpu_selection import RejectedGpu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes of all cards together, counted as full as the fullest, and of that one alone. On a CPU, of RAM.
+    """Bytes on all GPUs together, each counted like the fullest one, and `per_gpu_bytes` on the fullest. On a CPU: RAM.
 
     The overhead is an estimate.
     """
@@ -22,7 +22,7 @@ class Memory:
 
 
 class Outcome(StrEnum):
-    """What a plan says of the memory."""
+    """Result of the memory check."""
 
     FITS = "fits"
     DOES_NOT_FIT = "does_not_fit"
@@ -31,15 +31,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Sizes in bytes, lengths in tokens; None leaves a value to vLLM, or says that it cannot be told.
+    """Sizes in bytes, lengths in tokens; None leaves a value to vLLM, or means that it is unknown.
 
-    `gpus` come in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is what vLLM
-    is told to take for each, and `host_memory_available_bytes` is what all of it has to fit into. `max_concurrency`
-    counts users at full context, in all copies together. With several `nodes`, cards, cores and what is available are
-    those of one, and the others are taken to be like it; `memory` is that of all. `split` says how many of the GPUs are
-    taken, and why. `checked` says whether the memory was: where it is not, the plan says nothing about it. Without
-    `length_known`, no user set the context and the model does not say its own: `max_model_len` is what was counted, and
-    vLLM chooses.
+    `gpus` are in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is the size
+    passed to vLLM for each worker, and `host_memory_available_bytes` is the RAM into which everything has to fit.
+    `max_concurrency` is the number of users at full context, over all replicas. With several `nodes`, the GPUs, cores
+    and available memory are those of one node, the others are assumed to be identical, and `memory` is the total of all
+    nodes. `split` is a sentence that says how many GPUs are used, and why. `checked` is false if the memory could not
+    be checked. `length_known` is false if neither the user nor the model gives the context length: `max_model_len` is
+    then the length that the plan assumed, and vLLM chooses its own.
     """
 
     model: str
@@ -69,15 +69,15 @@ class Plan:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether it fits, or nobody can say."""
+        """Whether the model fits, or could not be checked."""
         return Outcome.FITS if self.checked else Outcome.NOT_CHECKED
 
     @property
     def workers(self) -> int:
-        """Processes that compute, one a card, on all nodes."""
+        """Number of worker processes on all nodes: one per GPU."""
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
     @property
-    def workers_here(self) -> int:
-        """Those of one node."""
+    def workers_per_node(self) -> int:
+        """Number of worker processes on each node."""
         return self.workers // self.nodes

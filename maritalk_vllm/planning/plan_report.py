@@ -1,4 +1,4 @@
-"""A plan in words and as data. Pure."""
+"""Render a plan as text and as JSON data. Pure."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ from ..settings import Device
 from ..text_format import gigabytes, pluralize, table
 from ..translation import translated
 from .gpu_selection import RejectedGpu, dotted
-from .multi_node import described
+from .multi_node import describe_nodes
 from .plan import Outcome, Plan
 
 
 def summary(plan: Plan) -> list[str]:
-    """What a start prints: one line on the plan, one on its split, and one for each adjustment and warning."""
-    described = f"{_where(plan)}{_holds(plan)}"
-    described = f"Plan: {described}." if plan.checked else f"Plan, not checked: {_where(plan)}."
+    """The lines that a server start prints: the plan, its split, and each adjustment and warning."""
+    text = f"{_location(plan)}{_capacity(plan)}"
+    text = f"Plan: {text}." if plan.checked else f"Plan, not checked: {_location(plan)}."
     split = [plan.split] if plan.split else []
-    return [described, *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+    return [text, *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
 
 
 def report(plan: Plan) -> list[str]:
-    """All of a plan, in the language chosen: cards, what goes where, how many users, what was left out and why."""
-    where = _where(plan)
-    head = f"{plan.title} fits: {where}." if plan.checked else f"{plan.title} was not checked: {where}."
-    lines = [translated(head)]
+    """The full plan in the user's language: GPUs, memory, number of users, and what was left out and why."""
+    where = _location(plan)
+    headline = f"{plan.title} fits: {where}." if plan.checked else f"{plan.title} was not checked: {where}."
+    lines = [translated(headline)]
     if plan.split:
         lines.append(translated(plan.split))
-    lines += ["", *_cards(plan), *_sizes(plan)]
+    lines += ["", *_gpu_table(plan), *_sizes(plan)]
     for title, entries in (
         ("Left out:", [f"{each.label}: {each.reason}" for each in plan.rejected]),
         ("Considered:", plan.considered),
@@ -40,7 +40,7 @@ def report(plan: Plan) -> list[str]:
 
 
 def as_data(plan: Plan) -> dict[str, Any]:
-    """A plan for programs. `fits` is null where nobody can say."""
+    """The plan as JSON data. `fits` is null if it could not be checked."""
     memory = plan.memory
     return {
         "outcome": plan.outcome.value,
@@ -70,7 +70,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
 
 
 def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[RejectedGpu, ...]) -> dict[str, Any]:
-    """What does not fit, with the same keys."""
+    """An error, such as a model that does not fit, with the same keys as a plan."""
     outcome = Outcome.NOT_CHECKED if isinstance(error, NotChecked) else Outcome.DOES_NOT_FIT
     return {
         "outcome": outcome.value if isinstance(error, NotChecked | DoesNotFit | NoSuitableGPU) else None,
@@ -94,12 +94,12 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
     }
 
 
-def _where(plan: Plan) -> str:
+def _location(plan: Plan) -> str:
     if plan.device is Device.CPU:
         cores = sum(map(len, plan.cores))
         shared = pluralize(cores, "core")
-        if plan.workers_here > 1:
-            shared = f"{shared} by {plan.workers_here} workers"
+        if plan.workers_per_node > 1:
+            shared = f"{shared} by {plan.workers_per_node} workers"
         if plan.nodes > 1:
             shared = f"{shared} of each of {plan.nodes} nodes"
         return f"the CPU, {shared}, {plan.dtype}"
@@ -108,22 +108,22 @@ def _where(plan: Plan) -> str:
         for name, size in (("tensor", plan.tensor_parallel_size), ("pipeline", plan.pipeline_parallel_size))
         if size > 1
     ]
-    copies = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
-    return ", ".join([described(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *copies])
+    replicas = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
+    return ", ".join([describe_nodes(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *replicas])
 
 
-def _holds(plan: Plan) -> str:
+def _capacity(plan: Plan) -> str:
     if plan.max_concurrency is None:
         return ""
     memory = plan.memory
     return (
         f"; {gigabytes(memory.weights_bytes / plan.workers)} of weights and "
-        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{_room(plan)}, for {_users(plan)}"
+        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{_memory_location(plan)}, for {_users(plan)}"
     )
 
 
-def _room(plan: Plan) -> str:
-    """Where the weights and the cache are, after their sizes."""
+def _memory_location(plan: Plan) -> str:
+    """Where weights and KV cache are, to follow their sizes."""
     if plan.device is Device.CUDA:
         return "" if plan.workers == 1 else " on each"
     memory = f" in {gigabytes(plan.host_memory_available_bytes or 0)} of memory"
@@ -134,12 +134,14 @@ def _users(plan: Plan) -> str:
     return f"{plan.max_concurrency:.1f} users at {plan.max_model_len} tokens" if plan.max_concurrency else "no users"
 
 
-def _cards(plan: Plan) -> list[str]:
+def _gpu_table(plan: Plan) -> list[str]:
     if not plan.gpus:
         return []
-    head = ("GPU", "name", "capability", "total", "free", "weights", "KV cache", "overhead")
-    memory, cards = plan.memory, plan.workers
-    sizes = [gigabytes(size / cards) for size in (memory.weights_bytes, memory.kv_cache_bytes, memory.overhead_bytes)]
+    header = ("GPU", "name", "capability", "total", "free", "weights", "KV cache", "overhead")
+    memory, gpu_count = plan.memory, plan.workers
+    sizes = [
+        gigabytes(size / gpu_count) for size in (memory.weights_bytes, memory.kv_cache_bytes, memory.overhead_bytes)
+    ]
     rows = [
         (
             str(gpu.index),
@@ -152,7 +154,7 @@ def _cards(plan: Plan) -> list[str]:
         for gpu in plan.gpus
     ]
     each = [translated(f"On each of the {plan.nodes} nodes:")] if plan.nodes > 1 else []
-    return [*each, *table([list(map(translated, head)), *rows]), ""]
+    return [*each, *table([list(map(translated, header)), *rows]), ""]
 
 
 def _sizes(plan: Plan) -> list[str]:
@@ -163,8 +165,8 @@ def _sizes(plan: Plan) -> list[str]:
         rows.append(("processes", gigabytes(memory.overhead_bytes)))
         rows.append(("memory available", gigabytes(plan.host_memory_available_bytes or 0)))
     if plan.max_concurrency is not None:
-        copies = f" in {plan.data_parallel_size} copies" if plan.data_parallel_size > 1 else ""
-        rows.append(("KV cache", f"{plan.kv_cache_tokens:,} tokens{copies}, {gigabytes(plan.memory.kv_cache_bytes)}"))
+        replicas = f" in {plan.data_parallel_size} copies" if plan.data_parallel_size > 1 else ""
+        rows.append(("KV cache", f"{plan.kv_cache_tokens:,} tokens{replicas}, {gigabytes(plan.memory.kv_cache_bytes)}"))
         rows.append(("users at full context", f"{plan.max_concurrency:.1f}"))
     if plan.max_model_len is not None:
         rows.append(("max_model_len", f"{plan.max_model_len} tokens"))

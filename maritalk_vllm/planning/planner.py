@@ -1,4 +1,4 @@
-"""Makes a plan. Pure: it looks at nothing but its arguments."""
+"""Make a plan. Pure: the result depends on the arguments alone."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,24 +12,26 @@ from .model_requirements import ModelRequirements
 from .plan import Plan
 
 
-def make_plan(need: ModelRequirements, inventory: Inventory, wish: Device, build: Device) -> Plan:
-    """A plan for this model on this machine; `build` is the device of the installed vLLM.
+def make_plan(
+    requirements: ModelRequirements, inventory: Inventory, requested_device: Device, installed_device: Device
+) -> Plan:
+    """Plan the model on the machine of `inventory`; `installed_device` is the device that the installed vLLM supports.
 
     Raises NoSuitableGPU, DoesNotFit or EngineError.
     """
-    device, why = choose_device(wish, need, inventory, build)
-    plan = plan_cpu(need, inventory, why) if device is Device.CPU else plan_gpus(need, inventory)
+    device, why = choose_device(requested_device, requirements, inventory, installed_device)
+    plan = plan_cpu(requirements, inventory, why) if device is Device.CPU else plan_gpus(requirements, inventory)
     return replace(
         plan,
-        length_known=need.footprint is None or need.longest is not None,
-        warnings=(*plan.warnings, *_gaps(need, plan)),
+        length_known=requirements.footprint is None or requirements.target_max_len is not None,
+        warnings=(*plan.warnings, *_gaps(requirements, plan)),
     )
 
 
-def _gaps(need: ModelRequirements, plan: Plan) -> Iterator[str]:
-    """What the model's own files leave open."""
-    if need.footprint is not None and need.longest is None and plan.max_model_len is not None:
+def _gaps(requirements: ModelRequirements, plan: Plan) -> Iterator[str]:
+    """Yield a warning for a length that the files of the model do not give."""
+    if requirements.footprint is not None and requirements.target_max_len is None and plan.max_model_len is not None:
         yield (
-            f"{need.title} does not say how long its context may be: vLLM decides, and the plan counts "
+            f"{requirements.title} does not give its context length: vLLM decides, and the plan assumes "
             f"{plan.max_model_len} tokens."
         )

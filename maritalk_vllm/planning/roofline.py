@@ -1,31 +1,31 @@
-"""How long one step of the engine takes: by what a card's maker promises, and how much of that is reached. Pure.
+"""Estimate the duration of an engine step from the GPU's data sheet and the share of it that is reached. Pure.
 
-A step reads all weights once, whatever it computes; it computes each of its tokens; it reads the KV cache of all that
-run. The first two happen at the same time, so that the longer one counts.
+A step reads all weights once, however many tokens it computes; it computes each of its tokens; and it reads the KV
+cache of all running requests. The first two overlap, so the longer one counts.
 """
 
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..hardware.gpu_catalog import Card
+from ..hardware.gpu_catalog import GpuModel
 from ..hardware.interconnect import Link
 from ..models.architecture import BLOCK_TOKENS, BYTES
 from ..models.memory_footprint import MemoryFootprint, llama_footprint
 from .memory_estimate import Parallelism
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
-"""Bytes a second in one direction, rather few: NVLink of an A100 (its data sheet: 600 GB/s in both), PCIe 4.0 x16."""
+"""Bytes a second in one direction, on the low side: NVLink of an A100 (data sheet: 600 GB/s in both), PCIe 4.0 x16."""
 
 _SYNC_SECONDS = {Link.NVLINK: 15e-6, Link.NODE: 40e-6}
-"""Of one all-reduce of next to nothing: an estimate. A layer has two."""
+"""Seconds of an all-reduce of almost no data: an estimate. A layer has two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
-    """Shares of what data sheets promise, and the seconds of a step that are neither reading nor computing.
+    """Shares of the data sheet's figures that are reached, and `step`: fixed seconds per step.
 
-    Estimates, not measured here: of vLLM it is told that it reads with 0.6 to 0.85 of a card's bandwidth where answers
-    are made, and computes prompts with 0.4 to 0.6 of its operations.
+    Estimates, not measured here: vLLM is reported to reach 0.6 to 0.85 of a GPU's bandwidth while decoding, and 0.4 to
+    0.6 of its operations while computing prompts.
     """
 
     memory: float = 0.7
@@ -36,10 +36,10 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
-    """Seconds. A step takes `fixed`, the longer of `weights` and `compute` a token, and on top of these so much for
-    each `token` that it computes, each `sequence` that it samples and each token of `context` that it looks at.
+    """Seconds. A step takes `fixed`, plus the longer of `weights` and `compute` times its tokens, plus `token` for each
+    token computed, `sequence` for each sequence sampled, and `context` for each token of context read.
 
-    `request` is what a client waits for beside the engine, once a request.
+    `request` is the time per request that a client waits outside the engine.
     """
 
     fixed: float
@@ -51,7 +51,7 @@ class StepCost:
     request: float = 0.0
 
     def seconds(self, tokens: int, sequences: int, context: int) -> float:
-        """Of a step that computes `tokens` for `sequences` that have `context` tokens in all."""
+        """Duration of a step that computes `tokens` tokens for `sequences` sequences with `context` tokens in total."""
         return (
             self.fixed
             + max(self.weights, self.compute * tokens)
@@ -62,44 +62,44 @@ class StepCost:
 
 
 def roofline(
-    footprint: MemoryFootprint, degrees: Parallelism, card: Card, efficiency: Efficiency, context: int
+    footprint: MemoryFootprint, parallelism: Parallelism, gpu: GpuModel, efficiency: Efficiency, context: int
 ) -> StepCost:
-    """A step on cards of this kind, for requests that have some `context` tokens at their middle.
+    """Cost of a step on GPUs of this model, for requests with an average of `context` tokens.
 
-    The stages of a pipeline are counted one after the other. Raises UsageError for a card whose speed is not known.
+    Pipeline stages are counted one after the other. Raises UsageError for a GPU model of unknown speed.
     """
-    if card.bandwidth is None or card.flops is None:
+    if gpu.bandwidth is None or gpu.flops is None:
         raise UsageError(
-            f"The table has no speed of {card.short_name}.",
+            f"The table has no speed of {gpu.short_name}.",
             "Measure a server on one with `maritalk-vllm bench --out FILE`, and give --measured FILE.",
         )
-    shape, tensor = footprint.shape, degrees.tensor
-    bandwidth, flops = card.bandwidth * efficiency.memory, card.flops * efficiency.compute * tensor
+    shape, tensor = footprint.shape, parallelism.tensor
+    bandwidth, flops = gpu.bandwidth * efficiency.memory, gpu.flops * efficiency.compute * tensor
     attention = 4 * shape.layers * shape.attention_heads * shape.head_size * context
-    synchronised, sent = 0.0, 0.0
+    sync_seconds, send_seconds = 0.0, 0.0
     if tensor > 1:
-        synchronised = 2 * shape.layers * _SYNC_SECONDS[card.link]
-        # A ring sends and receives each number almost twice.
-        copies = 2 * (tensor - 1) / tensor
-        numbers = 2 * shape.layers * shape.hidden_size * copies
-        sent = numbers * BYTES[shape.dtype] / (LINK_BYTES[card.link] * efficiency.link)
+        sync_seconds = 2 * shape.layers * _SYNC_SECONDS[gpu.link]
+        # A ring all-reduce sends and receives each number almost twice.
+        transfers = 2 * (tensor - 1) / tensor
+        numbers = 2 * shape.layers * shape.hidden_size * transfers
+        send_seconds = numbers * BYTES[shape.dtype] / (LINK_BYTES[gpu.link] * efficiency.link)
     return StepCost(
-        fixed=efficiency.step * degrees.pipeline + synchronised,
+        fixed=efficiency.step * parallelism.pipeline + sync_seconds,
         weights=read_bytes(footprint) / tensor / bandwidth,
         compute=(2 * parameters(footprint) + attention) / flops,
-        token=sent,
+        token=send_seconds,
         context=context_bytes(footprint, tensor, context) / bandwidth,
     )
 
 
 def read_bytes(footprint: MemoryFootprint) -> int:
-    """Weights that a step reads: all but a table of which it looks up single rows."""
+    """Bytes of weights that a step reads: all but an embedding table of which it looks up single rows."""
     looked_up = footprint.input_bytes if footprint.output_bytes else 0
     return footprint.weights_bytes - looked_up
 
 
 def parameters(footprint: MemoryFootprint) -> int:
-    """Numbers that a token is multiplied with. What a quantised model has is told by its shape."""
+    """Number of parameters that each token is multiplied with. For a quantised model, computed from its shape."""
     shape = footprint.shape
     if shape.quantization is None:
         return read_bytes(footprint) // BYTES[shape.dtype]
@@ -107,7 +107,7 @@ def parameters(footprint: MemoryFootprint) -> int:
 
 
 def context_bytes(footprint: MemoryFootprint, tensor: int, context: int) -> float:
-    """KV cache that each card reads for one token of a context so long."""
+    """KV cache bytes that each GPU reads per token of a context of this length."""
     blocks = max(1, context // BLOCK_TOKENS) * BLOCK_TOKENS
     shape = footprint.shape
     return shape.kv_cache_bytes(blocks, tensor_parallel_size=tensor, in_flight=0, dtype=shape.dtype) / blocks

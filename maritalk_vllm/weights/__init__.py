@@ -1,1 +1,1 @@
-"""Where the weights of a model are."""
+"""Find, download and install the weights of a model."""

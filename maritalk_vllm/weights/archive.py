@@ -1,7 +1,7 @@
-"""A zip or tar file with a model: looked through before anything of it is written, and unpacked without trusting it.
+"""Unpack a zip or tar file with a model without trusting it: it is checked completely before anything is written.
 
-Neither library's own `extractall` is used: what is written are plain new files, whatever an archive says of links,
-owners or modes.
+The libraries' own `extractall` is not used: only new regular files are written, whatever links, owners or modes the
+archive contains.
 """
 
 import unicodedata
@@ -10,43 +10,43 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
 from ..models.weights_files import is_junk
-from .archive_members import ASK, CHUNK, GZIP, Member, damaged, members
+from .archive_members import CHUNK, GZIP, HINT, Member, damaged, members
 
 _SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".txt", ".md"}
 _NAMES = {"LICENSE", "LICENCE", "NOTICE"}
 
 HEAD_BYTES = 512
-"""So many bytes at the beginning show whether a file is an archive."""
+"""Number of bytes at the start of a file that show whether it is an archive."""
 
-_DEEPEST = 20
-_LONGEST_NAME = 255
-"""Bytes that a file system takes for one part of a path."""
+_MAX_DEPTH = 20
+_MAX_NAME_BYTES = 255
+"""Longest path component, in bytes, that file systems accept."""
 
-_LONGEST_PATH = 1000
-"""Bytes of a member's path, which leaves room for the folder that it goes into."""
+_MAX_PATH_BYTES = 1000
+"""Longest path of a member, in bytes, which leaves room for the path of the target folder."""
 
 
 def looks_like_archive(head: bytes) -> bool:
-    """Whether a file that begins with these `HEAD_BYTES` may be a zip or a tar file, perhaps compressed by gzip."""
+    """Whether a file that starts with these `HEAD_BYTES` may be a zip or tar file, possibly compressed with gzip."""
     return head.startswith((b"PK\x03\x04", GZIP)) or head[257:262] == b"ustar"
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """The size of what is in it, in bytes. Raises WeightsError if anything may not be in it, and names that."""
-    with members(archive) as listed:
-        return sum(member.size for member in _checked(listed).values())
+    """Total size of the files in the archive, in bytes. Raises WeightsError, which names it, for a forbidden member."""
+    with members(archive) as listing:
+        return sum(member.size for member in _files_by_path(listing).values())
 
 
 def unpack(archive: Path, folder: Path, progress: Callable[[int], None]) -> None:
-    """Write what is in it into `folder`, which is made. `progress` is told the bytes written so far.
+    """Create `folder` and unpack the archive into it. `progress` is called with the number of bytes written so far.
 
-    Raises WeightsError before anything is written if something may not be in it, and later if it is damaged.
+    Raises WeightsError before anything is written for a forbidden member, and later for a damaged archive.
     """
-    with members(archive) as listed:
-        checked = _checked(listed)
+    with members(archive) as listing:
+        files = _files_by_path(listing)
         folder.mkdir()
         done = 0
-        for path, member in checked.items():
+        for path, member in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             written = 0
@@ -59,68 +59,68 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int], None]) -> None
             done += written
 
 
-def _checked(listed: list[Member]) -> dict[PurePosixPath, Member]:
-    """The files by where they go, without those of no use. The folder that all are in is left out."""
-    if all(member.folder for member in listed):
-        raise WeightsError("The archive holds no files.", ASK)
+def _files_by_path(listing: list[Member]) -> dict[PurePosixPath, Member]:
+    """Map target paths to files, without those that are not needed. A top folder common to all files is stripped."""
+    if all(member.is_folder for member in listing):
+        raise WeightsError("The archive holds no files.", HINT)
     found: dict[PurePosixPath, Member] = {}
-    names = _Names()
-    for member in listed:
-        path = _path(member)
+    names = _PathCollisions()
+    for member in listing:
+        path = _member_path(member)
         if is_junk(path):
             continue
-        if not member.folder:
+        if not member.is_folder:
             _check_file(member, path)
             if path in found:
-                raise WeightsError(f"The archive holds {member.name!r} twice.", ASK)
+                raise WeightsError(f"The archive holds {member.name!r} twice.", HINT)
             found[path] = member
-        names.add(path, member.folder)
+        names.add(path, member.is_folder)
     if not found:
-        raise WeightsError("The archive holds no files of a model.", ASK)
-    tops = {path.parts[0] for path in found}
-    if len(tops) == 1 and all(len(path.parts) > 1 for path in found):
+        raise WeightsError("The archive holds no files of a model.", HINT)
+    top_folders = {path.parts[0] for path in found}
+    if len(top_folders) == 1 and all(len(path.parts) > 1 for path in found):
         return {PurePosixPath(*path.parts[1:]): member for path, member in found.items()}
     return found
 
 
-def _path(member: Member) -> PurePosixPath:
-    """Where it would go. Raises WeightsError where it must not, or no file system takes it."""
+def _member_path(member: Member) -> PurePosixPath:
+    """The member's path. Raises WeightsError for a path outside of the target folder, or too long for file systems."""
     name = member.name
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not (path.parts or member.folder):
-        raise WeightsError(f"The archive holds a file that lies outside of it: {name[:_LONGEST_PATH]!r}.", ASK)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not (path.parts or member.is_folder):
+        raise WeightsError(f"The archive holds a path outside of its folder: {name[:_MAX_PATH_BYTES]!r}.", HINT)
     lengths = [len(part.encode(errors="surrogatepass")) for part in path.parts]
-    if max(lengths, default=0) > _LONGEST_NAME or sum(lengths) + len(lengths) > _LONGEST_PATH:
-        raise WeightsError(f"The archive holds a name that is too long: {name[:_LONGEST_NAME]!r}.", ASK)
-    if len(lengths) > _DEEPEST:
-        raise WeightsError(f"The archive holds more than {_DEEPEST} folders in each other: {name!r}.", ASK)
+    if max(lengths, default=0) > _MAX_NAME_BYTES or sum(lengths) + len(lengths) > _MAX_PATH_BYTES:
+        raise WeightsError(f"The archive holds a name that is too long: {name[:_MAX_NAME_BYTES]!r}.", HINT)
+    if len(lengths) > _MAX_DEPTH:
+        raise WeightsError(f"The archive holds more than {_MAX_DEPTH} nested folders: {name!r}.", HINT)
     return path
 
 
 def _check_file(member: Member, path: PurePosixPath) -> None:
-    if not member.plain:
-        raise WeightsError(f"The archive holds what is no plain file: {member.name!r}.", ASK)
+    if not member.is_regular:
+        raise WeightsError(f"The archive holds {member.name!r}, which is not a regular file.", HINT)
     if path.suffix not in _SUFFIXES and path.name not in _NAMES:
         raise WeightsError(
             f"The archive holds {member.name!r}, which is neither weights in safetensors nor JSON nor a tokenizer.",
-            ASK,
+            HINT,
         )
 
 
-class _Names:
-    """The files and folders of an archive, as a file system sees them that ignores case and the forms of accents."""
+class _PathCollisions:
+    """The paths of an archive, as on a file system that ignores case and Unicode normalization forms."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[PurePosixPath, bool]] = {}
+        self._seen: dict[str, tuple[PurePosixPath, bool]] = {}
 
     def add(self, path: PurePosixPath, folder: bool) -> None:
-        """Raises WeightsError if another of this name is there, or a folder where this is a file."""
+        """Raises WeightsError if the path collides with another, or is a file in one place and a folder in another."""
         for each, is_folder in ((path, folder), *((parent, True) for parent in path.parents)):
             key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(each)).casefold())
-            other, was_folder = self._known.setdefault(key, (each, is_folder))
+            other, was_folder = self._seen.setdefault(key, (each, is_folder))
             if other != each:
                 raise WeightsError(
-                    f"The archive holds {str(other)!r} and {str(each)!r}, which many systems take for one.", ASK
+                    f"The archive holds {str(other)!r} and {str(each)!r}, which many systems take for one.", HINT
                 )
             if is_folder != was_folder:
-                raise WeightsError(f"The archive holds {str(each)!r} as a file and as a folder.", ASK)
+                raise WeightsError(f"The archive holds {str(each)!r} as a file and as a folder.", HINT)

@@ -1,4 +1,4 @@
-"""What a zip or tar file lists, read within bounds: a list that is too long is given up before it is all in memory."""
+"""List the members of a zip or tar file within bounds: reading stops before an oversized list fills the memory."""
 
 import gzip
 import os
@@ -16,66 +16,66 @@ from typing import IO, Any
 from ..errors import WeightsError
 from ..text_format import gigabytes
 
-MOST_MEMBERS = 10_000
-"""Files and folders together."""
+MAX_MEMBERS = 10_000
+"""Most files and folders in an archive."""
 
 GZIP = b"\x1f\x8b"
 CHUNK = 1 << 20
 
-ASK = "Nothing was unpacked. Tell the licence's issuer."
+HINT = "Nothing was unpacked. Tell the licence's issuer."
 
 _ZIP_LIST_BYTES = 8 << 20
 _TAR_LIST_BYTES = 16 << 20
 _TAR_HEADER_BYTES = 16 << 10
-"""Of one member's long name or attributes, which tarfile reads as one piece."""
+"""Longest name or attributes of one member, which tarfile reads in one piece."""
 
-_MOST_TIMES = 10
-_SMALL_BYTES = 1 << 30
-"""What is unpacked has at most so many times the archive's bytes, and this: weights hardly compress."""
+_MAX_RATIO = 10
+_ALWAYS_ALLOWED_BYTES = 1 << 30
+"""The unpacked size is at most `_MAX_RATIO` times the archive's size plus this: weights hardly compress."""
 
-_REST_BYTES = 16 << 20
-"""What may follow the end of a tar: it is filled up with zeros."""
+_MAX_TRAILING_BYTES = 16 << 20
+"""Longest padding after the end of a tar, which consists of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file or a folder of an archive; `plain` is false for links, devices and what needs more than reading."""
+    """A member of an archive; `is_regular` is false for folders, links, devices and unsupported or encrypted files."""
 
     name: str
     size: int
-    folder: bool
-    plain: bool
+    is_folder: bool
+    is_regular: bool
     open: Callable[[], IO[bytes]]
 
 
 @contextmanager
 def members(archive: Path) -> Iterator[list[Member]]:
-    """All that it lists, to be opened while this lasts. Raises WeightsError if it is damaged or over a bound."""
-    most_bytes = _MOST_TIMES * archive.stat().st_size + _SMALL_BYTES
+    """List the members, which can be opened within the context. Raises WeightsError if damaged or over a bound."""
+    max_bytes = _MAX_RATIO * archive.stat().st_size + _ALWAYS_ALLOWED_BYTES
     try:
         with archive.open("rb") as file:
             if zipfile.is_zipfile(file):
-                listed = _Listed(file, _ZIP_LIST_BYTES)
-                with zipfile.ZipFile(listed) as opened:
-                    found = _bounded((_zip_member(opened, info) for info in opened.infolist()), most_bytes)
-                    listed.release()
+                listing = _BoundedReader(file, _ZIP_LIST_BYTES)
+                with zipfile.ZipFile(listing) as opened:
+                    found = _check_bounds((_zip_member(opened, info) for info in opened.infolist()), max_bytes)
+                    listing.release()
                     yield found
                 return
             file.seek(0)
             is_gzip = file.read(2) == GZIP
             file.seek(0)
             content: IO[bytes] = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
-            listed = _Listed(content, _TAR_LIST_BYTES, _TAR_HEADER_BYTES)
-            with tarfile.open(fileobj=listed, mode="r:") as opened_tar:
-                found = _bounded((_tar_member(opened_tar, info) for info in opened_tar), most_bytes)
-                listed.release()
+            listing = _BoundedReader(content, _TAR_LIST_BYTES, _TAR_HEADER_BYTES)
+            with tarfile.open(fileobj=listing, mode="r:") as opened_tar:
+                found = _check_bounds((_tar_member(opened_tar, info) for info in opened_tar), max_bytes)
+                listing.release()
                 yield found
-                _read_to_the_end(content)
-    except _UNREADABLE as error:
+                _read_to_end(content)
+    except _READ_ERRORS as error:
         raise damaged(str(error) or type(error).__name__) from error
 
 
-_UNREADABLE = (
+_READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -85,7 +85,7 @@ _UNREADABLE = (
     EOFError,
     NotImplementedError,
     RecursionError,
-    # Numbers and names that are none, of which neither library makes an error of its own.
+    # Both libraries raise these for some invalid numbers and names.
     ValueError,
     OverflowError,
     LookupError,
@@ -97,76 +97,76 @@ def damaged(reason: str) -> WeightsError:
     return WeightsError(f"The archive is damaged: {reason}.", "Download it again.")
 
 
-def _bounded(listed: Iterator[Member], most_bytes: int) -> list[Member]:
-    """All of them, looked at one by one: the next of a compressed tar comes after the bytes of the one before."""
+def _check_bounds(listing: Iterator[Member], max_bytes: int) -> list[Member]:
+    """Check members one by one, since finding the next one in a compressed tar decompresses the one before."""
     found: list[Member] = []
     total = 0
-    for member in listed:
+    for member in listing:
         found.append(member)
         total += member.size
-        if len(found) > MOST_MEMBERS:
-            raise WeightsError(f"The archive holds more than {MOST_MEMBERS:,} files, more than any model.", ASK)
-        if member.size < 0 or total > most_bytes:
+        if len(found) > MAX_MEMBERS:
+            raise WeightsError(f"The archive holds more than {MAX_MEMBERS:,} files, more than any model.", HINT)
+        if member.size < 0 or total > max_bytes:
             raise WeightsError(
-                f"The archive holds more than {gigabytes(most_bytes)} unpacked, too much for its own size.", ASK
+                f"The archive holds more than {gigabytes(max_bytes)} unpacked, too much for its own size.", HINT
             )
     return found
 
 
-class _Listed:
-    """A file whose list is read first: no more than so many bytes of it, and of one piece, until it is released."""
+class _BoundedReader:
+    """A file that limits the bytes read in total, and in one read, until `release` is called after the list is read."""
 
-    def __init__(self, file: IO[bytes], most_bytes: int, most_piece: int | None = None) -> None:
+    def __init__(self, file: IO[bytes], max_bytes: int, max_read_bytes: int | None = None) -> None:
         self._file = file
-        self._left: int | None = most_bytes
-        self._piece = most_piece or most_bytes
+        self._remaining: int | None = max_bytes
+        self._max_read_bytes = max_read_bytes or max_bytes
 
     def read(self, size: int = -1) -> bytes:
-        if self._left is None:
+        if self._remaining is None:
             return self._file.read(size)
-        most = min(self._left, self._piece)
-        data = self._file.read(min(size, most + 1) if size >= 0 else most + 1)
-        if len(data) > most:
-            raise WeightsError("The archive holds a list of files that is longer than any model's.", ASK)
-        self._left -= len(data)
+        limit = min(self._remaining, self._max_read_bytes)
+        data = self._file.read(min(size, limit + 1) if size >= 0 else limit + 1)
+        if len(data) > limit:
+            raise WeightsError("The archive holds a list of files that is longer than any model's.", HINT)
+        self._remaining -= len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Raises ValueError for a place before the beginning, which is the archive's fault and not the disk's."""
+        """Raises ValueError for a negative offset: the archive is damaged, and not the disk."""
         if whence == os.SEEK_SET and offset < 0:
             raise ValueError(f"it has nothing at {offset}")
         return self._file.seek(offset, whence)
 
     def release(self) -> None:
-        """The list is read: from now on, so are the files."""
-        self._left = None
+        """Lift the limits: the list has been read, and the files come next."""
+        self._remaining = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._file, name)
 
 
-def _read_to_the_end(content: IO[bytes]) -> None:
-    """The checksum of gzip comes last, after all that tar reads."""
-    rest = 0
+def _read_to_end(content: IO[bytes]) -> None:
+    """Read on after the end of the tar, because gzip's checksum comes last."""
+    trailing = 0
     while chunk := content.read(CHUNK):
-        rest += len(chunk)
-        if rest > _REST_BYTES:
+        trailing += len(chunk)
+        if trailing > _MAX_TRAILING_BYTES:
             raise damaged("it goes on after its end")
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    # The upper half holds the file's type where the archive was made on Unix; elsewhere there are only files.
+    # The upper 16 bits hold the file type if the archive was created on Unix; otherwise there are only regular files.
     kind = stat.S_IFMT(info.external_attr >> 16)
     encrypted = bool(info.flag_bits & 1)
-    # LZMA takes as much memory as the file says.
-    known = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    plain = kind in (0, stat.S_IFREG) and not encrypted and known
-    return Member(info.filename, info.file_size, info.is_dir(), plain, lambda: archive.open(info))
+    # LZMA allocates as much memory as the file asks for.
+    supported = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    is_regular = kind in (0, stat.S_IFREG) and not encrypted and supported
+    return Member(info.filename, info.file_size, info.is_dir(), is_regular, lambda: archive.open(info))
 
 
 def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    # Of a plain file, which alone is opened, extractfile() is never None.
-    plain = info.isreg() and not info.issparse()
-    # tarfile reads past the bytes of kinds that it does not know, and of a sparse file those that are there.
-    size = info.size if plain else max(info.size if info.isreg() else 0, archive.offset - info.offset_data)
-    return Member(info.name, size, info.isdir(), plain, lambda: archive.extractfile(info))  # type: ignore[arg-type, return-value]
+    # Only regular files are opened, for which extractfile() never returns None.
+    is_regular = info.isreg() and not info.issparse()
+    # tarfile skips the bytes of members of unknown types, and those of a sparse file that are in the archive.
+    size = info.size if is_regular else max(info.size if info.isreg() else 0, archive.offset - info.offset_data)
+    return Member(info.name, size, info.isdir(), is_regular, lambda: archive.extractfile(info))  # type: ignore[arg-type, return-value]

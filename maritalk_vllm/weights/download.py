@@ -1,4 +1,4 @@
-"""A large file, over a network that breaks: resumed where it stopped, as long as it is the same file."""
+"""Download a large file over an unreliable network: resume where it stopped, if the file is still the same."""
 
 import asyncio
 import shutil
@@ -13,29 +13,29 @@ from ..models.atomic_install import check_space
 from ..text_format import gigabytes, pluralize
 from .archive import HEAD_BYTES, looks_like_archive
 from .download_progress import Progress
-from .file_request import Unfit, opened
+from .file_request import UnusableLink, open_response
 from .partial_file import Identity, Link, PartialFile
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a silent server is waited for, and the pauses before each new try, all in seconds.
+    """Timeout of a silent server and the pauses before each retry, all in seconds.
 
-    The pauses begin anew whenever something arrived; after the last the download ends with an error.
+    Progress resets the sequence of pauses; when it is exhausted, the download fails.
     """
 
     silence: float = 30
     pauses: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 60)
 
 
-MOST_BEGINNINGS = 5
-"""So often is a file begun that changes while it is fetched, or whose server cannot resume."""
+MAX_STARTS = 5
+"""How often a download starts from zero because the file changes, or because the server cannot resume."""
 
-_TELL = "Tell the licence's issuer."
+_HINT = "Tell the licence's issuer."
 
 
 class _Retryable(Exception):
-    """Worth another try, after a pause of at least so many seconds."""
+    """An error worth a retry, after at least `pause` seconds."""
 
     def __init__(self, reason: str, pause: float = 0) -> None:
         super().__init__(reason)
@@ -43,164 +43,167 @@ class _Retryable(Exception):
 
 
 class _LinkExpired(Exception):
-    """The link does not lead to the file, or not any more."""
+    """The link does not lead to the file, or no longer."""
 
 
-_MOST_DIGITS = 20
-"""Of a number in a header: no file has more bytes."""
+_MAX_DIGITS = 20
+"""Most digits of a number in a header: no file has more bytes."""
 
 
 class Download:
-    """One file on its way to `part`. Killed at any moment, another with the same part goes on where it stopped."""
+    """The download of one file into `part`. After a crash, a new download with the same part resumes it."""
 
     def __init__(
         self,
         part: PartialFile,
-        ask: Callable[[], Link],
+        get_link: Callable[[], Link],
         what: str,
         progress: Progress,
-        patience: RetryPolicy | None = None,
-        most_bytes: int | None = None,
+        retry_policy: RetryPolicy | None = None,
+        max_bytes: int | None = None,
     ) -> None:
-        """`ask` gives a link to the file `what`; it is asked again when the one before has expired.
+        """`get_link` returns a link to the file `what`; it is called again when the link has expired.
 
-        `most_bytes` is the bound where the link says no size. Half of the free disk is one too: what comes is unpacked.
+        `max_bytes` limits the size if the link does not give one. So does half of the free disk space, because the file
+        is unpacked afterwards.
         """
         self._part = part
-        self._ask = ask
+        self._get_link = get_link
         self._what = what
         self._progress = progress
-        self._patience = patience or RetryPolicy()
-        self._most_bytes = most_bytes
-        self._beginnings = 0
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._max_bytes = max_bytes
+        self._starts = 0
 
     def run(self) -> Link:
-        """Fetch all of it, and return the link by which it came.
+        """Download the whole file, and return the link that worked.
 
-        Raises WeightsError; what is here then stays, unless it is of no use.
+        Raises WeightsError; the partial file is then kept, unless it is unusable.
         """
-        link, is_new, tries = self._ask(), True, 0
+        link, link_is_new, retries = self._get_link(), True, 0
         while True:
-            before = self._part.size
+            size_before = self._part.size
             try:
-                asyncio.run(self._go_on(link))
+                asyncio.run(self._request_rest(link))
                 return link
-            except Unfit as error:
-                raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
+            except UnusableLink as error:
+                raise WeightsError(f"{self._what} cannot be fetched: {error}.", _HINT) from error
             except _LinkExpired as error:
-                if is_new:
-                    raise WeightsError(f"{self._what} cannot be fetched: {error}.", _TELL) from error
-                link, is_new = self._ask(), True
+                if link_is_new:
+                    raise WeightsError(f"{self._what} cannot be fetched: {error}.", _HINT) from error
+                link, link_is_new = self._get_link(), True
                 continue
             except (_Retryable, httpx.TransportError) as error:
-                broken = error if isinstance(error, _Retryable) else _Retryable(self._reason(error))
-            is_new = False
-            tries = 0 if self._part.size > before else tries
-            if tries == len(self._patience.pauses):
+                failure = error if isinstance(error, _Retryable) else _Retryable(self._reason(error))
+            link_is_new = False
+            retries = 0 if self._part.size > size_before else retries
+            if retries == len(self._retry_policy.pauses):
                 raise WeightsError(
-                    f"The download of {self._what} broke off {pluralize(tries + 1, 'time')} in a row: {broken}. "
+                    f"The download of {self._what} broke off {pluralize(retries + 1, 'time')} in a row: {failure}. "
                     f"{gigabytes(self._part.size)} are here and kept.",
                     "Run it again to go on.",
-                ) from broken
-            pause = max(self._patience.pauses[tries], broken.pause)
-            tries += 1
-            self._progress(f"Trying again in {pause:.0f} s: {broken}", self._part.size, link.size)
+                ) from failure
+            pause = max(self._retry_policy.pauses[retries], failure.pause)
+            retries += 1
+            self._progress(f"Trying again in {pause:.0f} s: {failure}", self._part.size, link.size)
             time.sleep(pause)
 
-    async def _go_on(self, link: Link) -> None:
-        """One request for what is missing, to its end."""
+    async def _request_rest(self, link: Link) -> None:
+        """Request the missing bytes, and receive them to the end."""
         identity = self._part.identity()
-        if identity is None or not identity.may_be(link) or not identity.can_be_resumed:
+        if identity is None or not identity.matches(link) or not identity.is_resumable:
             identity = None
-            self._part.forget()
-        here = self._part.size
-        if identity and here and here == identity.size:
+            self._part.discard()
+        offset = self._part.size
+        if identity and offset and offset == identity.size:
             return
         headers: dict[str, str] = {}
-        if identity and here:
-            headers["Range"] = f"bytes={here}-"
+        if identity and offset:
+            headers["Range"] = f"bytes={offset}-"
             if identity.validator:
                 headers["If-Range"] = identity.validator
-        async with opened(link.url, headers, self._patience.silence) as answer:
-            self._check_status(answer, resuming="Range" in headers)
-            if answer.status_code == httpx.codes.OK:
-                identity = self._begin(answer, link)
-            elif identity is None or not _continues(answer, identity, here):
-                self._part.forget()
+        async with open_response(link.url, headers, self._retry_policy.silence) as response:
+            self._check_status(response, resuming="Range" in headers)
+            if response.status_code == httpx.codes.OK:
+                identity = self._start_over(response, link)
+            elif identity is None or not _continues(response, identity, offset):
+                self._part.discard()
                 raise _Retryable("the file on the server has changed")
-            await self._receive(answer, identity)
+            await self._receive(response, identity)
 
-    def _check_status(self, answer: httpx.Response, *, resuming: bool) -> None:
-        status = answer.status_code
+    def _check_status(self, response: httpx.Response, *, resuming: bool) -> None:
+        status = response.status_code
         if status == httpx.codes.OK or (resuming and status in (206, 416)):
             return
-        says = f"its server answers {status}"
+        reason = f"its server answers {status}"
         if status in (408, 425, 429) or status >= 500:
-            raise _Retryable(says, min(_number(answer.headers.get("retry-after", "")) or 0, max(self._patience.pauses)))
-        raise _LinkExpired(says)
-
-    def _begin(self, answer: httpx.Response, link: Link) -> Identity:
-        """The answer is of the whole file: whatever is here is of another, or the server cannot resume."""
-        self._beginnings += 1
-        if self._beginnings > MOST_BEGINNINGS:
-            self._part.forget()
-            raise WeightsError(
-                f"The download of {self._what} was begun {MOST_BEGINNINGS} times in vain: "
-                "its server changes the file, or breaks off and cannot resume.",
-                _TELL,
+            raise _Retryable(
+                reason, min(_number(response.headers.get("retry-after", "")) or 0, max(self._retry_policy.pauses))
             )
-        size = _number(answer.headers.get("content-length", ""))
+        raise _LinkExpired(reason)
+
+    def _start_over(self, response: httpx.Response, link: Link) -> Identity:
+        """Start from zero: the response has the whole file, because it is another file or the server cannot resume."""
+        self._starts += 1
+        if self._starts > MAX_STARTS:
+            self._part.discard()
+            raise WeightsError(
+                f"The download of {self._what} was begun {MAX_STARTS} times in vain: "
+                "its server changes the file, or breaks off and cannot resume.",
+                _HINT,
+            )
+        size = _number(response.headers.get("content-length", ""))
         size = link.size if size is None else size
         if link.size not in (None, size):
-            self._part.forget()
-            raise WeightsError(f"{self._what} should have {link.size:,} bytes, and its server has {size:,}.", _TELL)
-        most = self._most_bytes
-        if link.size is None and size is not None and most is not None and size > most:
-            self._part.forget()
+            self._part.discard()
+            raise WeightsError(f"{self._what} should have {link.size:,} bytes, and its server has {size:,}.", _HINT)
+        limit = self._max_bytes
+        if link.size is None and size is not None and limit is not None and size > limit:
+            self._part.discard()
             raise WeightsError(
-                f"{self._what} has at most {gigabytes(most)}, and its server would send {gigabytes(size)}.", _TELL
+                f"{self._what} has at most {gigabytes(limit)}, and its server would send {gigabytes(size)}.", _HINT
             )
-        identity = Identity(size, _validator(answer), link.sha256)
-        self._part.begin(identity)
+        identity = Identity(size, _validator(response), link.sha256)
+        self._part.start(identity)
         return identity
 
-    async def _receive(self, answer: httpx.Response, identity: Identity) -> None:
+    async def _receive(self, response: httpx.Response, identity: Identity) -> None:
         step, size, done = f"Downloading {self._what}", identity.size, self._part.size
         if size is not None:
-            # The archive, and the same once more unpacked.
+            # Space for the rest of the archive, and for its unpacked files.
             check_space(self._part.file.parent, 2 * size - done, self._what)
-        most = self._most(size, done)
+        limit = self._byte_limit(size, done)
         self._progress(step, done, size)
-        async for chunk in answer.aiter_raw():
-            if done + len(chunk) > most:
-                raise self._too_long(size, most)
+        async for chunk in response.aiter_raw():
+            if done + len(chunk) > limit:
+                raise self._too_large(size, limit)
             if done < HEAD_BYTES <= done + len(chunk):
-                self._check_head(chunk)
+                self._check_is_archive(chunk)
             self._part.append(chunk)
             done += len(chunk)
             self._progress(step, done, size)
         if size is not None and done != size:
             raise _Retryable(f"its server sent {done:,} of {size:,} bytes")
 
-    def _most(self, size: int | None, done: int) -> int:
-        """So many bytes are kept, and not one more."""
+    def _byte_limit(self, size: int | None, done: int) -> int:
+        """The most bytes to accept."""
         if size is not None:
             return size
-        room = done + shutil.disk_usage(self._part.file.parent).free // 2
-        return room if self._most_bytes is None else min(room, self._most_bytes)
+        available_bytes = done + shutil.disk_usage(self._part.file.parent).free // 2
+        return available_bytes if self._max_bytes is None else min(available_bytes, self._max_bytes)
 
-    def _too_long(self, size: int | None, most: int) -> WeightsError:
-        self._part.forget()
+    def _too_large(self, size: int | None, limit: int) -> WeightsError:
+        self._part.discard()
         if size is not None:
-            return WeightsError(f"{self._what} should have {size:,} bytes, and its server sends more.", _TELL)
+            return WeightsError(f"{self._what} should have {size:,} bytes, and its server sends more.", _HINT)
         return WeightsError(
-            f"The server of {self._what} does not say its size, and sends more than {gigabytes(most)}.", _TELL
+            f"The server of {self._what} does not say its size, and sends more than {gigabytes(limit)}.", _HINT
         )
 
-    def _check_head(self, chunk: bytes) -> None:
-        here = self._part.file.read_bytes() if self._part.size else b""
-        if not looks_like_archive((here + chunk)[:HEAD_BYTES]):
-            self._part.forget()
+    def _check_is_archive(self, chunk: bytes) -> None:
+        received = self._part.file.read_bytes() if self._part.size else b""
+        if not looks_like_archive((received + chunk)[:HEAD_BYTES]):
+            self._part.discard()
             raise WeightsError(
                 f"What the link to {self._what} gives is neither a zip nor a tar file.",
                 "MariTalk Local's own service gives its closed program. Ask for the weights, "
@@ -211,27 +214,27 @@ class Download:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return f"its server cannot be reached ({error})"
         if isinstance(error, httpx.TimeoutException):
-            return f"its server was silent for {self._patience.silence:.0f} s"
+            return f"its server was silent for {self._retry_policy.silence:.0f} s"
         return "the connection broke"
 
 
-def _continues(answer: httpx.Response, identity: Identity, here: int) -> bool:
-    """Whether a partial answer begins where the file here ends, and is of the same file."""
-    span, _, total = answer.headers.get("content-range", "").removeprefix("bytes ").partition("/")
+def _continues(response: httpx.Response, identity: Identity, offset: int) -> bool:
+    """Whether a partial response continues the local file at byte `offset`, and belongs to the same file."""
+    span, _, total = response.headers.get("content-range", "").removeprefix("bytes ").partition("/")
     return (
-        answer.status_code == httpx.codes.PARTIAL_CONTENT
-        and span.startswith(f"{here}-")
+        response.status_code == httpx.codes.PARTIAL_CONTENT
+        and span.startswith(f"{offset}-")
         and identity.size in (None, _number(total))
-        and identity.validator in (None, _validator(answer))
+        and identity.validator in (None, _validator(response))
     )
 
 
 def _number(text: str) -> int | None:
-    """The number in a header; None for anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+    """Parse a number in a header; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
-def _validator(answer: httpx.Response) -> str | None:
-    """A sign of the file's content that `If-Range` takes (RFC 9110, 13.1.5): a strong ETag, else its date."""
-    tag: str | None = answer.headers.get("etag")
-    return tag if tag and not tag.startswith("W/") else answer.headers.get("last-modified")
+def _validator(response: httpx.Response) -> str | None:
+    """A validator for `If-Range` (RFC 9110, 13.1.5): a strong ETag, else the Last-Modified date."""
+    tag: str | None = response.headers.get("etag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")

@@ -1,6 +1,6 @@
-"""How a download tells how far it is."""
+"""The callback with which a download reports its progress."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int | None], None]
-"""Told a step, the bytes of it that are done, and all of its bytes where that is known."""
+"""Called with the name of a step, the bytes done, and the total bytes, None if unknown."""

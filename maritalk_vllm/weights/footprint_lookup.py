@@ -1,4 +1,4 @@
-"""What can be known of a model before it is loaded, or even here."""
+"""Look up the footprint of a model before it is loaded or downloaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from .model_source import open_model, weights_folder
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A model's name and its footprint, None where it is unknown. `doubt`: where it comes from, or why it is missing.
+class KnownModel:
+    """A model's name and its footprint, None if unknown. `doubt` gives its origin, or why it is missing.
 
-    `error` is why the weights cannot be downloaded, where that is known.
+    `error` is the reason why the weights cannot be downloaded, if that is known already.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Known:
     error: WeightsError | None = None
 
 
-def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> Known:
-    """From the model's weights, if they are here, else from its profile, else from the hub, if it is to be asked.
+def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> KnownModel:
+    """Read the footprint from local weights, else from the profile, else from the hub if `ask_hub` is set.
 
     Raises UsageError or WeightsError.
     """
@@ -36,17 +36,17 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
         source = open_model(settings.model or "", settings.engine_arg("--revision"))
         if source.fetch:
             if not ask_hub:
-                return Known(source.name, None)
-            from .huggingface_metadata import ask
+                return KnownModel(source.name, None)
+            from .huggingface_metadata import query_hub
 
-            remote = ask(source.name, settings.engine_arg("--revision"))
-            return Known(source.name, remote.footprint, remote.remark, remote.error)
+            remote = query_hub(source.name, settings.engine_arg("--revision"))
+            return KnownModel(source.name, remote.footprint, remote.remark, remote.error)
         folder = Path(source.location)
         check_pointers(folder)
-        return Known(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
+        return KnownModel(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
     if is_installed(folder := weights_folder(profile, settings)):
         check_pointers(folder)
-        return Known(profile.name, read_checkpoint(folder))
+        return KnownModel(profile.name, read_checkpoint(folder))
     if profile.embedded is not None and is_installed(checkpoint := demo_model.folder(profile, settings.cache_dir)):
-        return Known(profile.name, read_checkpoint(checkpoint))
-    return Known(profile.name, profile.footprint)
+        return KnownModel(profile.name, read_checkpoint(checkpoint))
+    return KnownModel(profile.name, profile.footprint)

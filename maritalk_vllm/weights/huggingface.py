@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, in its own cache: HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE hold here too."""
+"""Models of the Hugging Face hub, in its own cache. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are respected."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from . import huggingface_client
 from .download_progress import Progress
 
 _SHOWN = 100
-"""How many characters of a name that cannot be one are repeated."""
+"""How many characters of an invalid name an error repeats."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 _NEVER = ["*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.ot", "*.tflite", "original/*", "onnx/*", "openvino/*"]
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for what Hugging Face does not take for a model's name."""
+    """Raises UsageError for a name that is not a valid Hugging Face model name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -34,29 +34,29 @@ def check_name(name: str) -> None:
 
 
 def snapshot(name: str, revision: str | None = None) -> Path | None:
-    """Where all files of the model are in the cache; None if any is missing. No network is asked."""
+    """The folder in the cache that holds the complete model; None if a file is missing. Does not use the network."""
     from huggingface_hub import snapshot_download
 
     ignored = [*_NEVER, *_PICKLES]
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=ignored))
-        # Other programs leave no list of what should be there; the weights' own index is one.
+        # Other programs leave no list of the expected files, but the index of the weights is one.
         weights = weights_files(folder).files
-    except (OSError, WeightsError):  # what keeps it from being read, a download will say
+    except (OSError, WeightsError):  # a download will report why the files cannot be read
         return None
     return folder if weights and has_config(folder) else None
 
 
 def fetch(name: str, revision: str | None, progress: Progress) -> None:
-    """Download the model into the cache, where what is there already stays. Raises WeightsError.
+    """Download the model into the cache, which keeps the files that it already has. Raises WeightsError.
 
-    Weights in safetensors are taken where there are any, and pickles nowhere else.
+    Pickles are downloaded only if there are no weights in safetensors.
     """
     from huggingface_hub import constants, snapshot_download
 
     cache = Path(constants.HF_HUB_CACHE)
     ignored = list(_NEVER)
-    huggingface_client.bound()
+    huggingface_client.limit_responses()
     try:
         progress(f"Looking for {name}", 0, None)
         bar = _bar(f"Looking for {name}", 0, lambda *_: None, name)
@@ -68,18 +68,18 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         check_space(cache, needed, name)
         bar = _bar(f"Downloading {name}", needed, progress, name)
-        huggingface_client.bound(needed)
+        huggingface_client.limit_responses(needed)
         snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
     except WeightsError:
         raise
     except Exception as error:
-        raise explained(error, name) from error
+        raise explain(error, name) from error
 
 
 def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa: ANN401
-    """What huggingface_hub draws its progress with: it reports to ours instead, and to stop at the bytes of the list.
+    """A progress bar class for huggingface_hub that calls `progress`, and raises WeightsError after `total` bytes.
 
-    It is called before they are written.
+    huggingface_hub updates the bar before it writes the bytes.
     """
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -87,12 +87,12 @@ def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa:
         def __init__(self, *arguments: Any, name: str = "", **options: Any) -> None:  # noqa: ANN401
             super().__init__(*arguments, **{**options, "disable": True})  # type: ignore[no-untyped-call]
             self._counts = options.get("unit") == "B"
-            # Of what is received, parts may be fetched twice, or come compressed; what is written is the file.
+            # Received bytes may be compressed or fetched twice; written bytes are those of the file.
             self._is_bounded = self._counts and not name.endswith(".transfer")
             self._done = 0
 
         def update(self, n: float | None = 1) -> None:
-            # There may be a bar for what is received and one for what is written: the same bytes, at two times.
+            # There may be one bar for received and one for written bytes: they count the same bytes at different times.
             if self._counts:
                 self._done += int(n or 0)
                 if self._is_bounded and self._done > total:
@@ -105,8 +105,8 @@ def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa:
     return Bar
 
 
-def explained(error: Exception, name: str) -> WeightsError:
-    """Why the hub's library gave up, in a sentence."""
+def explain(error: Exception, name: str) -> WeightsError:
+    """Explain an error of huggingface_hub in a sentence."""
     from huggingface_hub import errors
 
     causes = [error]
@@ -131,7 +131,7 @@ def explained(error: Exception, name: str) -> WeightsError:
         return WeightsError(
             f"Hugging Face knows no model {name}, or not for you.", "Check the name; a private model needs HF_TOKEN."
         )
-    # Addresses in it may be signed.
+    # Addresses in the error may be signed.
     reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
     return WeightsError(
         f"{name} cannot be downloaded from Hugging Face: {reason}.",

@@ -1,4 +1,4 @@
-"""What the Hugging Face hub tells of a model that is not here: its configuration and its size, a few kB."""
+"""Ask the Hugging Face hub for the configuration and size of a model that is not local: a few kB."""
 
 import json
 import threading
@@ -9,22 +9,22 @@ from typing import Any
 
 from ..errors import WeightsError
 from ..models.memory_footprint import MemoryFootprint
-from ..models.remote_footprint import promised_footprint
+from ..models.remote_footprint import remote_footprint
 from . import huggingface_client
-from .huggingface import explained
+from .huggingface import explain
 
-_PATIENCE_SECONDS = 10.0
-"""For all answers together: a resolver that is not there takes longer than any timeout of a connection."""
+_TOTAL_SECONDS = 10.0
+"""Timeout for all responses together: an unreachable DNS resolver takes longer than any connection timeout."""
 
-_ANSWER_SECONDS = 3.0
+_RESPONSE_SECONDS = 3.0
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What is known of a model elsewhere. `footprint` is None where it is not enough; `remark` is a sentence on it.
+    """What the hub reports about a model. `footprint` is None if that is not enough; `remark` is a sentence about it.
 
-    `error` is why a download would fail too, if it would.
+    `error` is the reason why a download would also fail, if it would.
     """
 
     footprint: MemoryFootprint | None
@@ -32,36 +32,36 @@ class Remote:
     error: WeightsError | None = None
 
 
-def ask(name: str, revision: str | None = None) -> Remote:
-    """Asks the hub, for seconds at most. It is told no more than for a download. Raises WeightsError: no such model."""
-    answers: list[Remote | Exception] = []
+def query_hub(name: str, revision: str | None = None) -> Remote:
+    """Ask the hub, for at most 10 s; it learns no more than from a download. Raises WeightsError: no such model."""
+    results: list[Remote | Exception] = []
 
-    def asked() -> None:
+    def request() -> None:
         try:
-            answers.append(_asked(name, revision))
+            results.append(_request(name, revision))
         except Exception as error:  # noqa: BLE001 - of huggingface_hub, of its HTTP client or of the network
-            answers.append(error)
+            results.append(error)
 
-    thread = threading.Thread(target=asked, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
-    thread.join(_PATIENCE_SECONDS)
-    answer = next(iter(answers), None)
-    if answer is None:
-        silent = WeightsError(f"{name} cannot be downloaded from Hugging Face: it does not answer.", _GIVE)
+    thread.join(_TOTAL_SECONDS)
+    result = next(iter(results), None)
+    if result is None:
+        silent = WeightsError(f"{name} cannot be downloaded from Hugging Face: it does not answer.", _HINT)
         return Remote(None, silent.message, silent)
-    if isinstance(answer, WeightsError):  # a start would end with it too, after the download
-        return Remote(None, f"{name} on Hugging Face: {answer.message}", answer)
-    return answer if isinstance(answer, Remote) else _refused(name, answer)
+    if isinstance(result, WeightsError):  # a server start would fail with it too, after the download
+        return Remote(None, f"{name} on Hugging Face: {result.message}", result)
+    return result if isinstance(result, Remote) else _explain_error(name, result)
 
 
-_GIVE = "Check the network, or give the folder that holds the model: --model PATH."
+_HINT = "Check the network, or give the folder that holds the model: --model PATH."
 
 
-def _refused(name: str, error: Exception) -> Remote:
-    """What an error of huggingface_hub, of its HTTP client or of the network comes to."""
+def _explain_error(name: str, error: Exception) -> Remote:
+    """Convert an error of huggingface_hub, of its HTTP client or of the network."""
     from huggingface_hub import errors
 
-    reason = explained(error, name)
+    reason = explain(error, name)
     missing = errors.RepositoryNotFoundError, errors.RevisionNotFoundError
     if isinstance(error, missing) and not isinstance(error, errors.GatedRepoError):
         raise reason from error
@@ -69,7 +69,7 @@ def _refused(name: str, error: Exception) -> Remote:
     return Remote(None, f"{reason.message}{hint}", reason)
 
 
-def _asked(name: str, revision: str | None) -> Remote:
+def _request(name: str, revision: str | None) -> Remote:
     from huggingface_hub import (
         constants,
         errors,
@@ -82,16 +82,16 @@ def _asked(name: str, revision: str | None) -> Remote:
 
     if constants.HF_HUB_OFFLINE:
         raise errors.OfflineModeIsEnabled("HF_HUB_OFFLINE")
-    huggingface_client.bound()
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # it would ask for a list of other programs first
+    huggingface_client.limit_responses()
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # telemetry would first list other installed programs
 
     def url(file: str) -> str:
         return hf_hub_url(name, file, revision=revision)
 
     def read(file: str) -> dict[str, Any]:
-        answer = get_session().get(url(file), headers=build_hf_headers(), timeout=_ANSWER_SECONDS)
-        hf_raise_for_status(answer)
-        content = json.loads(answer.content)
+        response = get_session().get(url(file), headers=build_hf_headers(), timeout=_RESPONSE_SECONDS)
+        hf_raise_for_status(response)
+        content = json.loads(response.content)
         return content if isinstance(content, dict) else {}
 
     def size(file: str) -> int | None:
@@ -99,20 +99,20 @@ def _asked(name: str, revision: str | None) -> Remote:
             total = read(f"{file}.index.json").get("metadata", {}).get("total_size")
             return int(total) if isinstance(total, int | float) else None
         except errors.EntryNotFoundError:
-            return get_hf_file_metadata(url(file), timeout=_ANSWER_SECONDS).size
+            return get_hf_file_metadata(url(file), timeout=_RESPONSE_SECONDS).size
 
-    config = _unless_missing(lambda: read("config.json"))
-    stored = next(filter(None, (_unless_missing(partial(size, file)) for file in _WEIGHTS)), None)
-    footprint = promised_footprint(config, stored) if config and stored else None
+    config = _none_if_missing(lambda: read("config.json"))
+    stored = next(filter(None, (_none_if_missing(partial(size, file)) for file in _WEIGHTS)), None)
+    footprint = remote_footprint(config, stored) if config and stored else None
     if footprint is None:
         return Remote(None, f"{name} is not on this machine, and its files on Hugging Face do not say how large it is.")
     return Remote(footprint, f"{name} is not on this machine: its size is that of its files on Hugging Face.")
 
 
-def _unless_missing(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _none_if_missing(query: Callable[[], Any]) -> Any:  # noqa: ANN401
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return ask()
-    except (EntryNotFoundError, ValueError, AttributeError):  # it is not there, or no JSON, or of another form
+        return query()
+    except (EntryNotFoundError, ValueError, AttributeError):  # missing, not JSON, or of another structure
         return None

@@ -1,4 +1,4 @@
-"""From a link to a folder with a model: fetched, checked, unpacked, and only then given its name."""
+"""Install a model from a link: download its archive, check it, unpack it, and rename the folder last."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -16,40 +16,40 @@ from .partial_file import Link, PartialFile
 
 def fetch(
     folder: Path,
-    ask: Callable[[], Link],
+    get_link: Callable[[], Link],
     what: str,
     progress: Progress,
-    patience: RetryPolicy | None = None,
-    most_bytes: int | None = None,
+    retry_policy: RetryPolicy | None = None,
+    max_bytes: int | None = None,
 ) -> None:
-    """Bring the model `what` into `folder`, once, whoever else tries at the same time. Raises WeightsError.
+    """Install the model `what` in `folder`, once, even with concurrent processes. Raises WeightsError.
 
-    `ask` gives a link to its archive, which has at most `most_bytes` if the link does not say its size. Interrupted at
-    any moment, it leaves no folder of that name, and goes on where it stopped when it is called again.
+    `get_link` returns a link to the archive, which has at most `max_bytes` if the link does not give its size. An
+    interrupted install leaves no folder of that name, and the next call resumes it.
     """
     part = PartialFile(sibling(folder, "download"))
 
-    def fill(aside: Path) -> None:
-        link = Download(part, ask, what, progress, patience, most_bytes).run()
-        with _of_no_use(part):
+    def fill(target: Path) -> None:
+        link = Download(part, get_link, what, progress, retry_policy, max_bytes).run()
+        with _discard_on_error(part):
             _check(part, link, what, progress)
             size = unpacked_bytes(part.file)
         check_space(folder.parent, size, what)
-        with _of_no_use(part):
-            unpack(part.file, aside, lambda done: progress(f"Unpacking {what}", done, size))
-            read_checkpoint(aside)
+        with _discard_on_error(part):
+            unpack(part.file, target, lambda done: progress(f"Unpacking {what}", done, size))
+            read_checkpoint(target)
 
     install_atomically(folder, fill, what, lambda: progress(f"Waiting for another download of {what}", 0, None))
-    part.forget()
+    part.discard()
 
 
 @contextmanager
-def _of_no_use(part: PartialFile) -> Iterator[None]:
-    """Remove what is damaged, or not what it should be: the next try must not meet it."""
+def _discard_on_error(part: PartialFile) -> Iterator[None]:
+    """Discard the download if it turns out to be damaged or wrong, so that the next attempt does not use it."""
     try:
         yield
     except WeightsError:
-        part.forget()
+        part.discard()
         raise
 
 

@@ -1,4 +1,4 @@
-"""The folder that `--model` names: found, or a sentence with what is there instead."""
+"""Find the folder that `--model` names, or raise an error that says what is there instead."""
 
 import difflib
 import errno
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from ..errors import UsageError, WeightsError
 
-_BEGINNINGS = ("/", "./", "../", "~")
+_PATH_PREFIXES = ("/", "./", "../", "~")
 _GGUF = ".gguf"
 _SHOWN = 100
-"""How many characters of a name that cannot be one are repeated."""
+"""How many characters of an invalid name an error repeats."""
 
 SERVED = "a folder with config.json and *.safetensors, or a model of Hugging Face by its name"
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder of this name, which can be read; None where `model` is a name of something else.
+    """Return the readable folder of this name; None if `model` is not a path.
 
-    Raises UsageError for a path that is not there, and WeightsError for one that is no folder or cannot be read.
+    Raises UsageError for a path that does not exist, and WeightsError for one that is no folder or cannot be read.
     """
     if not model.strip():
         raise UsageError("The name of the model is empty.", "Give a profile, a folder or a Hugging Face name.")
@@ -30,7 +30,7 @@ def model_folder(model: str) -> Path | None:
         path.stat()
     except FileNotFoundError:
         if _is_path(model):
-            raise UsageError(f"There is no folder {model}.", _neighbour(path)) from None
+            raise UsageError(f"There is no folder {model}.", _similar_folder(path)) from None
         return None
     except NotADirectoryError:
         raise UsageError(f"There is no folder {model}: one of the folders on the way is a file.") from None
@@ -41,7 +41,7 @@ def model_folder(model: str) -> Path | None:
             raise UsageError(f"There is no folder {_shown(model)}: {error.strerror}.") from None
         raise _unreadable(path, error) from error
     if not path.is_dir():
-        raise _no_folder(path)
+        raise _not_a_folder(path)
     try:
         resolved = path.resolve()
         (resolved / "config.json").is_file()
@@ -52,31 +52,33 @@ def model_folder(model: str) -> Path | None:
 
 
 def holds_gguf(folder: Path) -> bool:
-    """Whether its weights are in llama.cpp's form."""
+    """Whether the folder holds weights in GGUF, llama.cpp's format."""
     return any(file.suffix.lower() == _GGUF for file in folder.iterdir())
 
 
 def _is_path(model: str) -> bool:
-    """Whether this can be nothing but a path: a Hugging Face name has one slash, and does not begin so."""
-    return model.startswith(_BEGINNINGS) or model in (".", "..") or model.count("/") > 1 or model.endswith(("/", _GGUF))
+    """Whether this can only be a path: a Hugging Face name has one slash, and none of these prefixes."""
+    return (
+        model.startswith(_PATH_PREFIXES) or model in (".", "..") or model.count("/") > 1 or model.endswith(("/", _GGUF))
+    )
 
 
-def _neighbour(path: Path) -> str:
-    """A hint with the folder beside it that has nearly this name."""
+def _similar_folder(path: Path) -> str:
+    """A hint that suggests a folder with a similar name in the same place."""
     try:
         names = [each.name for each in path.parent.iterdir() if each.is_dir()]
     except OSError:
         return "Give the folder of a checkpoint."
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else "Give the folder of a checkpoint."
+    similar = difflib.get_close_matches(path.name, names, n=1)
+    return f"Did you mean {path.parent / similar[0]}?" if similar else "Give the folder of a checkpoint."
 
 
-def _no_folder(path: Path) -> WeightsError:
+def _not_a_folder(path: Path) -> WeightsError:
     if path.suffix.lower() == _GGUF:
         return WeightsError(f"{path} is a GGUF file, which is not served.", f"What is served is {SERVED}.")
     if (path.parent / "config.json").is_file():
-        return WeightsError(f"{path} is a file, and no folder.", f"Give its folder: --model {path.parent}.")
-    return WeightsError(f"{path} is a file, and no folder.", f"What is served is {SERVED}.")
+        return WeightsError(f"{path} is a file, not a folder.", f"Give its folder: --model {path.parent}.")
+    return WeightsError(f"{path} is a file, not a folder.", f"What is served is {SERVED}.")
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:

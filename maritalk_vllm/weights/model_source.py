@@ -1,4 +1,4 @@
-"""What is to be served, and where its weights are."""
+"""Determine which model to serve, and where its weights are."""
 
 import re
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from .download_progress import Progress
 from .model_folder import SERVED, holds_gguf, model_folder
 from .partial_file import Link
 
-_MOST_TIMES = 4
-"""An archive has at most so many times the bytes of the profile's weights: they may be of float32, packed badly."""
+_MAX_RATIO = 4
+"""Largest archive, as a multiple of the profile's weights: it may hold float32 weights, poorly compressed."""
 
 _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model to serve: its name for users, and the folder that holds it, or will.
+    """A model to serve: its name for users, and the folder that holds it, or will hold it.
 
-    `fetch` brings the weights from elsewhere, where they are not here: it is told what to report to, and raises
-    WeightsError or LicenseError. `is_made_here`: this program makes the folder from an embedded file, so it may remove
-    the folder and make it again.
+    `fetch` downloads the weights if they are not local; it takes a progress callback, and raises WeightsError or
+    LicenseError. `is_made_here`: this program creates the folder from an embedded file, so it may delete the folder and
+    create it again.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Source:
 
     @property
     def must_be_prepared(self) -> bool:
-        """Whether the checkpoint has to be made from an embedded file first."""
+        """Whether the checkpoint must first be converted from an embedded file."""
         return self.is_made_here and not is_installed(Path(self.location))
 
 
 def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
-    """The profile that the user asked for, or that the licence stands for; None for an open model.
+    """The profile that the user asked for, or the first that the licence allows; None for an open model.
 
     Raises UsageError or LicenseError.
     """
@@ -62,8 +62,8 @@ def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
     return find(check.entitlement.models[0])
 
 
-def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, place: Path | None = None) -> Source:
-    """The weights of the wanted model; those that a licence brings are, or will be, in the folder `place`.
+def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, target: Path | None = None) -> Source:
+    """Locate the weights of a model. Weights that come with a licence are, or will be, installed in `target`.
 
     Raises LicenseError, UsageError or WeightsError.
     """
@@ -71,7 +71,7 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, pla
         assert settings.model is not None
         return open_model(settings.model, settings.engine_arg("--revision"))
     _check_license(settings, profile, check)
-    folder = place or weights_folder(profile, settings)
+    folder = target or weights_folder(profile, settings)
     if is_installed(folder):
         return Source(profile.name, str(folder), profile)
     if check.brings_weights:
@@ -85,18 +85,18 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, pla
 
 
 def weights_folder(profile: Profile, settings: Settings) -> Path:
-    """Where the weights that a licence brings are, or will be."""
+    """The folder for the weights that come with a licence."""
     return settings.cache_dir / "models" / profile.name
 
 
 def _fetch(folder: Path, profile: Profile, check: LicenseCheck, progress: Progress) -> None:
-    from .install import fetch  # and with it httpx, a third of what a plan takes
+    from .install import fetch  # imports httpx, which takes a third of the time of a plan
 
-    def ask() -> Link:
-        grant = check.grant(profile.name)
-        return Link(grant.url, grant.size, grant.sha256)
+    def get_link() -> Link:
+        response = check.request_weights(profile.name)
+        return Link(response.url, response.size, response.sha256)
 
-    fetch(folder, ask, profile.title, progress, most_bytes=_MOST_TIMES * profile.weights_bytes)
+    fetch(folder, get_link, profile.title, progress, max_bytes=_MAX_RATIO * profile.weights_bytes)
 
 
 def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) -> None:
@@ -111,7 +111,7 @@ def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) ->
 
 
 def open_model(model: str, revision: str | None = None) -> Source:
-    """A model that needs no licence, by its folder or its Hugging Face name. Raises UsageError or WeightsError."""
+    """Locate a model that needs no licence, by folder or Hugging Face name. Raises UsageError or WeightsError."""
     if (folder := model_folder(model)) is not None:
         if not has_config(folder):
             hint = f"Its GGUF files are not served. What is served is {SERVED}." if holds_gguf(folder) else ""
@@ -121,10 +121,10 @@ def open_model(model: str, revision: str | None = None) -> Source:
         return Source(folder.name, str(folder))
     if _HUGGING_FACE_NAME.fullmatch(model):
         huggingface.check_name(model)
-        here = huggingface.snapshot(model, revision)
+        cached = huggingface.snapshot(model, revision)
         return (
-            Source(model, str(here))
-            if here
+            Source(model, str(cached))
+            if cached
             else Source(model, model, fetch=partial(huggingface.fetch, model, revision))
         )
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]

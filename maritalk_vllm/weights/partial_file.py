@@ -1,4 +1,4 @@
-"""What is here of a file that is being fetched, and which file that is."""
+"""A partially downloaded file and the identity of its source."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from ..models.atomic_install import sibling
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a file is for now; and its size in bytes and its SHA-256 in hexadecimal, where they are known."""
+    """A temporary link to a file, with its size in bytes and SHA-256 in hexadecimal, if known."""
 
     url: str
     size: int | None = None
@@ -18,52 +18,52 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells two files apart; `validator` is the server's own sign, an ETag or a date."""
+    """What distinguishes two files; `validator` is the server's ETag or Last-Modified date."""
 
     size: int | None
     validator: str | None
     sha256: str | None
 
     @property
-    def can_be_resumed(self) -> bool:
-        """Whether a later answer can be told to be of the same file."""
+    def is_resumable(self) -> bool:
+        """Whether a later response can be recognized as the same file."""
         return self.validator is not None or self.sha256 is not None
 
-    def may_be(self, link: Link) -> bool:
-        """Whether nothing that is known of the link's file speaks against it."""
+    def matches(self, link: Link) -> bool:
+        """Whether the link may lead to this file, by the size and hash that it gives."""
         return self.sha256 == link.sha256 and link.size in (None, self.size)
 
 
 class PartialFile:
-    """A file on its way, and its identity beside it. Whoever uses it holds a lock."""
+    """A partial download, with its identity in a second file. The caller must hold a lock."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._beside = sibling(file, "json")
+        self._identity_file = sibling(file, "json")
 
     @property
     def size(self) -> int:
-        """The bytes that are here."""
+        """Number of bytes downloaded so far."""
         return self.file.stat().st_size if self.file.exists() else 0
 
     def identity(self) -> Identity | None:
-        """Of which file it is; None if that is not known."""
+        """The identity of the file; None if unknown."""
         try:
-            return Identity(**json.loads(self._beside.read_bytes()))
+            return Identity(**json.loads(self._identity_file.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def begin(self, identity: Identity) -> None:
-        """Nothing is here yet, and it will be of this file."""
-        self.forget()
-        self._beside.write_text(json.dumps(asdict(identity)))
+    def start(self, identity: Identity) -> None:
+        """Discard the content, and start a download of the file with this identity."""
+        self.discard()
+        self._identity_file.write_text(json.dumps(asdict(identity)))
 
     def append(self, data: bytes) -> None:
-        """Add what has arrived. It is with the kernel when this returns, whatever becomes of this process."""
+        """Append received bytes. They survive a crash of this process once this method returns."""
         with self.file.open("ab") as file:
             file.write(data)
 
-    def forget(self) -> None:
-        """Remove all of it."""
+    def discard(self) -> None:
+        """Delete the partial file and its identity."""
         self.file.unlink(missing_ok=True)
-        self._beside.unlink(missing_ok=True)
+        self._identity_file.unlink(missing_ok=True)

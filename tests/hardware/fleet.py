@@ -1,4 +1,4 @@
-"""Machines with GPUs that are not here: played by a libnvidia-ml.so.1 of our own, through the real pynvml."""
+"""Simulated machines with GPUs: the real pynvml loads a fake libnvidia-ml.so.1."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from typing import Any
 
 MiB = 1 << 20
 IDLE = 512 * MiB
-"""What a driver keeps of an idle card."""
+"""Memory that the driver reserves on an idle GPU."""
 
 UUIDS = [f"GPU-{index}a5f02c4-8b1d-4e7a-9c{index}3-5d0e6f7a8b{index}c" for index in range(9)]
 MIG_UUIDS = [f"MIG-{index}b7e13d5-2c4f-5a8b-8d{index}1-6e1f7a8b9c{index}d" for index in range(4)]
 
-_CARDS = {
+_GPU_MODELS = {
     "A10": (23028, "8 6", "NVIDIA A10"),
     "A100-40GB": (40960, "8 0", "NVIDIA A100-SXM4-40GB"),
     "A100-80GB": (81920, "8 0", "NVIDIA A100-SXM4-80GB"),
@@ -23,18 +23,18 @@ _CARDS = {
 }
 
 
-def gpus(*kinds: str, free_mib: int | None = None) -> str:
-    """Lines for cards of these kinds, idle if nothing else is said."""
+def gpus(*models: str, free_mib: int | None = None) -> str:
+    """Configuration lines for GPUs of these models, idle unless `free_mib` is given."""
     lines = []
-    for index, kind in enumerate(kinds):
-        total, capability, name = _CARDS[kind]
+    for index, model in enumerate(models):
+        total, capability, name = _GPU_MODELS[model]
         free = total * MiB - IDLE if free_mib is None else free_mib * MiB
         lines.append(f"gpu {UUIDS[index]} {total * MiB} {free} {capability} {name}")
     return "\n".join(lines) + "\n"
 
 
 def links(count: int, level: str) -> str:
-    """The same link between each two of the first `count` cards."""
+    """The same link between all pairs of the first `count` GPUs."""
     return "".join(f"link {one} {other} {level}\n" for one in range(count) for other in range(one))
 
 
@@ -46,7 +46,7 @@ MIG = (
 
 
 def compile_nvml(folder: Path) -> Path:
-    """Compile the library into `folder`, and return it."""
+    """Compile the library into `folder`, and return that folder."""
     source = Path(__file__).parent / "nvml.c"
     flags = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-O1", "-Wl,-soname,libnvidia-ml.so.1"]
     subprocess.run(["cc", *flags, "-o", folder / "libnvidia-ml.so.1", source], check=True)
@@ -54,14 +54,14 @@ def compile_nvml(folder: Path) -> Path:
 
 
 def environment(library: Path, fleet: str, **more: str) -> dict[str, str]:
-    """For a process that sees these GPUs. The dynamic loader looks into `library` first."""
+    """The environment of a process that sees these GPUs. The dynamic loader searches `library` first."""
     file = library / f"fleet-{abs(hash(fleet))}"
     file.write_text(fleet)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUDA_")}
     return {**inherited, "LD_LIBRARY_PATH": str(library), "FAKE_NVML_FLEET": str(file), **more}
 
 
-_LOOK = """
+_PROBE = """
 import dataclasses, json
 from maritalk_vllm.errors import MariTalkError
 from maritalk_vllm.hardware.probe import probe_hardware
@@ -74,12 +74,12 @@ except MariTalkError as error:
 """
 
 
-def look(library: Path, fleet: str, **more: str) -> dict[str, Any]:
-    """The inventory of such a machine, or the error, as another process sees it."""
-    command = [sys.executable, "-c", _LOOK]
+def probe(library: Path, fleet: str, **more: str) -> dict[str, Any]:
+    """Probe such a machine in a subprocess; return its inventory, or the error."""
+    command = [sys.executable, "-c", _PROBE]
     result = subprocess.run(
         command, capture_output=True, text=True, env=environment(library, fleet, **more), timeout=30
     )
     assert result.returncode == 0, result.stderr
-    seen: dict[str, Any] = json.loads(result.stdout)
-    return seen
+    inventory: dict[str, Any] = json.loads(result.stdout)
+    return inventory

@@ -1,8 +1,8 @@
-"""CUDA_VISIBLE_DEVICES in all its forms."""
+"""All forms of CUDA_VISIBLE_DEVICES."""
 
 import pytest
 
-from maritalk_vllm.hardware.cuda_visible_devices import visible
+from maritalk_vllm.hardware.cuda_visible_devices import visible_gpus
 from maritalk_vllm.hardware.gpu import Gpu
 from tests.hardware.fleet import MIG_UUIDS, UUIDS
 
@@ -25,7 +25,7 @@ ALL = MACHINE
 
 
 @pytest.mark.parametrize(
-    ("value", "shown", "remark"),
+    ("value", "selected", "remark"),
     [
         (None, ALL, None),
         ("0", [ZERO], None),
@@ -64,10 +64,10 @@ ALL = MACHINE
         (f"0,1,{UUIDS[0]}", [], "twice"),
     ],
 )
-def test_what_is_shown(value: str | None, shown: list[Gpu], remark: str | None) -> None:
-    seen = visible(MACHINE, value)
-    assert list(seen.gpus) == shown
-    assert set(seen.hidden) == set(MACHINE) - set(shown)
+def test_visible_gpus(value: str | None, selected: list[Gpu], remark: str | None) -> None:
+    seen = visible_gpus(MACHINE, value)
+    assert list(seen.gpus) == selected
+    assert set(seen.hidden) == set(MACHINE) - set(selected)
     assert len(seen.remarks) == (remark is not None)
     assert (remark or "") in "".join(seen.remarks)
 
@@ -82,8 +82,8 @@ def test_what_is_shown(value: str | None, shown: list[Gpu], remark: str | None) 
         (None, None, False),
     ],
 )
-def test_numbers_are_ambiguous_among_different_kinds(value: str | None, order: str | None, remarked: bool) -> None:
+def test_indices_are_ambiguous_among_different_models(value: str | None, order: str | None, remarked: bool) -> None:
     mixed = [gpu(0, UUIDS[0]), gpu(1, UUIDS[1], name="NVIDIA A10")]
-    seen = visible(mixed, value, order)
+    seen = visible_gpus(mixed, value, order)
     assert seen.gpus[0].index == 0
     assert bool(seen.remarks) == remarked

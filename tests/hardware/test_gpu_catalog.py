@@ -1,38 +1,38 @@
-"""Cards that are not here, by the names that people give them."""
+"""GPU models by their common names, and hypothetical machines."""
 
 import re
 
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.hardware.gpu_catalog import cards, find, hypothetical_machine, parse_node_prefix
+from maritalk_vllm.hardware.gpu_catalog import find_gpu, gpu_models, hypothetical_machine, parse_node_prefix
 from maritalk_vllm.hardware.interconnect import Link
 
 MiB = 1 << 20
 
 
-@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
-def test_every_name_finds_its_card(card: object) -> None:
-    for name in card.names:  # type: ignore[attr-defined]
+@pytest.mark.parametrize("gpu_model", gpu_models(), ids=lambda gpu_model: gpu_model.short_name)
+def test_every_name_finds_its_gpu(gpu_model: object) -> None:
+    for name in gpu_model.names:  # type: ignore[attr-defined]
         for written in (name, name.lower(), name.upper(), name.replace("-", " "), name.replace(" ", "")):
-            assert find(written) is card
+            assert find_gpu(written) is gpu_model
 
 
-def test_what_the_table_covers() -> None:
-    generations = {card.compute_capability for card in cards()}
+def test_covered_generations() -> None:
+    generations = {gpu_model.compute_capability for gpu_model in gpu_models()}
     assert {(7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)} <= generations
-    assert all(card.compute_capability < (8, 0) for card in (find("T4"), find("V100")))
+    assert all(gpu_model.compute_capability < (8, 0) for gpu_model in (find_gpu("T4"), find_gpu("V100")))
 
 
 @pytest.mark.parametrize(
     ("name", "mib"), [("A10", 23028), ("L4", 23034), ("A100-40GB", 40960), ("A100-80GB", 81920), ("A6000", 49140)]
 )
 def test_totals_are_those_of_nvml(name: str, mib: int) -> None:
-    assert find(name).memory_total_bytes == mib * MiB
+    assert find_gpu(name).memory_total_bytes == mib * MiB
 
 
 def test_an_l4_has_the_24_gb_of_the_reference() -> None:
-    assert round(find("L4").memory_total_bytes / 1e9, 2) == 24.15
+    assert round(find_gpu("L4").memory_total_bytes / 1e9, 2) == 24.15
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_l4_has_the_24_gb_of_the_reference() -> None:
         ("8×h100", ["NVIDIA H100 80GB HBM3"] * 8),
     ],
 )
-def test_imagined_machines(text: str, names: list[str]) -> None:
+def test_hypothetical_machines(text: str, names: list[str]) -> None:
     machine = hypothetical_machine(text)
     assert [gpu.name for gpu in machine.gpus] == names
     assert [gpu.index for gpu in machine.gpus] == list(range(len(names)))
@@ -56,14 +56,14 @@ def test_imagined_machines(text: str, names: list[str]) -> None:
     assert machine.host is None
 
 
-def test_links_of_imagined_machines() -> None:
+def test_links_of_hypothetical_machines() -> None:
     assert set(hypothetical_machine("4xA100-40GB").links.values()) == {Link.NVLINK}
     assert set(hypothetical_machine("4xA10").links.values()) == {Link.NODE}
     assert set(hypothetical_machine("1xA100-40GB,1xH100").links.values()) == {Link.NODE}
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("4xA11", "There is no card A11"),
         ("2xA100-40", "Did you mean A100-40GB?"),
@@ -71,7 +71,7 @@ def test_links_of_imagined_machines() -> None:
         ("0xA10", "cannot be read"),
         ("", "cannot be read"),
         ("4x", "There is no card 4x"),
-        # Never a card of another series or another maker, however its name looks.
+        # Never suggest a GPU of another series or maker, however similar its name.
         ("MI300X", "MI300X is not an NVIDIA GPU. This server runs on NVIDIA GPUs."),
         ("8xMI325X", "MI325X is not an NVIDIA GPU."),
         ("AMD Instinct MI250", "AMD Instinct MI250 is not an NVIDIA GPU."),
@@ -90,7 +90,7 @@ def test_links_of_imagined_machines() -> None:
         ("A1000", "Known: V100, "),
         ("B100", "Known: V100, "),
         ("P100", "Known: V100, "),
-        # Of a machine with more than it can have.
+        # More GPUs than a machine can have.
         ("99999999999xA10", "--gpus asks for 99999999999 cards. Plans are made for 72 of them at most."),
         ("40xA10,33xL4", "--gpus asks for 73 cards."),
         (f"{'9' * 5000}xA10", "--gpus asks for 99999999"),
@@ -98,14 +98,14 @@ def test_links_of_imagined_machines() -> None:
         ("A10,,A10", "cannot be read"),
     ],
 )
-def test_what_is_not_in_the_table(text: str, says: str) -> None:
+def test_unknown_gpus(text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         hypothetical_machine(text)
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "nodes", "cards"),
+    ("text", "nodes", "gpus"),
     [
         ("4xA10", 1, "4xA10"),
         ("2 nodes of 4xA10", 2, "4xA10"),
@@ -113,11 +113,11 @@ def test_what_is_not_in_the_table(text: str, says: str) -> None:
         ("1 node of A10", 1, "A10"),
     ],
 )
-def test_machines_of_the_same_cards(text: str, nodes: int, cards: str) -> None:
-    assert parse_node_prefix(text) == (nodes, cards)
+def test_number_of_nodes(text: str, nodes: int, gpus: str) -> None:
+    assert parse_node_prefix(text) == (nodes, gpus)
 
 
-def test_the_most_nodes() -> None:
+def test_too_many_nodes() -> None:
     with pytest.raises(UsageError, match=r"--gpus asks for 99999999999 nodes\. Plans are made for 10000"):
         parse_node_prefix("99999999999 nodes of A10")
 
@@ -148,16 +148,20 @@ def test_the_most_nodes() -> None:
         ("L4 24GB", "NVIDIA L4", 23034, (8, 9)),
     ],
 )
-def test_cards_that_people_have(name: str, nvml: str, mib: int, capability: tuple[int, int]) -> None:
-    card = find(name)
-    assert (card.names[0], card.memory_total_bytes, card.compute_capability) == (nvml, mib * MiB, capability)
+def test_common_gpus(name: str, nvml: str, mib: int, capability: tuple[int, int]) -> None:
+    gpu_model = find_gpu(name)
+    assert (gpu_model.names[0], gpu_model.memory_total_bytes, gpu_model.compute_capability) == (
+        nvml,
+        mib * MiB,
+        capability,
+    )
 
 
-def test_no_two_cards_have_a_name_in_common() -> None:
-    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for card in cards() for name in card.names]
+def test_names_are_unique() -> None:
+    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for gpu_model in gpu_models() for name in gpu_model.names]
     assert len(names) == len(set(names))
 
 
-def test_no_machine_at_all() -> None:
+def test_zero_nodes() -> None:
     with pytest.raises(UsageError, match="0 nodes of A10"):
         parse_node_prefix("0 nodes of A10")

@@ -1,4 +1,4 @@
-"""The machine around the GPUs, read from copies of /proc and /sys."""
+"""The host, read from copies of /proc and /sys."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ TOTAL, AVAILABLE = 64_000_000 * 1024, 60_000_000 * 1024
 
 
 def machine(root: Path, *, flags: str = "fpu avx2", **files: str) -> Path:
-    """A root with these files; in their names, `__` stands for a slash."""
+    """Create a root with these files; `__` in their names stands for a slash."""
     content = {
         "proc/meminfo": "MemTotal:       64000000 kB\nMemFree: 1 kB\nMemAvailable:   60000000 kB\nHugePages_Total: 0\n",
         "proc/cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n",
@@ -48,7 +48,7 @@ V1 = {"proc__self__cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n"}
             8 * GB,
             5 * GB,
         ),
-        (  # files in the page cache can leave memory at once
+        (  # the page cache can be evicted at once
             {
                 **V2,
                 "sys__fs__cgroup__pod__app__memory.max": f"{8 * GB}\n",
@@ -58,7 +58,7 @@ V1 = {"proc__self__cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n"}
             8 * GB,
             7 * GB,
         ),
-        (  # the limit of the group above is the smaller one
+        (  # the parent group has the lower limit
             {
                 **V2,
                 "sys__fs__cgroup__pod__app__memory.max": f"{8 * GB}\n",
@@ -68,12 +68,12 @@ V1 = {"proc__self__cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n"}
             4 * GB,
             3 * GB,
         ),
-        (  # in a container with a namespace of its own, the group is the root
+        (  # in a container with its own cgroup namespace, the group is the root
             {"proc__self__cgroup": "0::/\n", "sys__fs__cgroup__memory.max": f"{6 * GB}\n"},
             6 * GB,
             6 * GB,
         ),
-        (  # without one, the path is the host's, and the mount shows the container's group
+        (  # without its own namespace, the path is the host's, and the mount is the container's group
             {**V2, "sys__fs__cgroup__memory.max": f"{6 * GB}\n"},
             6 * GB,
             6 * GB,
@@ -105,7 +105,7 @@ V1 = {"proc__self__cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n"}
         "v1-more-than-there-is",
     ],
 )
-def test_the_limit_of_a_container(tmp_path: Path, files: dict[str, str], limit: int | None, available: int) -> None:
+def test_container_limits(tmp_path: Path, files: dict[str, str], limit: int | None, available: int) -> None:
     found = host(machine(tmp_path, **files))
     assert found.memory_limit_bytes == limit
     assert found.memory_available_bytes == available
@@ -116,7 +116,7 @@ def test_the_limit_of_a_container(tmp_path: Path, files: dict[str, str], limit: 
     ("flags", "fast"),
     [("fpu avx2 avx512f", False), ("avx512f avx512_bf16", True), ("amx_tile amx_bf16", True), ("", False)],
 )
-def test_bfloat16_is_fast_where_the_processor_knows_it(tmp_path: Path, flags: str, fast: bool) -> None:
+def test_bfloat16_is_fast_if_the_processor_supports_it(tmp_path: Path, flags: str, fast: bool) -> None:
     assert host(machine(tmp_path, flags=flags)).fast_bfloat16 is fast
 
 
@@ -132,18 +132,18 @@ def test_this_machine() -> None:
     assert found.cores
 
 
-def test_space_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_free_space_for_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
     assert free_disk_bytes(tmp_path / "a" / "b") == pytest.approx(free_disk_bytes(tmp_path), rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("meminfo", "total", "available"),
     [
-        # Before Linux 3.14, and in some containers: free, buffers and cache, less what is shared memory.
+        # Before Linux 3.14, and in some containers: free, buffers and cache, less shared memory.
         ("MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n", 1000, 430),
         ("MemTotal: 1000 kB\nMemFree: 100 kB\nCached: 30 kB\nSReclaimable: 10 kB\nShmem: 200 kB\n", 1000, 100),
         ("MemTotal: 1000 kB\nMemFree: 100 kB\n", 1000, 100),
-        # LXC shows the container's total beside the host's rest.
+        # LXC shows the container's total, but the host's available memory.
         ("MemTotal: 1000 kB\nMemAvailable: 5000 kB\n", 1000, 1000),
         ("MemTotal:\t1000 kB\nMemAvailable: 400 kB\nnonsense\nHuge: x kB\n: 5 kB\n\n", 1000, 400),
     ],
@@ -154,7 +154,7 @@ def test_odd_meminfo(meminfo: str, total: int, available: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("files", [{"proc__meminfo": ""}, {"proc__meminfo": "", "proc__cpuinfo": ""}])
-def test_no_meminfo_at_all(files: dict[str, str], tmp_path: Path) -> None:
+def test_without_meminfo(files: dict[str, str], tmp_path: Path) -> None:
     found = host(machine(tmp_path, **files))
     assert 0 < found.memory_available_bytes <= found.memory_total_bytes
     (tmp_path / "proc/meminfo").unlink()

@@ -1,18 +1,18 @@
-"""The inventory, through the real pynvml and a library that plays the driver."""
+"""The inventory, through the real pynvml and a fake driver library."""
 
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.hardware.fleet import IDLE, MIG, MIG_UUIDS, UUIDS, MiB, gpus, links, look
+from tests.hardware.fleet import IDLE, MIG, MIG_UUIDS, UUIDS, MiB, gpus, links, probe
 
-FALLEN = "it has fallen off the bus"
+FALLEN_OFF_THE_BUS = "it has fallen off the bus"
 
 
-def test_plain_cards(nvml_library: Path) -> None:
-    seen = look(nvml_library, gpus("A10", "A10"))
-    first, second = seen["gpus"]
+def test_whole_gpus(nvml_library: Path) -> None:
+    inventory = probe(nvml_library, gpus("A10", "A10"))
+    first, second = inventory["gpus"]
     assert first == {
         "index": 0,
         "uuid": UUIDS[0],
@@ -20,25 +20,25 @@ def test_plain_cards(nvml_library: Path) -> None:
         "memory_total_bytes": 23028 * MiB,
         "memory_free_bytes": 23028 * MiB - IDLE,
         "compute_capability": [8, 6],
-        "holders": [],
+        "processes": [],
         "parent_uuid": None,
         "is_integrated": False,
     }
     assert (second["index"], second["uuid"]) == (1, UUIDS[1])
-    assert seen["driver"] == {"version": "570.86.15", "cuda_version": [12, 8]}
-    assert seen["unusable"] == seen["hidden"] == seen["remarks"] == []
+    assert inventory["driver"] == {"version": "570.86.15", "cuda_version": [12, 8]}
+    assert inventory["unusable"] == inventory["hidden"] == inventory["remarks"] == []
 
 
 def test_the_drivers_versions(nvml_library: Path) -> None:
-    seen = look(nvml_library, "driver 580.65.06 13000\n" + gpus("T4"))
-    assert seen["driver"] == {"version": "580.65.06", "cuda_version": [13, 0]}
-    assert seen["gpus"][0]["compute_capability"] == [7, 5]
+    inventory = probe(nvml_library, "driver 580.65.06 13000\n" + gpus("T4"))
+    assert inventory["driver"] == {"version": "580.65.06", "cuda_version": [13, 0]}
+    assert inventory["gpus"][0]["compute_capability"] == [7, 5]
 
 
 def test_a_driver_without_gpus(nvml_library: Path) -> None:
-    seen = look(nvml_library, "driver 570.86.15 12080\n")
-    assert seen["gpus"] == []
-    assert seen["driver"] is not None
+    inventory = probe(nvml_library, "driver 570.86.15 12080\n")
+    assert inventory["gpus"] == []
+    assert inventory["driver"] is not None
 
 
 @pytest.mark.parametrize(
@@ -53,27 +53,27 @@ def test_a_driver_without_gpus(nvml_library: Path) -> None:
         ("50", "SYSTEM"),
     ],
 )
-def test_links_of_eight_cards(nvml_library: Path, level: str, link: str) -> None:
-    seen = look(nvml_library, gpus(*["A100-40GB"] * 8) + links(8, level))
-    assert len(seen["links"]) == 28
-    assert set(seen["links"].values()) == {link}
+def test_links_of_eight_gpus(nvml_library: Path, level: str, link: str) -> None:
+    inventory = probe(nvml_library, gpus(*["A100-40GB"] * 8) + links(8, level))
+    assert len(inventory["links"]) == 28
+    assert set(inventory["links"].values()) == {link}
 
 
 def test_links_of_pairs(nvml_library: Path) -> None:
-    seen = look(nvml_library, gpus(*["A6000"] * 4) + "link 0 2 nvlink\nlink 1 3 20\n")
-    named = {link: pair.split() for pair, link in seen["links"].items() if link != "SYSTEM"}
+    inventory = probe(nvml_library, gpus(*["A6000"] * 4) + "link 0 2 nvlink\nlink 1 3 20\n")
+    named = {link: pair.split() for pair, link in inventory["links"].items() if link != "SYSTEM"}
     assert named == {"NVLINK": sorted([UUIDS[0], UUIDS[2]]), "SWITCH": sorted([UUIDS[1], UUIDS[3]])}
 
 
-def test_links_that_are_not_told_are_the_slowest(nvml_library: Path) -> None:
+def test_unreported_links_count_as_the_slowest(nvml_library: Path) -> None:
     errors = "error nvmlDeviceGetP2PStatus 3\nerror nvmlDeviceGetTopologyCommonAncestor 3\n"
-    seen = look(nvml_library, gpus("A10", "A10") + links(2, "nvlink") + errors)
-    assert set(seen["links"].values()) == {"SYSTEM"}
+    inventory = probe(nvml_library, gpus("A10", "A10") + links(2, "nvlink") + errors)
+    assert set(inventory["links"].values()) == {"SYSTEM"}
 
 
 def test_mig_instances_have_their_own_memory(nvml_library: Path) -> None:
-    seen = look(nvml_library, MIG)
-    whole, larger, smaller = seen["gpus"]
+    inventory = probe(nvml_library, MIG)
+    whole, larger, smaller = inventory["gpus"]
     assert whole["parent_uuid"] is None
     assert [larger["uuid"], smaller["uuid"]] == MIG_UUIDS[:2]
     assert (larger["memory_total_bytes"], larger["memory_free_bytes"]) == (20 * 10**9, 19 * 10**9)
@@ -82,65 +82,65 @@ def test_mig_instances_have_their_own_memory(nvml_library: Path) -> None:
         assert (instance["index"], instance["parent_uuid"]) == (1, UUIDS[1])
         assert instance["compute_capability"] == [8, 0]
         assert "MIG" in instance["name"]
-    assert seen["links"] == {}
+    assert inventory["links"] == {}
 
 
 def test_mig_mode_without_an_instance(nvml_library: Path) -> None:
-    seen = look(nvml_library, gpus("A100-40GB", "A100-40GB") + "migmode 0\n")
-    assert [gpu["index"] for gpu in seen["gpus"]] == [1]
-    assert "nvidia-smi mig -cgi" in seen["unusable"][0]["reason"]
-    assert seen["unusable"][0]["uuid"] == UUIDS[0]
+    inventory = probe(nvml_library, gpus("A100-40GB", "A100-40GB") + "migmode 0\n")
+    assert [gpu["index"] for gpu in inventory["gpus"]] == [1]
+    assert "nvidia-smi mig -cgi" in inventory["unusable"][0]["reason"]
+    assert inventory["unusable"][0]["uuid"] == UUIDS[0]
 
 
 @pytest.mark.parametrize(
-    ("function", "code", "uuid_is_told", "reason"),
+    ("function", "code", "uuid_is_known", "reason"),
     [
-        ("nvmlDeviceGetHandleByIndex_v2", 15, False, FALLEN),
+        ("nvmlDeviceGetHandleByIndex_v2", 15, False, FALLEN_OFF_THE_BUS),
         ("nvmlDeviceGetHandleByIndex_v2", 4, False, "this user may not use it"),
-        ("nvmlDeviceGetUUID", 15, False, FALLEN),
-        ("nvmlDeviceGetMemoryInfo", 15, True, FALLEN),
-        ("nvmlDeviceGetMigMode", 15, True, FALLEN),
-        ("nvmlDeviceGetComputeRunningProcesses_v3", 15, True, FALLEN),
+        ("nvmlDeviceGetUUID", 15, False, FALLEN_OFF_THE_BUS),
+        ("nvmlDeviceGetMemoryInfo", 15, True, FALLEN_OFF_THE_BUS),
+        ("nvmlDeviceGetMigMode", 15, True, FALLEN_OFF_THE_BUS),
+        ("nvmlDeviceGetComputeRunningProcesses_v3", 15, True, FALLEN_OFF_THE_BUS),
         ("nvmlDeviceGetMemoryInfo", 16, True, "it has to be reset: nvidia-smi --gpu-reset"),
         ("nvmlDeviceGetMemoryInfo", 999, True, "the driver says: Unknown Error"),
     ],
 )
-def test_a_card_that_fails_leaves_the_others(
-    nvml_library: Path, function: str, code: int, uuid_is_told: bool, reason: str
+def test_failed_gpu_does_not_affect_the_others(
+    nvml_library: Path, function: str, code: int, uuid_is_known: bool, reason: str
 ) -> None:
-    seen = look(nvml_library, gpus("A10", "A10", "A10") + f"error {function} {code} 1\n")
-    assert [gpu["index"] for gpu in seen["gpus"]] == [0, 2]
-    (lost,) = seen["unusable"]
-    assert (lost["index"], lost["uuid"]) == (1, UUIDS[1] if uuid_is_told else None)
+    inventory = probe(nvml_library, gpus("A10", "A10", "A10") + f"error {function} {code} 1\n")
+    assert [gpu["index"] for gpu in inventory["gpus"]] == [0, 2]
+    (lost,) = inventory["unusable"]
+    assert (lost["index"], lost["uuid"]) == (1, UUIDS[1] if uuid_is_known else None)
     assert lost["reason"].startswith(reason)
 
 
-def test_a_card_that_is_lost_while_links_are_asked_for(nvml_library: Path) -> None:
-    seen = look(nvml_library, gpus("A10", "A10") + "error nvmlDeviceGetP2PStatus 15\n")
-    assert set(seen["links"].values()) == {"SYSTEM"}
+def test_gpu_lost_while_links_are_queried(nvml_library: Path) -> None:
+    inventory = probe(nvml_library, gpus("A10", "A10") + "error nvmlDeviceGetP2PStatus 15\n")
+    assert set(inventory["links"].values()) == {"SYSTEM"}
 
 
-def test_who_holds_memory(nvml_library: Path) -> None:
-    seen = look(
+def test_processes_that_hold_memory(nvml_library: Path) -> None:
+    inventory = probe(
         nvml_library,
         gpus("A10", "A10", free_mib=9000)
         + "process 0 graphics 812 40000000 /usr/lib/xorg/Xorg\n"
         + "process 0 compute 4711 14000000000 /opt/venv/bin/python3 serve.py --api-key SECRET\n"
         + "process 0 compute 4712 - -\n",
     )
-    assert seen["gpus"][0]["holders"] == [
+    assert inventory["gpus"][0]["processes"] == [
         {"pid": 4711, "name": "python3", "memory_bytes": 14000000000},
         {"pid": 812, "name": "Xorg", "memory_bytes": 40000000},
         {"pid": 4712, "name": None, "memory_bytes": None},
     ]
-    assert seen["gpus"][1]["holders"] == []
+    assert inventory["gpus"][1]["processes"] == []
 
 
 @pytest.mark.parametrize("code", [3, 4, 13])
-def test_holders_that_are_not_told(nvml_library: Path, code: int) -> None:
+def test_unreported_processes(nvml_library: Path, code: int) -> None:
     errors = f"error nvmlDeviceGetComputeRunningProcesses_v3 {code}\n"
-    seen = look(nvml_library, gpus("A10") + errors + "process 0 compute 1 5 x\n")
-    assert seen["gpus"][0]["holders"] == []
+    inventory = probe(nvml_library, gpus("A10") + errors + "process 0 compute 1 5 x\n")
+    assert inventory["gpus"][0]["processes"] == []
 
 
 @pytest.mark.parametrize(
@@ -151,28 +151,28 @@ def test_holders_that_are_not_told(nvml_library: Path, code: int) -> None:
         ("error nvmlDeviceGetCount_v2 999\n", "is installed but does not answer", "--device cpu"),
     ],
 )
-def test_a_driver_that_does_not_answer(nvml_library: Path, fleet: str, message: str, hint: str) -> None:
-    seen = look(nvml_library, gpus("A10") + fleet)
-    assert seen["error"] == "NoSuitableGPU"
-    assert message in seen["message"]
-    assert hint in seen["hint"]
+def test_driver_that_does_not_answer(nvml_library: Path, fleet: str, message: str, hint: str) -> None:
+    inventory = probe(nvml_library, gpus("A10") + fleet)
+    assert inventory["error"] == "NoSuitableGPU"
+    assert message in inventory["message"]
+    assert hint in inventory["hint"]
 
 
-def test_a_driver_that_is_not_loaded(nvml_library: Path) -> None:
-    seen = look(nvml_library, "error nvmlInitWithFlags 9\n")
-    assert seen["gpus"] == []
-    assert seen["absent"] == "the driver is installed, but its kernel module is not loaded"
+def test_driver_that_is_not_loaded(nvml_library: Path) -> None:
+    inventory = probe(nvml_library, "error nvmlInitWithFlags 9\n")
+    assert inventory["gpus"] == []
+    assert inventory["absent"] == "the driver is installed, but its kernel module is not loaded"
 
 
 def test_no_driver(nvml_library: Path) -> None:
-    seen = look(nvml_library, "", LD_LIBRARY_PATH="")
-    if seen["driver"] is not None:
+    inventory = probe(nvml_library, "", LD_LIBRARY_PATH="")
+    if inventory["driver"] is not None:
         pytest.skip("this machine has a driver")
-    assert seen["absent"] == "the driver's library libnvidia-ml.so.1 is not installed"
+    assert inventory["absent"] == "the driver's library libnvidia-ml.so.1 is not installed"
 
 
 @pytest.mark.parametrize(
-    ("value", "shown", "remarks"),
+    ("value", "visible", "remarks"),
     [
         ("1,0", [UUIDS[1], UUIDS[0]], 0),
         (f"{UUIDS[2]},GPU-0a", [UUIDS[2], UUIDS[0]], 0),
@@ -181,17 +181,17 @@ def test_no_driver(nvml_library: Path) -> None:
         ("7", [], 1),
     ],
 )
-def test_what_cuda_shows(nvml_library: Path, value: str, shown: list[str], remarks: int) -> None:
-    seen = look(nvml_library, gpus("A10", "A10", "A10"), CUDA_VISIBLE_DEVICES=value)
-    assert [gpu["uuid"] for gpu in seen["gpus"]] == shown
-    assert len(seen["hidden"]) == 3 - len(shown)
-    assert len(seen["remarks"]) == remarks
+def test_cuda_visible_devices_is_applied(nvml_library: Path, value: str, visible: list[str], remarks: int) -> None:
+    inventory = probe(nvml_library, gpus("A10", "A10", "A10"), CUDA_VISIBLE_DEVICES=value)
+    assert [gpu["uuid"] for gpu in inventory["gpus"]] == visible
+    assert len(inventory["hidden"]) == 3 - len(visible)
+    assert len(inventory["remarks"]) == remarks
 
 
-def test_numbers_among_different_kinds(nvml_library: Path) -> None:
+def test_indices_among_different_models(nvml_library: Path) -> None:
     fleet = gpus("T4", "A10")
-    assert "PCI_BUS_ID" in look(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1")["remarks"][0]
-    ordered = look(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID")
+    assert "PCI_BUS_ID" in probe(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1")["remarks"][0]
+    ordered = probe(nvml_library, fleet, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID")
     assert ordered["remarks"] == []
     assert [gpu["name"] for gpu in ordered["gpus"]] == ["NVIDIA A10"]
 
@@ -207,14 +207,14 @@ def test_numbers_among_different_kinds(nvml_library: Path) -> None:
     ids=["not-supported", "zero", "jetson", "a part"],
 )
 def test_an_integrated_gpu_has_the_memory_of_the_host(nvml_library: Path, fleet: str) -> None:
-    seen = look(nvml_library, fleet)
-    (gpu,) = seen["gpus"]
-    assert seen["unusable"] == []
+    inventory = probe(nvml_library, fleet)
+    (gpu,) = inventory["gpus"]
+    assert inventory["unusable"] == []
     assert gpu["is_integrated"]
     assert gpu["memory_total_bytes"] == psutil.virtual_memory().total
     assert 0 < gpu["memory_free_bytes"] <= gpu["memory_total_bytes"]
 
 
-def test_a_card_of_its_own_has_its_own_memory(nvml_library: Path) -> None:
-    (gpu,) = look(nvml_library, gpus("A10"))["gpus"]
+def test_discrete_gpu_has_its_own_memory(nvml_library: Path) -> None:
+    (gpu,) = probe(nvml_library, gpus("A10"))["gpus"]
     assert (gpu["is_integrated"], gpu["memory_total_bytes"]) == (False, 23028 << 20)

@@ -1,4 +1,4 @@
-"""Limits of the system: raised as far as allowed, never lowered, and too low ones told in a sentence."""
+"""Resource limits: raised as far as allowed, never lowered, and reported if too low."""
 
 import json
 import resource
@@ -40,7 +40,7 @@ def limited(limit: str, command: str) -> "subprocess.CompletedProcess[str]":
         ((600, 700), [700, 700, 444]),
     ],
 )
-def test_the_limit_on_files_is_raised(before: tuple[int, int], after: list[int]) -> None:
+def test_file_limit_is_raised(before: tuple[int, int], after: list[int]) -> None:
     command = [sys.executable, "-c", RAISED, *map(str, before)]
     assert json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == after
 
@@ -56,12 +56,12 @@ def test_the_limit_on_files_is_raised(before: tuple[int, int], after: list[int])
         (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY),
     ],
 )
-def test_it_is_never_lowered(soft: int, hard: int, after: int) -> None:
-    assert resource_limits.reachable(soft, hard) == after
+def test_file_limit_is_never_lowered(soft: int, hard: int, after: int) -> None:
+    assert resource_limits.raised_limit(soft, hard) == after
 
 
 @pytest.mark.parametrize("command", [f"maritalk-serve --port 0 {DEMO}", f"maritalk-serve --dry-run {DEMO}"])
-def test_a_start_with_too_few_files_is_refused(command: str) -> None:
+def test_start_fails_with_too_few_files(command: str) -> None:
     result = limited("ulimit -n 256", command)
     assert result.returncode == 2
     assert result.stdout == ""
@@ -105,7 +105,7 @@ for start in (threading.Thread(target=print).start, os.fork):
 
 
 def test_no_more_threads_or_processes() -> None:
-    """The kernel counts none for root, who gives its rights away first."""
+    """The kernel does not apply the limit to root, so the test drops its privileges first."""
     result = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True)
     sentence = "This user may start no more threads or processes. Raise the limit: ulimit -u 4096.\n"
     assert (result.stdout, result.stderr) == (2 * sentence, "")

@@ -1,4 +1,4 @@
-"""Keys and licences for tests, made as their users make them."""
+"""Keys and licences for tests, created with the command that users run."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ DAY = timedelta(days=1)
 
 
 class Keys:
-    """A pair of keys in a folder."""
+    """A key pair in a folder."""
 
     def __init__(self, folder: Path, name: str = "own") -> None:
         keygen(folder, name)
@@ -19,7 +19,7 @@ class Keys:
         self.public = folder / f"{name}.pub"
 
     def license(self, *models: str, ends: timedelta = DAY, begins: timedelta | None = None) -> str:
-        """A signed licence, its times counted from now."""
+        """Sign a licence; `ends` and `begins` are relative to now."""
         now = datetime.now(UTC)
         not_before = now + begins if begins is not None else None
         return sign(

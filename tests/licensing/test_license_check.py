@@ -1,4 +1,4 @@
-"""What the licence in the settings allows, whichever kind it is."""
+"""The check of the licence in the settings, whichever kind it is."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ def entitlement(settings: Settings) -> Entitlement:
     return LicenseCheck(settings).entitlement
 
 
-def test_the_evaluation_key_needs_no_other(tmp_path: Path) -> None:
+def test_evaluation_key_needs_no_public_key(tmp_path: Path) -> None:
     assert entitlement(Settings(license=EVALUATION_KEY, cache_dir=tmp_path)) == EVALUATION
     assert not list(tmp_path.iterdir())
 
@@ -46,41 +46,43 @@ def test_the_file_that_holds_the_evaluation_key(tmp_path: Path) -> None:
     assert entitlement(Settings(license=str(file), cache_dir=tmp_path)) == EVALUATION
 
 
-def test_a_file_without_an_end_is_no_licence(keys: Keys, tmp_path: Path) -> None:
+def test_endless_file_is_no_licence(keys: Keys, tmp_path: Path) -> None:
     with pytest.raises(LicenseError, match="cannot be checked"):
         entitlement(settings(keys, tmp_path, "/dev/zero"))
 
 
-def test_an_alias_is_told_by_its_name(keys: Keys, tmp_path: Path) -> None:
+def test_alias_is_resolved(keys: Keys, tmp_path: Path) -> None:
     assert entitlement(settings(keys, tmp_path, keys.license("large"))).models == ("medium",)
 
 
 @pytest.mark.parametrize(
-    ("models", "times", "says"),
+    ("models", "times", "message"),
     [
         (["small"], {"ends": -timedelta(seconds=1)}, "expired"),
         (["small"], {"begins": DAY, "ends": 2 * DAY}, "not valid before"),
         (["huge"], {}, "is for huge, which this version does not know"),
     ],
 )
-def test_refused(keys: Keys, tmp_path: Path, models: list[str], times: dict[str, timedelta], says: str) -> None:
+def test_rejected_licences(
+    keys: Keys, tmp_path: Path, models: list[str], times: dict[str, timedelta], message: str
+) -> None:
     token = keys.license(*models, **times)
-    with pytest.raises(LicenseError, match=says) as refusal:
+    with pytest.raises(LicenseError, match=message) as error:
         entitlement(settings(keys, tmp_path, token))
-    assert refusal.value.exit_code == 3
-    assert token not in str(refusal.value)
+    assert error.value.exit_code == 3
+    assert token not in str(error.value)
 
 
-def test_a_clock_set_back_does_not_revive_a_licence(keys: Keys, tmp_path: Path) -> None:
+def test_clock_set_back_does_not_revive_a_licence(keys: Keys, tmp_path: Path) -> None:
     good = settings(keys, tmp_path, keys.license("small"))
     assert entitlement(good).models == ("small",)
-    # As it was left by a start on the day after tomorrow, before the clock was set back to today.
+    # The file of a start on the day after tomorrow, before the clock was set back to today.
     (tmp_path / "clock").write_text(str((datetime.now(UTC) + 2 * DAY).timestamp()))
     with pytest.raises(LicenseError, match="expired"):
         entitlement(good)
 
 
 @pytest.mark.parametrize("given", ["", "AAAAA", "AAAAA-", "AAAAA-B C", "çé", "/etc/hostname", "/", "\0", "~nobody/x"])
-def test_what_is_no_licence(keys: Keys, tmp_path: Path, given: str) -> None:
+def test_invalid_licences(keys: Keys, tmp_path: Path, given: str) -> None:
     with pytest.raises(LicenseError, match="cannot be checked"):
         entitlement(settings(keys, tmp_path, given))

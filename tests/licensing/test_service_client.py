@@ -1,4 +1,4 @@
-"""The licence service's protocol: what it is sent, and every answer that it, or something else, may give."""
+"""The licence service's protocol: the request, and every response of the service or of something else."""
 
 import gzip
 import json
@@ -19,15 +19,15 @@ KEY = "ABCDE-FGHJK-MNPQR-STUVW"
 LINK = "https://example.org/weights?signature=0"
 
 
-def answer(status: int = 200, content: object = None, kind: str = "application/json") -> Callable[[Request], None]:
+def respond(status: int = 200, content: object = None, kind: str = "application/json") -> Callable[[Request], None]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return lambda request: request.reply(status, body, content_type=kind)
 
 
-def test_what_it_is_sent() -> None:
-    with answering(answer(content={"presigned_url": LINK, "model_size": "small"})) as server:
-        ServiceClient(server.url + "/", "12.2").ask(KEY)
-        ServiceClient(server.url, None).ask(KEY, "medium")
+def test_request() -> None:
+    with answering(respond(content={"presigned_url": LINK, "model_size": "small"})) as server:
+        ServiceClient(server.url + "/", "12.2").request(KEY)
+        ServiceClient(server.url, None).request(KEY, "medium")
     first, second = server.requests
     assert (first.command, first.path) == ("POST", "/local/download")
     assert first.headers["content-type"] == "application/json"
@@ -37,8 +37,8 @@ def test_what_it_is_sent() -> None:
     assert second.headers["prefer"] == "artifact=weights, model=medium"
 
 
-def test_all_that_it_may_say() -> None:
-    said = {
+def test_complete_response() -> None:
+    content = {
         "presigned_url": LINK,
         "model_size": "small",
         "models": ["small", "demo"],
@@ -48,85 +48,85 @@ def test_all_that_it_may_say() -> None:
         "sha256": "ab",
         "more": 1,
     }
-    with answering(answer(content=said)) as server:
-        grant = ServiceClient(server.url, "12.2").ask(KEY)
-    assert (grant.models, grant.licensee, grant.url) == (("small", "demo"), "ACME", LINK)
-    assert (grant.expires, grant.size, grant.sha256) == (datetime(2027, 1, 31, tzinfo=UTC), 5, "ab")
+    with answering(respond(content=content)) as server:
+        response = ServiceClient(server.url, "12.2").request(KEY)
+    assert (response.models, response.licensee, response.url) == (("small", "demo"), "ACME", LINK)
+    assert (response.expires, response.size, response.sha256) == (datetime(2027, 1, 31, tzinfo=UTC), 5, "ab")
 
 
 @pytest.mark.parametrize(
-    ("reply", "says"),
+    ("reply", "message"),
     [
-        (answer(401, {"error": "This key is unknown."}), "This key is unknown."),
-        (answer(403, {"message": f"Key {KEY} was revoked"}), "Key ... was revoked."),
-        (answer(404, {"detail": "no such key"}), "no such key"),
-        (answer(400, b"Invalid license", "text/plain"), "Invalid license."),
-        (answer(402, b"", "text/plain"), "does not say why"),
-        (answer(200, {"error": "wrong"}), "refuses this key: wrong."),
-        (answer(200, {}), "does not say why"),
+        (respond(401, {"error": "This key is unknown."}), "This key is unknown."),
+        (respond(403, {"message": f"Key {KEY} was revoked"}), "Key ... was revoked."),
+        (respond(404, {"detail": "no such key"}), "no such key"),
+        (respond(400, b"Invalid license", "text/plain"), "Invalid license."),
+        (respond(402, b"", "text/plain"), "does not say why"),
+        (respond(200, {"error": "wrong"}), "refuses this key: wrong."),
+        (respond(200, {}), "does not say why"),
     ],
 )
-def test_refused(reply: Callable[[Request], None], says: str) -> None:
-    with answering(reply) as server, pytest.raises(Refused, match=says) as refusal:
-        ServiceClient(server.url, "12.2").ask(KEY)
-    assert refusal.value.exit_code == 3
-    assert KEY not in str(refusal.value)
+def test_rejected_keys(reply: Callable[[Request], None], message: str) -> None:
+    with answering(reply) as server, pytest.raises(Refused, match=message) as error:
+        ServiceClient(server.url, "12.2").request(KEY)
+    assert error.value.exit_code == 3
+    assert KEY not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("reply", "says"),
+    ("reply", "message"),
     [
-        (answer(500, {"error": "x"}), "it answers 500"),
-        (answer(429, {"error": "x"}), "it answers 429"),
-        (answer(200, b"<html>Log in</html>", "text/html; charset=utf-8"), "it answers text/html instead of JSON"),
-        (answer(403, b"<html>Blocked</html>", "text/html"), "it answers 403"),
-        (answer(404, b"404 page not found", "text/plain"), "it answers 404"),
-        (answer(302, b"", "text/html"), "it answers 302"),
-        (answer(204, b""), "it answers 204"),
-        (answer(200, b"\xff\x00"), "instead of JSON"),
-        (answer(200, b"[1]"), "instead of JSON"),
-        (answer(200, {"presigned_url": LINK}), "makes no sense"),
-        (answer(200, {"presigned_url": 3, "model_size": "small"}), "makes no sense"),
-        (answer(200, {"presigned_url": "file:///etc/passwd", "model_size": "small"}), "makes no sense"),
-        (answer(200, {"presigned_url": LINK, "model_size": None}), "makes no sense"),
-        (answer(200, {"presigned_url": LINK, "model_size": "small", "expires": "soon"}), "makes no sense"),
-        (answer(200, {"presigned_url": LINK, "model_size": "small", "expires": 3}), "makes no sense"),
-        (answer(200, {"presigned_url": LINK, "model_size": "small", "size": "x"}), "makes no sense"),
-        (answer(200, b"x" * 100_000), "longer than 64 KiB"),
-        (answer(200, b"[" * 60_000), "instead of JSON"),
-        (answer(200, b'{"presigned_url": "http://x", "model_size": "small", "size": 1e999}'), "makes no sense"),
-        (answer(200, {"presigned_url": LINK, "model_size": "small", "size": -5}), "makes no sense"),
-        (answer(200, {"presigned_url": "http://x:99999/", "model_size": "small"}), "makes no sense"),
-        (answer(200, {"presigned_url": "http://xn--zzzz/", "model_size": "small"}), "makes no sense"),
+        (respond(500, {"error": "x"}), "it answers 500"),
+        (respond(429, {"error": "x"}), "it answers 429"),
+        (respond(200, b"<html>Log in</html>", "text/html; charset=utf-8"), "it answers text/html instead of JSON"),
+        (respond(403, b"<html>Blocked</html>", "text/html"), "it answers 403"),
+        (respond(404, b"404 page not found", "text/plain"), "it answers 404"),
+        (respond(302, b"", "text/html"), "it answers 302"),
+        (respond(204, b""), "it answers 204"),
+        (respond(200, b"\xff\x00"), "instead of JSON"),
+        (respond(200, b"[1]"), "instead of JSON"),
+        (respond(200, {"presigned_url": LINK}), "makes no sense"),
+        (respond(200, {"presigned_url": 3, "model_size": "small"}), "makes no sense"),
+        (respond(200, {"presigned_url": "file:///etc/passwd", "model_size": "small"}), "makes no sense"),
+        (respond(200, {"presigned_url": LINK, "model_size": None}), "makes no sense"),
+        (respond(200, {"presigned_url": LINK, "model_size": "small", "expires": "soon"}), "makes no sense"),
+        (respond(200, {"presigned_url": LINK, "model_size": "small", "expires": 3}), "makes no sense"),
+        (respond(200, {"presigned_url": LINK, "model_size": "small", "size": "x"}), "makes no sense"),
+        (respond(200, b"x" * 100_000), "longer than 64 KiB"),
+        (respond(200, b"[" * 60_000), "instead of JSON"),
+        (respond(200, b'{"presigned_url": "http://x", "model_size": "small", "size": 1e999}'), "makes no sense"),
+        (respond(200, {"presigned_url": LINK, "model_size": "small", "size": -5}), "makes no sense"),
+        (respond(200, {"presigned_url": "http://x:99999/", "model_size": "small"}), "makes no sense"),
+        (respond(200, {"presigned_url": "http://xn--zzzz/", "model_size": "small"}), "makes no sense"),
         (lambda request: request.reply(200, gzip.compress(bytes(1 << 26)), content_encoding="gzip"), "encoding 'gzip'"),
         (lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), "cannot be asked"),
         (lambda request: request.begin(302, location="file:///etc/passwd", content_length=0), "it answers 302"),
         (lambda request: request.connection.shutdown(socket.SHUT_RDWR), "cannot be asked"),
     ],
 )
-def test_what_is_no_answer(reply: Callable[[Request], None], says: str) -> None:
-    with answering(reply) as server, pytest.raises(Unreachable, match=says) as error:
-        ServiceClient(server.url, "12.2").ask(KEY)
+def test_invalid_responses(reply: Callable[[Request], None], message: str) -> None:
+    with answering(reply) as server, pytest.raises(Unreachable, match=message) as error:
+        ServiceClient(server.url, "12.2").request(KEY)
     assert error.value.exit_code == 10
     assert KEY not in str(error.value)
 
 
-def test_nobody_there() -> None:
+def test_unreachable_service() -> None:
     with pytest.raises(Unreachable, match="cannot be asked about this key"):
-        ServiceClient(NOBODY, None).ask(KEY)
+        ServiceClient(NOBODY, None).request(KEY)
     for url in ("functions.maritaca.ai", "ftp://x", "file:///etc/passwd", "", "http://", "http://x:99999"):
         with pytest.raises(Unreachable):
-            ServiceClient(url, None).ask(KEY)
+            ServiceClient(url, None).request(KEY)
     with pytest.raises(UsageError, match="is no address"):
-        ServiceClient("http://x:port", None).ask(KEY)
+        ServiceClient("http://x:port", None).request(KEY)
 
 
-@pytest.mark.parametrize("manner", ["silent", "a byte now and then"])
-def test_one_that_never_answers(manner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_client, "ANSWER_SECONDS", 0.5)
+@pytest.mark.parametrize("behaviour", ["silent", "a byte now and then"])
+def test_service_that_never_answers(behaviour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_client, "RESPONSE_SECONDS", 0.5)
 
     def never(request: Request) -> None:
-        if manner == "silent":
+        if behaviour == "silent":
             time.sleep(2)
         for byte in b"HTTP/1.1 200 OK\r\nx-slow: " + b"." * 60:
             request.wfile.write(bytes([byte]))
@@ -134,11 +134,11 @@ def test_one_that_never_answers(manner: str, monkeypatch: pytest.MonkeyPatch) ->
 
     with answering(never) as server, pytest.raises(Unreachable, match="does not answer within"):
         began = time.monotonic()
-        ServiceClient(server.url, None).ask(KEY)
+        ServiceClient(server.url, None).request(KEY)
     assert time.monotonic() - began < 5
 
 
-def test_a_port_that_speaks_no_http() -> None:
+def test_port_without_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.listen()
         import threading
@@ -152,5 +152,5 @@ def test_a_port_that_speaks_no_http() -> None:
         thread = threading.Thread(target=speak)
         thread.start()
         with pytest.raises(Unreachable):
-            ServiceClient(f"http://127.0.0.1:{listener.getsockname()[1]}", None).ask(KEY)
+            ServiceClient(f"http://127.0.0.1:{listener.getsockname()[1]}", None).request(KEY)
         thread.join()

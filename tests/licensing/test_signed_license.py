@@ -1,4 +1,4 @@
-"""Signed licences: what is good, and every way in which one is not."""
+"""Signed licences: valid ones, and every way in which one is invalid."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def part(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
-def test_what_was_signed_is_read(keys: Keys) -> None:
+def test_sign_and_verify(keys: Keys) -> None:
     token = sign(LICENSE, keys.private)
     assert looks_like_token(token)
     assert verify(token, [keys.public]) == read(token) == LICENSE
@@ -38,12 +38,12 @@ def test_a_new_key_beside_the_old_one(keys: Keys, tmp_path: Path) -> None:
         assert verify(sign(LICENSE, signer.private), [keys.public, new.public]) == LICENSE
 
 
-def test_another_key(keys: Keys, tmp_path: Path) -> None:
+def test_wrong_public_key(keys: Keys, tmp_path: Path) -> None:
     with pytest.raises(LicenseError, match="signed by somebody else: none of the 1 public keys"):
         verify(sign(LICENSE, Keys(tmp_path, "other").private), [keys.public])
 
 
-def test_no_key(keys: Keys) -> None:
+def test_no_public_key(keys: Keys) -> None:
     with pytest.raises(LicenseError, match="--license-public-key"):
         verify(sign(LICENSE, keys.private), [])
 
@@ -64,7 +64,7 @@ def test_another_algorithm(keys: Keys, algorithm: str) -> None:
 
 
 def test_the_public_key_as_a_password(keys: Keys) -> None:
-    """What a check that believed the token's own algorithm would take."""
+    """A check that trusted the token's own algorithm would accept this."""
     import hashlib
     import hmac
 
@@ -75,7 +75,7 @@ def test_the_public_key_as_a_password(keys: Keys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "says"),
+    ("now", "message"),
     [
         (NOW, None),
         (LICENSE.expires - SECOND, None),
@@ -85,13 +85,13 @@ def test_the_public_key_as_a_password(keys: Keys) -> None:
         (NOW - DAY - SECOND, "not valid before 2026-11-23 12:00:00 UTC"),
     ],
 )
-def test_its_time(now: object, says: str | None) -> None:
-    if says is None:
+def test_validity_period(now: object, message: str | None) -> None:
+    if message is None:
         allowed = LICENSE.entitlement(now)  # type: ignore[arg-type]
         assert (allowed.models, allowed.licensee) == (("small", "demo"), "ACME")
         assert str(allowed) == "Valid for small, demo, until 2026-11-25, for ACME"
     else:
-        with pytest.raises(LicenseError, match=says):
+        with pytest.raises(LicenseError, match=message):
             LICENSE.entitlement(now)  # type: ignore[arg-type]
 
 
@@ -117,24 +117,24 @@ def test_signed_nonsense(keys: Keys, claims: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "eyJ..", "eyJhbGciOiJFZERTQSJ9.x.y", "a.b.c", "eyJ\xe9.b.c"])
-def test_what_is_no_token(keys: Keys, token: str) -> None:
+def test_invalid_tokens(keys: Keys, token: str) -> None:
     checks: list[Callable[[], object]] = [lambda: verify(token, [keys.public]), lambda: read(token)]
     for check in checks:
-        with pytest.raises(LicenseError) as refusal:
+        with pytest.raises(LicenseError) as error:
             check()
-        assert "\n" not in str(refusal.value)
+        assert "\n" not in str(error.value)
 
 
-def test_keys_that_are_none(keys: Keys, tmp_path: Path) -> None:
+def test_invalid_keys(keys: Keys, tmp_path: Path) -> None:
     token = sign(LICENSE, keys.private)
     text = tmp_path / "text"
     text.write_text("no key")
-    for wrong, says in (
+    for wrong, message in (
         (tmp_path / "absent", "cannot be read"),
         (text, "is no public key"),
         (keys.private, "is no pub"),
     ):
-        with pytest.raises(UsageError, match=says):
+        with pytest.raises(UsageError, match=message):
             verify(token, [wrong])
     with pytest.raises(UsageError, match="is no private key"):
         sign(LICENSE, keys.public)

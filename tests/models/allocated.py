@@ -1,7 +1,7 @@
-"""What vLLM's CPU backend really allocates for models: `python -m tests.models.allocated DTYPE FOLDER...`.
+"""Measure what vLLM's CPU backend allocates for models: `python -m tests.models.allocated DTYPE FOLDER...`.
 
-Prints a line of JSON for each. The weights are counted where a loader has just filled them, before the CPU backend
-packs them anew.
+Prints one line of JSON per model. The weights are counted right after the loader fills them, before the CPU backend
+repacks them.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""What vLLM's own ModelConfig makes of models: `python -m tests.models.as_vllm_reads FOLDER`.
+"""Read model configurations with vLLM's own ModelConfig: `python -m tests.models.as_vllm_reads FOLDER`.
 
-FOLDER gets one folder with a config.json for each architecture of the installed transformers that vLLM serves, as it
-is published: `diff` leaves out what its class has by itself, `full` nothing, and `bare` all of it; beside what
-is there already. Prints a line of JSON for each: its name, and the sizes or the error. No weights are read, and no
-engine is started.
+Creates in FOLDER, next to the models that are already there, folders with a config.json for each architecture of the
+installed transformers that vLLM serves: `diff` leaves out the defaults of its class, as published models do, `full`
+has every key, and `bare` none. Prints one line of JSON per model: its name, and the sizes or the error. No weights are
+read, and no engine is started.
 """
 
 import json
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     for model in sorted(folder.iterdir()):
         try:
             found = as_model_config(model)
-        except Exception as error:  # noqa: BLE001  whatever vLLM raises is its answer
+        except Exception as error:  # noqa: BLE001  any error of vLLM's is the result
             found = {"error": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps({"name": model.name, **found}), flush=True)
 
@@ -62,11 +62,11 @@ def served_by(model_type: str) -> str | None:
 
 
 def as_model_config(model: Path) -> dict[str, Any]:
-    """By ModelConfig; by its own parts for architectures whose code needs torchvision, which a CPU does without."""
+    """Use ModelConfig, or its parts for architectures whose code needs torchvision, which is not installed for CPUs."""
     from vllm.config import ModelConfig
     from vllm.model_executor.models import registry
 
-    # vLLM looks at each architecture's code in a process of its own, which costs an import of torch every time.
+    # vLLM inspects each architecture's code in a subprocess, which imports torch each time.
     registry._run_in_subprocess = lambda function: function()
     try:
         config = ModelConfig(str(model), skip_tokenizer_init=True)
@@ -78,7 +78,7 @@ def as_model_config(model: Path) -> dict[str, Any]:
 
 
 def by_parts(model: Path) -> dict[str, Any]:
-    """The same steps as in ModelConfig, without a look at the architecture's code."""
+    """The same steps as in ModelConfig, without inspecting the architecture's code."""
     from vllm.config.model import _get_and_verify_max_len
     from vllm.transformers_utils.config import get_config, get_hf_text_config
     from vllm.transformers_utils.model_arch_config_convertor import (
@@ -95,7 +95,7 @@ def by_parts(model: Path) -> dict[str, Any]:
 
 
 def sizes(found: Any, text: Any, max_model_len: int) -> dict[str, int | None]:
-    """The sizes that a plan is made of."""
+    """The sizes that a plan uses."""
     values = (
         found.total_num_hidden_layers,
         found.total_num_attention_heads,
@@ -108,7 +108,7 @@ def sizes(found: Any, text: Any, max_model_len: int) -> dict[str, int | None]:
 
 
 def sliding_layers(config: Any) -> int | None:
-    """How many layers have a window, by the class's own list; None without one."""
+    """Number of layers with a sliding window, according to the class; None if it does not say."""
     kinds = getattr(config, "layer_types", None)
     if not isinstance(kinds, list) or not getattr(config, "sliding_window", None):
         return None

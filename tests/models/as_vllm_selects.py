@@ -1,6 +1,6 @@
-"""The files that vLLM's own loader takes from folders: `python -m tests.models.as_vllm_selects FOLDER`.
+"""List the files that vLLM's own loader selects: `python -m tests.models.as_vllm_selects FOLDER`.
 
-Prints a line of JSON for each folder in FOLDER and each load format: the names of the files, or the error.
+Prints one line of JSON for each folder in FOLDER and each load format: the names of the files, or the error.
 """
 
 import json
@@ -19,13 +19,13 @@ def main(folder: Path) -> None:
     for model in sorted(folder.iterdir()):
         for load_format in FORMATS:
             loader = DefaultModelLoader(LoadConfig(load_format=load_format))
-            told: dict[str, object] = {"name": model.name, "format": load_format}
+            entry: dict[str, object] = {"name": model.name, "format": load_format}
             try:
                 found = loader._prepare_weights(str(model), None, None, True, None)[1]
-                told["files"] = sorted(Path(file).name for file in found)
+                entry["files"] = sorted(Path(file).name for file in found)
             except (RuntimeError, FileNotFoundError) as error:
-                told["error"] = type(error).__name__
-            print(json.dumps(told), flush=True)
+                entry["error"] = type(error).__name__
+            print(json.dumps(entry), flush=True)
 
 
 if __name__ == "__main__":

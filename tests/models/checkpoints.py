@@ -1,7 +1,7 @@
-"""Writes small real checkpoints of several architectures, with random weights, as transformers saves them.
+"""Write small real checkpoints of several architectures, with random weights, as transformers saves them.
 
-Run as a program, in a process of its own, since it imports torch: `python -m tests.models.checkpoints FOLDER`, or with
-a second folder, whose tokenizer the one model then has that can be served.
+Run it as a separate process, since it imports torch: `python -m tests.models.checkpoints FOLDER`. With a second folder,
+which holds a tokenizer, it writes a single model that can be served, with that tokenizer.
 """
 
 import json
@@ -13,13 +13,13 @@ SMALL = {"hidden_size": 256, "num_hidden_layers": 4, "vocab_size": 1000, "max_po
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 2}
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    # Grouped-query attention, a head of its own, a vocabulary that vLLM has to pad.
+    # Grouped-query attention, an untied head, a vocabulary that vLLM has to pad.
     "llama": {"model_type": "llama", **SMALL, **HEADS, "intermediate_size": 512, "tie_word_embeddings": False},
     # Tied embeddings, biases.
     "qwen2": {"model_type": "qwen2", **SMALL, **HEADS, "intermediate_size": 512, "tie_word_embeddings": True},
     # Experts.
     "mixtral": {"model_type": "mixtral", **SMALL, **HEADS, "intermediate_size": 384, "num_local_experts": 4},
-    # Layers that look at a window, and heads wider than hidden_size / heads.
+    # Sliding-window layers, and heads wider than hidden_size / heads.
     "gemma2": {
         "model_type": "gemma2",
         **SMALL,
@@ -64,7 +64,7 @@ SERVED = {
 
 
 def write_served(target: Path, tokenizer: Path) -> None:
-    """A small model that two workers can share and that can be talked to, with the tokenizer of another folder."""
+    """Write a small model that can chat and be split over two workers, with the tokenizer of another folder."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -76,7 +76,7 @@ def write_served(target: Path, tokenizer: Path) -> None:
 
 
 def write_all(target: Path) -> None:
-    """One folder for each of CONFIGS, and `sharded`: llama in several files. Tells the exact sizes in sizes.json."""
+    """Write a folder for each of CONFIGS, `sharded`: llama in several files, and sizes.json with the exact sizes."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

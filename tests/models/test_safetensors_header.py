@@ -1,4 +1,4 @@
-"""A damaged or cut off weights file is found by its header, and named."""
+"""A damaged or truncated weights file is detected by its header, and named."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
     return safetensors(tmp_path / "model.safetensors", TENSORS)
 
 
-def test_what_a_header_tells(file: Path) -> None:
+def test_tensors_of_a_header(file: Path) -> None:
     found = read_header(file)
     assert found == {"a.weight": Tensor("BF16", (4, 8), (0, 64)), "b.bias": Tensor("F32", (3,), (64, 76))}
     assert (found["a.weight"].elements, found["a.weight"].bytes) == (32, 64)
@@ -37,7 +37,7 @@ def changed_header(content: bytes, change: Callable[[dict[str, dict[str, object]
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (lambda content: b"", "hold no whole header"),
         (lambda content: content[:5], "hold no whole header"),
@@ -60,21 +60,21 @@ def changed_header(content: bytes, change: Callable[[dict[str, dict[str, object]
         ),
     ],
 )
-def test_damage_is_told(file: Path, damage: Callable[[bytes], bytes], says: str) -> None:
+def test_damage_is_reported(file: Path, damage: Callable[[bytes], bytes], message: str) -> None:
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(WeightsError) as error:
         read_header(file)
-    assert says in error.value.message
+    assert message in error.value.message
     assert str(file) in error.value.message
     assert "again" in error.value.hint
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No such file"):
         read_header(tmp_path / "nothing.safetensors")
 
 
-def test_a_type_that_is_not_known_yet_is_counted_by_its_bytes(file: Path) -> None:
+def test_unknown_dtype_is_counted_by_its_bytes(file: Path) -> None:
     content = changed_header(file.read_bytes(), lambda header: header["b.bias"].update(dtype="F6_E2M3"))
     file.write_bytes(content)
     assert read_header(file)["b.bias"].bytes == 12

@@ -1,4 +1,4 @@
-"""Which files are weights: ours beside vLLM's own choice, and what they weigh."""
+"""Which files are weights, compared with vLLM's own selection, and their sizes."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ LAYOUTS = {
 }
 
 
-def lay(folder: Path, names: list[str]) -> Path:
+def create_layout(folder: Path, names: list[str]) -> Path:
     folder.mkdir(parents=True)
     for name in names:
         path, _, shards = name.partition(":")
@@ -55,35 +55,35 @@ def lay(folder: Path, names: list[str]) -> Path:
 
 
 @pytest.mark.engine
-def test_the_same_files_as_vllms_loader(tmp_path: Path) -> None:
+def test_same_files_as_vllms_loader(tmp_path: Path) -> None:
     for name, files in LAYOUTS.items():
-        lay(tmp_path / name, files)
+        create_layout(tmp_path / name, files)
     command: list[str | Path] = [sys.executable, "-m", "tests.models.as_vllm_selects", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert result.returncode == 0, result.stderr[-2000:]
-    told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    odd = defaultdict(list)
-    for each in told:
+    entries = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    mismatches = defaultdict(list)
+    for each in entries:
         try:
             ours = sorted(file.name for file in weights_files(tmp_path / each["name"], each["format"]).files)
         except WeightsError:
             ours = []
         if ours != each.get("files", []):
-            odd[each["name"]].append((each["format"], ours, each.get("files", each.get("error"))))
-    note(f"{len(told)} choices of weights compared with vLLM's loader: {sum(map(len, odd.values()))} differ")
-    assert not odd
-    assert len(told) == 6 * len(LAYOUTS)
+            mismatches[each["name"]].append((each["format"], ours, each.get("files", each.get("error"))))
+    note(f"{len(entries)} choices of weights compared with vLLM's loader: {sum(map(len, mismatches.values()))} differ")
+    assert not mismatches
+    assert len(entries) == 6 * len(LAYOUTS)
 
 
 @pytest.mark.parametrize("junk", ["._model.safetensors", ".model.safetensors", "optimizer.pt", "training_args.bin"])
-def test_what_is_no_weights_is_not_counted(tmp_path: Path, junk: str) -> None:
+def test_files_other_than_weights_are_not_counted(tmp_path: Path, junk: str) -> None:
     folder = model(tmp_path, HALF)
     alone = read_checkpoint(folder)
     (folder / junk).write_bytes(bytes(5000))
     assert read_checkpoint(folder) == alone
 
 
-def test_the_index_decides(tmp_path: Path) -> None:
+def test_only_files_of_the_index_count(tmp_path: Path) -> None:
     folder = model(tmp_path, HALF)
     safetensors(folder / "copy.safetensors", OTHER)
     (folder / INDEX).write_text(json.dumps({"weight_map": {"x": "model.safetensors"}}))
@@ -109,7 +109,7 @@ def pickled(file: Path, *storages: str, size: int = 4000) -> None:
         (["FloatStorage"], {"torch_dtype": "float32", "quantization_config": {"quant_method": "gptq"}}, 1),
     ],
 )
-def test_pickles_are_counted_as_they_are_served(
+def test_pickles_are_counted_in_the_served_dtype(
     tmp_path: Path, storages: list[str], config: dict[str, object], share: float
 ) -> None:
     folder = model(tmp_path, HALF, **config)
@@ -148,30 +148,30 @@ def test_mistrals_own_layout(tmp_path: Path, params: dict[str, object], longest:
     assert footprint.weights_bytes == 2 * (128 * 64 * 2 + 32 * 64)
 
 
-def test_mistrals_own_layout_beside_that_of_hugging_face(tmp_path: Path) -> None:
+def test_mistral_layout_next_to_hugging_face_layout(tmp_path: Path) -> None:
     folder = model(tmp_path, HALF, max_position_embeddings=777)
     (folder / "params.json").write_text(json.dumps(MISTRAL))
-    assert read_checkpoint(folder).shape.max_model_len == 777  # config.json, as long as the weights are
+    assert read_checkpoint(folder).shape.max_model_len == 777  # from config.json, which describes these weights
     safetensors(folder / "consolidated.safetensors", OF_MISTRAL)
     footprint = read_checkpoint(folder)
-    assert footprint.shape.max_model_len == 777  # which params.json leaves out
+    assert footprint.shape.max_model_len == 777  # from config.json, since params.json has none
     assert footprint.weights_bytes == 2 * (128 * 64 * 2 + 32 * 64)
 
 
-def test_no_length_is_passed_that_nobody_knows(tmp_path: Path) -> None:
+def test_unknown_length_is_not_passed_to_vllm(tmp_path: Path) -> None:
     tensors = {"model.layers.0.self_attn.k_proj.weight": ("BF16", [32, 64])}
     sizes = {"num_attention_heads": 4, "num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 128}
     folder = model(tmp_path, tensors)
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", **sizes}))
     for config in (Settings(model=str(folder)), Settings(model=str(folder), max_model_len=2048)):
-        need = ModelRequirements.of("x", read_checkpoint(folder), None, config)
-        plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
+        requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, config)
+        plan = make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
         given = "--max-model-len" in engine_arguments(plan, "x", str(folder), [], None)
         assert given == (config.max_model_len is not None)
-        assert any("does not say how long its context" in each for each in plan.warnings) != given
+        assert any("does not give its context length" in each for each in plan.warnings) != given
 
 
-def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> None:
+def test_missing_sizes_are_derived_from_the_tensors(tmp_path: Path) -> None:
     tensors = {
         "model.embed_tokens.weight": ("BF16", [128, 64]),
         **{f"model.layers.{at}.self_attn.q_proj.weight": ("BF16", [64, 64]) for at in range(3)},
@@ -183,8 +183,8 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     shape = read_checkpoint(folder).shape
     assert (shape.layers, shape.vocabulary_size, shape.hidden_size) == (3, 128, 64)
     assert shape.unknown == ("attention_heads", "key_value_heads", "head_size")
-    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    plan = make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
+    requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    plan = make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA)
     assert not plan.checked
     assert any("say its attention heads, key value heads, head size" in each for each in plan.warnings)
     assert (shape.max_model_len, shape.context_limit) == (None, None)
@@ -192,5 +192,5 @@ def test_sizes_that_no_file_says_are_taken_from_the_tensors(tmp_path: Path) -> N
     (folder / "config.json").write_text(json.dumps({"model_type": "of-remote-code", "num_attention_heads": 4}))
     shape = read_checkpoint(folder).shape
     assert (shape.attention_heads, shape.key_value_heads, shape.head_size, shape.unknown) == (4, 4, 16, ())
-    need = ModelRequirements.of("x", read_checkpoint(folder), None, Settings(model=str(folder)))
-    assert make_plan(need, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA).checked
+    requirements = ModelRequirements.from_settings("x", read_checkpoint(folder), None, Settings(model=str(folder)))
+    assert make_plan(requirements, hypothetical_machine("1xA10"), Device.CUDA, Device.CUDA).checked

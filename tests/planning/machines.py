@@ -1,4 +1,4 @@
-"""Machines to plan for."""
+"""Hypothetical machines and models for tests of the planner."""
 
 from dataclasses import replace
 
@@ -32,11 +32,11 @@ def cpu(memory_gb: float = 24, **more: object) -> Inventory:
     return Inventory((), host(memory_gb, **more))  # type: ignore[arg-type]
 
 
-def with_free(inventory: Inventory, *free_gb: float, holder: GpuProcess | None = None) -> Inventory:
-    """The machine with so much memory free on its first cards."""
+def with_free(inventory: Inventory, *free_gb: float, process: GpuProcess | None = None) -> Inventory:
+    """Set the free memory, in GB, of the first GPUs."""
     gpus = list(inventory.gpus)
-    for place, free in enumerate(free_gb):
-        gpus[place] = replace(gpus[place], memory_free_bytes=int(free * GB), holders=(holder,) if holder else ())
+    for index, free in enumerate(free_gb):
+        gpus[index] = replace(gpus[index], memory_free_bytes=int(free * GB), processes=(process,) if process else ())
     return replace(inventory, gpus=tuple(gpus))
 
 
@@ -45,10 +45,10 @@ def indices(gpus: tuple[Gpu, ...]) -> list[int]:
 
 
 def profile_need(name: str, **given: object) -> ModelRequirements:
-    """A profile whose weights are not here."""
+    """Requirements of a profile without local weights."""
     profile = find(name)
     assert profile is not None
-    return ModelRequirements.of(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.from_settings(profile.name, profile.footprint, profile, Settings(**given))  # type: ignore[arg-type]
 
 
 LLAMA_8B = ModelArchitecture(
@@ -62,21 +62,21 @@ LLAMA_8B = ModelArchitecture(
     max_model_len=131072,
 )
 
-"""As Llama 3.1 8B is: 131072 bytes of KV cache a token."""
+"""Llama 3.1 8B: 131072 bytes of KV cache per token."""
 
 SHORT_8B = replace(LLAMA_8B, max_model_len=4096)
-"""The same with the least context that a plan counts, so that its weights alone decide."""
+"""The same with the minimum context of a plan, so that the weights decide whether it fits."""
 
 
 def open_need(weights_gb: float = 16.06, shape: ModelArchitecture = SHORT_8B, **given: object) -> ModelRequirements:
-    """An open model whose weights are here."""
+    """Requirements of an open model with local weights."""
     footprint = MemoryFootprint(shape=shape, split_bytes=int(weights_gb * GB), exact=True)
-    return ModelRequirements.of("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
+    return ModelRequirements.from_settings("open", footprint, None, Settings(**given))  # type: ignore[arg-type]
 
 
 def unknown_need(**given: object) -> ModelRequirements:
-    """A model of which nothing is on this machine."""
-    return ModelRequirements.of("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
+    """Requirements of a model of unknown size."""
+    return ModelRequirements.from_settings("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
 
 
 __all__ = [

@@ -16,55 +16,55 @@ TINY = replace(LLAMA_8B, layers=4, hidden_size=256, head_size=8, vocabulary_size
 GiB = 1 << 30
 
 
-def plan(need: ModelRequirements, machine: Inventory) -> Plan:
-    return make_plan(need, machine, Device.AUTO, Device.CPU)
+def plan(requirements: ModelRequirements, machine: Inventory) -> Plan:
+    return make_plan(requirements, machine, Device.AUTO, Device.CPU)
 
 
 @pytest.mark.parametrize(("fast", "dtype", "bytes_a_token"), [(False, "float32", 46080), (True, "bfloat16", 23040)])
-def test_the_type_follows_the_processor(fast: bool, dtype: str, bytes_a_token: int) -> None:
-    made = plan(profile_need("demo"), cpu(fast=fast))
-    assert made.dtype == dtype
-    assert made.kv_cache_tokens == pytest.approx(GiB / bytes_a_token, rel=0.01)
-    assert made.memory.weights_bytes == (538_060_032 if dtype == "float32" else 269_030_016)
+def test_dtype_depends_on_the_processor(fast: bool, dtype: str, bytes_a_token: int) -> None:
+    result = plan(profile_need("demo"), cpu(fast=fast))
+    assert result.dtype == dtype
+    assert result.kv_cache_tokens == pytest.approx(GiB / bytes_a_token, rel=0.01)
+    assert result.memory.weights_bytes == (538_060_032 if dtype == "float32" else 269_030_016)
 
 
 @pytest.mark.parametrize(("memory", "cache_gib"), [(6, 1), (24, 2.235), (400, 4)])
-def test_the_cache_of_an_open_model_follows_the_memory(memory: int, cache_gib: float) -> None:
+def test_cache_of_an_open_model_scales_with_memory(memory: int, cache_gib: float) -> None:
     assert plan(open_need(1, TINY), cpu(memory)).kv_cache_bytes == pytest.approx(cache_gib * GiB, rel=0.001)
 
 
-def test_the_cache_takes_no_more_than_is_left() -> None:
-    made = plan(profile_need("demo"), cpu(2.7))
-    assert made.kv_cache_bytes is not None and made.kv_cache_bytes < GiB
-    assert any(each.startswith("KV cache: 0.") for each in made.adjustments)
+def test_cache_is_limited_to_the_remaining_memory() -> None:
+    result = plan(profile_need("demo"), cpu(2.7))
+    assert result.kv_cache_bytes is not None and result.kv_cache_bytes < GiB
+    assert any(each.startswith("KV cache: 0.") for each in result.adjustments)
 
 
-def test_the_context_shrinks_to_the_cache() -> None:
-    made = plan(open_need(2, LLAMA_8B), cpu(64))
-    assert made.max_model_len is not None and 4096 <= made.max_model_len < 131072
-    assert any("max_model_len" in each for each in made.adjustments)
+def test_context_shrinks_to_what_the_cache_holds() -> None:
+    result = plan(open_need(2, LLAMA_8B), cpu(64))
+    assert result.max_model_len is not None and 4096 <= result.max_model_len < 131072
+    assert any("max_model_len" in each for each in result.adjustments)
     assert plan(profile_need("demo"), cpu()).max_model_len == 8192
 
 
-def test_a_longer_context_that_the_user_asks_for_gets_a_larger_cache() -> None:
-    asked = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
-    assert asked.max_model_len == 60000
-    assert asked.max_concurrency == pytest.approx(1, abs=0.01)
+def test_requested_context_enlarges_the_cache() -> None:
+    result = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
+    assert result.max_model_len == 60000
+    assert result.max_concurrency == pytest.approx(1, abs=0.01)
 
 
-def test_memory_that_does_not_suffice() -> None:
-    with pytest.raises(DoesNotFit) as refusal:
+def test_too_little_memory_is_an_error() -> None:
+    with pytest.raises(DoesNotFit) as error:
         plan(open_need(16), cpu(24))
-    assert "of memory on a CPU in float32 (32.0 GB of it for weights)" in refusal.value.message
-    assert "24.0 GB of 24.0 GB are available" in refusal.value.message
+    assert "of memory on a CPU in float32 (32.0 GB of it for weights)" in error.value.message
+    assert "24.0 GB of 24.0 GB are available" in error.value.message
     plan(open_need(16), cpu(40))
 
 
-def test_the_containers_limit_counts() -> None:
+def test_container_limit_is_respected() -> None:
     plan(open_need(4), cpu(24))
-    with pytest.raises(DoesNotFit) as refusal:
+    with pytest.raises(DoesNotFit) as error:
         plan(open_need(4), cpu(24, limit_gb=8))
-    assert "8.0 GB of the container's 8.0 GB are available" in refusal.value.message
+    assert "8.0 GB of the container's 8.0 GB are available" in error.value.message
 
 
 def test_workers_share_cores_weights_and_cache() -> None:
@@ -78,24 +78,24 @@ def test_workers_share_cores_weights_and_cache() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ({"tensor_parallel_size": 2}, "2 does not divide its 9 attention heads"),
         ({"tensor_parallel_size": 9}, "9 workers need a processor core each, and there are 4"),
         ({"replicas": "5"}, "5 workers"),
     ],
 )
-def test_workers_that_cannot_be(given: dict[str, object], says: str) -> None:
-    with pytest.raises(DoesNotFit) as refusal:
+def test_impossible_numbers_of_workers(given: dict[str, object], message: str) -> None:
+    with pytest.raises(DoesNotFit) as error:
         plan(profile_need("demo", **given), cpu(cores=4))
-    assert says in refusal.value.message
+    assert message in error.value.message
 
 
 def test_replicas_auto_is_one_on_a_cpu() -> None:
     assert plan(profile_need("demo", replicas="auto"), cpu(cores=4)).data_parallel_size == 1
 
 
-def test_a_model_that_is_not_here() -> None:
-    made = plan(unknown_need(), cpu())
-    assert (made.kv_cache_bytes, made.max_model_len, made.max_concurrency) == (None, None, None)
-    assert made.memory.weights_bytes < GB
+def test_model_of_unknown_size() -> None:
+    result = plan(unknown_need(), cpu())
+    assert (result.kv_cache_bytes, result.max_model_len, result.max_concurrency) == (None, None, None)
+    assert result.memory.weights_bytes < GB

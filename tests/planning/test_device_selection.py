@@ -1,11 +1,11 @@
-"""Where a model runs: every case on both sides."""
+"""The choice between GPUs and the CPU."""
 
 from dataclasses import replace
 
 import pytest
 
 from maritalk_vllm.errors import EngineError, NoSuitableGPU
-from maritalk_vllm.hardware.gpu import Unusable
+from maritalk_vllm.hardware.gpu import UnusableGpu
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.planning.device_selection import choose_device
 from maritalk_vllm.planning.model_requirements import ModelRequirements
@@ -15,12 +15,12 @@ from tests.planning.machines import hypothetical_machine, open_need, profile_nee
 DEMO, SMALL, OPEN = profile_need("demo"), profile_need("small"), open_need()
 A10, T4, BOTH = hypothetical_machine("A10"), hypothetical_machine("T4"), hypothetical_machine("T4,A10")
 NONE = Inventory((), None, absent="the driver's library libnvidia-ml.so.1 is not installed")
-LOST = Inventory((), None, unusable=(Unusable(0, None, "it has fallen off the bus"),))
+LOST = Inventory((), None, unusable=(UnusableGpu(0, None, "it has fallen off the bus"),))
 HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty, which hides every GPU.",))
 
 
 @pytest.mark.parametrize(
-    ("wish", "need", "machine", "build", "device", "says"),
+    ("requested_device", "requirements", "machine", "installed_device", "device", "message"),
     [
         (Device.AUTO, DEMO, A10, Device.CUDA, Device.CUDA, ""),
         (Device.AUTO, SMALL, A10, Device.CUDA, Device.CUDA, ""),
@@ -36,31 +36,39 @@ HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty,
         (Device.CUDA, DEMO, A10, Device.CUDA, Device.CUDA, ""),
     ],
 )
-def test_chosen(
-    wish: Device, need: ModelRequirements, machine: Inventory, build: Device, device: Device, says: str
+def test_chosen_device(
+    requested_device: Device,
+    requirements: ModelRequirements,
+    machine: Inventory,
+    installed_device: Device,
+    device: Device,
+    message: str,
 ) -> None:
-    chosen, why = choose_device(wish, need, machine, build)
+    chosen, why = choose_device(requested_device, requirements, machine, installed_device)
     assert chosen is device
-    assert says in why
-    assert bool(why) == bool(says)
+    assert message in why
+    assert bool(why) == bool(message)
 
 
 @pytest.mark.parametrize(
-    ("wish", "need", "machine"), [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)]
+    ("requested_device", "requirements", "machine"),
+    [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)],
 )
-def test_the_cuda_build_does_not_run_on_a_cpu(wish: Device, need: ModelRequirements, machine: Inventory) -> None:
+def test_cuda_build_does_not_run_on_a_cpu(
+    requested_device: Device, requirements: ModelRequirements, machine: Inventory
+) -> None:
     with pytest.raises(EngineError, match="CUDA build"):
-        choose_device(wish, need, machine, Device.CUDA)
+        choose_device(requested_device, requirements, machine, Device.CUDA)
 
 
-def test_hidden_gpus_are_no_reason_for_another_build() -> None:
-    with pytest.raises(NoSuitableGPU) as refusal:
+def test_hidden_gpus_give_no_advice_to_install_another_build() -> None:
+    with pytest.raises(NoSuitableGPU) as error:
         choose_device(Device.AUTO, DEMO, HIDDEN, Device.CUDA)
-    assert refusal.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
+    assert error.value.hint == "Name GPUs of this machine in CUDA_VISIBLE_DEVICES, or unset it."
 
 
 @pytest.mark.parametrize(
-    ("wish", "need", "machine", "build", "says"),
+    ("requested_device", "requirements", "machine", "installed_device", "message"),
     [
         (Device.AUTO, SMALL, NONE, Device.CPU, "24 GB"),
         (Device.AUTO, SMALL, T4, Device.CUDA, "Tesla T4 (7.5)"),
@@ -72,7 +80,13 @@ def test_hidden_gpus_are_no_reason_for_another_build() -> None:
         (Device.CUDA, OPEN, T4, Device.CUDA, "8.0"),
     ],
 )
-def test_refused(wish: Device, need: ModelRequirements, machine: Inventory, build: Device, says: str) -> None:
-    with pytest.raises(NoSuitableGPU) as refusal:
-        choose_device(wish, need, machine, build)
-    assert says in str(refusal.value)
+def test_no_suitable_gpu(
+    requested_device: Device,
+    requirements: ModelRequirements,
+    machine: Inventory,
+    installed_device: Device,
+    message: str,
+) -> None:
+    with pytest.raises(NoSuitableGPU) as error:
+        choose_device(requested_device, requirements, machine, installed_device)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""What holds for every machine and every model."""
+"""Properties of plans for every machine and every model."""
 
 import contextlib
 from dataclasses import replace
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.gpu_catalog import cards, machine
+from maritalk_vllm.hardware.gpu_catalog import gpu_models, idle_machine
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.models.architecture import ModelArchitecture
@@ -22,15 +22,19 @@ from maritalk_vllm.settings import Device, Settings
 from tests.planning.machines import GB, profile_need
 
 KINDS = st.sampled_from(
-    [card for card in cards() if card.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}]
+    [
+        gpu_model
+        for gpu_model in gpu_models()
+        if gpu_model.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}
+    ]
 )
 LINKS = st.sampled_from(Link)
 
 
 @st.composite
 def machines(draw: st.DrawFn) -> Inventory:
-    """Up to eight cards, each as busy as it happens to be, linked anyhow."""
-    inventory = machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
+    """Up to eight GPUs with random free memory and links."""
+    inventory = idle_machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
     free = [draw(st.integers(0, 100)) for _ in inventory.gpus]
     gpus = tuple(
         replace(gpu, memory_free_bytes=gpu.memory_free_bytes * share // 100)
@@ -59,100 +63,101 @@ def shapes(draw: st.DrawFn) -> ModelArchitecture:
 
 
 @st.composite
-def needs(draw: st.DrawFn) -> ModelRequirements:
+def model_requirements(draw: st.DrawFn) -> ModelRequirements:
     if draw(st.booleans()):
-        need = profile_need(draw(st.sampled_from(["small", "medium"])))
+        requirements = profile_need(draw(st.sampled_from(["small", "medium"])))
     else:
         shape = draw(shapes())
         size = draw(st.integers(10**8, 400 * GB))
         footprint = MemoryFootprint(
             shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
         )
-        need = ModelRequirements.of("open", footprint, None, Settings())
-    wishes: dict[str, st.SearchStrategy[Any]] = {
-        "wanted_max_model_len": st.sampled_from([None, None, 512, 5000, 60000]),
+        requirements = ModelRequirements.from_settings("open", footprint, None, Settings())
+    options: dict[str, st.SearchStrategy[Any]] = {
+        "requested_max_len": st.sampled_from([None, None, 512, 5000, 60000]),
         "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
         "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),
         "replicas": st.sampled_from([1, 1, 2, None]),
         "gpu_memory_utilization": st.sampled_from([None, None, 0.5, 0.92, 1.0]),
     }
-    return replace(need, **{name: draw(values) for name, values in wishes.items()})
+    return replace(requirements, **{name: draw(values) for name, values in options.items()})
 
 
-def plan(need: ModelRequirements, inventory: Inventory) -> Plan | None:
+def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan | None:
     with contextlib.suppress(MariTalkError):
-        return make_plan(need, inventory, Device.CUDA, Device.CUDA)
+        return make_plan(requirements, inventory, Device.CUDA, Device.CUDA)
     return None
 
 
-@given(needs(), machines())
-def test_a_plan_that_fits_asks_no_card_for_more_than_it_has_free(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
-    if made is None:
+@given(model_requirements(), machines())
+def test_plan_never_exceeds_free_gpu_memory(requirements: ModelRequirements, inventory: Inventory) -> None:
+    result = plan(requirements, inventory)
+    if result is None:
         return
-    assert made.gpu_memory_utilization is not None
-    for gpu in made.gpus:
-        assert made.memory.per_gpu_bytes <= gpu.memory_free_bytes
-        assert made.gpu_memory_utilization * gpu.memory_total_bytes <= gpu.memory_free_bytes
-    cards_taken = len(made.gpus)
-    assert cards_taken == made.workers
-    assert made.memory.per_gpu_bytes * cards_taken >= made.memory.weights_bytes + made.memory.kv_cache_bytes
-    assert min(made.memory.weights_bytes, made.memory.kv_cache_bytes, made.memory.overhead_bytes) >= 0
+    assert result.gpu_memory_utilization is not None
+    for gpu in result.gpus:
+        assert result.memory.per_gpu_bytes <= gpu.memory_free_bytes
+        assert result.gpu_memory_utilization * gpu.memory_total_bytes <= gpu.memory_free_bytes
+    gpu_count = len(result.gpus)
+    assert gpu_count == result.workers
+    assert result.memory.per_gpu_bytes * gpu_count >= result.memory.weights_bytes + result.memory.kv_cache_bytes
+    assert min(result.memory.weights_bytes, result.memory.kv_cache_bytes, result.memory.overhead_bytes) >= 0
 
 
-@given(needs(), machines(), machines())
-def test_more_cards_never_turn_fits_into_does_not_fit(
-    need: ModelRequirements, inventory: Inventory, other: Inventory
+@given(model_requirements(), machines(), machines())
+def test_an_additional_gpu_never_makes_a_model_not_fit(
+    requirements: ModelRequirements, inventory: Inventory, other: Inventory
 ) -> None:
-    if plan(need, inventory) is None:
+    if plan(requirements, inventory) is None:
         return
     place = len(inventory.gpus)
     more = replace(other.gpus[0], index=place, uuid=f"GPU-{place}")
     links = {frozenset((more.uuid, gpu.uuid)): Link.SYSTEM for gpu in inventory.gpus}
     larger = replace(inventory, gpus=(*inventory.gpus, more), links={**inventory.links, **links})
-    assert plan(need, larger) is not None
+    assert plan(requirements, larger) is not None
 
 
-@given(needs(), machines())
-def test_the_first_split_that_holds_the_whole_context_or_else_the_longest(
-    need: ModelRequirements, inventory: Inventory
+@given(model_requirements(), machines())
+def test_chosen_split_is_the_first_with_full_context_or_the_longest(
+    requirements: ModelRequirements, inventory: Inventory
 ) -> None:
-    """Against each split alone, as a user would ask for it."""
-    made = plan(need, inventory)
-    if made is None or need.footprint is None:
+    """Compare with a plan for each split, requested by its options."""
+    result = plan(requirements, inventory)
+    if result is None or requirements.footprint is None:
         return
-    suitable, _ = partition_usable(inventory, need.lowest_capability)
-    most = max(map(len, group_identical(suitable)))
-    for degrees in candidates(need, need.footprint, most):
+    suitable, _ = partition_usable(inventory, requirements.lowest_capability)
+    max_gpus = max(map(len, group_identical(suitable)))
+    for parallelism in candidates(requirements, requirements.footprint, max_gpus):
         alone = plan(
-            replace(need, tensor_parallel_size=degrees.tensor, pipeline_parallel_size=degrees.pipeline), inventory
+            replace(requirements, tensor_parallel_size=parallelism.tensor, pipeline_parallel_size=parallelism.pipeline),
+            inventory,
         )
         if alone is not None:
-            assert (made.max_model_len or 0) >= (alone.max_model_len or 0)
-        if (made.tensor_parallel_size, made.pipeline_parallel_size) == (degrees.tensor, degrees.pipeline):
-            assert alone is not None and alone.max_model_len == made.max_model_len
+            assert (result.max_model_len or 0) >= (alone.max_model_len or 0)
+        if (result.tensor_parallel_size, result.pipeline_parallel_size) == (parallelism.tensor, parallelism.pipeline):
+            assert alone is not None and alone.max_model_len == result.max_model_len
             break
-        assert alone is None or alone.max_model_len != need.aim
+        assert alone is None or alone.max_model_len != requirements.planned_max_len
 
 
-@given(needs(), machines())
-def test_what_the_user_set_stays(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
-    if made is None:
+@given(model_requirements(), machines())
+def test_user_options_are_kept(requirements: ModelRequirements, inventory: Inventory) -> None:
+    result = plan(requirements, inventory)
+    if result is None:
         return
-    for wish, answer in (
-        (need.tensor_parallel_size, made.tensor_parallel_size),
-        (need.pipeline_parallel_size, made.pipeline_parallel_size),
-        (need.replicas, made.data_parallel_size),
-        (need.gpu_memory_utilization, made.gpu_memory_utilization),
-        (need.wanted_max_model_len, made.max_model_len),
+    for requested, planned in (
+        (requirements.tensor_parallel_size, result.tensor_parallel_size),
+        (requirements.pipeline_parallel_size, result.pipeline_parallel_size),
+        (requirements.replicas, result.data_parallel_size),
+        (requirements.gpu_memory_utilization, result.gpu_memory_utilization),
+        (requirements.requested_max_len, result.max_model_len),
     ):
-        assert wish is None or wish == answer
-    assert made.max_model_len is not None and made.max_model_len >= need.shortest
+        assert requested is None or requested == planned
+    assert result.max_model_len is not None and result.max_model_len >= requirements.min_max_len
 
 
-@given(needs(), machines())
-def test_one_request_at_full_context_fits(need: ModelRequirements, inventory: Inventory) -> None:
-    made = plan(need, inventory)
-    if made is not None and made.max_concurrency is not None:
-        assert made.max_concurrency >= 1
+@given(model_requirements(), machines())
+def test_one_request_at_full_context_fits(requirements: ModelRequirements, inventory: Inventory) -> None:
+    result = plan(requirements, inventory)
+    if result is not None and result.max_concurrency is not None:
+        assert result.max_concurrency >= 1

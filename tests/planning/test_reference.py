@@ -1,10 +1,9 @@
-"""Every row of the MariTalk Local document's table, and what it says of spreading memory."""
+"""Every row of the MariTalk Local document's table, and its rules for several GPUs."""
 
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, NoSuitableGPU
-from maritalk_vllm.hardware.gpu_catalog import cards
-from maritalk_vllm.hardware.gpu_catalog import find as card_named
+from maritalk_vllm.hardware.gpu_catalog import find_gpu, gpu_models
 from maritalk_vllm.planning.gpu_suggestions import suggest_gpus, suggestions
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
@@ -19,7 +18,7 @@ def plan(model: str, gpus: str) -> Plan:
 @pytest.mark.parametrize(
     ("model", "gpus", "tensor", "pipeline"),
     [
-        # The column of tested cards.
+        # The column of tested GPUs.
         ("small", "1xA100-40GB", 1, 1),
         ("small", "1xA100-80GB", 1, 1),
         ("small", "1xA10", 1, 1),
@@ -31,7 +30,7 @@ def plan(model: str, gpus: str) -> Plan:
         ("medium", "1xA100-80GB", 1, 1),
         ("medium", "4xA10", 4, 1),
         ("large", "4xA10", 4, 1),
-        # More cards than needed change nothing; fewer than a power of two are a pipeline.
+        # More GPUs than needed change nothing; a number that is no power of two is a pipeline.
         ("medium", "8xA10", 4, 1),
         ("small", "8xA10", 1, 1),
         ("small", "2xRTX-3060", 2, 1),
@@ -42,14 +41,14 @@ def plan(model: str, gpus: str) -> Plan:
     ],
 )
 def test_fits(model: str, gpus: str, tensor: int, pipeline: int) -> None:
-    made = plan(model, gpus)
-    assert (made.tensor_parallel_size, made.pipeline_parallel_size) == (tensor, pipeline)
-    assert len(made.gpus) == tensor * pipeline
-    assert made.max_model_len == 8000
+    result = plan(model, gpus)
+    assert (result.tensor_parallel_size, result.pipeline_parallel_size) == (tensor, pipeline)
+    assert len(result.gpus) == tensor * pipeline
+    assert result.max_model_len == 8000
 
 
 @pytest.mark.parametrize(
-    ("model", "gpus", "error", "says"),
+    ("model", "gpus", "error", "message"),
     [
         ("small", "1xT4", NoSuitableGPU, "Tesla T4 (7.5)"),
         ("small", "8xV100-32GB", NoSuitableGPU, "compute capability 8.0"),
@@ -61,20 +60,20 @@ def test_fits(model: str, gpus: str, tensor: int, pipeline: int) -> None:
         ("medium", "4xT4", NoSuitableGPU, "70 GB"),
     ],
 )
-def test_does_not_fit(model: str, gpus: str, error: type[Exception], says: str) -> None:
-    with pytest.raises(error) as refusal:
+def test_does_not_fit(model: str, gpus: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as raised:
         plan(model, gpus)
-    assert says in str(refusal.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("model", ["small", "medium"])
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
-@pytest.mark.parametrize("card", cards(), ids=lambda card: card.short_name)
-def test_where_the_table_says_yes_an_idle_machine_agrees(model: str, count: int, card: object) -> None:
-    """The estimate that stands for weights which are not here never contradicts the document."""
-    kind = card_named(card.short_name)  # type: ignore[attr-defined]
-    need = profile_need(model)
-    enough = count * kind.memory_total_bytes >= need.total_gpu_memory_bytes
+@pytest.mark.parametrize("gpu_model", gpu_models(), ids=lambda gpu_model: gpu_model.short_name)
+def test_estimate_agrees_with_the_reference_table(model: str, count: int, gpu_model: object) -> None:
+    """The estimate used without local weights never contradicts the document."""
+    kind = find_gpu(gpu_model.short_name)  # type: ignore[attr-defined]
+    requirements = profile_need(model)
+    enough = count * kind.memory_total_bytes >= requirements.total_gpu_memory_bytes
     if kind.compute_capability < (8, 0):
         with pytest.raises(NoSuitableGPU):
             plan(model, f"{count}x{kind.short_name}")
@@ -85,10 +84,10 @@ def test_where_the_table_says_yes_an_idle_machine_agrees(model: str, count: int,
             plan(model, f"{count}x{kind.short_name}")
 
 
-def test_what_to_rent() -> None:
+def test_suggested_gpus() -> None:
     medium = profile_need("medium")
-    answers = list(map(str, suggestions(medium, cards())))
-    assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(answers)
-    assert "3 x A10" not in answers
-    assert suggest_gpus(medium, cards()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
-    assert suggest_gpus(profile_need("small"), cards()) == "What would do: 1 x A10."
+    suggested = list(map(str, suggestions(medium, gpu_models())))
+    assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(suggested)
+    assert "3 x A10" not in suggested
+    assert suggest_gpus(medium, gpu_models()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    assert suggest_gpus(profile_need("small"), gpu_models()) == "What would do: 1 x A10."

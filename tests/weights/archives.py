@@ -1,4 +1,4 @@
-"""Archives of a small model, as people make them, and as nobody should."""
+"""Archives of a small model."""
 
 import os
 import tarfile
@@ -8,7 +8,7 @@ from tests.models import files
 
 
 def model(folder: Path, size: int = 200_000) -> Path:
-    """A folder with a model whose weights are so many random bytes: what is written over a wrong place is seen."""
+    """A folder with a model whose weights are `size` random bytes, so that misplaced bytes are detected."""
     files.model(folder, {"model.layers.0.mlp.down_proj.weight": ("U8", [size // 64, 64])})
     weights = folder / "model.safetensors"
     with weights.open("r+b") as opened:
@@ -25,5 +25,5 @@ def tar(folder: Path, file: Path, mode: str = "w") -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`, by its path."""
+    """The content of every file in `folder`, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

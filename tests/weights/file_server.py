@@ -1,4 +1,4 @@
-"""A server of one file, with Range as RFC 9110 has it, that a test can make drop, stall, lie and change its mind."""
+"""A server of one file, with Range as in RFC 9110, that a test can make drop, stall, lie or change the file."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ CHUNK = 16 * 1024
 
 @dataclass
 class File:
-    """What is served, and how. `sent` counts the bytes of all answers; `starts` is where each one began."""
+    """The served file, and how it is served. `sent` counts all bytes sent; `starts` has the offset of each response."""
 
     data: bytes
     tag: bool = True
@@ -23,9 +23,9 @@ class File:
     pause: float = 0.0
     """Seconds between two chunks."""
     before: Callable[["File", Request, int], bool] | None = None
-    """Called at each request with the place that it asks for; True if it has answered by itself."""
+    """Called for each request with the requested offset; returns True if it has sent the response itself."""
     stop_after: Callable[[int], int | None] = lambda start: None
-    """So many bytes of an answer that begins at `start` are sent, and then the connection is closed."""
+    """Number of bytes of a response from `start` on after which the connection is closed."""
     url: str = ""
     starts: list[int] = field(default_factory=list)
     sent: int = 0
@@ -35,8 +35,8 @@ class File:
         return hashlib.sha256(self.data).hexdigest()
 
     def answer(self, request: Request) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        start = int(asked[1]) if asked and self.ranges else 0
+        requested_range = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        start = int(requested_range[1]) if requested_range and self.ranges else 0
         self.starts.append(start)
         if self.before is not None and self.before(self, request, start):
             return

@@ -1,4 +1,4 @@
-"""A hub that has what Hugging Face shows of models of any size: their configurations and indices, and no weights."""
+"""A hub with the metadata of models of any size, as on Hugging Face: configurations and indices, but no weights."""
 
 import json
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "acme/8B-float32": {"config.json": {**LLAMA_8B, "torch_dtype": "float32"}, INDEX: index(2 * BYTES_8B)},
     "acme/8B-one-file": {"config.json": LLAMA_8B, "model.safetensors": BYTES_8B},
     "acme/8B-pickle": {"config.json": LLAMA_8B, "pytorch_model.bin.index.json": index(float(BYTES_8B))},
-    # 5.7 GB: four bits a number, but for the two tables.
+    # 5.7 GB: four bits per number, except for the two embedding tables.
     "acme/8B-awq": {"config.json": {**LLAMA_8B, "quantization_config": {"quant_method": "awq"}}, INDEX: index(5.7e9)},
     "acme/no-weights": {"config.json": LLAMA_8B},
     "acme/no-config": {INDEX: index(BYTES_8B)},
@@ -57,20 +57,20 @@ TOKEN = "hf_of_this_test"
 
 @dataclass(frozen=True)
 class Hub:
-    """Where it is, and what it was asked: paths, and the programs that asked."""
+    """The hub's URL, and the requests that it received: their paths and user agents."""
 
     url: str
-    asked: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
 
 
 @contextmanager
 def published() -> Iterator[Hub]:
-    """Serves MODELS; the private one for TOKEN alone. One is gated, and no other is there."""
+    """Serve MODELS, the private one only with TOKEN. Another model is gated; all others are unknown."""
 
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     def answer(request: Request) -> None:
-        asked.append((request.path, request.headers["user-agent"]))
+        requests.append((request.path, request.headers["user-agent"]))
         organisation, model, *rest = request.path.strip("/").split("/")
         name, file = f"{organisation}/{model}", "/".join(rest).removeprefix("resolve/main/")
         if name == "acme/gated":
@@ -88,4 +88,4 @@ def published() -> Iterator[Hub]:
             request.reply(200, json.dumps(content).encode(), content_type="application/json")
 
     with answering(answer) as server:
-        yield Hub(server.url, asked)
+        yield Hub(server.url, requests)

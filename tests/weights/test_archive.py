@@ -1,4 +1,4 @@
-"""Unpacking: good archives as people make them, and each kind of bad one, of which nothing is written."""
+"""Unpacking good archives, and rejecting each kind of bad one before anything is written."""
 
 import copy
 import gzip
@@ -38,20 +38,20 @@ PACKERS: dict[str, Callable[[Path, Path], Path]] = {
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_what_was_packed_is_unpacked(kind: str, tmp_path: Path) -> None:
+def test_unpack(kind: str, tmp_path: Path) -> None:
     model = archives.model(tmp_path / "model")
     (model / "LICENSE").write_text("x")
     archive = PACKERS[kind](model, tmp_path / "archive")
     assert looks_like_archive(archive.read_bytes()[:HEAD_BYTES])
-    told: list[int] = []
-    unpack(archive, tmp_path / "out", told.append)
+    progress: list[int] = []
+    unpack(archive, tmp_path / "out", progress.append)
     assert content(tmp_path / "out") == content(model)
-    assert told == sorted(told)
-    assert told[-1] == unpacked_bytes(archive) == sum(map(len, content(model).values()))
+    assert progress == sorted(progress)
+    assert progress[-1] == unpacked_bytes(archive) == sum(map(len, content(model).values()))
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_what_is_of_no_use_is_left_out(kind: str, tmp_path: Path) -> None:
+def test_unneeded_files_are_left_out(kind: str, tmp_path: Path) -> None:
     model = archives.model(tmp_path / "model")
     good = content(model)
     (model / "__MACOSX").mkdir()
@@ -63,7 +63,7 @@ def test_what_is_of_no_use_is_left_out(kind: str, tmp_path: Path) -> None:
     assert content(tmp_path / "out") == good
 
 
-def test_only_files_that_are_ours_to_write(tmp_path: Path) -> None:
+def test_modes_of_the_archive_are_ignored(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "archive", "w") as archive:
         info = tarfile.TarInfo("config.json")
         info.mode, info.uid, info.size = 0o4777, 0, 2
@@ -105,14 +105,14 @@ def tar_of(file: Path, kind: bytes, *names: str) -> None:
 
 
 def many(file: Path, kind: bytes, count: int) -> None:
-    """So many of one name: they are counted before their names are looked at."""
+    """`count` members of the same name: they are counted before their names are checked."""
     info = tarfile.TarInfo("a.json")
     info.type = kind
     file.write_bytes(info.tobuf() * count + bytes(1024))
 
 
 def several(*names: str) -> Callable[[Path], None]:
-    """A tar of empty files and, where a name ends with a slash, folders."""
+    """A tar of empty files, and of folders for names that end with a slash."""
 
     def write(file: Path) -> None:
         with tarfile.open(file, "w") as archive:
@@ -124,34 +124,34 @@ def several(*names: str) -> Callable[[Path], None]:
     return write
 
 
-def announced(file: Path, kind: bytes, size: int, data: bytes = b"", name: str = "././@LongLink") -> None:
-    """A tar whose first member says that it has so many bytes."""
+def claiming(file: Path, kind: bytes, size: int, data: bytes = b"", name: str = "././@LongLink") -> None:
+    """A tar whose first member claims to have `size` bytes."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, size
     file.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + data)
 
 
 def sparse(file: Path) -> None:
-    """GNU tar's form 1.0 of a file that is a hole of 512 MiB."""
+    """A sparse file, in GNU tar's format 1.0, that is a hole of 512 MiB."""
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("a.json")
-        map_of_it = b"1\n536870912\n0\n".ljust(512, b"\0")
-        info.size = len(map_of_it)
+        sparse_map = b"1\n536870912\n0\n".ljust(512, b"\0")
+        info.size = len(sparse_map)
         info.pax_headers = {
             "GNU.sparse.major": "1",
             "GNU.sparse.minor": "0",
             "GNU.sparse.name": "a.json",
             "GNU.sparse.realsize": str(512 << 20),
         }
-        archive.addfile(info, io.BytesIO(map_of_it))
+        archive.addfile(info, io.BytesIO(sparse_map))
 
 
 def sparse_with_bytes(file: Path) -> None:
-    """A sparse file that has 1 TiB in the archive, and none when it is unpacked."""
+    """A sparse file that claims 1 TiB in the archive, and 0 bytes unpacked."""
     info = tarfile.TarInfo("a.json")
     info.type, info.size = tarfile.GNUTYPE_SPARSE, 1 << 40
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
-    # No part of it is on the list, and its own size is 0.
+    # Its list of chunks is empty, and its real size is 0.
     header[483:495] = b"00000000000\0"
     header[148:156] = b"        "
     header[148:156] = b"%06o\0 " % sum(header)
@@ -173,7 +173,7 @@ def many_zipped(file: Path, count: int) -> None:
 
 
 def gzip_bomb(file: Path) -> None:
-    """2.5 GB of zeros that a tar says are one file, in 2.5 MB."""
+    """2.5 GB of zeros, as one file of a tar, in 2.5 MB."""
     info = tarfile.TarInfo("a.safetensors")
     info.size = 5 << 29
     zeros = gzip.compress(bytes(1 << 24))
@@ -184,7 +184,7 @@ def gzip_bomb(file: Path) -> None:
 
 
 def overlapping(file: Path) -> None:
-    """100 entries of one list for the same 16 MiB of zeros, which are 16 kB."""
+    """100 entries that share the same 16 MiB of zeros, compressed to 16 kB."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.json", bytes(16 << 20))
         first = archive.infolist()[0]
@@ -242,13 +242,13 @@ BAD = {
     "too many folders": lambda file: many(file, tarfile.DIRTYPE, 10_001),
     "zip: too many files": lambda file: many_zipped(file, 10_001),
     "zip: a list that takes all memory": lambda file: many_zipped(file, 90_000),
-    "a long name of 64 MB": lambda file: announced(file, b"L", 64 << 20, b"a" * (64 << 20)),
-    "a long link of 64 MB": lambda file: announced(file, b"K", 64 << 20, bytes(64 << 20)),
-    "attributes of 64 MB": lambda file: announced(file, b"x", 64 << 20, b"1" * (64 << 20)),
-    "attributes for all of 64 MB": lambda file: announced(file, b"g", 64 << 20, b"1" * (64 << 20)),
+    "a long name of 64 MB": lambda file: claiming(file, b"L", 64 << 20, b"a" * (64 << 20)),
+    "a long link of 64 MB": lambda file: claiming(file, b"K", 64 << 20, bytes(64 << 20)),
+    "attributes of 64 MB": lambda file: claiming(file, b"x", 64 << 20, b"1" * (64 << 20)),
+    "attributes for all of 64 MB": lambda file: claiming(file, b"g", 64 << 20, b"1" * (64 << 20)),
     "a sparse file": sparse,
-    "more than it can be unpacked to": lambda file: announced(file, b"0", 1 << 42, name="a.json"),
-    "more than it can be unpacked to, of an unknown kind": lambda file: announced(file, b"Z", 1 << 42, name="a.json"),
+    "more than it can be unpacked to": lambda file: claiming(file, b"0", 1 << 42, name="a.json"),
+    "more than it can be unpacked to, of an unknown kind": lambda file: claiming(file, b"Z", 1 << 42, name="a.json"),
     "more than it can be unpacked to, of a sparse file": sparse_with_bytes,
     "gzip: zeros without end": gzip_bomb,
     "zip: many files that are the same bytes": overlapping,
@@ -256,7 +256,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_refused_and_nothing_written(kind: str, tmp_path: Path) -> None:
+def test_forbidden_archives_are_rejected_before_writing(kind: str, tmp_path: Path) -> None:
     BAD[kind](tmp_path / "archive")
     with pytest.raises(WeightsError, match="The archive holds"):
         unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)
@@ -266,7 +266,7 @@ def test_refused_and_nothing_written(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BAD if kind.startswith("more than")])
-def test_refused_for_its_bytes(kind: str, tmp_path: Path) -> None:
+def test_oversized_archives_are_rejected(kind: str, tmp_path: Path) -> None:
     BAD[kind](tmp_path / "archive")
     with pytest.raises(WeightsError, match="unpacked, too much for its own size"):
         unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)
@@ -276,8 +276,8 @@ def encrypted(file: Path) -> None:
     zip_member("more.json")(file)
     data = bytearray(file.read_bytes())
     for mark in (b"PK\x03\x04", b"PK\x01\x02"):
-        at = data.rindex(mark) + (6 if mark == b"PK\x03\x04" else 8)
-        data[at] |= 1
+        offset = data.rindex(mark) + (6 if mark == b"PK\x03\x04" else 8)
+        data[offset] |= 1
     file.write_bytes(data)
 
 
@@ -286,7 +286,7 @@ def empty(file: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [encrypted, empty])
-def test_other_refusals(write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_other_rejected_archives(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / "archive")
     with pytest.raises(WeightsError, match="The archive holds"):
         unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)
@@ -303,7 +303,7 @@ def test_cut_off(kind: str, cut: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
-def test_a_byte_changed(kind: str, tmp_path: Path) -> None:
+def test_changed_byte(kind: str, tmp_path: Path) -> None:
     archive = PACKERS[kind](archives.model(tmp_path / "model"), tmp_path / "archive")
     data = bytearray(archive.read_bytes())
     data[len(data) // 2] ^= 1
@@ -313,7 +313,7 @@ def test_a_byte_changed(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"\x7fELF" + bytes(600), b"<html>", bytes(600), b"\x80\x04pickle"])
-def test_what_looks_like_none(head: bytes, tmp_path: Path) -> None:
+def test_files_that_are_no_archives(head: bytes, tmp_path: Path) -> None:
     assert not looks_like_archive(head[:HEAD_BYTES])
     (tmp_path / "file").write_bytes(head)
     with pytest.raises(WeightsError):
@@ -322,13 +322,13 @@ def test_what_looks_like_none(head: bytes, tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(sorted(PACKERS)), changes=st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255))))
-def test_whatever_bytes_it_has_the_end_is_a_sentence(
+def test_random_damage_raises_only_weights_error(
     kind: str, changes: list[tuple[int, int]], small: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Headers of a tar and the list of a zip, changed at will."""
+    """Random changes to the headers of a tar and the directory of a zip."""
     data = bytearray(small[kind].read_bytes())
-    for at, value in changes:
-        data[-1 - at % len(data) if kind == "zip" else at % len(data)] = value
+    for offset, value in changes:
+        data[-1 - offset % len(data) if kind == "zip" else offset % len(data)] = value
     (tmp_path / "archive").write_bytes(data)
     with suppress(WeightsError):
         unpack(tmp_path / "archive", tmp_path / "out", lambda _: None)

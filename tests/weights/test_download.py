@@ -1,4 +1,4 @@
-"""A download over a bad network, and from a server that is worse: whole and the same, or a clear end."""
+"""Downloads over an unreliable network and from faulty servers: complete and correct, or a clear error."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import WeightsError
-from maritalk_vllm.weights.download import MOST_BEGINNINGS, Download, RetryPolicy
+from maritalk_vllm.weights.download import MAX_STARTS, Download, RetryPolicy
 from maritalk_vllm.weights.partial_file import Identity, Link, PartialFile
 from tests.answering import Request
 from tests.serving import NOBODY
@@ -28,39 +28,39 @@ def part(tmp_path: Path) -> PartialFile:
 
 
 def fetch(part: PartialFile, *links: Link) -> list[tuple[str, int, int | None]]:
-    """Download, and what was told of it."""
-    told: list[tuple[str, int, int | None]] = []
-    rest = list(links)
-    ask = lambda: rest.pop(0) if len(rest) > 1 else rest[0]  # noqa: E731
-    Download(part, ask, "the model", lambda *step: told.append(step), QUICK).run()
-    return told
+    """Download, and return the reported progress."""
+    progress: list[tuple[str, int, int | None]] = []
+    remaining = list(links)
+    get_link = lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0]  # noqa: E731
+    Download(part, get_link, "the model", lambda *step: progress.append(step), QUICK).run()
+    return progress
 
 
-def refused(part: PartialFile, file: File, says: str, **link: object) -> None:
-    with serving(file), pytest.raises(WeightsError, match=says):
+def expect_error(part: PartialFile, file: File, message: str, **link: object) -> None:
+    with serving(file), pytest.raises(WeightsError, match=message):
         fetch(part, Link(file.url, **link))  # type: ignore[arg-type]
 
 
-def test_whole(part: PartialFile, data: bytes) -> None:
+def test_whole_file(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
-        told = fetch(part, Link(file.url))
+        progress = fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
     assert file.starts == [0]
-    assert {step for step, _, _ in told} == {"Downloading the model"}
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    assert told[-1][1:] == (len(data), len(data))
+    assert {step for step, _, _ in progress} == {"Downloading the model"}
+    assert [done for _, done, _ in progress] == sorted(done for _, done, _ in progress)
+    assert progress[-1][1:] == (len(data), len(data))
 
 
 @pytest.mark.parametrize("known", ["etag", "sha256"])
-def test_a_server_that_drops_is_gone_on_with(known: str, part: PartialFile, data: bytes) -> None:
+def test_dropped_connection_is_resumed(known: str, part: PartialFile, data: bytes) -> None:
     with serving(File(data, tag=known == "etag", stop_after=lambda start: 150_000)) as file:
-        told = fetch(part, Link(file.url, sha256=file.sha256 if known == "sha256" else None))
+        progress = fetch(part, Link(file.url, sha256=file.sha256 if known == "sha256" else None))
     assert part.file.read_bytes() == data
     assert file.starts == [150_000 * n for n in range(len(file.starts))]
-    assert any("Trying again" in step for step, _, _ in told)
+    assert any("Trying again" in step for step, _, _ in progress)
 
 
-def test_without_a_sign_of_the_file_it_is_begun_anew(part: PartialFile, data: bytes) -> None:
+def test_download_without_a_validator_starts_over(part: PartialFile, data: bytes) -> None:
     limits = iter([150_000, 300_000])
     with serving(File(data, tag=False, stop_after=lambda start: next(limits, None))) as file:
         fetch(part, Link(file.url))
@@ -68,68 +68,68 @@ def test_without_a_sign_of_the_file_it_is_begun_anew(part: PartialFile, data: by
     assert file.starts == [0, 0, 0]
 
 
-def test_a_server_that_cannot_resume(part: PartialFile, data: bytes) -> None:
+def test_server_that_cannot_resume(part: PartialFile, data: bytes) -> None:
     limits = iter([150_000, 300_000])
     with serving(File(data, ranges=False, stop_after=lambda start: next(limits, None))) as file:
         fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
 
 
-def test_one_that_cannot_resume_and_always_drops(part: PartialFile, data: bytes) -> None:
-    refused(part, File(data, ranges=False, stop_after=lambda start: 150_000), f"begun {MOST_BEGINNINGS} times in vain")
+def test_server_that_cannot_resume_and_always_drops(part: PartialFile, data: bytes) -> None:
+    expect_error(part, File(data, ranges=False, stop_after=lambda start: 150_000), f"begun {MAX_STARTS} times in vain")
     assert not part.file.exists()
 
 
-def test_a_server_that_stalls(part: PartialFile, data: bytes) -> None:
+def test_server_that_stalls(part: PartialFile, data: bytes) -> None:
     def stall(file: File, request: Request, start: int) -> bool:
         if start == 0:
             request.begin(200, etag=f'"{file.sha256}"', content_length=len(file.data))
             request.wfile.write(file.data[:100_000])
-            request.rfile.read(1)  # until the client hangs up
+            request.rfile.read(1)  # until the client disconnects
         return start == 0
 
     with serving(File(data, before=stall)) as file:
-        told = fetch(part, Link(file.url))
+        progress = fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
     assert file.starts == [0, 100_000]
-    assert any("was silent" in step for step, _, _ in told)
+    assert any("was silent" in step for step, _, _ in progress)
 
 
-def test_a_server_that_is_silent_for_ever(part: PartialFile, data: bytes) -> None:
+def test_server_that_is_always_silent(part: PartialFile, data: bytes) -> None:
     def stall(file: File, request: Request, start: int) -> bool:
-        request.rfile.read(1)  # until the client hangs up
+        request.rfile.read(1)  # until the client disconnects
         return True
 
     file = File(data, before=stall)
-    refused(part, file, r"broke off 7 times in a row: its server was silent for 0 s\. 0\.0 GB are here and kept")
+    expect_error(part, file, r"broke off 7 times in a row: its server was silent for 0 s\. 0\.0 GB are here and kept")
 
 
-def test_nobody_there(part: PartialFile) -> None:
+def test_unreachable_server(part: PartialFile) -> None:
     with pytest.raises(WeightsError, match="its server cannot be reached"):
         fetch(part, Link(NOBODY))
 
 
-def test_a_length_that_is_too_long(part: PartialFile, data: bytes) -> None:
+def test_content_length_that_is_too_large(part: PartialFile, data: bytes) -> None:
     def lie(file: File, request: Request, start: int) -> bool:
         request.begin(200, etag='"x"', content_length=len(file.data) + 1000, connection="close")
         request.wfile.write(file.data)
         return request.close_connection is not None
 
-    refused(part, File(data, before=lie), f"begun {MOST_BEGINNINGS} times in vain")
+    expect_error(part, File(data, before=lie), f"begun {MAX_STARTS} times in vain")
 
 
-def test_another_length_than_the_service_has_said(part: PartialFile, data: bytes) -> None:
-    refused(part, File(data), f"should have 5 bytes, and its server has {len(data):,}", size=5)
+def test_length_differs_from_the_link(part: PartialFile, data: bytes) -> None:
+    expect_error(part, File(data), f"should have 5 bytes, and its server has {len(data):,}", size=5)
     assert not part.file.exists()
 
 
-def test_no_length(part: PartialFile, data: bytes) -> None:
+def test_without_a_length(part: PartialFile, data: bytes) -> None:
     with serving(File(data, length=False)) as file:
         fetch(part, Link(file.url))
     assert part.file.read_bytes() == data
 
 
-def test_a_file_that_changes_half_way(part: PartialFile, data: bytes) -> None:
+def test_file_that_changes_once(part: PartialFile, data: bytes) -> None:
     def change(file: File, request: Request, start: int) -> bool:
         if start:
             file.data = data[:600] + bytes(len(data) - 600)
@@ -141,7 +141,7 @@ def test_a_file_that_changes_half_way(part: PartialFile, data: bytes) -> None:
     assert file.starts == [0, 0, 150_000]
 
 
-def test_a_file_that_always_changes(part: PartialFile, data: bytes) -> None:
+def test_file_that_always_changes(part: PartialFile, data: bytes) -> None:
     count = 0
 
     def change(file: File, request: Request, start: int) -> bool:
@@ -150,12 +150,12 @@ def test_a_file_that_always_changes(part: PartialFile, data: bytes) -> None:
         file.data = data[:-4] + count.to_bytes(4)
         return False
 
-    refused(part, File(data, before=change, stop_after=lambda start: 150_000), "changes the file")
+    expect_error(part, File(data, before=change, stop_after=lambda start: 150_000), "changes the file")
     assert not part.file.exists()
 
 
-def test_a_part_of_another_file_by_the_service_s_word(part: PartialFile, data: bytes) -> None:
-    part.begin(Identity(len(data), None, "of another"))
+def test_partial_file_with_another_hash_is_discarded(part: PartialFile, data: bytes) -> None:
+    part.start(Identity(len(data), None, "of another"))
     part.append(b"x" * 1000)
     with serving(File(data)) as file:
         fetch(part, Link(file.url, sha256=file.sha256))
@@ -164,8 +164,8 @@ def test_a_part_of_another_file_by_the_service_s_word(part: PartialFile, data: b
 
 
 @pytest.mark.parametrize("answer", ["416", "a part from elsewhere", "a part of another size", "a part of another tag"])
-def test_answers_to_a_range_that_fit_not(answer: str, part: PartialFile, data: bytes) -> None:
-    """What is here is thrown away, and the whole is fetched."""
+def test_unsuitable_range_responses_start_over(answer: str, part: PartialFile, data: bytes) -> None:
+    """The partial file is discarded, and the whole file is downloaded."""
 
     def other(file: File, request: Request, start: int) -> bool:
         size = len(file.data)
@@ -188,7 +188,7 @@ def test_answers_to_a_range_that_fit_not(answer: str, part: PartialFile, data: b
 
 
 def replying(status: int) -> Callable[[File, Request, int], bool]:
-    """An error to each request."""
+    """Respond to each request with this error status."""
 
     def reply(file: File, request: Request, start: int) -> bool:
         request.reply(status)
@@ -197,11 +197,11 @@ def replying(status: int) -> Callable[[File, Request, int], bool]:
     return reply
 
 
-def test_416_to_a_request_for_the_whole(part: PartialFile, data: bytes) -> None:
-    refused(part, File(data, before=replying(416)), "answers 416")
+def test_416_for_the_whole_file(part: PartialFile, data: bytes) -> None:
+    expect_error(part, File(data, before=replying(416)), "answers 416")
 
 
-def test_a_link_that_expires_is_asked_for_again(part: PartialFile, data: bytes) -> None:
+def test_expired_link_is_renewed(part: PartialFile, data: bytes) -> None:
     def expire(file: File, request: Request, start: int) -> bool:
         old = request.path == "/old"
         if start and old:
@@ -216,13 +216,13 @@ def test_a_link_that_expires_is_asked_for_again(part: PartialFile, data: bytes) 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_a_link_that_does_not_work(status: int, part: PartialFile, data: bytes) -> None:
+def test_link_that_does_not_work(status: int, part: PartialFile, data: bytes) -> None:
     file = File(data, before=replying(status))
-    refused(part, file, f"answers {status}")
+    expect_error(part, file, f"answers {status}")
     assert len(file.starts) == 1
 
 
-def test_a_server_that_is_busy(part: PartialFile, data: bytes) -> None:
+def test_busy_server_is_retried(part: PartialFile, data: bytes) -> None:
     answers = iter([503, 429, 500])
 
     def busy(file: File, request: Request, start: int) -> bool:
@@ -236,12 +236,12 @@ def test_a_server_that_is_busy(part: PartialFile, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [b"\x7fELF", b"<html>", b"\x80\x04"])
-def test_what_is_no_archive_is_not_fetched_to_its_end(head: bytes, part: PartialFile) -> None:
-    refused(part, File(head + bytes(50_000_000), pause=0.001), "neither a zip nor a tar file")
+def test_download_stops_if_it_is_no_archive(head: bytes, part: PartialFile) -> None:
+    expect_error(part, File(head + bytes(50_000_000), pause=0.001), "neither a zip nor a tar file")
     assert not part.file.exists()
 
 
-def test_what_is_whole_is_not_asked_for_again(part: PartialFile, data: bytes) -> None:
+def test_complete_file_is_not_downloaded_again(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
         for _ in range(2):
             fetch(part, Link(file.url))
@@ -253,10 +253,10 @@ def test_no_space(part: PartialFile, data: bytes) -> None:
         request.begin(200, content_length=10**18)
         return True
 
-    refused(part, File(data, before=huge), r"the model needs 2000000000\.0 GB in .*, where .* are free")
+    expect_error(part, File(data, before=huge), r"the model needs 2000000000\.0 GB in .*, where .* are free")
 
 
-def test_a_damaged_note_beside_it(part: PartialFile, data: bytes) -> None:
+def test_damaged_identity_file(part: PartialFile, data: bytes) -> None:
     with serving(File(data)) as file:
         fetch(part, Link(file.url))
         for note in ("", "{}", '{"size": 1}', "[]"):

@@ -1,4 +1,4 @@
-"""A link whose server is wrong on purpose: each is one sentence at once, and neither memory nor the disk is filled."""
+"""Malicious servers: each causes one error at once, and fills neither memory nor disk."""
 
 import json
 import resource
@@ -15,23 +15,23 @@ from maritalk_vllm.weights.download import Download, RetryPolicy
 from maritalk_vllm.weights.partial_file import Link, PartialFile
 from tests.answering import Request, answering
 
-PATIENT = RetryPolicy(silence=1, pauses=(5,) * 3)
-"""A second try comes too late for these tests."""
+NO_RETRY = RetryPolicy(silence=1, pauses=(5,) * 3)
+"""A retry would come too late for these tests."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 PAGE = bytes(1 << 16)
 TAR = bytes(257) + b"ustar" + bytes(1 << 16)
 
 
-def fetched(folder: Path, link: Link, most_bytes: int | None = None) -> float:
-    """The seconds that it takes."""
-    began = time.monotonic()
-    Download(PartialFile(folder / "part"), lambda: link, "the model", lambda *_: None, PATIENT, most_bytes).run()
-    return time.monotonic() - began
+def fetch(folder: Path, link: Link, max_bytes: int | None = None) -> float:
+    """Download, and return the seconds that it takes."""
+    start = time.monotonic()
+    Download(PartialFile(folder / "part"), lambda: link, "the model", lambda *_: None, NO_RETRY, max_bytes).run()
+    return time.monotonic() - start
 
 
 def raw(*pieces: bytes, again: bytes = b"") -> Callable[[Request], None]:
-    """These bytes for an answer, and some of them for ever."""
+    """Respond with these bytes, then repeat `again` forever."""
 
     def send(request: Request) -> None:
         request.close_connection = True
@@ -77,13 +77,13 @@ WRONG: dict[str, tuple[Callable[[Request], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_wrong_on_purpose(kind: str, tmp_path: Path) -> None:
-    answer, says = WRONG[kind]
+def test_malicious_servers(kind: str, tmp_path: Path) -> None:
+    answer, message = WRONG[kind]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.monotonic()
-    with answering(answer) as server, pytest.raises(WeightsError, match=says) as error:
-        fetched(tmp_path, Link(server.url + "/archive", size=1_000_000))
-    assert time.monotonic() - began < 4
+    start = time.monotonic()
+    with answering(answer) as server, pytest.raises(WeightsError, match=message) as error:
+        fetch(tmp_path, Link(server.url + "/archive", size=1_000_000))
+    assert time.monotonic() - start < 4
     assert (error.value.exit_code, (tmp_path / "part").exists()) == (6, False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
@@ -96,13 +96,13 @@ LINKS = (
 
 
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: repr(link)[:30])
-def test_a_link_that_is_none(link: str, tmp_path: Path) -> None:
+def test_invalid_links(link: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="the model cannot be fetched: its link cannot be used: "):
-        fetched(tmp_path, Link(link))
+        fetch(tmp_path, Link(link))
 
 
-def test_https_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes by http can be changed by anyone on the way, and its link is in clear."""
+def test_redirect_from_https_to_http_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone on the path can change an HTTP response, and read its link."""
     import httpx
 
     def answer(asked: httpx.Request) -> httpx.Response:
@@ -111,39 +111,39 @@ def test_https_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     client = httpx.AsyncClient
     monkeypatch.setattr(httpx, "AsyncClient", lambda **_: client(transport=httpx.MockTransport(answer)))
     with pytest.raises(WeightsError, match="redirects from https to http"):
-        fetched(tmp_path, Link("https://127.0.0.1/archive"))
+        fetch(tmp_path, Link("https://127.0.0.1/archive"))
 
 
-def test_heads_that_only_announce_others(tmp_path: Path) -> None:
-    """None of them is late. It is the head as a whole that is waited for, and once more as a server that is silent."""
+def test_endless_interim_responses_time_out(tmp_path: Path) -> None:
+    """Each of them is in time, but the headers as a whole time out, and are retried like a silent server."""
     PartialFile(tmp_path / "part")
     quick = RetryPolicy(silence=0.2, pauses=(0.01,))
     with answering(raw(again=b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         link = Link(server.url)
-        began = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(WeightsError, match="broke off 2 times in a row: its server was silent"):
             Download(PartialFile(tmp_path / "part"), lambda: link, "the model", lambda *_: None, quick).run()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
-def test_what_is_said_to_be_gzip_stays_as_it_comes(encoding: str, tmp_path: Path) -> None:
+def test_gzip_encoding_is_not_decoded(encoding: str, tmp_path: Path) -> None:
     packed = zlib.compress(bytes(1 << 26), wbits=31)
     with answering(lambda request: request.reply(200, packed, content_encoding=encoding)) as server:
-        fetched(tmp_path, Link(server.url))
+        fetch(tmp_path, Link(server.url))
     assert (tmp_path / "part").read_bytes() == packed
 
 
-def test_without_any_length_there_is_a_bound(tmp_path: Path) -> None:
+def test_file_without_a_length_is_bounded(tmp_path: Path) -> None:
     with (
         answering(raw(HEAD + b"\r\n", TAR, again=PAGE)) as server,
         pytest.raises(WeightsError, match=r"does not say its size, and sends more than 0\.0 GB"),
     ):
-        fetched(tmp_path, Link(server.url), most_bytes=10 << 20)
+        fetch(tmp_path, Link(server.url), max_bytes=10 << 20)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_any_length_half_of_the_disk_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_a_length_leaves_half_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
     from collections import namedtuple
 
@@ -159,17 +159,17 @@ def test_without_any_length_half_of_the_disk_is_left(tmp_path: Path, monkeypatch
     assert 9 << 20 < max(stopped_at) <= 10 << 20
 
 
-def test_a_length_that_is_more_than_the_model_has(tmp_path: Path) -> None:
+def test_length_beyond_the_bound(tmp_path: Path) -> None:
     with (
         answering(lambda request: request.begin(200, content_length=1 << 40)) as server,
         pytest.raises(WeightsError, match=r"has at most 1\.0 GB, and its server would send 1099\.5 GB"),
     ):
-        fetched(tmp_path, Link(server.url), most_bytes=10**9)
+        fetch(tmp_path, Link(server.url), max_bytes=10**9)
 
 
 @pytest.mark.parametrize("header", ["retry-after", "content-range"])
 def test_numbers_of_5000_digits(header: str, tmp_path: Path) -> None:
-    """Python reads none of more than 4,300, and says so with an error of its own."""
+    """Python raises its own error for integers of more than 4,300 digits."""
     part = PartialFile(tmp_path / "part")
     (tmp_path / "part").write_bytes(TAR)
     (tmp_path / "part.json").write_text(json.dumps({"size": None, "validator": '"x"', "sha256": None}))

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, by the real huggingface_hub, from a hub on the loopback."""
+"""Models of the Hugging Face hub, with the real huggingface_hub and a hub on the loopback."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def download(
     return toolbox("download", "--model", model, *more, HF_HOME=str(home), HF_ENDPOINT=endpoint, **extra)
 
 
-def test_into_its_own_cache_and_once(server: Answering, tmp_path: Path) -> None:
+def test_download_into_the_hub_cache_happens_once(server: Answering, tmp_path: Path) -> None:
     first = download(tmp_path, server.url)
     assert first.returncode == 0, first.stderr
     snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / COMMIT
@@ -42,13 +42,13 @@ def test_into_its_own_cache_and_once(server: Answering, tmp_path: Path) -> None:
 
 
 def test_offline_is_respected(server: Answering, tmp_path: Path) -> None:
-    asked = len(server.requests)
-    refused = download(tmp_path, server.url, HF_HUB_OFFLINE="1")
-    assert (refused.returncode, len(server.requests)) == (6, asked)
-    assert "HF_HUB_OFFLINE forbids to download it" in refused.stderr
+    request_count = len(server.requests)
+    result = download(tmp_path, server.url, HF_HUB_OFFLINE="1")
+    assert (result.returncode, len(server.requests)) == (6, request_count)
+    assert "HF_HUB_OFFLINE forbids to download it" in result.stderr
 
 
-def test_what_was_interrupted_is_no_model(server: Answering, tmp_path: Path) -> None:
+def test_incomplete_download_is_no_model(server: Answering, tmp_path: Path) -> None:
     assert download(tmp_path, server.url).returncode == 0
     weights = next(tmp_path.rglob("model.safetensors"))
     weights.resolve().unlink()
@@ -59,24 +59,24 @@ def test_what_was_interrupted_is_no_model(server: Answering, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [("acme/unknown", "Hugging Face knows no model acme/unknown"), ("acme/gated", "acme/gated is a gated model")],
 )
-def test_refused(model: str, says: str, server: Answering, tmp_path: Path) -> None:
-    refused = download(tmp_path, server.url, model)
-    assert refused.returncode == 6
-    assert says in refused.stderr
-    assert refused.stderr.count("\n") == 1
+def test_unknown_and_gated_models(model: str, message: str, server: Answering, tmp_path: Path) -> None:
+    result = download(tmp_path, server.url, model)
+    assert result.returncode == 6
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_no_network(tmp_path: Path) -> None:
-    refused = download(tmp_path, NOBODY)
-    assert refused.returncode == 6
-    assert f"{NAME} cannot be downloaded from Hugging Face" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    result = download(tmp_path, NOBODY)
+    assert result.returncode == 6
+    assert f"{NAME} cannot be downloaded from Hugging Face" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
-def test_a_path_is_not_for_its_cache(tmp_path: Path) -> None:
-    refused = download(tmp_path, NOBODY, NAME, "--path", str(tmp_path / "x"))
-    assert refused.returncode == 2
-    assert "HF_HOME" in refused.stderr
+def test_path_option_is_rejected(tmp_path: Path) -> None:
+    result = download(tmp_path, NOBODY, NAME, "--path", str(tmp_path / "x"))
+    assert result.returncode == 2
+    assert "HF_HOME" in result.stderr

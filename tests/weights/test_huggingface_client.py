@@ -1,4 +1,4 @@
-"""A hub that sends more than it lists, or leads elsewhere: by the real huggingface_hub, on the loopback."""
+"""A hub that sends more than it lists, or redirects elsewhere: with the real huggingface_hub, on the loopback."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from tests.weights import archives
 from tests.weights.hub import COMMIT, NAME, hub_answer
 
 WEIGHTS = 3_000_000
-MOST = 32 << 20
-"""What of an answer is read at most that is no weights."""
+MAX_BYTES = 32 << 20
+"""The limit on responses other than weights."""
 
 
 def endless(request: Request, **headers: object) -> None:
@@ -24,7 +24,7 @@ def endless(request: Request, **headers: object) -> None:
 
 
 def lying(request: Request) -> bool:
-    """Its list says so many bytes, and so do its heads. What comes has no end."""
+    """The list and the headers give a size, but the body is endless."""
     if request.command == "GET" and "model.safetensors" in request.path:
         endless(request, etag='"0"', x_repo_commit=COMMIT)
     return False
@@ -57,7 +57,7 @@ def long_redirect(request: Request) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("first", "says"),
+    ("first", "message"),
     [
         (lying, f"{NAME} should have 0.0 GB to download, and Hugging Face sends more"),
         (long_list, "Hugging Face sends more than a model's files have"),
@@ -66,19 +66,19 @@ def long_redirect(request: Request) -> bool:
         (redirecting("/api/again"), f"{NAME} cannot be downloaded from Hugging Face: "),
     ],
 )
-def test_a_download(first: Callable[[Request], bool], says: str, tmp_path: Path) -> None:
+def test_malicious_download(first: Callable[[Request], bool], message: str, tmp_path: Path) -> None:
     folder = archives.model(tmp_path / "model", WEIGHTS)
     answer = hub_answer(folder)
     with answering(lambda request: None if first(request) else answer(request)) as server:
-        ended = toolbox("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
-    assert (ended.returncode, ended.stderr.count("\n")) == (6, 1), ended.stderr
-    assert says in ended.stderr
+        result = toolbox("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
+    assert (result.returncode, result.stderr.count("\n")) == (6, 1), result.stderr
+    assert message in result.stderr
     written = sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file())
     assert written < WEIGHTS + (1 << 20)
 
 
 @pytest.mark.parametrize("where", ["config.json", "index.json", "a redirect"])
-def test_a_plan(where: str, tmp_path: Path) -> None:
+def test_malicious_plan(where: str, tmp_path: Path) -> None:
     def answer(request: Request) -> None:
         if where == "a redirect":
             request.begin(302, location="file:///etc/passwd", content_length=0)
@@ -88,10 +88,10 @@ def test_a_plan(where: str, tmp_path: Path) -> None:
             request.reply(200, json.dumps({"model_type": "llama"}).encode())
 
     with answering(answer) as server:
-        ended = toolbox(
+        result = toolbox(
             "plan", "--model", NAME, "--gpus", "1xL4", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url
         )
-    assert ended.returncode == 9, ended.stderr
-    assert "Traceback" not in ended.stderr
-    says = "redirects to an address of file://" if where == "a redirect" else "sends more than a model's files have"
-    assert says in f"{ended.stdout}{ended.stderr}"
+    assert result.returncode == 9, result.stderr
+    assert "Traceback" not in result.stderr
+    message = "redirects to an address of file://" if where == "a redirect" else "sends more than a model's files have"
+    assert message in f"{result.stdout}{result.stderr}"

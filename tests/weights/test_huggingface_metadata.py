@@ -1,4 +1,4 @@
-"""Plans for models that are not here, by what the real huggingface_hub is told of them by a hub on the loopback."""
+"""Plans for remote models, with the real huggingface_hub and a hub on the loopback."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def plan(home: Path, endpoint: str, model: str, *arguments: str, **extra: str) -
 @pytest.mark.parametrize(
     ("model", "arguments", "code", "outcome"),
     [
-        # 812 GB of weights, by its index.
+        # 812 GB of weights, according to its index.
         ("acme/405B", ["--gpus", "1xL4"], 5, "does_not_fit"),
         ("acme/405B", ["--gpus", "8xA100-80GB"], 5, "does_not_fit"),
         ("acme/405B", ["--gpus", "8xH200"], 0, "fits"),
@@ -49,7 +49,7 @@ def plan(home: Path, endpoint: str, model: str, *arguments: str, **extra: str) -
         ("acme/405B", ["--gpus", "8xA100-80GB", "--", "--load-format", "dummy"], 5, "does_not_fit"),
         ("acme/405B", ["--gpus", "8xA100-80GB", "--", "--cpu-offload-gb", "40"], 9, "not_checked"),
         ("acme/405B", ["--gpus", "8xH200", "--", "--hf-overrides", "{}"], 9, "not_checked"),
-        # 16.1 GB and 17.2 GB of KV cache for 131072 tokens, half of that with fp8.
+        # 16.1 GB of weights, and 17.2 GB of KV cache for 131072 tokens, half of that with fp8.
         ("acme/8B", ["--gpus", "1xL40S"], 0, "fits"),
         ("acme/8B", ["--gpus", "1xRTX-5090", "--max-model-len", "131072"], 5, "does_not_fit"),
         ("acme/8B", ["--gpus", "1xRTX-5090", "--max-model-len", "131072", "--", "--kv-cache-dtype=fp8"], 0, "fits"),
@@ -78,12 +78,12 @@ def test_three_outcomes(model: str, arguments: list[str], code: int, outcome: st
     ],
 )
 def test_each_outcome_has_a_headline(arguments: list[str], code: int, head: str, server: Hub, tmp_path: Path) -> None:
-    told = run(tmp_path, server.url, "plan", "--model", "acme/405B", *arguments)
-    assert (told.returncode, told.stdout.partition("\n")[0]) == (code, head)
-    assert ("acme/405B does not fit. The nearest: 1 x NVIDIA H200" in told.stderr) == (code == 5)
+    result = run(tmp_path, server.url, "plan", "--model", "acme/405B", *arguments)
+    assert (result.returncode, result.stdout.partition("\n")[0]) == (code, head)
+    assert ("acme/405B does not fit. The nearest: 1 x NVIDIA H200" in result.stderr) == (code == 5)
 
 
-def test_the_size_is_that_of_the_weights(server: Hub, tmp_path: Path) -> None:
+def test_size_is_that_of_the_weights(server: Hub, tmp_path: Path) -> None:
     for model in ("acme/8B", "acme/8B-float32", "acme/8B-one-file", "acme/8B-pickle"):
         _, found = plan(tmp_path, server.url, model, "--gpus", "1xA100-80GB")
         assert found["memory"]["weights_bytes"] == pytest.approx(BYTES_8B, rel=1e-6)
@@ -93,15 +93,15 @@ def test_the_size_is_that_of_the_weights(server: Hub, tmp_path: Path) -> None:
     assert any("its size is that of its files on Hugging Face" in each for each in found["warnings"])
 
 
-def test_little_is_asked_and_nothing_is_kept(server: Hub, tmp_path: Path) -> None:
-    before = len(server.asked)
+def test_few_requests_and_no_files(server: Hub, tmp_path: Path) -> None:
+    before = len(server.requests)
     plan(tmp_path, server.url, "acme/8B", "--gpus", "1xA10")
-    asked = server.asked[before:]
-    assert [path for path, _ in asked] == [
+    requests = server.requests[before:]
+    assert [path for path, _ in requests] == [
         "/acme/8B/resolve/main/config.json",
         "/acme/8B/resolve/main/model.safetensors.index.json",
     ]
-    assert not any("agent/" in program for _, program in asked)
+    assert not any("agent/" in program for _, program in requests)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -112,22 +112,22 @@ def test_the_token_is_used(server: Hub, tmp_path: Path) -> None:
     assert (code, found["outcome"]) == (0, "fits")
 
 
-def test_a_name_that_the_hub_does_not_know(server: Hub, tmp_path: Path) -> None:
+def test_unknown_name(server: Hub, tmp_path: Path) -> None:
     code, found = plan(tmp_path, server.url, "acme/405", "--gpus", "1xA10")
     assert (code, found["outcome"]) == (6, None)
     assert "Hugging Face knows no model acme/405" in found["error"]["message"]
 
 
 @pytest.mark.parametrize(("endpoint", "extra"), [(NOBODY, {}), (None, {"HF_HUB_OFFLINE": "1"})], ids=["down", "off"])
-def test_without_the_hub_nothing_was_checked(
+def test_plan_without_the_hub_is_not_checked(
     endpoint: str | None, extra: dict[str, str], server: Hub, tmp_path: Path
 ) -> None:
-    before = len(server.asked)
+    before = len(server.requests)
     code, found = plan(tmp_path, endpoint or server.url, "acme/405B", "--gpus", "1xL4", **extra)
     assert (code, found["outcome"], found["fits"]) == (9, "not_checked", None)
     assert found["memory"]["weights_bytes"] == 0
-    assert len(server.asked) == before
-    # A start could not download it either.
+    assert len(server.requests) == before
+    # A server start could not download it either.
     for arguments in (["--dry-run"], ["--port", "0"]):
         program = "maritalk-serve" if arguments[0] == "--dry-run" else "maritalk-vllm"
         command = [] if arguments[0] == "--dry-run" else ["doctor"]
@@ -137,7 +137,7 @@ def test_without_the_hub_nothing_was_checked(
         assert result.returncode == 6, result.stdout
 
 
-def test_a_hub_that_is_silent_is_not_waited_for(tmp_path: Path) -> None:
+def test_silent_hub_times_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         code, found = plan(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}", "acme/8B", "--gpus", "1xL4")
@@ -145,7 +145,7 @@ def test_a_hub_that_is_silent_is_not_waited_for(tmp_path: Path) -> None:
     assert (code, found["outcome"]) == (9, "not_checked")
 
 
-def test_what_to_rent_for_it(server: Hub, tmp_path: Path) -> None:
-    told = run(tmp_path, server.url, "plan", "--suggest", "--model", "acme/405B").stdout
-    assert "8 x H200" in told and "1 x" not in told
+def test_suggestions(server: Hub, tmp_path: Path) -> None:
+    result = run(tmp_path, server.url, "plan", "--suggest", "--model", "acme/405B").stdout
+    assert "8 x H200" in result and "1 x" not in result
     assert run(tmp_path, NOBODY, "plan", "--suggest", "--model", "acme/405B").returncode == 9

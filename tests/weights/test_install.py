@@ -1,4 +1,4 @@
-"""From a link to a folder with a model: killed at any moment, changed on the way, or by two at once."""
+"""Installing a model from a link: damaged downloads, bad archives and concurrent processes."""
 
 import multiprocessing
 import tarfile
@@ -34,11 +34,11 @@ def get(folder: Path, url: str, sha256: str | None = None) -> None:
 
 
 def left(folder: Path) -> set[str]:
-    """What is there but for the lock, which stays."""
+    """The names in the folder, except for the lock, which stays."""
     return {path.name for path in folder.iterdir()} - {"model.lock"}
 
 
-def test_damaged_on_the_way(archive: bytes, tmp_path: Path) -> None:
+def test_damaged_download(archive: bytes, tmp_path: Path) -> None:
     with serving(File(archive)) as file:
         good = file.sha256
         file.data = archive[:-9000] + b"x" + archive[-8999:]
@@ -48,7 +48,7 @@ def test_damaged_on_the_way(archive: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["weights cut off", "no config.json", "a file above it", "a pickle"])
-def test_an_archive_that_holds_no_good_model(kind: str, tmp_path: Path) -> None:
+def test_archive_without_a_valid_model(kind: str, tmp_path: Path) -> None:
     folder = archives.model(tmp_path / "packed" / "model")
     match kind:
         case "weights cut off":
@@ -69,7 +69,7 @@ def test_an_archive_that_holds_no_good_model(kind: str, tmp_path: Path) -> None:
     assert not (tmp_path / "config.json").exists()
 
 
-def test_two_at_once_fetch_it_once(model: Path, archive: bytes, tmp_path: Path) -> None:
+def test_concurrent_processes_download_once(model: Path, archive: bytes, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with serving(File(archive, pause=0.0005)) as file:
         both = [context.Process(target=get, args=(tmp_path / "model", file.url)) for _ in range(2)]
@@ -82,13 +82,15 @@ def test_two_at_once_fetch_it_once(model: Path, archive: bytes, tmp_path: Path) 
     assert content(tmp_path / "model") == content(model)
 
 
-def test_what_is_here_is_not_fetched(tmp_path: Path) -> None:
+def test_installed_model_is_not_downloaded(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     get(tmp_path / "model", "http://127.0.0.1:9/")
 
 
-def test_what_is_kept_while_the_disk_is_full(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The archive has come; no room is left to unpack it. It is not fetched again."""
+def test_archive_is_kept_while_the_disk_is_full(
+    archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive is complete, but there is no space to unpack it. It is not downloaded again."""
 
     def full(*_: object) -> None:
         raise WeightsError("full")

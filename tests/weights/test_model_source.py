@@ -1,4 +1,4 @@
-"""What is served, by what was asked for."""
+"""Which model is served, for each combination of model and licence."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def source(**given: object) -> Source:
     return locate(settings, wanted_profile(settings, check), check)
 
 
-def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> None:
+def test_evaluation_licence_selects_the_demo_model(tmp_path: Path) -> None:
     found = source(license=EVALUATION_KEY, cache_dir=tmp_path)
     assert found.name == "demo"
     assert Path(found.location).parent == tmp_path / "models"
@@ -28,8 +28,8 @@ def test_the_evaluation_licence_stands_for_the_demo_model(tmp_path: Path) -> Non
     assert not found.must_be_prepared
 
 
-def test_a_folder_of_the_user_s_is_not_made_here(tmp_path: Path) -> None:
-    """Though it has the name of the demo model's profile; nor is one that a licence brings."""
+def test_folder_of_the_user_is_not_made_here(tmp_path: Path) -> None:
+    """Even if it has the name of the demo model's profile. Neither are weights that come with a licence."""
     folder = tmp_path / "demo"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -39,7 +39,7 @@ def test_a_folder_of_the_user_s_is_not_made_here(tmp_path: Path) -> None:
     assert not source(license=EVALUATION_KEY, cache_dir=tmp_path).is_made_here
 
 
-def test_an_open_model_needs_no_licence(tmp_path: Path) -> None:
+def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
     assert source(model="org/name") == Source("org/name", "org/name")
@@ -58,6 +58,6 @@ def test_an_open_model_needs_no_licence(tmp_path: Path) -> None:
         ({"model": "/"}, WeightsError),
     ],
 )
-def test_refused(given: dict[str, object], error: type[MariTalkError]) -> None:
+def test_invalid_selections(given: dict[str, object], error: type[MariTalkError]) -> None:
     with pytest.raises(error):
         source(**given)

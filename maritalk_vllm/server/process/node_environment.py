@@ -46,7 +46,7 @@ class NodeEnvironment:
         assert launch.group is not None
         everything = {**engine_environment(launch.plan, self._folder, launch.settings.cache_dir), **environment}
         log = launch.settings.engine_log.with_suffix(".ray")
-        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_here, everything, log)
+        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_per_node, everything, log)
         await self._ray.start()
         return {ADDRESS: self._ray.address, **self._ray.authentication}
 

@@ -9,7 +9,7 @@ from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability
 from ...engine.vllm_version import installed_vllm
 from ...errors import DoesNotFit, NoSuitableGPU
 from ...hardware import resource_limits
-from ...hardware.gpu_catalog import cards
+from ...hardware.gpu_catalog import gpu_models
 from ...hardware.inventory import Inventory
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
@@ -116,7 +116,7 @@ def model_requirements(
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if must_come and known.error is not None:
         raise known.error
-    need = ModelRequirements.of(known.name, known.footprint, profile, settings, known.doubt)
+    need = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
     check_context(settings, need)
     return need
 
@@ -127,5 +127,5 @@ def make_plan_or_suggest(need: ModelRequirements, inventory: Inventory, wish: De
         return make_plan(need, inventory, wish, build)
     except (DoesNotFit, NoSuitableGPU) as error:
         if not error.hint or isinstance(error, NoSuitableGPU):
-            error.hint = f"{suggest_gpus(need, cards())} {error.hint}".strip()
+            error.hint = f"{suggest_gpus(need, gpu_models())} {error.hint}".strip()
         raise

@@ -18,7 +18,7 @@ from ...errors import MariTalkError, UsageError, WeightsError
 from ...http.listener import listen
 from ...models.atomic_install import is_installed
 from ...models.tokenizer_files import check_tokenizer
-from ...planning.memory_flags import read
+from ...planning.memory_flags import read_flags
 from ...planning.model_requirements import ModelRequirements
 from ...settings import Settings
 from ...weights.model_source import Source
@@ -36,7 +36,13 @@ def check_context(settings: Settings, need: ModelRequirements) -> None:
     wanted = settings.max_model_len
     limit = need.footprint.shape.context_limit if need.footprint else None
     allowed = os.environ.get(_ALLOW_LONG, "0").strip().lower() in ("1", "true")
-    if wanted is None or limit is None or wanted <= limit or allowed or "--hf-overrides" in read(settings.engine_args):
+    if (
+        wanted is None
+        or limit is None
+        or wanted <= limit
+        or allowed
+        or "--hf-overrides" in read_flags(settings.engine_args)
+    ):
         return
     raise UsageError(
         f"--max-model-len {wanted} is more than the {limit} tokens that {need.title} can read.",
@@ -48,7 +54,7 @@ def check_files(settings: Settings, source: Source) -> None:
     """The tokenizer of a model that is here, and files that flags for vLLM name. Raises WeightsError or UsageError."""
     refuse_ours(settings.engine_args)
     check_flags(settings.engine_args)
-    given = read(settings.engine_args)
+    given = read_flags(settings.engine_args)
     folder = Path(source.location)
     if "--skip-tokenizer-init" not in given and source.fetch is None and is_installed(folder):
         own = given.get("--tokenizer")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...errors import MariTalkError
-from ...hardware.gpu_catalog import find
+from ...hardware.gpu_catalog import find_gpu
 from ...hardware.interconnect import Link
 from ...planning.plan_report import as_data as plan_as_data
 from ...planning.roofline import LINK_BYTES
@@ -72,7 +72,7 @@ def assumptions(study: Study) -> list[str]:
 
 
 def _promised(study: Study, memory: float, compute: float) -> Iterator[str]:
-    card = find(study.site.name)
+    card = find_gpu(study.site.name)
     bandwidth, flops = (card.bandwidth or 0) / 1e9, (card.flops or 0) / 1e12
     yield f"Memory is read with {memory:g} of the {bandwidth:,.0f} GB/s of the data sheet (--memory-efficiency)."
     yield f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency)."

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import DoesNotFit, MariTalkError, NotChecked, UsageError
-from ...hardware.gpu_catalog import Card, cards, find, machine
+from ...hardware.gpu_catalog import GpuModel, find_gpu, gpu_models, idle_machine
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.planner import make_plan
@@ -123,10 +123,12 @@ def _too_slow(question: Question, plans: Sequence[Plan]) -> DoesNotFit:
 
 def _faster(question: Question, plan: Plan) -> Iterator[str]:
     """Of the cards that clouds rent, the slowest that answer a lone user in time."""
-    rented = sorted((card for card in cards() if card.cloud and card.bandwidth), key=lambda card: card.bandwidth or 0)
+    rented = sorted(
+        (card for card in gpu_models() if card.cloud and card.bandwidth), key=lambda card: card.bandwidth or 0
+    )
     found = 0
     for card in rented:
-        if found == _SUGGESTED or (plan.gpus and card is find(plan.gpus[0].name)):
+        if found == _SUGGESTED or (plan.gpus and card is find_gpu(plan.gpus[0].name)):
             continue
         seconds = _alone(question, card)
         if seconds is not None and seconds <= question.workload.latency_p95:
@@ -134,10 +136,10 @@ def _faster(question: Question, plan: Plan) -> Iterator[str]:
             yield f"{card.short_name} ({seconds:.1f} s)"
 
 
-def _alone(question: Question, card: Card) -> float | None:
+def _alone(question: Question, card: GpuModel) -> float | None:
     """Seconds of a lone user's request; None where the model does not fit on such cards."""
     try:
-        plan = make_plan(question.need, machine([card] * MOST_CARDS), Device.CUDA, Device.CUDA)
+        plan = make_plan(question.need, idle_machine([card] * MOST_CARDS), Device.CUDA, Device.CUDA)
     except UsageError:
         raise
     except MariTalkError:

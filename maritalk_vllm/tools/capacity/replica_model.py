@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from ...hardware.gpu_catalog import find
+from ...hardware.gpu_catalog import find_gpu
 from ...models.memory_footprint import MemoryFootprint
 from ...planning.memory_estimate import CPU_BATCH, BatchLimits, Parallelism, batch
 from ...planning.plan import Plan
@@ -64,13 +64,13 @@ def of_plan(
         limits = BatchLimits(CPU_BATCH.tokens * plan.workers, CPU_BATCH.sequences * plan.workers)
     else:
         assert footprint is not None
-        card = find(plan.gpus[0].name)
+        card = find_gpu(plan.gpus[0].name)
         name, limits = card.names[0], batch(plan.gpus[0])
         unknown = card.bandwidth is None and measured
         cost = UNMEASURED if unknown else roofline(footprint, degrees, card, efficiency, context)
     return ReplicaModel(
         name=name,
-        cards=1 if plan.device is Device.CPU else degrees.cards,
+        cards=1 if plan.device is Device.CPU else degrees.gpu_count,
         cost=cost,
         limits=limits,
         cache_tokens=tokens,

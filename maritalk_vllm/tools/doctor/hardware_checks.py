@@ -70,7 +70,7 @@ def _check_gpu(gpu: Gpu) -> Iterator[Check]:
         yield Check.warning(name, f"{text}, compute capability {has}: too old, {needed} is needed.")
         return
     yield Check.ok(name, f"{text}, compute capability {dotted(gpu.compute_capability)}.")
-    for holder in gpu.holders:
+    for holder in gpu.processes:
         who = f"{holder.name or 'a process of another container'} (process {holder.pid})"
         held = f"{who} holds memory of {label(gpu)}."
         if holder.memory_bytes:
