@@ -17,7 +17,7 @@ from maritalk_vllm.errors import (
     Unauthorized,
     Unavailable,
 )
-from tests.api.test_sse import taken_apart
+from tests.api.test_sse import parse_events
 
 GONE = Unavailable("The server is stopping.", "Try again in a moment.")
 SAID = "The server is stopping. Try again in a moment."
@@ -154,7 +154,7 @@ def test_a_stream_of_anthropic_ends_with_an_event_of_the_kind_error(path: str) -
 def test_a_stream_of_maritalk_ends_with_an_event_of_the_kind_error(path: str, told: dict[str, str]) -> None:
     ((kind, _),) = events(path)
     assert kind == "error"
-    assert taken_apart(last_events(path, GONE).decode()) == [told]
+    assert parse_events(last_events(path, GONE).decode()) == [told]
 
 
 @pytest.mark.parametrize("text", ["São Paulo", "a\nb\r\n\r\nc", "data: data: ", "event: end", "\u2028\x85", "😀"])

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from maritalk_vllm.api import keep_alive
-from maritalk_vllm.api.keep_alive import KeptAlive
+from maritalk_vllm.api.keep_alive import KeepAliveSender
 from tests.server.wire import until
 
 START: Message = {"type": "http.response.start", "headers": [(b"content-type", b"text/event-stream; charset=utf-8")]}
@@ -42,7 +42,7 @@ class Client:
 def test_a_silent_stream_has_comments_until_it_is_stopped() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
+        alive = KeepAliveSender(client)
         await alive(START)
         await alive(PART)
         await until(lambda: client.got.count(b": keep-alive\n\n") >= 3)
@@ -57,7 +57,7 @@ def test_a_silent_stream_has_comments_until_it_is_stopped() -> None:
 def test_a_client_that_stops_reading_in_a_silence_costs_one_task() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
+        alive = KeepAliveSender(client)
         await alive(START)
         client.reads.clear()
         await until(lambda: client.waiting)
@@ -75,7 +75,7 @@ def test_a_client_that_stops_reading_in_a_silence_costs_one_task() -> None:
 def test_a_client_that_stops_reading_an_event_costs_none() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
+        alive = KeepAliveSender(client)
         await alive(START)
         client.reads.clear()
         sending = asyncio.create_task(alive(PART))

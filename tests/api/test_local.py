@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.engine.vllm_arguments import LEAST_REQUESTS
+from maritalk_vllm.engine.vllm_arguments import MIN_QUEUED_REQUESTS
 from tests.serving import Answer, Server
 
 GREEDY = {"do_sample": False, "max_tokens": 16}
@@ -214,7 +214,7 @@ def test_the_times_are_the_engines_own(shared_server: Server, max_tokens: int) -
 
 def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
     """Nearly as many requests as every server takes, all at once: some wait, and their answers say how long."""
-    count = LEAST_REQUESTS - 6
+    count = MIN_QUEUED_REQUESTS - 6
     with ThreadPoolExecutor(count) as pool:
         answers = list(pool.map(lambda _: generate(shared_server, max_tokens=4), range(count)))
     assert {answer.status for answer in answers} == {200}

@@ -12,7 +12,7 @@ from maritalk_vllm.api.openai_adapter import MaritacaAPI, normalize_path, parse
 from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
-MOST_CHARACTERS = 8192 * 81
+MAX_CHARACTERS = 8192 * 81
 """The context of the demo model, and its longest token."""
 
 
@@ -43,7 +43,7 @@ class Shown:
 
 def through(app: Shown, method: str, path: str, **request: object) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MOST_CHARACTERS, most_answers=256))
+        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MAX_CHARACTERS, max_answers=256))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(method, path, **request)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from maritalk_vllm.api import cloud, local
-from maritalk_vllm.api.openapi import lead_docs_below
+from maritalk_vllm.api.openapi import use_relative_docs_urls
 from tests.serving import Server
 
 OURS = {
@@ -83,10 +83,10 @@ def test_docs_look_for_what_they_show_beside_themselves() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             return await client.get("/docs")
 
-    lead_docs_below(app)
+    use_relative_docs_urls(app)
     assert "vLLM's" in asyncio.run(page()).text
     app.mount("/static", FastAPI())
-    lead_docs_below(app)
+    use_relative_docs_urls(app)
     shown = asyncio.run(page())
     links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", shown.text)
     assert {one or other for one, other in links} == {

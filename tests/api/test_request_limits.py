@@ -7,9 +7,9 @@ import time
 import pytest
 
 from maritalk_vllm.api.request_limits import (
-    MOST_CONTAINERS,
-    MOST_STRINGS,
-    MOST_VALUES,
+    MAX_CONTAINERS,
+    MAX_STRINGS,
+    MAX_VALUES,
     check_fields,
     check_texts,
     check_values,
@@ -40,11 +40,11 @@ def test_bodies_that_are_taken(body: object) -> None:
     ("body", "told"),
     [
         ({"messages": [MESSAGE] * 400_000}, r"has 1,600,001 strings, over this server's limit of 50,000\."),
-        ({"stop": ['\\"'] * (MOST_STRINGS + 1), "prompt": LONG_TEXT}, r"has 50,004 strings"),
-        ({"metadata": [[]] * (MOST_CONTAINERS + 1), "prompt": LONG_TEXT}, r"has 50,003 objects and lists"),
-        ({"x": [{}] * (MOST_CONTAINERS + 1)}, r"has 50,003 objects and lists"),
-        ({"prompt": [1] * (MOST_VALUES + 1)}, r"has 500,001 values"),
-        ({"x": [None] * (MOST_VALUES + 1), "prompt": LONG_TEXT}, r"has 500,002 values"),
+        ({"stop": ['\\"'] * (MAX_STRINGS + 1), "prompt": LONG_TEXT}, r"has 50,004 strings"),
+        ({"metadata": [[]] * (MAX_CONTAINERS + 1), "prompt": LONG_TEXT}, r"has 50,003 objects and lists"),
+        ({"x": [{}] * (MAX_CONTAINERS + 1)}, r"has 50,003 objects and lists"),
+        ({"prompt": [1] * (MAX_VALUES + 1)}, r"has 500,001 values"),
+        ({"x": [None] * (MAX_VALUES + 1), "prompt": LONG_TEXT}, r"has 500,002 values"),
     ],
 )
 def test_bodies_with_too_many_values(body: object, told: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from maritalk_vllm.api.cloud_schema import InferenceRequest
 from maritalk_vllm.api.local_schema import ChatGenerateRequest, GenerateRequest
 from maritalk_vllm.api.openai_adapter import parse
-from maritalk_vllm.api.request_parsing import MOST_LEVELS, read
+from maritalk_vllm.api.request_parsing import MAX_LEVELS, read
 from maritalk_vllm.errors import RequestError
 
 DEFAULT = GenerateRequest(prompt="a")
@@ -90,13 +90,13 @@ def nested(levels: int, inner: str) -> bytes:
 
 @pytest.mark.parametrize("inner", ["", "1", '"\\u0041"'])
 def test_levels_that_are_read(inner: str) -> None:
-    value: Any = parse(nested(MOST_LEVELS, inner))["a"]
-    for _ in range(MOST_LEVELS - 1):
+    value: Any = parse(nested(MAX_LEVELS, inner))["a"]
+    for _ in range(MAX_LEVELS - 1):
         (value,) = value or ("end",)
     assert value in ("end", 1, "A")
 
 
-@pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 500, 900, 1100, 100_000])
+@pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 500, 900, 1100, 100_000])
 @pytest.mark.parametrize("inner", ["", "1", '"\\u0000"', '"\\x"', '"\\ud800"', "{"])
 def test_levels_that_are_not(levels: int, inner: str) -> None:
     with pytest.raises(RequestError, match=r"not JSON|more than 256 deep"):

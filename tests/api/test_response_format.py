@@ -8,7 +8,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.api.response_format import in_our_form
+from maritalk_vllm.api.response_format import normalize_response
 
 app = FastAPI()
 
@@ -51,7 +51,7 @@ async def kept() -> StreamingResponse:
 
 def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
     async def through(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, in_our_form(scope, send))
+        await app(scope, receive, normalize_response(scope, send))
 
     async def scenario() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(through), base_url="http://x") as client:

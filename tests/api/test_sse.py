@@ -8,7 +8,7 @@ from maritalk_vllm.api.cloud_schema import StreamText
 from maritalk_vllm.api.sse_event import event
 
 
-def taken_apart(text: str) -> list[dict[str, str]]:
+def parse_events(text: str) -> list[dict[str, str]]:
     """As maritalk 0.2.0 to 0.3.2 do it: httpx's lines are str.splitlines, and `data: ` is taken out everywhere."""
     lines = [line for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line.replace("data: ", "")) for line in lines]
@@ -29,7 +29,7 @@ def taken_apart(text: str) -> list[dict[str, str]]:
     ],
 )
 def test_a_text_survives(text: str) -> None:
-    assert taken_apart(event(StreamText(text))) == [{"text": text}]
+    assert parse_events(event(StreamText(text))) == [{"text": text}]
 
 
 def test_its_form() -> None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from maritalk_vllm.engine.admission import most_answers, refuse_the_impossible
+from maritalk_vllm.engine.admission import max_answers, reject_impossible_requests
 from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.errors import RequestError, Unavailable
 
@@ -27,7 +27,7 @@ class Client:
 
 
 def asked(client: Client, n: int) -> None:
-    refuse_the_impossible(client)
+    reject_impossible_requests(client)
     with map_vllm_exceptions():
         client.check_admission(n, "0")
 
@@ -51,4 +51,4 @@ def test_what_fits_later_is_to_come_again() -> None:
 @pytest.mark.parametrize(("limit", "n"), [(2, 2), (2, 1), (None, 128)])
 def test_what_fits_is_taken(limit: int | None, n: int) -> None:
     asked(Client(limit), n)
-    assert most_answers(Client(limit)) == limit
+    assert max_answers(Client(limit)) == limit

@@ -30,7 +30,7 @@ def met(depth: int = 100, message: str = "broken") -> RuntimeError:
 
 
 def test_one_line_with_the_kind_and_the_place() -> None:
-    line = ExceptionLog().line(MET, met(message="x" * 100_000 + "\nanother line"))
+    line = ExceptionLog().format_once(MET, met(message="x" * 100_000 + "\nanother line"))
     assert "\n" not in line
     assert len(line) < 1000
     assert line.startswith(f"{MET} RuntimeError: 'xxx")
@@ -41,25 +41,27 @@ def test_the_same_line_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     kept = ExceptionLog()
-    assert [bool(kept.line(MET, met())) for _ in range(1000)] == [True] + [False] * 999
-    assert kept.line(MET, met(message="other"))
+    assert [bool(kept.format_once(MET, met())) for _ in range(1000)] == [True] + [False] * 999
+    assert kept.format_once(MET, met(message="other"))
     now += 61
-    assert kept.line(MET, met()).endswith("(999 more since the last such line)")
+    assert kept.format_once(MET, met()).endswith("(999 more since the last such line)")
 
 
 def test_many_different_ones_take_bounded_memory() -> None:
     kept = ExceptionLog()
-    assert all(kept.line(MET, ValueError(number)) for number in range(2 * exception_log.MOST_LINES))
-    assert len(kept._written) == exception_log.MOST_LINES
+    assert all(kept.format_once(MET, ValueError(number)) for number in range(2 * exception_log.MAX_LINES))
+    assert len(kept._written) == exception_log.MAX_LINES
 
 
 def test_a_refusal_that_repeats_its_request_is_cut() -> None:
     token = current.set(account := RequestUsage())
     try:
-        rejection_log.note({"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000))
+        rejection_log.record_rejection(
+            {"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000)
+        )
     finally:
         current.reset(token)
-    assert len(account.refusal) == exception_log.LONGEST + len("...")
+    assert len(account.rejection) == exception_log.MAX_TEXT_CHARACTERS + len("...")
 
 
 def record(name: str, error: BaseException) -> logging.LogRecord:

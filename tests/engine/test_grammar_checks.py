@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.engine import grammar_checks
-from maritalk_vllm.engine.grammar_checks import MOST_CHARACTERS, MOST_GROUPS, check_schema, endless_rule
+from maritalk_vllm.engine.grammar_checks import MAX_CHARACTERS, MAX_NESTED_GROUPS, check_schema, find_endless_rule
 
 # What xgrammar imports warns of itself.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
@@ -60,7 +60,7 @@ def test_a_good_schema(schema: dict[str, Any]) -> None:
 def test_grammars(text: str, rule: str | None) -> None:
     from xgrammar import Grammar
 
-    assert endless_rule(str(Grammar.from_ebnf(text))) == rule
+    assert find_endless_rule(str(Grammar.from_ebnf(text))) == rule
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_grammars(text: str, rule: str | None) -> None:
         ({"type": "foo"}, 'Unsupported type "foo"'),
         ({"type": "string", "pattern": "(("}, "Regex parsing error"),
         ({"type": "string", "pattern": "(" * 101 + ")" * 101}, "its groups lie 101 deep in each other, over the limit"),
-        ({"enum": ["a" * MOST_CHARACTERS]}, "it has 131,086 characters, over the limit of 131,072"),
+        ({"enum": ["a" * MAX_CHARACTERS]}, "it has 131,086 characters, over the limit of 131,072"),
     ],
 )
 def test_a_schema_that_is_none(schema: dict[str, Any], reason: str) -> None:
@@ -83,7 +83,14 @@ def test_a_schema_that_is_none(schema: dict[str, Any], reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "depth"),
-    [("(" * MOST_GROUPS, MOST_GROUPS), ("(a)(b)", 1), (r"\(\(", 0), ("[((]", 0), (r"[\](]((", 2), ("))((", 2)],
+    [
+        ("(" * MAX_NESTED_GROUPS, MAX_NESTED_GROUPS),
+        ("(a)(b)", 1),
+        (r"\(\(", 0),
+        ("[((]", 0),
+        (r"[\](]((", 2),
+        ("))((", 2),
+    ],
 )
 def test_how_deep_groups_lie(text: str, depth: int) -> None:
     assert grammar_checks._depth(text) == depth

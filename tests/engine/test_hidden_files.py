@@ -11,7 +11,7 @@ from tests.models.files import model
 TENSORS = {"model.embed_tokens.weight": ("BF16", [128, 64])}
 READ = """
 import sys
-from maritalk_vllm.engine.hidden_files import overlook_hidden_files
+from maritalk_vllm.engine.hidden_files import ignore_hidden_files
 from vllm.config import ModelConfig
 from vllm.model_executor.models import registry
 registry._run_in_subprocess = lambda function: function()
@@ -22,7 +22,7 @@ for _ in range(3):
         print(config.dtype)
     except Exception as error:
         print(type(error).__name__)
-    overlook_hidden_files()
+    ignore_hidden_files()
 """
 
 

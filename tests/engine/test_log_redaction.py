@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.log_redaction import keep_secrets_out
+from maritalk_vllm.engine.log_redaction import mask_secrets
 from maritalk_vllm.settings import Device
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
@@ -91,7 +91,7 @@ def test_secrets_of_flags(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
     logger = logging.getLogger("vllm")
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     monkeypatch.setattr(caplog.handler, "filters", [])
-    keep_secrets_out({"s3cr3t-v4lue"})
+    mask_secrets({"s3cr3t-v4lue"})
     logging.getLogger("vllm.engine.arg_utils").warning("hf_token: %s", "s3cr3t-v4lue")
     assert "hf_token: ********" in caplog.text
     assert "s3cr3t-v4lue" not in caplog.text

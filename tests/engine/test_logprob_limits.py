@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
-from maritalk_vllm.engine.logprob_limits import MOST, refuse_many_logprobs
+from maritalk_vllm.engine.logprob_limits import MAX_LOGPROBS, limit_logprobs
 from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
@@ -30,7 +30,7 @@ def generated(
         generate=lambda prompt, parameters, number: seen.append(parameters),
         model_config=SimpleNamespace(max_model_len=CONTEXT),
     )
-    refuse_many_logprobs(client)
+    limit_logprobs(client)
     kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
     token = current.set(account := RequestUsage())
     account.is_open = is_open
@@ -58,7 +58,7 @@ def generated(
     ],
 )
 def test_more_than_are_made_at_once(asked: dict[str, Any], told: int) -> None:
-    with pytest.raises(RequestError, match=f"asks for {told} logprobs, .* over this server's limit of {MOST}"):
+    with pytest.raises(RequestError, match=f"asks for {told} logprobs, .* over this server's limit of {MAX_LOGPROBS}"):
         generated(**asked)
 
 
@@ -77,5 +77,5 @@ def test_what_is_taken_as_it_is(asked: dict[str, Any]) -> None:
 
 
 def test_an_answer_without_max_tokens_ends_where_it_would_have_more() -> None:
-    assert generated(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MOST // 4
+    assert generated(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MAX_LOGPROBS // 4
     assert generated(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None

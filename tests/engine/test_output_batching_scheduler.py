@@ -50,7 +50,7 @@ class Scripted:
         return {0: EngineCoreOutputs(outputs=made, scheduler_stats=stats)} if made or stats else {}
 
 
-class Patient(output_batching_scheduler._Patient, Scripted):
+class Patient(output_batching_scheduler.OutputBatchingMixin, Scripted):
     """What is tested, on the script."""
 
     def ask(self, name: str, length: int, **sampling: Any) -> None:
@@ -73,7 +73,7 @@ def test_a_whole_answer_is_told_at_its_first_token_and_at_its_last() -> None:
     patient = Patient()
     patient.ask("a", 9, whole=True)
     assert list(patient.told()) == [[1], [2, 3, 4, 5, 6, 7, 8, 9]]
-    assert patient._withheld == {}
+    assert patient._buffers == {}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_long_answer_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch) 
     patient.ask("a", 9, whole=True)
     told = []
     while patient.requests:
-        now += output_batching_scheduler.WHOLE_SECONDS / 4
+        now += output_batching_scheduler.WHOLE_ANSWER_SECONDS / 4
         for outputs in patient.update_from_output().values():
             told += [list(each.new_token_ids) for each in outputs.outputs]
     assert told == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
@@ -129,7 +129,7 @@ def test_nothing_is_left_of_what_was_given_up() -> None:
         patient.ask(str(number), 100, whole=True)
         patient.update_from_output()
         del patient.requests[str(number)]
-    assert len(patient._withheld) < 50
+    assert len(patient._buffers) < 50
 
 
 def test_figures_are_told_now_and_then_and_when_there_is_nothing_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_figures_are_told_now_and_then_and_when_there_is_nothing_left_to_do(monk
     patient.ask("a", 6, whole=True)
     told = []
     while patient.requests:
-        now += output_batching_scheduler.FIGURES_SECONDS / 2.5
+        now += output_batching_scheduler.STATS_SECONDS / 2.5
         told.append([outputs.scheduler_stats is not None for outputs in patient.update_from_output().values()])
     # A step that has nothing to tell at all sends no message.
     assert told == [[True], [], [], [True], [], [True]]

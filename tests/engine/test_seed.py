@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
-from maritalk_vllm.engine.cpu_pipeline_worker import _take_draws_back
+from maritalk_vllm.engine.cpu_pipeline_worker import _restore_generators
 from tests.serving import Server
 
 
@@ -34,7 +34,7 @@ def test_the_draws_of_a_step_that_ends_no_prompt() -> None:
         _sample=lambda: [torch.rand(1, generator=each).item() for each in batch.generators.values()],
         _bookkeeping_sync=bookkeep,
     )
-    _take_draws_back(runner)
+    _restore_generators(runner)
     (first, alike), (again, later) = runner._sample(), runner._sample()
     assert first == alike == again != later
     assert runner._bookkeeping_sync() == "told"

@@ -114,7 +114,7 @@ class Client:
         except (EOFError, OSError):
             self._leave()
             return
-        self._pulse.beat()
+        self._pulse.record_step()
         for request in stepped:
             if request in self.waiting:
                 self.waiting[request].put_nowait(None)

@@ -48,7 +48,7 @@ def is_dead(client: Client) -> bool:
     return not client.process.is_alive()
 
 
-def ending(client: Client) -> str:
+def describe_engine_exit(client: Client) -> str:
     """How the engine's process has ended; an empty text if it has not."""
     code = client.process.exitcode
     return f"the engine's process was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""

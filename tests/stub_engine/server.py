@@ -80,7 +80,7 @@ class StubServer(Server):
         return self.pid_of("maritalk: serve")
 
     @property
-    def nursery(self) -> int:
+    def fork_server(self) -> int:
         return self.pid_of("maritalk: nursery")
 
     def wait_until_ready_again(self, times: int = 1) -> None:
