@@ -1,4 +1,4 @@
-"""Hidden files beside the weights of a model whose head is its embedding: vLLM alone fails over them."""
+"""Hidden files beside the weights of a model with tied embeddings: vLLM without our patch fails."""
 
 import subprocess
 import sys
@@ -27,8 +27,8 @@ for _ in range(3):
 
 
 @pytest.mark.engine
-def test_a_hidden_file_beside_the_weights(tmp_path: Path) -> None:
-    """First as vLLM reads them, then as we have it read them, and as one who asks for that twice."""
+def test_hidden_file_beside_the_weights_is_ignored(tmp_path: Path) -> None:
+    """Without the patch, with it, and with the patch applied twice."""
     config = {"tie_word_embeddings": True, "torch_dtype": None, "architectures": ["LlamaForCausalLM"]}
     folder = model(tmp_path, TENSORS, **config)
     (folder / "._model.safetensors").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + bytes(200))
