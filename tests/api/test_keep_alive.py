@@ -45,7 +45,7 @@ def test_silent_stream_gets_comments_until_stopped() -> None:
         sender = KeepAliveSender(client)
         await sender(START)
         await sender(PART)
-        await until(lambda: client.got.count(b": keep-sender\n\n") >= 3)
+        await until(lambda: client.got.count(b": keep-alive\n\n") >= 3)
         sender.stop()
         count = len(client.got)
         await asyncio.sleep(5 * SILENCE)
@@ -84,7 +84,7 @@ def test_client_that_stops_reading_an_event_holds_no_task() -> None:
         client.reads.set()
         await sending
         assert client.got == [b"", PART["body"]]
-        await until(lambda: client.got[-1] == b": keep-sender\n\n")
+        await until(lambda: client.got[-1] == b": keep-alive\n\n")
         sender.stop()
 
     asyncio.run(scenario())

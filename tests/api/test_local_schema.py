@@ -112,16 +112,16 @@ def test_prompt_and_messages_together_are_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "message"),
+    ("parsed", "message"),
     [
         (GenerateRequest(prompt="a\0b"), "prompt: character 1 is NUL"),
         (ChatGenerateRequest(messages=[ChatMessage("user", "\0")]), r"messages\[0\].content: character 0 is NUL"),
         (GenerateRequest(prompt="x", stop_sequences=["a", "b\0"]), r"stop_sequences\[1\]: character 1 is NUL"),
     ],
 )
-def test_nul_character_is_rejected(request: GenerateRequest | ChatGenerateRequest, message: str) -> None:
+def test_nul_character_is_rejected(parsed: GenerateRequest | ChatGenerateRequest, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        request.content(), request.sampling()
+        parsed.content(), parsed.sampling()
 
 
 def test_fields_that_the_original_server_lacked() -> None:

@@ -13,7 +13,7 @@ from maritalk_vllm.api import cloud, local
 from maritalk_vllm.api.openapi import use_relative_docs_urls
 from tests.serving import Server
 
-OUR_ROUTES = {
+OURS = {
     ("get", "/"),
     ("post", "/generate"),
     ("post", "/chat/generate"),
@@ -33,10 +33,10 @@ def operations() -> dict[tuple[str, str], Any]:
 
 
 def test_all_our_routes_are_documented() -> None:
-    assert operations().keys() == OUR_ROUTES
+    assert operations().keys() == OURS
 
 
-@pytest.mark.parametrize("route", sorted(OUR_ROUTES))
+@pytest.mark.parametrize("route", sorted(OURS))
 def test_examples_match_their_schemas(route: tuple[str, str]) -> None:
     operation = operations()[route]
     assert operation["summary"] and operation["description"] and operation["tags"]
@@ -70,7 +70,7 @@ def test_docs_page_loads_only_local_assets(shared_server: Server) -> None:
     for address in map("".join, needed):
         assert address.startswith("static/")
         assert len(shared_server.ask(f"/{address}").body) > 10_000
-    assert set(shared_server.ask("/openapi.json").json["paths"]) > {path for _, path in OUR_ROUTES}
+    assert set(shared_server.ask("/openapi.json").json["paths"]) > {path for _, path in OURS}
 
 
 def test_docs_page_uses_relative_urls() -> None:

@@ -150,14 +150,14 @@ def test_killed_engine_is_described_by_its_exit(tmp_path: Path) -> None:
         pytest.raises(EngineError, match="vLLM failed to start: the engine's process was killed by SIGKILL") as caught,
         explain_startup_errors(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
     ):
-        raise Unavailable("The engine has stopped.", "The server's log expected why.")
+        raise Unavailable("The engine has stopped.", "The server's log says why.")
     assert caught.value.hint.startswith("Memory may have run out")
     assert caught.value.exit_code == 7
     with (
         pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"),
         explain_startup_errors(tmp_path / "empty"),
     ):
-        raise Unavailable("The engine has stopped.", "The server's log expected why.")
+        raise Unavailable("The engine has stopped.", "The server's log says why.")
 
 
 def test_first_cause_waits_for_a_delayed_log_line(tmp_path: Path) -> None:
