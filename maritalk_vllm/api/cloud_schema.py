@@ -34,15 +34,15 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
 
     messages: Annotated[
         Text | Annotated[list[ChatMessage], msgspec.Meta(min_length=1)],
-        msgspec.Meta(description="A conversation, or one text: what the user says, or a prompt to go on with."),
+        msgspec.Meta(description="A conversation, or one text: the user's message, or a prompt to complete."),
     ]
     model: (
         Annotated[str, msgspec.Meta(description="The served model, by its own or any MariTalk or Sabiá name.")] | None
     ) = None
     chat_mode: Annotated[
-        bool, msgspec.Meta(description="`false` goes on with the text in `messages`, without the chat template.")
+        bool, msgspec.Meta(description="`false` completes the text in `messages`, without the chat template.")
     ] = True
-    use_chat_template: Annotated[bool, msgspec.Meta(description="What `chat_mode` was called in 2023.")] | None = None
+    use_chat_template: Annotated[bool, msgspec.Meta(description="The name of `chat_mode` in 2023.")] | None = None
     do_sample: DoSample = True
     temperature: Temperature = DEFAULT_TEMPERATURE
     top_p: TopP = DEFAULT_TOP_P
@@ -51,7 +51,7 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
     stopping_tokens: Stops | None = None
     stream: Stream = False
     num_tokens_per_message: Annotated[
-        int, msgspec.Meta(ge=1, le=2**31 - 1, description="How many tokens each event of a stream brings.")
+        int, msgspec.Meta(ge=1, le=2**31 - 1, description="Number of tokens in each event of a stream.")
     ] = 4
 
     def content(self) -> Prompt:

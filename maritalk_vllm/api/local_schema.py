@@ -29,7 +29,7 @@ from .schema_fields import (
 
 OtherRouteField = Annotated[
     Any,
-    msgspec.Meta(description="Belongs to the other route, and is refused here.", extra_json_schema={"type": "null"}),
+    msgspec.Meta(description="Field of the other route; rejected on this one.", extra_json_schema={"type": "null"}),
 ]
 
 
@@ -61,7 +61,9 @@ class LocalRequest(msgspec.Struct, kw_only=True):
     top_k: (
         Annotated[
             int,
-            msgspec.Meta(ge=-1, le=2**31 - 1, description="So many likeliest tokens are drawn from; 0 or -1: all."),
+            msgspec.Meta(
+                ge=-1, le=2**31 - 1, description="Sample from this many of the likeliest tokens; 0 or -1: all."
+            ),
         ]
         | None
     ) = None

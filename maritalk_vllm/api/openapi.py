@@ -42,7 +42,7 @@ def documented(
     for status, sentence in (error_examples or {}).items():
         shape = {"type": "object", "required": [error_key], "properties": {error_key: {"type": "string"}}}
         responses[str(status)] = {
-            "description": "What was wrong, in a sentence",
+            "description": "The error, in one sentence",
             "content": {JSON: {"schema": shape, "example": {error_key: sentence}}},
         }
     extra: dict[str, object] = {"responses": responses}

@@ -24,7 +24,7 @@ def record_rejection(scope: Scope, error: MariTalkError) -> None:
 def log_exception(scope: Scope) -> EngineError:
     """Log the exception being handled in one line, and return the error for the client."""
     exception = sys.exception()
-    what = f"A fault of the server's, on {truncated(scope['path'])!r}:"
+    what = f"Internal error on {truncated(scope['path'])!r}:"
     if exception is not None and (line := request_exceptions.format_once(what, exception)):
         _log.error("%s", line)
     error = EngineError("The server failed on this request.", "Its log says why.")

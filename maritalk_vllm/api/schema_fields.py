@@ -20,18 +20,21 @@ DoSample = Annotated[
 Temperature = Annotated[float, msgspec.Meta(ge=0, description="0 or more; higher is more random.")]
 TopP = Annotated[
     float,
-    msgspec.Meta(gt=0, le=1, description="The likeliest tokens of this probability together are drawn from."),
+    msgspec.Meta(gt=0, le=1, description="Sample from the likeliest tokens whose probabilities add up to this."),
 ]
 MaxTokens = Annotated[
     int,
     msgspec.Meta(ge=1, description="Longest answer, in tokens. With the prompt, it has to fit into the context."),
 ]
 RepetitionPenalty = Annotated[
-    float, msgspec.Meta(ge=0.01, le=100, description="Over 1 makes what was already said less likely, under 1 more.")
+    float,
+    msgspec.Meta(
+        ge=0.01, le=100, description="Above 1 makes tokens of the text so far less likely, below 1 more likely."
+    ),
 ]
 Stops = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, extra_json_schema=_WITHOUT_NUL)]],
-    msgspec.Meta(max_length=64, description="The answer ends before the first of these."),
+    msgspec.Meta(max_length=64, description="The answer ends before the first of these to occur."),
 ]
 Stream = Annotated[bool, msgspec.Meta(description="Send the answer as server-sent events while it is generated.")]
 

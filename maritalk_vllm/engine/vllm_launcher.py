@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     def reject(message: str) -> NoReturn:
-        raise UsageError(f"vLLM refuses its flags: {message}.", "vLLM documents them under `vllm serve`.")
+        raise UsageError(f"vLLM rejects its flags: {message}.", "vLLM documents them under `vllm serve`.")
 
     parser = _make_arg_parser()(FlexibleArgumentParser(add_help=False))
     parser.error = reject
