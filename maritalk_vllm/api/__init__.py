@@ -1,1 +1,1 @@
-"""The MariTalk wire: schemas, routes and errors."""
+"""MariTalk's HTTP APIs: schemas, routes and error responses."""

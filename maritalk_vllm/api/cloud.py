@@ -1,4 +1,4 @@
-"""The routes of MariTalk's cloud API before it took OpenAI's form, which its clients speak to this day."""
+"""Routes of MariTalk's legacy cloud API, which predates its OpenAI-compatible one. Its clients still use it."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ from .sse_event import event
 
 
 class CloudRoute(MariTalkRoute):
-    """Clients of the cloud API look for a key `detail`."""
+    """Clients of the cloud API read errors from the key `detail`."""
 
     error_key = "detail"
 
@@ -32,7 +32,7 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
     "/inference",
     **documented(
         request=InferenceRequest,
-        asked={
+        request_examples={
             "A conversation": {
                 "messages": [{"role": "user", "content": "Oi!"}],
                 "model": "sabia-2-medium",
@@ -46,12 +46,12 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
             },
             "As a stream": {"messages": "Oi!", "stream": True, "num_tokens_per_message": 4, "max_tokens": 200},
         },
-        answer=InferenceResponse,
-        answered={"answer": " Oi! Como posso ajudar você hoje?", "usage": _USAGE, "model": "sabia-2-medium"},
-        events='data: {"text": " Oi! Como posso"}\n\ndata: {"text": " ajudar voc\\u00ea hoje?"}\n\n'
+        response=InferenceResponse,
+        response_example={"answer": " Oi! Como posso ajudar você hoje?", "usage": _USAGE, "model": "sabia-2-medium"},
+        stream_example='data: {"text": " Oi! Como posso"}\n\ndata: {"text": " ajudar voc\\u00ea hoje?"}\n\n'
         'event: end\ndata: {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18, '
         '"model": "sabia-2-medium"}\n\n',
-        errors={
+        error_examples={
             400: "The request is not valid: temperature: expected float >= 0.0.",
             404: "There is no model 'gpt-4'. This server serves demo.",
             503: "The server has as many requests as it can take. Try again in a moment.",
@@ -63,25 +63,26 @@ async def inference(request: Request) -> Response:
     """Answer a conversation, or go on with a text."""
     generator: Generator = request.app.state.maritalk_generator
     names: ModelNames = request.app.state.maritalk_names
-    asked = read(await request.body(), InferenceRequest, strict=False)
-    model = names.resolve(asked.model)
-    prompt, sampling = asked.content(), asked.sampling()
-    if asked.stream:
-        parts = generator.stream(prompt, sampling, asked.num_tokens_per_message)
+    parameters = read(await request.body(), InferenceRequest, strict=False)
+    model = names.resolve(parameters.model)
+    prompt, sampling = parameters.content(), parameters.sampling()
+    if parameters.stream:
+        parts = generator.stream(prompt, sampling, parameters.num_tokens_per_message)
         return await stream(request, _events(parts, model), CloudRoute.error_key)
     completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, model))
 
 
 @router.get(
-    "/models", **documented(answer=ModelsResponse, answered={"models": {"sabia-2-medium": {"context_length": 8000}}})
+    "/models",
+    **documented(response=ModelsResponse, response_example={"models": {"sabia-2-medium": {"context_length": 8000}}}),
 )
 async def models(request: Request) -> Response:
     """The served model, by its names. Any MariTalk or Sabiá name is taken as well."""
     generator: Generator = request.app.state.maritalk_generator
     names: ModelNames = request.app.state.maritalk_names
-    known = KnownModel(generator.context_length)
-    return json_response(ModelsResponse(dict.fromkeys(names.served, known)))
+    entry = KnownModel(generator.context_length)
+    return json_response(ModelsResponse(dict.fromkeys(names.served, entry)))
 
 
 async def _events(parts: Parts, model: str) -> AsyncGenerator[str, None]:

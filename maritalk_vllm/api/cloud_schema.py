@@ -1,4 +1,4 @@
-"""The wire of MariTalk's cloud API before it took OpenAI's form: clients 0.0.3 to the newest, and others' clients."""
+"""Schemas of MariTalk's legacy cloud API, as used by clients 0.0.3 to the newest, and by third-party clients."""
 
 from typing import Annotated
 
@@ -20,8 +20,8 @@ from .schema_fields import (
     TopP,
     Usage,
     conversation,
+    reject_nul,
     stops,
-    without_nul,
 )
 
 
@@ -29,20 +29,20 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
     """Body of `POST /api/chat/inference`.
 
     The first clients sent booleans as strings, and `use_chat_template` for `chat_mode`; `model` is absent before
-    April 2024. `max_tokens` is null since client 0.2.7, and then the answer may fill the model's context.
+    April 2024. `max_tokens` is null since client 0.2.7: the answer may fill the model's context.
     """
 
     messages: Annotated[
         Text | Annotated[list[ChatMessage], msgspec.Meta(min_length=1)],
-        msgspec.Meta(description="A conversation, or one text: what the user says, or a prompt to go on with."),
+        msgspec.Meta(description="A conversation, or one text: the user's message, or a prompt to complete."),
     ]
     model: (
         Annotated[str, msgspec.Meta(description="The served model, by its own or any MariTalk or Sabiá name.")] | None
     ) = None
     chat_mode: Annotated[
-        bool, msgspec.Meta(description="`false` goes on with the text in `messages`, without the chat template.")
+        bool, msgspec.Meta(description="`false` completes the text in `messages`, without the chat template.")
     ] = True
-    use_chat_template: Annotated[bool, msgspec.Meta(description="What `chat_mode` was called in 2023.")] | None = None
+    use_chat_template: Annotated[bool, msgspec.Meta(description="The name of `chat_mode` in 2023.")] | None = None
     do_sample: DoSample = True
     temperature: Temperature = DEFAULT_TEMPERATURE
     top_p: TopP = DEFAULT_TOP_P
@@ -51,11 +51,11 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
     stopping_tokens: Stops | None = None
     stream: Stream = False
     num_tokens_per_message: Annotated[
-        int, msgspec.Meta(ge=1, le=2**31 - 1, description="How many tokens each event of a stream brings.")
+        int, msgspec.Meta(ge=1, le=2**31 - 1, description="Number of tokens in each event of a stream.")
     ] = 4
 
     def content(self) -> Prompt:
-        """What the model is given. Raises RequestError."""
+        """The prompt. Raises RequestError."""
         chat = self.chat_mode if self.use_chat_template is None else self.use_chat_template
         if not isinstance(self.messages, str):
             if not chat:
@@ -64,11 +64,11 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
                     "Send the text, or leave chat_mode out.",
                 )
             return conversation(self.messages)
-        text = without_nul("messages", self.messages)
+        text = reject_nul("messages", self.messages)
         return [Message("user", text)] if chat else text
 
     def sampling(self) -> Sampling:
-        """How the engine is to choose tokens. Raises RequestError."""
+        """The sampling options. Raises RequestError."""
         return Sampling(
             temperature=self.temperature if self.do_sample else 0.0,
             top_p=self.top_p if self.do_sample else 1.0,
@@ -79,7 +79,7 @@ class InferenceRequest(msgspec.Struct, kw_only=True):
 
 
 class InferenceResponse(msgspec.Struct, kw_only=True):
-    """Answer of `POST /api/chat/inference`. The text may begin with a space, as it did then."""
+    """Response of `POST /api/chat/inference`. The text may begin with a space, as in the original API."""
 
     answer: str
     usage: Usage
@@ -87,13 +87,13 @@ class InferenceResponse(msgspec.Struct, kw_only=True):
 
 
 class StreamText(msgspec.Struct):
-    """Event of a stream: the next piece of the text."""
+    """Event of a stream: the next piece of the answer."""
 
     text: str
 
 
 class StreamEnd(Usage):
-    """Last event of a stream, of the type `end`: the figures lie flat in it."""
+    """Last event of a stream, of type `end`. The usage fields are not nested."""
 
     model: str
 
@@ -105,17 +105,17 @@ class KnownModel(msgspec.Struct):
 
 
 class ModelsResponse(msgspec.Struct):
-    """Answer of `GET /api/chat/models`: the served models by their names."""
+    """Response of `GET /api/chat/models`: the served models by name."""
 
     models: dict[str, KnownModel]
 
 
 def answer(completion: Completion, model: str) -> InferenceResponse:
-    """The plain answer."""
+    """Build the response without streaming."""
     return InferenceResponse(answer=completion.choices[0].text, usage=Usage.of(completion), model=model)
 
 
 def end(completion: Completion, model: str) -> StreamEnd:
-    """The last event of a stream."""
-    spent = Usage.of(completion)
-    return StreamEnd(spent.completion_tokens, spent.prompt_tokens, spent.total_tokens, model)
+    """Build the last event of a stream."""
+    usage = Usage.of(completion)
+    return StreamEnd(usage.completion_tokens, usage.prompt_tokens, usage.total_tokens, model)

@@ -1,4 +1,4 @@
-"""Work that ends when nobody waits for it any more."""
+"""Cancel work when its client disconnects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
@@ -7,39 +7,39 @@ from typing import Any, TypeVar
 from ..errors import RequestError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-"""ASGI's source of messages, its request's body already read."""
+"""ASGI's `receive`. The body of the request has been read already."""
 
 _Result = TypeVar("_Result")
 
 
 class ClientDisconnected(RequestError):
-    """Nobody is left to answer."""
+    """The client has closed the connection."""
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """The result of `work`, which is cancelled when the client hangs up. Raises ClientGone then."""
+    """Return the result of `work`. If the client disconnects first, cancel it and raise ClientDisconnected."""
     task = asyncio.current_task()
     assert task is not None
-    working = True
+    is_working = True
 
     def cancel(_: "asyncio.Task[None]") -> None:
-        if working:
+        if is_working:
             task.cancel()
 
-    gone = asyncio.create_task(_disconnect(receive))
-    gone.add_done_callback(cancel)
+    disconnect = asyncio.create_task(_wait_for_disconnect(receive))
+    disconnect.add_done_callback(cancel)
     try:
         return await work
     except asyncio.CancelledError:
-        # As asyncio.timeout does: what somebody else cancels stays cancelled.
-        if gone.done() and task.uncancel() == 0:
+        # As in asyncio.timeout: a cancellation from elsewhere propagates.
+        if disconnect.done() and task.uncancel() == 0:
             raise ClientDisconnected("The client has gone.") from None
         raise
     finally:
-        working = False
-        gone.cancel()
+        is_working = False
+        disconnect.cancel()
 
 
-async def _disconnect(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The way past vLLM's application, for requests to our own routes: nothing of it has a part in them."""
+"""Dispatch requests for our own routes directly, bypassing vLLM's application."""
 
 from argparse import Namespace
 from collections.abc import Iterable
@@ -8,56 +8,57 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .base_route import MariTalkRoute
-from .keep_alive import KeptAlive
-from .response_format import in_our_form
+from .keep_alive import KeepAliveSender
+from .response_format import normalize_response
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
 class FastPath:
-    """ASGI middleware around vLLM's application. By it, a request would go through six layers and forty routes more.
+    """ASGI middleware around vLLM's application, which adds six layers of middleware and forty routes to a request.
 
-    Pages of other sites go that way, where CORS is; and everybody, where the user has put layers of their own in it.
+    Cross-origin requests still go through vLLM's application, which applies CORS; so do all requests if the user has
+    added middleware of their own.
     """
 
-    def __init__(self, app: "FastAPI", args: Namespace, inside: ASGIApp) -> None:
-        """`app` has the routes, `inside` answers everything else, and `args` are vLLM's."""
+    def __init__(self, app: "FastAPI", args: Namespace, inner: ASGIApp) -> None:
+        """`app` has the routes, `inner` handles all other requests, `args` are vLLM's arguments."""
         self._app = app
-        self._inside = inside
-        own = args.middleware or args.root_path or args.enable_request_id_headers
+        self._inner = inner
+        is_customized = args.middleware or args.root_path or args.enable_request_id_headers
         self._routes = {
             (method, route.path): route
             for route in app.routes
-            if isinstance(route, MariTalkRoute) and not own
+            if isinstance(route, MariTalkRoute) and not is_customized
             for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through. HEAD is answered as GET; the server sends no body then."""
+        """Handle one request. HEAD is handled as GET; the server omits the body."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None or _is_from_elsewhere(scope["headers"]):
-            await self._pass_on(scope, receive, send)
+        if route is None or _is_cross_origin(scope["headers"]):
+            await self._forward(scope, receive, send)
             return
         scope["app"] = self._app
-        answer = await route.answer(Request(scope, receive))
-        await answer(scope, receive, send)
+        response = await route.answer(Request(scope, receive))
+        await response(scope, receive, send)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._inside(scope, receive, send)
+            await self._inner(scope, receive, send)
             return
-        alive = KeptAlive(in_our_form(scope, send))
+        sender = KeepAliveSender(normalize_response(scope, send))
         try:
-            await self._inside(scope, receive, alive)
+            await self._inner(scope, receive, sender)
         finally:
-            alive.stop()
+            sender.stop()
 
 
-def _is_from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether another site's page asks. Browsers say where a page is from, with each POST of our own page too."""
+def _is_cross_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a page of another origin sent the request. Browsers send `Origin` with each POST of our own page too."""
     origin = next((value for name, value in headers if name == b"origin"), None)
     if origin is None:
         return False

@@ -28,7 +28,7 @@ from .sse_event import event
 
 
 class LocalRoute(MariTalkRoute):
-    """MariTalk Local clients look for a key `error`."""
+    """MariTalk Local clients read errors from the key `error`."""
 
     error_key = "error"
 
@@ -46,7 +46,7 @@ _ERRORS = {
 }
 
 
-@router.get("/", **documented(answer=StatusResponse, answered={"status": "idle"}))
+@router.get("/", **documented(response=StatusResponse, response_example={"status": "idle"}))
 async def status(request: Request) -> Response:
     """Whether the server has work: `loading` until the model is there, then `idle` or `busy`."""
     generator: Generator = request.app.state.maritalk_generator
@@ -57,15 +57,15 @@ async def status(request: Request) -> Response:
     "/generate",
     **documented(
         request=GenerateRequest,
-        asked={
+        request_examples={
             "Go on with a text": {"prompt": "Resenha: Gostei muito!\nClasse:", "max_tokens": 2, "do_sample": False},
             "As a stream": {"prompt": "Conte até três:", "max_tokens": 20, "stream": True},
             "Three answers": {"prompt": "Um bom nome para um peixe:", "max_tokens": 8, "n": 3, "return_usage": True},
         },
-        answer=GenerateResponse,
-        answered={"output": "positiva", "queue_time": 0, "prompt_time": 158, "generation_time": 9},
-        events=_EVENTS,
-        errors=_ERRORS,
+        response=GenerateResponse,
+        response_example={"output": "positiva", "queue_time": 0, "prompt_time": 158, "generation_time": 9},
+        stream_example=_EVENTS,
+        error_examples=_ERRORS,
     ),
 )
 async def generate(request: Request) -> Response:
@@ -77,7 +77,7 @@ async def generate(request: Request) -> Response:
     "/chat/generate",
     **documented(
         request=ChatGenerateRequest,
-        asked={
+        request_examples={
             "A conversation": {
                 "messages": [
                     {"role": "user", "content": "sugira três nomes para a minha cachorra"},
@@ -87,10 +87,10 @@ async def generate(request: Request) -> Response:
             },
             "As a stream": {"messages": [{"role": "user", "content": "Conte até três."}], "stream": True},
         },
-        answer=GenerateResponse,
-        answered={"output": "nani, bento e leo.", "queue_time": 0, "prompt_time": 185, "generation_time": 127},
-        events=_EVENTS,
-        errors=_ERRORS,
+        response=GenerateResponse,
+        response_example={"output": "nani, bento e leo.", "queue_time": 0, "prompt_time": 185, "generation_time": 127},
+        stream_example=_EVENTS,
+        error_examples=_ERRORS,
     ),
 )
 async def chat_generate(request: Request) -> Response:
@@ -98,25 +98,25 @@ async def chat_generate(request: Request) -> Response:
     return await _answer(request, read(await request.body(), ChatGenerateRequest))
 
 
-async def _answer(request: Request, asked: GenerateRequest | ChatGenerateRequest) -> Response:
+async def _answer(request: Request, parameters: GenerateRequest | ChatGenerateRequest) -> Response:
     generator: Generator = request.app.state.maritalk_generator
     unit: TimeUnit = request.app.state.maritalk_time_unit
-    prompt, sampling = asked.content(), asked.sampling()
-    if asked.stream:
+    prompt, sampling = parameters.content(), parameters.sampling()
+    if parameters.stream:
         parts = generator.stream(prompt, sampling, tokens_per_piece=1)
-        return await stream(request, _events(parts, asked, unit), LocalRoute.error_key)
+        return await stream(request, _events(parts, parameters, unit), LocalRoute.error_key)
     completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
-    return json_response(answer(completion, asked, unit))
+    return json_response(answer(completion, parameters, unit))
 
 
-async def _events(parts: Parts, asked: LocalRequest, unit: TimeUnit) -> AsyncGenerator[str, None]:
-    begun: set[int] = set()
+async def _events(parts: Parts, parameters: LocalRequest, unit: TimeUnit) -> AsyncGenerator[str, None]:
+    started: set[int] = set()
     async with contextlib.aclosing(parts):
         async for part in parts:
             if isinstance(part, Completion):
-                yield event(answer(part, asked, unit), "end")
+                yield event(answer(part, parameters, unit), "end")
                 continue
-            text = part.text if part.index in begun else strip_leading_space(part.text)
-            begun.add(part.index)
+            text = part.text if part.index in started else strip_leading_space(part.text)
+            started.add(part.index)
             if text:
-                yield event(StreamText(text=text, index=part.index if asked.n > 1 else UNSET))
+                yield event(StreamText(text=text, index=part.index if parameters.n > 1 else UNSET))

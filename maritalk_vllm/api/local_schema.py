@@ -1,11 +1,11 @@
-"""The MariTalk Local wire: what is posted and what is answered, version 1.0 to the newest client."""
+"""Request and response schemas of MariTalk Local, from version 1.0 to the newest client."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..engine.admission import MOST_ANSWERS
+from ..engine.admission import MAX_ANSWERS
 from ..engine.completion import Completion
 from ..engine.generator import Prompt
 from ..engine.sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Sampling
@@ -23,21 +23,21 @@ from .schema_fields import (
     TopP,
     Usage,
     conversation,
+    reject_nul,
     stops,
-    without_nul,
 )
 
-Elsewhere = Annotated[
+OtherRouteField = Annotated[
     Any,
-    msgspec.Meta(description="Belongs to the other route, and is refused here.", extra_json_schema={"type": "null"}),
+    msgspec.Meta(description="Field of the other route; rejected on this one.", extra_json_schema={"type": "null"}),
 ]
 
 
 class LocalRequest(msgspec.Struct, kw_only=True):
-    """Fields that both routes share, with the defaults that every published client sends.
+    """Fields of both routes, with the defaults that every published client sends.
 
-    `seed` is absent before client 0.1.7 and null by default since. `temperature` and `top_p` come even with
-    `do_sample` false, and are then without effect. What follows `seed` was never known to MariTalk Local.
+    `seed` is absent before client 0.1.7 and null by default since. Clients send `temperature` and `top_p` even with
+    `do_sample` false, which ignores them. The fields after `seed` are extensions: MariTalk Local never had them.
     """
 
     do_sample: DoSample = True
@@ -56,12 +56,14 @@ class LocalRequest(msgspec.Struct, kw_only=True):
     ) = None
     stream: Stream = False
     n: Annotated[
-        int, msgspec.Meta(ge=1, le=MOST_ANSWERS, description="How many answers to give: `outputs` has them all.")
+        int, msgspec.Meta(ge=1, le=MAX_ANSWERS, description="How many answers to give: `outputs` has them all.")
     ] = 1
     top_k: (
         Annotated[
             int,
-            msgspec.Meta(ge=-1, le=2**31 - 1, description="So many likeliest tokens are drawn from; 0 or -1: all."),
+            msgspec.Meta(
+                ge=-1, le=2**31 - 1, description="Sample from this many of the likeliest tokens; 0 or -1: all."
+            ),
         ]
         | None
     ) = None
@@ -71,7 +73,7 @@ class LocalRequest(msgspec.Struct, kw_only=True):
     ] = False
 
     def sampling(self) -> Sampling:
-        """How the engine is to choose tokens."""
+        """The sampling options. Raises RequestError."""
         return Sampling(
             temperature=self.temperature if self.do_sample else 0.0,
             top_p=self.top_p if self.do_sample else 1.0,
@@ -85,48 +87,48 @@ class LocalRequest(msgspec.Struct, kw_only=True):
 
 
 def field_value(name: str, value: object) -> object:
-    """What a value comes to in the field of this name. Raises RequestError for one that is refused."""
+    """Parse `value` as the field `name` of a request. Raises RequestError if it is invalid."""
     return getattr(read(msgspec.json.encode({name: value}), LocalRequest), name)
 
 
 class GenerateRequest(LocalRequest, kw_only=True):
-    """Body of `POST /generate`: a text to go on with."""
+    """Body of `POST /generate`: a text to complete."""
 
     prompt: Text
-    messages: Elsewhere = None
+    messages: OtherRouteField = None
 
     def __post_init__(self) -> None:
-        _refuse_both(self.messages)
+        _reject_both(self.messages)
 
     def content(self) -> Prompt:
-        """What the model is given."""
-        return without_nul("prompt", self.prompt)
+        """The prompt. Raises RequestError."""
+        return reject_nul("prompt", self.prompt)
 
 
 class ChatGenerateRequest(LocalRequest, kw_only=True):
     """Body of `POST /chat/generate`: a conversation to answer, with the model's own chat template."""
 
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
-    prompt: Elsewhere = None
+    prompt: OtherRouteField = None
 
     def __post_init__(self) -> None:
-        _refuse_both(self.prompt)
+        _reject_both(self.prompt)
 
     def content(self) -> Prompt:
-        """What the model is given."""
+        """The prompt. Raises RequestError."""
         return conversation(self.messages)
 
 
-def _refuse_both(other: object) -> None:
+def _reject_both(other: object) -> None:
     if other is not None:
         raise ValueError("prompt and messages were both given: POST /generate takes prompt, /chat/generate messages")
 
 
 class GenerateResponse(msgspec.Struct, kw_only=True):
-    """Answer of both routes: whole milliseconds as the reference shows, or float seconds as servers sent from 2024.
+    """Response of both routes. Times: whole milliseconds as in the reference, or float seconds as sent from 2024 on.
 
-    `outputs` and `finish_reasons` come with `n` over 1, the figures with `return_usage`. A stream's last event is the
-    same.
+    `outputs` and `finish_reasons` are present if `n` is over 1, the usage with `return_usage`. The last event of a
+    stream has the same fields.
     """
 
     output: str
@@ -140,41 +142,41 @@ class GenerateResponse(msgspec.Struct, kw_only=True):
 
 
 class StatusResponse(msgspec.Struct):
-    """Answer of `GET /`. Clients since 0.2.5 ask again as long as it is `loading`."""
+    """Response of `GET /`. Clients since 0.2.5 poll while it is `loading`."""
 
     status: Literal["loading", "idle", "busy"]
 
 
 class StreamText(msgspec.Struct, kw_only=True):
-    """Event of a stream: the next piece of the text. `index` tells several answers apart."""
+    """Event of a stream: the next piece of the answer. With `n` over 1, `index` is the number of the answer."""
 
     text: str
     index: int | UnsetType = UNSET
 
 
-def answer(completion: Completion, asked: LocalRequest, unit: TimeUnit) -> GenerateResponse:
-    """The answer to `asked`, with its times in `unit`."""
+def answer(completion: Completion, request: LocalRequest, unit: TimeUnit) -> GenerateResponse:
+    """Build the response to `request`, with times in `unit`."""
     outputs = [strip_leading_space(choice.text) for choice in completion.choices]
     reasons = [choice.finish_reason for choice in completion.choices]
-    several, counted = asked.n > 1, asked.return_usage
+    is_multiple, with_usage = request.n > 1, request.return_usage
     return GenerateResponse(
         output=outputs[0],
         queue_time=_time(completion.queue_time, unit),
         prompt_time=_time(completion.prompt_time, unit),
         generation_time=_time(completion.generation_time, unit),
-        outputs=outputs if several else UNSET,
-        usage=Usage.of(completion) if counted else UNSET,
-        finish_reason=reasons[0] if counted else UNSET,
-        finish_reasons=reasons if several and counted else UNSET,
+        outputs=outputs if is_multiple else UNSET,
+        usage=Usage.of(completion) if with_usage else UNSET,
+        finish_reason=reasons[0] if with_usage else UNSET,
+        finish_reasons=reasons if is_multiple and with_usage else UNSET,
     )
 
 
-def strip_leading_space(beginning: str) -> str:
-    """The beginning of an answer as the old server showed it: 'positiva', not ' positiva'.
+def strip_leading_space(text: str) -> str:
+    """Remove the leading space of an answer, as the original server did: 'positiva', not ' positiva'.
 
-    Prompts end where a word begins, so the model's first token often carries the space before it.
+    Prompts end before a word, so the first token of the answer often includes the space before that word.
     """
-    return beginning.removeprefix(" ")
+    return text.removeprefix(" ")
 
 
 def _time(seconds: float, unit: TimeUnit) -> int | float:

@@ -1,4 +1,4 @@
-"""The door to vLLM's OpenAI-compatible routes, where Maritaca's form of that API becomes vLLM's."""
+"""Adapt requests and responses between Maritaca's variant of the OpenAI API and vLLM's OpenAI-compatible routes."""
 
 import json
 from collections.abc import Callable
@@ -13,70 +13,70 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..engine.request_usage import current
 from ..errors import RequestError
 from . import openai_dialect
-from .context_limit import check_context, check_room
+from .context_limit import check_capacity, check_context
 from .model_aliases import ModelNames
 from .openai_dialect import Body
-from .rejection_log import note
+from .rejection_log import record_rejection
 from .request_limits import check_fields, check_texts
 from .request_parsing import read
 
-_MOST_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-"""The names by which vLLM's routes take the length of an answer."""
+_MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Fields of vLLM's routes for the maximum length of an answer."""
 
 
 class MaritacaAPI:
-    """ASGI middleware around vLLM's application. What it has no reason to touch goes through as it is."""
+    """ASGI middleware around vLLM's application. Requests that need no adaptation pass unchanged."""
 
     def __init__(
         self,
         app: ASGIApp,
         names: ModelNames,
         context_length: int,
-        most_characters: int,
-        most_answers: int | None = None,
+        max_characters: int,
+        max_answers: int | None = None,
     ) -> None:
-        """`context_length` in tokens, and in characters at most; `most_answers` at once, if there is a limit."""
+        """`context_length`: in tokens; `max_characters`: of a prompt; `max_answers`: running and queued, or None."""
         self._app = app
         self._names = names
         self._context_length = context_length
-        self._most_characters = most_characters
-        self._most_answers = most_answers
+        self._max_characters = max_characters
+        self._max_answers = max_answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, adapted, or refuse it."""
+        """Adapt and forward one request, or reject it."""
         if scope["type"] == "http":
             scope = {**scope, **normalize_path(scope["path"]), "headers": normalize_authorization(scope["headers"])}
             if scope["method"] == "POST" and scope["path"] in openai_dialect.REQUESTS:
                 try:
-                    scope, receive = await self._adapted(scope, receive)
+                    scope, receive = await self._adapt_request(scope, receive)
                 except ClientDisconnect:
                     return
                 except RequestError as error:
-                    note(scope, error)
-                    await refusal(scope["path"], error)(scope, receive, send)
+                    record_rejection(scope, error)
+                    await _error_response(scope["path"], error)(scope, receive, send)
                     return
                 if scope["path"] in openai_dialect.EVENTS:
-                    send = adapting_events(send, *openai_dialect.EVENTS[scope["path"]])
+                    send = adapt_events(send, *openai_dialect.EVENTS[scope["path"]])
             elif scope["method"] == "GET" and scope["path"] == openai_dialect.MODELS:
-                send = adapting_json(send, openai_dialect.with_context_length)
+                send = adapt_json(send, openai_dialect.with_context_length)
         await self._app(scope, receive, send)
 
-    async def _adapted(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        """The request with its body as vLLM wants it. Raises RequestError."""
+    async def _adapt_request(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+        """Return `scope` and `receive` with the body in vLLM's form. Raises RequestError."""
         raw = await Request(scope, receive).body()
-        given = parse(raw)
-        check_fields(given)
-        check_texts(given, self._context_length, self._most_characters)
-        if (account := current.get()) is not None:
-            account.is_open = all(given.get(name) is None for name in _MOST_TOKENS)
-        body = given
+        original = parse(raw)
+        check_fields(original)
+        check_texts(original, self._context_length, self._max_characters)
+        if (usage := current.get()) is not None:
+            usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
+        body = original
         for adapt in openai_dialect.REQUESTS[scope["path"]]:
             body = adapt(body)
         if isinstance(name := body.get("model"), str) and self._names.is_alias(name):
             body = {**body, "model": self._names.served[0]}
-        check_room(scope["path"], body, self._most_answers)
+        check_capacity(scope["path"], body, self._max_answers)
         await check_context(self._app, scope["path"], body, len(raw), self._context_length)
-        if body is not given:
+        if body is not original:
             raw = json.dumps(body).encode()
         headers = MutableHeaders(raw=list(scope["headers"]))
         headers["content-length"] = str(len(raw))
@@ -84,9 +84,9 @@ class MaritacaAPI:
 
 
 def normalize_path(path: str) -> dict[str, object]:
-    """Maritaca's SDK examples call `/api/...`, its reference `/api/v1/...` too: both are `/v1/...`.
+    """Map the prefixes of Maritaca's SDK examples, `/api/`, and of its reference, `/api/v1/`, to `/v1/`.
 
-    The routes of the legacy API, `/api/chat/inference` and `/api/chat/models`, stay where they are.
+    Returns the changed keys of the scope. Excludes the legacy routes `/api/chat/inference` and `/api/chat/models`.
     """
     if not path.startswith("/api/") or path in ("/api/chat/inference", "/api/chat/models"):
         return {}
@@ -95,7 +95,7 @@ def normalize_path(path: str) -> dict[str, object]:
 
 
 def normalize_authorization(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Maritaca's documents show `Authorization: Key K` as well as `Bearer K`; vLLM knows the second."""
+    """Rewrite `Authorization: Key K`, which Maritaca's documents also show, to `Bearer K`, which vLLM accepts."""
     scheme, _, key = Headers(raw=headers).get("authorization", "").partition(" ")
     if scheme.lower() != "key":
         return headers
@@ -104,7 +104,7 @@ def normalize_authorization(headers: list[tuple[bytes, bytes]]) -> list[tuple[by
 
 
 def parse(raw: bytes) -> Body:
-    """The body as a JSON object whose texts a model can read. Raises RequestError."""
+    """Parse the body as a JSON object without NUL characters. Raises RequestError."""
     body: Body = read(raw, dict[str, Any])
     if b"\\u0000" in raw and _has_nul(body):
         raise RequestError("The request is not valid: a text in it has a NUL character (U+0000).", "Send text.")
@@ -112,28 +112,28 @@ def parse(raw: bytes) -> Body:
 
 
 def _has_nul(value: object) -> bool:
-    left = [value]
-    while left:
-        each = left.pop()
+    pending = [value]
+    while pending:
+        each = pending.pop()
         if isinstance(each, dict):
-            left += [*each, *each.values()]
+            pending += [*each, *each.values()]
         elif isinstance(each, list):
-            left += each
+            pending += each
         elif isinstance(each, str) and "\0" in each:
             return True
     return False
 
 
-def refusal(path: str, error: RequestError) -> JSONResponse:
-    """An error as OpenAI's clients read it, or Anthropic's."""
-    told: dict[str, Any] = {"message": str(error), "type": "BadRequestError"}
+def _error_response(path: str, error: RequestError) -> JSONResponse:
+    """Build the response to a rejected request, in OpenAI's form or Anthropic's."""
+    body: dict[str, Any] = {"message": str(error), "type": "BadRequestError"}
     if path.startswith(openai_dialect.MESSAGES):
-        return JSONResponse({"type": "error", "error": told}, error.http_status)
-    return JSONResponse({"error": {**told, "param": None, "code": error.http_status}}, error.http_status)
+        return JSONResponse({"type": "error", "error": body}, error.http_status)
+    return JSONResponse({"error": {**body, "param": None, "code": error.http_status}}, error.http_status)
 
 
 def replay_body(raw: bytes, receive: Receive) -> Receive:
-    """A source of messages that begins with this body."""
+    """Return a `receive` that first returns the body `raw`."""
     messages = iter([{"type": "http.request", "body": raw, "more_body": False}])
 
     async def receive_again() -> Message:
@@ -142,36 +142,36 @@ def replay_body(raw: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def adapting_events(send: Send, adapt: Callable[[Body], Body], sign: bytes) -> Send:
-    """Sends a stream on, with each event adapted that has `sign` in it. vLLM sends events whole."""
+def adapt_events(send: Send, adapt: Callable[[Body], Body], marker: bytes) -> Send:
+    """Return a `send` that adapts the events of a stream that contain `marker`. vLLM sends whole events."""
 
     async def send_adapted(message: Message) -> None:
         body = message.get("body", b"")
-        if sign in body and body.startswith((b"data: {", b"event: ")):
-            lines = [_adapted_line(line, adapt) for line in body.split(b"\n")]
+        if marker in body and body.startswith((b"data: {", b"event: ")):
+            lines = [_adapt_line(line, adapt) for line in body.split(b"\n")]
             message = {**message, "body": b"\n".join(lines)}
         await send(message)
 
     return send_adapted
 
 
-def _adapted_line(line: bytes, adapt: Callable[[Body], Body]) -> bytes:
+def _adapt_line(line: bytes, adapt: Callable[[Body], Body]) -> bytes:
     if not line.startswith(b"data: {"):
         return line
     event = adapt(msgspec.json.decode(line.removeprefix(b"data: ")))
     return b"data: " + msgspec.json.encode(event)
 
 
-def adapting_json(send: Send, adapt: Callable[[Body], Body]) -> Send:
-    """Sends an answer in JSON on, adapted. vLLM sends it in one piece."""
-    held: list[Message] = []
+def adapt_json(send: Send, adapt: Callable[[Body], Body]) -> Send:
+    """Return a `send` that adapts a JSON response with status 200. vLLM sends the body in one message."""
+    pending: list[Message] = []
 
     async def send_adapted(message: Message) -> None:
         if message["type"] == "http.response.start":
-            held.append(message)
+            pending.append(message)
             return
-        if held:
-            start = held.pop()
+        if pending:
+            start = pending.pop()
             if start["status"] == 200:
                 message = {**message, "body": msgspec.json.encode(adapt(msgspec.json.decode(message["body"])))}
                 headers = MutableHeaders(raw=list(start["headers"]))

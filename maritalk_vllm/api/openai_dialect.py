@@ -1,8 +1,7 @@
-"""Where Maritaca's documents of its OpenAI-compatible API say one thing and vLLM does another: a function for each.
+"""Differences between Maritaca's documented OpenAI-compatible API and vLLM's: one function for each.
 
-Each takes a request's body and gives it back as vLLM wants it, or takes an answer's and gives it back as the documents
-show it. The documents: Maritaca's API reference and guides, as published from July 2024 to July 2026, and the API's
-published clients.
+Each function converts the body of a request to vLLM's form, or the body of a response or event to the documented form.
+Sources: Maritaca's API reference and guides, as published from July 2024 to July 2026, and the API's published clients.
 """
 
 from collections.abc import Callable
@@ -24,9 +23,10 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 def check_messages(body: Body) -> Body:
-    """Roles as in the reference of chat completions, and OpenAI's: vLLM leaves them to the template.
+    """Check roles against the reference of chat completions and OpenAI's; vLLM leaves them to the chat template.
 
-    Raises RequestError, also for a prompt beside the messages, which vLLM would not read, and for no list.
+    Raises RequestError, also for a prompt in addition to messages, which vLLM would ignore, and for messages that are
+    not a list.
     """
     if body.get("prompt") is not None and body.get("messages") is not None:
         raise RequestError(
@@ -44,7 +44,7 @@ def check_messages(body: Body) -> Body:
 
 
 def wrap_bare_functions(body: Body) -> Body:
-    """The guide to function calling shows `tools` both as OpenAI has them and as bare functions ("Functions" tab)."""
+    """Wrap bare functions in `tools`, which the guide to function calling also shows ("Functions" tab)."""
     tools = body.get("tools")
     if not isinstance(tools, list) or not any(map(_is_bare_function, tools)):
         return body
@@ -57,14 +57,14 @@ def _is_bare_function(tool: object) -> bool:
 
 
 def narrow_tools(body: Body) -> Body:
-    """OpenAI's `allowed_tools` as the choice among the tools that it allows: vLLM does not hold to it.
+    """Apply OpenAI's `allowed_tools` by removing all other tools: vLLM does not enforce it.
 
-    Raises RequestError for one that is not among the request's tools.
+    Raises RequestError for an allowed tool that is not among the request's tools.
     """
     choice = body.get("tool_choice")
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return body
-    # Chats have the rest in an object of its own, responses beside the type.
+    # Chat Completions nests the other fields in `allowed_tools`, the Responses API does not.
     allowed = choice.get("allowed_tools", choice)
     tools, names = body.get("tools"), allowed.get("tools") if isinstance(allowed, dict) else None
     if not isinstance(tools, list) or not isinstance(names, list) or allowed.get("mode") not in ("auto", "required"):
@@ -72,26 +72,30 @@ def narrow_tools(body: Body) -> Body:
             "tool_choice: allowed_tools has to have a mode, auto or required, and tools of the request.",
             'Send {"type": "allowed_tools", "mode": "required", "tools": [...]}.',
         )
-    wanted = [_name(tool) for tool in names]
-    if unknown := [name for name in wanted if name not in map(_name, tools)]:
+    allowed_names = [_tool_name(tool) for tool in names]
+    if unknown := [name for name in allowed_names if name not in map(_tool_name, tools)]:
         raise RequestError(f"tool_choice: there is no tool {unknown[0]!r} among tools.", "Name one of them.")
-    return {**body, "tools": [tool for tool in tools if _name(tool) in wanted], "tool_choice": allowed["mode"]}
+    return {
+        **body,
+        "tools": [tool for tool in tools if _tool_name(tool) in allowed_names],
+        "tool_choice": allowed["mode"],
+    }
 
 
-def _name(tool: object) -> object:
+def _tool_name(tool: object) -> object:
     inner = tool.get("function", tool) if isinstance(tool, dict) else {}
     return inner.get("name") if isinstance(inner, dict) else None
 
 
 def name_json_schema(body: Body) -> Body:
-    """The guide to structured outputs spells `json_schema` in three ways, none of them with the name that vLLM wants.
+    """Add the schema name that vLLM requires. The guide to structured outputs omits it, in all of its three forms.
 
-    `{"json_schema": {"schema": S, "strict": true}}`, `{"json_schema": S}` and `{"schema": S}`.
+    The forms: `{"json_schema": {"schema": S, "strict": true}}`, `{"json_schema": S}` and `{"schema": S}`.
     """
-    asked = body.get("response_format")
-    if not isinstance(asked, dict) or asked.get("type") != "json_schema":
+    response_format = body.get("response_format")
+    if not isinstance(response_format, dict) or response_format.get("type") != "json_schema":
         return body
-    given = asked.get("json_schema", asked.get("schema"))
+    given = response_format.get("json_schema", response_format.get("schema"))
     if not isinstance(given, dict) or ("name" in given and "schema" in given):
         return body
     schema = given if "schema" in given else {"schema": given}
@@ -99,9 +103,9 @@ def name_json_schema(body: Body) -> Body:
 
 
 def default_store_false(body: Body) -> Body:
-    """The reference of the Responses API: `store` is false unless it is set.
+    """Set `store` to false unless given: the default in the reference of the Responses API.
 
-    Raises RequestError for an answer in the background, which no route returns.
+    Raises RequestError for background mode: no route returns its results.
     """
     if body.get("background"):
         raise RequestError("background: this server answers each request at once.", "Leave it out.")
@@ -109,7 +113,7 @@ def default_store_false(body: Body) -> Body:
 
 
 def without_null_content(chunk: Body) -> Body:
-    """The reference of streaming has `delta.content` as a text wherever it is: langchain-maritaca dies of a null."""
+    """Remove a null `delta.content`: always a string in the streaming reference; langchain-maritaca fails on null."""
     for choice in chunk.get("choices", ()):
         delta = choice.get("delta", {})
         if "content" in delta and delta["content"] is None:
@@ -118,14 +122,14 @@ def without_null_content(chunk: Body) -> Body:
 
 
 def number_events_from_one(event: Body) -> Body:
-    """The reference of the Responses API shows the first event of a stream with the `sequence_number` 1."""
+    """Number events from 1 instead of 0, as in the reference of the Responses API."""
     if "sequence_number" in event:
         event["sequence_number"] += 1
     return event
 
 
 def with_context_length(models: Body) -> Body:
-    """The reference of the models list: `context_length`, and `top_provider` with the longest answer."""
+    """Add `context_length` and `top_provider` to each model, as in the reference of the models list."""
     for model in models.get("data", ()):
         length = model.get("max_model_len")
         model["context_length"] = length
@@ -143,10 +147,10 @@ REQUESTS: dict[str, tuple[Adaptation, ...]] = {
     "/tokenize": (),
     "/detokenize": (),
 }
-"""What is done to a request, by its path; on each of them, `model` may be an alias."""
+"""Adaptations of a request by path. On all of these paths, `model` may be an alias."""
 
 EVENTS: dict[str, tuple[Adaptation, bytes]] = {
     CHAT: (without_null_content, b'"content":null'),
     RESPONSES: (number_events_from_one, b'"sequence_number":'),
 }
-"""What is done to an event of a stream, by the request's path, and the bytes without which there is nothing to do."""
+"""Adaptation of stream events by request path, and the bytes that an event must contain to need it."""

@@ -1,4 +1,4 @@
-"""What OpenAPI says of a route that reads and writes its JSON by itself."""
+"""OpenAPI descriptions of routes that parse and serialize JSON themselves."""
 
 import re
 from base64 import b64encode
@@ -15,51 +15,51 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 JSON = "application/json"
-"""Without a charset: MariTalk clients since 0.1.6 show the message of an error only if the type is exactly this."""
+"""Without a charset: MariTalk clients since 0.1.6 display an error message only for exactly this content type."""
 
 EVENTS = "text/event-stream"
 
 
 def documented(
     *,
-    answer: type[msgspec.Struct],
-    answered: object,
+    response: type[msgspec.Struct],
+    response_example: object,
     request: type[msgspec.Struct] | None = None,
-    asked: dict[str, object] | None = None,
-    events: str = "",
-    errors: dict[int, str] | None = None,
+    request_examples: dict[str, object] | None = None,
+    stream_example: str = "",
+    error_examples: dict[int, str] | None = None,
     error_key: str = "error",
 ) -> dict[str, Any]:
-    """Arguments for a route's decorator.
+    """Return keyword arguments for a route's decorator.
 
-    `asked`: examples of bodies by their titles; `answered`: an example of the answer; `events`: one of a stream;
-    `errors`: an example of the sentence for each status.
+    `request_examples`: bodies by title; `response_example`: a response body; `stream_example`: an event stream;
+    `error_examples`: an error message for each status.
     """
-    content: dict[str, object] = {JSON: {"schema": schema(answer), "example": answered}}
-    if events:
-        content[EVENTS] = {"example": events}
+    content: dict[str, object] = {JSON: {"schema": schema(response), "example": response_example}}
+    if stream_example:
+        content[EVENTS] = {"example": stream_example}
     responses: dict[str, object] = {"200": {"description": "The answer", "content": content}}
-    for status, sentence in (errors or {}).items():
+    for status, sentence in (error_examples or {}).items():
         shape = {"type": "object", "required": [error_key], "properties": {error_key: {"type": "string"}}}
         responses[str(status)] = {
-            "description": "What was wrong, in a sentence",
+            "description": "The error, in one sentence",
             "content": {JSON: {"schema": shape, "example": {error_key: sentence}}},
         }
     extra: dict[str, object] = {"responses": responses}
     if request is not None:
-        examples = {title: {"value": body} for title, body in (asked or {}).items()}
+        examples = {title: {"value": body} for title, body in (request_examples or {}).items()}
         body = {"required": True, "content": {JSON: {"schema": schema(request), "examples": examples}}}
         extra["requestBody"] = body
     return {"openapi_extra": extra}
 
 
-def lead_docs_below(app: "FastAPI") -> None:
-    """Have `/docs` look for what it shows beside itself, and nowhere else: vLLM's looks at the root, and for an icon.
+def use_relative_docs_urls(app: "FastAPI") -> None:
+    """Make `/docs` load its assets from relative URLs; vLLM's page uses absolute ones, and an external icon.
 
-    A browser holds it to that: the script is a large one of others.
+    A Content-Security-Policy prevents all other requests of the page, which runs a large third-party script.
     """
     if not any(getattr(route, "path", "") == "/static" for route in app.routes):
-        return  # vLLM was told to show none
+        return  # the docs are disabled in vLLM's arguments
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=app.title,
@@ -68,8 +68,8 @@ def lead_docs_below(app: "FastAPI") -> None:
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"validatorUrl": None},
     )
-    inline = re.findall(rb"<script>(.*?)</script>", bytes(page.body), re.DOTALL)
-    hashes = (b64encode(sha256(script).digest()).decode() for script in inline)
+    inline_scripts = re.findall(rb"<script>(.*?)</script>", bytes(page.body), re.DOTALL)
+    hashes = (b64encode(sha256(script).digest()).decode() for script in inline_scripts)
     scripts = " ".join(f"'sha256-{each}'" for each in hashes)
     page.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -83,21 +83,21 @@ def lead_docs_below(app: "FastAPI") -> None:
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON Schema of a struct, with what it refers to written in its place."""
+    """Return the JSON Schema of a struct, with all references inlined."""
     (top,), parts = msgspec.json.schema_components([kind], ref_template="{name}")
 
-    def whole(node: Any) -> Any:  # noqa: ANN401
+    def inline(node: Any) -> Any:  # noqa: ANN401
         if isinstance(node, list):
-            return [whole(item) for item in node]
+            return [inline(item) for item in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
-            return whole(parts[node["$ref"]])
-        return {key: whole(value) for key, value in node.items()}
+            return inline(parts[node["$ref"]])
+        return {key: inline(value) for key, value in node.items()}
 
-    described: dict[str, Any] = whole(top)
-    for part in described.get("properties", {}).values():
-        # As api/body reads it, null stands for the default.
+    result: dict[str, Any] = inline(top)
+    for part in result.get("properties", {}).values():
+        # request_parsing.read accepts null for the default.
         if part.get("default") is not None and isinstance(part.get("type"), str):
             part["type"] = [part["type"], "null"]
-    return described
+    return result

@@ -1,32 +1,33 @@
-"""What is written of a request that was refused, or on which the server failed."""
+"""Log requests that were rejected, or that failed because of a bug."""
 
 import logging
 import sys
 
 from starlette.types import Scope
 
-from ..engine.exception_log import faults, shortened
+from ..engine.exception_log import request_exceptions, truncated
 from ..engine.request_usage import current
 from ..errors import EngineError, MariTalkError
 
-# vLLM sets up the loggers below its own name, in its own server too; elsewhere no handler takes our lines.
+# A child of vLLM's logger, which vLLM configures in its own server too; other loggers may have no handler.
 _log = logging.getLogger("vllm.maritalk")
 
 
-def note(scope: Scope, error: MariTalkError) -> None:
-    """For the line that is written of each request; where none is, in vLLM's own server, a line of its own."""
-    if (account := current.get()) is not None:
-        account.refusal = shortened(str(error))
+def record_rejection(scope: Scope, error: MariTalkError) -> None:
+    """Record `error` for the request log, or log it at once if there is none, as in vLLM's own server."""
+    if (usage := current.get()) is not None:
+        usage.rejection = truncated(str(error))
         return
-    _log.info("%s %r: %d %r", scope["method"], scope["path"], error.http_status, shortened(str(error)))
+    _log.info("%s %r: %d %r", scope["method"], scope["path"], error.http_status, truncated(str(error)))
 
 
-def fault(scope: Scope) -> EngineError:
-    """The error for a client whose request met a bug: the exception being handled, of which the log has one line."""
-    met = sys.exception()
-    if met is not None and (line := faults.line(f"A fault of the server's, on {shortened(scope['path'])!r}:", met)):
+def log_exception(scope: Scope) -> EngineError:
+    """Log the exception being handled in one line, and return the error for the client."""
+    exception = sys.exception()
+    what = f"Internal error on {truncated(scope['path'])!r}:"
+    if exception is not None and (line := request_exceptions.format_once(what, exception)):
         _log.error("%s", line)
     error = EngineError("The server failed on this request.", "Its log says why.")
-    if (account := current.get()) is not None:
-        account.refusal = str(error)
+    if (usage := current.get()) is not None:
+        usage.rejection = str(error)
     return error

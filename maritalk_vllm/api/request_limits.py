@@ -1,7 +1,7 @@
-"""What a request's body may have at most, counted before it is parsed or becomes tokens.
+"""Limits on request bodies, checked before parsing and tokenizing.
 
-Some work on a body has no pause in which other requests go on: reading its JSON, checking its fields, filling a chat
-template. It grows with the values in the body, of which 16 MB hold millions.
+Parsing JSON, validating fields and rendering a chat template block the event loop, for a time that grows with the
+number of values in the body. A body of 16 MB can contain millions.
 """
 
 from typing import Any
@@ -9,62 +9,64 @@ from typing import Any
 from ..engine.prompt_limits import check_characters, check_number
 from ..errors import RequestError
 
-MOST_STRINGS = 50_000
-"""Texts and names of fields: twelve thousand messages have as many. Each costs 3 to 4 µs on vLLM's routes."""
+MAX_STRINGS = 50_000
+"""Maximum strings, keys included: as many as in twelve thousand messages. Each costs 3 to 4 µs on vLLM's routes."""
 
-MOST_CONTAINERS = 50_000
-"""Objects and lists."""
+MAX_CONTAINERS = 50_000
+"""Maximum objects and lists."""
 
-MOST_VALUES = 500_000
-"""Numbers and all else: a prompt may come as a list of its tokens."""
+MAX_VALUES = 500_000
+"""Maximum values of all kinds: a prompt may be a list of token ids."""
 
-MOST_STOPS = 64
-"""Sequences that end an answer, as on MariTalk's own routes: each is looked for after each token."""
+MAX_STOPS = 64
+"""Maximum stop sequences, as on MariTalk's own routes: each is searched for after each token."""
 
-MOST_BAD_WORDS = 256
-"""Each is made tokens of, twice."""
+MAX_BAD_WORDS = 256
+"""Maximum bad words: each is tokenized twice."""
 
-LONGEST_NAME = 1000
-"""Characters of a model's name: errors and the log repeat it."""
+MAX_NAME_CHARACTERS = 1000
+"""Maximum characters of a model name, which errors and the log repeat."""
 
 
 def check_values(body: bytes) -> None:
-    """Raises RequestError for a body in JSON with more values than the server takes; nothing is parsed for it."""
-    few = body.count(b'"') <= 2 * MOST_STRINGS and body.count(b"[") + body.count(b"{") <= MOST_CONTAINERS
-    if few and body.count(b",") < MOST_VALUES:
+    """Count the values of a JSON body without parsing it. Raises RequestError for too many."""
+    is_small = body.count(b'"') <= 2 * MAX_STRINGS and body.count(b"[") + body.count(b"{") <= MAX_CONTAINERS
+    if is_small and body.count(b",") < MAX_VALUES:
         return
-    # What an escape stands for is neither a quotation mark nor its end.
+    # Escaped quotation marks and backslashes do not delimit strings.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    _check("strings", plain.count(b'"') // 2, MOST_STRINGS)
+    _check("strings", plain.count(b'"') // 2, MAX_STRINGS)
     outside = b"".join(plain.split(b'"')[::2])
-    _check("objects and lists", outside.count(b"[") + outside.count(b"{"), MOST_CONTAINERS)
-    _check("values", outside.count(b",") + 1, MOST_VALUES)
+    _check("objects and lists", outside.count(b"[") + outside.count(b"{"), MAX_CONTAINERS)
+    _check("values", outside.count(b",") + 1, MAX_VALUES)
 
 
 def check_fields(body: dict[str, Any]) -> None:
-    """Raises RequestError for a field of vLLM's routes whose length alone makes work."""
-    for name, most in (("stop", MOST_STOPS), ("stop_sequences", MOST_STOPS), ("bad_words", MOST_BAD_WORDS)):
+    """Check fields of vLLM's routes whose length alone is costly. Raises RequestError."""
+    for name, most in (("stop", MAX_STOPS), ("stop_sequences", MAX_STOPS), ("bad_words", MAX_BAD_WORDS)):
         if isinstance(given := body.get(name), list) and len(given) > most:
             raise RequestError(f"{name}: {len(given)} were given, over this server's limit of {most}.", "Send fewer.")
-    if isinstance(model := body.get("model"), str) and len(model) > LONGEST_NAME:
+    if isinstance(model := body.get("model"), str) and len(model) > MAX_NAME_CHARACTERS:
         raise RequestError(
-            f"model: the name has {len(model)} characters, over this server's limit of {LONGEST_NAME}.",
+            f"model: the name has {len(model)} characters, over this server's limit of {MAX_NAME_CHARACTERS}.",
             "/v1/models lists the models.",
         )
 
 
-def check_texts(body: dict[str, Any], context_length: int, most_characters: int) -> None:
-    """Raises RequestError for prompts that are too long in characters to fit into the context in tokens.
+def check_texts(body: dict[str, Any], context_length: int, max_characters: int) -> None:
+    """Check that prompts are short enough, in characters, to possibly fit into the context. Raises RequestError.
 
-    `most_characters`: those of so many of the longest tokens.
+    `max_characters`: the length of `context_length` times the longest token.
     """
     prompt, messages = body.get("prompt"), body.get("messages")
     prompts = [len(each) for each in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(each, str)]
     is_batch = isinstance(messages, list) and all(isinstance(each, list) for each in messages)
     conversations = messages if is_batch and messages else [messages]
-    # All texts of a conversation are in its one prompt.
-    rest = sum(_characters(body.get(name)) for name in ("input", "instructions", "system"))
-    check_characters(prompts + [rest + _characters(each) for each in conversations], context_length, most_characters)
+    # All texts of a conversation become one prompt.
+    other_texts = sum(_characters(body.get(name)) for name in ("input", "instructions", "system"))
+    check_characters(
+        prompts + [other_texts + _characters(each) for each in conversations], context_length, max_characters
+    )
     lists = [(name, body.get(name)) for name in ("tokens", "input")] + [("messages", each) for each in conversations]
     for name, given in lists:
         if isinstance(given, list):
@@ -72,17 +74,17 @@ def check_texts(body: dict[str, Any], context_length: int, most_characters: int)
 
 
 def _characters(given: object) -> int:
-    """Of a text, or of messages or parts with texts in them."""
-    counted, left = 0, [given]
-    while left:
-        each = left.pop()
+    """Count the characters of a text, or of the texts in messages or parts."""
+    count, pending = 0, [given]
+    while pending:
+        each = pending.pop()
         if isinstance(each, str):
-            counted += len(each)
+            count += len(each)
         elif isinstance(each, dict):
-            left += [each.get("content"), each.get("text"), each.get("output")]
+            pending += [each.get("content"), each.get("text"), each.get("output")]
         elif isinstance(each, list):
-            left += each
-    return counted
+            pending += each
+    return count
 
 
 def _check(what: str, found: int, most: int) -> None:

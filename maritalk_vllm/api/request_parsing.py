@@ -1,4 +1,4 @@
-"""The body of a request becomes an object, or one sentence on what is wrong with it."""
+"""Parse request bodies into objects, with one-sentence errors."""
 
 import re
 from typing import Any, TypeVar
@@ -10,8 +10,8 @@ from ..errors import RequestError
 _Kind = TypeVar("_Kind")
 
 
-MOST_LEVELS = 256
-"""How deep objects and lists may lie in each other: what reads them further on calls itself for each level."""
+MAX_LEVELS = 256
+"""Maximum nesting depth of objects and lists, which later code processes recursively."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FLOAT_FOR_INT = re.compile(r"Expected `int(?: \| null)?`, got `float` - at `\$\.(\w+)`")
@@ -19,10 +19,10 @@ _NULL_FOR_DEFAULT = re.compile(r"Expected .*, got `null` - at `\$\.(\w+)`")
 
 
 def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
-    """A request from the body of a post, whatever its Content-Type says. Raises RequestError.
+    """Parse a request body as `kind`, whatever its Content-Type. Raises RequestError.
 
-    A whole number may be written as 2.0 or 1e3, and null stands for a field's default. Not `strict` takes booleans and
-    numbers that come as strings too.
+    Integers may be written as 2.0 or 1e3, and null stands for a field's default. With `strict` false, booleans and
+    numbers may also be strings.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
@@ -39,13 +39,13 @@ def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
         raise RequestError(f"The body is not JSON: {reason}.") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if body.count(b"{") + body.count(b"[") > MOST_LEVELS:
+    if body.count(b"{") + body.count(b"[") > MAX_LEVELS:
         _check_levels(request)
     return request
 
 
 def _convert(value: Any, kind: type[_Kind], *, strict: bool) -> _Kind:  # noqa: ANN401
-    """The request, from numbers and nulls as clients write them. Raises msgspec.ValidationError."""
+    """Convert parsed JSON, with integral floats and nulls for defaults. Raises msgspec.ValidationError."""
     while True:
         try:
             return msgspec.convert(value, kind, strict=strict)
@@ -59,17 +59,17 @@ def _convert(value: Any, kind: type[_Kind], *, strict: bool) -> _Kind:  # noqa: 
 
 
 def has_default(kind: type, name: str) -> bool:
-    """Whether a request may leave this field out."""
+    """Whether field `name` of `kind` is optional."""
     fields = (field for field in msgspec.structs.fields(kind) if field.encode_name == name)
     return any(not field.required for field in fields)
 
 
 def _check_levels(request: object) -> None:
-    """Raises RequestError."""
+    """Raise RequestError if `request` is nested too deeply."""
     level = [request]
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_LEVELS):
         inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
-        level = [each for several in inner for each in several if isinstance(each, dict | list)]
+        level = [each for children in inner for each in children if isinstance(each, dict | list)]
         if not level:
             return
     raise _too_deep()
@@ -77,14 +77,14 @@ def _check_levels(request: object) -> None:
 
 def _too_deep() -> RequestError:
     return RequestError(
-        f"The body is not JSON that this server reads: its objects and lists lie more than {MOST_LEVELS} deep in each "
+        f"The body is not JSON that this server reads: its objects and lists lie more than {MAX_LEVELS} deep in each "
         "other.",
         "Flatten it.",
     )
 
 
 def _explain(message: str) -> str:
-    """msgspec's message with the field first: "Expected `int`, got `str` - at `$.seed`" -> "seed: expected ..."."""
+    """Put the field first in msgspec's message: "Expected `int`, got `str` - at `$.seed`" -> "seed: expected ..."."""
     text, _, path = message.replace("`", "").partition(" - at $")
     text = text[0].lower() + text[1:]
     return f"{path.lstrip('.')}: {text}" if path else text

@@ -1,4 +1,4 @@
-"""What vLLM's application answers, in the form in which our own routes do."""
+"""Convert responses of vLLM's application to the form of our own routes."""
 
 from http import HTTPStatus
 
@@ -12,45 +12,46 @@ from .keep_alive import is_event_stream
 from .openapi import JSON
 
 
-def in_our_form(scope: Scope, send: Send) -> Send:
-    """Sends an answer on: streams for proxies that gather and keep, and the framework's refusals in the path's form.
+def normalize_response(scope: Scope, send: Send) -> Send:
+    """Return a `send` that converts the framework's error responses to the form of the path's API.
 
-    By itself it answers {"detail": "Not Found"} in every API.
+    The framework would respond {"detail": "Not Found"} in every API. Event streams get headers that stop proxies from
+    buffering or caching them.
     """
     method, path = scope["method"], scope["path"]
-    held: list[Message] = []
+    pending: list[Message] = []
 
-    async def send_in_form(message: Message) -> None:
+    async def send_normalized(message: Message) -> None:
         if message["type"] == "http.response.start":
             if is_event_stream(message):
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-cache")
                 headers.setdefault("X-Accel-Buffering", "no")
             if message["status"] >= HTTPStatus.BAD_REQUEST:
-                held.append(message)
+                pending.append(message)
                 return
-        elif held:
+        elif pending:
             if message.get("more_body", False):
-                await send(held.pop())
+                await send(pending.pop())
             else:
-                start = held.pop()
-                await send_refusal(start, message)
+                start = pending.pop()
+                await send_error(start, message)
                 return
         await send(message)
 
-    async def send_refusal(start: Message, message: Message) -> None:
+    async def send_error(start: Message, message: Message) -> None:
         detail = _detail(start, message)
         if detail is None:
             await send(start)
             await send(message)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
-        answer = error_response(path, _error(method, path, start["status"], detail, headers.get("allow", "")))
+        response = error_response(path, _error(method, path, start["status"], detail, headers.get("allow", "")))
         del headers["content-length"], headers["content-type"]
-        await send({**start, "headers": [*headers.raw, *answer.raw_headers]})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({**start, "headers": [*headers.raw, *response.raw_headers]})
+        await send({"type": "http.response.body", "body": response.body})
 
-    return send_in_form
+    return send_normalized
 
 
 def _error(method: str, path: str, status: int, detail: str, allowed: str) -> MariTalkError:
@@ -64,12 +65,12 @@ def _error(method: str, path: str, status: int, detail: str, allowed: str) -> Ma
 
 
 def _detail(start: Message, message: Message) -> str | None:
-    """What the framework says by itself; None for an answer of vLLM's."""
+    """The message of an error response of the framework; None for a response of vLLM's."""
     if dict(start["headers"]).get(b"content-type") != JSON.encode():
         return None
     try:
-        told = msgspec.json.decode(message.get("body", b""))
+        body = msgspec.json.decode(message.get("body", b""))
     except msgspec.DecodeError:
         return None
-    detail = told["detail"] if isinstance(told, dict) and list(told) == ["detail"] else None
+    detail = body["detail"] if isinstance(body, dict) and list(body) == ["detail"] else None
     return detail if isinstance(detail, str) else None

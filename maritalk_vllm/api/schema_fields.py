@@ -1,4 +1,4 @@
-"""Fields that the requests of MariTalk's own APIs share, with their limits and what they mean."""
+"""Request fields that MariTalk's own APIs share, with their limits and descriptions."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,27 +11,30 @@ from ..errors import RequestError
 _WITHOUT_NUL = {"pattern": "^[^\\u0000]*$"}
 
 Text = Annotated[str, msgspec.Meta(extra_json_schema=_WITHOUT_NUL)]
-"""Whoever reads one calls `without_nul`: msgspec's own check of a pattern would not say it in a sentence."""
+"""Call `reject_nul` on each: msgspec's own pattern check would not give a readable error."""
 
 DoSample = Annotated[
     bool, msgspec.Meta(description="`false` takes the likeliest token each time, whatever the temperature says.")
 ]
-# The benchmark that the old server was measured with sends a temperature of 3, so there is no upper limit.
+# No upper limit: the benchmark of the original server sends a temperature of 3.
 Temperature = Annotated[float, msgspec.Meta(ge=0, description="0 or more; higher is more random.")]
 TopP = Annotated[
     float,
-    msgspec.Meta(gt=0, le=1, description="The likeliest tokens of this probability together are drawn from."),
+    msgspec.Meta(gt=0, le=1, description="Sample from the likeliest tokens whose probabilities add up to this."),
 ]
 MaxTokens = Annotated[
     int,
     msgspec.Meta(ge=1, description="Longest answer, in tokens. With the prompt, it has to fit into the context."),
 ]
 RepetitionPenalty = Annotated[
-    float, msgspec.Meta(ge=0.01, le=100, description="Over 1 makes what was already said less likely, under 1 more.")
+    float,
+    msgspec.Meta(
+        ge=0.01, le=100, description="Above 1 makes tokens of the text so far less likely, below 1 more likely."
+    ),
 ]
 Stops = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, extra_json_schema=_WITHOUT_NUL)]],
-    msgspec.Meta(max_length=64, description="The answer ends before the first of these."),
+    msgspec.Meta(max_length=64, description="The answer ends before the first of these to occur."),
 ]
 Stream = Annotated[bool, msgspec.Meta(description="Send the answer as server-sent events while it is generated.")]
 
@@ -52,26 +55,26 @@ class Usage(msgspec.Struct):
 
     @classmethod
     def of(cls, completion: Completion) -> Self:
-        """The figures of one request."""
-        spent = completion.completion_tokens, completion.prompt_tokens
-        return cls(*spent, sum(spent))
+        """The usage of one request."""
+        tokens = completion.completion_tokens, completion.prompt_tokens
+        return cls(*tokens, sum(tokens))
 
 
 def conversation(messages: list[ChatMessage]) -> list[Message]:
-    """The turns, as the engine takes them. Raises RequestError for one with a NUL character."""
+    """Convert messages to the engine's type. Raises RequestError for a NUL character."""
     return [
-        Message(message.role, without_nul(f"messages[{number}].content", message.content))
+        Message(message.role, reject_nul(f"messages[{number}].content", message.content))
         for number, message in enumerate(messages)
     ]
 
 
 def stops(field: str, sequences: list[str] | None) -> tuple[str, ...]:
-    """The sequences that end an answer, as the engine takes them. Raises RequestError for one with a NUL character."""
-    return tuple(without_nul(f"{field}[{number}]", sequence) for number, sequence in enumerate(sequences or ()))
+    """Convert stop sequences to the engine's type. Raises RequestError for a NUL character."""
+    return tuple(reject_nul(f"{field}[{number}]", sequence) for number, sequence in enumerate(sequences or ()))
 
 
-def without_nul(field: str, text: str) -> str:
-    """`text` itself. Raises RequestError if it has a NUL character: binary data that was taken for text."""
+def reject_nul(field: str, text: str) -> str:
+    """Return `text` unchanged. Raises RequestError for a NUL character: a sign of binary data."""
     position = text.find("\0")
     if position >= 0:
         raise RequestError(f"The request is not valid: {field}: character {position} is NUL (U+0000).", "Send text.")

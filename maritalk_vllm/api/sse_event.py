@@ -1,4 +1,4 @@
-"""One server-sent event, as MariTalk clients read it: line by line, each line that begins with `data: ` as JSON."""
+"""Format one server-sent event for MariTalk clients, which parse each line that starts with `data: ` as JSON."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ import msgspec
 
 
 def event(content: msgspec.Struct | dict[str, Any], kind: str = "") -> str:
-    """One event. Its JSON is ASCII, and the text in it nowhere reads `data: `.
+    """Format an event. Its JSON is ASCII and does not contain `data: `.
 
-    Clients split lines where Unicode does (U+2028, U+0085), and take every `data: ` out of a line, wherever it stands.
+    Clients also split lines at Unicode line breaks (U+2028, U+0085), and remove every `data: ` from a line.
     """
     text = json.dumps(msgspec.to_builtins(content)).replace("data: ", "data\\u003a ")
     return (f"event: {kind}\n" if kind else "") + f"data: {text}\n\n"

@@ -1,4 +1,4 @@
-"""Our routes as a plugin of vLLM's own server: `VLLM_PLUGINS=maritalk vllm serve MODEL` speaks MariTalk too."""
+"""A plugin that adds our routes to vLLM's own server: `VLLM_PLUGINS=maritalk vllm serve MODEL`."""
 
 import os
 from argparse import Namespace
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class MariTalkPlugin:
-    """vLLM's contract for `vllm.endpoint_plugins` (0.32 and 0.33). Our own server uses it in the same way."""
+    """Implements vLLM's `vllm.endpoint_plugins` interface (0.32 and 0.33). Our own server uses it too."""
 
     name = "maritalk"
     required_tasks = ("generate",)
 
     def __init__(self, time_unit: TimeUnit | None = None) -> None:
-        """`time_unit` is taken from the environment where nobody gives it: vLLM makes its plugins without arguments."""
+        """`time_unit` defaults to the environment variable: vLLM creates plugins without arguments."""
         given = os.environ.get(environment_variable("time_unit"))
         self._time_unit = time_unit or (TimeUnit(given) if given else Settings().time_unit)
 
@@ -32,7 +32,7 @@ class MariTalkPlugin:
         app.include_router(cloud.router)
 
     async def init_state(self, engine_client: "EngineClient | None", state: "State", args: Namespace) -> None:
-        """Give our routes the engine."""
+        """Store the generator, model names and time unit for our routes in `state`."""
         if engine_client is None:
             raise ValueError("the MariTalk routes need an engine")
         state.maritalk_generator = Generator(engine_client, args.chat_template)

@@ -1,1 +1,1 @@
-"""A plan becomes a running vLLM. The only room that imports vllm, and never at import time."""
+"""Run vLLM from a plan. The only package that imports vllm, and only inside functions."""

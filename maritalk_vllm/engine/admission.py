@@ -1,4 +1,4 @@
-"""More answers at once than the server ever takes: vLLM says to try again later, as if the server were busy."""
+"""Reject requests for more answers than the queue can ever hold; vLLM would answer that the server is busy."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,40 +8,40 @@ from .exception_mapping import map_to_vllm_exceptions
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
 
-MOST_ANSWERS = 128
-"""To one prompt, on every route, as OpenAI has it."""
+MAX_ANSWERS = 128
+"""Maximum `n`, answers to one prompt, on every route: the limit of OpenAI's API."""
 
-MOST_PROMPTS = 256
-"""In one request."""
+MAX_PROMPTS = 256
+"""Maximum prompts in one request."""
 
 
-def most_answers(client: "EngineClient") -> int | None:
-    """How many answers the engine has room for at once, those that wait included; None without a limit."""
+def max_answers(client: "EngineClient") -> int | None:
+    """Maximum answers in the engine at once, running and queued; None without a limit."""
     limit: int | None = client.vllm_config.scheduler_config.max_num_queued_reqs
     return limit
 
 
-def refuse_the_impossible(client: "EngineClient") -> None:
-    """Have this client refuse a request for more answers than there is ever room for as one that is not valid."""
-    check, limit = client.check_admission, most_answers(client)
+def reject_impossible_requests(client: "EngineClient") -> None:
+    """Patch `client` to reject a request for more answers than its limit as invalid, not as one to retry."""
+    check, limit = client.check_admission, max_answers(client)
 
-    def check_possible(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
+    def check_admission(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
         with map_to_vllm_exceptions():
             check_answers(1, n, limit)
         check(n, *rest, **named)
 
-    client.check_admission = check_possible
+    client.check_admission = check_admission
 
 
 def check_answers(prompts: int, n: int, limit: int | None) -> None:
-    """`n` answers to each of so many prompts, where the server takes `limit` at once. Raises RequestError."""
-    if prompts > MOST_PROMPTS:
+    """Check a request for `n` answers to each of `prompts` prompts against `limit`. Raises RequestError."""
+    if prompts > MAX_PROMPTS:
         raise RequestError(
-            f"The request has {prompts} prompts, over this server's limit of {MOST_PROMPTS}.", "Send several requests."
+            f"The request has {prompts} prompts, over this server's limit of {MAX_PROMPTS}.", "Send several requests."
         )
-    if n > MOST_ANSWERS:
+    if n > MAX_ANSWERS:
         raise RequestError(
-            f"n is {n}, over this server's limit of {MOST_ANSWERS} answers to a prompt.", "Send several requests."
+            f"n is {n}, over this server's limit of {MAX_ANSWERS} answers to a prompt.", "Send several requests."
         )
     if limit is not None and prompts * n > limit:
         asked = f"n is {n}" if prompts == 1 else f"The request has {prompts} prompts and n is {n}"

@@ -1,4 +1,4 @@
-"""What the engine answers."""
+"""The engine's output: pieces of a stream and whole completions."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """New text of one of a request's answers, which are numbered from 0."""
+    """New text of one answer of a request. `index` counts answers from 0."""
 
     index: int
     text: str
@@ -18,7 +18,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One whole answer. `finish_reason` is `length` where max_tokens ended it, and otherwise `stop`."""
+    """One complete answer. `finish_reason` is `length` if max_tokens ended it, otherwise `stop`."""
 
     text: str
     finish_reason: str
@@ -26,7 +26,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A request's answers, whole. Times in seconds, by the engine's clock; they add up to its time in the engine."""
+    """All answers to a request. Times are seconds on the engine's clock; their sum is the total time there."""
 
     choices: tuple[Choice, ...]
     prompt_tokens: int
@@ -37,18 +37,18 @@ class Completion:
 
 
 def seconds(times: "RequestStateStats") -> tuple[float, float, float]:
-    """How long a request waited, how long its prompt took, and the rest of its answer, by the engine's clock."""
-    # A request that stopped before its first token, and an engine without statistics, have no times.
+    """Queue time, prompt time and generation time of a request, in seconds on the engine's clock."""
+    # Timestamps are 0 if a request stopped before its first token or the engine records no statistics.
     scheduled = times.scheduled_ts or times.queued_ts
     first = times.first_token_ts or scheduled
     return scheduled - times.queued_ts, first - scheduled, max(times.last_token_ts, first) - first
 
 
 class OutputCollector:
-    """Collects a request's outputs, each of which has only what is new.
+    """Collects the outputs of a request, each of which contains only new text and tokens.
 
-    Their texts are those of vLLM's detokenizer, whether they come at once or in pieces: decoded in another way, some
-    tokenizers' texts differ where a character is spread over several tokens.
+    The text always comes from vLLM's detokenizer, for whole answers and for streams: other ways of decoding give a
+    different text with some tokenizers where a character spans several tokens.
     """
 
     def __init__(self, n: int) -> None:
@@ -57,7 +57,7 @@ class OutputCollector:
         self._tokens = 0
 
     def add(self, output: "RequestOutput") -> list[Piece]:
-        """The texts that `output` has brought."""
+        """Record `output` and return its new texts."""
         for choice in output.outputs:
             self._texts[choice.index].append(choice.text)
             self._reasons[choice.index] = choice.finish_reason or ""
@@ -65,7 +65,7 @@ class OutputCollector:
         return [Piece(choice.index, choice.text) for choice in output.outputs if choice.text]
 
     def completion(self, last: "RequestOutput") -> Completion:
-        """The whole, once the `last` output was added."""
+        """Return the completion. `last` is the final output, already added."""
         queue_time, prompt_time, generation_time = seconds(last.metrics)
         texts = map("".join, self._texts)
         return Completion(

@@ -1,10 +1,10 @@
-"""vLLM's CPU worker, with two things that it lacks in 0.32.
+"""vLLM's CPU worker with two fixes that vLLM 0.32 lacks.
 
-- A later stage of a pipeline has nowhere to put what the stage before sends: vLLM makes that place in a first run that
-  it leaves out without torch.compile, and stops at the first request (vllm/v1/worker/cpu_model_runner.py:
+- A later pipeline stage has no buffer for the tensors that the previous stage sends. vLLM allocates it in a warm-up
+  run that it skips without torch.compile, and fails at the first request (vllm/v1/worker/cpu_model_runner.py:
   `warming_up_model`).
-- A prompt that is computed in several steps is sampled after each, and vLLM takes the draws of all but the last back by
-  setting the offset of the request's random generator. Those of a CPU have none: a request with a seed ended the engine
+- vLLM samples after each step of a chunked prompt, and undoes all draws but the last by setting the offset of the
+  request's random generator. CPU generators have no offset, so a request with a seed ended the engine
   (vllm/v1/worker/gpu_model_runner.py: `_bookkeeping_sync`).
 """
 
@@ -15,19 +15,19 @@ NAME = f"{__name__}.Worker"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    # vLLM asks for the class by its name, in the worker's process; to import it here would import vLLM.
+    # vLLM resolves the class by name in the worker process. Importing it at module level would import vLLM.
     if name == "Worker":
         from vllm.v1.worker.cpu_worker import CPUWorker
 
-        return type(name, (_Completed, CPUWorker), {})
+        return type(name, (_WorkerFixes, CPUWorker), {})
     raise AttributeError(name)
 
 
-class _Completed:
-    """Goes before vLLM's class."""
+class _WorkerFixes:
+    """Mixin for vLLM's CPUWorker; must precede it in the bases."""
 
     def load_model(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
-        """Load this stage's layers, and make room for what they are given."""
+        """Load the layers of this stage and allocate the buffer for its input tensors."""
         from vllm.distributed.parallel_state import get_pp_group
 
         super().load_model(*arguments, **named)  # type: ignore[misc]
@@ -36,29 +36,29 @@ class _Completed:
             runner.intermediate_tensors = runner.model.make_empty_intermediate_tensors(
                 batch_size=runner.max_num_tokens, dtype=runner.model_config.dtype, device=runner.device
             )
-        _take_draws_back(runner)
+        _restore_generators(runner)
 
 
-def _take_draws_back(runner: Any) -> None:  # noqa: ANN401
-    """Let the generators of prompts that are not whole yet be as they were before the step."""
+def _restore_generators(runner: Any) -> None:  # noqa: ANN401
+    """Patch `runner` to restore the random generators of unfinished prompts after each step."""
     sample, bookkeep = runner._sample, runner._bookkeeping_sync
 
-    def of_unfinished() -> dict[int, Any]:
+    def unfinished_generators() -> dict[int, Any]:
         return {row: each for row, each in runner.input_batch.generators.items() if runner.discard_request_mask.np[row]}
 
-    def sample_and_take_back(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-        states = [(generator, generator.get_state()) for generator in of_unfinished().values()]
+    def sample_and_restore(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        states = [(generator, generator.get_state()) for generator in unfinished_generators().values()]
         sampled = sample(*arguments, **named)
         for generator, state in states:
             generator.set_state(state)
         return sampled
 
-    def bookkeep_without_them(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+    def bookkeep_without_unfinished(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         generators = runner.input_batch.generators
-        unfinished = {row: generators.pop(row) for row in of_unfinished()}
+        removed = {row: generators.pop(row) for row in unfinished_generators()}
         try:
             return bookkeep(*arguments, **named)
         finally:
-            generators |= unfinished
+            generators |= removed
 
-    runner._sample, runner._bookkeeping_sync = sample_and_take_back, bookkeep_without_them
+    runner._sample, runner._bookkeeping_sync = sample_and_restore, bookkeep_without_unfinished

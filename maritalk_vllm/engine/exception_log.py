@@ -1,4 +1,4 @@
-"""Exceptions that a request meets, in one line of the log: a traceback has a line for each call, which can be many."""
+"""Log exceptions of requests in one line each. A traceback has a line for each call, which can be many."""
 
 import logging
 import time
@@ -6,65 +6,65 @@ import traceback
 from collections.abc import Iterator
 from types import CodeType
 
-LONGEST = 500
-"""Characters that the log repeats of what a client wrote."""
+MAX_TEXT_CHARACTERS = 500
+"""Maximum characters of a client's text in the log."""
 
 SILENT_SECONDS = 60.0
-"""How long the same line is not written again."""
+"""Interval in which an identical line is logged only once."""
 
-MOST_LINES = 256
-"""Kept in memory: beyond so many, the one that was written longest ago may be written again."""
+MAX_LINES = 256
+"""Maximum lines remembered. Beyond that, the oldest is forgotten and may be logged again."""
 
-_OF_REQUESTS = ("vllm.entrypoints.", "uvicorn.")
-"""The loggers of what answers requests."""
+_REQUEST_LOGGERS = ("vllm.entrypoints.", "uvicorn.")
+"""Prefixes of the loggers of request handlers."""
 
 
 class ExceptionLog:
-    """Which lines were written within a minute, and how many more like them were left out."""
+    """Deduplicates log lines: remembers which were written in the last minute, and how often each was suppressed."""
 
     def __init__(self) -> None:
         self._written: dict[str, tuple[float, int]] = {}
 
-    def line(self, what: str, error: BaseException) -> str:
-        """`what` with the exception's kind, its message and where it was raised; empty if it was written just now."""
-        line = f"{what} {type(error).__name__}: {shortened(str(error))!r} at {_place(error)}"
+    def format_once(self, what: str, error: BaseException) -> str:
+        """Format `what` with the type, message and location of `error`; empty if that line was logged recently."""
+        line = f"{what} {type(error).__name__}: {truncated(str(error))!r} at {_location(error)}"
         now = time.monotonic()
-        written_at, left_out = self._written.get(line, (now - SILENT_SECONDS, 0))
+        written_at, suppressed = self._written.get(line, (now - SILENT_SECONDS, 0))
         if now - written_at < SILENT_SECONDS:
-            self._written[line] = written_at, left_out + 1
+            self._written[line] = written_at, suppressed + 1
             return ""
         self._written.pop(line, None)
-        if len(self._written) >= MOST_LINES:
+        if len(self._written) >= MAX_LINES:
             self._written.pop(next(iter(self._written)))
         self._written[line] = now, 0
-        return line + (f" ({left_out} more since the last such line)" if left_out else "")
+        return line + (f" ({suppressed} more since the last such line)" if suppressed else "")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """For handlers and loggers: one line for a traceback of what answers requests."""
+        """Logging filter for handlers and loggers: replaces the traceback of a request handler by one line."""
         from vllm.exceptions import GracefulHTTPError, VLLMClientError
 
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or not record.name.startswith(_OF_REQUESTS):
+        if error is None or not record.name.startswith(_REQUEST_LOGGERS):
             return True
         record.exc_info = None
         if isinstance(error, VLLMClientError | GracefulHTTPError):
-            return True  # a client's mistake, which its message says
-        line = self.line(record.getMessage().partition("\n")[0], error)
+            return True  # a client error, which its message explains
+        line = self.format_once(record.getMessage().partition("\n")[0], error)
         record.msg, record.args = line, None
         return bool(line)
 
 
-faults = ExceptionLog()
-"""Those of this process."""
+request_exceptions = ExceptionLog()
+"""The log of this process."""
 
 
-def shortened(text: str) -> str:
-    """Text of a client's, as far as the log repeats it."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+def truncated(text: str) -> str:
+    """Cut a client's text to the length that the log repeats."""
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}..."
 
 
-def _place(error: BaseException) -> str:
-    """`engine/generator.py:64 in stream`: the last call of ours that it came through, and the one that raised it."""
+def _location(error: BaseException) -> str:
+    """Our innermost frame and the frame that raised `error`, each as `engine/generator.py:64 in stream`."""
     frames = [(code.co_filename, line, code.co_name) for code, line in _calls(error)]
     ours = [frame for frame in frames if "maritalk_vllm" in frame[0]]
     shown = dict.fromkeys([*ours[-1:], *frames[-1:]])

@@ -1,4 +1,4 @@
-"""The border to vLLM: what it raises on a request becomes an error of ours, and the other way round."""
+"""Map vLLM's exceptions to ours, and ours to vLLM's."""
 
 import contextlib
 import traceback
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def map_vllm_exceptions() -> Iterator[None]:
-    """Raises RequestError, Unavailable or EngineError for what vLLM raises inside. Other errors are bugs, and stay."""
+    """Map vLLM's errors to RequestError, Unavailable or EngineError. Other exceptions are bugs and propagate."""
     from vllm.exceptions import GracefulHTTPError, RetryableRequestError, VLLMClientError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -24,13 +24,13 @@ def map_vllm_exceptions() -> Iterator[None]:
     except MariTalkError:
         raise
     except (GracefulHTTPError, RetryableRequestError) as error:
-        _raise_ours(error)
+        _raise_cause(error)
         raise Unavailable("The server has as many requests as it can take.", "Try again in a moment.") from error
     except (VLLMClientError, ValueError) as error:
         if not isinstance(error, VLLMClientError) and not _is_from_vllm(error):
             raise
-        _raise_ours(error)
-        # str() of vLLM's own adds the parameter's name in its terms.
+        _raise_cause(error)
+        # str() of a vLLM error appends the parameter name in vLLM's terms.
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise RequestError(f"The model cannot take this request: {reason}") from error
     except EngineDeadError as error:
@@ -41,7 +41,7 @@ def map_vllm_exceptions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def map_to_vllm_exceptions() -> Iterator[None]:
-    """Raises an error that vLLM's own routes answer with the status of ours, which is its cause."""
+    """Map our errors to vLLM errors that its routes answer with the same status. The cause is our error."""
     try:
         yield
     except MariTalkError as error:
@@ -53,31 +53,31 @@ def map_to_vllm_exceptions() -> Iterator[None]:
 
 
 def answer_dead_engine(app: "FastAPI") -> None:
-    """Have vLLM's own routes answer 503 where the engine has died, and leave the server to the API process's watch.
+    """Make vLLM's own routes answer 503 after the engine has died. The API process stops the server, not the handler.
 
-    vLLM's handler answers 500, and asks a server in `app.state` to exit, which only vLLM's own launcher puts there.
+    vLLM's handler answers 500 and asks a server in `app.state` to exit, which only vLLM's own launcher sets.
     """
     from vllm.entrypoints.serve.exception_handling.handlers.vllm_error import vllm_error_handler
     from vllm.exceptions import GracefulHTTPError
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    async def died(request: "Request", error: Exception) -> "Response":
+    async def answer_unavailable(request: "Request", error: Exception) -> "Response":
         unavailable = GracefulHTTPError("The engine has stopped.", HTTPStatus.SERVICE_UNAVAILABLE)
         response: Response = await vllm_error_handler(request, unavailable)
         return response
 
-    app.add_exception_handler(EngineDeadError, died)
+    app.add_exception_handler(EngineDeadError, answer_unavailable)
     app.state.server = SimpleNamespace(should_exit=False)
 
 
-def _raise_ours(error: Exception) -> None:
-    """Raises the error of ours that it stands for, if it is one of `our_errors`."""
+def _raise_cause(error: Exception) -> None:
+    """Raise the MariTalkError that caused `error`, if `map_to_vllm_exceptions` made it."""
     if isinstance(error.__cause__, MariTalkError):
         raise error.__cause__ from None
 
 
 def _is_from_vllm(error: Exception) -> bool:
-    """Whether vLLM has raised it, and not we: some of its renderers have no type of their own for a bad request."""
+    """Whether vLLM raised `error`. Some of its renderers raise a plain ValueError for a bad request."""
     ours = __name__.partition(".")[0]
     modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     packages = [name.partition(".")[0] for name in modules]

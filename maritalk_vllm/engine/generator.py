@@ -1,4 +1,4 @@
-"""A prompt to the engine and its answers, through vLLM's EngineClient alone."""
+"""Generate answers to prompts through vLLM's EngineClient."""
 
 import contextlib
 import uuid
@@ -10,7 +10,7 @@ from opentelemetry import propagate, trace
 from ..errors import EngineError, RequestError, too_long
 from .completion import Completion, OutputCollector, Piece
 from .exception_mapping import map_vllm_exceptions
-from .prompt_limits import check_characters, check_number, most_characters
+from .prompt_limits import check_characters, check_number, max_characters
 from .sampling import Message, Sampling
 
 if TYPE_CHECKING:
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
 
 Prompt = str | Sequence[Message]
-"""A text to go on with, or a chat to answer with the chat template."""
+"""A text to complete, or a conversation to answer with the chat template."""
 
-_SHORT = 2048
-"""Characters of a prompt that become tokens sooner than another thread could begin with it."""
+_INLINE_CHARACTERS = 2048
+"""Prompts of at most this many characters are tokenized on the event loop: a thread would take longer to start."""
 
 Parts = AsyncGenerator[Piece | Completion, None]
-"""Pieces of a request's answers, and last the whole."""
+"""Pieces of a request's answers, and finally the completion."""
 
 
 class Generator:
-    """Answers prompts with a vLLM engine. `chat_template` (a file or the template itself) replaces the model's own."""
+    """Answers prompts with a vLLM engine. `chat_template` (a path or the template itself) replaces the model's own."""
 
     def __init__(self, client: "EngineClient", chat_template: str | None = None) -> None:
         from vllm.renderers import ChatParams
         from vllm.renderers.chat_utils import load_chat_template
 
         self._client = client
-        self._most_characters = most_characters(client)
+        self._max_characters = max_characters(client)
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template), chat_template_kwargs={"add_generation_prompt": True}
         )
 
     @property
     def unfinished_requests(self) -> int:
-        """How many requests wait or run, whichever route they came by."""
+        """Number of queued and running requests of all routes."""
         return int(self._client.get_num_unfinished_requests())
 
     @property
     def context_length(self) -> int:
-        """How many tokens a prompt and its answer may have together."""
+        """Maximum tokens of a prompt and its answer together."""
         return int(self._client.model_config.max_model_len)
 
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
-        """The whole answer. Cancelled, it frees its place in the engine. Raises as `stream` does."""
+        """Return the completion. Cancelling aborts the request in the engine. Raises the same errors as `stream`."""
         async with contextlib.aclosing(self.stream(prompt, sampling)) as parts:
             async for part in parts:
                 if isinstance(part, Completion):
@@ -60,52 +60,52 @@ class Generator:
         raise EngineError("The engine ended the request without an answer.")
 
     async def stream(self, prompt: Prompt, sampling: Sampling, tokens_per_piece: int | None = None) -> Parts:
-        """The answer in pieces of about so many tokens, or else in one, and last the whole.
+        """Yield the answer in pieces of about `tokens_per_piece` tokens, or in one if None, then the completion.
 
-        Closed or cancelled, it frees its place in the engine. Raises RequestError for a prompt that the model cannot
-        take, Unavailable and EngineError.
+        Closing or cancelling aborts the request in the engine. Raises RequestError for a prompt that the model cannot
+        process, Unavailable and EngineError.
         """
         with map_vllm_exceptions():
             rendered = await self._render(prompt)
             parameters = self._parameters(sampling, len(rendered["prompt_token_ids"]), tokens_per_piece)
-            tally = OutputCollector(sampling.n)
+            collector = OutputCollector(sampling.n)
             outputs = self._client.generate(
                 rendered, parameters, request_id=uuid.uuid4().hex, trace_headers=self._trace_headers()
             )
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
-                    for piece in tally.add(output):
+                    for piece in collector.add(output):
                         yield piece
                     if output.finished:
-                        yield tally.completion(output)
+                        yield collector.completion(output)
 
     @staticmethod
     def _trace_headers() -> dict[str, str] | None:
-        """The span that is open, in the form in which vLLM takes it from a request's headers; None without one."""
+        """The current span as the trace headers that vLLM expects; None if no span is recording."""
         headers: dict[str, str] = {}
         if trace.get_current_span().is_recording():
             propagate.inject(headers)
         return headers or None
 
     async def _render(self, prompt: Prompt) -> "EngineInput":
-        """The prompt as tokens."""
+        """Apply the chat template and tokenize. Raises RequestError for a prompt that is too long."""
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
         renderer = self._client.renderer
         characters = len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
         if not isinstance(prompt, str):
             check_number("messages", len(prompt), self.context_length)
-        # Before a template is filled: of a chat, that makes the tokens, too.
-        check_characters([characters], self.context_length, self._most_characters)
+        # Check before rendering: for a chat, rendering also tokenizes.
+        check_characters([characters], self.context_length, self._max_characters)
         if isinstance(prompt, str):
             parsed = parse_model_prompt(self._client.model_config, prompt)
-            if characters <= _SHORT:
+            if characters <= _INLINE_CHARACTERS:
                 (rendered,) = renderer.render_cmpl([parsed])
             else:
                 (rendered,) = await renderer.render_cmpl_async([parsed])
             return rendered
         conversation = [{"role": message.role, "content": message.content} for message in prompt]
-        if characters <= _SHORT:
+        if characters <= _INLINE_CHARACTERS:
             _, (rendered,) = renderer.render_chat([conversation], self._chat)
         else:
             _, (rendered,) = await renderer.render_chat_async([conversation], self._chat)
@@ -125,14 +125,14 @@ class Generator:
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY if tokens_per_piece is None else RequestOutputKind.DELTA,
             stream_interval=tokens_per_piece,
-            # No other code has these: vLLM need not copy them.
+            # No other code uses these parameters, so vLLM need not copy them.
             skip_clone=True,
         )
 
-    def _max_tokens(self, asked: int | None, prompt_tokens: int) -> int:
-        """What `asked` comes to for this prompt. Raises RequestError if the context is too short for both."""
+    def _max_tokens(self, requested: int | None, prompt_tokens: int) -> int:
+        """The effective max_tokens for this prompt. Raises RequestError if prompt and answer exceed the context."""
         limit = self.context_length
-        if asked is None:
+        if requested is None:
             if prompt_tokens >= limit:
                 raise RequestError(
                     f"The prompt has {prompt_tokens} tokens, which leaves no room for an answer: "
@@ -140,6 +140,6 @@ class Generator:
                     "Shorten the prompt.",
                 )
             return limit - prompt_tokens
-        if prompt_tokens + asked > limit:
-            raise too_long(prompt_tokens, asked, limit)
-        return asked
+        if prompt_tokens + requested > limit:
+            raise too_long(prompt_tokens, requested, limit)
+        return requested

@@ -1,4 +1,4 @@
-"""Schemas, patterns and grammars that a request brings: refused where xgrammar or the engine would fail of them."""
+"""Reject schemas, patterns and grammars of requests that would crash xgrammar or the engine."""
 
 import functools
 import json
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from vllm.exceptions import VLLMValidationError
     from vllm.sampling_params import StructuredOutputsParams
 
-MOST_CHARACTERS = 131_072
-"""Of a schema or grammar. Patterns that are much longer take xgrammar down."""
+MAX_CHARACTERS = 131_072
+"""Maximum length of a schema or grammar. Much longer patterns crash xgrammar."""
 
-MOST_GROUPS = 100
-"""How deep parentheses may lie in each other: from some thousands on they take xgrammar down."""
+MAX_NESTED_GROUPS = 100
+"""Maximum nesting depth of parentheses. Some thousands of levels crash xgrammar."""
 
-_MOST_CHECKED = 65_536
-"""Characters of a grammar, as xgrammar prints it, that are looked through in a fifth of a second at most."""
+_MAX_CHECKED = 65_536
+"""Maximum characters of a printed grammar to analyse, which takes a fifth of a second at most."""
 
 _RULE = re.compile(r"^([\w.-]+) ::= ", re.MULTILINE)
 _PART = re.compile(
     r'(?P<text>"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\])|(?P<least>\{\s*\d+)[^}]*\}|(?P<name>[A-Za-z_][\w.-]*)|(?P<sign>[()|*?])'
 )
-_LEFT_OUT = ("*", "?")
+_OPTIONAL = ("*", "?")
 _Alternatives = list[list[str]]
 
 
-def refuse_unusable_grammars() -> None:
-    """Have vLLM refuse what it would answer with an internal error, or die of, in this process."""
+def reject_unusable_grammars() -> None:
+    """Patch vLLM in this process to reject grammars that it would answer with an internal error or crash on."""
     from vllm.sampling_params import SamplingParams
 
     validate = SamplingParams._validate_structured_outputs
@@ -37,85 +37,85 @@ def refuse_unusable_grammars() -> None:
         return
 
     @functools.wraps(validate)
-    def validate_usable(self: Any, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
-        asked = self.structured_outputs
-        if asked is not None:
-            for what, text in _texts(asked):
+    def validate_and_check(self: Any, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
+        params = self.structured_outputs
+        if params is not None:
+            for what, text in _constraint_texts(params):
                 _check_size(what, text)
         validate(self, *arguments, **named)
-        if asked is not None and asked._backend == "xgrammar":
-            _check_ends(asked)
+        if params is not None and params._backend == "xgrammar":
+            _check_terminates(params)
 
-    SamplingParams._validate_structured_outputs = validate_usable
+    SamplingParams._validate_structured_outputs = validate_and_check
 
 
 def check_schema(what: str, schema: dict[str, Any]) -> None:
-    """Raises VLLMValidationError for a JSON schema that no text can be held to; `what` it is, for the message."""
+    """Raise VLLMValidationError for a JSON schema that cannot constrain a text. `what` names it in the message."""
     import xgrammar
 
     text = json.dumps(schema)
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         _check_size(what, text)
     for pattern in _patterns(schema):
         _check_size(what, pattern)
     try:
         grammar = xgrammar.Grammar.from_json_schema(text)
     except (RuntimeError, ValueError) as error:
-        raise refusal(what, _reason(error)) from error
+        raise grammar_error(what, _reason(error)) from error
     _check_grammar(what, str(grammar))
 
 
-def refusal(what: str, reason: str) -> "VLLMValidationError":
-    """vLLM's error for a request with a schema, pattern or grammar that cannot be used: `what`, and why."""
+def grammar_error(what: str, reason: str) -> "VLLMValidationError":
+    """vLLM's error for an unusable schema, pattern or grammar: `what` names it, `reason` says why."""
     from vllm.exceptions import VLLMValidationError
 
     return VLLMValidationError(f"{what} cannot be used: {reason}.")
 
 
-def endless_rule(grammar: str) -> str | None:
-    """A rule of a grammar, as xgrammar prints it, that no text ever comes to the end of; None if there is none."""
+def find_endless_rule(grammar: str) -> str | None:
+    """Return a reachable rule that derives no finite text, or None. `grammar` is in xgrammar's printed form."""
     rules = _parse(grammar)
     waiting: dict[str, list[tuple[str, set[str]]]] = defaultdict(list)
-    ends: set[str] = set()
-    found: list[str] = []
+    terminating: set[str] = set()
+    queue: list[str] = []
     for name, alternatives in rules.items():
         for alternative in alternatives:
             needs = {each for each in alternative if each in rules}
             if not needs:
-                found.append(name)
+                queue.append(name)
             for each in needs:
                 waiting[each].append((name, needs))
-    while found:
-        name = found.pop()
-        if name in ends:
+    while queue:
+        name = queue.pop()
+        if name in terminating:
             continue
-        ends.add(name)
+        terminating.add(name)
         for other, needs in waiting[name]:
             needs.discard(name)
             if not needs:
-                found.append(other)
+                queue.append(other)
     reached, next_ones = {"root"}, ["root"]
     while next_ones:
         for each in {each for alternative in rules.get(next_ones.pop(), ()) for each in alternative} - reached:
             reached.add(each)
             next_ones.append(each)
-    # The names of groups have a space.
-    endless = (name for name in rules if name in reached and name not in ends and " " not in name)
+    # Names of groups, unlike those of rules, contain a space.
+    endless = (name for name in rules if name in reached and name not in terminating and " " not in name)
     return next(endless, None)
 
 
 def _parse(grammar: str) -> dict[str, _Alternatives]:
-    """Each rule's alternatives, by the rules that they need. Groups in parentheses are rules of their own."""
+    """The alternatives of each rule, as the names they refer to. Each parenthesized group becomes a rule."""
     rules: dict[str, _Alternatives] = {}
-    begins = list(_RULE.finditer(grammar))
-    for begin, after in zip(begins, [*(each.start() for each in begins[1:]), len(grammar)], strict=True):
-        name, body = begin[1], grammar[begin.end() : after]
-        if re.match(r"\w+\(", body):  # TagDispatch and others: texts in which tags may come, or none
+    headers = list(_RULE.finditer(grammar))
+    for header, end in zip(headers, [*(each.start() for each in headers[1:]), len(grammar)], strict=True):
+        name, body = header[1], grammar[header.end() : end]
+        if re.match(r"\w+\(", body):  # TagDispatch and others: free text that may contain tags
             rules[name] = [[]]
             continue
         groups: list[_Alternatives] = [[[]]]
         for part in _PART.finditer(body):
-            here = groups[-1][-1]
+            alternative = groups[-1][-1]
             if part["sign"] == "(":
                 groups.append([[]])
             elif part["sign"] == ")" and len(groups) > 1:
@@ -124,78 +124,78 @@ def _parse(grammar: str) -> dict[str, _Alternatives]:
                 groups[-1][-1].append(inner)
             elif part["sign"] == "|":
                 groups[-1].append([])
-            elif here and (part["sign"] in _LEFT_OUT or (part["least"] and not int(part["least"][1:]))):
-                here.pop()
+            elif alternative and (part["sign"] in _OPTIONAL or (part["least"] and not int(part["least"][1:]))):
+                alternative.pop()
             elif part["name"] or part["text"]:
-                # A text stands for itself: its quotes are in no rule's name.
-                here.append(part["name"] or part["text"])
+                # A literal is kept as is: no rule name contains quotes.
+                alternative.append(part["name"] or part["text"])
         rules[name] = groups[0]
     return rules
 
 
-def _check_ends(asked: "StructuredOutputsParams") -> None:
+def _check_terminates(params: "StructuredOutputsParams") -> None:
     import xgrammar
     from vllm.v1.structured_output.utils import grammar_is_likely_lark
 
-    if asked.json:
-        text = asked.json if isinstance(asked.json, str) else json.dumps(asked.json)
+    if params.json:
+        text = params.json if isinstance(params.json, str) else json.dumps(params.json)
         grammar = xgrammar.Grammar.from_json_schema(text)
-    elif asked.grammar and not grammar_is_likely_lark(asked.grammar):
-        grammar = xgrammar.Grammar.from_ebnf(asked.grammar)
-    elif asked.structural_tag and "structures" not in json.loads(asked.structural_tag):
-        grammar = xgrammar.Grammar.from_structural_tag(asked.structural_tag)
+    elif params.grammar and not grammar_is_likely_lark(params.grammar):
+        grammar = xgrammar.Grammar.from_ebnf(params.grammar)
+    elif params.structural_tag and "structures" not in json.loads(params.structural_tag):
+        grammar = xgrammar.Grammar.from_structural_tag(params.structural_tag)
     else:
         return
     _check_grammar("The schema or grammar", str(grammar))
 
 
 def _check_grammar(what: str, printed: str) -> None:
-    if len(printed) <= _MOST_CHECKED and (rule := endless_rule(printed)) is not None:
+    if len(printed) <= _MAX_CHECKED and (rule := find_endless_rule(printed)) is not None:
         where = "it" if rule == "root" else f"its part {rule!r}"
-        raise refusal(what, f"no text fits, because {where} refers to itself without an end")
+        raise grammar_error(what, f"no text fits, because {where} refers to itself without an end")
 
 
 def _check_size(what: str, text: str) -> None:
-    if len(text) > MOST_CHARACTERS:
-        raise refusal(what, f"it has {len(text):,} characters, over the limit of {MOST_CHARACTERS:,}")
-    if (deepest := _depth(text)) > MOST_GROUPS:
-        raise refusal(what, f"its groups lie {deepest:,} deep in each other, over the limit of {MOST_GROUPS}")
+    if len(text) > MAX_CHARACTERS:
+        raise grammar_error(what, f"it has {len(text):,} characters, over the limit of {MAX_CHARACTERS:,}")
+    if (depth := _depth(text)) > MAX_NESTED_GROUPS:
+        raise grammar_error(what, f"its groups lie {depth:,} deep in each other, over the limit of {MAX_NESTED_GROUPS}")
 
 
 def _depth(text: str) -> int:
-    """How deep parentheses lie in each other, at most: those in classes and behind a backslash count for nothing."""
-    depth = deepest = 0
+    """Maximum nesting depth of parentheses, except escaped ones and those in character classes."""
+    depth = max_depth = 0
     for part in re.finditer(r"\\.|\[(?:[^\]\\]|\\.)*\]|[()]", text, re.DOTALL):
         if part[0] == "(":
             depth += 1
-            deepest = max(deepest, depth)
+            max_depth = max(max_depth, depth)
         elif part[0] == ")":
             depth = max(depth - 1, 0)
-    return deepest
+    return max_depth
 
 
-def _texts(asked: "StructuredOutputsParams") -> Iterator[tuple[str, str]]:
-    """Every text in a request for a form, by what it is."""
+def _constraint_texts(params: "StructuredOutputsParams") -> Iterator[tuple[str, str]]:
+    """Each text of the structured-output parameters, with its name for messages."""
     for name in ("json", "structural_tag"):
-        given = getattr(asked, name)
+        given = getattr(params, name)
         if not given:
             continue
         text = given if isinstance(given, str) else json.dumps(given)
-        if name == "json" and len(text) > MOST_CHARACTERS:
+        if name == "json" and len(text) > MAX_CHARACTERS:
             yield "The schema", text
             continue
         try:
             schema = json.loads(text)
-        except ValueError:  # vLLM says so
+        except ValueError:  # vLLM rejects it
             continue
         for pattern in _patterns(schema):
             yield "A pattern of the schema", pattern
-    if asked.regex:
-        yield "The regular expression", asked.regex
-    if asked.grammar:
-        yield "The grammar", asked.grammar
-    if asked.choice:
-        yield "The list of choices", "".join(map(str, asked.choice)).replace("(", "")
+    if params.regex:
+        yield "The regular expression", params.regex
+    if params.grammar:
+        yield "The grammar", params.grammar
+    if params.choice:
+        yield "The list of choices", "".join(map(str, params.choice)).replace("(", "")
 
 
 def _patterns(schema: object) -> Iterator[str]:
@@ -213,5 +213,5 @@ def _patterns(schema: object) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    """xgrammar's message without the time and the place in its source."""
+    """xgrammar's message without its timestamp and source location."""
     return re.sub(r"^\[[\d:]+\] \S+: ", "", " ".join(str(error).split())).rstrip(".")

@@ -1,19 +1,19 @@
-"""Hidden files beside the weights, such as macOS's `._model.safetensors`, of which vLLM reads the headers (0.32).
+"""Make vLLM 0.32 ignore hidden files beside the weights, such as macOS's `._model.safetensors`.
 
-Its loader overlooks them, but where it looks for the type of the weights, or for an output head of their own, it reads
-every file of that ending, and ends in a MemoryError over the length that it finds.
+Its loader ignores them, but to find the dtype of the weights, or an untied output head, it reads the header of every
+`.safetensors` file, and raises MemoryError for the length that it finds there.
 """
 
 from pathlib import Path
 from typing import Any
 
 
-def overlook_hidden_files() -> None:
-    """Leave them out in this process and in those forked from it."""
+def ignore_hidden_files() -> None:
+    """Patch vLLM in this process and in processes forked from it."""
     from vllm.transformers_utils import config
 
     read = getattr(config, "parse_safetensors_file_metadata", None)
-    if read is None or hasattr(read, "__wrapped__"):  # a vLLM that reads them otherwise, or done already
+    if read is None or hasattr(read, "__wrapped__"):  # another version of vLLM, or already patched
         return
 
     def read_visible(path: str | Path) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""How far vLLM is with loading, by its own log."""
+"""Loading progress of vLLM, read from its log."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 _TAIL_BYTES = 4096
-# Of vLLM 0.32 and 0.33; where one changes its words the step before is shown for longer.
+# Messages of vLLM 0.32 and 0.33. If a version changes one, the previous step is shown for longer.
 _STEPS = re.compile(
     rb"(?P<weights>shards:.*?(?P<done>\d+)/(?P<all>\d+) \[)"
     rb"|(?P<compiling>Dynamo bytecode transform|Compiling a graph)"
@@ -14,20 +14,20 @@ _STEPS = re.compile(
 
 
 class LoadingStep(NamedTuple):
-    """What loading is at, such as `Loading weights 3/12`, and the fraction of it that is done, if that is known."""
+    """A step of loading, such as `Loading weights 3/12`, and the completed fraction of it if known."""
 
     text: str
     fraction: float | None = None
 
 
-def loading_step(log: Path, begin: int) -> LoadingStep | None:
-    """The latest step that the end of the log shows, from the byte `begin` on."""
+def read_loading_step(log: Path, begin: int) -> LoadingStep | None:
+    """Return the latest step at the end of the log, or None. Bytes before offset `begin` are ignored."""
     try:
-        if not log.is_file():  # such as a device or a pipe, which may have no end, or none to be read by us
+        if not log.is_file():  # a device or a pipe may be endless, or not readable by us
             return None
         with log.open("rb") as file:
             size = log.stat().st_size
-            # One that has become shorter was rotated: all of it is new.
+            # A file shorter than `begin` was rotated, so all of it is new.
             file.seek(max(begin if begin <= size else 0, size - _TAIL_BYTES))
             found = list(_STEPS.finditer(file.read(_TAIL_BYTES)))
     except OSError:
@@ -42,5 +42,5 @@ def loading_step(log: Path, begin: int) -> LoadingStep | None:
 
 
 def log_size(log: Path) -> int:
-    """Where the log ends for now, in bytes."""
+    """Current size of the log in bytes; 0 if it does not exist."""
     return log.stat().st_size if log.exists() else 0

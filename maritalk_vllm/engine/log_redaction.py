@@ -1,7 +1,7 @@
-"""What vLLM's log must not hold: secrets of flags and the environment, and what users write (0.32 and 0.33).
+"""Keep secrets and users' texts out of the log of vLLM 0.32 and 0.33.
 
-When a step fails, vLLM logs the step with all of its requests. It leaves out their prompts, and repeats their stop
-strings, forbidden words, schemas and grammars.
+Secrets come from flags and the environment. When a step fails, vLLM logs it with all of its requests: without their
+prompts, but with their stop strings, forbidden words, schemas and grammars.
 """
 
 import dataclasses
@@ -12,34 +12,34 @@ from typing import Any
 
 from ..masking import LogFilter, masked
 
-_TEXTS = ("params", "mm_features", "prompt", "lora_request")
-"""In fields with such words in their names, every text is a user's; elsewhere texts are numbers of requests."""
+_TEXT_FIELDS = ("params", "mm_features", "prompt", "lora_request")
+"""Fields whose names contain one of these hold users' texts; strings elsewhere are request ids."""
 
-_TOKENS = ("token_ids", "spec_decode_tokens", "is_token")
-"""Fields with such words hold texts as tokens."""
+_TOKEN_FIELDS = ("token_ids", "spec_decode_tokens", "is_token")
+"""Fields whose names contain one of these hold token ids."""
 
-_DEEPEST = 6
-_MOST = 1000
-"""So many entries of a list are logged."""
+_MAX_DEPTH = 6
+_MAX_ENTRIES = 1000
+"""Longer collections are logged by their length."""
 
 
-def keep_secrets_out(secrets: Set[str]) -> None:
-    """Mask these values in all that vLLM and its libraries log from now on, here and in processes forked from here."""
+def mask_secrets(secrets: Set[str]) -> None:
+    """Mask `secrets` in the log of vLLM and its libraries, in this process and in processes forked from it."""
     if secrets:
         for logger in (logging.getLogger("vllm"), logging.getLogger()):
             for handler in logger.handlers:
                 handler.addFilter(LogFilter(secrets))
 
 
-def keep_texts_out() -> None:
-    """Log a failed step by its numbers, in this process and in those forked from it."""
+def redact_step_dumps() -> None:
+    """Patch vLLM to log a failed step without users' texts, in this process and in processes forked from it."""
     from vllm.logging_utils import dump_input
 
     dump_input._dump_engine_exception = _log_step
 
 
 def _log_step(config: object, scheduler_output: object, scheduler_stats: object) -> None:
-    """In the place of vLLM's own, with the same first words."""
+    """Replaces vLLM's function; messages begin with the same text."""
     from vllm.logging_utils.dump_input import logger
     from vllm.version import __version__
 
@@ -50,9 +50,9 @@ def _log_step(config: object, scheduler_output: object, scheduler_stats: object)
 
 
 def outline(value: Any, *, texts: bool = False, depth: int = 0) -> str:  # noqa: ANN401
-    """A value of vLLM's on one line: numbers and numbers of requests as they are, texts and tokens by their length.
+    """Format a vLLM object on one line: numbers and request ids as they are, users' texts and tokens by length.
 
-    `texts`: all text in it is a user's.
+    `texts`: every string in `value` is a user's text.
     """
     if value is None or isinstance(value, bool | int | float | enum.Enum):
         return repr(value)
@@ -60,9 +60,9 @@ def outline(value: Any, *, texts: bool = False, depth: int = 0) -> str:  # noqa:
         return f"<{len(value)} characters>" if texts else repr(value)
     if hasattr(value, "shape"):
         return f"{type(value).__name__}(shape={tuple(value.shape)})"
-    if depth == _DEEPEST:
+    if depth == _MAX_DEPTH:
         return f"<{type(value).__name__}>"
-    if isinstance(value, Mapping | list | tuple | Set) and (texts or len(value) > _MOST):
+    if isinstance(value, Mapping | list | tuple | Set) and (texts or len(value) > _MAX_ENTRIES):
         return f"<{len(value)} entries>"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {outline(each, depth=depth + 1)}' for key, each in value.items())}}}"
@@ -73,13 +73,13 @@ def outline(value: Any, *, texts: bool = False, depth: int = 0) -> str:  # noqa:
 
 
 def _field(name: str, value: Any, texts: bool, depth: int) -> str:  # noqa: ANN401
-    if any(word in name for word in _TOKENS):
+    if any(word in name for word in _TOKEN_FIELDS):
         return _lengths(value)
-    return outline(value, texts=texts or any(word in name for word in _TEXTS), depth=depth + 1)
+    return outline(value, texts=texts or any(word in name for word in _TEXT_FIELDS), depth=depth + 1)
 
 
 def _lengths(value: Any) -> str:  # noqa: ANN401
-    """How many tokens there are, of each request where they are of several."""
+    """The number of tokens, for each request if there are several."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_lengths(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple | Set):
@@ -90,7 +90,7 @@ def _lengths(value: Any) -> str:  # noqa: ANN401
 
 
 def _fields(value: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Of a dataclass, of a msgspec.Struct, or of any other object; those that stand for nothing are left out."""
+    """The fields of a dataclass, msgspec.Struct or other object, except those that are None."""
     names = (
         [each.name for each in dataclasses.fields(value)]
         if dataclasses.is_dataclass(value)

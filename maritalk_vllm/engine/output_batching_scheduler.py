@@ -1,7 +1,7 @@
-"""vLLM's scheduler, which tells the API process of tokens when somebody waits for them, and not one by one.
+"""vLLM's scheduler with batched output: sends tokens to the API process when a client needs them, not one by one.
 
-By itself the engine sends each token as it comes, and its figures at each step; the API process wakes for all of them.
-That is most of its work, and in vain where an answer is wanted whole, or in pieces of several tokens.
+By default the engine sends each token and its statistics after each step, and each message wakes the API process. That
+is most of the API process's work, and wasted if a client wants the answer whole or in pieces of several tokens.
 """
 
 import math
@@ -15,121 +15,122 @@ if TYPE_CHECKING:
     from vllm.v1.metrics.stats import IterationStats, SchedulerStats
     from vllm.v1.request import Request
 
-WHOLE_SECONDS = 1.0
-"""How often tokens are told where an answer is wanted whole: the counters of what was generated move on."""
+WHOLE_ANSWER_SECONDS = 1.0
+"""Interval of sending tokens of answers that are wanted whole, which updates the counters of generated tokens."""
 
-FIGURES_SECONDS = 0.1
-"""How often the engine's figures are told while it works. What they count is summed up meanwhile."""
+STATS_SECONDS = 0.1
+"""Minimum interval of sending scheduler statistics while requests run. Counts are accumulated in between."""
 
-_FEW = 16
+_CLEANUP_MARGIN = 16
+"""Stale buffers that are tolerated before they are dropped."""
 
 
-def name_for(*, asynchronous: bool) -> str:
-    """The class that vLLM is to be told of, as `scheduler_cls`: of the kind that it would have taken."""
-    return f"{__name__}.{'PatientAsyncScheduler' if asynchronous else 'PatientScheduler'}"
+def qualified_name(*, asynchronous: bool) -> str:
+    """The value of vLLM's `scheduler_cls`: our variant of the scheduler that vLLM would have chosen."""
+    return f"{__name__}.{'OutputBatchingAsyncScheduler' if asynchronous else 'OutputBatchingScheduler'}"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    # vLLM asks for the class by its name, in the process that runs the engine; to import it here would import vLLM.
-    if name == "PatientScheduler":
+    # vLLM resolves the class by name in the engine process. Importing it at module level would import vLLM.
+    if name == "OutputBatchingScheduler":
         from vllm.v1.core.sched.scheduler import Scheduler
 
-        return type(name, (_Patient, Scheduler), {})
-    if name == "PatientAsyncScheduler":
+        return type(name, (OutputBatchingMixin, Scheduler), {})
+    if name == "OutputBatchingAsyncScheduler":
         from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
-        return type(name, (_Patient, AsyncScheduler), {})
+        return type(name, (OutputBatchingMixin, AsyncScheduler), {})
     raise AttributeError(name)
 
 
-class _Patient:
-    """Goes before vLLM's class, to which it leaves all that is decided."""
+class OutputBatchingMixin:
+    """Mixin for vLLM's scheduler. Changes when outputs are sent, never what is scheduled."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
-        self._told_at = 0.0
-        self._withheld: dict[str, _Withheld] = {}
+        self._stats_sent_at = 0.0
+        self._buffers: dict[str, _Buffered] = {}
 
     def add_request(self, request: "Request") -> None:
-        """One more. Of another with its name that was given up nothing is left."""
+        """Add a request. Drops tokens buffered for an aborted request with the same id."""
         if request.request_id not in self.requests:  # type: ignore[attr-defined]
-            self._withheld.pop(request.request_id, None)
+            self._buffers.pop(request.request_id, None)
         super().add_request(request)  # type: ignore[misc]
 
     def update_from_output(self, *arguments: Any, **named: Any) -> "dict[int, EngineCoreOutputs]":  # noqa: ANN401
-        """What the API process is told of a step; nothing at all where nobody waits for what it brought."""
-        told: dict[int, EngineCoreOutputs] = super().update_from_output(*arguments, **named)  # type: ignore[misc]
+        """Return the outputs of a step to send now; empty if all of them are buffered."""
+        by_client: dict[int, EngineCoreOutputs] = super().update_from_output(*arguments, **named)  # type: ignore[misc]
         now = time.monotonic()
-        for outputs in told.values():
+        for outputs in by_client.values():
             outputs.outputs = [output for output in outputs.outputs if self._is_due(output, now)]
-        if len(self._withheld) > 2 * len(self.requests) + _FEW:  # type: ignore[attr-defined]
-            # Those that were given up have no last output.
-            self._withheld = {key: held for key, held in self._withheld.items() if key in self.requests}  # type: ignore[attr-defined]
-        return {client: outputs for client, outputs in told.items() if _says_something(outputs)}
+        if len(self._buffers) > 2 * len(self.requests) + _CLEANUP_MARGIN:  # type: ignore[attr-defined]
+            # Aborted requests have no final output, so their buffers remain.
+            self._buffers = {key: buffered for key, buffered in self._buffers.items() if key in self.requests}  # type: ignore[attr-defined]
+        return {client: outputs for client, outputs in by_client.items() if _has_content(outputs)}
 
     def make_stats(self, *arguments: Any, **named: Any) -> "SchedulerStats | None":  # noqa: ANN401
-        """The engine's figures, unless they were told just now; what a step has to say for itself is never left out."""
+        """Return the statistics, or None if they were sent recently. Statistics of one step are never dropped."""
         now = time.monotonic()
-        of_this_step = any(arguments) or any(named.values())
-        if now - self._told_at < FIGURES_SECONDS and not of_this_step and any(self.get_request_counts()):  # type: ignore[attr-defined]
+        has_step_stats = any(arguments) or any(named.values())
+        if now - self._stats_sent_at < STATS_SECONDS and not has_step_stats and any(self.get_request_counts()):  # type: ignore[attr-defined]
             return None
-        self._told_at = now
+        self._stats_sent_at = now
         return super().make_stats(*arguments, **named)  # type: ignore[misc]
 
     def _is_due(self, output: "EngineCoreOutput", now: float) -> bool:
-        """Whether it is told now, with all that was withheld before; else its tokens are withheld."""
+        """Whether to send `output` now, with all tokens buffered before; otherwise buffers its tokens."""
         request = self.requests.get(output.request_id)  # type: ignore[attr-defined]
-        withheld = self._withheld.get(output.request_id)
-        if withheld is None:
-            # The first token is told at once: by it, the API process knows how long the prompt took.
+        buffered = self._buffers.get(output.request_id)
+        if buffered is None:
+            # The first token is sent at once: the API process derives the prompt time from it.
             if request is not None and output.finish_reason is None:
-                self._withheld[output.request_id] = _Withheld(now, *_patience(request.sampling_params))
+                self._buffers[output.request_id] = _Buffered(now, *_batching_limits(request.sampling_params))
             return True
-        withheld.tokens += output.new_token_ids
-        if request is not None and _is_plain(output) and not withheld.is_due(now):
+        buffered.tokens += output.new_token_ids
+        if request is not None and _is_tokens_only(output) and not buffered.is_due(now):
             return False
-        output.new_token_ids, withheld.tokens, withheld.told_at = withheld.tokens, [], now
+        output.new_token_ids, buffered.tokens, buffered.sent_at = buffered.tokens, [], now
         if output.finish_reason is not None:
-            del self._withheld[output.request_id]
+            del self._buffers[output.request_id]
         return True
 
 
 @dataclass(slots=True)
-class _Withheld:
-    """Tokens of one request that nobody was told of yet: `most` at once, and for no longer than so many `seconds`."""
+class _Buffered:
+    """Unsent tokens of one request: due when there are `max_tokens` of them, or `seconds` after the last sending."""
 
-    told_at: float
-    most: float
+    sent_at: float
+    max_tokens: float
     seconds: float
     tokens: list[int] = field(default_factory=list)
 
     def is_due(self, now: float) -> bool:
-        return len(self.tokens) >= self.most or now - self.told_at >= self.seconds
+        return len(self.tokens) >= self.max_tokens or now - self.sent_at >= self.seconds
 
 
-def _patience(parameters: "SamplingParams | None") -> tuple[float, float]:
-    """How many tokens may be told together, and for how many seconds none."""
+def _batching_limits(parameters: "SamplingParams | None") -> tuple[float, float]:
+    """Maximum tokens to buffer, and maximum seconds between two sendings."""
     from vllm.sampling_params import RequestOutputKind
 
     if parameters is None or parameters.stop:
-        return 1, 0.0  # where a text stops is found where it is read
+        return 1, 0.0  # the API process looks for stop strings in the text
     if parameters.output_kind is RequestOutputKind.FINAL_ONLY:
-        return math.inf, WHOLE_SECONDS
+        return math.inf, WHOLE_ANSWER_SECONDS
     return parameters.stream_interval or 1, math.inf
 
 
-def _is_plain(output: "EngineCoreOutput") -> bool:
-    """Whether it says nothing but tokens."""
-    told = (output.events, output.new_logprobs, output.new_sampling_mask, output.routed_experts)
-    return output.finish_reason is None and all(each is None for each in told)
+def _is_tokens_only(output: "EngineCoreOutput") -> bool:
+    """Whether `output` carries nothing but tokens."""
+    other = (output.events, output.new_logprobs, output.new_sampling_mask, output.routed_experts)
+    return output.finish_reason is None and all(each is None for each in other)
 
 
-def _says_something(outputs: "EngineCoreOutputs") -> bool:
+def _has_content(outputs: "EngineCoreOutputs") -> bool:
     return bool(outputs.outputs or outputs.scheduler_stats or outputs.finished_requests)
 
 
-def spread_latency() -> None:
-    """Have vLLM's metric of the time between tokens count tokens, where several are told together."""
+def patch_inter_token_latency() -> None:
+    """Patch vLLM's metric of inter-token latency to count each token of an output with several."""
     from vllm.v1.metrics.stats import IterationStats
 
     original = IterationStats.update_from_output

@@ -1,18 +1,18 @@
-"""What the engine is asked for."""
+"""Sampling options and chat messages, as the engine receives them."""
 
 from dataclasses import dataclass
 
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.95
-"""What every MariTalk client sends, and Maritaca's API takes, where nothing else was asked for."""
+"""Default of every MariTalk client and of Maritaca's API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to choose tokens.
+    """Sampling options.
 
-    Temperature 0 is greedy, and then `top_p`, `top_k` and `seed` have no part in it. `max_tokens` None goes on to the
-    end of the model's context. `n` answers are made of one prompt. `top_k` 0 considers every token.
+    Temperature 0 is greedy: `top_p`, `top_k` and `seed` are ignored. `max_tokens` None allows the rest of the model's
+    context. `n` is the number of answers to the prompt. `top_k` 0 considers every token.
     """
 
     temperature: float
@@ -27,7 +27,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat."""
+    """One message of a chat."""
 
     role: str
     content: str

@@ -1,4 +1,4 @@
-"""Why vLLM did not start, in one sentence."""
+"""Explain in one sentence why vLLM failed to start."""
 
 import contextlib
 import os
@@ -13,18 +13,18 @@ from ..errors import EngineError, MariTalkError, Unavailable
 
 # A traceback's last line, as vLLM's loggers write it: "(Worker pid=7) ERROR 11-23 10:00:00 [x.py:1] ValueError: text".
 _CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<text>.+)")
-# What a process says of another process's failure.
-_SECOND_HAND = ("initialization failed", "root cause")
+# Messages in which a process reports the failure of another process.
+_SECONDARY = ("initialization failed", "root cause")
 
 
 _LOG_SECONDS = 1.0
-"""How long a line may take from the process that writes it to the file (server/process/log_file.py)."""
+"""Maximum delay from a process that writes a line to the log file (server/process/log_file.py)."""
 
-_MOST_BYTES = 8 << 20
-"""How much of the log's end is looked through."""
+_MAX_BYTES = 8 << 20
+"""Bytes at the end of the log that are searched."""
 
 _GIB = r"([\d.]+)"
-# vLLM's messages for what a plan can miss, with the numbers that they name, and what they mean here (0.32 and 0.33).
+# Messages of vLLM 0.32 and 0.33 for problems that a plan cannot foresee: pattern, explanation and hint.
 _KNOWN = (
     (
         rf"To serve at least one request with the model's max seq len \((\d+)\), \({_GIB} GiB KV cache is needed, "
@@ -68,25 +68,25 @@ _KNOWN = (
 
 
 @contextlib.contextmanager
-def explain_startup_errors(engine_log: Path, ending: Callable[[], str] = str) -> Iterator[None]:
-    """Turn what vLLM raises at its start into an EngineError that names the first cause, also of another process.
+def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = str) -> Iterator[None]:
+    """Turn an exception of vLLM's startup into an EngineError with the first cause, also one of another process.
 
-    `ending` says how the engine's process has ended, for one that could not write why; an empty text if it has not.
+    `describe_exit` describes how the engine process exited, for one that could not log why; empty if it has not exited.
     """
     try:
         yield
-    except (EngineError, Unavailable) as error:  # ours, from a first request that the engine did not survive
-        if text := _written_cause(engine_log) or ending():
+    except (EngineError, Unavailable) as error:  # ours, from a warm-up request during which the engine died
+        if text := _wait_for_cause(engine_log) or describe_exit():
             raise _failed(text, engine_log) from error
-        if isinstance(error, Unavailable):  # for a request the client may try again; a start has failed
+        if isinstance(error, Unavailable):  # means "try again" for a request, but a start has failed
             raise _failed(error.message, engine_log) from error
         raise
     except MariTalkError:
         raise
     except Exception as error:
         text = _text(error)
-        if any(words in text for words in _SECOND_HAND):
-            text = _written_cause(engine_log) or text
+        if any(phrase in text for phrase in _SECONDARY):
+            text = _wait_for_cause(engine_log) or text
         raise _failed(text, engine_log) from error
 
 
@@ -97,7 +97,7 @@ def _failed(text: str, engine_log: Path) -> EngineError:
 
 
 def explain(text: str) -> tuple[str, str]:
-    """What an error of vLLM's means here, and what to do; the text itself if it is none that we know."""
+    """Return an explanation of vLLM's error `text` and a hint; `text` itself if it is unknown."""
     for pattern, meaning, hint in _KNOWN:
         if found := re.search(pattern, text):
             return meaning.format(*found.groups()), hint.format(*found.groups())
@@ -105,14 +105,14 @@ def explain(text: str) -> tuple[str, str]:
 
 
 def _text(error: Exception) -> str:
-    # vLLM checks its configuration with pydantic, whose own text adds the input, a type and an address.
+    # vLLM validates its configuration with pydantic, whose message adds the input, a type and a URL.
     messages = [each["msg"] for each in error.errors()] if hasattr(error, "errors") else [str(error)]
     text = " ".join(" ".join(messages).replace("Value error, ", "").split())
     return text or type(error).__name__
 
 
-def _plain(line: str) -> str:
-    """A line of the log as text, where it is JSON; of a traceback, which is one line there, the end."""
+def _plain_line(line: str) -> str:
+    """A log line as text. Of a JSON line with a traceback, only the last line of the traceback."""
     if not line.startswith("{"):
         return line
     try:
@@ -123,8 +123,8 @@ def _plain(line: str) -> str:
     return f"{record.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
 
 
-def _written_cause(engine_log: Path) -> str | None:
-    """The first cause, also one that is on its way into the log."""
+def _wait_for_cause(engine_log: Path) -> str | None:
+    """The first cause in the log. Waits up to `_LOG_SECONDS` for it to be written."""
     deadline = time.monotonic() + _LOG_SECONDS
     while (text := first_cause(engine_log)) is None and engine_log.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -132,16 +132,16 @@ def _written_cause(engine_log: Path) -> str | None:
 
 
 def first_cause(engine_log: Path) -> str | None:
-    """The first error in vLLM's log that is not about another error."""
+    """The first error in vLLM's log that does not report the failure of another process; None if there is none."""
     with contextlib.suppress(OSError):
         if not engine_log.is_file():
             return None
         with engine_log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_BYTES))
-            # What comes behind the last line's end is not whole yet.
-            text = file.read(_MOST_BYTES).rpartition(b"\n")[0].decode(errors="replace")
-        for line in map(_plain, text.splitlines()):
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_BYTES))
+            # Text after the last newline is an incomplete line.
+            text = file.read(_MAX_BYTES).rpartition(b"\n")[0].decode(errors="replace")
+        for line in map(_plain_line, text.splitlines()):
             found = _CAUSE.search(line)
-            if found and not any(words in found["text"] for words in _SECOND_HAND):
+            if found and not any(phrase in found["text"] for phrase in _SECONDARY):
                 return found["text"]
     return None

@@ -1,41 +1,41 @@
-"""Whether the engine still makes steps."""
+"""Detects an engine that is busy but makes no steps."""
 
 import time
 from typing import Any
 
 
 class StepWatchdog:
-    """When the engine last told anything of its work."""
+    """Records the time of the engine's last step."""
 
     def __init__(self) -> None:
-        self._beat = time.monotonic()
-        self._idle = self._beat
+        self._last_step = time.monotonic()
+        self._last_idle = self._last_step
 
     def logger(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
-        """A logger of vLLM's figures, which it hears of at each step: vLLM makes one with this for each engine."""
+        """Factory for vLLM's `stat_loggers`, called once per engine. vLLM calls the returned logger after each step."""
         from vllm.v1.metrics.loggers import StatLoggerBase
 
-        pulse = self
+        watchdog = self
 
         class Logger(StatLoggerBase):  # type: ignore[misc]
             def __init__(self) -> None:
-                """What vLLM would give is not needed."""
+                """Ignore vLLM's arguments."""
 
             def record(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
-                pulse.beat()
+                watchdog.record_step()
 
             def log_engine_initialized(self) -> None:
-                pulse.beat()
+                watchdog.record_step()
 
         return Logger()
 
-    def beat(self) -> None:
-        """The engine has made a step."""
-        self._beat = time.monotonic()
+    def record_step(self) -> None:
+        """Record that the engine has made a step."""
+        self._last_step = time.monotonic()
 
     def stalled_seconds(self, *, busy: bool) -> float:
-        """How long it had work and made no step: to be asked again and again, since it is not told when work comes."""
+        """Seconds since the last step while busy. Must be polled: it is not notified when work arrives."""
         now = time.monotonic()
         if not busy:
-            self._idle = now
-        return now - max(self._beat, self._idle)
+            self._last_idle = now
+        return now - max(self._last_step, self._last_idle)

@@ -1,4 +1,4 @@
-"""Temperatures above 2, which MariTalk Local always took and vLLM refuses at its door since 0.24."""
+"""Allow temperatures above 2, which MariTalk Local always accepted and vLLM rejects since 0.24."""
 
 import functools
 import math
@@ -6,30 +6,31 @@ import os
 from typing import Any
 
 from ..settings import environment_variable
-from .log_redaction import keep_texts_out
+from .log_redaction import redact_step_dumps
 
 _VLLM_LIMIT = 2.0
 
 OPT_IN = environment_variable("any_temperature")
-"""Set in the environment of our own server's processes."""
+"""Environment variable, set in all processes of our own server."""
 
 
 def plugin() -> None:
-    """Entry point of the group `vllm.general_plugins`, which vLLM runs in each of its processes.
+    """Entry point of the group `vllm.general_plugins`, which vLLM calls in each of its processes.
 
-    vLLM runs it wherever this package is installed, so it acts only in our own server, or where VLLM_PLUGINS names us.
+    vLLM calls it wherever this package is installed, so it acts only in our own server, or if VLLM_PLUGINS names it.
     """
     if os.environ.get(OPT_IN):
-        keep_texts_out()  # also where Ray has started this process, and not we
+        redact_step_dumps()  # needed in processes that Ray starts
     if os.environ.get(OPT_IN) or "maritalk" in os.environ.get("VLLM_PLUGINS", "").split(","):
         allow_any_temperature()
 
 
 def allow_any_temperature() -> None:
-    """Lift the upper bound of SamplingParams' temperature in this process and in those forked from it.
+    """Lift the upper bound of SamplingParams' temperature in this process and in processes forked from it.
 
-    The bound only repeats OpenAI's API (vLLM pull request 44965); its samplers divide by any number. The check runs
-    again where the engine decodes a request, so a value that was smuggled past it would stop the engine.
+    The bound only mirrors OpenAI's API (vLLM pull request 44965); vLLM's samplers divide by any number. The engine
+    process validates again when it decodes a request, so bypassing the check in the API process alone would stop the
+    engine.
     """
     from vllm.sampling_params import SamplingParams
 
@@ -38,13 +39,13 @@ def allow_any_temperature() -> None:
         return
 
     @functools.wraps(verify)
-    def verify_within_bound(self: Any) -> None:  # noqa: ANN401
-        asked = self.temperature
-        if math.isfinite(asked):
-            self.temperature = min(asked, _VLLM_LIMIT)
+    def verify_clamped(self: Any) -> None:  # noqa: ANN401
+        requested = self.temperature
+        if math.isfinite(requested):
+            self.temperature = min(requested, _VLLM_LIMIT)
         try:
             verify(self)
         finally:
-            self.temperature = asked
+            self.temperature = requested
 
-    SamplingParams._verify_args = verify_within_bound
+    SamplingParams._verify_args = verify_clamped

@@ -1,4 +1,4 @@
-"""A plan as the command line that vLLM knows."""
+"""Translate a plan to vLLM's command-line flags."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from ..settings import Device, DistributedBackend, LogFormat, Settings
 from . import cpu_pipeline_worker
 from .sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
-# The plan is made with these; behind its back they would make it wrong.
-_BEFORE = (
+# The plan depends on these flags, so passing them directly to vLLM would invalidate it.
+_PLANNED = (
     "--model",
     "--host",
     "--port",
@@ -22,8 +22,8 @@ _BEFORE = (
 )
 _SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size"}
 _REPLICAS = "use --replicas before the `--`"
-_OURS = {
-    **{flag: f"use {flag} before the `--`" for flag in _BEFORE},
+_RESERVED = {
+    **{flag: f"use {flag} before the `--`" for flag in _PLANNED},
     **{short: f"use {flag} before the `--`" for short, flag in _SHORT.items()},
     "--data-parallel-size": _REPLICAS,
     "-dp": _REPLICAS,
@@ -37,28 +37,28 @@ _OURS = {
 }
 
 _API = (
-    # /docs with what it shows from vLLM's own package: many GPU hosts have no way out.
+    # Serve the assets of /docs from vLLM's own package: many GPU hosts have no internet access.
     "--enable-offline-docs",
-    # What a request leaves open, as Maritaca's API reference and every MariTalk client have it.
+    # Defaults for requests, from Maritaca's API reference and every MariTalk client.
     "--override-generation-config",
     json.dumps({"temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P}),
-    # Pages of other sites get no answers, unless the user names them.
+    # CORS: no other origins, unless the user names them.
     "--allowed-origins",
     "[]",
 )
 
-LEAST_REQUESTS = 256
-REQUESTS_PER_USER = 64
-"""How many requests are taken for each user at full context that there is room for: most of a real load's are a
-sixteenth as long, and for each that runs three may wait."""
+MIN_QUEUED_REQUESTS = 256
+QUEUED_REQUESTS_PER_SLOT = 64
+"""Maximum requests, running and queued, for each full-length request that fits in the KV cache: most requests of a real
+load are a sixteenth as long, and three may wait for each that runs."""
 
-CACHES_OF_PROMPTS = 4
-"""How many times the KV cache the prompts that wait may fill."""
+QUEUED_PROMPTS_RATIO = 4
+"""Maximum tokens of queued prompts, as a multiple of the KV cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendezvous:
-    """Which of several nodes this is, where vLLM's processes of all nodes meet, and what starts them."""
+    """Rank of this node, address at which vLLM's processes of all nodes connect, and distributed backend."""
 
     rank: int
     head: str
@@ -66,21 +66,21 @@ class Rendezvous:
     backend: DistributedBackend
 
     def flags(self, nodes: int) -> list[str]:
-        """As vLLM has them."""
+        """vLLM's flags for a group of `nodes` nodes."""
         if self.backend is DistributedBackend.RAY:
             return ["--distributed-executor-backend", "ray"]
-        where = ["--master-addr", self.head, "--master-port", str(self.port)]
-        return ["--distributed-executor-backend", "mp", "--nnodes", str(nodes), "--node-rank", str(self.rank), *where]
+        master = ["--master-addr", self.head, "--master-port", str(self.port)]
+        return ["--distributed-executor-backend", "mp", "--nnodes", str(nodes), "--node-rank", str(self.rank), *master]
 
 
-def observability(settings: Settings) -> list[str]:
-    """vLLM's flags for what the user wants to see of it."""
-    wanted = []
+def observability_flags(settings: Settings) -> list[str]:
+    """vLLM's flags for its log format and traces."""
+    flags = []
     if settings.log_format is LogFormat.JSON:
-        wanted += ["--logging-config.formatter", "json"]
+        flags += ["--logging-config.formatter", "json"]
     if settings.otlp_traces_endpoint:
-        wanted += ["--otlp-traces-endpoint", settings.otlp_traces_endpoint]
-    return wanted
+        flags += ["--otlp-traces-endpoint", settings.otlp_traces_endpoint]
+    return flags
 
 
 def engine_arguments(
@@ -91,14 +91,14 @@ def engine_arguments(
     tool_call_parser: str | None = None,
     group: Rendezvous | None = None,
 ) -> list[str]:
-    """vLLM's flags for this plan, with the user's own last, so that theirs win. Raises UsageError for one of ours.
+    """Return vLLM's flags for this plan. Raises UsageError for a reserved flag in `more`.
 
-    `group`: where this node meets the others, if there are any.
+    `more`: the user's own flags, which come last and take precedence. `group`: the rendezvous of several nodes.
     """
-    refuse_ours(more)
+    check_reserved_flags(more)
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
     if plan.device is Device.CPU:
-        # torch.compile takes a start from seconds to minutes on a CPU and gains little there.
+        # On a CPU, torch.compile extends startup from seconds to minutes and gains little.
         arguments += ["--enforce-eager", "--worker-cls", cpu_pipeline_worker.NAME]
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
@@ -106,11 +106,11 @@ def engine_arguments(
         ("--max-model-len", plan.max_model_len if plan.length_known else None),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),
         ("--gpu-memory-utilization", plan.gpu_memory_utilization),
-        ("--tensor-parallel-size", _more_than_one(plan.tensor_parallel_size)),
-        ("--pipeline-parallel-size", _more_than_one(plan.pipeline_parallel_size)),
-        ("--data-parallel-size", _more_than_one(plan.data_parallel_size)),
-        ("--max-num-queued-reqs", _most_requests(plan)),
-        ("--max-num-queued-tokens", plan.kv_cache_tokens and CACHES_OF_PROMPTS * plan.kv_cache_tokens),
+        ("--tensor-parallel-size", _unless_one(plan.tensor_parallel_size)),
+        ("--pipeline-parallel-size", _unless_one(plan.pipeline_parallel_size)),
+        ("--data-parallel-size", _unless_one(plan.data_parallel_size)),
+        ("--max-num-queued-reqs", _max_queued_requests(plan)),
+        ("--max-num-queued-tokens", plan.kv_cache_tokens and QUEUED_PROMPTS_RATIO * plan.kv_cache_tokens),
     ):
         if value is not None:
             arguments += [flag, str(value)]
@@ -119,17 +119,17 @@ def engine_arguments(
     return [*arguments, *more]
 
 
-def refuse_ours(words: Sequence[str]) -> None:
-    """Raises UsageError for a flag that an option of ours stands for."""
-    for word in words:
-        flag = word.partition("=")[0].replace("_", "-")
-        if flag in _OURS:
-            raise UsageError(f"{flag} cannot be given to vLLM: {_OURS[flag]}.")
+def check_reserved_flags(arguments: Sequence[str]) -> None:
+    """Raise UsageError for a flag that one of our own options controls."""
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag in _RESERVED:
+            raise UsageError(f"{flag} cannot be given to vLLM: {_RESERVED[flag]}.")
 
 
-def _most_requests(plan: Plan) -> int:
-    return max(LEAST_REQUESTS, round(REQUESTS_PER_USER * (plan.max_concurrency or 0)))
+def _max_queued_requests(plan: Plan) -> int:
+    return max(MIN_QUEUED_REQUESTS, round(QUEUED_REQUESTS_PER_SLOT * (plan.max_concurrency or 0)))
 
 
-def _more_than_one(size: int) -> int | None:
+def _unless_one(size: int) -> int | None:
     return size if size > 1 else None

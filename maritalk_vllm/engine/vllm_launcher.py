@@ -1,4 +1,4 @@
-"""The one small file that touches vLLM's server internals, which move at every release."""
+"""All uses of vLLM's server internals, which change with every release, in one small file."""
 
 import argparse
 import logging
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import output_batching_scheduler
-from .exception_log import faults
+from .exception_log import request_exceptions
 from .exception_mapping import answer_dead_engine
-from .grammar_checks import refuse_unusable_grammars
-from .hidden_files import overlook_hidden_files
-from .log_redaction import keep_texts_out
+from .grammar_checks import reject_unusable_grammars
+from .hidden_files import ignore_hidden_files
+from .log_redaction import redact_step_dumps
 from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
 from .tool_arguments import constrain_tool_arguments
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def preload(device: Device) -> None:
-    """Import all that the engine's processes need, so that what is forked from this one need not."""
+    """Import everything that the engine's processes need, once, before they are forked."""
     import vllm.entrypoints.launchers.api_server.app_state
     import vllm.entrypoints.launchers.app
     import vllm.entrypoints.openai.chat_completion.serving
@@ -35,70 +35,72 @@ def preload(device: Device) -> None:
     import vllm.v1.executor.multiproc_executor
 
     if device is Device.CPU:
-        # Not on CUDA: a worker's imports may initialise it, and a process that has must not be forked.
+        # Not on CUDA: a worker's imports may initialise CUDA, and such a process must not be forked.
         import vllm.v1.worker.cpu_model_runner
         import vllm.v1.worker.cpu_worker  # noqa: F401
     allow_any_temperature()
-    keep_texts_out()
-    overlook_hidden_files()
+    redact_step_dumps()
+    ignore_hidden_files()
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """vLLM's own reading of its flags. Raises UsageError for one it does not know."""
+    """Parse flags with vLLM's own parser. Raises UsageError for invalid ones."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    def refuse(message: str) -> NoReturn:
-        raise UsageError(f"vLLM refuses its flags: {message}.", "vLLM documents them under `vllm serve`.")
+    def reject(message: str) -> NoReturn:
+        raise UsageError(f"vLLM rejects its flags: {message}.", "vLLM documents them under `vllm serve`.")
 
     parser = _make_arg_parser()(FlexibleArgumentParser(add_help=False))
-    parser.error = refuse
+    parser.error = reject
     args: argparse.Namespace = parser.parse_args(list(arguments))
     return args
 
 
-def start_engine(args: argparse.Namespace, pulse: StepWatchdog) -> "EngineClient":
-    """Load the model: blocks until the engine is ready, and has to be called where no loop and no thread is at work."""
+def start_engine(args: argparse.Namespace, watchdog: StepWatchdog) -> "EngineClient":
+    """Load the model and block until the engine is ready. Call it with no event loop and no other threads running."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-    # vLLM sizes a batch by who asks: a server's is larger than a library's.
+    # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
     usage = UsageContext.OPENAI_API_SERVER
     config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage)
-    # The CPU platform sets spawn while the config is made: every process would import torch and vllm again.
+    # Creating the config on a CPU sets spawn, which would make every process import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     parallel = config.parallel_config
     if args.distributed_executor_backend is None and parallel.world_size == 1:
-        # And it gives even a single worker a process of its own, to start it with OpenMP's environment, which ours has
-        # from the first process on. Engine and worker would tell each other of each step, and wait for it busily.
+        # On a CPU, vLLM also runs a single worker in its own process, to start it with OpenMP's environment. Our first
+        # process has that environment already, and two processes would exchange messages and busy-wait at each step.
         parallel.distributed_executor_backend = "uni"
     scheduling = config.scheduler_config
     if scheduling.scheduler_cls is None:
-        scheduling.scheduler_cls = output_batching_scheduler.name_for(asynchronous=bool(scheduling.async_scheduling))
-        output_batching_scheduler.spread_latency()
-    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=[pulse.logger])
+        asynchronous = bool(scheduling.async_scheduling)
+        scheduling.scheduler_cls = output_batching_scheduler.qualified_name(asynchronous=asynchronous)
+        output_batching_scheduler.patch_inter_token_latency()
+    loggers = [watchdog.logger]
+    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=loggers)
 
 
 class Workers:
-    """The workers of a node that has no engine of its own: they do what node 0's engine says."""
+    """The workers of a follower node, which the leader's engine controls."""
 
     def __init__(self, executor: Any) -> None:  # noqa: ANN401
         self._executor = executor
 
     def wait(self) -> None:
-        """Until a worker ends."""
+        """Block until a worker exits."""
         self._executor.start_worker_monitor(inline=True)
 
     def shutdown(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self._executor.shutdown()
 
 
 def start_workers(args: argparse.Namespace) -> Workers:
-    """Load this node's part of a model, as `vllm serve --headless` does: blocks until its workers have it.
+    """Load this node's part of a model, as `vllm serve --headless` does, and block until its workers are ready.
 
-    They look for node 0 for as long as vLLM's own time-outs allow.
+    Workers try to connect to node 0 until vLLM's own timeouts expire.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
@@ -112,19 +114,19 @@ def start_workers(args: argparse.Namespace) -> Workers:
 
 
 async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAPI":
-    """vLLM's own application, with all its routes, on this engine."""
+    """Build vLLM's application with all its routes. Raises EngineError if the model does not generate text."""
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
 
     tasks = await client.get_supported_tasks()
     if "generate" not in tasks:
         raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
-    for where in (*logging.getLogger("vllm").handlers, logging.getLogger("uvicorn.error")):
-        where.addFilter(faults)
-    # The first logprobs look through the vocabulary for it, half a second in which nothing else is answered.
+    for target in (*logging.getLogger("vllm").handlers, logging.getLogger("uvicorn.error")):
+        target.addFilter(request_exceptions)
+    # The first request with logprobs would search the vocabulary, which blocks the event loop for half a second.
     threading.Thread(target=_find_space_marker, args=(client,), daemon=True).start()
     constrain_tool_arguments()
-    refuse_unusable_grammars()
+    reject_unusable_grammars()
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     answer_dead_engine(app)
@@ -139,15 +141,15 @@ def _find_space_marker(client: "EngineClient") -> None:
 
 
 def is_dead(client: "EngineClient") -> bool:
-    """Whether the engine's process has died."""
+    """Whether the engine process has died."""
     return bool(client.errored and not client.is_running)
 
 
-def ending(client: "EngineClient") -> str:
-    """How the engine's process has ended; an empty text if it has not."""
+def describe_engine_exit(client: "EngineClient") -> str:
+    """Describe how the engine process exited; empty if it has not."""
     resources = getattr(getattr(client, "engine_core", None), "resources", None)
     manager: Any = getattr(resources, "engine_manager", None)
-    # Ray's actors are no processes of ours. SIGTERM comes from vLLM itself, which ends what another's death has left.
+    # Ray's actors are not our processes. SIGTERM comes from vLLM, which stops the remaining processes after one died.
     codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
     code = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
     if code < 0:

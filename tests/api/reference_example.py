@@ -1,6 +1,6 @@
 """The Python example of the MariTalk Local document of April 2024 (README-Local.md of maritaca-ai/maritalk-api).
 
-Word for word, but that `client.start_server(...)` is left out: the server is already up.
+Verbatim except for `client.start_server(...)`: the server is already running.
 """
 
 import maritalk

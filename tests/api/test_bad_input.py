@@ -1,4 +1,4 @@
-"""Bad input to each API on the real engine: a clear 4xx in that API's shape, one line in the log, nothing lost."""
+"""Bad input to each API on the real engine: a clear 4xx in the form of that API, and one line in the log."""
 
 import json
 from collections.abc import Callable
@@ -21,10 +21,10 @@ STOPS = {"/generate": "stop_sequences", "/chat/generate": "stop_sequences", "/ap
 CONVERSATIONS = ("/chat/generate", "/api/chat/inference", "/api/chat/completions")
 
 Bad = Callable[[str], object]
-"""What is posted to a path: bytes as they are, anything else as JSON. None where the path's API has no such field."""
+"""Builds the body for a path: bytes are sent as they are, other values as JSON. None: that API has no such field."""
 
 
-def but(**fields: object) -> Bad:
+def with_fields(**fields: object) -> Bad:
     return lambda path: {**VALID[path], **fields}
 
 
@@ -37,17 +37,17 @@ def conversation(messages: object) -> Bad:
 
 
 def number(field: str, written: str) -> Bad:
-    """JSON as no library would write it."""
+    """A number in JSON that no library would write."""
     return lambda path: json.dumps(VALID[path])[:-1].encode() + f', "{field}": {written}}}'.encode()
 
 
 def text(written: str) -> Bad:
-    """The one text of a request, as it is written in JSON."""
+    """Replace the only text of a request by raw JSON."""
     return lambda path: json.dumps(VALID[path]).replace("Hi!", written).encode()
 
 
 def both(path: str) -> object:
-    if path == "/api/chat/inference":  # knows no prompt
+    if path == "/api/chat/inference":  # has no field `prompt`
         return None
     return {**VALID[path], "prompt": "Hi!", "messages": USER}
 
@@ -60,20 +60,20 @@ BAD: dict[str, tuple[Bad, list[str]]] = {
     "not JSON": (lambda path: b"nothing", ["not JSON"]),
     "nothing at all": (lambda path: b"", ["not JSON"]),
     "a list": (lambda path: [], ["object"]),
-    "wrong type": (but(max_tokens="many"), ["max_tokens"]),
+    "wrong type": (with_fields(max_tokens="many"), ["max_tokens"]),
     "missing fields": (lambda path: {"model": "demo"}, []),
     "prompt and messages": (both, ["prompt", "messages"]),
     "empty messages": (conversation([]), []),
     "messages of the wrong type": (conversation(3), ["messages"]),
     "unknown role": (conversation([{"role": "robot", "content": "x"}]), ["role", "robot"]),
-    "over the context": (but(max_tokens=8191), ["The prompt has", "8191", "8192"]),
-    "far over the context": (but(max_tokens=10**12), [str(10**12), "8192"]),
-    "no tokens": (but(max_tokens=0), ["max_tokens"]),
-    "negative temperature": (but(temperature=-1), ["temperature"]),
+    "over the context": (with_fields(max_tokens=8191), ["The prompt has", "8191", "8192"]),
+    "far over the context": (with_fields(max_tokens=10**12), [str(10**12), "8192"]),
+    "no tokens": (with_fields(max_tokens=0), ["max_tokens"]),
+    "negative temperature": (with_fields(temperature=-1), ["temperature"]),
     "temperature NaN": (number("temperature", "NaN"), ["not JSON"]),
     "temperature infinite": (number("temperature", "1e999"), ["out of range"]),
-    "top_p 0": (but(top_p=0), ["top_p"]),
-    "top_p 2": (but(top_p=2), ["top_p"]),
+    "top_p 0": (with_fields(top_p=0), ["top_p"]),
+    "top_p 2": (with_fields(top_p=2), ["top_p"]),
     "seed 2^63": (seed, ["seed"]),
     "10,000 stops": (lambda path: {**VALID[path], STOPS.get(path, "stop"): ["x"] * 10_000}, ["stop"]),
     "a lone surrogate": (text("\\ud800"), ["not JSON"]),
@@ -83,56 +83,56 @@ BAD: dict[str, tuple[Bad, list[str]]] = {
 
 
 def lines(log: Path) -> list[str]:
-    """vLLM's log without the figures that it writes every ten seconds."""
+    """vLLM's log without the statistics that it writes every ten seconds."""
     return [line for line in log.read_text().splitlines() if "throughput" not in line]
 
 
-def sentence(path: str, answer: Answer) -> str:
-    """What was wrong, where this API's clients look for it."""
+def error_message(path: str, answer: Answer) -> str:
+    """The error message, from the key that clients of this API read."""
     body = answer.json
     match path:
         case "/generate" | "/chat/generate":
             assert set(body) == {"error"}
-            told = body["error"]
+            message = body["error"]
         case "/api/chat/inference":
             assert set(body) == {"detail"}
-            told = body["detail"]
+            message = body["detail"]
         case _:
             assert set(body) == {"error"}
             assert body["error"]["code"] == answer.status
-            told = body["error"]["message"]
-    assert isinstance(told, str)
-    return told
+            message = body["error"]["message"]
+    assert isinstance(message, str)
+    return message
 
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("path", VALID)
-def test_bad_input(shared_server: Server, path: str, what: str) -> None:
-    make, says = BAD[what]
-    body = make(path)
+def test_bad_input_is_rejected_and_logged_once(shared_server: Server, path: str, what: str) -> None:
+    make_body, expected = BAD[what]
+    body = make_body(path)
     if body is None:
         return  # this API has no such field
     before = lines(shared_server.engine_log)
     answer = shared_server.ask(path, body)
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/json"
-    told = sentence(path, answer)
-    for words in says:
-        assert words in told
-    written: list[str] = []
+    message = error_message(path, answer)
+    for text in expected:
+        assert text in message
+    new_lines: list[str] = []
 
     def is_logged() -> bool:
-        # The log is written by a process of its own.
-        written[:] = lines(shared_server.engine_log)[len(before) :]
-        return any(f"POST '{path}' 400" in line for line in written)
+        # A separate process writes the log.
+        new_lines[:] = lines(shared_server.engine_log)[len(before) :]
+        return any(f"POST '{path}' 400" in line for line in new_lines)
 
     until(is_logged, "the line of a request")
-    # One of the request; on its own routes vLLM may write another, where it saw reason to.
-    assert sum(f"POST '{path}' 400" in line for line in written) == 1
-    assert len(written) <= (1 if path in STOPS else 2)
+    # One line for the request. On its own routes, vLLM may write another one.
+    assert sum(f"POST '{path}' 400" in line for line in new_lines) == 1
+    assert len(new_lines) <= (1 if path in STOPS else 2)
 
 
-def test_a_message_to_anthropics_api(shared_server: Server) -> None:
+def test_too_many_tokens_for_messages_api_is_rejected(shared_server: Server) -> None:
     before = lines(shared_server.engine_log)
     answer = shared_server.ask("/v1/messages", {"model": "demo", "messages": USER, "max_tokens": 9000})
     assert answer.status == 400
@@ -145,6 +145,6 @@ def test_a_message_to_anthropics_api(shared_server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", VALID)
-def test_what_is_not_bad(shared_server: Server, path: str) -> None:
+def test_valid_requests_and_unknown_fields_are_accepted(shared_server: Server, path: str) -> None:
     assert shared_server.ask(path, VALID[path]).status == 200
     assert shared_server.ask(path, {**VALID[path], "temperature": 3, "never_heard_of": [1]}).status == 200

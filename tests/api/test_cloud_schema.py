@@ -1,4 +1,4 @@
-"""The wire of MariTalk's legacy cloud API: what is read and what is written, without an engine."""
+"""Request and response schemas of MariTalk's legacy cloud API, without an engine."""
 
 import json
 
@@ -12,7 +12,7 @@ from maritalk_vllm.engine.sampling import Message, Sampling
 from maritalk_vllm.errors import RequestError
 
 
-def asked(**fields: object) -> InferenceRequest:
+def parse(**fields: object) -> InferenceRequest:
     return read(json.dumps({"messages": "oi", **fields}).encode(), InferenceRequest, strict=False)
 
 
@@ -31,15 +31,15 @@ SWAGGER = {
 }
 
 
-def test_every_field_that_was_documented() -> None:
-    request = asked(**SWAGGER)
+def test_every_documented_field_is_parsed() -> None:
+    request = parse(**SWAGGER)
     assert request.content() == [Message("system", "a"), Message("user", "b")]
     assert request.sampling() == Sampling(temperature=0.6, top_p=0.9, max_tokens=1, stop=("x",), repetition_penalty=1.5)
 
 
-def test_defaults() -> None:
-    assert asked().sampling() == Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
-    assert not asked().stream
+def test_defaults_of_sampling() -> None:
+    assert parse().sampling() == Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
+    assert not parse().stream
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,22 @@ def test_defaults() -> None:
         ({"messages": [{"role": "user", "content": "oi"}]}, [Message("user", "oi")]),
     ],
 )
-def test_a_text_or_a_conversation(fields: dict[str, object], content: object) -> None:
-    assert asked(**fields).content() == content
+def test_messages_become_a_text_or_a_conversation(fields: dict[str, object], content: object) -> None:
+    assert parse(**fields).content() == content
 
 
 def test_max_tokens_may_be_null() -> None:
-    assert asked(max_tokens=None).sampling().max_tokens is None
+    assert parse(max_tokens=None).sampling().max_tokens is None
 
 
-def test_booleans_and_numbers_that_come_as_strings() -> None:
-    sampling = asked(do_sample="False", temperature="0.5", max_tokens="7").sampling()
+def test_booleans_and_numbers_may_be_strings() -> None:
+    sampling = parse(do_sample="False", temperature="0.5", max_tokens="7").sampling()
     assert (sampling.temperature, sampling.max_tokens) == (0.0, 7)
-    assert asked(stream="true").stream
+    assert parse(stream="true").stream
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"messages": [{"role": "user", "content": "x"}], "chat_mode": False}, "chat_mode false"),
         ({"messages": "a\0"}, "messages: character 1 is NUL"),
@@ -89,11 +89,11 @@ def test_booleans_and_numbers_that_come_as_strings() -> None:
         ({"stopping_tokens": ["x"] * 10_000}, "stopping_tokens"),
     ],
 )
-def test_refused_with_the_field_named(fields: dict[str, object], says: str) -> None:
-    with pytest.raises(RequestError) as refusal:
-        request = asked(**fields)
+def test_invalid_field_is_named_in_the_error(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        request = parse(**fields)
         request.content(), request.sampling()
-    assert says in str(refusal.value)
+    assert message in str(caught.value)
 
 
 DONE = Completion(
@@ -107,6 +107,6 @@ DONE = Completion(
 USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
 
 
-def test_the_usage_is_nested_in_an_answer_and_flat_at_the_end_of_a_stream() -> None:
+def test_usage_is_nested_in_a_response_and_flat_in_the_end_event() -> None:
     assert msgspec.to_builtins(answer(DONE, "m")) == {"answer": " Oi!", "usage": USAGE, "model": "m"}
     assert msgspec.to_builtins(end(DONE, "m")) == {**USAGE, "model": "m"}

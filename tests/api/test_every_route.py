@@ -1,4 +1,4 @@
-"""Each route that the documents name, asked once on the real engine: it answers with what its clients read."""
+"""One request to each documented route on the real engine: the response has the keys that clients read."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CHAT = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 4}
 TIMES = {"queue_time", "prompt_time", "generation_time"}
 PREFIXES = ("/v1", "/api", "/api/v1")
 
-SHUT = {
+REMOVED = {
     "GET": (
         *("/load", "/ping", "/kv_event_sources", "/server_info", "/is_sleeping", "/is_paused", "/get_world_size"),
         *("/weight_info", "/tokenizer_info", "/fault_tolerance/status", "/v1/responses/resp_1", "/redoc"),
@@ -35,7 +35,7 @@ SHUT = {
         *("/v1/embeddings", "/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank", "/fault_tolerance/apply"),
     ),
 }
-"""Routes of vLLM's that change its engine, or that no document of ours names."""
+"""vLLM's routes that change its engine, or that our documents do not mention."""
 
 GETS = {
     "/": {"status"},
@@ -65,14 +65,14 @@ PROBES = ("/livez", "/readyz", "/health")
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_reading(shared_server: Server, path: str) -> None:
+def test_get_returns_its_keys(shared_server: Server, path: str) -> None:
     answer = shared_server.ask(path)
     assert answer.status == 200
     assert answer.json.keys() >= GETS[path]
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_asking(shared_server: Server, path: str) -> None:
+def test_post_returns_its_keys(shared_server: Server, path: str) -> None:
     body, keys = POSTS[path]
     answer = shared_server.ask(path, {"model": "demo", **body} if path not in ("/generate", "/chat/generate") else body)
     assert answer.status == 200, answer.body
@@ -80,23 +80,23 @@ def test_asking(shared_server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages(shared_server: Server, path: str) -> None:
+def test_pages_are_served(shared_server: Server, path: str) -> None:
     answer = shared_server.ask(path)
     assert answer.status == 200
     assert PAGES[path] in answer.body
 
 
 @pytest.mark.parametrize("path", PROBES)
-def test_probes(shared_server: Server, path: str) -> None:
+def test_probes_are_healthy(shared_server: Server, path: str) -> None:
     assert shared_server.ask(path).status == 200
 
 
-def test_no_route_is_left_out(shared_server: Server) -> None:
+def test_every_route_in_openapi_is_tested(shared_server: Server) -> None:
     described = shared_server.ask("/openapi.json").json["paths"].keys()
     assert described == described & {*GETS, *POSTS, *PROBES, *PAGES}
 
 
-def test_what_is_not_offered_is_not_there(shared_server: Server) -> None:
-    answers = {path: shared_server.ask(path) for path in SHUT["GET"]}
-    answers |= {path: shared_server.ask(path, {}) for path in SHUT["POST"]}
+def test_removed_routes_get_404(shared_server: Server) -> None:
+    answers = {path: shared_server.ask(path) for path in REMOVED["GET"]}
+    answers |= {path: shared_server.ask(path, {}) for path in REMOVED["POST"]}
     assert {path: answer.status for path, answer in answers.items()} == dict.fromkeys(answers, 404)

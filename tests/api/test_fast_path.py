@@ -1,4 +1,4 @@
-"""Requests to our own routes go past vLLM's application, but for those that its CORS has to see."""
+"""Requests to our own routes bypass vLLM's application, except cross-origin ones, which need its CORS."""
 
 import asyncio
 from argparse import Namespace
@@ -21,17 +21,17 @@ async def generate(request: Request) -> Response:
     return Response("direct")
 
 
-async def inside(scope: Any, receive: Any, send: Any) -> None:
+async def inner(scope: Any, receive: Any, send: Any) -> None:
     await Response("vLLM's")(scope, receive, send)
 
 
-def way(
+def responder(
     *headers: tuple[bytes, bytes], path: str = "/generate", middleware: tuple[str, ...] = (), method: str = "POST"
 ) -> str:
-    """Who answers: `direct` or `vLLM's`."""
+    """The application that responds: `direct` or `vLLM's`."""
     app = FastAPI()
     app.include_router(router)
-    direct = FastPath(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inside)
+    direct = FastPath(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inner)
     sent: list[Any] = []
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [HOST, *headers]}
 
@@ -45,24 +45,24 @@ def way(
     return b"".join(message.get("body", b"") for message in sent).decode()
 
 
-def test_programs_and_our_own_page_go_the_short_way() -> None:
-    assert way() == "direct"
-    assert way((b"origin", b"http://localhost:9000")) == "direct"
-    assert way((b"origin", b"https://localhost:9000")) == "direct"
+def test_same_origin_requests_bypass_vllm() -> None:
+    assert responder() == "direct"
+    assert responder((b"origin", b"http://localhost:9000")) == "direct"
+    assert responder((b"origin", b"https://localhost:9000")) == "direct"
 
 
 @pytest.mark.parametrize("origin", [b"http://example.org", b"http://localhost:9001", b"http://localhost", b"null", b""])
-def test_pages_of_other_sites_go_the_long_way(origin: bytes) -> None:
-    assert way((b"origin", origin)) == "vLLM's"
+def test_cross_origin_requests_go_through_vllm(origin: bytes) -> None:
+    assert responder((b"origin", origin)) == "vLLM's"
 
 
-def test_other_routes_and_users_layers_are_vllms() -> None:
-    assert way(path="/v1/models") == "vLLM's"
-    assert way(middleware=("mine.Layer",)) == "vLLM's"
+def test_other_routes_and_custom_middleware_go_through_vllm() -> None:
+    assert responder(path="/v1/models") == "vLLM's"
+    assert responder(middleware=("mine.Layer",)) == "vLLM's"
 
 
 @pytest.mark.parametrize("origin", ["http://example.org", "null"])
-def test_no_page_of_another_site_may_read_an_answer(shared_server: Server, origin: str) -> None:
+def test_cross_origin_request_is_forbidden(shared_server: Server, origin: str) -> None:
     url = f"http://127.0.0.1:{shared_server.port}/generate"
     answer = httpx.post(url, json={"prompt": "oi", "max_tokens": 1}, headers={"Origin": origin}, timeout=60)
     assert answer.status_code == 403
@@ -75,6 +75,6 @@ async def status(request: Request) -> Response:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models"])
-def test_head_is_answered_as_get(path: str) -> None:
-    """The server sends no body: uvicorn, as its own tests have it."""
-    assert way(path=path, method="HEAD") == way(path=path, method="GET") != ""
+def test_head_is_handled_as_get(path: str) -> None:
+    """uvicorn omits the body, as its own tests show."""
+    assert responder(path=path, method="HEAD") == responder(path=path, method="GET") != ""

@@ -1,4 +1,4 @@
-"""Comments in silent streams, and what a client that stops reading costs."""
+"""Comments in silent streams, and the tasks held by a client that stops reading."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from maritalk_vllm.api import keep_alive
-from maritalk_vllm.api.keep_alive import KeptAlive
+from maritalk_vllm.api.keep_alive import KeepAliveSender
 from tests.server.wire import until
 
 START: Message = {"type": "http.response.start", "headers": [(b"content-type", b"text/event-stream; charset=utf-8")]}
@@ -22,7 +22,7 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Client:
-    """Takes what is sent as long as it reads."""
+    """Receives messages while `reads` is set."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
@@ -39,14 +39,14 @@ class Client:
         self.got.append(message.get("body", b""))
 
 
-def test_a_silent_stream_has_comments_until_it_is_stopped() -> None:
+def test_silent_stream_gets_comments_until_stopped() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
-        await alive(START)
-        await alive(PART)
+        sender = KeepAliveSender(client)
+        await sender(START)
+        await sender(PART)
         await until(lambda: client.got.count(b": keep-alive\n\n") >= 3)
-        alive.stop()
+        sender.stop()
         count = len(client.got)
         await asyncio.sleep(5 * SILENCE)
         assert len(client.got) == count
@@ -54,37 +54,37 @@ def test_a_silent_stream_has_comments_until_it_is_stopped() -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_that_stops_reading_in_a_silence_costs_one_task() -> None:
+def test_client_that_stops_reading_in_silence_holds_one_task() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
-        await alive(START)
+        sender = KeepAliveSender(client)
+        await sender(START)
         client.reads.clear()
         await until(lambda: client.waiting)
         before = asyncio.all_tasks()
         await asyncio.sleep(10 * SILENCE)
         assert (client.waiting, asyncio.all_tasks()) == (1, before)
-        # And it is ended with the stream, though its client never reads again.
-        alive.stop()
+        # `stop` ends that task, although the client never reads again.
+        sender.stop()
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
         assert client.waiting == 0
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_stops_reading_an_event_costs_none() -> None:
+def test_client_that_stops_reading_an_event_holds_no_task() -> None:
     async def scenario() -> None:
         client = Client()
-        alive = KeptAlive(client)
-        await alive(START)
+        sender = KeepAliveSender(client)
+        await sender(START)
         client.reads.clear()
-        sending = asyncio.create_task(alive(PART))
+        sending = asyncio.create_task(sender(PART))
         await asyncio.sleep(10 * SILENCE)
         assert client.waiting == 1
         client.reads.set()
         await sending
         assert client.got == [b"", PART["body"]]
         await until(lambda: client.got[-1] == b": keep-alive\n\n")
-        alive.stop()
+        sender.stop()
 
     asyncio.run(scenario())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.engine.vllm_arguments import LEAST_REQUESTS
+from maritalk_vllm.engine.vllm_arguments import MIN_QUEUED_REQUESTS
 from tests.serving import Answer, Server
 
 GREEDY = {"do_sample": False, "max_tokens": 16}
@@ -21,15 +21,15 @@ def generate(server: Server, **fields: object) -> Answer:
     return server.ask("/generate", {"prompt": "1 2 3 4 5", **GREEDY, **fields})
 
 
-def assert_refused(answer: Answer, *says: str) -> None:
+def assert_rejected(answer: Answer, *messages: str) -> None:
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json) == {"error"}
-    for words in says:
-        assert words in answer.json["error"]
+    for message in messages:
+        assert message in answer.json["error"]
 
 
-def test_status(shared_server: Server) -> None:
+def test_status_is_idle(shared_server: Server) -> None:
     answer = shared_server.ask("/")
     assert answer.status == 200
     assert answer.json == {"status": "idle"}
@@ -42,12 +42,12 @@ def test_busy_while_a_request_runs(shared_server: Server) -> None:
         seen = set()
         while not running.done():
             seen.add(shared_server.ask().json["status"])
-            time.sleep(0.05)  # on two cores, asking without a pause takes the engine's time
+            time.sleep(0.05)  # on two cores, polling without a pause would slow the engine down
     assert "busy" in seen
     assert shared_server.ask().json == {"status": "idle"}
 
 
-def test_a_completion(shared_server: Server) -> None:
+def test_generate_returns_output_and_times(shared_server: Server) -> None:
     answer = generate(shared_server)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -56,7 +56,7 @@ def test_a_completion(shared_server: Server) -> None:
     assert all(type(answer.json[name]) is int for name in answer.json if name != "output")
 
 
-def test_greedy_is_the_same_each_time_whatever_temperature_says(shared_server: Server) -> None:
+def test_greedy_is_deterministic_and_ignores_temperature(shared_server: Server) -> None:
     outputs = {generate(shared_server, temperature=t, seed=s).json["output"] for t, s in [(0.7, None), (3.0, 5)]}
     outputs.add(generate(shared_server, do_sample=True, temperature=0).json["output"])
     assert len(outputs) == 1
@@ -69,8 +69,8 @@ def test_a_seed_repeats_an_answer(shared_server: Server, temperature: float) -> 
     assert outputs[0] == outputs[1] != outputs[2]
 
 
-def test_a_higher_temperature_is_really_higher(shared_server: Server) -> None:
-    """3 must not be cut to 2: after counting to five the model is sure of what follows, at 50 of nothing."""
+def test_temperature_above_two_is_not_clamped(shared_server: Server) -> None:
+    """3 must not be clamped to 2. The model is certain how to continue counting; at 50 its choice is random."""
     counting = {"do_sample": True, "top_p": 1.0, "max_tokens": 2}
     hits = {
         temperature: sum(
@@ -82,17 +82,17 @@ def test_a_higher_temperature_is_really_higher(shared_server: Server) -> None:
     assert hits[0.5] > hits[2.0] >= hits[50.0]
 
 
-def test_stop_sequences_end_the_answer_and_are_not_part_of_it(shared_server: Server) -> None:
+def test_stop_sequences_end_the_answer_and_are_excluded(shared_server: Server) -> None:
     assert generate(shared_server, stop_sequences=["8"]).json["output"] == "6 7 "
     assert generate(shared_server, stop_sequences=["nope", "7 8"]).json["output"] == "6 "
 
 
-def test_max_tokens(shared_server: Server) -> None:
+def test_max_tokens_limits_the_answer(shared_server: Server) -> None:
     assert len(generate(shared_server, max_tokens=2).json["output"].split()) <= 2
 
 
 def test_the_chat_route_uses_the_models_own_template(shared_server: Server) -> None:
-    """The same text as a chat and as the prompt that the template makes of it gives the same answer."""
+    """A chat and the prompt that the template renders from it give the same answer."""
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHi!<|im_end|>\n<|im_start|>assistant\n"
     chat = shared_server.ask("/chat/generate", {"messages": [{"role": "user", "content": "Hi!"}], **GREEDY})
@@ -101,20 +101,20 @@ def test_the_chat_route_uses_the_models_own_template(shared_server: Server) -> N
     assert shared_server.ask("/chat/generate", {"messages": own, **GREEDY}).json["output"] != chat.json["output"]
 
 
-def test_a_list_as_a_prompt(shared_server: Server) -> None:
-    """As the oldest clients post a conversation that was given to generate()."""
-    assert_refused(generate(shared_server, prompt=[{"role": "user", "content": "Hi!"}]), "prompt", "array")
+def test_list_as_prompt_is_rejected(shared_server: Server) -> None:
+    """The oldest clients send a conversation passed to generate() in this form."""
+    assert_rejected(generate(shared_server, prompt=[{"role": "user", "content": "Hi!"}]), "prompt", "array")
 
 
-def test_an_empty_prompt(shared_server: Server) -> None:
-    assert_refused(generate(shared_server, prompt=""), "empty")
+def test_empty_prompt_is_rejected(shared_server: Server) -> None:
+    assert_rejected(generate(shared_server, prompt=""), "empty")
 
 
-def test_a_prompt_that_is_too_long(shared_server: Server) -> None:
-    assert_refused(generate(shared_server, prompt="a b " * 9000), "8192")
+def test_too_long_prompt_is_rejected(shared_server: Server) -> None:
+    assert_rejected(generate(shared_server, prompt="a b " * 9000), "8192")
 
 
-def test_the_body_is_json_whatever_its_type_says(shared_server: Server) -> None:
+def test_body_is_json_whatever_the_content_type(shared_server: Server) -> None:
 
     request = urllib.request.Request(
         f"http://127.0.0.1:{shared_server.port}/generate", b'{"prompt":"1","max_tokens":1}'
@@ -125,7 +125,7 @@ def test_the_body_is_json_whatever_its_type_says(shared_server: Server) -> None:
 
 
 def events(answer: Answer) -> list[dict[str, Any]]:
-    """What the events of a stream bring; the last is of the type `end`."""
+    """The data of each event of a stream; the last event has the type `end`."""
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
     *texts, end, rest = answer.body.decode().split("\n\n")
@@ -135,7 +135,7 @@ def events(answer: Answer) -> list[dict[str, Any]]:
     return [json.loads(text.split("data: ", 1)[1]) for text in (*texts, end)]
 
 
-def test_a_stream_brings_the_same_text_piece_by_piece(shared_server: Server) -> None:
+def test_stream_has_the_same_text_in_pieces(shared_server: Server) -> None:
     plain = generate(shared_server).json["output"]
     *pieces, end = events(generate(shared_server, stream=True))
     assert len(pieces) > 8
@@ -144,27 +144,27 @@ def test_a_stream_brings_the_same_text_piece_by_piece(shared_server: Server) -> 
     assert set(end) == {"output", "queue_time", "prompt_time", "generation_time"}
 
 
-def test_a_chat_as_a_stream(shared_server: Server) -> None:
-    asked = {"messages": [{"role": "user", "content": "Hi!"}], **GREEDY}
-    *pieces, _ = events(shared_server.ask("/chat/generate", {**asked, "stream": True}))
-    plain = shared_server.ask("/chat/generate", asked).json["output"]
+def test_streamed_chat_has_the_same_text(shared_server: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi!"}], **GREEDY}
+    *pieces, _ = events(shared_server.ask("/chat/generate", {**body, "stream": True}))
+    plain = shared_server.ask("/chat/generate", body).json["output"]
     assert "".join(piece["text"] for piece in pieces) == plain
 
 
-def test_several_answers(shared_server: Server) -> None:
-    asked = {"do_sample": True, "temperature": 2.0, "n": 3, "seed": 5, "return_usage": True}
-    plain = generate(shared_server, **asked).json
+def test_n_returns_several_answers(shared_server: Server) -> None:
+    body = {"do_sample": True, "temperature": 2.0, "n": 3, "seed": 5, "return_usage": True}
+    plain = generate(shared_server, **body).json
     assert len(set(plain["outputs"])) == 3
     assert plain["output"] == plain["outputs"][0]
     assert set(plain["finish_reasons"]) <= {"length", "stop"}
     assert plain["usage"]["completion_tokens"] > 16
-    *pieces, end = events(generate(shared_server, **asked, stream=True))
+    *pieces, end = events(generate(shared_server, **body, stream=True))
     for number, output in enumerate(end["outputs"]):
         assert "".join(piece["text"] for piece in pieces if piece["index"] == number) == output
     assert end["outputs"] == plain["outputs"]
 
 
-def test_usage_and_finish_reason(shared_server: Server) -> None:
+def test_return_usage_adds_usage_and_finish_reason(shared_server: Server) -> None:
     answer = generate(shared_server, return_usage=True).json
     assert answer["usage"] == {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25}
     assert answer["finish_reason"] == "length"
@@ -174,58 +174,58 @@ def test_usage_and_finish_reason(shared_server: Server) -> None:
     assert (end["usage"], end["finish_reason"]) == (answer["usage"], "length")
 
 
-def test_top_k_and_repetition_penalty(shared_server: Server) -> None:
+def test_top_k_and_repetition_penalty_take_effect(shared_server: Server) -> None:
     greedy = generate(shared_server).json["output"]
     hot = {"do_sample": True, "temperature": 50.0, "top_p": 1.0}
     assert generate(shared_server, **hot, top_k=1).json["output"] == greedy
     assert generate(shared_server, repetition_penalty=2.0).json["output"] != greedy
 
 
-def test_what_is_wrong_with_a_stream_is_told_before_it_begins(shared_server: Server) -> None:
-    assert_refused(generate(shared_server, stream=True, max_tokens=9000), "9000", "8192")
+def test_invalid_stream_request_gets_an_error_response(shared_server: Server) -> None:
+    assert_rejected(generate(shared_server, stream=True, max_tokens=9000), "9000", "8192")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_another_method(shared_server: Server, method: str) -> None:
+def test_wrong_method_gets_405(shared_server: Server, method: str) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{shared_server.port}/generate", method=method)
-    with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request):
         pass
-    with refusal.value as answer:
+    with caught.value as answer:
         assert (answer.code, answer.headers["Allow"]) == (405, "POST")
         assert json.loads(answer.read()) == {"error": f"{method} is not for /generate. Use POST."}
 
 
 def _engine_seconds(server: Server) -> float:
-    """Queue and inference time of all requests so far, from the engine's own statistics."""
+    """Queue and inference time of all requests so far in seconds, from the engine's own statistics."""
     text = server.ask("/metrics").body.decode()
     names = ("vllm:request_queue_time_seconds_sum", "vllm:request_inference_time_seconds_sum")
     return sum(float(re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)[0]) for name in names)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 48])
-def test_the_times_are_the_engines_own(shared_server: Server, max_tokens: int) -> None:
+def test_times_match_the_engines_statistics(shared_server: Server, max_tokens: int) -> None:
     generate(shared_server, max_tokens=1)
     before = _engine_seconds(shared_server)
     answer = generate(shared_server, max_tokens=max_tokens).json
     spent = (_engine_seconds(shared_server) - before) * 1000
-    told = answer["queue_time"] + answer["prompt_time"] + answer["generation_time"]
-    assert told == pytest.approx(spent, rel=0.05, abs=10)
+    total = answer["queue_time"] + answer["prompt_time"] + answer["generation_time"]
+    assert total == pytest.approx(spent, rel=0.05, abs=10)
 
 
-def test_waiting_is_told_as_queue_time(shared_server: Server) -> None:
-    """Nearly as many requests as every server takes, all at once: some wait, and their answers say how long."""
-    count = LEAST_REQUESTS - 6
+def test_waiting_counts_as_queue_time(shared_server: Server) -> None:
+    """Nearly as many requests at once as every server accepts: some wait, and their queue time shows it."""
+    count = MIN_QUEUED_REQUESTS - 6
     with ThreadPoolExecutor(count) as pool:
         answers = list(pool.map(lambda _: generate(shared_server, max_tokens=4), range(count)))
     assert {answer.status for answer in answers} == {200}
     assert max(answer.json["queue_time"] for answer in answers) > 10
     for answer in answers:
-        told = sum(answer.json[name] for name in ("queue_time", "prompt_time", "generation_time"))
-        assert told <= answer.seconds * 1000 + 2
+        total = sum(answer.json[name] for name in ("queue_time", "prompt_time", "generation_time"))
+        assert total <= answer.seconds * 1000 + 2
 
 
 @pytest.mark.parametrize("stream", [b"false", b"true"])
-def test_a_client_that_hangs_up_frees_its_place(shared_server: Server, stream: bytes) -> None:
+def test_disconnect_aborts_the_request(shared_server: Server, stream: bytes) -> None:
     content = b'{"prompt": "Era uma vez", "max_tokens": 8000, "seed": 1, "stream": %s}' % stream
     with socket.create_connection(("127.0.0.1", shared_server.port)) as client:
         head = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
@@ -238,7 +238,7 @@ def test_a_client_that_hangs_up_frees_its_place(shared_server: Server, stream: b
         time.sleep(0.05)
 
 
-def test_vllms_own_routes_are_there(shared_server: Server) -> None:
+def test_vllms_own_routes_work(shared_server: Server) -> None:
     answer = shared_server.ask(
         "/v1/completions", {"model": "demo", "prompt": "1 2 3 4 5", "max_tokens": 8, "temperature": 0}
     )

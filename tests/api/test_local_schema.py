@@ -1,4 +1,4 @@
-"""The wire of MariTalk Local: what is read and what is written, without an engine."""
+"""Request and response schemas of MariTalk Local, without an engine."""
 
 import json
 
@@ -13,41 +13,48 @@ from maritalk_vllm.engine.sampling import Message, Sampling
 from maritalk_vllm.errors import RequestError
 from maritalk_vllm.settings import TimeUnit
 
-TODAY = {"do_sample": True, "temperature": 0.7, "top_p": 0.95, "max_tokens": 512, "stop_sequences": [], "seed": None}
+CURRENT_CLIENT = {
+    "do_sample": True,
+    "temperature": 0.7,
+    "top_p": 0.95,
+    "max_tokens": 512,
+    "stop_sequences": [],
+    "seed": None,
+}
 
 
 def body(**fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
-def test_what_todays_client_posts() -> None:
-    request = read(body(prompt="oi", **TODAY), GenerateRequest)
+def test_request_of_the_current_client() -> None:
+    request = read(body(prompt="oi", **CURRENT_CLIENT), GenerateRequest)
     assert request.content() == "oi"
     assert request.sampling() == Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
 
 
-def test_defaults_are_what_the_clients_send() -> None:
+def test_defaults_equal_those_of_the_clients() -> None:
     assert read(body(prompt="oi"), GenerateRequest).sampling() == Sampling(temperature=0.7, top_p=0.95, max_tokens=512)
 
 
-def test_a_conversation() -> None:
+def test_conversation_becomes_messages() -> None:
     messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     request = read(body(messages=messages), ChatGenerateRequest)
     assert request.content() == [Message("system", "a"), Message("user", "b")]
 
 
-def test_greedy_whatever_the_temperature_says() -> None:
+def test_do_sample_false_ignores_temperature_and_top_p() -> None:
     sampling = read(body(prompt="x", do_sample=False, temperature=3.0, top_p=0.1), GenerateRequest).sampling()
     assert (sampling.temperature, sampling.top_p) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("temperature", [0, 0.01, 1, 2.0, 3, 100.5])
-def test_temperatures(temperature: float) -> None:
+def test_any_temperature_is_accepted(temperature: float) -> None:
     assert read(body(prompt="x", temperature=temperature), GenerateRequest).sampling().temperature == temperature
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"nothing", "not JSON"),
         (b"", "not JSON"),
@@ -76,15 +83,15 @@ def test_temperatures(temperature: float) -> None:
         (body(prompt="x", messages=[{"role": "user", "content": "x"}]), "prompt and messages were both given"),
     ],
 )
-def test_refused_with_the_field_named(content: bytes, says: str) -> None:
-    with pytest.raises(RequestError) as refusal:
+def test_invalid_field_is_named_in_the_error(content: bytes, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
         read(content, GenerateRequest)
-    assert says in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("messages", "says"),
+    ("messages", "message"),
     [
         ([], "messages"),
         ("oi", "messages: expected array"),
@@ -93,36 +100,36 @@ def test_refused_with_the_field_named(content: bytes, says: str) -> None:
         ([{"role": "user", "content": None}], "content"),
     ],
 )
-def test_conversations_that_are_refused(messages: object, says: str) -> None:
-    with pytest.raises(RequestError) as refusal:
+def test_invalid_conversation_is_rejected(messages: object, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
         read(body(messages=messages), ChatGenerateRequest)
-    assert says in str(refusal.value)
+    assert message in str(caught.value)
 
 
-def test_both_a_prompt_and_messages() -> None:
+def test_prompt_and_messages_together_are_rejected() -> None:
     with pytest.raises(RequestError, match="prompt and messages were both given"):
         read(body(messages=[{"role": "user", "content": "x"}], prompt="x"), ChatGenerateRequest)
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("parsed", "message"),
     [
         (GenerateRequest(prompt="a\0b"), "prompt: character 1 is NUL"),
         (ChatGenerateRequest(messages=[ChatMessage("user", "\0")]), r"messages\[0\].content: character 0 is NUL"),
         (GenerateRequest(prompt="x", stop_sequences=["a", "b\0"]), r"stop_sequences\[1\]: character 1 is NUL"),
     ],
 )
-def test_nul_is_no_text(asked: GenerateRequest | ChatGenerateRequest, says: str) -> None:
-    with pytest.raises(RequestError, match=says):
-        asked.content(), asked.sampling()
+def test_nul_character_is_rejected(parsed: GenerateRequest | ChatGenerateRequest, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parsed.content(), parsed.sampling()
 
 
-def test_what_the_old_server_did_not_know() -> None:
-    asked = read(body(prompt="x", n=3, top_k=5, repetition_penalty=1.2, stream=True), GenerateRequest)
-    assert asked.sampling() == Sampling(
+def test_fields_that_the_original_server_lacked() -> None:
+    request = read(body(prompt="x", n=3, top_k=5, repetition_penalty=1.2, stream=True), GenerateRequest)
+    assert request.sampling() == Sampling(
         temperature=0.7, top_p=0.95, max_tokens=512, n=3, top_k=5, repetition_penalty=1.2
     )
-    assert asked.stream
+    assert request.stream
     for off in (None, -1, 0):
         assert read(body(prompt="x", top_k=off), GenerateRequest).sampling().top_k == 0
 
@@ -135,33 +142,33 @@ DONE = Completion(
     prompt_time=0.1581,
     generation_time=0.0091,
 )
-ASKED = GenerateRequest(prompt="x")
+REQUEST = GenerateRequest(prompt="x")
 
 
-def shown(unit: TimeUnit, asked: GenerateRequest = ASKED) -> dict[str, object]:
-    return json.loads(msgspec.json.encode(answer(DONE, asked, unit)))
+def response(unit: TimeUnit, request: GenerateRequest = REQUEST) -> dict[str, object]:
+    return json.loads(msgspec.json.encode(answer(DONE, request, unit)))
 
 
-def test_an_answer_in_milliseconds() -> None:
-    told = shown(TimeUnit.MILLISECONDS)
-    assert list(told) == ["output", "queue_time", "prompt_time", "generation_time"]
-    assert list(told.values()) == ["São Paulo", 0, 158, 9]
-    assert all(type(value) is int for name, value in told.items() if name != "output")
+def test_times_in_milliseconds_are_integers() -> None:
+    body_fields = response(TimeUnit.MILLISECONDS)
+    assert list(body_fields) == ["output", "queue_time", "prompt_time", "generation_time"]
+    assert list(body_fields.values()) == ["São Paulo", 0, 158, 9]
+    assert all(type(value) is int for name, value in body_fields.items() if name != "output")
 
 
-def test_an_answer_in_seconds() -> None:
-    told = shown(TimeUnit.SECONDS)
-    assert list(told.values()) == ["São Paulo", 0.0004, 0.1581, 0.0091]
+def test_times_in_seconds_are_floats() -> None:
+    body_fields = response(TimeUnit.SECONDS)
+    assert list(body_fields.values()) == ["São Paulo", 0.0004, 0.1581, 0.0091]
 
 
-def test_more_is_told_only_if_it_was_asked_for() -> None:
-    several = shown(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", n=2))
-    assert several["output"] == "São Paulo"
-    assert several["outputs"] == ["São Paulo", "Rio"]
-    assert "usage" not in several
-    counted = shown(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", return_usage=True))
-    assert counted["usage"] == {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
-    assert counted["finish_reason"] == "stop"
-    assert not {"outputs", "finish_reasons"} & counted.keys()
-    both = shown(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", n=2, return_usage=True))
+def test_optional_fields_are_present_only_on_request() -> None:
+    multiple = response(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", n=2))
+    assert multiple["output"] == "São Paulo"
+    assert multiple["outputs"] == ["São Paulo", "Rio"]
+    assert "usage" not in multiple
+    with_usage = response(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", return_usage=True))
+    assert with_usage["usage"] == {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+    assert with_usage["finish_reason"] == "stop"
+    assert not {"outputs", "finish_reasons"} & with_usage.keys()
+    both = response(TimeUnit.MILLISECONDS, GenerateRequest(prompt="x", n=2, return_usage=True))
     assert both["finish_reasons"] == ["stop", "length"]

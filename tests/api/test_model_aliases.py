@@ -1,4 +1,4 @@
-"""Which names stand for the served model."""
+"""Names and aliases of the served model."""
 
 import pytest
 
@@ -20,11 +20,11 @@ DOCUMENTED = [
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTED, "Sabiá-3", "SABIA-3", "", None])
-def test_stands_for_the_served_model(name: str | None) -> None:
+def test_alias_resolves_to_the_served_model(name: str | None) -> None:
     assert NAMES.resolve(name) == "demo"
 
 
-def test_its_own_names_stay() -> None:
+def test_own_names_are_not_aliases() -> None:
     assert NAMES.resolve("other") == "other"
     assert not NAMES.is_alias("demo")
     assert ModelNames(["sabia-3"]).resolve("sabia-3") == "sabia-3"
@@ -32,6 +32,6 @@ def test_its_own_names_stay() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "sabiax", "sabia3", "my-sabia-3", "sabia-3 ", "sabia-3\n"])
-def test_other_models(name: str) -> None:
+def test_unknown_model_is_rejected(name: str) -> None:
     with pytest.raises(NoSuchModel, match="This server serves demo, other"):
         NAMES.resolve(name)

@@ -1,4 +1,4 @@
-"""The door to the OpenAI-compatible routes, before an application that shows what came through."""
+"""The adapter of the OpenAI-compatible routes, in front of an application that records what it receives."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from maritalk_vllm.api.openai_adapter import MaritacaAPI, normalize_path, parse
 from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
-MOST_CHARACTERS = 8192 * 81
-"""The context of the demo model, and its longest token."""
+MAX_CHARACTERS = 8192 * 81
+"""The context of the demo model times its longest token."""
 
 
-class Shown:
-    """An application that keeps the request it got, and answers what it was made with."""
+class RecordingApp:
+    """An application that records its request, and sends a fixed response."""
 
     def __init__(self, answer: list[bytes], content_type: bytes = b"application/json") -> None:
         self._answer = answer
@@ -41,9 +41,9 @@ class Shown:
         return dict(self.scope["headers"])
 
 
-def through(app: Shown, method: str, path: str, **request: object) -> httpx.Response:
+def send(app: RecordingApp, method: str, path: str, **request: object) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MOST_CHARACTERS, most_answers=256))
+        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MAX_CHARACTERS, max_answers=256))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(method, path, **request)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def through(app: Shown, method: str, path: str, **request: object) -> httpx.Resp
 
 
 @pytest.mark.parametrize(
-    ("path", "where"),
+    ("path", "expected"),
     [
         ("/api/chat/completions", "/v1/chat/completions"),
         ("/api/v1/chat/completions", "/v1/chat/completions"),
@@ -65,41 +65,41 @@ def through(app: Shown, method: str, path: str, **request: object) -> httpx.Resp
         ("/generate", "/generate"),
     ],
 )
-def test_where_a_path_leads(path: str, where: str) -> None:
-    assert normalize_path(path).get("path", path) == where
-    app = Shown([b"{}"])
-    through(app, "POST", path, json={"model": "demo"})
-    assert (app.scope["path"], app.scope["raw_path"]) == (where, where.encode())
+def test_path_prefixes_are_normalized(path: str, expected: str) -> None:
+    assert normalize_path(path).get("path", path) == expected
+    app = RecordingApp([b"{}"])
+    send(app, "POST", path, json={"model": "demo"})
+    assert (app.scope["path"], app.scope["raw_path"]) == (expected, expected.encode())
 
 
 @pytest.mark.parametrize(
-    ("sent", "seen"),
+    ("header", "expected"),
     [("Key 100$ab", b"Bearer 100$ab"), ("key x", b"Bearer x"), ("Bearer x", b"Bearer x"), ("Basic x", b"Basic x")],
 )
-def test_both_spellings_of_a_key(sent: str, seen: bytes) -> None:
-    app = Shown([b"{}"])
-    through(app, "GET", "/v1/models", headers={"Authorization": sent})
-    assert app.headers[b"authorization"] == seen
+def test_key_scheme_becomes_bearer(header: str, expected: bytes) -> None:
+    app = RecordingApp([b"{}"])
+    send(app, "GET", "/v1/models", headers={"Authorization": header})
+    assert app.headers[b"authorization"] == expected
 
 
-def test_a_request_that_is_adapted() -> None:
-    app = Shown([b"{}"])
+def test_request_is_adapted() -> None:
+    app = RecordingApp([b"{}"])
     body = {"model": "sabia-3", "messages": [{"role": "user", "content": "São"}], "tools": [{"name": "f"}]}
-    through(app, "POST", "/api/chat/completions", json=body)
+    send(app, "POST", "/api/chat/completions", json=body)
     tools = [{"type": "function", "function": {"name": "f"}}]
     assert json.loads(app.body) == {**body, "model": "demo", "tools": tools}
     assert int(app.headers[b"content-length"]) == len(app.body)
 
 
-def test_a_request_that_needs_nothing_goes_through_to_the_byte() -> None:
-    app = Shown([b"{}"])
+def test_request_without_differences_keeps_its_bytes() -> None:
+    app = RecordingApp([b"{}"])
     sent = '{ "model":"demo", "seed": 99999999999999999999999, "messages":[{"role":"user","content":"São"}] }'.encode()
-    through(app, "POST", "/v1/chat/completions", content=sent)
+    send(app, "POST", "/v1/chat/completions", content=sent)
     assert app.body == sent
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"),
+    ("raw", "message"),
     [
         (b"nothing", "The body is not JSON"),
         (b'{"a": "\\ud800"}', "The body is not JSON"),
@@ -110,24 +110,24 @@ def test_a_request_that_needs_nothing_goes_through_to_the_byte() -> None:
         (b'{"a\\u0000": 1}', "NUL"),
     ],
 )
-def test_what_no_model_can_read(raw: bytes, says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+def test_unreadable_body_is_rejected(raw: bytes, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         parse(raw)
-    app = Shown([b"{}"])
-    answer = through(app, "POST", "/api/completions", content=raw)
+    app = RecordingApp([b"{}"])
+    answer = send(app, "POST", "/api/completions", content=raw)
     assert answer.status_code == 400
-    assert says in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
     assert app.scope == {}
-    anthropic = through(app, "POST", "/v1/messages", content=raw)
+    anthropic = send(app, "POST", "/v1/messages", content=raw)
     assert anthropic.json()["type"] == "error"
-    assert says in anthropic.json()["error"]["message"]
+    assert message in anthropic.json()["error"]["message"]
 
 
-def test_the_letters_of_an_escape_are_text() -> None:
+def test_escaped_backslash_before_u0000_is_text() -> None:
     assert parse(rb'{"a": "\\u0000"}') == {"a": "\\u0000"}
 
 
-def test_events_of_a_chat() -> None:
+def test_null_content_is_removed_from_chat_events() -> None:
     events = [
         b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n',
         b'data: {"choices":[{"delta":{"content":null,"tool_calls":[{"index":0}]}}]}\n\n',
@@ -135,26 +135,26 @@ def test_events_of_a_chat() -> None:
         b": keep-alive\n\n",
         b"data: [DONE]\n\n",
     ]
-    answer = through(Shown(events, b"text/event-stream"), "POST", "/v1/chat/completions", json={"model": "demo"})
+    answer = send(RecordingApp(events, b"text/event-stream"), "POST", "/v1/chat/completions", json={"model": "demo"})
     assert answer.content == b"".join(events).replace(b'"content":null,', b"")
 
 
-def test_events_of_a_response() -> None:
+def test_response_events_are_numbered_from_one() -> None:
     events = [
         b'event: response.created\ndata: {"type":"response.created","sequence_number":0}\n\n',
         b'event: response.output_text.delta\ndata: {"delta":"x","sequence_number":1}\n\n',
     ]
-    answer = through(Shown(events, b"text/event-stream"), "POST", "/api/responses", json={"model": "demo"})
+    answer = send(RecordingApp(events, b"text/event-stream"), "POST", "/api/responses", json={"model": "demo"})
     assert answer.content == b"".join(events).replace(b":1}", b":2}").replace(b":0}", b":1}")
 
 
-def test_the_list_of_models() -> None:
-    answer = through(Shown([b'{"data":[{"id":"demo","max_model_len":8}]}']), "GET", "/api/models")
+def test_models_list_is_adapted() -> None:
+    answer = send(RecordingApp([b'{"data":[{"id":"demo","max_model_len":8}]}']), "GET", "/api/models")
     assert answer.json()["data"][0]["context_length"] == 8
     assert int(answer.headers["content-length"]) == len(answer.content)
 
 
-TOGETHER = "The request has 3 prompts and n is 100: together 300 answers, over this server's limit of 256 at once."
+TOO_MANY = "The request has 3 prompts and n is 100: together 300 answers, over this server's limit of 256 at once."
 CHAT, BATCH = "/v1/chat/completions", "/v1/chat/completions/batch"
 
 
@@ -163,7 +163,7 @@ def batch(prompts: int) -> list[list[dict[str, str]]]:
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "told"),
+    ("path", "fields", "message"),
     [
         ("/v1/completions", {"prompt": ["a"] * 257}, "The request has 257 prompts, over this server's limit of 256."),
         ("/api/completions", {"prompt": [[1]] * 257}, "The request has 257 prompts, over this server's limit of 256."),
@@ -177,9 +177,9 @@ def batch(prompts: int) -> list[list[dict[str, str]]]:
         ("/v1/completions", {"prompt": "a", "n": "16384"}, "n is 16384, over this server's limit of 128 answers"),
         (CHAT, {"messages": [], "n": 1000}, "n is 1000, over this server's limit of 128 answers to a prompt."),
         (BATCH, {"messages": batch(1), "n": 129}, "n is 129, over this server's limit of 128 answers to a prompt."),
-        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100}, TOGETHER),
-        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100.0}, TOGETHER),
-        ("/v1/completions", {"prompt": ["a"] * 3, "n": "100"}, TOGETHER),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100}, TOO_MANY),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": 100.0}, TOO_MANY),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": "100"}, TOO_MANY),
         ("/v1/completions", {"prompt": "a", "use_beam_search": True}, "use_beam_search: this server offers no beam"),
         (
             CHAT,
@@ -188,15 +188,15 @@ def batch(prompts: int) -> list[list[dict[str, str]]]:
         ),
     ],
 )
-def test_more_answers_than_ever_fit_are_no_matter_of_time(path: str, asked: dict[str, object], told: str) -> None:
-    app = Shown([b"{}"])
-    answer = through(app, "POST", path, json={"model": "demo", "max_tokens": 1, **asked})
+def test_more_answers_than_the_limit_are_invalid(path: str, fields: dict[str, object], message: str) -> None:
+    app = RecordingApp([b"{}"])
+    answer = send(app, "POST", path, json={"model": "demo", "max_tokens": 1, **fields})
     assert (answer.status_code, app.scope) == (400, {})
-    assert answer.json()["error"]["message"].startswith(told)
+    assert answer.json()["error"]["message"].startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("path", "asked"),
+    ("path", "fields"),
     [
         ("/v1/completions", {"prompt": ["a"] * 256}),
         ("/v1/completions", {"prompt": [1] * 300}),
@@ -206,9 +206,9 @@ def test_more_answers_than_ever_fit_are_no_matter_of_time(path: str, asked: dict
         ("/v1/chat/completions/batch", {"messages": batch(256)}),
     ],
 )
-def test_as_many_answers_as_fit_go_on(path: str, asked: dict[str, object]) -> None:
-    app = Shown([b"{}"])
-    assert through(app, "POST", path, json={"model": "demo", "max_tokens": 1, **asked}).status_code == 200
+def test_answers_within_the_limit_are_accepted(path: str, fields: dict[str, object]) -> None:
+    app = RecordingApp([b"{}"])
+    assert send(app, "POST", path, json={"model": "demo", "max_tokens": 1, **fields}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_as_many_answers_as_fit_go_on(path: str, asked: dict[str, object]) -> No
         ({"max_output_tokens": 1}, False),
     ],
 )
-def test_the_account_knows_whether_the_answer_has_a_limit(given: dict[str, int | None], is_open: bool) -> None:
-    token = current.set(account := RequestUsage())
+def test_usage_records_whether_the_answer_is_open(given: dict[str, int | None], is_open: bool) -> None:
+    token = current.set(usage := RequestUsage())
     try:
-        through(Shown([b"{}"]), "POST", "/v1/chat/completions", json={"messages": [], **given})
+        send(RecordingApp([b"{}"]), "POST", "/v1/chat/completions", json={"messages": [], **given})
     finally:
         current.reset(token)
-    assert account.is_open == is_open
+    assert usage.is_open == is_open

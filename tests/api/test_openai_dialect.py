@@ -1,4 +1,4 @@
-"""Each difference between Maritaca's documents and vLLM, by itself."""
+"""Each adaptation between Maritaca's documents and vLLM, in isolation."""
 
 import pytest
 
@@ -23,11 +23,11 @@ SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
         ([{"type": "web_search", "name": "x"}], [{"type": "web_search", "name": "x"}]),
     ],
 )
-def test_tools(given: object, wanted: object) -> None:
+def test_bare_functions_are_wrapped(given: object, wanted: object) -> None:
     assert openai_dialect.wrap_bare_functions({"tools": given}) == {"tools": wanted}
 
 
-def test_a_request_without_any_of_it_stays_as_it_is() -> None:
+def test_request_without_differences_is_unchanged() -> None:
     body: openai_dialect.Body = {"messages": [{"role": "user", "content": "x"}], "model": "demo"}
     for adapt in openai_dialect.REQUESTS[openai_dialect.CHAT]:
         assert adapt(body) is body
@@ -42,53 +42,53 @@ def test_a_request_without_any_of_it_stays_as_it_is() -> None:
         ({"json_schema": {"name": "own", "schema": SCHEMA}}, {"name": "own", "schema": SCHEMA}),
     ],
 )
-def test_json_schema(given: openai_dialect.Body, wanted: object) -> None:
+def test_json_schema_gets_a_name(given: openai_dialect.Body, wanted: object) -> None:
     body = {"response_format": {"type": "json_schema", **given}}
     assert openai_dialect.name_json_schema(body) == {"response_format": {"type": "json_schema", "json_schema": wanted}}
 
 
 @pytest.mark.parametrize("given", [None, "x", {"type": "json_object"}, {"type": "json_schema"}, {"type": "text"}])
-def test_another_response_format(given: object) -> None:
+def test_other_response_formats_are_unchanged(given: object) -> None:
     assert openai_dialect.name_json_schema({"response_format": given}) == {"response_format": given}
 
 
-def test_roles() -> None:
+def test_unknown_roles_and_non_lists_are_rejected() -> None:
     for role in ("system", "developer", "user", "assistant", "tool", "function"):
         openai_dialect.check_messages({"messages": [{"role": role, "content": "x"}]})
     with pytest.raises(RequestError, match=r"messages\[1\].role: there is no role 'robot'"):
         openai_dialect.check_messages({"messages": [{"role": "user"}, {"role": "robot"}]})
-    left: tuple[object, ...] = (None, [], [3], [{}], [{"role": 3}])
-    for left_to_vllm in left:
-        openai_dialect.check_messages({"messages": left_to_vllm})
+    ignored: tuple[object, ...] = (None, [], [3], [{}], [{"role": 3}])
+    for messages in ignored:
+        openai_dialect.check_messages({"messages": messages})
     for no_list in ("x", 3, {"role": "user"}):
         with pytest.raises(RequestError, match="messages: a list"):
             openai_dialect.check_messages({"messages": no_list})
 
 
-def test_a_prompt_beside_messages() -> None:
+def test_prompt_and_messages_together_are_rejected() -> None:
     with pytest.raises(RequestError, match="both given"):
         openai_dialect.check_messages({"messages": [], "prompt": "x"})
     openai_dialect.check_messages({"messages": None, "prompt": "x"})
 
 
-def test_nothing_is_stored_unless_it_is_asked_for() -> None:
+def test_store_defaults_to_false() -> None:
     assert openai_dialect.default_store_false({}) == {"store": False}
     assert openai_dialect.default_store_false({"store": True}) == {"store": True}
 
 
-def test_content_is_never_null() -> None:
+def test_null_content_is_removed() -> None:
     chunk = {"choices": [{"delta": {"content": None, "tool_calls": []}}, {"delta": {"content": "x"}}, {}]}
     assert openai_dialect.without_null_content(chunk) == {
         "choices": [{"delta": {"tool_calls": []}}, {"delta": {"content": "x"}}, {}]
     }
 
 
-def test_events_are_counted_from_one() -> None:
+def test_events_are_numbered_from_one() -> None:
     assert openai_dialect.number_events_from_one({"sequence_number": 0}) == {"sequence_number": 1}
     assert openai_dialect.number_events_from_one({"x": 0}) == {"x": 0}
 
 
-def test_the_models_list() -> None:
+def test_models_list_has_context_length() -> None:
     (model,) = openai_dialect.with_context_length({"data": [{"id": "demo", "max_model_len": 8192}]})["data"]
     assert model["context_length"] == 8192
     assert model["top_provider"] == {"context_length": 8192, "max_completion_tokens": 8192}
@@ -99,7 +99,7 @@ FLAT = [{"type": "function", "name": "a"}, {"type": "function", "name": "b"}]
 
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_allowed_tools_are_those_that_are_left(mode: str) -> None:
+def test_allowed_tools_removes_other_tools(mode: str) -> None:
     of_chats = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": TOOLS[1:]}}
     narrowed = openai_dialect.narrow_tools({"tools": TOOLS, "tool_choice": of_chats, "n": 1})
     assert narrowed == {"tools": TOOLS[1:], "tool_choice": mode, "n": 1}
@@ -111,13 +111,13 @@ def test_allowed_tools_are_those_that_are_left(mode: str) -> None:
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", None, {"type": "function", "name": "a"}])
-def test_other_choices_are_not_touched(choice: object) -> None:
+def test_other_tool_choices_are_unchanged(choice: object) -> None:
     body = {"tools": FLAT, "tool_choice": choice}
     assert openai_dialect.narrow_tools(body) is body
 
 
 @pytest.mark.parametrize(
-    ("rest", "says"),
+    ("rest", "message"),
     [
         ({"mode": "required", "tools": [{"type": "function", "name": "c"}]}, "there is no tool 'c' among tools"),
         ({"mode": "sometimes", "tools": FLAT}, "has to have a mode, auto or required"),
@@ -125,7 +125,7 @@ def test_other_choices_are_not_touched(choice: object) -> None:
         ({"allowed_tools": 7}, "has to have a mode"),
     ],
 )
-def test_tools_that_cannot_be_allowed(rest: dict[str, object], says: str) -> None:
+def test_invalid_allowed_tools_are_rejected(rest: dict[str, object], message: str) -> None:
     with pytest.raises(RequestError) as caught:
         openai_dialect.narrow_tools({"tools": FLAT, "tool_choice": {"type": "allowed_tools", **rest}})
-    assert says in str(caught.value)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Our part of /openapi.json, which needs no engine, and the page that shows it."""
+"""Our part of /openapi.json, which needs no engine, and the page that displays it."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from maritalk_vllm.api import cloud, local
-from maritalk_vllm.api.openapi import lead_docs_below
+from maritalk_vllm.api.openapi import use_relative_docs_urls
 from tests.serving import Server
 
 OURS = {
@@ -23,45 +23,47 @@ OURS = {
 JSON = "application/json"
 
 
-def described() -> dict[tuple[str, str], Any]:
+def operations() -> dict[tuple[str, str], Any]:
     app = FastAPI()
     app.include_router(local.router)
     app.include_router(cloud.router)
-    return {(method, path): about for path, each in app.openapi()["paths"].items() for method, about in each.items()}
+    return {
+        (method, path): operation for path, each in app.openapi()["paths"].items() for method, operation in each.items()
+    }
 
 
-def test_every_route_of_ours_is_there() -> None:
-    assert described().keys() == OURS
+def test_all_our_routes_are_documented() -> None:
+    assert operations().keys() == OURS
 
 
 @pytest.mark.parametrize("route", sorted(OURS))
-def test_its_examples_are_valid(route: tuple[str, str]) -> None:
-    about = described()[route]
-    assert about["summary"] and about["description"] and about["tags"]
-    answer = about["responses"]["200"]["content"][JSON]
+def test_examples_match_their_schemas(route: tuple[str, str]) -> None:
+    operation = operations()[route]
+    assert operation["summary"] and operation["description"] and operation["tags"]
+    answer = operation["responses"]["200"]["content"][JSON]
     jsonschema.validate(answer["example"], answer["schema"])
     if route[0] == "get":
         return
-    asked = about["requestBody"]["content"][JSON]
-    assert len(asked["examples"]) > 1
-    for example in asked["examples"].values():
-        jsonschema.validate(example["value"], asked["schema"])
-    assert about["responses"]["200"]["content"]["text/event-stream"]["example"].count("\n\n") > 1
+    body = operation["requestBody"]["content"][JSON]
+    assert len(body["examples"]) > 1
+    for example in body["examples"].values():
+        jsonschema.validate(example["value"], body["schema"])
+    assert operation["responses"]["200"]["content"]["text/event-stream"]["example"].count("\n\n") > 1
     for status in ("400", "503"):
-        error = about["responses"][status]["content"][JSON]
+        error = operation["responses"][status]["content"][JSON]
         jsonschema.validate(error["example"], error["schema"])
 
 
-def test_limits_and_meanings_are_told() -> None:
-    asked = described()["post", "/generate"]["requestBody"]["content"][JSON]["schema"]
-    assert asked["required"] == ["prompt"]
-    assert asked["properties"]["top_p"]["exclusiveMinimum"] == 0
-    for name, about in asked["properties"].items():
+def test_fields_have_limits_and_descriptions() -> None:
+    body = operations()["post", "/generate"]["requestBody"]["content"][JSON]["schema"]
+    assert body["required"] == ["prompt"]
+    assert body["properties"]["top_p"]["exclusiveMinimum"] == 0
+    for name, operation in body["properties"].items():
         if name != "prompt":
-            assert "description" in str(about), name
+            assert "description" in str(operation), name
 
 
-def test_the_page_needs_nothing_from_elsewhere(shared_server: Server) -> None:
+def test_docs_page_loads_only_local_assets(shared_server: Server) -> None:
     page = shared_server.ask("/docs").body.decode()
     needed = re.findall(r'<script src="(.*?)"|<link type="text/css" rel="stylesheet" href="(.*?)"', page)
     assert len(needed) == 2
@@ -71,8 +73,8 @@ def test_the_page_needs_nothing_from_elsewhere(shared_server: Server) -> None:
     assert set(shared_server.ask("/openapi.json").json["paths"]) > {path for _, path in OURS}
 
 
-def test_docs_look_for_what_they_show_beside_themselves() -> None:
-    """So a proxy may have put the server below any path."""
+def test_docs_page_uses_relative_urls() -> None:
+    """So that a proxy may serve it below any path."""
     app = FastAPI(docs_url=None)
 
     @app.get("/docs")
@@ -83,10 +85,10 @@ def test_docs_look_for_what_they_show_beside_themselves() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             return await client.get("/docs")
 
-    lead_docs_below(app)
+    use_relative_docs_urls(app)
     assert "vLLM's" in asyncio.run(page()).text
     app.mount("/static", FastAPI())
-    lead_docs_below(app)
+    use_relative_docs_urls(app)
     shown = asyncio.run(page())
     links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", shown.text)
     assert {one or other for one, other in links} == {
@@ -95,7 +97,7 @@ def test_docs_look_for_what_they_show_beside_themselves() -> None:
         "openapi.json",
         "data:,",
     }
-    # And a browser lets the page's script ask nobody else: its address of a validator, for one.
+    # The policy forbids the page's script all other hosts, such as its default validator.
     policy = dict(each.split(" ", 1) for each in shown.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert {source for sources in policy.values() for source in sources.split() if "sha256" not in source} == {

@@ -1,4 +1,4 @@
-"""The published `maritalk` client, of the reference's day and the newest, each in an environment of its own."""
+"""The published `maritalk` client, the version of the reference and the newest, each in its own environment."""
 
 import ast
 import subprocess
@@ -15,9 +15,9 @@ EXAMPLE = Path(__file__).with_name("reference_example.py")
 
 
 @pytest.mark.parametrize("version", ["0.2.3", "0.3.2"])
-def test_the_references_whole_example(shared_server: Server, version: str, tmp_path: Path) -> None:
+def test_example_of_the_reference_runs(shared_server: Server, version: str, tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
-    if shared_server.port != 9000:  # where something else has the port
+    if shared_server.port != 9000:  # another program uses the port
         text = text.replace("MariTalkLocal()", f"MariTalkLocal(port={shared_server.port})")
     script = tmp_path / "example.py"
     script.write_text(text)

@@ -1,4 +1,4 @@
-"""What a body may have at most: by its values, its fields and its characters."""
+"""Limits of request bodies: values, fields and characters."""
 
 import contextlib
 import json
@@ -7,9 +7,9 @@ import time
 import pytest
 
 from maritalk_vllm.api.request_limits import (
-    MOST_CONTAINERS,
-    MOST_STRINGS,
-    MOST_VALUES,
+    MAX_CONTAINERS,
+    MAX_STRINGS,
+    MAX_VALUES,
     check_fields,
     check_texts,
     check_values,
@@ -18,7 +18,7 @@ from maritalk_vllm.errors import RequestError
 
 MESSAGE = {"role": "user", "content": "a"}
 LONG_TEXT = ', "\\ [{' * 1_500_000
-"""12 million characters that look like values, and are one."""
+"""A single string whose 12 million characters look like many values."""
 
 
 @pytest.mark.parametrize(
@@ -31,34 +31,34 @@ LONG_TEXT = ', "\\ [{' * 1_500_000
         {"prompt": ["a"] * 256, "tools": [{"a": []}] * 1000},
     ],
 )
-def test_bodies_that_are_taken(body: object) -> None:
+def test_bodies_within_the_limits_are_accepted(body: object) -> None:
     check_values(json.dumps(body).encode())
     check_values(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"messages": [MESSAGE] * 400_000}, r"has 1,600,001 strings, over this server's limit of 50,000\."),
-        ({"stop": ['\\"'] * (MOST_STRINGS + 1), "prompt": LONG_TEXT}, r"has 50,004 strings"),
-        ({"metadata": [[]] * (MOST_CONTAINERS + 1), "prompt": LONG_TEXT}, r"has 50,003 objects and lists"),
-        ({"x": [{}] * (MOST_CONTAINERS + 1)}, r"has 50,003 objects and lists"),
-        ({"prompt": [1] * (MOST_VALUES + 1)}, r"has 500,001 values"),
-        ({"x": [None] * (MOST_VALUES + 1), "prompt": LONG_TEXT}, r"has 500,002 values"),
+        ({"stop": ['\\"'] * (MAX_STRINGS + 1), "prompt": LONG_TEXT}, r"has 50,004 strings"),
+        ({"metadata": [[]] * (MAX_CONTAINERS + 1), "prompt": LONG_TEXT}, r"has 50,003 objects and lists"),
+        ({"x": [{}] * (MAX_CONTAINERS + 1)}, r"has 50,003 objects and lists"),
+        ({"prompt": [1] * (MAX_VALUES + 1)}, r"has 500,001 values"),
+        ({"x": [None] * (MAX_VALUES + 1), "prompt": LONG_TEXT}, r"has 500,002 values"),
     ],
 )
-def test_bodies_with_too_many_values(body: object, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_too_many_values_are_rejected(body: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         check_values(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'"', b"[" * 100, b'{"a": "', b"\xff" * 100, b"\\" * 99])
-def test_what_is_no_json_is_refused_elsewhere(body: bytes) -> None:
+def test_invalid_json_is_not_rejected_here(body: bytes) -> None:
     check_values(body)
 
 
-def test_counting_takes_a_fraction_of_what_it_prevents() -> None:
-    """By this thread's own time, which other work on the machine has no part in; it takes a tenth of half a second."""
+def test_counting_is_fast() -> None:
+    """Measured in thread time, independent of the machine's load; takes about a tenth of the limit of half a second."""
     bodies = [b'{"prompt": "' + text * (16_000_000 // len(text)) + b'"}' for text in (b"a", b'\\"', b"\\\\", b", [{")]
     bodies += [b"[" * 16_000_000, b'"' * 16_000_000, b"1," * 8_000_000, b'\\"a",[{' * 2_000_000]
     for body in bodies:
@@ -69,7 +69,7 @@ def test_counting_takes_a_fraction_of_what_it_prevents() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"stop": ["a"] * 65}, r"stop: 65 were given, over this server's limit of 64\."),
         ({"stop_sequences": ["a"] * 65}, r"stop_sequences: 65 were given"),
@@ -77,12 +77,12 @@ def test_counting_takes_a_fraction_of_what_it_prevents() -> None:
         ({"model": "m" * 1001}, r"model: the name has 1001 characters, over this server's limit of 1000\."),
     ],
 )
-def test_fields_whose_length_makes_work(body: dict[str, object], told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_too_long_fields_are_rejected(body: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         check_fields(body)
 
 
-def test_fields_that_are_taken() -> None:
+def test_fields_within_the_limits_are_accepted() -> None:
     check_fields({"stop": ["a"] * 64, "bad_words": ["a"] * 256, "model": "m" * 1000})
     check_fields({"stop": "a" * 1000, "bad_words": None, "model": 7})
 
@@ -104,7 +104,7 @@ PARTS = [{"type": "text", "text": "a" * 50}] * 2
         {"messages": [[{"content": "a"}], [{"content": "a" * 101}]]},
     ],
 )
-def test_texts_that_no_tokenizer_has_to_look_at(body: dict[str, object]) -> None:
+def test_too_long_texts_are_rejected(body: dict[str, object]) -> None:
     with pytest.raises(RequestError, match=r"has 10\d characters, and .* context of 10 tokens holds at most 100\."):
         check_texts(body, 10, 100)
 
@@ -124,31 +124,31 @@ def test_texts_that_no_tokenizer_has_to_look_at(body: dict[str, object]) -> None
         {"messages": []},
     ],
 )
-def test_texts_that_may_fit(body: dict[str, object]) -> None:
+def test_texts_within_the_limit_are_accepted(body: dict[str, object]) -> None:
     check_texts(body, 10, 100)
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"prompt": ["a" * 100] * 5}, r"prompts have 500 characters together, over this server's limit of 400"),
         ({"prompt": ["a"] * 401}, r"prompts have 401 characters"),
         ({"messages": [[{"content": "a" * 81}]] * 5}, r"prompts have 405 characters"),
     ],
 )
-def test_prompts_that_are_too_long_together(body: dict[str, object], told: str) -> None:
-    with pytest.raises(RequestError, match=told) as caught:
+def test_too_long_prompts_in_total_are_rejected(body: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
         check_texts(body, 10, 100)
     assert str(caught.value).endswith("Send several requests.")
 
 
 @pytest.mark.parametrize(("name", "each"), [("tokens", 1), ("messages", MESSAGE), ("input", MESSAGE)])
-def test_more_parts_than_a_context_has_tokens(name: str, each: object) -> None:
+def test_more_items_than_context_tokens_are_rejected(name: str, each: object) -> None:
     check_texts({name: [each] * 10}, 10, 100)
     with pytest.raises(RequestError, match=f"{name}: 11 were given, and this model's context has 10 tokens"):
         check_texts({name: [each] * 11}, 10, 100)
 
 
-def test_messages_of_a_batch_are_counted_by_conversation() -> None:
+def test_batch_messages_are_counted_per_conversation() -> None:
     with pytest.raises(RequestError, match="messages: 11 were given"):
         check_texts({"messages": [[MESSAGE], [MESSAGE] * 11]}, 10, 100)

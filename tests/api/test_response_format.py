@@ -1,4 +1,4 @@
-"""What vLLM's application and its router answer, in the form that each path's clients read."""
+"""Error responses of vLLM's application and its router in the form of each path's API."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.api.response_format import in_our_form
+from maritalk_vllm.api.response_format import normalize_response
 
 app = FastAPI()
 
@@ -50,20 +50,20 @@ async def kept() -> StreamingResponse:
 
 
 def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
-    async def through(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, in_our_form(scope, send))
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, normalize_response(scope, send))
 
     async def scenario() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(through), base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(wrapped), base_url="http://x") as client:
             return await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
 
     return asyncio.run(scenario())
 
 
-def test_a_route_that_is_not_there() -> None:
+def test_unknown_route_gets_404_in_the_form_of_its_api() -> None:
     answer = ask("GET", "/generates")
-    told = "There is no route /generates. /docs lists those that there are."
-    assert (answer.status_code, answer.json()) == (404, {"error": told, "detail": told})
+    message = "There is no route /generates. /docs lists those that there are."
+    assert (answer.status_code, answer.json()) == (404, {"error": message, "detail": message})
     assert answer.headers["content-length"] == str(len(answer.content))
     answer = ask("POST", "/v1/nothing")
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NotFoundError")
@@ -71,14 +71,14 @@ def test_a_route_that_is_not_there() -> None:
     assert ask("GET", "/v1/messages/x").json()["error"]["type"] == "not_found_error"
 
 
-def test_a_method_that_is_not_the_routes() -> None:
+def test_wrong_method_gets_405() -> None:
     answer = ask("DELETE", "/v1/known")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     error = answer.json()["error"]
     assert (error["message"], error["code"]) == ("DELETE is not for /v1/known. Use GET.", 405)
 
 
-def test_a_body_that_the_framework_cannot_read() -> None:
+def test_unreadable_body_gets_400() -> None:
     answer = ask("POST", "/v1/read", b"[" * 100_000)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["message"]) == (400, 400, "There was an error parsing the body.")
@@ -93,12 +93,12 @@ def test_a_body_that_the_framework_cannot_read() -> None:
         ("/v1/own", 404, '{"error":{"message":"no such model"}}'),
     ],
 )
-def test_other_answers_stay_what_they_are(path: str, status: int, body: str) -> None:
+def test_other_responses_are_unchanged(path: str, status: int, body: str) -> None:
     answer = ask("GET", path)
     assert (answer.status_code, answer.text) == (status, body)
 
 
-def test_streams_are_not_for_proxies_to_gather_or_keep() -> None:
+def test_streams_forbid_proxy_buffering_and_caching() -> None:
     headers = ask("GET", "/v1/stream").headers
     assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
     assert ask("GET", "/v1/kept").headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Events, as the published clients take them apart."""
+"""Events, parsed as the published clients parse them."""
 
 import json
 
@@ -8,8 +8,8 @@ from maritalk_vllm.api.cloud_schema import StreamText
 from maritalk_vllm.api.sse_event import event
 
 
-def taken_apart(text: str) -> list[dict[str, str]]:
-    """As maritalk 0.2.0 to 0.3.2 do it: httpx's lines are str.splitlines, and `data: ` is taken out everywhere."""
+def parse_events(text: str) -> list[dict[str, str]]:
+    """Parse like maritalk 0.2.0 to 0.3.2: httpx splits lines by str.splitlines, and every `data: ` is removed."""
     lines = [line for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line.replace("data: ", "")) for line in lines]
 
@@ -28,10 +28,10 @@ def taken_apart(text: str) -> list[dict[str, str]]:
         "data\\u003a ",
     ],
 )
-def test_a_text_survives(text: str) -> None:
-    assert taken_apart(event(StreamText(text))) == [{"text": text}]
+def test_text_survives_parsing(text: str) -> None:
+    assert parse_events(event(StreamText(text))) == [{"text": text}]
 
 
-def test_its_form() -> None:
+def test_format_of_an_event() -> None:
     assert event(StreamText("é")) == 'data: {"text": "\\u00e9"}\n\n'
     assert event(StreamText("x"), "end") == 'event: end\ndata: {"text": "x"}\n\n'

@@ -1,4 +1,4 @@
-"""Tools that a request demands: their arguments are an object of their schema, on each API that has tools."""
+"""Required tool calls: their arguments match the tool's schema, on each API that has tools."""
 
 import json
 from typing import Any
@@ -20,8 +20,8 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
 
 def chat(server: Server, function: dict[str, Any], choice: object, **more: object) -> Answer:
     tools = [{"type": "function", "function": {"name": "weather", **function}}]
-    asked = {"model": "demo", "messages": MESSAGES, "tools": tools, "tool_choice": choice}
-    return server.ask("/v1/chat/completions", {**asked, "max_tokens": 100, "temperature": 0, **more})
+    body = {"model": "demo", "messages": MESSAGES, "tools": tools, "tool_choice": choice}
+    return server.ask("/v1/chat/completions", {**body, "max_tokens": 100, "temperature": 0, **more})
 
 
 def arguments(answer: Answer) -> Any:
@@ -38,14 +38,14 @@ def assert_city(given: Any) -> None:
 
 @pytest.mark.parametrize("choice", [NAMED, "required"], ids=["named", "required"])
 @pytest.mark.parametrize("more", [{}, {"strict": False}, {"strict": None}, {"strict": True}])
-def test_chats(shared_server: Server, choice: object, more: dict[str, Any]) -> None:
+def test_chat_arguments_match_the_schema(shared_server: Server, choice: object, more: dict[str, Any]) -> None:
     assert_city(arguments(chat(shared_server, {"parameters": CITY, **more}, choice)))
 
 
 @pytest.mark.parametrize("choice", [NAMED, "required"], ids=["named", "required"])
-def test_streamed_chats(shared_server: Server, choice: object) -> None:
-    body = chat(shared_server, {"parameters": CITY}, choice, stream=True).body.decode()
-    events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {")]
+def test_streamed_chat_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
+    text = chat(shared_server, {"parameters": CITY}, choice, stream=True).body.decode()
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
     calls = [call for event in events for call in event["choices"][0]["delta"].get("tool_calls", ())]
     assert_city(json.loads("".join(call["function"].get("arguments") or "" for call in calls)))
 
@@ -56,29 +56,29 @@ ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "func
 @pytest.mark.parametrize(
     "choice", [{"type": "function", "name": "weather"}, "required", ALLOWED], ids=["named", "required", "allowed"]
 )
-def test_responses(shared_server: Server, choice: object) -> None:
+def test_responses_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
     tools = [{"type": "function", "name": "weather", "parameters": CITY}]
-    asked = {"model": "demo", "input": MESSAGES, "tools": tools, "tool_choice": choice}
-    answer = shared_server.ask("/v1/responses", {**asked, "max_output_tokens": 100, "temperature": 0})
+    body = {"model": "demo", "input": MESSAGES, "tools": tools, "tool_choice": choice}
+    answer = shared_server.ask("/v1/responses", {**body, "max_output_tokens": 100, "temperature": 0})
     (call,) = (part for part in answer.json["output"] if part["type"] == "function_call")
     assert_city(json.loads(call["arguments"]))
 
 
 @pytest.mark.parametrize("choice", [{"type": "tool", "name": "weather"}, {"type": "any"}], ids=["named", "any"])
-def test_messages(shared_server: Server, choice: object) -> None:
+def test_messages_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
     tools = [{"name": "weather", "input_schema": CITY}]
-    asked = {"model": "demo", "messages": MESSAGES, "tools": tools, "tool_choice": choice}
-    answer = shared_server.ask("/v1/messages", {**asked, "max_tokens": 100, "temperature": 0})
+    body = {"model": "demo", "messages": MESSAGES, "tools": tools, "tool_choice": choice}
+    answer = shared_server.ask("/v1/messages", {**body, "max_tokens": 100, "temperature": 0})
     (call,) = (part for part in answer.json["content"] if part["type"] == "tool_use")
     assert_city(call["input"])
 
 
 @pytest.mark.parametrize("function", [{}, {"parameters": None}, {"parameters": {}}, {"parameters": {"type": "object"}}])
-def test_a_tool_without_parameters_gets_an_object(shared_server: Server, function: dict[str, Any]) -> None:
+def test_tool_without_parameters_gets_an_object(shared_server: Server, function: dict[str, Any]) -> None:
     assert isinstance(arguments(chat(shared_server, function, NAMED)), dict)
 
 
-def test_a_schema_that_does_not_say_that_it_is_of_an_object(shared_server: Server) -> None:
+def test_schema_without_type_is_an_object(shared_server: Server) -> None:
     parameters = {key: value for key, value in CITY.items() if key != "type"}
     assert_city(arguments(chat(shared_server, {"parameters": parameters}, NAMED)))
 
@@ -92,7 +92,7 @@ def test_a_schema_that_does_not_say_that_it_is_of_an_object(shared_server: Serve
         ({"$ref": "#"}, "no text fits, because it refers to itself without an end"),
     ],
 )
-def test_a_schema_that_cannot_be_used(
+def test_unusable_tool_schema_is_rejected(
     shared_server: Server, parameters: dict[str, Any], reason: str, choice: object
 ) -> None:
     answer = chat(shared_server, {"parameters": parameters}, choice)
@@ -114,8 +114,8 @@ def test_a_schema_that_cannot_be_used(
     ],
     ids=["response_format", "json", "grammar", "groups", "long", "huge"],
 )
-def test_forms_that_no_text_has(shared_server: Server, form: dict[str, Any]) -> None:
-    asked = {"model": "demo", "messages": MESSAGES, "max_tokens": 4, **form}
-    answer = shared_server.ask("/v1/chat/completions", asked)
+def test_unusable_structured_output_is_rejected(shared_server: Server, form: dict[str, Any]) -> None:
+    body = {"model": "demo", "messages": MESSAGES, "max_tokens": 4, **form}
+    answer = shared_server.ask("/v1/chat/completions", body)
     assert (answer.status, answer.json["error"]["code"]) == (400, 400)
     assert "cannot be used: " in answer.json["error"]["message"]

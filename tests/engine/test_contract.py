@@ -1,4 +1,4 @@
-"""What we use of vLLM's inside: a new version that moves it fails here, with a name, and not at a user's start."""
+"""vLLM internals that we use: a new version that changes one fails here with its name, not at a user's start."""
 
 import dataclasses
 import inspect
@@ -23,13 +23,13 @@ from maritalk_vllm.settings import Device
 from tests.planning.machines import cpu, profile_need
 
 
-def test_the_installed_version_is_in_the_window() -> None:
+def test_installed_version_is_supported() -> None:
     assert installed_vllm().device is Device.CPU
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_the_parts_of_vllm_that_we_rely_on() -> None:
+def test_vllm_internals_have_the_expected_form() -> None:
     vllm_launcher.preload(Device.CPU)
     from vllm.config.parallel import DistributedExecutorBackend, ParallelConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -76,13 +76,13 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert ParallelConfig().master_port == DEFAULT_PORT
     assert parameters(CoreEngineProcManager.finished_procs) == ["self"]
     assert "engine_manager" in inspect.signature(BackgroundResources).parameters
-    # The parts of a model on other nodes, and the place that a later stage lacks on a CPU.
+    # Workers of follower nodes, and the input buffer that a later pipeline stage lacks on a CPU.
     assert "headless" in parameters(AsyncEngineArgs.create_engine_config)
     assert {"vllm_config", "monitor_workers"} <= set(parameters(MultiprocExecutor.__init__))
     assert "inline" in parameters(MultiprocExecutor.start_worker_monitor)
     assert "self.intermediate_tensors: " in inspect.getsource(GPUModelRunner.__init__)
     assert resolve_obj_by_qualname(cpu_pipeline_worker.NAME).__mro__[2] is CPUWorker
-    # The draws for a prompt that is not whole yet, which vLLM takes back where a generator has an offset.
+    # Draws for an unfinished prompt, which vLLM undoes if the generator has an offset.
     assert "gen.set_offset(gen.get_offset() - 4)" in inspect.getsource(GPUModelRunner._bookkeeping_sync)
     assert callable(GPUModelRunner._sample)
     assert parameters(parse_model_prompt) == ["model_config", "prompt"]
@@ -95,7 +95,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert callable(load_chat_template)
     assert "stream_interval" in parameters(SamplingParams)
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
-    # Where demanded tools, and the forms of answers, are checked.
+    # Validation of required tool calls and structured outputs.
     assert parameters(structural_tag_registry.resolve_tool_strictness) == ["tools", "tool_choice", "strict_level"]
     assert callable(structural_tag_registry.get_model_structural_tag)
     assert max(ToolStrictLevel) is ToolStrictLevel.PARAMETER
@@ -103,7 +103,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
     assert forms <= {field.name for field in dataclasses.fields(StructuredOutputsParams)}
     assert callable(SamplingParams._validate_structured_outputs)
     assert parameters(AsyncLLM.check_admission)[:2] == ["self", "n"]
-    # What accounts read of each answer, and where texts become tokens.
+    # What request usage reads of each answer, and where texts are tokenized.
     assert parameters(OutputProcessor.add_request)[1:5] == ["request", "prompt", "parent_req", "request_index"]
     kept = inspect.getsource(OutputProcessor.add_request) + inspect.getsource(RequestState.__init__)
     assert all(each in kept for each in ("self.request_states[request_id] = ", "self.prompt_len = ", "self.stats = "))
@@ -117,7 +117,7 @@ def test_the_parts_of_vllm_that_we_rely_on() -> None:
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.config import CacheConfig
     from vllm.distributed.utils import get_pp_indices
     from vllm.engine import arg_utils
@@ -134,7 +134,7 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
     for gpu in hypothetical_machine("T4,A10,A100-40GB,A100-80GB,H100,H200,B200").gpus:
 
         class Platform:
-            """Stands in for the card, which vLLM asks for its memory and its name alone."""
+            """Stands for the GPU, of which vLLM reads only memory and name."""
 
             get_device_total_memory = staticmethod(lambda gpu=gpu: gpu.memory_total_bytes)
             get_device_name = staticmethod(lambda gpu=gpu: gpu.name)
@@ -148,7 +148,7 @@ def test_the_figures_of_vllm_that_plans_are_made_with(monkeypatch: pytest.Monkey
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_a_flag_that_vllm_does_not_know_is_one_sentence() -> None:
+def test_unknown_flag_raises_usage_error() -> None:
     with pytest.raises(UsageError, match="--nonsense"):
         vllm_launcher.parse(["--model", "x", "--nonsense"])
     assert vllm_launcher.parse(["--model", "x", "--seed", "3"]).seed == 3
@@ -156,7 +156,7 @@ def test_a_flag_that_vllm_does_not_know_is_one_sentence() -> None:
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_vllm_takes_the_flags_that_every_start_has() -> None:
+def test_vllm_accepts_the_flags_of_every_start() -> None:
     plan = make_plan(profile_need("demo"), cpu(), Device.CPU, Device.CPU)
     args = vllm_launcher.parse(engine_arguments(plan, "demo", "x", [], "hermes"))
     assert args.enable_offline_docs
@@ -191,8 +191,8 @@ for environment in json.loads(sys.argv[1]):
 
 
 @pytest.mark.engine
-def test_temperatures_above_two() -> None:
-    """vLLM refuses them, and takes them where we are asked to see to it; every other check stays."""
+def test_temperatures_above_two_are_opt_in() -> None:
+    """vLLM rejects them unless our plugin is enabled; all other checks remain."""
     environments = [{}, {"VLLM_PLUGINS": "maritalk"}, {"MARITALK_ANY_TEMPERATURE": "1"}]
     command = [sys.executable, "-c", TEMPERATURE, json.dumps(environments)]
     result = subprocess.run(command, capture_output=True, text=True)

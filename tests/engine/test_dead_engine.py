@@ -1,4 +1,4 @@
-"""What vLLM's own routes answer when the engine has died, by vLLM's own handlers."""
+"""Responses of vLLM's own routes and handlers after the engine has died."""
 
 from argparse import Namespace
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from maritalk_vllm.engine.exception_mapping import answer_dead_engine
 
-# As the other tests that import vLLM; no engine is started.
+# In the engine lane because it imports vLLM; no engine is started.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 
@@ -36,7 +36,7 @@ def client() -> TestClient:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/dead", 503), ("/failed", 500)])
-def test_an_error_of_the_engine_is_answered_in_vllm_s_form(client: TestClient, path: str, status: int) -> None:
+def test_engine_error_has_vllms_form(client: TestClient, path: str, status: int) -> None:
     answer = client.post(path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, status)
     assert "server" not in answer.text

@@ -1,4 +1,4 @@
-"""A bug of the server's in one line of the log, however deep it lies and however often it is met."""
+"""A bug of the server is one line in the log, however deep the traceback and however often it occurs."""
 
 import logging
 import sys
@@ -12,54 +12,56 @@ from maritalk_vllm.engine.exception_log import ExceptionLog
 from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
-MET = "A fault, on '/generate':"
+WHAT = "A fault, on '/generate':"
 
 
-def sink(depth: int, message: str = "x" * 100_000 + "\nanother line") -> None:
+def fail_at_depth(depth: int, message: str = "x" * 100_000 + "\nanother line") -> None:
     if depth:
-        sink(depth - 1, message)
+        fail_at_depth(depth - 1, message)
     raise RuntimeError(message)
 
 
-def met(depth: int = 100, message: str = "broken") -> RuntimeError:
+def raised(depth: int = 100, message: str = "broken") -> RuntimeError:
     try:
-        sink(depth, message)
+        fail_at_depth(depth, message)
     except RuntimeError as error:
         return error
     raise AssertionError
 
 
-def test_one_line_with_the_kind_and_the_place() -> None:
-    line = ExceptionLog().line(MET, met(message="x" * 100_000 + "\nanother line"))
+def test_line_has_the_type_and_the_location() -> None:
+    line = ExceptionLog().format_once(WHAT, raised(message="x" * 100_000 + "\nanother line"))
     assert "\n" not in line
     assert len(line) < 1000
-    assert line.startswith(f"{MET} RuntimeError: 'xxx")
-    assert " at engine/test_exception_log.py:" in line and line.endswith(" in sink")
+    assert line.startswith(f"{WHAT} RuntimeError: 'xxx")
+    assert " at engine/test_exception_log.py:" in line and line.endswith(" in fail_at_depth")
 
 
-def test_the_same_line_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_line_is_logged_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    kept = ExceptionLog()
-    assert [bool(kept.line(MET, met())) for _ in range(1000)] == [True] + [False] * 999
-    assert kept.line(MET, met(message="other"))
+    log = ExceptionLog()
+    assert [bool(log.format_once(WHAT, raised())) for _ in range(1000)] == [True] + [False] * 999
+    assert log.format_once(WHAT, raised(message="other"))
     now += 61
-    assert kept.line(MET, met()).endswith("(999 more since the last such line)")
+    assert log.format_once(WHAT, raised()).endswith("(999 more since the last such line)")
 
 
-def test_many_different_ones_take_bounded_memory() -> None:
-    kept = ExceptionLog()
-    assert all(kept.line(MET, ValueError(number)) for number in range(2 * exception_log.MOST_LINES))
-    assert len(kept._written) == exception_log.MOST_LINES
+def test_memory_is_bounded() -> None:
+    log = ExceptionLog()
+    assert all(log.format_once(WHAT, ValueError(number)) for number in range(2 * exception_log.MAX_LINES))
+    assert len(log._written) == exception_log.MAX_LINES
 
 
-def test_a_refusal_that_repeats_its_request_is_cut() -> None:
-    token = current.set(account := RequestUsage())
+def test_long_rejection_is_truncated() -> None:
+    token = current.set(usage := RequestUsage())
     try:
-        rejection_log.note({"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000))
+        rejection_log.record_rejection(
+            {"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000)
+        )
     finally:
         current.reset(token)
-    assert len(account.refusal) == exception_log.LONGEST + len("...")
+    assert len(usage.rejection) == exception_log.MAX_TEXT_CHARACTERS + len("...")
 
 
 def record(name: str, error: BaseException) -> logging.LogRecord:
@@ -73,16 +75,16 @@ def record(name: str, error: BaseException) -> logging.LogRecord:
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_what_others_log_of_a_request_is_one_line_too() -> None:
+def test_filter_shortens_tracebacks_of_other_loggers() -> None:
     from vllm.exceptions import VLLMValidationError
 
-    kept = ExceptionLog()
+    log = ExceptionLog()
     for name in ("uvicorn.error", "vllm.entrypoints.openai.chat_completion.serving"):
-        assert kept.filter(made := record(name, RuntimeError(name)))
-        assert made.exc_info is None
-        assert made.getMessage().startswith(f"Exception in ASGI application RuntimeError: {name!r} at ")
-        assert not kept.filter(record(name, RuntimeError(name)))
-    assert kept.filter(made := record("vllm.entrypoints.anthropic.api_router", VLLMValidationError("too long")))
-    assert (made.exc_info, made.getMessage()) == (None, "Exception in ASGI application\n")
-    assert kept.filter(made := record("vllm.v1.engine.async_llm", RuntimeError("dead")))
-    assert made.exc_info is not None
+        assert log.filter(log_record := record(name, RuntimeError(name)))
+        assert log_record.exc_info is None
+        assert log_record.getMessage().startswith(f"Exception in ASGI application RuntimeError: {name!r} at ")
+        assert not log.filter(record(name, RuntimeError(name)))
+    assert log.filter(log_record := record("vllm.entrypoints.anthropic.api_router", VLLMValidationError("too long")))
+    assert (log_record.exc_info, log_record.getMessage()) == (None, "Exception in ASGI application\n")
+    assert log.filter(log_record := record("vllm.v1.engine.async_llm", RuntimeError("dead")))
+    assert log_record.exc_info is not None

@@ -1,15 +1,15 @@
-"""What vLLM raises on a request, and what a bug of ours raises: only the first is the fault of the client."""
+"""Exceptions of vLLM become errors of the request; exceptions of our own bugs do not."""
 
 import pytest
 
 from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.errors import EngineError, MariTalkError, NoSuchModel, RequestError, Unavailable
 
-# What vLLM imports warns of itself.
+# Imports of vLLM cause warnings.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 
-def test_vllms_own_errors() -> None:
+def test_vllm_errors_are_mapped() -> None:
     from vllm.exceptions import QueueOverflowError, RetryableRequestError, VLLMValidationError
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -24,7 +24,7 @@ def test_vllms_own_errors() -> None:
             raise error
 
 
-def test_a_value_error_of_vllms_is_the_requests() -> None:
+def test_value_error_from_vllm_is_a_request_error() -> None:
     from vllm.renderers.chat_utils import ChatTemplateResolutionError
     from vllm.sampling_params import SamplingParams
 
@@ -33,19 +33,19 @@ def test_a_value_error_of_vllms_is_the_requests() -> None:
     assert issubclass(ChatTemplateResolutionError, ValueError)
 
 
-def test_a_value_error_of_ours_is_a_bug() -> None:
+def test_our_own_value_error_propagates() -> None:
     with pytest.raises(ValueError, match=r"^invalid literal") as caught, map_vllm_exceptions():
         int("x")
     assert not isinstance(caught.value, MariTalkError)
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), KeyError("x"), AssertionError("x")])
-def test_other_bugs_stay_what_they_are(error: Exception) -> None:
+def test_other_exceptions_propagate(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, map_vllm_exceptions():
         raise error
     assert caught.value is error
 
 
-def test_our_own_errors_pass() -> None:
+def test_our_own_errors_propagate() -> None:
     with pytest.raises(NoSuchModel), map_vllm_exceptions():
         raise NoSuchModel("No.")

@@ -1,4 +1,4 @@
-"""Schemas and grammars that no text fits, or that are too large: told from those that are good."""
+"""Schemas and grammars that match no text or are too large are rejected; others are accepted."""
 
 import json
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.engine import grammar_checks
-from maritalk_vllm.engine.grammar_checks import MOST_CHARACTERS, MOST_GROUPS, check_schema, endless_rule
+from maritalk_vllm.engine.grammar_checks import MAX_CHARACTERS, MAX_NESTED_GROUPS, check_schema, find_endless_rule
 
-# What xgrammar imports warns of itself.
+# Imports of xgrammar cause warnings.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
@@ -20,7 +20,7 @@ ENDLESS: list[dict[str, Any]] = [
     {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
     {"$ref": "#/$defs/node", "$defs": {"node": {**NODE, "required": ["next"]}}},
 ]
-GOOD: list[dict[str, Any]] = [
+VALID: list[dict[str, Any]] = [
     {},
     {"type": "object"},
     {"type": "array", "items": {"$ref": "#"}},
@@ -44,23 +44,23 @@ GRAMMARS = {
 
 
 @pytest.mark.parametrize("schema", ENDLESS, ids=json.dumps)
-def test_a_schema_that_refers_to_itself_without_an_end(schema: dict[str, Any]) -> None:
+def test_endlessly_recursive_schema_is_rejected(schema: dict[str, Any]) -> None:
     from vllm.exceptions import VLLMValidationError
 
     with pytest.raises(VLLMValidationError, match=r"^It cannot be used: no text fits, because .* refers to itself"):
         check_schema("It", schema)
 
 
-@pytest.mark.parametrize("schema", GOOD, ids=json.dumps)
-def test_a_good_schema(schema: dict[str, Any]) -> None:
+@pytest.mark.parametrize("schema", VALID, ids=json.dumps)
+def test_valid_schema_is_accepted(schema: dict[str, Any]) -> None:
     check_schema("It", schema)
 
 
 @pytest.mark.parametrize(("text", "rule"), GRAMMARS.items())
-def test_grammars(text: str, rule: str | None) -> None:
+def test_endless_rule_of_a_grammar(text: str, rule: str | None) -> None:
     from xgrammar import Grammar
 
-    assert endless_rule(str(Grammar.from_ebnf(text))) == rule
+    assert find_endless_rule(str(Grammar.from_ebnf(text))) == rule
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_grammars(text: str, rule: str | None) -> None:
         ({"type": "foo"}, 'Unsupported type "foo"'),
         ({"type": "string", "pattern": "(("}, "Regex parsing error"),
         ({"type": "string", "pattern": "(" * 101 + ")" * 101}, "its groups lie 101 deep in each other, over the limit"),
-        ({"enum": ["a" * MOST_CHARACTERS]}, "it has 131,086 characters, over the limit of 131,072"),
+        ({"enum": ["a" * MAX_CHARACTERS]}, "it has 131,086 characters, over the limit of 131,072"),
     ],
 )
-def test_a_schema_that_is_none(schema: dict[str, Any], reason: str) -> None:
+def test_invalid_schema_is_rejected(schema: dict[str, Any], reason: str) -> None:
     from vllm.exceptions import VLLMValidationError
 
     with pytest.raises(VLLMValidationError) as caught:
@@ -83,7 +83,14 @@ def test_a_schema_that_is_none(schema: dict[str, Any], reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "depth"),
-    [("(" * MOST_GROUPS, MOST_GROUPS), ("(a)(b)", 1), (r"\(\(", 0), ("[((]", 0), (r"[\](]((", 2), ("))((", 2)],
+    [
+        ("(" * MAX_NESTED_GROUPS, MAX_NESTED_GROUPS),
+        ("(a)(b)", 1),
+        (r"\(\(", 0),
+        ("[((]", 0),
+        (r"[\](]((", 2),
+        ("))((", 2),
+    ],
 )
-def test_how_deep_groups_lie(text: str, depth: int) -> None:
+def test_nesting_depth_of_groups(text: str, depth: int) -> None:
     assert grammar_checks._depth(text) == depth

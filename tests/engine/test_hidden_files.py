@@ -1,4 +1,4 @@
-"""Hidden files beside the weights of a model whose head is its embedding: vLLM alone fails over them."""
+"""Hidden files beside the weights of a model with tied embeddings: vLLM without our patch fails."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.models.files import model
 TENSORS = {"model.embed_tokens.weight": ("BF16", [128, 64])}
 READ = """
 import sys
-from maritalk_vllm.engine.hidden_files import overlook_hidden_files
+from maritalk_vllm.engine.hidden_files import ignore_hidden_files
 from vllm.config import ModelConfig
 from vllm.model_executor.models import registry
 registry._run_in_subprocess = lambda function: function()
@@ -22,13 +22,13 @@ for _ in range(3):
         print(config.dtype)
     except Exception as error:
         print(type(error).__name__)
-    overlook_hidden_files()
+    ignore_hidden_files()
 """
 
 
 @pytest.mark.engine
-def test_a_hidden_file_beside_the_weights(tmp_path: Path) -> None:
-    """First as vLLM reads them, then as we have it read them, and as one who asks for that twice."""
+def test_hidden_file_beside_the_weights_is_ignored(tmp_path: Path) -> None:
+    """Without the patch, with it, and with the patch applied twice."""
     config = {"tie_word_embeddings": True, "torch_dtype": None, "architectures": ["LlamaForCausalLM"]}
     folder = model(tmp_path, TENSORS, **config)
     (folder / "._model.safetensors").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + bytes(200))

@@ -1,10 +1,10 @@
-"""How far vLLM is, read from its log. The lines are those of vLLM 0.32 and 0.33."""
+"""Loading progress from vLLM's log. The lines are those of vLLM 0.32 and 0.33."""
 
 from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.engine.load_progress import LoadingStep, loading_step, log_size
+from maritalk_vllm.engine.load_progress import LoadingStep, log_size, read_loading_step
 
 SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:03,  1.00it/s]\r"
 
@@ -24,18 +24,18 @@ SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:0
         ),
     ],
 )
-def test_the_latest_step(tmp_path: Path, log: str, step: LoadingStep | None) -> None:
+def test_latest_step_in_the_log(tmp_path: Path, log: str, step: LoadingStep | None) -> None:
     file = tmp_path / "log"
     file.write_text(log)
-    assert loading_step(file, 0) == step
+    assert read_loading_step(file, 0) == step
 
 
-def test_a_start_before_is_not_looked_at(tmp_path: Path) -> None:
+def test_previous_start_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "log"
-    assert loading_step(file, log_size(file)) is None
+    assert read_loading_step(file, log_size(file)) is None
     file.write_text(SHARDS.format("1/4"))
     begin = log_size(file)
-    assert loading_step(file, begin) is None
+    assert read_loading_step(file, begin) is None
     with file.open("a") as more:
         more.write(SHARDS.format("2/4"))
-    assert loading_step(file, begin) == LoadingStep("Loading weights 2/4", 0.5)
+    assert read_loading_step(file, begin) == LoadingStep("Loading weights 2/4", 0.5)

@@ -1,16 +1,16 @@
-"""vLLM's log of a failed step, by its own function and objects: what helps is there, and nothing that users wrote."""
+"""vLLM's log of a failed step, with its own function and objects: keeps useful values, omits users' texts."""
 
 import logging
 
 import pytest
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.log_redaction import keep_secrets_out
+from maritalk_vllm.engine.log_redaction import mask_secrets
 from maritalk_vllm.settings import Device
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
-USERS = "what-a-user-wrote"
+USER_TEXT = "what-a-user-wrote"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -18,7 +18,7 @@ def preloaded() -> None:
     vllm_launcher.preload(Device.CPU)
 
 
-def test_a_failed_step(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_step_is_redacted(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.lora.request import LoRARequest
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
     from vllm.v1.core.sched.output import CachedRequestData, NewRequestData, SchedulerOutput
@@ -26,10 +26,10 @@ def test_a_failed_step(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mon
     from vllm.v1.metrics.stats import SchedulerStats
 
     params = SamplingParams(
-        stop=[f"{USERS} stop"],
-        bad_words=[f"{USERS} word"],
-        structured_outputs=StructuredOutputsParams(json={"title": f"{USERS} schema"}),
-        extra_args={f"{USERS} key": f"{USERS} value"},
+        stop=[f"{USER_TEXT} stop"],
+        bad_words=[f"{USER_TEXT} word"],
+        structured_outputs=StructuredOutputsParams(json={"title": f"{USER_TEXT} schema"}),
+        extra_args={f"{USER_TEXT} key": f"{USER_TEXT} value"},
         temperature=0.25,
         max_tokens=77,
         seed=4242,
@@ -60,10 +60,10 @@ def test_a_failed_step(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mon
     )
     monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
     core.dump_engine_exception("model='m', otlp='http://u:s3cr3t@host'", step, SchedulerStats(num_running_reqs=2))
-    said = caplog.text
-    assert "s3cr3t" not in said
-    for text in (USERS, "91001", "91004", "91005", "91006"):
-        assert text not in said, said
+    logged = caplog.text
+    assert "s3cr3t" not in logged
+    for text in (USER_TEXT, "91001", "91004", "91005", "91006"):
+        assert text not in logged, logged
     for useful in (
         "Dumping input data for V1 LLM engine",
         "config: model='m'",
@@ -83,15 +83,15 @@ def test_a_failed_step(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mon
         "finished_req_ids=['request-3']",
         "num_running_reqs=2",
     ):
-        assert useful in said, said
+        assert useful in logged, logged
 
 
-def test_secrets_of_flags(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a handler of vLLM's own, which its loggers share."""
+def test_secrets_are_masked(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a handler of vLLM's, which its loggers share."""
     logger = logging.getLogger("vllm")
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     monkeypatch.setattr(caplog.handler, "filters", [])
-    keep_secrets_out({"s3cr3t-v4lue"})
+    mask_secrets({"s3cr3t-v4lue"})
     logging.getLogger("vllm.engine.arg_utils").warning("hf_token: %s", "s3cr3t-v4lue")
     assert "hf_token: ********" in caplog.text
     assert "s3cr3t-v4lue" not in caplog.text

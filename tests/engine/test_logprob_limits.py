@@ -1,4 +1,4 @@
-"""So many logprobs as are made for a client without keeping others waiting, by vLLM's own parameters."""
+"""The limit of logprobs for a request, with vLLM's own sampling parameters."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
-from maritalk_vllm.engine.logprob_limits import MOST, refuse_many_logprobs
+from maritalk_vllm.engine.logprob_limits import MAX_LOGPROBS, limit_logprobs
 from maritalk_vllm.engine.request_usage import RequestUsage, current
 from maritalk_vllm.errors import RequestError
 
-# What vLLM imports warns of itself.
+# Imports of vLLM cause warnings.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 CONTEXT = 8192
 
 
-def generated(
-    prompt_tokens: int, *, prompts: int = 1, stream: bool = False, is_open: bool = False, **asked: Any
+def send_to_engine(
+    prompt_tokens: int, *, prompts: int = 1, stream: bool = False, is_open: bool = False, **fields: Any
 ) -> Any:
-    """The parameters of the last prompt with which the engine begins. Raises RequestError.
+    """Return the parameters of the last prompt that reaches the engine. Raises RequestError.
 
-    `is_open`: the request came without max_tokens, for which vLLM has filled in the rest of the context.
+    `is_open`: the request has no max_tokens, so vLLM has set it to the rest of the context.
     """
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -30,14 +30,14 @@ def generated(
         generate=lambda prompt, parameters, number: seen.append(parameters),
         model_config=SimpleNamespace(max_model_len=CONTEXT),
     )
-    refuse_many_logprobs(client)
+    limit_logprobs(client)
     kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    token = current.set(account := RequestUsage())
-    account.is_open = is_open
+    token = current.set(usage := RequestUsage())
+    usage.is_open = is_open
     try:
         with map_vllm_exceptions():
             for number in range(prompts):
-                parameters = SamplingParams(output_kind=kind, **asked)
+                parameters = SamplingParams(output_kind=kind, **fields)
                 client.generate({"prompt_token_ids": [1] * prompt_tokens}, parameters, str(number))
     finally:
         current.reset(token)
@@ -45,7 +45,7 @@ def generated(
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("fields", "count"),
     [
         ({"prompt_tokens": 8000, "max_tokens": 1, "prompt_logprobs": 20}, 168_000),
         ({"prompt_tokens": 8000, "max_tokens": 1, "prompt_logprobs": 20, "stream": True}, 168_000),
@@ -57,13 +57,13 @@ def generated(
         ({"prompt_tokens": 192, "max_tokens": 8000, "logprobs": 1, "n": 2, "is_open": True}, 32_000),
     ],
 )
-def test_more_than_are_made_at_once(asked: dict[str, Any], told: int) -> None:
-    with pytest.raises(RequestError, match=f"asks for {told} logprobs, .* over this server's limit of {MOST}"):
-        generated(**asked)
+def test_too_many_logprobs_are_rejected(fields: dict[str, Any], count: int) -> None:
+    with pytest.raises(RequestError, match=f"asks for {count} logprobs, .* over this server's limit of {MAX_LOGPROBS}"):
+        send_to_engine(**fields)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"prompt_tokens": 8000, "max_tokens": 190, "logprobs": 1, "prompt_logprobs": 1},
         {"prompt_tokens": 4000, "max_tokens": 16, "prompt_logprobs": 1, "logprobs": 1},
@@ -72,10 +72,10 @@ def test_more_than_are_made_at_once(asked: dict[str, Any], told: int) -> None:
         {"prompt_tokens": 8000, "max_tokens": 100, "n": 128},
     ],
 )
-def test_what_is_taken_as_it_is(asked: dict[str, Any]) -> None:
-    assert generated(**asked).max_tokens == asked["max_tokens"]
+def test_logprobs_within_the_limit_are_accepted(fields: dict[str, Any]) -> None:
+    assert send_to_engine(**fields).max_tokens == fields["max_tokens"]
 
 
-def test_an_answer_without_max_tokens_ends_where_it_would_have_more() -> None:
-    assert generated(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MOST // 4
-    assert generated(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None
+def test_open_answer_is_capped_at_the_limit() -> None:
+    assert send_to_engine(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MAX_LOGPROBS // 4
+    assert send_to_engine(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None

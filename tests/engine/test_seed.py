@@ -1,24 +1,24 @@
-"""A seed decides an answer, however many steps the prompt takes."""
+"""A seed determines the answer, however many steps the prompt takes."""
 
 from types import SimpleNamespace
 
 import numpy
 import pytest
 
-from maritalk_vllm.engine.cpu_pipeline_worker import _take_draws_back
+from maritalk_vllm.engine.cpu_pipeline_worker import _restore_generators
 from tests.serving import Server
 
 
-def test_a_prompt_of_several_steps(shared_server: Server) -> None:
-    """vLLM's own worker ends the engine over it."""
+def test_chunked_prompt_with_seed_is_answered(shared_server: Server) -> None:
+    """With vLLM's own worker, this request ends the engine."""
     body = {"prompt": "O rio corre para o mar. " * 400, "max_tokens": 4, "seed": 7, "n": 2}
     answer = shared_server.ask("/generate", body, timeout=240)
     assert (answer.status, len(answer.json["outputs"])) == (200, 2)
 
 
 @pytest.mark.engine
-def test_the_draws_of_a_step_that_ends_no_prompt() -> None:
-    """A generator is where it was before the step; those of whole prompts go on."""
+def test_draws_for_unfinished_prompts_are_undone() -> None:
+    """Generators of unfinished prompts are restored after the step; those of finished prompts advance."""
     import torch
 
     generators = {row: torch.Generator().manual_seed(5) for row in (0, 2)}
@@ -26,7 +26,7 @@ def test_the_draws_of_a_step_that_ends_no_prompt() -> None:
 
     def bookkeep() -> str:
         seen.append(dict(batch.generators))
-        return "told"
+        return "result"
 
     runner = SimpleNamespace(
         input_batch=batch,
@@ -34,9 +34,9 @@ def test_the_draws_of_a_step_that_ends_no_prompt() -> None:
         _sample=lambda: [torch.rand(1, generator=each).item() for each in batch.generators.values()],
         _bookkeeping_sync=bookkeep,
     )
-    _take_draws_back(runner)
+    _restore_generators(runner)
     (first, alike), (again, later) = runner._sample(), runner._sample()
     assert first == alike == again != later
-    assert runner._bookkeeping_sync() == "told"
+    assert runner._bookkeeping_sync() == "result"
     assert seen == [{2: generators[2]}]
     assert batch.generators == generators

@@ -1,4 +1,4 @@
-"""The first cause of a failed start, found in vLLM's log, and what it means to a user."""
+"""The first cause of a failed start, found in vLLM's log, and its explanation."""
 
 import json
 import re
@@ -30,11 +30,11 @@ def log(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_first_error_that_is_not_about_another(log: Path) -> None:
+def test_first_cause_skips_secondary_errors(log: Path) -> None:
     assert first_cause(log) == "No room for the weights: 24 GiB."
 
 
-def test_the_same_in_a_log_of_json(tmp_path: Path) -> None:
+def test_first_cause_in_a_json_log(tmp_path: Path) -> None:
     traceback = "Traceback (most recent call last):\n  File x, line 1\nValueError: No room for the weights: 24 GiB."
     lines = [
         {"levelname": "INFO", "message": "ValueError: not an error, a quotation"},
@@ -46,7 +46,7 @@ def test_the_same_in_a_log_of_json(tmp_path: Path) -> None:
     assert first_cause(file) == "No room for the weights: 24 GiB."
 
 
-def test_none_without_one(tmp_path: Path) -> None:
+def test_no_cause_without_a_log(tmp_path: Path) -> None:
     assert first_cause(tmp_path / "missing") is None
 
 
@@ -58,7 +58,7 @@ def test_none_without_one(tmp_path: Path) -> None:
         Unavailable("The engine has stopped."),
     ],
 )
-def test_an_error_about_another_process_is_replaced_by_its_cause(log: Path, error: Exception) -> None:
+def test_secondary_error_is_replaced_by_its_cause(log: Path, error: Exception) -> None:
     with (
         pytest.raises(EngineError, match="vLLM failed to start: No room for the weights: 24 GiB") as caught,
         explain_startup_errors(log),
@@ -67,7 +67,7 @@ def test_an_error_about_another_process_is_replaced_by_its_cause(log: Path, erro
     assert str(log) in caught.value.hint
 
 
-def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
+def test_our_own_errors_propagate(log: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="wrong"), explain_startup_errors(log):
         raise UsageError("wrong")
     with pytest.raises(EngineError, match="It generates no text"), explain_startup_errors(tmp_path / "empty"):
@@ -112,29 +112,29 @@ def test_errors_of_ours_stay(log: Path, tmp_path: Path) -> None:
             "nothing is left for the KV cache beside the weights.",
             "--gpu",
         ),
-        ("Something that nobody has seen.", "Something that nobody has seen.", ""),
+        ("An unknown error.", "An unknown error.", ""),
     ],
 )
-def test_what_vllm_says_and_what_it_means(text: str, cause: str, hint: str) -> None:
+def test_vllm_messages_are_explained(text: str, cause: str, hint: str) -> None:
     assert explain(text)[0] == cause
     assert hint in explain(text)[1]
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_vllms_own_words_for_a_context_that_the_model_has_not(prepared_cache: Path, tmp_path: Path) -> None:
+def test_vllm_error_for_a_too_long_context_is_explained(prepared_cache: Path, tmp_path: Path) -> None:
     model = str(demo_model.folder(PROFILE, prepared_cache))
     args = vllm_launcher.parse(["--model", model, "--max-model-len", "9999"])
-    says = "^vLLM failed to start: --max-model-len 9999 is more than the 8192 tokens that the model can read.$"
+    expected = "^vLLM failed to start: --max-model-len 9999 is more than the 8192 tokens that the model can read.$"
     with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
         vllm_launcher.start_engine(args, StepWatchdog())
-    assert re.fullmatch(says, caught.value.message)
+    assert re.fullmatch(expected, caught.value.message)
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
-def test_vllms_own_words_for_a_chat_template_that_is_not_there(tmp_path: Path) -> None:
-    """As vLLM's application, and our own routes, load it."""
+def test_vllm_error_for_a_missing_chat_template_is_one_line(tmp_path: Path) -> None:
+    """vLLM's application and our own routes load it in this way."""
     from vllm.renderers.chat_utils import load_chat_template
 
     with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
@@ -144,8 +144,8 @@ def test_vllms_own_words_for_a_chat_template_that_is_not_there(tmp_path: Path) -
     assert "\n" not in caught.value.message
 
 
-def test_an_engine_that_could_not_write_why_it_died(tmp_path: Path) -> None:
-    """In the warm-up its death is `Unavailable`, as for any request; for the start it is the end."""
+def test_killed_engine_is_described_by_its_exit(tmp_path: Path) -> None:
+    """During warm-up the death raises `Unavailable`, as for any request; it means a failed start."""
     with (
         pytest.raises(EngineError, match="vLLM failed to start: the engine's process was killed by SIGKILL") as caught,
         explain_startup_errors(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
@@ -160,7 +160,7 @@ def test_an_engine_that_could_not_write_why_it_died(tmp_path: Path) -> None:
         raise Unavailable("The engine has stopped.", "The server's log says why.")
 
 
-def test_a_cause_that_is_still_on_its_way_into_the_log_is_waited_for(tmp_path: Path) -> None:
+def test_first_cause_waits_for_a_delayed_log_line(tmp_path: Path) -> None:
     log = tmp_path / "log"
     before, cause, after = LOG.partition("(Worker pid=3) ERROR 11-23 11:46:25 [multiproc_executor.py:900] ValueError")
     log.write_text(before)
@@ -171,7 +171,7 @@ def test_a_cause_that_is_still_on_its_way_into_the_log_is_waited_for(tmp_path: P
     writing.join()
 
 
-def test_a_log_without_an_end_is_not_read(tmp_path: Path) -> None:
-    """As a device, which gives bytes for ever."""
+def test_endless_log_is_not_read(tmp_path: Path) -> None:
+    """A device such as /dev/full returns bytes for ever."""
     (tmp_path / "log").symlink_to("/dev/full")
     assert first_cause(tmp_path / "log") is None

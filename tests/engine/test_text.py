@@ -1,4 +1,4 @@
-"""An answer's text is vLLM's own, whether it comes whole or as a stream, whatever the tokenizer."""
+"""The text of an answer equals vLLM's own, whole and streamed, with any tokenizer."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
 
-# What vLLM imports warns of itself.
+# Imports of vLLM cause warnings.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 TEXTS = (
@@ -39,7 +39,7 @@ SPECIAL = ["<unk>", "<s>", "</s>"]
 
 
 def byte_level() -> Tokenizer:
-    """As GPT-2's, Llama 3's and the demo model's: each token is some bytes of the text."""
+    """Like GPT-2's, Llama 3's and the demo model's: each token is a sequence of bytes of the text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -52,9 +52,9 @@ def byte_level() -> Tokenizer:
 
 
 def byte_fallback() -> Tokenizer:
-    """As Llama 2's, Mistral's and Sabiá's: a character that is no token is spelt in bytes, each of them a token.
+    """Like Llama 2's, Mistral's and Sabiá's: a character without a token is encoded as bytes, one token for each.
 
-    A word's space is part of its token, and that of a text's first word is left out.
+    The space before a word is part of its token; the space before the first word of a text is omitted.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -73,7 +73,7 @@ def byte_fallback() -> Tokenizer:
 
 
 def word_piece() -> Tokenizer:
-    """As BERT's: a word's first token has a space before it, and the decoder tidies up around punctuation."""
+    """Like BERT's: the decoder adds a space before the first token of a word, and cleans up around punctuation."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(cleanup=True)
@@ -96,9 +96,9 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 
 @dataclass
 class Engine:
-    """Stands for vLLM's client and the engine behind it, with a model that answers these tokens.
+    """Stands for vLLM's client and engine, with a model that generates fixed tokens.
 
-    What makes text of them is vLLM's own output processor, which is given them in batches as the engine sends them.
+    vLLM's own output processor detokenizes them. It receives them in batches, as the engine sends them.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -109,7 +109,7 @@ class Engine:
 
     @property
     def renderer(self) -> Any:
-        # Its tokenizer counts for the longest text alone.
+        # Its tokenizer is used only for the maximum length of a prompt.
         tokenizer = SimpleNamespace(max_chars_per_token=100)
         return SimpleNamespace(render_cmpl=lambda _: ({"prompt_token_ids": self.prompt},), tokenizer=tokenizer)
 
@@ -136,8 +136,8 @@ def core_request(prompt: list[int], parameters: "SamplingParams", name: str = "0
     return EngineCoreRequest(name, prompt, None, parameters, None, 0.0, None, None, None, external_req_id=name)
 
 
-def own(tokenizer: PreTrainedTokenizerFast, prompt: list[int], answer: list[int], stop: tuple[str, ...]) -> str:
-    """vLLM's own text, read token by token."""
+def vllm_text(tokenizer: PreTrainedTokenizerFast, prompt: list[int], answer: list[int], stop: tuple[str, ...]) -> str:
+    """vLLM's own text, detokenized token by token."""
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
@@ -153,7 +153,7 @@ def own(tokenizer: PreTrainedTokenizerFast, prompt: list[int], answer: list[int]
 def texts(
     tokenizer: PreTrainedTokenizerFast, prompt: list[int], batches: list[list[int]], stop: tuple[str, ...], piece: int
 ) -> tuple[str, str, str]:
-    """The whole answer, the pieces of a stream one after the other, and the whole that ends the stream."""
+    """The whole answer, the joined pieces of a stream, and the completion that ends the stream."""
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=5000, stop=stop)
 
     async def ask() -> tuple[str, str, str]:
@@ -172,30 +172,30 @@ STOPS = ("o", " v", "ção", "日", "。", "\ufffd", "tud", "\n\n", "t's a", "�
 
 
 @given(data=st.data())
-def test_any_tokens(tokenizer: PreTrainedTokenizerFast, data: st.DataObject) -> None:
+def test_any_tokens_give_vllms_text(tokenizer: PreTrainedTokenizerFast, data: st.DataObject) -> None:
     backend = tokenizer.backend_tokenizer
-    # By tokens alone most texts would be rubbish; by texts alone no character would be left unfinished.
-    spelt = st.sampled_from(TEXTS).map(lambda text: backend.encode(text).ids)
+    # Random tokens alone give mostly garbage; tokenized texts alone never end within a character.
+    encoded = st.sampled_from(TEXTS).map(lambda text: backend.encode(text).ids)
     tokens = st.lists(st.integers(0, backend.get_vocab_size() - 1), max_size=8)
-    sequence = st.lists(spelt | tokens, max_size=4).map(lambda parts: [token for part in parts for token in part])
+    sequence = st.lists(encoded | tokens, max_size=4).map(lambda parts: [token for part in parts for token in part])
     prompt, answer = data.draw(sequence), data.draw(sequence)
     stop = tuple(data.draw(st.lists(st.sampled_from(STOPS), max_size=2)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=4)))
     batches = [answer[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(answer)], strict=True)]
-    expected = own(tokenizer, prompt, answer, stop)
+    expected = vllm_text(tokenizer, prompt, answer, stop)
     assert texts(tokenizer, prompt, batches, stop, data.draw(st.integers(1, 5))) == (expected,) * 3
 
 
 @pytest.mark.parametrize(("answer", "text"), [([0x12], "\x12"), (list("é語".encode()), "é語"), ([0x41, 0xE8], "A")])
-def test_bytes_after_a_prompt_in_bytes(answer: list[int], text: str) -> None:
-    """The last one ends inside a character, of which nothing is shown."""
+def test_byte_tokens_after_a_byte_prompt(answer: list[int], text: str) -> None:
+    """The last answer ends within a character, which is omitted."""
     tokenizer = fast(byte_fallback())
     prompt = tokenizer.backend_tokenizer.encode("日本語").ids
-    spelt: list[int] = tokenizer.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in answer])
-    assert texts(tokenizer, prompt, [spelt], (), 1) == (text,) * 3
+    encoded: list[int] = tokenizer.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in answer])
+    assert texts(tokenizer, prompt, [encoded], (), 1) == (text,) * 3
 
 
-def test_a_served_model_whose_tokenizer_spells_in_bytes(tmp_path: Path) -> None:
+def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
     fast(byte_fallback()).save_pretrained(tmp_path / "tokenizer")
     model = tmp_path / "tiny"
     command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", model, tmp_path / "tokenizer"]
@@ -204,12 +204,12 @@ def test_a_served_model_whose_tokenizer_spells_in_bytes(tmp_path: Path) -> None:
     try:
         server.wait_until_ready()
         for prompt in (*TEXTS, "語"):
-            asked = {"prompt": prompt, "max_tokens": 24}
-            whole = server.ask("/generate", {**asked, "do_sample": False}).json["output"]
-            streamed = server.ask("/generate", {**asked, "do_sample": False, "stream": True}).body.decode()
+            body = {"prompt": prompt, "max_tokens": 24}
+            whole = server.ask("/generate", {**body, "do_sample": False}).json["output"]
+            streamed = server.ask("/generate", {**body, "do_sample": False, "stream": True}).body.decode()
             data = [line[6:] for line in streamed.splitlines() if line.startswith("data: ")]
             *pieces, end = map(json.loads, data)
-            of_vllm = server.ask("/v1/completions", {**asked, "temperature": 0}).json["choices"][0]["text"]
+            of_vllm = server.ask("/v1/completions", {**body, "temperature": 0}).json["choices"][0]["text"]
             assert "".join(piece["text"] for piece in pieces) == end["output"] == whole == of_vllm.removeprefix(" ")
     finally:
         server.stop()

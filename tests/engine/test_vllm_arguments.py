@@ -1,4 +1,4 @@
-"""What the engine is told: flags and environment."""
+"""Flags and environment of the engine."""
 
 import itertools
 from dataclasses import replace
@@ -30,7 +30,7 @@ def pairs(arguments: list[str]) -> dict[str, str]:
     return {flag: value for flag, value in itertools.pairwise(arguments) if flag.startswith("--")}
 
 
-def test_on_a_cpu() -> None:
+def test_flags_on_a_cpu() -> None:
     arguments = engine_arguments(ON_CPU, "demo", "/models/demo", ["--seed", "3"])
     assert arguments[:4] == ["--model", "/models/demo", "--served-model-name", "demo"]
     assert "--enforce-eager" in arguments
@@ -40,20 +40,20 @@ def test_on_a_cpu() -> None:
     assert arguments[-2:] == ["--seed", "3"]
 
 
-def test_a_parser_of_tool_calls_is_named_where_the_model_has_one() -> None:
+def test_tool_call_parser_is_set_if_the_model_has_one() -> None:
     assert "--enable-auto-tool-choice" not in engine_arguments(ON_CPU, "m", "/m", [])
-    told = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
-    assert "--enable-auto-tool-choice" in told
-    assert pairs(told)["--tool-call-parser"] == "hermes"
+    flags = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
+    assert "--enable-auto-tool-choice" in flags
+    assert pairs(flags)["--tool-call-parser"] == "hermes"
 
 
-def test_on_gpus() -> None:
-    told = pairs(engine_arguments(cuda("8xA10", profile_need("medium", replicas="auto")), "medium", "/m", []))
-    assert told["--tensor-parallel-size"] == "4"
-    assert told["--data-parallel-size"] == "2"
-    assert told["--gpu-memory-utilization"] == "0.92"
-    assert "--pipeline-parallel-size" not in told
-    assert "--kv-cache-memory-bytes" not in told
+def test_flags_on_gpus() -> None:
+    flags = pairs(engine_arguments(cuda("8xA10", profile_need("medium", replicas="auto")), "medium", "/m", []))
+    assert flags["--tensor-parallel-size"] == "4"
+    assert flags["--data-parallel-size"] == "2"
+    assert flags["--gpu-memory-utilization"] == "0.92"
+    assert "--pipeline-parallel-size" not in flags
+    assert "--kv-cache-memory-bytes" not in flags
     assert (
         pairs(engine_arguments(cuda("3xA10", profile_need("medium")), "m", "/m", []))["--pipeline-parallel-size"] == "3"
     )
@@ -78,32 +78,34 @@ def test_on_gpus() -> None:
         "--headless",
     ],
 )
-def test_flags_that_are_ours_are_refused(flag: str) -> None:
+def test_reserved_flags_are_rejected(flag: str) -> None:
     with pytest.raises(UsageError):
         engine_arguments(ON_CPU, "demo", "/models/demo", [flag])
 
 
-def test_on_one_of_several_nodes() -> None:
-    made = cuda("4xA10", profile_need("medium", nodes=2))
-    meeting = Rendezvous(1, "10.0.0.1", 29501, DistributedBackend.MP)
-    told = pairs(engine_arguments(made, "medium", "/m", [], group=meeting))
-    assert (told["--tensor-parallel-size"], told["--pipeline-parallel-size"]) == ("4", "2")
-    assert (told["--nnodes"], told["--node-rank"]) == ("2", "1")
-    assert (told["--master-addr"], told["--master-port"]) == ("10.0.0.1", "29501")
-    assert told["--distributed-executor-backend"] == "mp"
-    assert "--worker-cls" not in told
-    by_ray = pairs(engine_arguments(made, "medium", "/m", [], group=replace(meeting, backend=DistributedBackend.RAY)))
-    assert by_ray["--distributed-executor-backend"] == "ray"
-    assert "--nnodes" not in by_ray
+def test_flags_of_one_of_several_nodes() -> None:
+    plan = cuda("4xA10", profile_need("medium", nodes=2))
+    rendezvous = Rendezvous(1, "10.0.0.1", 29501, DistributedBackend.MP)
+    flags = pairs(engine_arguments(plan, "medium", "/m", [], group=rendezvous))
+    assert (flags["--tensor-parallel-size"], flags["--pipeline-parallel-size"]) == ("4", "2")
+    assert (flags["--nnodes"], flags["--node-rank"]) == ("2", "1")
+    assert (flags["--master-addr"], flags["--master-port"]) == ("10.0.0.1", "29501")
+    assert flags["--distributed-executor-backend"] == "mp"
+    assert "--worker-cls" not in flags
+    ray_flags = pairs(
+        engine_arguments(plan, "medium", "/m", [], group=replace(rendezvous, backend=DistributedBackend.RAY))
+    )
+    assert ray_flags["--distributed-executor-backend"] == "ray"
+    assert "--nnodes" not in ray_flags
 
 
-def test_a_cpu_has_a_worker_class_of_ours() -> None:
-    several = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
-    for made in (ON_CPU, several):
-        assert pairs(engine_arguments(made, "demo", "/m", []))["--worker-cls"] == cpu_pipeline_worker.NAME
+def test_cpu_uses_our_worker_class() -> None:
+    two_nodes = make_plan(profile_need("demo", nodes=2), cpu(), Device.CPU, Device.CPU)
+    for plan in (ON_CPU, two_nodes):
+        assert pairs(engine_arguments(plan, "demo", "/m", []))["--worker-cls"] == cpu_pipeline_worker.NAME
 
 
-def test_the_way_to_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_interface_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VLLM_HOST_IP", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         monkeypatch.delenv(name, raising=False)
     assert group_environment(Route("10.0.0.2", "eth1")) == {
@@ -116,17 +118,17 @@ def test_the_way_to_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "NCCL_SOCKET_IFNAME" not in group_environment(Route("10.0.0.2", "eth1"))
 
 
-def test_the_environment_names_the_plans_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_selects_the_gpus_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     monkeypatch.setenv("MARITALK_LICENSE", "SECRET")
-    made = cuda("1xL4,4xA10", profile_need("medium"))
-    environment = engine_environment(made, *FOLDERS)
-    assert environment["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in made.gpus]
+    plan = cuda("1xL4,4xA10", profile_need("medium"))
+    environment = engine_environment(plan, *FOLDERS)
+    assert environment["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in plan.gpus]
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert "SECRET" not in environment.values()
 
 
-def test_threads_on_a_cpu_do_not_wait_busily_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openmp_busy_wait_is_short_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     assert engine_environment(ON_CPU, *FOLDERS)["GOMP_SPINCOUNT"] == "5000"
@@ -134,7 +136,7 @@ def test_threads_on_a_cpu_do_not_wait_busily_for_long(monkeypatch: pytest.Monkey
     assert "GOMP_SPINCOUNT" not in engine_environment(ON_CPU, *FOLDERS)
 
 
-def test_what_a_gpu_compiles_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_cache_is_kept_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
     environment = engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)
     assert environment["VLLM_CACHE_ROOT"] == "/tmp/cache/vllm"
@@ -144,10 +146,10 @@ def test_what_a_gpu_compiles_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)["VLLM_CACHE_ROOT"] == "/mine"
 
 
-def test_workers_on_a_cpu_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_workers_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
-    made = make_plan(open_need(1, tensor_parallel_size=2), cpu(64, cores=4), Device.CPU, Device.CPU)
-    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    plan = make_plan(open_need(1, tensor_parallel_size=2), cpu(64, cores=4), Device.CPU, Device.CPU)
+    assert engine_environment(plan, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
     assert "VLLM_CPU_OMP_THREADS_BIND" not in engine_environment(ON_CPU, *FOLDERS)
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    assert engine_environment(made, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert engine_environment(plan, *FOLDERS)["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"

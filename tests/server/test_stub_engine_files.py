@@ -72,7 +72,7 @@ class Rig:
 
     @property
     def temporary_folder(self) -> Path:
-        environment = Path(f"/proc/{self.server.nursery}/environ").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{self.server.fork_server}/environ").read_bytes().split(b"\0")
         (folder,) = (each[7:].decode() for each in environment if each.startswith(b"TMPDIR="))
         return Path(folder)
 

@@ -33,7 +33,7 @@ def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
     """Who was answered is told at once, who comes meanwhile waits, and what was imported is not imported again."""
     with StubServer(tmp_path, loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        first = {server.nursery, server.api, server.engine}
+        first = {server.fork_server, server.api, server.engine}
         running = pool.submit(server.ask, "/generate", LONG)
         until(lambda: is_busy(server), "a request under way")
         killed = time.monotonic()
@@ -44,14 +44,14 @@ def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
         assert server.reached("loading")[1].seconds - killed < 5
         # Neither a load nor what waits for it ends of a reload.
         server.process.send_signal(signal.SIGHUP)
-        os.kill(server.nursery, signal.SIGHUP)
+        os.kill(server.fork_server, signal.SIGHUP)
         assert server.ask("/", timeout=1).json == {"status": "loading"}
         waiting = pool.submit(server.ask, "/generate", PROMPT)
         server.wait_until_ready_again()
         assert waiting.result().status == 200
         assert "The engine died: starting it again now." in server.stdout.read_text()
         assert len(server.reached("importing")) == 1
-        assert server.nursery in first
+        assert server.fork_server in first
         assert not {server.api, server.engine} & first
         told = metrics(server)
         assert told["maritalk_engine_restarts_total", ()] == 1
@@ -71,7 +71,7 @@ def test_the_api_process_of_a_stub_engine_dies_or_hangs(tmp_path: Path) -> None:
         server.wait_until_ready_again()
         assert server.ask("/generate", PROMPT).status == 200
         assert "The process that was to serve the model was killed by SIGKILL: starting it again now." in said(server)
-        assert before & server.processes().keys() == {server.nursery}
+        assert before & server.processes().keys() == {server.fork_server}
 
         hung = server.api
         os.kill(hung, signal.SIGSTOP)
@@ -103,7 +103,7 @@ def test_a_stub_engine_serves_on_without_the_process_that_forked_it(tmp_path: Pa
         server.wait_until_ready()
         running = pool.submit(server.ask, "/generate", {"prompt": "1 2 3", "max_tokens": 200})
         until(lambda: is_busy(server), "a request under way")
-        api, nursery = server.api, server.nursery
+        api, nursery = server.api, server.fork_server
         kill(nursery)
         server.wait_for("The fork server was killed by SIGKILL. The engine serves on;")
         assert "The fork server was killed by SIGKILL." in server.engine_log.read_text()
@@ -116,7 +116,7 @@ def test_a_stub_engine_serves_on_without_the_process_that_forked_it(tmp_path: Pa
         assert len(server.reached("importing")) == 2
 
         # One that hangs is replaced when it is needed.
-        os.kill(server.nursery, signal.SIGSTOP)
+        os.kill(server.fork_server, signal.SIGSTOP)
         kill(server.engine)
         server.wait_until_ready_again(2)
         assert "The fork server hangs: it started no process within 3 s" in said(server)

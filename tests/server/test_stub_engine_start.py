@@ -29,7 +29,7 @@ def test_requests_wait_for_a_stub_engine_that_loads(tmp_path: Path) -> None:
         assert (held.result().status, held.result().json["output"]) == (200, "token token")
         assert server.ask("/readyz").status == 200
         assert server.ask("/").json == {"status": "idle"}
-        moments = [each.moment for each in (*server.reached("importing"), *server.reached("loading"))]
+        moments = [each.stage for each in (*server.reached("importing"), *server.reached("loading"))]
         assert moments == ["importing", "loading"]
 
 

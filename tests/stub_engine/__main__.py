@@ -1,4 +1,4 @@
-"""The nursery, with the stub for vLLM: `python -m tests.stub_engine DEVICE CHANNEL PARENT`, as the supervisor adds."""
+"""The fork server with the stub engine: `python -m tests.stub_engine DEVICE CHANNEL PARENT`, run by the supervisor."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.stub_engine.script import reach
 
 
 def prepare(order: Message, channel: Channel) -> None:
-    """A checkpoint with nothing in it, put there as a real one is."""
+    """Install an empty checkpoint, in the same way as a real one."""
     channel.send({"event": "progress", "step": "Reading the demo model's weights", "fraction": 0.0})
 
     def fill(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The stub's engine: a process that makes steps, each of which is a token for every request, and the client to it."""
+"""The stub engine: a process whose steps generate one token for each request, and its client."""
 
 import asyncio
 import itertools
@@ -26,34 +26,34 @@ _fork = multiprocessing.get_context("fork")
 
 
 def _compute(ours: Connection, theirs: Connection) -> None:
-    """In the engine's process: so many steps for each request, until the client hangs up."""
+    """Run the engine process: one step per token of each request, until the client closes its end of the pipe."""
     theirs.close()
     setproctitle.setproctitle(TITLE)
-    left: dict[int, int] = {}
+    remaining: dict[int, int] = {}
     try:
         while True:
-            while ours.poll(0 if left else None):
+            while ours.poll(0 if remaining else None):
                 request, tokens = ours.recv()
                 if tokens:
-                    left[request] = tokens
+                    remaining[request] = tokens
                 else:
-                    left.pop(request, None)
+                    remaining.pop(request, None)
             time.sleep(STEP_SECONDS)
-            if left:
-                ours.send(list(left))
-            left = {request: tokens - 1 for request, tokens in left.items() if tokens > 1}
+            if remaining:
+                ours.send(list(remaining))
+            remaining = {request: tokens - 1 for request, tokens in remaining.items() if tokens > 1}
     except (EOFError, OSError):
         return
 
 
 class Processor:
-    """What `Client` has in place of vLLM's `OutputProcessor`: the requests that it has taken in."""
+    """Replaces vLLM's `OutputProcessor`: records the states of added requests."""
 
     def __init__(self) -> None:
         self.request_states: dict[str, SimpleNamespace] = {}
 
     def add_request(self, request: Any, prompt: None, parent: None, index: int) -> None:
-        """One more."""
+        """Add a request."""
         stats = SimpleNamespace(
             num_generation_tokens=0, queued_ts=0.0, scheduled_ts=0.0, first_token_ts=0.0, last_token_ts=0.0
         )
@@ -62,14 +62,14 @@ class Processor:
 
 
 class Client:
-    """What the API process has in place of vLLM's `EngineClient`. It takes as many requests as there are."""
+    """Replaces vLLM's `EngineClient`, without a limit of requests."""
 
     vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
     model_config = SimpleNamespace(max_model_len=1_000_000)
 
-    def __init__(self, pulse: StepWatchdog) -> None:
-        """Fork the engine's process."""
-        self._pulse = pulse
+    def __init__(self, watchdog: StepWatchdog) -> None:
+        """Fork the engine process."""
+        self._watchdog = watchdog
         self._ours, theirs = _fork.Pipe()
         self.process = _fork.Process(target=_compute, args=(theirs, self._ours))
         self.process.start()
@@ -82,10 +82,10 @@ class Client:
         )
 
     async def generate(self, prompt: Any, parameters: Any) -> AsyncGenerator[SimpleNamespace, None]:
-        """An output for each token."""
+        """Yield an output for each token."""
         tokens = parameters.max_tokens
         if not self.waiting:
-            asyncio.get_running_loop().add_reader(self._ours.fileno(), self._take)
+            asyncio.get_running_loop().add_reader(self._ours.fileno(), self._receive_step)
         number = next(self._numbers)
         queue = self.waiting[number] = asyncio.Queue()
         request = SimpleNamespace(request_id=str(number), prompt_token_ids=prompt["prompt_token_ids"])
@@ -105,28 +105,28 @@ class Client:
     def _send(self, request: int, tokens: int) -> None:
         try:
             self._ours.send((request, tokens))
-        except OSError:  # it has died, which is noticed elsewhere
-            self._leave()
+        except OSError:  # the engine has died, which the API process detects
+            self._stop_reading()
 
-    def _take(self) -> None:
+    def _receive_step(self) -> None:
         try:
             stepped = self._ours.recv()
         except (EOFError, OSError):
-            self._leave()
+            self._stop_reading()
             return
-        self._pulse.beat()
+        self._watchdog.record_step()
         for request in stepped:
             if request in self.waiting:
                 self.waiting[request].put_nowait(None)
 
-    def _leave(self) -> None:
+    def _stop_reading(self) -> None:
         asyncio.get_running_loop().remove_reader(self._ours.fileno())
 
     def check_admission(self, n: int) -> None:
-        """None is refused."""
+        """Accept all requests."""
 
     def shutdown(self, timeout: float) -> None:
-        """End the engine's process."""
+        """Stop the engine process."""
         reach("stopping")
         self._ours.close()
         self.process.join(timeout)
@@ -134,7 +134,7 @@ class Client:
 
 
 class StubGenerator:
-    """What our routes have in place of maritalk_vllm.engine.generator.Generator: max_tokens times the same token."""
+    """Replaces maritalk_vllm.engine.generator.Generator: generates the same token max_tokens times."""
 
     context_length = 1_000_000
 
@@ -153,7 +153,7 @@ class StubGenerator:
             if not self._client.process.is_alive():
                 raise Unavailable(
                     "The engine has stopped.", "The server's log says why."
-                )  # as engine/exception_mapping.py has it
+                )  # as in engine/exception_mapping.py
         parts: Sequence[Piece | Completion] = [part async for part in self.stream(prompt, sampling)]
         assert isinstance(parts[-1], Completion)
         return parts[-1]

@@ -1,4 +1,4 @@
-"""The functions of maritalk_vllm.engine.vllm_launcher that the server calls, without vLLM."""
+"""Replaces the functions of maritalk_vllm.engine.vllm_launcher that the server calls, without vLLM."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from tests.stub_engine.engine import Client, StubGenerator
 from tests.stub_engine.script import reach
 
 RUNNING = "stub_requests_running"
-"""A metric of the stub's own: how many requests the engine works on."""
+"""A metric of the stub: number of running requests."""
 
 
 def preload(device: Device) -> None:
@@ -30,16 +30,16 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return Namespace(middleware=[], root_path=None, enable_request_id_headers=False)
 
 
-def start_engine(args: Namespace, pulse: StepWatchdog) -> Client:
+def start_engine(args: Namespace, watchdog: StepWatchdog) -> Client:
     reach("loading")
-    return Client(pulse)
+    return Client(watchdog)
 
 
 async def build_app(client: Client, args: Namespace) -> FastAPI:
     Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.waiting))
     app = FastAPI()
     metrics = Mount("/metrics", make_asgi_app())
-    metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as vLLM has it: no redirect to /metrics/
+    metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as in vLLM: no redirect to /metrics/
     app.routes.append(metrics)
     return app
 
@@ -48,14 +48,14 @@ def is_dead(client: Client) -> bool:
     return not client.process.is_alive()
 
 
-def ending(client: Client) -> str:
-    """How the engine's process has ended; an empty text if it has not."""
+def describe_engine_exit(client: Client) -> str:
+    """Describe how the engine process exited; empty if it has not."""
     code = client.process.exitcode
     return f"the engine's process was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
 
 
 class StubPlugin(MariTalkPlugin):
-    """Our routes, which are real, on the stub's generator."""
+    """Our real routes with the stub generator."""
 
     def __init__(self, time_unit: TimeUnit | None = None) -> None:
         super().__init__(time_unit)

@@ -1,4 +1,4 @@
-"""What a test tells the stub to do at each moment of a start: two files in the folder that the server runs in."""
+"""The actions of the stub at each stage of a start, in two files in the server's working folder."""
 
 import json
 import multiprocessing
@@ -16,37 +16,37 @@ _ACTIONS, _REACHED = Path("stub.json"), Path("stub.reached")
 
 
 class Reached(NamedTuple):
-    """A moment that the stub has come to, when by the machine's monotonic clock, and in which process."""
+    """A stage that the stub has reached: when, in seconds of the monotonic clock, and in which process."""
 
-    moment: str
+    stage: str
     seconds: float
     pid: int
 
 
 def write(folder: Path, **actions: Sequence[str]) -> None:
-    """Tell the stub what to do the first time that it comes to a moment, the second time, and so on.
+    """Set the actions of the stub for the first time that it reaches a stage, the second time, and so on.
 
-    The moments: importing, preparing, parsing, loading, warming_up, stopping. The last action of each is repeated; one
-    may be several, as in `wait 1; die`.
+    The stages: importing, preparing, parsing, loading, warming_up, stopping. The last action of each is repeated. An
+    action may be a sequence, as in `wait 1; die`.
     """
     (folder / _ACTIONS).write_text(json.dumps(actions))
 
 
 def reached(folder: Path) -> list[Reached]:
-    """Every moment that the stub has come to so far."""
+    """Each stage that the stub has reached so far."""
     try:
         lines = (folder / _REACHED).read_text().splitlines()
     except FileNotFoundError:
         return []
-    return [Reached(moment, float(seconds), int(pid)) for moment, seconds, pid in map(str.split, lines)]
+    return [Reached(stage, float(seconds), int(pid)) for stage, seconds, pid in map(str.split, lines)]
 
 
-def reach(moment: str) -> None:
-    """In the stub: note the moment, and do what is written for it."""
+def reach(stage: str) -> None:
+    """Called in the stub: record that it reached `stage`, and execute the actions for it."""
     with _REACHED.open("a") as file:
-        file.write(f"{moment} {time.monotonic()} {os.getpid()}\n")
-    times = sum(each.moment == moment for each in reached(Path()))
-    actions = json.loads(_ACTIONS.read_text()).get(moment) if _ACTIONS.exists() else None
+        file.write(f"{stage} {time.monotonic()} {os.getpid()}\n")
+    times = sum(each.stage == stage for each in reached(Path()))
+    actions = json.loads(_ACTIONS.read_text()).get(stage) if _ACTIONS.exists() else None
     if actions:
         for action in actions[min(times, len(actions)) - 1].split("; "):
             _do(*action.split(maxsplit=1))
@@ -69,14 +69,14 @@ def _do(action: str, argument: str = "") -> None:
         case "refuse":
             raise UsageError(argument)
         case "leak":
-            # Neither tied to its parent nor in its session: the kernel ends it for nobody.
+            # A new session without a parent death signal: the kernel never kills it.
             subprocess.Popen(["sleep", "600"], start_new_session=True)
         case "kill-engine":
             for child in multiprocessing.active_children():
                 child.kill()
                 child.join()
         case "cling":
-            # Python ends no process before its own children that are no daemons.
+            # At exit, Python waits for non-daemon child processes.
             multiprocessing.get_context("fork").Process(target=_hang).start()
         case "ignore-sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -7,9 +7,9 @@ from unittest.mock import patch
 from maritalk_vllm.cli import serve
 from maritalk_vllm.server import supervisor
 
-NURSERY = (sys.executable, "-P", "-m", "tests.stub_engine")
+FORK_SERVER = (sys.executable, "-P", "-m", "tests.stub_engine")
 
 
 if __name__ == "__main__":
-    with patch.object(supervisor, "supervise", partial(supervisor.supervise, nursery=NURSERY)):
+    with patch.object(supervisor, "supervise", partial(supervisor.supervise, nursery=FORK_SERVER)):
         serve.main()

@@ -1,4 +1,4 @@
-"""A server with a stub engine, as a test starts it and looks at it."""
+"""A server with a stub engine, for tests."""
 
 import os
 import signal
@@ -21,16 +21,16 @@ COMMAND = (sys.executable, str(PROGRAM))
 
 
 class StubServer(Server):
-    """`maritalk-serve` and all that is ours below it, on the stub engine."""
+    """`maritalk-serve` with all our own processes, on the stub engine."""
 
     program: tuple[str, ...] = ()
-    """What starts it, where that is a program of its own and not a fork of one that has imported it."""
+    """The command that starts it, if not forked from a process that has imported it."""
 
     def __init__(self, folder: Path, *arguments: str, **actions: Sequence[str]) -> None:
-        """`actions`: what the stub does at which moment (tests/stub_engine/script.py)."""
+        """`actions`: the stub's actions by stage (tests/stub_engine/script.py)."""
         script.write(folder, **actions)
         self.folder = folder
-        # The copy of the code that this file belongs to.
+        # Import the same copy of the code that this file belongs to.
         with patch.dict("os.environ", PYTHONPATH=str(ROOT)):
             super().__init__(folder, "--cache-dir", str(folder / "cache"), *arguments)
 
@@ -38,7 +38,7 @@ class StubServer(Server):
         return super()._start(command, **more) if self.program else commands.start(PROGRAM, *command, **more)
 
     def processes(self) -> dict[int, str]:
-        """The mark is in the environment that a program begins with, and so not in what is forked from another."""
+        """Add the main process: the marker is in the initial environment of programs, but not of forked processes."""
         found = super().processes()
         if self.process.poll() is None:
             found[self.process.pid] = Path(f"/proc/{self.process.pid}/cmdline").read_text().replace("\0", " ")
@@ -48,7 +48,7 @@ class StubServer(Server):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing behind, whatever a test has done or found."""
+        """Kill all remaining processes, also after a failed test."""
         self.process.kill()
         self.process.wait()
         for pid in self.processes():
@@ -56,15 +56,15 @@ class StubServer(Server):
                 os.kill(pid, signal.SIGKILL)
 
     def ask(self, path: str = "/", body: object = None, timeout: float = 30) -> Answer:
-        """As any server: what this one answers comes soon."""
+        """Send a request, with a shorter timeout than for a real engine."""
         return super().ask(path, body, timeout)
 
-    def reached(self, moment: str) -> list[script.Reached]:
-        """Each time that the stub came to this moment."""
-        return [each for each in script.reached(self.folder) if each.moment == moment]
+    def reached(self, stage: str) -> list[script.Reached]:
+        """Each time that the stub reached this stage."""
+        return [each for each in script.reached(self.folder) if each.stage == stage]
 
-    def wait_until_reached(self, moment: str, times: int = 1) -> None:
-        self._until(lambda: len(self.reached(moment)) >= times, f"{moment} {times} times")
+    def wait_until_reached(self, stage: str, times: int = 1) -> None:
+        self._until(lambda: len(self.reached(stage)) >= times, f"{stage} {times} times")
 
     def pid_of(self, title: str) -> int:
         """The one process with this title."""
@@ -80,29 +80,29 @@ class StubServer(Server):
         return self.pid_of("maritalk: serve")
 
     @property
-    def nursery(self) -> int:
+    def fork_server(self) -> int:
         return self.pid_of("maritalk: nursery")
 
     def wait_until_ready_again(self, times: int = 1) -> None:
-        """Until it has said that it listens once more than so many times."""
+        """Wait until it has printed that it is listening `times` more times than after the first start."""
         self.wait_for_text("Listening on http://", times + 1)
 
     def wait_for_text(self, text: str, times: int) -> None:
-        """Until it has said this so many times."""
+        """Wait until stdout contains `text` `times` times."""
         self._until(lambda: self.stdout.read_text().count(text) >= times, f"{text} {times} times")
 
     def wait_until_draining(self) -> None:
-        """Until the first signal was heard."""
+        """Wait until the server reports that it is draining."""
         self._until(lambda: b'maritalk_server_state="draining"} 1.0' in self.ask("/metrics").body, "draining")
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for what a server does that goes on."""
+        """Wait for a condition while the server runs; fail at once if it exits."""
         holds = False
 
-        def decided() -> bool:
+        def is_decided() -> bool:
             nonlocal holds
             holds = condition()
             return holds or self.process.poll() is not None
 
-        until(decided, what)
-        assert holds, f"{what}: it has ended before. {self.stderr.read_text()}"
+        until(is_decided, what)
+        assert holds, f"{what}: the server exited before. {self.stderr.read_text()}"

@@ -91,7 +91,7 @@ class RateLimits:
         if allowance.refused is None:
             await held.release()
         elif not held.released:
-            account.refusal = str(allowance.refused)
+            account.rejection = str(allowance.refused)
             await self._refuse(allowance.refused, allowance.wait_seconds, scope, send)
 
     @staticmethod

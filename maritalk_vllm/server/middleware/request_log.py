@@ -11,8 +11,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
-from ...api.rejection_log import fault
-from ...engine.request_usage import Figures, RequestUsage, current
+from ...api.rejection_log import log_exception
+from ...engine.request_usage import RequestUsage, UsageTotals, current
 from .request_metrics import RequestMetrics
 
 _HEADER = b"x-request-id"
@@ -57,7 +57,7 @@ class RequestLog:
         except Exception:
             if record.status:
                 raise
-            await error_response(scope["path"], fault(scope))(scope, receive, record.send)
+            await error_response(scope["path"], log_exception(scope))(scope, receive, record.send)
         finally:
             current.reset(token)
             record.write()
@@ -116,13 +116,13 @@ class _Record:
         if not self._logged:
             return
         # The second is for logs in JSON, the first for people.
-        refusal = self.account.refusal
+        refusal = self.account.rejection
         line = _line(self.scope, number, self.status, figures, seconds) + (f" {refusal!r}" if refusal else "")
         told = {"request_id": number, "status": self.status, "seconds": round(seconds, 3), "refusal": refusal}
         _log.info("%s", line, extra={**told, **asdict(figures)})
 
 
-def _line(scope: Scope, number: str, status: int, figures: Figures, seconds: float) -> str:
+def _line(scope: Scope, number: str, status: int, figures: UsageTotals, seconds: float) -> str:
     """`POST '/generate' 200 0.152 s, 12+40 tokens, queue 0.001 prompt 0.020 generation 0.130 s [3f2a...]`."""
     line = f"{scope['method']} {scope['path']!r} {status or 'hung up'} {seconds:.3f} s"
     if figures.prompt_tokens:

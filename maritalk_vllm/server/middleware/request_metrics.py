@@ -6,7 +6,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
-from ...engine.request_usage import Figures
+from ...engine.request_usage import UsageTotals
 from ..status.server_metrics import PATH
 from ..status.server_state import Phase, ServerState
 from .api_keys import KEY, KEY_NAME
@@ -84,7 +84,7 @@ class RequestMetrics:
         self._refusals = {reason: self._refused.labels(reason) for reason in _REASONS}
         self._known: dict[tuple[str, str, int, str], _Counted] = {}
 
-    def add(self, scope: Scope, status: int, figures: Figures, seconds: float, first_byte: float | None) -> None:
+    def add(self, scope: Scope, status: int, figures: UsageTotals, seconds: float, first_byte: float | None) -> None:
         """One request is over. `status` 0: there was nobody to answer; `first_byte`: seconds until it, if there was."""
         if scope["path"] in _UNCOUNTED:
             return

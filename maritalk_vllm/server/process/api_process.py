@@ -20,11 +20,11 @@ from prometheus_client import REGISTRY
 from ... import __version__
 from ...api.fast_path import FastPath
 from ...api.openai_adapter import MaritacaAPI
-from ...api.openapi import lead_docs_below
+from ...api.openapi import use_relative_docs_urls
 from ...api.vllm_plugin import MariTalkPlugin
 from ...engine import admission, logprob_limits, prompt_limits, startup_errors, vllm_launcher
 from ...engine.generator import Generator
-from ...engine.log_redaction import keep_secrets_out
+from ...engine.log_redaction import mask_secrets
 from ...engine.request_usage import enforce_allowances, record_usage
 from ...engine.sampling import Message as Turn
 from ...engine.sampling import Sampling
@@ -87,7 +87,7 @@ def serve(order: Message, channel: Channel) -> None:
     os.register_at_fork(after_in_child=words.close)
     os.environ.update(order["environment"])
     args = vllm_launcher.parse(order["engine_args"])
-    keep_secrets_out(secrets_of(order["engine_args"], os.environ))
+    mask_secrets(secrets_of(order["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
     log, pulse = Path(order["log"]), StepWatchdog()
     with startup_errors.explain_startup_errors(log):
@@ -116,30 +116,30 @@ class _ApiProcess:
         time_unit = TimeUnit(self._order["time_unit"])
         plugin = MariTalkPlugin(time_unit)
         with startup_errors.explain_startup_errors(
-            Path(self._order["log"]), partial(vllm_launcher.ending, self._client)
+            Path(self._order["log"]), partial(vllm_launcher.describe_engine_exit, self._client)
         ):
             app = await vllm_launcher.build_app(self._client, args)
             app.router.routes[:] = filter(is_offered, app.router.routes)
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
-            lead_docs_below(app)
+            use_relative_docs_urls(app)
             self._history.done(StartupStep.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         record_usage(self._client)
         enforce_allowances(self._client)
-        logprob_limits.refuse_many_logprobs(self._client)
-        admission.refuse_the_impossible(self._client)
-        prompt_limits.refuse_long_texts(self._client)
+        logprob_limits.limit_logprobs(self._client)
+        admission.reject_impossible_requests(self._client)
+        prompt_limits.reject_long_prompts(self._client)
         # The registry of vLLM's own metrics, which its /metrics shows.
         server_metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         tally = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.to(Phase.READY)
-        names, most = app.state.maritalk_names, admission.most_answers(self._client)
-        characters = prompt_limits.most_characters(self._client)
+        names, most = app.state.maritalk_names, admission.max_answers(self._client)
+        characters = prompt_limits.max_characters(self._client)
         adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
         flights = InFlightRequests(FastPath(app, args, adapted))
         access = AccessConfig.of_message(self._order["access"])

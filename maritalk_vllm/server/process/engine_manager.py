@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...engine.load_progress import loading_step, log_size
+from ...engine.load_progress import log_size, read_loading_step
 from ...errors import EngineError, MariTalkError, from_message, to_message
 from ...models.atomic_install import is_installed
 from ..loading.loading_server import LoadingServer
@@ -298,7 +298,7 @@ class EngineManager:
             try:
                 return await asyncio.wait_for(self._server.next_message(), min(_LOOK_SECONDS, left))
             except TimeoutError:
-                if step := loading_step(self._launch.settings.engine_log, self._log_begins):
+                if step := read_loading_step(self._launch.settings.engine_log, self._log_begins):
                     self._console.progress(step.text)
                     self._state.at(*step)
         return await self._server.next_message()

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...engine import startup_errors, vllm_launcher
-from ...engine.log_redaction import keep_secrets_out
+from ...engine.log_redaction import mask_secrets
 from ...errors import EngineError
 from ...masking import secrets_of
 from .ipc_channel import Channel, Message
@@ -23,7 +23,7 @@ def run_follower(order: Message, channel: Channel) -> None:
     os.close(order["words"])
     os.environ.update(order["environment"])
     args = vllm_launcher.parse(order["engine_args"])
-    keep_secrets_out(secrets_of(order["engine_args"], os.environ))
+    mask_secrets(secrets_of(order["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
     signal.signal(signal.SIGTERM, _leave)
     log = Path(order["log"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ...engine.environment import compile_cache
-from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability
+from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability_flags
 from ...engine.vllm_version import installed_vllm
 from ...errors import DoesNotFit, NoSuitableGPU
 from ...hardware import resource_limits
@@ -76,7 +76,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None
     check_folders(settings, source)
 
     parser = need.profile.tool_call_parser if need.profile else None
-    more = (*observability(settings), *settings.engine_args)
+    more = (*observability_flags(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if need.profile else None
     licensed = check.entitlement.warning if need.profile else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...engine.vllm_arguments import refuse_ours
+from ...engine.vllm_arguments import check_reserved_flags
 from ...engine.vllm_flags import check_flags
 from ...errors import MariTalkError, UsageError, WeightsError
 from ...http.listener import listen
@@ -52,7 +52,7 @@ def check_context(settings: Settings, need: ModelRequirements) -> None:
 
 def check_files(settings: Settings, source: Source) -> None:
     """The tokenizer of a model that is here, and files that flags for vLLM name. Raises WeightsError or UsageError."""
-    refuse_ours(settings.engine_args)
+    check_reserved_flags(settings.engine_args)
     check_flags(settings.engine_args)
     given = read_flags(settings.engine_args)
     folder = Path(source.location)

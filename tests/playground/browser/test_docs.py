@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from playwright.sync_api import Browser
 
-from maritalk_vllm.api.openapi import lead_docs_below
+from maritalk_vllm.api.openapi import use_relative_docs_urls
 from tests.playground.browser.played import served
 
 pytestmark = pytest.mark.page
@@ -27,7 +27,7 @@ def test_docs_ask_no_other_host(browser: Browser) -> None:
     assert vllm is not None
     assert vllm.origin is not None
     app.mount("/static", StaticFiles(directory=Path(vllm.origin).parent / PART_OF_VLLM))
-    lead_docs_below(app)
+    use_relative_docs_urls(app)
     asked: list[str] = []
     wrong: list[str] = []
     with served(app) as url:
