@@ -8,7 +8,7 @@ from maritalk_vllm.settings import Settings
 
 
 def group(**given: object) -> ClusterConfig | None:
-    return ClusterConfig.of(Settings(**given))  # type: ignore[arg-type]
+    return ClusterConfig.from_settings(Settings(**given))  # type: ignore[arg-type]
 
 
 def test_a_machine_alone_is_no_group() -> None:
@@ -31,8 +31,8 @@ def test_a_machine_alone_is_no_group() -> None:
 def test_where_the_head_is(head: str, host: str, port: int) -> None:
     made = group(nodes=2, node_rank=1, head=head)
     assert made is not None
-    assert (made.head, made.port, made.line_port) == (host, port, port + 1)
-    assert not made.leads
+    assert (made.head, made.port, made.control_port) == (host, port, port + 1)
+    assert not made.is_leader
 
 
 @pytest.mark.parametrize("head", ["", ":4000", "a:b", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65535", "[fd00::1", "a b"])
@@ -44,7 +44,7 @@ def test_a_head_that_cannot_be_read(head: str) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"node_rank": 1}, "--node-rank 1 is none of --nodes 1"),
+        ({"node_rank": 1}, "--node-rank 1 is out of range for --nodes 1"),
         ({"nodes": 2, "node_rank": 2, "head": "h"}, "from 0 to 1"),
         ({"nodes": 2}, "--nodes 2 needs --head"),
         ({"nodes": 2, "head": "h", "replicas": "2"}, "--replicas 2 is for one node"),

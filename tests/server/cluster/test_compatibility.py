@@ -34,7 +34,7 @@ def test_a_node_with_fewer_cards_does_not_fit(tmp_path: Path) -> None:
 
     error = find_mismatch(1, of("2xA10"), of("4xA10"))
     assert isinstance(error, DoesNotFit)
-    assert error.message == "Node 1 is not as node 0 is: cards 2, not 4; tensor_parallel_size 2, not 4."
+    assert error.message == "Node 1 does not match node 0: cards 2, not 4; tensor_parallel_size 2, not 4."
     assert find_mismatch(1, of("4xA10"), of("4xA10")) is None
 
 

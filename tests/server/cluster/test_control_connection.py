@@ -26,7 +26,7 @@ async def connected() -> AsyncIterator[tuple[ControlConnection, asyncio.StreamRe
 
 
 def test_it_beats_and_its_messages_come_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
 
     async def scenario() -> None:
         async with connected() as (line, reader, writer):
@@ -45,9 +45,9 @@ def test_it_beats_and_its_messages_come_whole(monkeypatch: pytest.MonkeyPatch) -
     ("sent", "how"),
     [
         (None, "it closed its connection"),
-        (b"GET / HTTP/1.1\r\n", "it does not speak as a node does"),
-        (b"[1]\n", "it does not speak as a node does"),
-        (b"x" * 100_000, "it does not speak as a node does"),
+        (b"GET / HTTP/1.1\r\n", "it does not follow the nodes' protocol"),
+        (b"[1]\n", "it does not follow the nodes' protocol"),
+        (b"x" * 100_000, "it does not follow the nodes' protocol"),
     ],
 )
 def test_an_end_is_noticed_at_once(sent: bytes | None, how: str) -> None:
@@ -64,7 +64,7 @@ def test_an_end_is_noticed_at_once(sent: bytes | None, how: str) -> None:
 
 
 def test_silence_is_noticed_in_time_and_beats_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GONE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.5)
 
     async def scenario() -> None:
         async with connected() as (line, _, writer):

@@ -23,7 +23,7 @@ from maritalk_vllm.server.cluster.ray_node import (
     check_ray,
     check_token,
     check_version,
-    token_of,
+    token_variable,
 )
 from maritalk_vllm.server.startup.launch import decide
 from maritalk_vllm.settings import Device, DistributedBackend, Settings
@@ -66,7 +66,7 @@ def test_it_is_started_when_it_says_so_and_watched_from_then_on(tmp_path: Path) 
     async def scenario() -> None:
         await running.start()
         with pytest.raises(EngineError, match="Ray has ended on this node"):
-            await asyncio.wait_for(running.ended(), 10)
+            await asyncio.wait_for(running.wait_for_exit(), 10)
 
     asyncio.run(scenario())
 
@@ -113,7 +113,7 @@ def test_ray_is_started_with_a_token(tmp_path: Path) -> None:
     async def scenario() -> None:
         await starting.start()
         with pytest.raises(EngineError):
-            await asyncio.wait_for(starting.ended(), 10)
+            await asyncio.wait_for(starting.wait_for_exit(), 10)
 
     asyncio.run(scenario())
     assert (tmp_path / "log").read_text().startswith("token 0123456789abcdef\n")
@@ -123,14 +123,14 @@ def test_the_token_follows_from_the_secret_of_the_nodes(tmp_path: Path) -> None:
     """The same on each, another for another secret, none that shows it; one of the user's own goes before."""
     secrets = (b"one-secret-of-nodes", b"one-secret-of-nodes", b"another-secret-of-nodes")
     groups = [replace(group(rank % 2), secret=secret) for rank, secret in enumerate(secrets)]
-    first, second, other = (token_of(each) for each in groups)
+    first, second, other = (token_variable(each) for each in groups)
     assert first == second != other
     check_token({**first, "HOME": "/nowhere"})
     assert "secret" not in first[TOKEN]
     environments: tuple[dict[str, str], ...] = ({}, {TOKEN: "x" * 16}, {TOKEN_FILE: "/file"})
     nodes = [RayNode(groups[0], "10.0.0.1", 4, given, tmp_path / "log") for given in environments]
     assert [each.authentication for each in nodes] == [{MODE: "token", **first}, {MODE: "token"}, {MODE: "token"}]
-    assert token_of(group(0)) == {}
+    assert token_variable(group(0)) == {}
 
 
 def test_where_its_token_may_be(tmp_path: Path) -> None:

@@ -18,15 +18,16 @@ GROUP = ClusterConfig(nodes=3, rank=2, head="10.0.0.1", port=29501, backend=Dist
 
 async def asked(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
     listener = listen("127.0.0.1", 0)
-    answering = LoadingServer(listener, AccessConfig(**more), state, StartupTimings(), TimeUnit.MILLISECONDS, GROUP)  # type: ignore[arg-type]
-    answering.begin()
+    access = AccessConfig(**more)  # type: ignore[arg-type]
+    loading_server = LoadingServer(listener, access, state, StartupTimings(), TimeUnit.MILLISECONDS, GROUP)
+    loading_server.start()
     url = f"{local_url(listener)}{path}"
     headers = {"Accept": "text/html"}
     async with httpx.AsyncClient(headers=headers) as client:
         answer = await (client.get(url) if body is None else client.post(url, content=body))
     # What answers there is told its own port.
     answer.extensions["head"] = f"http://10.0.0.1:{listener.getsockname()[1]}"
-    await answering.end()
+    await loading_server.stop()
     listener.close()
     return answer
 
@@ -37,7 +38,7 @@ def ask(state: ServerState, path: str, body: bytes | None = None, **more: object
 
 def ready() -> ServerState:
     state = ServerState()
-    state.to(Phase.READY)
+    state.transition_to(Phase.READY)
     return state
 
 
@@ -49,7 +50,7 @@ def test_it_says_which_node_it_is_and_where_the_head_is(state: ServerState, stat
 
 def test_its_probes_are_those_of_its_part() -> None:
     loading = ServerState()
-    loading.at("Waiting for node 0 at 10.0.0.1")
+    loading.set_step("Waiting for node 0 at 10.0.0.1")
     assert ask(loading, "/livez").status_code == 200
     answer = ask(loading, "/readyz")
     assert (answer.status_code, answer.json()["phase"]) == (503, "Waiting for node 0 at 10.0.0.1")

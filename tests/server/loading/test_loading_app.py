@@ -1,4 +1,4 @@
-"""The gate, over real sockets, in front of a real server that stands for the API process."""
+"""The app, over real sockets, in front of a real server that stands for the API process."""
 
 import asyncio
 import contextlib
@@ -65,14 +65,14 @@ def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
         registry = CollectorRegistry()
         Gauge("of_the_gate", "x", registry=registry).set(3)
         for outcome in ("failed", "open"):
-            gate = LoadingApp(registry)
-            async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+            app = LoadingApp(registry)
+            async with running(app) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
                 assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
                 if outcome == "open":
-                    gate.open(behind)
+                    app.engine_ready(behind)
                     assert (await client.get(f"{url}/metrics")).headers["x-asked"] == "/metrics?"
                 else:
-                    gate.refuse(EngineError("The engine died."))
+                    app.fail(EngineError("The engine died."))
                     assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
 
     asyncio.run(scenario())
@@ -80,19 +80,19 @@ def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
 
 def test_what_waited_is_passed_on_whole() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/a%20b?c=d", content=b"x" * 300_000))
             await asyncio.sleep(0.1)
             assert not posting.done()
-            gate.open(behind)
+            app.engine_ready(behind)
             answer = await posting
             assert answer.status_code == 207
             assert answer.headers["content-type"] == "text/x"
             assert answer.headers["x-asked"] == "/a%20b?c=d"
             assert answer.headers["connection"] == "close"
             assert answer.content == b"one two " + b"x" * len(answer.content[8:])
-            # Whoever still has a connection to the gate gets the engine's answer too.
+            # Whoever still has a connection to the app gets the engine's answer too.
             assert (await client.get(url)).status_code == 207
 
     asyncio.run(scenario())
@@ -100,9 +100,9 @@ def test_what_waited_is_passed_on_whole() -> None:
 
 def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
     async def scenario() -> None:
-        gate, echo = LoadingApp(CollectorRegistry()), Echo()
-        async with running(gate) as url, running(echo) as behind, httpx.AsyncClient() as client:
-            gate.open(behind)
+        app, echo = LoadingApp(CollectorRegistry()), Echo()
+        async with running(app) as url, running(echo) as behind, httpx.AsyncClient() as client:
+            app.engine_ready(behind)
             posting = asyncio.create_task(client.post(f"{url}/wait", content=b"x"))
             await asyncio.wait_for(echo.asked.wait(), 5)
             posting.cancel()
@@ -113,11 +113,11 @@ def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
 
 def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
-            gate.refuse(EngineError("The engine died.", "Look."))
+            app.fail(EngineError("The engine died.", "Look."))
             answer = await posting
             assert answer.status_code == 503
             assert answer.json() == {"error": "The engine died. Look."}
@@ -128,21 +128,21 @@ def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
 
 def test_what_may_take_long_is_told_at_once_to_those_who_wait_and_who_come() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
-            gate.hold(Unavailable("Node 1 is gone.", "Wait."))
-            gate.hold(Unavailable("Waiting for node 1."))
+            app.hold_or_reject(Unavailable("Node 1 is gone.", "Wait."))
+            app.hold_or_reject(Unavailable("Waiting for node 1."))
             for answer in (await posting, await client.post(f"{url}/generate", content=b"{}")):
                 assert (answer.status_code, answer.json()) == (503, {"error": "Node 1 is gone. Wait."})
                 assert answer.headers["retry-after"]
             assert (await client.get(url)).json() == {"status": "loading"}
-            gate.hold(None)
+            app.hold_or_reject(None)
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
             assert not posting.done()
-            gate.open(behind)
+            app.engine_ready(behind)
             assert (await posting).status_code == 207
 
     asyncio.run(scenario())

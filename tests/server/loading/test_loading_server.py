@@ -22,30 +22,30 @@ PORT = ("maritalk_start_seconds", (("phase", "port"),))
 
 def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
     async def scenario() -> None:
-        listener, state, history = listen("127.0.0.1", 0), ServerState(), StartupTimings()
+        listener, state, timings = listen("127.0.0.1", 0), ServerState(), StartupTimings()
         url = local_url(listener)
-        answering = LoadingServer(listener, AccessConfig(), state, history, TimeUnit.MILLISECONDS)
+        loading_server = LoadingServer(listener, AccessConfig(), state, timings, TimeUnit.MILLISECONDS)
 
         async def told() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
             async with httpx.AsyncClient() as client:
                 return samples((await client.get(f"{url}/metrics")).text)
 
-        answering.begin()
-        history.done(StartupStep.PORT)
+        loading_server.start()
+        timings.mark_done(StartupStep.PORT)
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{url}/v1/models")).status_code == 503
         first = await told()
-        assert (first[REFUSED], first[LOADING], first[PORT]) == (1, 1, history.seconds["port"])
-        answering.hand_over("http://127.0.0.1:9")
-        state.to(Phase.READY)
+        assert (first[REFUSED], first[LOADING], first[PORT]) == (1, 1, timings.seconds["port"])
+        loading_server.hand_over("http://127.0.0.1:9")
+        state.transition_to(Phase.READY)
         # The engine has died.
-        history.reset()
-        state.to(Phase.LOADING)
-        answering.begin()
+        timings.reset()
+        state.transition_to(Phase.LOADING)
+        loading_server.start()
         again = await told()
         assert (again[REFUSED], again[LOADING], again["maritalk_engine_restarts_total", ()]) == (0, 1, 1)
         assert PORT not in again
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -62,18 +62,18 @@ def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) 
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
         async with wire(local_url(listener)) as line:
             headers = "Connection: Upgrade", f"Upgrade: {offer}", "Content-Length: 7"
             await line.ask("POST", "/generate", *headers, body=b'{"a"')
             await line.send(b":1}")
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
             reply = await line.reply()
             assert (reply.status, reply.body) == (200, b'{"a":1}')
         engine.close()
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -90,8 +90,8 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
         access = AccessConfig(allowed_hosts=("chat.example.org",))
-        answering = LoadingServer(listener, access, ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
+        loading_server = LoadingServer(listener, access, ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
         async with wire(local_url(listener)) as line:
             await line.ask("POST", "/generate", "Content-Length: 0", host="evil.example")
@@ -99,13 +99,13 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
         async with wire(local_url(listener)) as line:
             origin = "Origin: https://chat.example.org"
             await line.ask("POST", "/generate", origin, "Content-Length: 0", host="chat.example.org")
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
             assert (await line.reply()).status == 200
         (head,) = heads
         assert head.lower().count(b"\r\nhost: ") == 1
         assert b"\r\nhost: chat.example.org\r\n" in head.lower()
         engine.close()
-        await answering.end()
+        await loading_server.stop()
         listener.close()
 
     asyncio.run(scenario())
@@ -114,14 +114,14 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
 def test_there_is_no_websocket_until_the_engine_is_there() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
         async with wire(local_url(listener)) as line:
             key = "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
             await line.ask("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", *key)
             reply = await line.reply()
             assert (reply.status, reply.json["error"]["message"][:27]) == (503, "The model is still loading.")
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -140,16 +140,16 @@ def test_a_hand_over_waits_for_requests_that_are_on_their_way() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
-        answering.begin()  # it has begun
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        loading_server.start()  # it has begun
         engine = await asyncio.start_server(behind, "127.0.0.1", 0)
         address = local_url(listener)
         async with wire(address) as nothing, wire(address) as head, wire(address) as body:
             await head.send(REQUEST[:20])
             await body.send(REQUEST + b'{"a"')
             await asyncio.sleep(0.1)
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
             # Longer than the server looks whether it may end.
             await asyncio.sleep(0.3)
             await nothing.send(REQUEST + b'{"a":1}')
@@ -158,9 +158,9 @@ def test_a_hand_over_waits_for_requests_that_are_on_their_way() -> None:
             for line in (nothing, head, body):
                 reply = await line.reply()
                 assert (reply.status, reply.body, reply.headers["connection"]) == (200, b'{"a":1}', "close")
-        await until(lambda: not answering._running)
+        await until(lambda: not loading_server._servers)
         engine.close()
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -170,13 +170,13 @@ def test_every_answer_of_the_gate_ends_its_connection() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
         for path in ("/livez", "/readyz", "/metrics", "/", "/chat", "/v1/models"):
             async with wire(local_url(listener)) as line:
                 await line.ask("GET", path)
                 assert b"connection: close" in (await line.rest()).lower()
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -186,7 +186,7 @@ def test_the_end_answers_everybody() -> None:
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
         # As after an engine that took the port over: those who came since wait in the queue of the listener.
         address = local_url(listener)
         lines = wire(address), wire(address), wire(address), wire(address), wire(address)
@@ -195,9 +195,9 @@ def test_the_end_answers_everybody() -> None:
             await slow.send(REQUEST[:20])
             await body.send(REQUEST + b'{"a"')
             await whole.send(REQUEST + b'{"a":1}')
-            answering.refuse(STOPPING)
-            answering.begin()
-            ending = asyncio.create_task(answering.end())
+            loading_server.fail(STOPPING)
+            loading_server.start()
+            ending = asyncio.create_task(loading_server.stop())
             # Waited for: it is answered in the form of its API.
             await asyncio.sleep(0.5)
             await slow.send(REQUEST[20:] + b'{"a":1}')

@@ -143,7 +143,7 @@ KINDS: list[tuple[Change, int, str]] = [
     (unknown_flag, 2, "vLLM has no flag --max-num-sequences. Did you mean"),
     (our_flag, 2, "--port cannot be given to vLLM"),
     (no_keys, 2, "nothing"),
-    (foreign_head, 2, "is no address of this machine"),
+    (foreign_head, 2, "is not an address of this machine"),
     (foreign_host, 8, "cannot listen on 192.0.2.1"),
     (offline, 6, "HF_HUB_OFFLINE"),
 ]

@@ -26,6 +26,6 @@ def test_a_folder_with_a_long_name_is_not_taken(
 
 def test_no_folder_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/proc/" + "x" * 90)
-    monkeypatch.setattr(temporary_folder, "_SHORT", ("/proc",))
+    monkeypatch.setattr(temporary_folder, "_FALLBACKS", ("/proc",))
     with pytest.raises(UsageError, match="too long names"):
         temporary_folder.temporary_parent()

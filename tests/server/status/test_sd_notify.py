@@ -78,11 +78,11 @@ def test_how_often_it_wants_to_hear_that_the_service_is_alive(
         monkeypatch.setenv(name, value.format(own=os.getpid()))
     with service_manager(f"{tmp_path}/notify") as manager:
         systemd = SystemdNotifier()
-        assert systemd.alive_seconds == seconds
-        systemd.alive()
+        assert systemd.watchdog_seconds == seconds
+        systemd.notify_alive()
         assert manager.heard() == ["WATCHDOG=1"]
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert SystemdNotifier().alive_seconds is None
+    assert SystemdNotifier().watchdog_seconds is None
 
 
 def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch
 
     async def scenario(manager: ServiceManager) -> None:
         hangs = False
-        watched = asyncio.create_task(SystemdNotifier().watched(lambda: hangs))
+        watched = asyncio.create_task(SystemdNotifier().feed_watchdog(lambda: hangs))
         await asyncio.sleep(0.1)
         assert set(manager.heard()) == {"WATCHDOG=1"}
         hangs = True

@@ -35,7 +35,7 @@ def phases(text: str) -> dict[str, float]:
     """As Prometheus reads it."""
     families = {family.name: family for family in text_string_to_metric_families(text)}
     family = families["maritalk_server_state"]
-    assert family.documentation == "What the server is at."
+    assert family.documentation == "Current server phase: 1 for the active one."
     return {sample.labels["maritalk_server_state"]: sample.value for sample in family.samples}
 
 
@@ -47,7 +47,7 @@ def test_the_state_beside_the_metrics_of_others(phase: Phase) -> None:
     server_metrics.register(now, StartupTimings(), registry)
     # Not as it was when it was first told.
     server_metrics.response(registry)
-    now.to(phase)
+    now.transition_to(phase)
     answer = server_metrics.response(registry)
     # The content type of Prometheus's text format: without it, servers since 3.0 refuse what they get.
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -60,12 +60,12 @@ def test_how_long_each_phase_of_a_start_took_across_processes(clock: SimpleNames
     supervisors = StartupTimings()
     for step, seconds in ((StartupStep.PORT, 0), (StartupStep.IMPORTING, 7)):
         clock.now += seconds
-        supervisors.done(step)
+        supervisors.mark_done(step)
     # What another process is told goes on there, by the same clock.
-    copy = StartupTimings.of(supervisors.to_message())
+    copy = StartupTimings.from_message(supervisors.to_message())
     for step, seconds in ((StartupStep.LOADING, 3), (StartupStep.WARMING_UP, 1), (StartupStep.READY, 0)):
         clock.now += seconds
-        copy.done(step)
+        copy.mark_done(step)
     assert copy.seconds == {"port": 2, "importing": 7, "loading": 3, "warming_up": 1, "ready": 13}
     assert supervisors.seconds == {"port": 2, "importing": 7}
     found = samples(told(ServerState(), copy))
@@ -77,14 +77,14 @@ def test_how_long_each_phase_of_a_start_took_across_processes(clock: SimpleNames
 
 def test_a_restart_is_counted_and_has_phases_of_its_own(clock: SimpleNamespace) -> None:
     now = StartupTimings()
-    now.done(StartupStep.READY)
+    now.mark_done(StartupStep.READY)
     assert samples(told(ServerState(), now))["maritalk_engine_restarts_total", ()] == 0
     clock.now += 60
     now.reset()
     assert now.seconds == {}
     clock.now += 4
-    now.done(StartupStep.LOADING)
-    now.done(StartupStep.READY)
+    now.mark_done(StartupStep.LOADING)
+    now.mark_done(StartupStep.READY)
     assert now.seconds == {"loading": 4, "ready": 4}
     assert samples(told(ServerState(), now))["maritalk_engine_restarts_total", ()] == 1
     assert samples(told(ServerState(), now))["maritalk_server_start_time_seconds", ()] == 1000
