@@ -149,7 +149,7 @@ def test_a_start_says_what_programs_look_for_in_english(capsys: pytest.CaptureFi
     console.progress("Loading weights 1/2", 0.5)
     console.loaded()
     console.warming_up()
-    console.died("The engine died: starting it again in 2 s.")
+    console.engine_died("The engine died: starting it again in 2 s.")
     console.listening("http://here", arguments="", unit=TimeUnit.SECONDS)
     said = re.sub(r"\[2.*?\] ", "", capsys.readouterr().out).splitlines()
     assert said[:10] == [

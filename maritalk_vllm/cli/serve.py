@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=
 def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
     from ..planning.plan_report import report
-    from ..server.cluster.cluster_config import check_address
+    from ..server.cluster.cluster_config import check_head_address
     from ..server.process.sighup import HangupSignal
     from ..server.startup.console import Console
     from ..server.startup.preflight import check_ports
@@ -47,7 +47,7 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
             print("\n".join(report(launch.plan)))
             return
         if launch.group is not None:
-            check_address(launch.group)
+            check_head_address(launch.group)
         try:
             supervise(launch, Console(), hangup=hangup, config=ctx.params["config"], again=partial(read_again, ctx))
         finally:
@@ -71,7 +71,7 @@ def _decided(settings: Settings) -> "Launch":
         try:
             return decide(settings)
         except Unreachable as error:
-            if settings.dry_run or not manager.listens:
+            if settings.dry_run or not manager.is_enabled:
                 raise
             pause = next(pauses)
             standard_streams.note(

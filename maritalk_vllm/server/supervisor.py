@@ -15,7 +15,7 @@ from ..http.listener import listen, local_url, url
 from ..settings import Settings
 from ..text_format import pluralize
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
-from .cluster.node_lost import WHOLE_AGAIN, NodeLost
+from .cluster.node_lost import RESTART_HINT, NodeLost
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.async_tasks import cancelled
@@ -102,12 +102,14 @@ class _Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._hangup.came:
             self._hang_up()
-        self._answering.begin()
-        self._history.done(StartupStep.PORT)
+        self._answering.start()
+        self._history.mark_done(StartupStep.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.settings.engine_log)
         self._systemd.status(f"Loading {self._launch.name}")
         with contextlib.closing(self._upkeep.folder):
-            living = loop.create_task(self._systemd.watched(lambda: self._engine is not None and self._engine.hang))
+            living = loop.create_task(
+                self._systemd.feed_watchdog(lambda: self._engine is not None and self._engine.hang)
+            )
             serving = loop.create_task(self._serve())
             stopping = loop.create_task(self._stop_asked.wait())
             looking = loop.create_task(self._upkeep.look())
@@ -115,14 +117,14 @@ class _Supervisor:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
                     serving.result()
-                self._state.to(Phase.DRAINING)
+                self._state.transition_to(Phase.DRAINING)
                 self._systemd.stopping("Finishing what runs")
-                self._answering.refuse(_STOPPING)
+                self._answering.fail(_STOPPING)
             except MariTalkError as error:
-                self._state.to(Phase.FAILED)
+                self._state.transition_to(Phase.FAILED)
                 self._systemd.stopping(error.message)
-                self._answering.refuse(error)
-                self._company.over(error)
+                self._answering.fail(error)
+                self._company.end_epoch(error)
                 raise
             finally:
                 self._console.stop()
@@ -133,10 +135,10 @@ class _Supervisor:
                 if self._engine is not None:
                     await self._engine.stop(self._launch.settings.drain_timeout)
                 # Also where the API process was killed, or takes too long: the port is answered at to the end.
-                self._answering.begin()
+                self._answering.start()
                 await self._company.close()
                 await asyncio.to_thread(process_tree.kill_descendants)
-                await self._answering.end()
+                await self._answering.stop()
                 living.cancel()
 
     @property
@@ -148,7 +150,7 @@ class _Supervisor:
             self._engine.take(launch)
 
     def _answering_takes(self, launch: Launch) -> None:
-        self._answering.take(launch.access)
+        self._answering.update_access(launch.access)
 
     def _leave_folder(self) -> None:
         if self._engine is not None:
@@ -162,7 +164,7 @@ class _Supervisor:
     def _hang_up(self) -> None:
         """Read again what can change, and open the log anew; without the terminal it has ended, as by SIGTERM."""
         if self._hangup.asks_to_end():
-            self._console.hush()
+            self._console.silence()
             self._stop()
             return
         self._upkeep.reload()
@@ -185,9 +187,9 @@ class _Supervisor:
     async def _serve(self) -> None:
         """From the weights to the engine's last end. Raises MariTalkError."""
         if self._launch.fetch is not None:
-            self._state.at("Downloading")
+            self._state.set_step("Downloading")
             await self._upkeep.fetch(self._show_fetching)
-            self._history.done(StartupStep.DOWNLOADING)
+            self._history.mark_done(StartupStep.DOWNLOADING)
         self._company = coordinator(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
         restarts = RestartPolicy(self._launch.settings.max_restarts)
         while True:
@@ -195,7 +197,7 @@ class _Supervisor:
                 await self._serve_once()
             except MariTalkError as problem:
                 failed = problem if isinstance(problem, EngineError) else self._of_a_restart(problem)
-                error = failed if isinstance(failed, NodeLost) else await self._company.cause(failed)
+                error = failed if isinstance(failed, NodeLost) else await self._company.root_cause(failed)
                 await self._clear_away(error)
                 pause = self._pause(restarts, error)
                 if pause is None:
@@ -221,12 +223,12 @@ class _Supervisor:
             self._engine = EngineManager(self._launch, self._listener, folder, *others, self._nursery, self._log)
         await self._engine.prepare()
         # Not before: all nodes begin as soon as each of them is idle.
-        self._company.idle()
+        self._company.report_idle()
         agreed = await self._company.wait_for_peers(self._show_missing)
         self._gathered = True
-        self._answering.hold(None)
+        self._answering.hold_or_reject(None)
         loop = asyncio.get_running_loop()
-        both = [loop.create_task(self._company.broken()), loop.create_task(self._stay(self._engine, agreed))]
+        both = [loop.create_task(self._company.wait_for_failure()), loop.create_task(self._stay(self._engine, agreed))]
         try:
             await asyncio.gather(*both)
         finally:
@@ -236,7 +238,7 @@ class _Supervisor:
         """From loading to the engine's end. Raises EngineError."""
         await engine.load(agreed)
         await self._upkeep.loaded()
-        self._state.to(Phase.READY)
+        self._state.transition_to(Phase.READY)
         if self._answers:
             self._answering.hand_over(local_url(self._listener, self._scheme))
         self._announce()
@@ -245,11 +247,11 @@ class _Supervisor:
     @property
     def _answers(self) -> bool:
         """Whether requests are answered here, and not by another node."""
-        return self._launch.group is None or self._launch.group.leads
+        return self._launch.group is None or self._launch.group.is_leader
 
     async def _clear_away(self, error: EngineError) -> None:
         """Leave nothing of the engine, here or on other nodes."""
-        self._company.over(error)
+        self._company.end_epoch(error)
         if self._engine is not None:
             if self._answers and self._state.phase is Phase.READY:
                 # For another node's reason; else it has ended by itself, and has answered its requests.
@@ -258,7 +260,7 @@ class _Supervisor:
 
     def _pause(self, restarts: RestartPolicy, error: EngineError) -> float | None:
         """Seconds until the engine is started again; None if it is not."""
-        if not self._company.counts:
+        if not self._company.counts_restarts:
             return 0.0 if self._gathered else None
         # What never worked is not tried again: the cause is printed at once. A node may come back at any time.
         return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None
@@ -271,7 +273,7 @@ class _Supervisor:
         return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
 
     def _show(self, step: str) -> None:
-        self._state.at(step)
+        self._state.set_step(step)
         self._console.progress(step)
         self._systemd.status(step)
 
@@ -279,25 +281,25 @@ class _Supervisor:
         self._show(step)
         # At a first start requests wait, as everywhere. Afterwards it is not known when a lost node comes back.
         if self._gathered and self._company.has_missing_nodes:
-            self._answering.hold(Unavailable(f"{step}.", WHOLE_AGAIN))
+            self._answering.hold_or_reject(Unavailable(f"{step}.", RESTART_HINT))
 
     def _show_fetching(self, step: str, fraction: float | None) -> None:
         # A probe does not show which model it is.
-        self._state.at("Downloading", fraction)
+        self._state.set_step("Downloading", fraction)
         self._console.progress(step, fraction)
 
     def _load_again(self, error: EngineError, pause: float) -> None:
         died = error.message.rstrip(".")
         text = f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
         if isinstance(error, NodeLost):
-            text = f"{error.message} {WHOLE_AGAIN}"
-        self._console.died(text)
+            text = f"{error.message} {RESTART_HINT}"
+        self._console.engine_died(text)
         self._systemd.status(text)
         self._history.reset()
-        self._state.to(Phase.LOADING)
-        self._answering.begin()
+        self._state.transition_to(Phase.LOADING)
+        self._answering.start()
         if isinstance(error, NodeLost):
-            self._answering.hold(Unavailable(error.message, WHOLE_AGAIN))
+            self._answering.hold_or_reject(Unavailable(error.message, RESTART_HINT))
 
     def _given_up(self, error: EngineError) -> EngineError:
         if not self._was_ready or not self._launch.settings.max_restarts:
@@ -321,5 +323,5 @@ class _Supervisor:
         arguments = "" if port == Settings().port else f"port={port}"
         self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
         if self._chat is not None:
-            self._console.hush()
+            self._console.silence()
             self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)

@@ -13,7 +13,7 @@ from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http.connection_transfer import TransferableProtocol
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.loading.handover_server import Closing, HandoverServer
+from maritalk_vllm.server.loading.handover_server import CloseConnections, HandoverServer
 from maritalk_vllm.server.process.ipc_channel import Channel
 from tests.http.test_protocol import echoing, refusing
 from tests.server.wire import until, wire
@@ -40,13 +40,13 @@ async def serving(app: ASGIApp = echoing) -> AsyncIterator[tuple[WebServer, str]
 @contextlib.asynccontextmanager
 async def adopting(app: ASGIApp = echoing) -> AsyncIterator[HandoverServer]:
     """Another server, which is given connections."""
-    server = HandoverServer(config(Closing(app), lifespan="off"))
+    server = HandoverServer(config(CloseConnections(app), lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listen("127.0.0.1", 0)]))
     try:
         yield server
     finally:
         server.hand_over()
-        server.end(STOPPING)
+        server.stop(STOPPING)
         await task
 
 

@@ -103,15 +103,15 @@ MUTATIONS = (
     Mutation(
         "do not pass on what waits",
         "maritalk_vllm/server/loading/loading_server.py",
-        "self._gates.pop().open(url)",
-        "self._gates.pop()",
+        "self._apps.pop().engine_ready(url)",
+        "self._apps.pop()",
         (_START,),
     ),
     Mutation(
         "answer nothing while the engine is started again",
         _SUPERVISOR,
-        "        self._state.to(Phase.LOADING)\n        self._answering.begin()\n",
-        "        self._state.to(Phase.LOADING)\n",
+        "        self._state.transition_to(Phase.LOADING)\n        self._answering.start()\n",
+        "        self._state.transition_to(Phase.LOADING)\n",
         (_CONNECTIONS,),
     ),
     Mutation(
@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "close the port without a look at who waits at it",
         "maritalk_vllm/server/loading/loading_server.py",
-        "not has_waiting(self._listener) and not self._are_waiting",
+        "not has_waiting(self._listener) and not self._has_incomplete_requests",
         "True",
         ("loading/test_loading_server.py",),
     ),
@@ -230,8 +230,8 @@ MUTATIONS = (
     Mutation(
         "end with 0 where the engine has failed",
         _SUPERVISOR,
-        "                self._company.over(error)\n                raise\n",
-        "                self._company.over(error)\n",
+        "                self._company.end_epoch(error)\n                raise\n",
+        "                self._company.end_epoch(error)\n",
         (_FAILED,),
     ),
     Mutation(
@@ -244,7 +244,7 @@ MUTATIONS = (
     Mutation(
         "do not tell those who wait why a start has failed",
         _SUPERVISOR,
-        "                self._answering.refuse(error)\n",
+        "                self._answering.fail(error)\n",
         "",
         (_FAILED,),
     ),

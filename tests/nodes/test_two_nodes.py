@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from maritalk_vllm.server.cluster.control_connection import GONE_SECONDS
+from maritalk_vllm.server.cluster.control_connection import TIMEOUT_SECONDS
 from tests.chaos.load import ENDLESS
 from tests.counting import samples
 from tests.nodes.cable import Cable, two_hosts
@@ -28,7 +28,7 @@ HIDDEN_BYTES = 576 * 2
 """What one stage sends to the next for a token, at the least: the demo model's hidden state in bfloat16."""
 
 BUSY_SECONDS = 30
-NOTICED_SECONDS = GONE_SECONDS + 10
+NOTICED_SECONDS = TIMEOUT_SECONDS + 10
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_one_answers_for_both_and_a_node_that_is_lost_comes_back(
         began = time.monotonic()
         cable.pull()
         noticed = head.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        under_way.assert_told(f"{lost}: nothing was heard of it for {GONE_SECONDS:.0f} s.")
+        under_way.assert_told(f"{lost}: nothing was heard of it for {TIMEOUT_SECONDS:.0f} s.")
         told = time.monotonic() - began
         waits(head, f"Waiting for node 1 ({address})")
         refused = head.ask("/generate", QUESTION)

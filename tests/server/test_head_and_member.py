@@ -11,32 +11,32 @@ from maritalk_vllm.server.cluster import control_connection as line_module
 from maritalk_vllm.server.cluster import follower as member_module
 from maritalk_vllm.server.cluster import leader as head_module
 from maritalk_vllm.server.cluster.node_lost import NodeLost
-from tests.server.company import TERMS, Nodes, nodes
+from tests.server.cluster.groups import INFO, LocalGroup, local_group
 
 CHALLENGE = b'{"event": "challenge", "nonce": "%b"}\n' % (b"0" * 64)
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_module, "_AGAIN_SECONDS", 0.02)
-    monkeypatch.setattr(head_module, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(member_module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(head_module, "_RETRY_SECONDS", 0.02)
 
 
-async def connected(made: Nodes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connected(made: LocalGroup) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """To node 0, as soon as it listens."""
     async with asyncio.timeout(10):
         while True:
             try:
-                return await asyncio.open_connection("127.0.0.1", made.group(0).line_port)
+                return await asyncio.open_connection("127.0.0.1", made.config(0).control_port)
             except ConnectionRefusedError:
                 await asyncio.sleep(0.01)
 
 
 def test_all_begin_when_all_are_there() -> None:
     async def scenario() -> None:
-        async with nodes(3) as made:
-            first, second = made.member(2), made.member(1)
-            assert [each.get("max_model_len") for each in await made.begun(first, second)] == [4096] * 3
+        async with local_group(3) as made:
+            first, second = made.follower(2), made.follower(1)
+            assert [each.get("max_model_len") for each in await made.start_epoch(first, second)] == [4096] * 3
             assert "Waiting for node 1, node 2" in made.shown
 
     asyncio.run(scenario())
@@ -44,10 +44,10 @@ def test_all_begin_when_all_are_there() -> None:
 
 def test_a_member_may_be_there_before_the_head() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = asyncio.create_task(made.member().wait_for_peers(made.shown.append))
+        async with local_group() as made:
+            member = asyncio.create_task(made.follower().wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
-            await made.head.wait_for_peers(made.shown.append)
+            await made.leader.wait_for_peers(made.shown.append)
             assert (await asyncio.wait_for(member, 5))["event"] == "begin"
             assert made.shown[0] == "Waiting for node 0 at 127.0.0.1"
 
@@ -57,17 +57,17 @@ def test_a_member_may_be_there_before_the_head() -> None:
 @pytest.mark.parametrize(
     ("other", "kind", "says"),
     [
-        ({"cards": 1}, DoesNotFit, "Node 1 is not as node 0 is: cards 1, not 2."),
+        ({"cards": 1}, DoesNotFit, "Node 1 does not match node 0: cards 1, not 2."),
         ({"vllm": "0.33.0"}, UsageError, "vllm 0.33.0, not 0.32.0"),
         ({"vllm": "0.33.0", "cards": 1}, UsageError, "cards 1, not 2; vllm 0.33.0, not 0.32.0"),
     ],
 )
 def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+        async with local_group() as made:
+            gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             with pytest.raises(kind) as caught:
-                await asyncio.wait_for(made.member(terms={**TERMS, **other}).wait_for_peers(made.shown.append), 5)
+                await asyncio.wait_for(made.follower(info={**INFO, **other}).wait_for_peers(made.shown.append), 5)
             assert says in caught.value.message
             assert not gathering.done()
             gathering.cancel()
@@ -77,17 +77,17 @@ def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[Mar
 
 def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            first = made.member()
-            await made.begun(first)
-            second = asyncio.create_task(made.member().wait_for_peers(made.shown.append))
+        async with local_group() as made:
+            first = made.follower()
+            await made.start_epoch(first)
+            second = asyncio.create_task(made.follower().wait_for_peers(made.shown.append))
             while not any("which has a node 1 at 127.0.0.1" in each for each in made.shown):
                 await asyncio.sleep(0.01)
             await first.close()
             with pytest.raises(NodeLost):
-                await made.head.broken()
-            made.head.over(NodeLost("gone"))
-            await made.head.wait_for_peers(made.shown.append)
+                await made.leader.wait_for_failure()
+            made.leader.end_epoch(NodeLost("gone"))
+            await made.leader.wait_for_peers(made.shown.append)
             assert (await asyncio.wait_for(second, 5))["event"] == "begin"
 
     asyncio.run(scenario())
@@ -95,39 +95,39 @@ def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
 
 def test_a_member_that_hangs_up_is_gone_at_once() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
             await member.close()
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: it closed its connection\."):
-                await asyncio.wait_for(made.head.broken(), 1)
-            made.head.over(NodeLost("gone"))
-            assert made.head.has_missing_nodes
-            await made.begun(made.member())
+                await asyncio.wait_for(made.leader.wait_for_failure(), 1)
+            made.leader.end_epoch(NodeLost("gone"))
+            assert made.leader.has_missing_nodes
+            await made.start_epoch(made.follower())
             assert "Waiting for node 1 (127.0.0.1)" in made.shown
-            assert not made.head.has_missing_nodes
+            assert not made.leader.has_missing_nodes
 
     asyncio.run(scenario())
 
 
 def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "GONE_SECONDS", 0.3)
+    monkeypatch.setattr(line_module, "TIMEOUT_SECONDS", 0.3)
 
     async def scenario() -> None:
-        async with nodes() as made:
-            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+        async with local_group() as made:
+            gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             _, writer = await connected(made)
-            writer.write(json.dumps({"event": "hello", "rank": 1, "terms": TERMS}).encode() + b"\n")
+            writer.write(json.dumps({"event": "hello", "rank": 1, "terms": INFO}).encode() + b"\n")
             await gathering
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: nothing was heard of it"):
-                await asyncio.wait_for(made.head.broken(), 2)
+                await asyncio.wait_for(made.leader.wait_for_failure(), 2)
             writer.close()
 
     asyncio.run(scenario())
 
 
 def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "GONE_SECONDS", 0.3)
+    monkeypatch.setattr(line_module, "TIMEOUT_SECONDS", 0.3)
 
     async def say_begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(CHALLENGE)
@@ -138,12 +138,12 @@ def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatc
         writer.close()
 
     async def scenario() -> None:
-        made = Nodes()
-        server = await asyncio.start_server(say_begin, "127.0.0.1", made.group(0).line_port)
-        member = made.member()
+        made = LocalGroup()
+        server = await asyncio.start_server(say_begin, "127.0.0.1", made.config(0).control_port)
+        member = made.follower()
         await member.wait_for_peers(print)
         with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: nothing was heard of it"):
-            await asyncio.wait_for(member.broken(), 2)
+            await asyncio.wait_for(member.wait_for_failure(), 2)
         server.close()
         await asyncio.sleep(1)
 
@@ -152,17 +152,17 @@ def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatc
 
 def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
-            made.head.over(EngineError("The engine died."))
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
+            made.leader.end_epoch(EngineError("The engine died."))
             with pytest.raises(NodeLost, match=r"Node 0 starts the engine again\. The engine died\."):
-                await asyncio.wait_for(member.broken(), 1)
-            again = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+                await asyncio.wait_for(member.wait_for_failure(), 1)
+            again = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
             assert not again.done()  # its part is not cleared away yet
-            member.over(NodeLost("the head said so"))
-            member.idle()
+            member.end_epoch(NodeLost("the head said so"))
+            member.report_idle()
             assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 1))["event"] == "begin"
             await again
 
@@ -171,37 +171,37 @@ def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
 
 def test_a_part_that_fails_is_told_with_its_cause() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
-            member.over(EngineError("vLLM failed to start: no memory.", "Its log: /x"))
-            member.idle()
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
+            member.end_epoch(EngineError("vLLM failed to start: no memory.", "Its log: /x"))
+            member.report_idle()
             with pytest.raises(EngineError) as caught:
-                await asyncio.wait_for(made.head.broken(), 1)
+                await asyncio.wait_for(made.leader.wait_for_failure(), 1)
             assert not isinstance(caught.value, NodeLost)
             assert str(caught.value) == "Node 1 (127.0.0.1): vLLM failed to start: no memory. Its log: /x"
-            made.head.over(caught.value)
-            await made.begun(member)  # it has heard of no end that it said itself
+            made.leader.end_epoch(caught.value)
+            await made.start_epoch(member)  # it has heard of no end that it said itself
 
     asyncio.run(scenario())
 
 
 def test_what_an_engine_has_died_of_another_node_may_know() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
             died = EngineError("The engine died.")
-            asking = asyncio.create_task(made.head.cause(died))
+            asking = asyncio.create_task(made.leader.root_cause(died))
             await asyncio.sleep(0.1)
             await member.close()
             assert str(await asyncio.wait_for(asking, 1)).startswith("Node 1 (127.0.0.1) is gone")
-            made.head.over(died)
-            assert await made.head.cause(died) is died
-            again = made.member()
-            await made.begun(again)
-            asking = asyncio.create_task(again.cause(died))
-            made.head.over(EngineError("The engine hangs."))
+            made.leader.end_epoch(died)
+            assert await made.leader.root_cause(died) is died
+            again = made.follower()
+            await made.start_epoch(again)
+            asking = asyncio.create_task(again.root_cause(died))
+            made.leader.end_epoch(EngineError("The engine hangs."))
             assert isinstance(await asyncio.wait_for(asking, 1), NodeLost)
 
     asyncio.run(scenario())
@@ -209,28 +209,28 @@ def test_what_an_engine_has_died_of_another_node_may_know() -> None:
 
 def test_an_engine_may_have_died_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (head_module, member_module):
-        monkeypatch.setattr(module, "CAUSE_SECONDS", 0.1)
+        monkeypatch.setattr(module, "ROOT_CAUSE_SECONDS", 0.1)
 
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
             died = EngineError("The engine died.")
-            assert await made.head.cause(died) is died
-            assert await member.cause(died) is died
+            assert await made.leader.root_cause(died) is died
+            assert await member.root_cause(died) is died
 
     asyncio.run(scenario())
 
 
 def test_a_member_that_does_nothing_is_not_needed() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
+        async with local_group() as made:
+            member = made.follower()
             await asyncio.wait_for(member.wait_until_released(), 1)
-            await made.begun(member)
-            member.over(UsageError("What vLLM was told is wrong."))
+            await made.start_epoch(member)
+            member.end_epoch(UsageError("What vLLM was told is wrong."))
             await asyncio.wait_for(member.wait_until_released(), 1)
-            member.idle()
+            member.report_idle()
             await asyncio.wait_for(member.wait_until_released(), 1)
 
     asyncio.run(scenario())
@@ -238,13 +238,13 @@ def test_a_member_that_does_nothing_is_not_needed() -> None:
 
 def test_a_member_is_needed_until_the_head_hangs_up() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            member = made.member()
-            await made.begun(member)
+        async with local_group() as made:
+            member = made.follower()
+            await made.start_epoch(member)
             leaving = asyncio.create_task(member.wait_until_released())
             await asyncio.sleep(0.1)
             assert not leaving.done()
-            await made.head.close()
+            await made.leader.close()
             await asyncio.wait_for(leaving, 1)
 
     asyncio.run(scenario())
@@ -253,8 +253,8 @@ def test_a_member_is_needed_until_the_head_hangs_up() -> None:
 @pytest.mark.parametrize("head", ["192.0.2.1", "127.0.1.1"])
 def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
     async def scenario() -> None:
-        with pytest.raises(UsageError, match=f"--head {head} is no address of this machine"):
-            await Nodes(head=head).head.wait_for_peers(print)
+        with pytest.raises(UsageError, match=f"--head {head} is not an address of this machine"):
+            await LocalGroup(head=head).leader.wait_for_peers(print)
 
     asyncio.run(scenario())
 
@@ -264,8 +264,8 @@ def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
 )
 def test_a_stranger_is_no_node(sent: bytes) -> None:
     async def scenario() -> None:
-        async with nodes() as made:
-            gathering = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+        async with local_group() as made:
+            gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             reader, writer = await connected(made)
             writer.write(sent)
             while await asyncio.wait_for(reader.readline(), 3):

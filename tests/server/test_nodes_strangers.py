@@ -13,14 +13,14 @@ import pytest
 from maritalk_vllm.errors import EngineError, UsageError
 from maritalk_vllm.server.cluster import follower as member_module
 from maritalk_vllm.server.cluster import leader as head_module
-from maritalk_vllm.server.cluster.handshake import HEAD, NODE, proof, read_secret
-from tests.server.company import TERMS, Nodes, nodes
+from maritalk_vllm.server.cluster.handshake import FOLLOWER, LEADER, proof, read_secret
+from tests.server.cluster.groups import INFO, LocalGroup, local_group
 from tests.server.test_head_and_member import CHALLENGE, connected
 
 SECRET, OTHER = b"the secret of the group", b"another group's secret!"
 NONCE = "0" * 64
 SAME = "Give every node the same --nodes-secret-file, or none."
-HELLO = {"event": "hello", "rank": 1, "terms": TERMS}
+HELLO = {"event": "hello", "rank": 1, "terms": INFO}
 
 UNREADABLE: list[bytes] = [
     b"\n",
@@ -50,8 +50,8 @@ ODD_HELLOS = [*({"rank": rank} for rank in ODD_RANKS), *({"terms": terms} for te
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_module, "_AGAIN_SECONDS", 0.02)
-    monkeypatch.setattr(head_module, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(member_module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(head_module, "_RETRY_SECONDS", 0.02)
 
 
 def line(message: dict[str, Any]) -> bytes:
@@ -69,14 +69,14 @@ async def heard(reader: asyncio.StreamReader) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def gathering(secret: bytes | None = None) -> AsyncIterator[Nodes]:
+async def gathering(secret: bytes | None = None) -> AsyncIterator[LocalGroup]:
     """A head that waits for node 1."""
-    async with nodes(secret=secret) as made:
-        waiting = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+    async with local_group(secret=secret) as made:
+        waiting = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
         yield made
         if not waiting.done():
             # Whatever has come, the node itself can.
-            await asyncio.wait_for(asyncio.gather(waiting, made.member().wait_for_peers(made.shown.append)), 5)
+            await asyncio.wait_for(asyncio.gather(waiting, made.follower().wait_for_peers(made.shown.append)), 5)
 
 
 @pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD), *(line({**HELLO, **odd}) for odd in ODD_HELLOS)])
@@ -93,9 +93,9 @@ def test_a_stranger_takes_no_place_and_leaves_no_traceback(caplog: pytest.LogCap
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def joined(made: Nodes) -> asyncio.StreamWriter:
+async def joined(made: LocalGroup) -> asyncio.StreamWriter:
     """The writer of a node 1 whose hello node 0 has accepted."""
-    beginning = asyncio.create_task(made.head.wait_for_peers(made.shown.append))
+    beginning = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
     _, writer = await connected(made)
     writer.write(line(HELLO))
     await beginning
@@ -105,14 +105,14 @@ async def joined(made: Nodes) -> asyncio.StreamWriter:
 @pytest.mark.parametrize("sent", [*UNREADABLE, *map(line, UNHEARD)])
 def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     async def scenario() -> None:
-        async with nodes() as made:
+        async with local_group() as made:
             writer = await joined(made)
             writer.write(sent)
             # What it says afterwards is heard: it is there.
             writer.write(line({"event": "failed", "error": "EngineError", "message": "No memory.", "hint": ""}))
             with pytest.raises(EngineError, match=r"^Node 1 \(127.0.0.1\): No memory\.$"):
-                await asyncio.wait_for(made.head.broken(), 5)
-            assert not made.head.has_missing_nodes
+                await asyncio.wait_for(made.leader.wait_for_failure(), 5)
+            assert not made.leader.has_missing_nodes
             writer.close()
 
     asyncio.run(scenario())
@@ -121,18 +121,18 @@ def test_a_node_keeps_its_place_whatever_it_says(caplog: pytest.LogCaptureFixtur
 
 def test_a_node_that_says_nothing_else_is_gone() -> None:
     async def scenario() -> None:
-        async with nodes() as made:
+        async with local_group() as made:
             writer = await joined(made)
             writer.write(b"{\n" * 200)
-            with pytest.raises(EngineError, match="it does not speak as a node does"):
-                await asyncio.wait_for(made.head.broken(), 5)
+            with pytest.raises(EngineError, match="it does not follow the nodes' protocol"):
+                await asyncio.wait_for(made.leader.wait_for_failure(), 5)
             writer.close()
 
     asyncio.run(scenario())
 
 
 @contextlib.asynccontextmanager
-async def false_head(made: Nodes, *says: bytes) -> AsyncIterator[list[bytes]]:
+async def false_head(made: LocalGroup, *says: bytes) -> AsyncIterator[list[bytes]]:
     """What listens in node 0's place, and what it hears."""
     hears: list[bytes] = []
     speaking = []
@@ -148,11 +148,11 @@ async def false_head(made: Nodes, *says: bytes) -> AsyncIterator[list[bytes]]:
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(speak, "127.0.0.1", made.group(0).line_port)
+    server = await asyncio.start_server(speak, "127.0.0.1", made.config(0).control_port)
     try:
         yield hears
     finally:
-        for member in made.members:
+        for member in made.followers:
             await member.close()
         server.close()
         await asyncio.wait([task for task in speaking if task is not None], timeout=5)
@@ -171,13 +171,13 @@ async def false_head(made: Nodes, *says: bytes) -> AsyncIterator[list[bytes]]:
 )
 def test_a_node_waits_on_whatever_node_0_says(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     async def scenario() -> None:
-        made = Nodes()
+        made = LocalGroup()
         begin, end = line({"event": "begin", "max_model_len": 5}), line({"event": "end", "message": ["x"]})
         async with false_head(made, sent, begin, sent, end):
-            member = made.member()
+            member = made.follower()
             assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 5))["max_model_len"] == 5
             with pytest.raises(EngineError, match=r"^Node 0 starts the engine again\.$"):
-                await asyncio.wait_for(member.broken(), 5)
+                await asyncio.wait_for(member.wait_for_failure(), 5)
 
     asyncio.run(scenario())
     assert not [record for record in caplog.records if record.exc_info]
@@ -185,8 +185,9 @@ def test_a_node_waits_on_whatever_node_0_says(caplog: pytest.LogCaptureFixture, 
 
 def test_nodes_with_the_same_secret_begin() -> None:
     async def scenario() -> None:
-        async with nodes(3, secret=SECRET) as made:
-            assert [told["max_model_len"] for told in await made.begun(made.member(1), made.member(2))] == [4096] * 3
+        async with local_group(3, secret=SECRET) as made:
+            begun = await made.start_epoch(made.follower(1), made.follower(2))
+            assert [told["max_model_len"] for told in begun] == [4096] * 3
 
     asyncio.run(scenario())
 
@@ -206,7 +207,7 @@ def test_a_node_without_the_secret_is_refused(
         async with gathering(heads) as made:
             made.secret = nodes_own
             with pytest.raises(UsageError) as caught:
-                await asyncio.wait_for(made.member().wait_for_peers(made.shown.append), 5)
+                await asyncio.wait_for(made.follower().wait_for_peers(made.shown.append), 5)
             assert str(caught.value) == f"{says} {SAME}"
             made.secret = heads
 
@@ -224,11 +225,11 @@ def test_a_proof_serves_once_and_in_one_place(odd: object) -> None:
             reader, writer = await connected(made)
             while (challenge := json.loads(await reader.readline()))["event"] != "challenge":
                 pass
-            right = (SECRET, NODE, 1, challenge["nonce"], NONCE)
+            right = (SECRET, FOLLOWER, 1, challenge["nonce"], NONCE)
             wrong = {
-                "another nonce": (SECRET, NODE, 1, NONCE, NONCE),
-                "the head's": (SECRET, HEAD, 1, challenge["nonce"], NONCE),
-                "another rank": (SECRET, NODE, 2, challenge["nonce"], NONCE),
+                "another nonce": (SECRET, FOLLOWER, 1, NONCE, NONCE),
+                "the head's": (SECRET, LEADER, 1, challenge["nonce"], NONCE),
+                "another rank": (SECRET, FOLLOWER, 2, challenge["nonce"], NONCE),
             }
             given = proof(*wrong[odd]) if isinstance(odd, str) and odd in wrong else odd
             assert given != proof(*right)
@@ -252,10 +253,10 @@ def test_a_proof_serves_once_and_in_one_place(odd: object) -> None:
 @pytest.mark.parametrize("wants", ["begin", "taken"])
 def test_a_node_does_nothing_for_a_node_0_without_its_secret(says: list[dict[str, Any]], wants: str) -> None:
     async def scenario() -> None:
-        made = Nodes(secret=SECRET)
+        made = LocalGroup(secret=SECRET)
         async with false_head(made, *map(line, says), line({"event": wants})) as hears:
             with pytest.raises(UsageError, match="does not prove that it has this node's secret"):
-                await asyncio.wait_for(made.member().wait_for_peers(made.shown.append), 5)
+                await asyncio.wait_for(made.follower().wait_for_peers(made.shown.append), 5)
             assert SECRET not in hears[0]
             assert SECRET.hex().encode() not in hears[0]
 

@@ -1,4 +1,4 @@
-"""What the nodes of a group have to be of one mind about."""
+"""What all nodes of a group must agree on."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from ...planning.plan import Plan
 
 Compatibility = dict[str, Any]
 
-_OF_THE_MACHINE = {"cards", "card", "tensor_parallel_size", "pipeline_parallel_size", "dtype"}
+_HARDWARE_KEYS = {"cards", "card", "tensor_parallel_size", "pipeline_parallel_size", "dtype"}
 
 
 def compatibility(plan: Plan, model: str, vllm: str) -> Compatibility:
-    """A node's, as plain data. `model`: the name that it is served by; `vllm`: the installed version."""
+    """Return a node's values as plain data. `model`: the served name; `vllm`: the installed version."""
     return {
         "version": __version__,
         "vllm": vllm,
@@ -28,13 +28,16 @@ def compatibility(plan: Plan, model: str, vllm: str) -> Compatibility:
 
 
 def find_mismatch(rank: int, theirs: Compatibility, ours: Compatibility) -> MariTalkError | None:
-    """Why the node of this rank cannot take part with its terms, by node 0's; None if it can."""
-    differ = [name for name, value in ours.items() if theirs.get(name) != value]
-    if not differ:
+    """Compare the values of the follower with this rank with the leader's; return None if they match.
+
+    Returns DoesNotFit if only values that follow from the hardware differ, and UsageError otherwise.
+    """
+    different = [name for name, value in ours.items() if theirs.get(name) != value]
+    if not different:
         return None
-    told = "; ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in differ)
-    kind = DoesNotFit if _OF_THE_MACHINE.issuperset(differ) else UsageError
+    differences = "; ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in different)
+    kind = DoesNotFit if _HARDWARE_KEYS.issuperset(different) else UsageError
     return kind(
-        f"Node {rank} is not as node 0 is: {told}.",
+        f"Node {rank} does not match node 0: {differences}.",
         "Give every node the same options and versions, and machines with the same cards free.",
     )

@@ -1,4 +1,4 @@
-"""With whom this machine serves a model: with nobody, as the head of a group, or as another node of one."""
+"""Coordination with other nodes: single node, leader, or follower."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,77 +12,81 @@ from .compatibility import compatibility
 from .control_connection import Message
 from .follower import Follower
 from .leader import Leader
-from .ray_node import joins_a_cluster
+from .ray_node import uses_existing_cluster
 
 
 class Coordinator(Protocol):
-    """What the supervisor waits for beside its own engine."""
+    """What the supervisor waits for besides its own engine.
 
-    counts: bool
-    """Whether restarts are counted here."""
+    All nodes start the engine together. An epoch lasts from that start to the first failure on any node; then every
+    node stops its workers, reports that it is idle, and the next epoch starts.
+    """
+
+    counts_restarts: bool
+    """True if this node applies the restart limit."""
 
     @property
     def has_missing_nodes(self) -> bool:
-        """Whether one is missing who may take long to come."""
+        """True while at least one expected node is disconnected; it may take long to connect."""
 
     async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
-        """Until all are there and begin; what they agreed on. `show` is told what is waited for."""
+        """Wait until all nodes start an epoch; return the values they agreed on. `show` displays what is missing."""
 
-    async def broken(self) -> NoReturn:
-        """Until it cannot go on, for another's reason. Raises EngineError."""
+    async def wait_for_failure(self) -> NoReturn:
+        """Wait until another node ends the epoch. Raises EngineError with its reason."""
 
-    async def cause(self, error: EngineError) -> EngineError:
-        """What the engine here has died of: this, or what another node knows."""
+    async def root_cause(self, error: EngineError) -> EngineError:
+        """Return the failure of another node that caused `error` of the local engine, or `error` itself."""
 
-    def over(self, error: MariTalkError) -> None:
-        """The engine, or what of it is here, cannot go on."""
+    def end_epoch(self, error: MariTalkError) -> None:
+        """Report that the local engine, or this node's workers, cannot continue because of `error`."""
 
-    def idle(self) -> None:
-        """Nothing of it is left here."""
+    def report_idle(self) -> None:
+        """Report that no process of the engine is left on this node."""
 
     async def wait_until_released(self) -> None:
-        """Until nobody needs what is here any more."""
+        """Wait until the leader no longer needs this node's workers."""
 
     async def close(self) -> None:
-        """Part with the others."""
+        """Disconnect from the other nodes."""
 
 
 class SingleNode:
-    """A machine that has all of the model."""
+    """Coordinator of a machine that holds the whole model."""
 
-    counts = True
+    counts_restarts = True
     has_missing_nodes = False
 
     async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
-        """At once."""
+        """Return at once."""
         return {}
 
-    async def broken(self) -> NoReturn:
-        """Never."""
+    async def wait_for_failure(self) -> NoReturn:
+        """Wait forever."""
         while True:
             await asyncio.Event().wait()
 
-    async def cause(self, error: EngineError) -> EngineError:
-        """This."""
+    async def root_cause(self, error: EngineError) -> EngineError:
+        """Return `error`."""
         return error
 
-    def over(self, error: MariTalkError) -> None:
-        """Nobody is to be told."""
+    def end_epoch(self, error: MariTalkError) -> None:
+        """Do nothing."""
 
-    def idle(self) -> None:
-        """Nobody is to be told."""
+    def report_idle(self) -> None:
+        """Do nothing."""
 
     async def wait_until_released(self) -> None:
-        """At once."""
+        """Return at once."""
 
     async def close(self) -> None:
-        """Nobody is to be parted with."""
+        """Do nothing."""
 
 
 def coordinator(group: ClusterConfig | None, plan: Plan, model: str, vllm: str) -> Coordinator:
-    """As the user started it."""
-    if group is None or (group.backend is DistributedBackend.RAY and joins_a_cluster()):
+    """Return the coordinator for the configured group. `model`: the served name; `vllm`: the installed version."""
+    if group is None or (group.backend is DistributedBackend.RAY and uses_existing_cluster()):
         return SingleNode()
-    if group.leads:
+    if group.is_leader:
         return Leader(group, compatibility(plan, model, vllm), {"max_model_len": plan.max_model_len})
     return Follower(group, compatibility(plan, model, vllm))

@@ -1,4 +1,4 @@
-"""The side of a group's other nodes: a line to node 0, which says when to begin and when to end."""
+"""The follower's side of a group: a control connection to the leader, which starts and ends each epoch."""
 
 import asyncio
 import contextlib
@@ -8,154 +8,165 @@ from typing import NoReturn
 from ...errors import EngineError, MariTalkError, UsageError, to_message
 from .cluster_config import ClusterConfig
 from .compatibility import Compatibility
-from .control_connection import CAUSE_SECONDS, LONGEST_BYTES, ConnectionLost, ControlConnection, Message, told_error
-from .handshake import HEAD, NODE, new_nonce, nonce_of, proof, proves
+from .control_connection import (
+    MAX_MESSAGE_BYTES,
+    ROOT_CAUSE_SECONDS,
+    ConnectionLost,
+    ControlConnection,
+    Message,
+    parse_error,
+)
+from .handshake import FOLLOWER, LEADER, has_proof, new_nonce, parse_nonce, proof
 from .node_lost import NodeLost
 
 _CONNECT_SECONDS = 3.0
-_AGAIN_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 _NEXT_ADDRESS_SECONDS = 0.25
 
 
 class Follower:
-    """Looks for node 0, for as long as it takes, and does as it says."""
+    """Coordinator of a follower. It tries to connect to the leader without a time limit, and follows its messages."""
 
-    counts = False
+    counts_restarts = False
     has_missing_nodes = False
 
-    def __init__(self, group: ClusterConfig, terms: Compatibility) -> None:
+    def __init__(self, group: ClusterConfig, info: Compatibility) -> None:
+        """`info`: this node's values, which the leader compares with its own."""
         self._group = group
-        self._terms = terms
-        self._line: ControlConnection | None = None
-        self._begun = False
-        self._expected = ""
+        self._info = info
+        self._connection: ControlConnection | None = None
+        self._in_epoch = False
+        self._expected_proof = ""
 
     async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
-        """Until node 0 says that all begin, and with what. Raises what it refuses this node for."""
+        """Wait until the leader starts an epoch; return its message. Raises the error with which it rejects this node.
+
+        Raises UsageError if the leader does not prove that it has the group's secret.
+        """
         while True:
-            line = await self._connected(show)
+            connection = await self._connect(show)
             try:
-                message = await line.receive()
+                message = await connection.receive()
             except ConnectionLost:
-                self._hang_up()
-                await asyncio.sleep(_AGAIN_SECONDS)
+                self._disconnect()
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             event = message.get("event")
-            if event == "refused" and (error := told_error(message)) is not None:
+            if event == "refused" and (error := parse_error(message)) is not None:
                 raise error
             if event == "welcome":
-                line.is_known = self._is_proven(message)
-            elif event in ("begin", "taken") and not line.is_known:
+                connection.is_known = self._is_authentic(message)
+            elif event in ("begin", "taken") and not connection.is_known:
                 raise UsageError(
                     f"Node 0 at {self._group.head} does not prove that it has this node's secret.",
                     "Give every node the same --nodes-secret-file, or none.",
                 )
-            elif event == "begin" and _tells_a_length(message):
-                self._begun = True
+            elif event == "begin" and _has_valid_length(message):
+                self._in_epoch = True
                 return message
             elif event == "taken":
                 show(f"Waiting for node 0, which has a node {self._group.rank} at {message.get('by')}")
-                self._hang_up()
-                await asyncio.sleep(_AGAIN_SECONDS)
+                self._disconnect()
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def broken(self) -> NoReturn:
-        """Until node 0 ends this round, or is gone. Raises NodeLost: why."""
-        assert self._line is not None
+    async def wait_for_failure(self) -> NoReturn:
+        """Wait until the leader ends the epoch or is lost. Raises NodeLost with the reason."""
+        assert self._connection is not None
         try:
-            while (message := await self._line.receive()).get("event") != "end":
+            while (message := await self._connection.receive()).get("event") != "end":
                 pass
-        except ConnectionLost as gone:
-            self._hang_up()
-            self._begun = False
-            raise NodeLost.gone(0, self._group.head, gone) from gone
-        error = told_error(message)
+        except ConnectionLost as lost:
+            self._disconnect()
+            self._in_epoch = False
+            raise NodeLost.from_disconnect(0, self._group.head, lost) from lost
+        error = parse_error(message)
         raise NodeLost(f"Node 0 starts the engine again. {error.message if error else ''}".rstrip())
 
-    async def cause(self, error: EngineError) -> EngineError:
-        """What this node's part has died of, if node 0 says soon that it was no fault of this node's."""
-        if not self._begun:
+    async def root_cause(self, error: EngineError) -> EngineError:
+        """Return the leader's reason if it ends the epoch within ROOT_CAUSE_SECONDS, or `error` of this node."""
+        if not self._in_epoch:
             return error
         try:
-            await asyncio.wait_for(self.broken(), CAUSE_SECONDS)
+            await asyncio.wait_for(self.wait_for_failure(), ROOT_CAUSE_SECONDS)
         except TimeoutError:
             return error
         except NodeLost as lost:
             return lost
 
-    def over(self, error: MariTalkError) -> None:
-        """This node's part cannot go on: node 0 is told why, unless it has said so itself."""
-        self._begun = False
-        if self._line is not None and not isinstance(error, NodeLost):
-            self._line.send({"event": "failed", **to_message(error)})
+    def end_epoch(self, error: MariTalkError) -> None:
+        """Report to the leader that this node's workers failed, unless `error` came from the leader itself."""
+        self._in_epoch = False
+        if self._connection is not None and not isinstance(error, NodeLost):
+            self._connection.send({"event": "failed", **to_message(error)})
 
-    def idle(self) -> None:
-        """Nothing of this node's part is left: it could begin again."""
-        self._begun = False
-        if self._line is not None:
-            self._line.send({"event": "idle"})
+    def report_idle(self) -> None:
+        """Report that this node's workers have exited, and that it can start the next epoch."""
+        self._in_epoch = False
+        if self._connection is not None:
+            self._connection.send({"event": "idle"})
 
     async def wait_until_released(self) -> None:
-        """Until node 0 needs this node's part no more."""
-        if self._begun and self._line is not None:
+        """Wait until the leader ends the epoch; return at once outside an epoch."""
+        if self._in_epoch and self._connection is not None:
             with contextlib.suppress(NodeLost):
-                await self.broken()
+                await self.wait_for_failure()
 
     async def close(self) -> None:
-        """Hang up, by which node 0 knows that this node is gone."""
-        self._hang_up()
+        """Disconnect, from which the leader learns that this node is lost."""
+        self._disconnect()
 
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    async def _connected(self, show: Callable[[str], None]) -> ControlConnection:
-        """A line on which this node has said who it is."""
-        while self._line is None:
+    async def _connect(self, show: Callable[[str], None]) -> ControlConnection:
+        """Return a connection on which the handshake has started."""
+        while self._connection is None:
             show(f"Waiting for node 0 at {self._group.head}")
             try:
                 connecting = asyncio.open_connection(
                     self._group.head,
-                    self._group.line_port,
-                    limit=LONGEST_BYTES,
+                    self._group.control_port,
+                    limit=MAX_MESSAGE_BYTES,
                     happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
                 )
-                line = ControlConnection(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
+                connection = ControlConnection(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
             except (OSError, TimeoutError):
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            if not await self._introduced(line):
-                line.close()
-                await asyncio.sleep(_AGAIN_SECONDS)
+            if not await self._send_hello(connection):
+                connection.close()
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            self._line = line
+            self._connection = connection
             show("Waiting for the other nodes")
-        return self._line
+        return self._connection
 
-    async def _introduced(self, line: ControlConnection) -> bool:
-        """Whether this node has said who it is, and proved it: to node 0, as far as can be seen."""
+    async def _send_hello(self, connection: ControlConnection) -> bool:
+        """Answer the leader's challenge with this node's rank and proof; return False if no valid challenge arrives."""
         try:
-            challenge = await asyncio.wait_for(line.receive(), _CONNECT_SECONDS)
+            challenge = await asyncio.wait_for(connection.receive(), _CONNECT_SECONDS)
         except (ConnectionLost, TimeoutError):
             return False
-        theirs, rank, secret = nonce_of(challenge), self._group.rank, self._group.secret
-        if challenge.get("event") != "challenge" or theirs is None:
+        leader_nonce, rank, secret = parse_nonce(challenge), self._group.rank, self._group.secret
+        if challenge.get("event") != "challenge" or leader_nonce is None:
             return False
-        hello = {"event": "hello", "rank": rank, "terms": self._terms}
+        hello = {"event": "hello", "rank": rank, "terms": self._info}
         if secret is None:
-            line.is_known = True
+            connection.is_known = True
         else:
-            ours = new_nonce()
-            hello |= {"nonce": ours, "proof": proof(secret, NODE, rank, theirs, ours)}
-            self._expected = proof(secret, HEAD, rank, theirs, ours)
-        line.send(hello)
+            nonce = new_nonce()
+            hello |= {"nonce": nonce, "proof": proof(secret, FOLLOWER, rank, leader_nonce, nonce)}
+            self._expected_proof = proof(secret, LEADER, rank, leader_nonce, nonce)
+        connection.send(hello)
         return True
 
-    def _is_proven(self, welcome: Message) -> bool:
-        return self._group.secret is None or proves(welcome, self._expected)
+    def _is_authentic(self, welcome: Message) -> bool:
+        return self._group.secret is None or has_proof(welcome, self._expected_proof)
 
 
-def _tells_a_length(begin: Message) -> bool:
-    """Whether node 0 says how long the context is as it would, or leaves it open."""
+def _has_valid_length(begin: Message) -> bool:
+    """Return whether `max_model_len` is a positive integer, or absent."""
     length = begin.get("max_model_len")
     return length is None or (type(length) is int and length > 0)

@@ -1,16 +1,16 @@
-"""A group that is not whole."""
+"""The error of a group that has lost a node."""
 
 from typing import Self
 
 from ...errors import EngineError
 
-WHOLE_AGAIN = "The engine is started again when all nodes are there."
+RESTART_HINT = "The engine is started again when all nodes are there."
 
 
 class NodeLost(EngineError):
-    """A node that the engine cannot go on without; it is started again when all are there."""
+    """A node that the engine needs is disconnected; the engine restarts when all nodes are connected again."""
 
     @classmethod
-    def gone(cls, rank: int, address: str, how: Exception) -> Self:
-        """The node of this rank at this address, and how that was seen."""
-        return cls(f"Node {rank} ({address}) is gone: {how}.")
+    def from_disconnect(cls, rank: int, address: str, reason: Exception) -> Self:
+        """Return the error for the node with this rank and address. `reason`: how the disconnect was detected."""
+        return cls(f"Node {rank} ({address}) is gone: {reason}.")

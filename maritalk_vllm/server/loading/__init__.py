@@ -1,1 +1,1 @@
-"""The port while no engine serves."""
+"""The HTTP server on the port while no engine serves."""

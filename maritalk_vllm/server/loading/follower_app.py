@@ -1,4 +1,4 @@
-"""What the port of a node answers that is not node 0: how it is, and where to ask."""
+"""The ASGI application of a follower: its own status, and a 503 that names the leader for everything else."""
 
 from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse
@@ -13,16 +13,16 @@ from .loading_app import LoadingApp, Scope, Send
 
 
 class FollowerApp(LoadingApp):
-    """A gate that never opens. `GET /` says which node this is; every other request is sent to node 0."""
+    """Answers `GET /` with the node's rank and state, and every other request with an error that names the leader."""
 
     def __init__(self, registry: CollectorRegistry, group: ClusterConfig, state: ServerState, head_url: str) -> None:
-        """`head_url`: where node 0 answers."""
+        """`head_url`: the address at which the leader answers."""
         super().__init__(registry)
         self._registry = registry
         self._group = group
         self._state = state
         self._head_url = head_url
-        self._elsewhere = Unavailable(
+        self._not_leader = Unavailable(
             f"This is node {group.rank} of {group.nodes}, and node 0 answers for all.", f"Ask {head_url}."
         )
 
@@ -30,16 +30,16 @@ class FollowerApp(LoadingApp):
         """Answer one request."""
         if scope["type"] != "http":
             return
-        reading = scope["method"] in ("GET", "HEAD")
-        if reading and scope["path"] == server_metrics.PATH:
-            answer = server_metrics.response(self._registry)
-        elif reading and scope["path"] == "/":
-            answer = JSONResponse(self._told())
+        is_read = scope["method"] in ("GET", "HEAD")
+        if is_read and scope["path"] == server_metrics.PATH:
+            response = server_metrics.response(self._registry)
+        elif is_read and scope["path"] == "/":
+            response = JSONResponse(self._status())
         else:
-            answer = error_response(scope["path"], self._elsewhere)
-        await answer(scope, receive, send)
+            response = error_response(scope["path"], self._not_leader)
+        await response(scope, receive, send)
 
-    def _told(self) -> dict[str, object]:
-        # What a client of MariTalk Local takes for an answer that is worth asking again for.
+    def _status(self) -> dict[str, object]:
+        # Clients of MariTalk Local retry while the status is `loading`.
         status = "loading" if self._state.phase is Phase.LOADING else self._state.phase.value
         return {"status": status, "node": self._group.rank, "nodes": self._group.nodes, "head": self._head_url}

@@ -1,4 +1,4 @@
-"""The HTTP server of the gate: it ends when the last connection that it has accepted ends."""
+"""The uvicorn server that runs the loading app until the API process takes the port over."""
 
 import asyncio
 import socket
@@ -14,56 +14,59 @@ from ...http.uvicorn_server import WebServer
 
 
 class HandoverServer(WebServer):
-    """It lets the gate answer until the API process takes the port over, and then those that were connected before."""
+    """After a hand-over it accepts no connection, and stops when the last one that it accepted is closed."""
 
-    def __init__(self, web: uvicorn.Config) -> None:
-        super().__init__(web)
-        self._is_parting = False
-        self._listens = asyncio.Event()
-        self._adopting: set[asyncio.Task[None]] = set()
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._is_handed_over = False
+        self._is_listening = asyncio.Event()
+        self._adoptions: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Start to listen."""
         await super().startup(sockets)
-        self._listens.set()
-        if self._is_parting:
+        self._is_listening.set()
+        if self._is_handed_over:
             self._close()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end: after the last connection, and when told to."""
+        """Return whether to stop: on request, or after a hand-over when the last connection is closed."""
         return await super().on_tick(counter) or (
-            self._is_parting and not self.server_state.count and not self._adopting
+            self._is_handed_over and not self.server_state.count and not self._adoptions
         )
 
     def adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
-        """Take a connection that was accepted elsewhere, of which this much was read."""
+        """Take over a connection that another process accepted; `read` is what it read of the current request.
+
+        `is_used`: whether the connection has carried an earlier request.
+        """
         task = asyncio.get_running_loop().create_task(self._adopt(connection, read, is_used=is_used))
-        self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
+        self._adoptions.add(task)
+        task.add_done_callback(self._adoptions.discard)
 
     def hand_over(self) -> None:
-        """Accept no more, at once; requests that wait in the gate go on, and those whose head is still to come."""
-        self._is_parting = True
+        """Stop accepting connections; held requests, and those whose head is incomplete, still get their response."""
+        self._is_handed_over = True
         self._close()
 
     @property
-    def waits(self) -> bool:
-        """Whether a request is still on its way."""
+    def has_incomplete_requests(self) -> bool:
+        """True while a request has not been received completely."""
         return (
-            bool(self._adopting)
+            bool(self._adoptions)
             or self.server_state.has_beginning
             or any(each.is_incomplete for each in self._connections)
         )
 
-    def end(self, error: MariTalkError | None) -> None:
-        """Wait for no more requests: answer those that are still on their way."""
+    def stop(self, error: MariTalkError | None) -> None:
+        """Stop receiving, and answer incomplete requests with `error`."""
         self.should_exit = True
         for connection in self._connections:
             if error is not None and connection.is_incomplete:
                 connection.refuse(error)
 
     async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
-        await self._listens.wait()
+        await self._is_listening.wait()
         protocol: Any = TransferableProtocol(
             config=self.config,
             server_state=self.server_state,
@@ -74,7 +77,7 @@ class HandoverServer(WebServer):
         self.server_state.count += 1
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
-        except OSError:  # the client has gone
+        except OSError:  # the client disconnected
             connection.close()
         finally:
             if protocol.transport is None:
@@ -85,18 +88,18 @@ class HandoverServer(WebServer):
             server.close()
 
 
-class Closing:
-    """ASGI middleware: every answer ends its connection, since the next request is for another process."""
+class CloseConnections:
+    """ASGI middleware: every response closes its connection, since another process may answer the next request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, the last of its connection."""
+        """Answer one request, and close its connection."""
 
-        async def send_last(message: Message) -> None:
+        async def send_with_close(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        await self._app(scope, receive, send_last)
+        await self._app(scope, receive, send_with_close)

@@ -1,4 +1,4 @@
-"""What the port answers before the engine can: the status at once, generation requests when it is ready."""
+"""The ASGI application that answers while no engine does: status at once, generation requests when it is ready."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HOLD_SECONDS = 0.25
-"""How long `GET /` waits before it says `loading`: clients since 0.2.5 ask again at once, without any pause."""
+"""How long `GET /` waits before it answers `loading`: clients since 0.2.5 retry at once, without any pause."""
 
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"}
 _LOADING = Unavailable("The model is still loading.", "Try again in a moment.")
@@ -26,33 +26,39 @@ _CLOSE = {"Connection": "close"}
 
 
 class LoadingApp:
-    """An ASGI application for the time of loading. Every answer closes its connection: the next finds the engine."""
+    """ASGI application used while the engine loads.
+
+    Every response closes its connection, so that the client's next request reaches the engine.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """`registry`: what `/metrics` tells as long as there is no engine."""
+        """`registry`: the metrics for `/metrics` until the engine is ready."""
         self._registry = registry
         self._decided = asyncio.Event()
         self._outcome: str | MariTalkError = ""
-        self._long = asyncio.Event()
-        self._why: MariTalkError = _LOADING
+        self._rejecting = asyncio.Event()
+        self._rejection: MariTalkError = _LOADING
 
-    def open(self, url: str) -> None:
-        """The engine is ready: pass on to this address what waits here."""
-        self._decide(url)
+    def engine_ready(self, url: str) -> None:
+        """Forward held requests, and all later ones, to the engine at `url`."""
+        self._set_outcome(url)
 
-    def refuse(self, error: MariTalkError) -> None:
-        """The engine will not come: tell those who wait."""
-        self._decide(error)
+    def fail(self, error: MariTalkError) -> None:
+        """Answer held requests, and all later ones, with `error`: the engine will not start."""
+        self._set_outcome(error)
 
-    def hold(self, why_not: MariTalkError | None) -> None:
-        """Hold requests until the engine is ready, as in the beginning; or tell them why not, by the first reason."""
-        if why_not is None:
-            self._long.clear()
-        elif not self._long.is_set():
-            self._why = why_not
-            self._long.set()
+    def hold_or_reject(self, error: MariTalkError | None) -> None:
+        """Hold requests until the engine is ready if `error` is None, which is the default; else reject them with it.
 
-    def _decide(self, outcome: str | MariTalkError) -> None:
+        While requests are rejected, a later error does not replace the first.
+        """
+        if error is None:
+            self._rejecting.clear()
+        elif not self._rejecting.is_set():
+            self._rejection = error
+            self._rejecting.set()
+
+    def _set_outcome(self, outcome: str | MariTalkError) -> None:
         self._outcome = outcome
         self._decided.set()
 
@@ -60,27 +66,27 @@ class LoadingApp:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        reading = scope["method"] in ("GET", "HEAD")
-        if reading and scope["path"] == server_metrics.PATH and not self._is_open:
-            # Also when none will come: that is what is looked for then.
+        is_read = scope["method"] in ("GET", "HEAD")
+        if is_read and scope["path"] == server_metrics.PATH and not self._is_engine_ready:
+            # Also after a failure, which is when operators look at the metrics.
             await server_metrics.response(self._registry)(scope, receive, send)
             return
-        if reading and not self._decided.is_set() and (answer := await self._at_once(scope["path"])):
-            await answer(scope, receive, send)
+        if is_read and not self._decided.is_set() and (response := await self._immediate_response(scope["path"])):
+            await response(scope, receive, send)
             return
-        if not await self._worth_waiting():
-            await error_response(scope["path"], self._why, _CLOSE)(scope, receive, send)
+        if not await self._wait_for_decision():
+            await error_response(scope["path"], self._rejection, _CLOSE)(scope, receive, send)
             return
         if isinstance(self._outcome, MariTalkError):
-            # What keeps the engine from coming may come later, to another server at this address.
-            told = Unavailable(self._outcome.message, self._outcome.hint)
-            await error_response(scope["path"], told, _CLOSE)(scope, receive, send)
+            # 503, whatever the error: another server at this address may answer later.
+            error = Unavailable(self._outcome.message, self._outcome.hint)
+            await error_response(scope["path"], error, _CLOSE)(scope, receive, send)
         else:
             await _forward(self._outcome, scope, receive, send)
 
-    async def _worth_waiting(self) -> bool:
-        """Until it is decided what comes; False as soon as that may take long."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._decided, self._long)]
+    async def _wait_for_decision(self) -> bool:
+        """Wait until the engine is ready or has failed; return False if requests are rejected before."""
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._decided, self._rejecting)]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -89,11 +95,11 @@ class LoadingApp:
         return self._decided.is_set()
 
     @property
-    def _is_open(self) -> bool:
+    def _is_engine_ready(self) -> bool:
         return self._decided.is_set() and isinstance(self._outcome, str)
 
-    async def _at_once(self, path: str) -> Response | None:
-        """The answer to a question that does not wait for the engine; None if the engine is there meanwhile."""
+    async def _immediate_response(self, path: str) -> Response | None:
+        """Return the response to a GET while the engine loads; None if that ends before the response is due."""
         if path != "/":
             return error_response(path, _LOADING, _CLOSE)
         try:
@@ -104,7 +110,7 @@ class LoadingApp:
 
 
 async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Pass one request on, and its answer back as it comes. A client that hangs up ends both."""
+    """Forward one request to the engine and stream its response back. A client disconnect cancels the request."""
     body = b""
     more = True
     while more:
@@ -114,46 +120,46 @@ async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     with contextlib.suppress(ClientDisconnected):
-        await cancel_on_disconnect(receive, _pass_on_or_refuse(url, scope, body, send))
+        await cancel_on_disconnect(receive, _proxy_or_reject(url, scope, body, send))
 
 
-async def _pass_on_or_refuse(url: str, scope: Scope, body: bytes, send: Send) -> None:
-    """As `_pass_on`, and a word to those who get no answer: the engine may die before it has answered what waited."""
+async def _proxy_or_reject(url: str, scope: Scope, body: bytes, send: Send) -> None:
+    """Proxy the request; send an error response if the engine dies before its response begins."""
     import httpx
 
-    begun = False
+    is_started = False
 
-    async def send_noting(message: MutableMapping[str, Any]) -> None:
-        nonlocal begun
-        begun = True
+    async def send_tracked(message: MutableMapping[str, Any]) -> None:
+        nonlocal is_started
+        is_started = True
         await send(message)
 
     try:
-        await _pass_on(url, scope, body, send_noting)
+        await _proxy(url, scope, body, send_tracked)
     except httpx.TransportError:
-        if begun:
+        if is_started:
             raise
-        await error_response(scope["path"], _DIED, _CLOSE)(scope, _nothing, send)
+        await error_response(scope["path"], _DIED, _CLOSE)(scope, _receive_disconnect, send)
 
 
-async def _nothing() -> MutableMapping[str, Any]:
+async def _receive_disconnect() -> MutableMapping[str, Any]:
     return {"type": "http.disconnect"}
 
 
-async def _pass_on(url: str, scope: Scope, body: bytes, send: Send) -> None:
+async def _proxy(url: str, scope: Scope, body: bytes, send: Send) -> None:
     import httpx
 
     query = scope["query_string"].decode("latin-1")
     target = url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
     async with (
-        # To this machine itself, whose certificate is made out to another name.
+        # The certificate is not verified: the target is this machine, by an address that is not in the certificate.
         httpx.AsyncClient(timeout=None, trust_env=False, verify=False) as client,
-        client.stream(scope["method"], target, headers=headers, content=body) as answer,
+        client.stream(scope["method"], target, headers=headers, content=body) as response,
     ):
-        kept = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in _HOP_BY_HOP]
-        start = {"type": "http.response.start", "status": answer.status_code}
+        kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
+        start = {"type": "http.response.start", "status": response.status_code}
         await send({**start, "headers": [*kept, (b"connection", b"close")]})
-        async for chunk in answer.aiter_raw():
+        async for chunk in response.aiter_raw():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""The port, while no engine answers at it."""
+"""Runs uvicorn with the loading app on the port while no engine serves."""
 
 import asyncio
 import socket
@@ -17,122 +17,127 @@ from ..status import server_metrics
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupTimings
 from .follower_app import FollowerApp
-from .handover_server import Closing, HandoverServer
+from .handover_server import CloseConnections, HandoverServer
 from .loading_app import LoadingApp
 
 _HANDSHAKE_SECONDS = 0.2
-"""How long a connection may take from its beginning to the queue of the listener, as the server ends."""
+"""How long a TCP handshake may take to put a connection into the listener's queue while the server stops."""
 
-_END_SECONDS = 1.0
-"""How long a request's head may take then, and after that the end of the last answers."""
+_STOP_SECONDS = 1.0
+"""How long to wait for incomplete requests while the server stops, and after that for the last responses."""
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 class LoadingServer:
-    """The gate on the port, as often as the engine has to be waited for: behind the same door as the engine."""
+    """Answers at the port each time that the engine loads, with the same authentication and limits as the engine."""
 
     def __init__(
         self,
         listener: socket.socket,
         access: AccessConfig,
         state: ServerState,
-        history: StartupTimings,
+        timings: StartupTimings,
         time_unit: TimeUnit,
         group: ClusterConfig | None = None,
     ) -> None:
-        """`group`: what this machine is a node of; another than node 0 has a signpost for a gate."""
+        """`group`: the group that this node belongs to; a follower runs FollowerApp instead of LoadingApp."""
         self._listener = listener
         self._access = access
         self._state = state
-        self._history = history
+        self._timings = timings
         self._time_unit = time_unit
-        self._elsewhere = group if group is not None and not group.leads else None
-        self._gates: list[LoadingApp] = []
+        self._follower_group = group if group is not None and not group.is_leader else None
+        self._apps: list[LoadingApp] = []
         self._identity = access.identity()
-        self._fronts: dict[asyncio.Task[None], Front] = {}
-        self._refusal: MariTalkError | None = None
-        self._running: dict[asyncio.Task[None], HandoverServer] = {}
+        self._stacks: dict[asyncio.Task[None], Front] = {}
+        self._error: MariTalkError | None = None
+        self._servers: dict[asyncio.Task[None], HandoverServer] = {}
         self._accepting: HandoverServer | None = None
 
-    def begin(self) -> None:
-        """Answer from now on, if it is not done already."""
+    def start(self) -> None:
+        """Start to answer at the port; do nothing if a server already accepts connections."""
         if self._accepting is not None:
             return
-        # New each time: between two gates an engine has counted.
+        # A new registry each time: the engine has its own counters, so these start from 0.
         registry = CollectorRegistry()
-        server_metrics.register(self._state, self._history, registry)
-        gate = LoadingApp(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
-        if self._refusal is not None:
-            gate.refuse(self._refusal)
-        tally = RequestMetrics(registry, RouteLabels(OWN), self._state)
-        app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
-        # A request that waits here is passed on to the engine by a connection of its own.
-        server = HandoverServer(config(Closing(app), self._identity, descriptors_each=2, lifespan="off"))
-        # A copy, since the server closes what it listens on when it hands over, and the port stays ours.
+        server_metrics.register(self._state, self._timings, registry)
+        group = self._follower_group
+        app = LoadingApp(registry) if group is None else self._follower_app(registry, group)
+        if self._error is not None:
+            app.fail(self._error)
+        request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
+        stack = self._access.around(app, self._state, self._time_unit, request_metrics, page=group is None)
+        # Two descriptors each: a held request is forwarded to the engine on a second connection.
+        server = HandoverServer(config(CloseConnections(stack), self._identity, descriptors_each=2, lifespan="off"))
+        # A duplicate, since a hand-over closes the server's socket, and this process keeps the port open.
         task = asyncio.get_running_loop().create_task(server.serve(sockets=[self._listener.dup()]))
-        self._gates.append(gate)
-        self._running[task] = self._accepting = server
-        self._fronts[task] = app
-        task.add_done_callback(self._running.pop)
-        task.add_done_callback(self._fronts.pop)
+        self._apps.append(app)
+        self._servers[task] = self._accepting = server
+        self._stacks[task] = stack
+        task.add_done_callback(self._servers.pop)
+        task.add_done_callback(self._stacks.pop)
 
-    def take(self, access: AccessConfig) -> None:
-        """These rules hold from now on, and this certificate."""
+    def update_access(self, access: AccessConfig) -> None:
+        """Apply changed keys, limits and certificate to running and later servers."""
         self._access = access
-        for front in self._fronts.values():
-            front.take(access)
+        for stack in self._stacks.values():
+            stack.take(access)
         if self._identity is not None and access.certificate is not None:
             self._identity.take(access.certificate)
 
     def adopt(self, descriptor: int, read: bytes, *, is_used: bool) -> None:
-        """Go on with a connection of the API process, which has read so much of a request."""
-        self.begin()
+        """Take over a connection of the API process; `read` is what it read of the current request.
+
+        `is_used`: whether the connection has carried an earlier request.
+        """
+        self.start()
         assert self._accepting is not None
         self._accepting.adopt(socket.socket(fileno=descriptor), read, is_used=is_used)
 
     def hand_over(self, url: str) -> None:
-        """The engine answers, at this address too: accept no more, and pass on to it what waits or is still to come."""
+        """Stop accepting connections, and forward held and incomplete requests to the engine at `url`."""
         self._stop_accepting()
-        while self._gates:
-            self._gates.pop().open(url)
+        while self._apps:
+            self._apps.pop().engine_ready(url)
 
-    def refuse(self, error: MariTalkError) -> None:
-        """The engine will not come: tell those who wait and those who still come."""
-        self._refusal = error
-        for gate in self._gates:
-            gate.refuse(error)
+    def fail(self, error: MariTalkError) -> None:
+        """Answer held and later requests with `error`: the engine will not start."""
+        self._error = error
+        for app in self._apps:
+            app.fail(error)
 
-    def hold(self, why_not: MariTalkError | None) -> None:
-        """Hold requests that come, or tell them at once why they would wait for long."""
-        for gate in self._gates:
-            gate.hold(why_not)
+    def hold_or_reject(self, error: MariTalkError | None) -> None:
+        """Hold requests until the engine is ready if `error` is None; else reject them with it, as the wait is long."""
+        for app in self._apps:
+            app.hold_or_reject(error)
 
-    def _signpost(self, registry: CollectorRegistry, group: ClusterConfig) -> FollowerApp:
+    def _follower_app(self, registry: CollectorRegistry, group: ClusterConfig) -> FollowerApp:
         scheme = "https" if self._identity else "http"
+        # The leader is assumed to listen on the same port as this node.
         return FollowerApp(registry, group, self._state, join_url(scheme, group.head, self._listener.getsockname()[1]))
 
-    async def end(self) -> None:
-        """Answer all who are connected, then close the listener: no connection that was accepted is reset."""
+    async def stop(self) -> None:
+        """Answer all connected clients, then close the listener, so that no accepted connection is reset."""
         drop_new_connections(self._listener)
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        while (passed := loop.time() - began) < _END_SECONDS:
-            if passed >= _HANDSHAKE_SECONDS and not has_waiting(self._listener) and not self._are_waiting:
+        start = loop.time()
+        while (elapsed := loop.time() - start) < _STOP_SECONDS:
+            if elapsed >= _HANDSHAKE_SECONDS and not has_waiting(self._listener) and not self._has_incomplete_requests:
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         self._stop_accepting()
         self._listener.close()
-        for server in self._running.values():
-            server.end(self._refusal)
-        if self._running:
-            await asyncio.wait(self._running, timeout=_END_SECONDS)
+        for server in self._servers.values():
+            server.stop(self._error)
+        if self._servers:
+            await asyncio.wait(self._servers, timeout=_STOP_SECONDS)
 
     @property
-    def _are_waiting(self) -> bool:
-        return any(server.waits for server in self._running.values())
+    def _has_incomplete_requests(self) -> bool:
+        return any(server.has_incomplete_requests for server in self._servers.values())
 
     def _stop_accepting(self) -> None:
         self._accepting = None
-        for server in self._running.values():
+        for server in self._servers.values():
             server.hand_over()

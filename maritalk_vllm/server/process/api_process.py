@@ -106,7 +106,7 @@ class _ApiProcess:
         self._order = order
         self._channel = channel
         self._state = ServerState()
-        self._history = StartupTimings.of(order["history"])
+        self._history = StartupTimings.from_message(order["history"])
         self._condemned: EngineError | None = None
         self._front: Front | None = None
         self._identity: Identity | None = None
@@ -124,7 +124,7 @@ class _ApiProcess:
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
             use_relative_docs_urls(app)
-            self._history.done(StartupStep.LOADING)
+            self._history.mark_done(StartupStep.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
@@ -137,7 +137,7 @@ class _ApiProcess:
         server_metrics.register(self._state, self._history, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         tally = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
-        self._state.to(Phase.READY)
+        self._state.transition_to(Phase.READY)
         names, most = app.state.maritalk_names, admission.max_answers(self._client)
         characters = prompt_limits.max_characters(self._client)
         adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
@@ -183,13 +183,13 @@ class _ApiProcess:
                 self._check(generator)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop_asked.wait(), _WATCH_SECONDS)
-            self._state.to(Phase.DRAINING)
+            self._state.transition_to(Phase.DRAINING)
             flights.refuse(_STOPPING, "draining")
             if not await self._landed(flights, generator):
                 flights.end(_OUT_OF_TIME)
         except EngineError as error:
             if self._state.phase is Phase.READY:
-                self._state.to(Phase.LOADING)  # again, as soon as this process has ended
+                self._state.transition_to(Phase.LOADING)  # again, as soon as this process has ended
             answer = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
             flights.refuse(answer, "loading")
             flights.end(answer)
@@ -255,8 +255,8 @@ class _Server(WebServer):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._history.done(StartupStep.WARMING_UP)
-        self._history.done(StartupStep.READY)
+        self._history.mark_done(StartupStep.WARMING_UP)
+        self._history.mark_done(StartupStep.READY)
         self._channel.send({"event": "ready"})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -117,7 +117,7 @@ class ConfigReload:
     def again(self) -> None:
         """Decide the start once more, by the weights that have come meanwhile. Raises MariTalkError."""
         launch = self.launch
-        self.launch = launch.again(launch.settings, launch.access)
+        self.launch = launch.resolve_again(launch.settings, launch.access)
 
     def found(self, name: str, problem: str, detail: str = "") -> bool:
         """Report the problem of one of them, empty for none. Whether it is new; then the log has it with `detail`."""

@@ -62,14 +62,14 @@ class EngineManager:
         self._console = console
         self._state = state
         self._history = history
-        self._job = _SERVE if launch.group is None or launch.group.leads else _PART
+        self._job = _SERVE if launch.group is None or launch.group.is_leader else _PART
         self._node = NodeEnvironment(launch, folder)
         self._backend_pid: int | None = None
         self._imported = False
         self._log_begins = 0
         self._deadline = StartDeadline(launch.settings.start_timeout)
         self._serves = False
-        self._server = ForkServerClient(launch, listener, folder, console.died, log, nursery)
+        self._server = ForkServerClient(launch, listener, folder, console.engine_died, log, nursery)
 
     @property
     def fork_server_alive(self) -> bool:
@@ -102,19 +102,19 @@ class EngineManager:
         if not self._imported:
             await self._until("imported")
             self._imported = True
-            self._history.done(StartupStep.IMPORTING)
-        if launch.must_be_prepared and not is_installed(Path(launch.location)):
+            self._history.mark_done(StartupStep.IMPORTING)
+        if launch.needs_preparation and not is_installed(Path(launch.location)):
             await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
             await self._until("ended")
-            self._history.done(StartupStep.PREPARING)
+            self._history.mark_done(StartupStep.PREPARING)
 
     async def _load(self, agreed: Message) -> None:
         launch = self._launch
         self._log_begins = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
         if self._node.has_ray and self._job == _PART:  # Ray starts this node's workers when node 0 asks
-            self._history.done(StartupStep.LOADING)
-            self._history.done(StartupStep.READY)
+            self._history.mark_done(StartupStep.LOADING)
+            self._history.mark_done(StartupStep.READY)
             return
         await self._fork(
             {
@@ -131,8 +131,8 @@ class EngineManager:
         await self._until("ready")
         self._serves = True
         self.take(self._launch)
-        self._history.done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
-        self._history.done(StartupStep.READY)
+        self._history.mark_done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
+        self._history.mark_done(StartupStep.READY)
 
     def take(self, launch: Launch) -> None:
         """What has changed since the start holds for the API process as soon as that reads it."""
@@ -253,12 +253,12 @@ class EngineManager:
                 case "loaded":
                     self._console.loaded()
                 case "warming_up":
-                    self._history.done(StartupStep.LOADING)
-                    self._state.at("Warming up")
+                    self._history.mark_done(StartupStep.LOADING)
+                    self._state.set_step("Warming up")
                     self._console.warming_up()
                 case "leaving":
                     if self._state.phase is Phase.READY:
-                        self._state.to(Phase.LOADING)  # again, as soon as that process has ended
+                        self._state.transition_to(Phase.LOADING)  # again, as soon as that process has ended
                     self._take_port()
                 case "connection" if self._take_port():
                     read = b64decode(message["read"])
@@ -279,7 +279,7 @@ class EngineManager:
     def _take_port(self) -> bool:
         """Whether the supervisor answers at the port; not while it has too many files open."""
         try:
-            self._answering.begin()
+            self._answering.start()
         except OSError as error:
             _log.error(f"The supervisor cannot answer at the port: {error.strerror}.")
             return False
@@ -300,7 +300,7 @@ class EngineManager:
             except TimeoutError:
                 if step := read_loading_step(self._launch.settings.engine_log, self._log_begins):
                     self._console.progress(step.text)
-                    self._state.at(*step)
+                    self._state.set_step(*step)
         return await self._server.next_message()
 
     def _too_late(self) -> EngineError:
@@ -319,7 +319,7 @@ class EngineManager:
         return EngineError(f"The process that was to {job} the model {how}.", self._see_log)
 
     def _show(self, step: str, fraction: float | None = None) -> None:
-        self._state.at(step, fraction)
+        self._state.set_step(step, fraction)
         self._console.progress(step, fraction)
 
 

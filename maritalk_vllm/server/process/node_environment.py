@@ -8,7 +8,7 @@ from ...engine.environment import HOST_IP, engine_environment, group_environment
 from ...errors import EngineError
 from ...hardware.network import route_to
 from ...settings import DistributedBackend
-from ..cluster.ray_node import ADDRESS, RayNode, joins_a_cluster
+from ..cluster.ray_node import ADDRESS, RayNode, uses_existing_cluster
 from ..startup.launch import Launch
 
 
@@ -25,7 +25,7 @@ class NodeEnvironment:
     def has_ray(self) -> bool:
         """Whether Ray is started here, and not by the user."""
         group = self._launch.group
-        return group is not None and group.backend is DistributedBackend.RAY and not joins_a_cluster()
+        return group is not None and group.backend is DistributedBackend.RAY and not uses_existing_cluster()
 
     async def environment(self, show: Callable[[str], None]) -> dict[str, str]:
         """What a start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""
@@ -39,7 +39,7 @@ class NodeEnvironment:
     async def ray_ended(self) -> None:
         """Until Ray ends by itself. Always raises EngineError."""
         assert self._ray is not None
-        await self._ray.ended()
+        await self._ray.wait_for_exit()
 
     async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
         launch = self._launch

@@ -1,1 +1,1 @@
-"""A start: what is decided before anything is loaded, and what it prints."""
+"""Startup: what is resolved and checked before anything is loaded, and the output to the console."""

@@ -1,4 +1,4 @@
-"""What a start prints: the lines that people and their scripts wait for."""
+"""Console output of a start, including the lines that scripts wait for."""
 
 import contextlib
 import os
@@ -37,85 +37,91 @@ EXAMPLE_TIMES = {
     TimeUnit.SECONDS: "'queue_time': 0.0, 'prompt_time': 0.185, 'generation_time': 0.127",
 }
 
-_LINES_A_STEP = 10
-_MOST_LINES = 200
-"""A download over a bad network would have one for each new try."""
+_LINES_PER_STEP = 10
+_MAX_LINES = 200
+"""Limit for progress lines: a download over a bad network would print one for each retry."""
 
 
 class Console:
-    """Prints a start to stdout: a bar on a terminal, plain lines elsewhere, a few KiB in all and nothing after.
+    """Prints the progress of a start to stdout: a progress bar on a terminal, plain lines elsewhere.
 
-    The lines that MariTalk Local prints as well are English in every language: programs look for them.
+    The lines that MariTalk Local also prints are in English whatever the language: programs look for them.
 
-    A client that starts the server holds its stdout in a pipe that it never reads: a full pipe would stop the server.
+    The output is limited to a few KiB. A client that starts the server may connect its stdout to a pipe that it never
+    reads, and a full pipe would block the server.
     """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        # Clients since 0.2.5 draw a spinner of their own and say so.
+        # Clients since 0.2.5 set DISABLE_LOADING, since they draw a spinner themselves.
         self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
         self._bar: Progress | None = None
-        self._told = ("", 0)
-        self._hushed = False
+        self._last_progress = ("", 0)
+        self._is_silent = False
         self._lines = 0
 
     def starting(self, model: str, notes: Sequence[str], engine_log: Path) -> None:
-        """The model, what the user should know about the plan, and where vLLM's log is."""
+        """Print the model, the notes about the plan, and the path of vLLM's log."""
         self._print(f"Starting MariTalk Local API {model}...")
         for note in notes:
             self._print(translated(note))
         self._print(f"vLLM's log: {engine_log}")
 
     def progress(self, step: str, fraction: float | None = None) -> None:
-        """Something that takes a while: drawn continuously on a terminal, and elsewhere a line for each tenth of it."""
-        if self._hushed:
+        """Show the progress of a step: continuously on a terminal, elsewhere one line for each tenth.
+
+        `fraction`: from 0 to 1, or None if unknown.
+        """
+        if self._is_silent:
             return
         step = translated(step)
         if self._animated:
             with contextlib.suppress(OSError):
                 self._draw(step, fraction)
-        elif (now := (step, int((fraction or 0) * _LINES_A_STEP))) != self._told and self._lines < _MOST_LINES:
+        elif (
+            progress := (step, int((fraction or 0) * _LINES_PER_STEP))
+        ) != self._last_progress and self._lines < _MAX_LINES:
             self._print(f"{step}..." if fraction is None else f"{step} ({fraction:.0%})...")
-            self._told = now
+            self._last_progress = progress
             self._lines += 1
 
     def loaded(self) -> None:
-        """The engine has the model."""
+        """Print that the engine has loaded the model."""
         self._print(f"✓ Loaded in {time.monotonic() - self._began:.0f}s")
 
     def warming_up(self) -> None:
-        """The first request is under way."""
+        """Print that the warm-up request is running."""
         self._print(f"{_now()} Warming up...")
 
     def listening(self, url: str, *, arguments: str, unit: TimeUnit) -> None:
-        """Ready: how to use it, and last the line that scripts wait for."""
+        """Print how to use the server, and as the last line the one that scripts wait for."""
         self._print(BANNER.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
         self._print(f"{_now()} Listening on {url}")
 
     def listening_again(self, url: str) -> None:
-        """Ready once more."""
-        self._tell(f"Listening on {url}")
+        """Print that the server is ready after a restart."""
+        self._print_event(f"Listening on {url}")
 
     def follower_ready(self) -> None:
-        """This node has its part of the model; node 0 answers."""
-        self._tell("This node's part of the model is up.")
+        """Print that this follower has loaded its part of the model."""
+        self._print_event("This node's part of the model is up.")
 
-    def died(self, text: str) -> None:
-        """The engine has ended, and what comes now."""
-        self._tell(translated(text))
+    def engine_died(self, text: str) -> None:
+        """Print that the engine died, and what happens next."""
+        self._print_event(translated(text))
         self._began = time.monotonic()
 
-    def _tell(self, text: str) -> None:
-        if self._lines < _MOST_LINES:
+    def _print_event(self, text: str) -> None:
+        if self._lines < _MAX_LINES:
             self._lines += 1
             self._print(f"{_now()} {text}")
 
-    def hush(self) -> None:
-        """Somebody else has the terminal from now on, who tells what people should know."""
-        self._hushed = True
+    def silence(self) -> None:
+        """Print nothing more: another program uses the terminal from now on."""
+        self._is_silent = True
 
     def stop(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress bar from the terminal."""
         if self._bar is not None:
             with contextlib.suppress(OSError):  # the terminal was closed
                 self._bar.stop()
@@ -129,15 +135,15 @@ class Console:
             self._bar = Progress(*columns, transient=True)
             self._task = self._bar.add_task(step)
             self._bar.start()
-        # Without a total the bar only shows that something is at work.
+        # Without a total the bar is indeterminate.
         total = None if fraction is None else 1.0
         self._bar.update(self._task, description=step, completed=fraction or 0.0, total=total)
 
     def _print(self, text: str) -> None:
         self.stop()
-        if self._hushed:
+        if self._is_silent:
             return
-        with contextlib.suppress(OSError):  # nobody reads any more: serve on
+        with contextlib.suppress(OSError):  # the reader has closed the pipe: keep serving
             print(text, flush=True)
 
 

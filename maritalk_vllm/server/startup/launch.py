@@ -1,4 +1,4 @@
-"""All that the supervisor has to know to serve one model."""
+"""Resolves the settings and the hardware into what the supervisor needs to serve one model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,11 +30,13 @@ from .preflight import check_context, check_files, check_folders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A decided start: nothing is left to find out but whether the engine agrees.
+    """A resolved start.
 
-    Where the weights are not here, `fetch` brings them, and then `again` decides by what has come. `notes` are for the
-    user; `license_expires` is in seconds since 1970, None where it never does or none is needed. `vllm` is its version;
-    `group` is None for a machine alone. What is in `settings` can change while it runs.
+    If the weights are not installed, `fetch` downloads them, and `resolve_again` then resolves the start from them.
+    `needs_preparation`: the fork server has to create the model's files first. `is_made_here`: this program creates the
+    model's folder from an embedded file, and may remove it. `notes` are for the user; `license_expires` is in seconds
+    since 1970, None if it never expires or no licence is needed. `vllm` is the installed version; `group` is None for a
+    single node. Some `settings` can change while the server runs.
     """
 
     settings: Settings = field(repr=False)
@@ -42,8 +44,8 @@ class Launch:
     name: str
     location: str
     fetch: Callable[[Progress], None] | None
-    again: Callable[[Settings, AccessConfig], "Launch"]
-    must_be_prepared: bool
+    resolve_again: Callable[[Settings, AccessConfig], "Launch"]
+    needs_preparation: bool
     is_made_here: bool
     notes: tuple[str, ...]
     license_expires: float | None
@@ -55,17 +57,17 @@ class Launch:
 
 
 def decide(settings: Settings) -> Launch:
-    """From what the user asked for and what the machine has, in a fraction of a second. Raises MariTalkError."""
+    """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError."""
     return _decide(LicenseCheck(settings), settings)
 
 
 def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None = None) -> Launch:
-    """`access`: what was read for it before, which is not read again."""
+    """`access`: the configuration from an earlier call, whose files are not read again."""
     vllm = installed_vllm()
     resource_limits.check()
-    group = ClusterConfig.of(settings)
+    group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.of(settings)
-    need = model_requirements(settings, check, ask_hub=settings.dry_run, must_come=True)
+    need = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     plan = make_plan_or_suggest(
         need, probe_hardware(gpus=settings.device is not Device.CPU), settings.device, vllm.device
     )
@@ -76,55 +78,62 @@ def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None
     check_folders(settings, source)
 
     parser = need.profile.tool_call_parser if need.profile else None
-    more = (*observability_flags(settings), *settings.engine_args)
+    extra_args = (*observability_flags(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if need.profile else None
-    licensed = check.entitlement.warning if need.profile else ""
-    warnings = (licensed, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
+    license_warning = check.entitlement.warning if need.profile else ""
+    warnings = (license_warning, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
     return Launch(
         settings=settings,
         name=source.name,
         location=source.location,
         fetch=source.fetch,
-        again=partial(_decide, check),
-        must_be_prepared=source.must_be_prepared,
+        resolve_again=partial(_decide, check),
+        needs_preparation=source.must_be_prepared,
         is_made_here=source.is_made_here,
-        notes=(*summary(plan), *_on_cache(plan, settings), *(f"Warning: {each}" for each in warnings if each)),
+        notes=(
+            *summary(plan),
+            *_compile_cache_note(plan, settings),
+            *(f"Warning: {each}" for each in warnings if each),
+        ),
         license_expires=expires.timestamp() if expires else None,
         plan=plan,
         vllm=vllm.version,
         group=group,
-        engine_args=engine_arguments(plan, source.name, source.location, more, parser, group=rendezvous),
+        engine_args=engine_arguments(plan, source.name, source.location, extra_args, parser, group=rendezvous),
         access=access,
     )
 
 
-def _on_cache(plan: Plan, settings: Settings) -> list[str]:
+def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:
     if plan.device is Device.CPU or "--enforce-eager" in settings.engine_args:
         return []
     return [f"vLLM compiles the model at its first start, and keeps that in {compile_cache(settings.cache_dir)}."]
 
 
 def model_requirements(
-    settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, must_come: bool = False
+    settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, require_downloadable: bool = False
 ) -> ModelRequirements:
-    """What the user asks for, with all that is known of it; of what is not here, the hub is asked if `ask_hub` says so.
+    """Return the requirements of the requested model. `ask_hub`: query Hugging Face if the model is not installed.
 
-    Raises UsageError, LicenseError or WeightsError; with `must_come` also where the weights could not be downloaded.
+    Raises UsageError, LicenseError or WeightsError; with `require_downloadable` also WeightsError if the weights could
+    not be downloaded.
     """
     profile = wanted_profile(settings, check)
     known = known_footprint(settings, profile, ask_hub=ask_hub)
-    if must_come and known.error is not None:
+    if require_downloadable and known.error is not None:
         raise known.error
     need = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
     check_context(settings, need)
     return need
 
 
-def make_plan_or_suggest(need: ModelRequirements, inventory: Inventory, wish: Device, build: Device) -> Plan:
-    """A plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the first two say which cards would do."""
+def make_plan_or_suggest(
+    need: ModelRequirements, inventory: Inventory, requested_device: Device, installed_device: Device
+) -> Plan:
+    """Return a plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the hints of the first two suggest GPUs."""
     try:
-        return make_plan(need, inventory, wish, build)
+        return make_plan(need, inventory, requested_device, installed_device)
     except (DoesNotFit, NoSuitableGPU) as error:
         if not error.hint or isinstance(error, NoSuitableGPU):
             error.hint = f"{suggest_gpus(need, gpu_models())} {error.hint}".strip()

@@ -1,4 +1,4 @@
-"""Where a start keeps the sockets of its processes."""
+"""The temporary folder for the sockets of the server's processes."""
 
 import contextlib
 import errno
@@ -10,25 +10,28 @@ from pathlib import Path
 
 from ...errors import UsageError
 
-_LONGEST_SOCKET = 107
-"""Bytes in the name of a Unix socket (`sun_path`, less its end)."""
+_MAX_SOCKET_PATH = 107
+"""Bytes in the path of a Unix socket (`sun_path`, less the terminating NUL)."""
 
-_OURS = len("/maritalk-12345678")
-_VLLMS = len("/01234567-89ab-cdef-0123-456789abcdef")
-"""vLLM names its sockets by UUIDs."""
+_FOLDER_BYTES = len("/maritalk-12345678")
+_SOCKET_BYTES = len("/01234567-89ab-cdef-0123-456789abcdef")
+"""vLLM uses UUIDs as the names of its sockets."""
 
-_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+_FALLBACKS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class TemporaryFolder:
-    """A folder of the server's own, which is made again when something else has removed it."""
+    """A private folder, which is created again if another program removes it."""
 
     def __init__(self) -> None:
-        """Raises UsageError where none can be made."""
-        self.path = _made()
+        """Raise UsageError if none can be created."""
+        self.path = _create()
 
     def problem(self, *, to_write: bool = True) -> str:
-        """Why it cannot be made again, or, `to_write`, nothing in it, in the system's words; else empty."""
+        """Create the folder again if it is missing. Return the system's error message, or an empty string.
+
+        `to_write`: also check that a file can be created in it.
+        """
         try:
             with contextlib.suppress(FileExistsError):
                 self.path.mkdir(mode=0o700)
@@ -42,52 +45,56 @@ class TemporaryFolder:
 
     @property
     def _is_ours(self) -> bool:
-        """Whether the name is that of a folder that no other user can look into: /tmp may have been cleared."""
-        state = self.path.lstat()
-        return stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
+        """True if no other user can access the folder: after /tmp is cleared, another user may take the name."""
+        status = self.path.lstat()
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
     def move(self) -> None:
-        """Have another. Raises UsageError where none can be made."""
-        new = _made()
+        """Replace the folder with a new one. Raises UsageError if none can be created."""
+        new = _create()
         self.close()
         self.path = new
 
     def close(self) -> None:
-        """Leave nothing of ours behind."""
+        """Remove the folder."""
         with contextlib.suppress(OSError):
             if self._is_ours:
                 shutil.rmtree(self.path)
 
 
-def _made() -> Path:
+def _create() -> Path:
     return Path(tempfile.mkdtemp(prefix="maritalk-", dir=temporary_parent()))
 
 
 def temporary_parent() -> str:
-    """TMPDIR, or another folder where a socket in it would have too long a name. Raises UsageError if there is none."""
+    """Return TMPDIR, or a folder with a shorter path if sockets in TMPDIR would exceed the limit.
+
+    Raises UsageError if none can be used.
+    """
     try:
-        usual = tempfile.gettempdir()
+        default = tempfile.gettempdir()
     except FileNotFoundError as error:
         raise UsageError(
             "No folder for temporary files can be written to.", "Set TMPDIR to one that can, or make room in /tmp."
         ) from error
-    for place in (usual, *_SHORT):
-        if len(place.encode()) + _OURS + _VLLMS <= _LONGEST_SOCKET and _is_writable(place):
-            return place
+    for folder in (default, *_FALLBACKS):
+        if len(folder.encode()) + _FOLDER_BYTES + _SOCKET_BYTES <= _MAX_SOCKET_PATH and _is_writable(folder):
+            return folder
+    others = ", ".join(_FALLBACKS)
     raise UsageError(
-        f"The sockets of a start would have too long names in {usual}, and {', '.join(_SHORT)} cannot be written to.",
+        f"The sockets of a start would have too long names in {default}, and {others} cannot be written to.",
         "Set TMPDIR to a folder with a short path.",
     )
 
 
 def check_temporary() -> None:
-    """Raises UsageError where a start would find no folder for its sockets."""
+    """Raise UsageError if no folder can hold the sockets."""
     temporary_parent()
 
 
-def _is_writable(place: str) -> bool:
+def _is_writable(folder: str) -> bool:
     try:
-        Path(tempfile.mkdtemp(prefix=".maritalk-", dir=place)).rmdir()
+        Path(tempfile.mkdtemp(prefix=".maritalk-", dir=folder)).rmdir()
     except OSError:
         return False
     return True

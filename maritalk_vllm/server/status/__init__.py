@@ -1,1 +1,1 @@
-"""The state of the server: phases, metrics, memory, and messages to systemd."""
+"""Server state: phases, metrics, memory, and messages to systemd."""

@@ -1,4 +1,4 @@
-"""How much memory each of the server's processes has, read from /proc: no look at all of the machine's processes."""
+"""Resident memory of the server's processes, read from /proc for these processes alone."""
 
 import os
 from collections import Counter
@@ -7,37 +7,37 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_TITLES = {
+_KINDS_BY_TITLE = {
     "maritalk-serve": "supervisor",
     "maritalk: nursery": "nursery",
     "maritalk: serve": "api",
     "VLLM::": "engine",
 }
-"""How the titles of the processes begin, ours and vLLM's."""
+"""Prefixes of the process titles, ours and vLLM's, and the label of each kind."""
 
 
 def resident_bytes(root: int) -> dict[str, int]:
-    """By the kind of process, for `root` and what descends from it. What processes share counts in each of them."""
-    found: Counter[str] = Counter()
-    for pid in _family(root):
+    """Return resident bytes by kind of process, for `root` and its descendants. Shared pages count in each process."""
+    total: Counter[str] = Counter()
+    for pid in _process_tree(root):
         try:
             title = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace")
             pages = int((PROC / str(pid) / "statm").read_text().split()[1])
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has exited meanwhile
             continue
-        kind = next((kind for start, kind in _TITLES.items() if title.startswith(start)), "other")
-        found[kind] += pages * _PAGE_BYTES
-    return dict(found)
+        kind = next((kind for prefix, kind in _KINDS_BY_TITLE.items() if title.startswith(prefix)), "other")
+        total[kind] += pages * _PAGE_BYTES
+    return dict(total)
 
 
-def _family(root: int) -> Iterator[int]:
-    waiting = [root]
-    while waiting:
-        pid = waiting.pop()
+def _process_tree(root: int) -> Iterator[int]:
+    pending = [root]
+    while pending:
+        pid = pending.pop()
         yield pid
-        # A process belongs to the thread that has forked it.
+        # The kernel lists a child under the thread that forked it.
         for children in (PROC / str(pid) / "task").glob("*/children"):
             try:
-                waiting += map(int, children.read_text().split())
+                pending += map(int, children.read_text().split())
             except OSError:
                 continue

@@ -1,4 +1,4 @@
-"""Messages to systemd about a service of the type `notify`, as sd_notify(3) defines them."""
+"""Messages to systemd for a service of `Type=notify`, as defined in sd_notify(3)."""
 
 import asyncio
 import contextlib
@@ -7,61 +7,61 @@ import socket
 from collections.abc import Callable
 
 VARIABLE = "NOTIFY_SOCKET"
-_WATCHDOG, _WATCHDOG_PROCESS = "WATCHDOG_USEC", "WATCHDOG_PID"
+_WATCHDOG_MICROSECONDS, _WATCHDOG_PID = "WATCHDOG_USEC", "WATCHDOG_PID"
 
 
 class SystemdNotifier:
-    """Reports the server's state to the service manager that has started it; does nothing without a service manager.
+    """Reports the server's state to the service manager that started it; does nothing without a service manager.
 
-    A service manager that is gone, or that takes nothing more, is no reason not to serve.
+    Errors are ignored: the server keeps serving if the service manager has exited, or its socket is full.
     """
 
     def __init__(self) -> None:
         address = os.environ.get(VARIABLE, "")
-        # A name without a file, in the kernel's own writing.
+        # The abstract namespace: the kernel expects a NUL byte in place of the @.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     @property
-    def listens(self) -> bool:
-        """Whether a service manager has started this."""
+    def is_enabled(self) -> bool:
+        """True if a service manager started this process."""
         return bool(self._address)
 
     @property
-    def alive_seconds(self) -> float | None:
-        """How often it wants to hear `alive`: twice in the time after which it kills the service; None if it does not.
+    def watchdog_seconds(self) -> float | None:
+        """Interval for `notify_alive`: half of the service's watchdog timeout; None if the watchdog is disabled.
 
-        As sd_watchdog_enabled(3) has it.
+        See sd_watchdog_enabled(3).
         """
-        microseconds = os.environ.get(_WATCHDOG, "")
-        is_ours = os.environ.get(_WATCHDOG_PROCESS, str(os.getpid())) == str(os.getpid())
-        if not self._address or not is_ours or not microseconds.isdecimal() or int(microseconds) == 0:
+        microseconds = os.environ.get(_WATCHDOG_MICROSECONDS, "")
+        is_for_us = os.environ.get(_WATCHDOG_PID, str(os.getpid())) == str(os.getpid())
+        if not self._address or not is_for_us or not microseconds.isdecimal() or int(microseconds) == 0:
             return None
         return int(microseconds) / 2e6
 
-    def alive(self) -> None:
-        """The service works, or is on its way."""
-        self._tell("WATCHDOG=1")
+    def notify_alive(self) -> None:
+        """Reset the watchdog: the service works, or is starting."""
+        self._send("WATCHDOG=1")
 
-    async def watched(self, hangs: Callable[[], bool]) -> None:
-        """Say so as often as it is wanted, as long as this loop runs and nothing `hangs`."""
-        while (seconds := self.alive_seconds) is not None:
-            if not hangs():
-                self.alive()
+    async def feed_watchdog(self, is_hung: Callable[[], bool]) -> None:
+        """Reset the watchdog at its interval while this event loop runs and `is_hung` returns False."""
+        while (seconds := self.watchdog_seconds) is not None:
+            if not is_hung():
+                self.notify_alive()
             await asyncio.sleep(seconds)
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._tell(_status(text))
+        """Set the line that `systemctl status` shows."""
+        self._send(_status(text))
 
     def ready(self, text: str) -> None:
-        """What waits for the start of the service goes on now."""
-        self._tell("READY=1", _status(text))
+        """Report that startup has finished, so that units ordered after this one start."""
+        self._send("READY=1", _status(text))
 
     def stopping(self, text: str) -> None:
-        """The service ends by itself, or as it was asked to."""
-        self._tell("STOPPING=1", _status(text))
+        """Report that the service is stopping, by itself or on request."""
+        self._send("STOPPING=1", _status(text))
 
-    def _tell(self, *assignments: str) -> None:
+    def _send(self, *assignments: str) -> None:
         if not self._address:
             return
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK

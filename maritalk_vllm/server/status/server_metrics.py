@@ -1,4 +1,4 @@
-"""What the server tells of itself as metrics, whoever answers: the gate, or vLLM with all of its own beside it."""
+"""Prometheus metrics of the server itself, in the loading app and in the API process beside vLLM's own metrics."""
 
 import time
 from collections.abc import Iterator
@@ -13,34 +13,37 @@ from .server_state import Phase, ServerState
 from .startup_timings import StartupTimings
 
 PATH = "/metrics"
-_KIND = "text/plain; version=0.0.4; charset=utf-8"
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _DAY_SECONDS = 86_400
 
 
-class _Server(Collector):
-    """`maritalk_server_state{maritalk_server_state="ready"} 1.0`, 0.0 for each other phase, and how it came to it."""
+class _ServerCollector(Collector):
+    """Collects the phase, startup timings, restarts, files, licence and memory.
 
-    def __init__(self, state: ServerState, history: StartupTimings) -> None:
+    The phase is `maritalk_server_state{maritalk_server_state="ready"} 1.0`, and 0.0 for each other phase.
+    """
+
+    def __init__(self, state: ServerState, timings: StartupTimings) -> None:
         self._state = state
-        self._history = history
+        self._timings = timings
 
     def collect(self) -> Iterator[Metric]:
-        history = self._history
+        timings = self._timings
         phases = {phase.value: phase is self._state.phase for phase in Phase}
-        yield StateSetMetricFamily("maritalk_server_state", "What the server is at.", phases)
+        yield StateSetMetricFamily("maritalk_server_state", "Current server phase: 1 for the active one.", phases)
         yield GaugeMetricFamily(
-            "maritalk_server_start_time_seconds", "When the server was started, since 1970.", history.server_start
+            "maritalk_server_start_time_seconds", "When the server was started, since 1970.", timings.server_start
         )
         steps = GaugeMetricFamily(
             "maritalk_start_seconds",
-            "How long each phase of the last start took; ready is all of it.",
+            "Duration of each phase of the last start; ready is the total.",
             labels=("phase",),
         )
-        for step, seconds in history.seconds.items():
+        for step, seconds in timings.seconds.items():
             steps.add_metric((step,), seconds)
         yield steps
         yield CounterMetricFamily(
-            "maritalk_engine_restarts", "How often an engine that died was started again.", history.restarts
+            "maritalk_engine_restarts", "How often an engine that died was started again.", timings.restarts
         )
         files = GaugeMetricFamily(
             "maritalk_file_usable",
@@ -50,24 +53,24 @@ class _Server(Collector):
         for name, problem in self._state.files.items():
             files.add_metric((name,), float(not problem))
         yield files
-        if history.license_expires is not None:
-            left = max(0.0, history.license_expires - time.time()) / _DAY_SECONDS
-            yield GaugeMetricFamily("maritalk_license_days_left", "Days until the licence ends.", left)
+        if timings.license_expires is not None:
+            days_left = max(0.0, timings.license_expires - time.time()) / _DAY_SECONDS
+            yield GaugeMetricFamily("maritalk_license_days_left", "Days until the licence ends.", days_left)
         memory = GaugeMetricFamily(
             "maritalk_process_resident_memory_bytes",
             "Memory of the server's processes, by kind; what they share counts in each.",
             labels=("process",),
         )
-        for kind, size in resident_bytes(history.supervisor).items():
+        for kind, size in resident_bytes(timings.supervisor).items():
             memory.add_metric((kind,), size)
         yield memory
 
 
-def register(state: ServerState, history: StartupTimings, registry: CollectorRegistry) -> None:
-    """Add it to what a registry has."""
-    registry.register(_Server(state, history))
+def register(state: ServerState, timings: StartupTimings, registry: CollectorRegistry) -> None:
+    """Register the metrics of the server itself."""
+    registry.register(_ServerCollector(state, timings))
 
 
 def response(registry: CollectorRegistry) -> Response:
-    """All that a registry has, where there is no engine to answer."""
-    return Response(generate_latest(registry), media_type=_KIND)
+    """Return the response to GET /metrics while no engine answers it."""
+    return Response(generate_latest(registry), media_type=_CONTENT_TYPE)

@@ -1,11 +1,11 @@
-"""What the server is at, as probes and operators see it."""
+"""The phase of the server, as probes, metrics and the service manager report it."""
 
 import time
 from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """loading -> ready -> draining; loading again when the engine has died; failed when it is not started any more."""
+    """loading -> ready -> draining; back to loading when the engine dies; failed when it is not restarted."""
 
     LOADING = "loading"
     READY = "ready"
@@ -13,7 +13,7 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-_NEXT = {
+_TRANSITIONS = {
     Phase.LOADING: {Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.FAILED},
     Phase.READY: {Phase.LOADING, Phase.DRAINING, Phase.FAILED},
     Phase.DRAINING: {Phase.DRAINING, Phase.FAILED},
@@ -22,44 +22,44 @@ _NEXT = {
 
 
 class ServerState:
-    """The phase, what is being done in it, and since when. Each process has its own: only one of them answers."""
+    """The phase, its current step, and their durations. Each process has its own, and only one answers at a time."""
 
     def __init__(self, phase: Phase = Phase.LOADING) -> None:
         self._phase = phase
         self._since = time.monotonic()
         self.step = ""
-        """What loading is at: `Importing vLLM`."""
+        """Current step of loading, such as `Importing vLLM`."""
         self._step_since = self._since
         self.fraction: float | None = None
-        """How much of that is done, from 0 to 1; None if nobody knows."""
+        """Completed fraction of the step, from 0 to 1; None if unknown."""
         self.files: dict[str, str] = {}
-        """By the names of what is read or written while the server runs: what is wrong with it, or an empty text."""
+        """Problem of each file that the server reads or writes while it runs, by name; empty if it is usable."""
 
     @property
     def phase(self) -> Phase:
-        """The phase."""
+        """The current phase."""
         return self._phase
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """Seconds since the phase began."""
         return time.monotonic() - self._since
 
-    def to(self, phase: Phase) -> None:
-        """Change the phase. Raises ValueError where it never follows this one."""
-        if phase not in _NEXT[self._phase]:
+    def transition_to(self, phase: Phase) -> None:
+        """Change the phase. Raises ValueError for a transition that is not allowed."""
+        if phase not in _TRANSITIONS[self._phase]:
             raise ValueError(f"{self._phase} is never followed by {phase}")
         if phase is not self._phase:
             self._phase, self._since = phase, time.monotonic()
-            self.at("")
+            self.set_step("")
 
     @property
     def step_seconds(self) -> float:
-        """How long the step has lasted."""
+        """Seconds since the step began."""
         return time.monotonic() - self._step_since
 
-    def at(self, step: str, fraction: float | None = None) -> None:
-        """Loading is at this step now, and so far with it."""
+    def set_step(self, step: str, fraction: float | None = None) -> None:
+        """Set the current step of loading and its completed fraction, from 0 to 1."""
         if step != self.step:
             self._step_since = time.monotonic()
         self.step, self.fraction = step, fraction

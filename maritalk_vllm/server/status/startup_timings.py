@@ -1,4 +1,4 @@
-"""What is told of a server's life beside its state: its start, its engine's restarts, its licence's end."""
+"""Startup timings, number of restarts, and the licence's expiry, for the metrics."""
 
 import os
 import time
@@ -9,7 +9,7 @@ import psutil
 
 
 class StartupStep(StrEnum):
-    """A part of a start, in the order in which they come. A start has those alone that it needs."""
+    """Steps of a start, in order. A start skips those that it does not need."""
 
     PORT = "port"
     DOWNLOADING = "downloading"
@@ -21,40 +21,40 @@ class StartupStep(StrEnum):
 
 
 class StartupTimings:
-    """The supervisor's own; the API process gets a copy with its order, and goes on with it."""
+    """Owned by the supervisor; the API process receives a copy at start and continues it."""
 
     def __init__(self, license_expires: float | None = None) -> None:
-        """`license_expires`: in seconds since 1970; None where it never does, or none is needed."""
+        """`license_expires`: in seconds since 1970; None if it never expires, or no licence is needed."""
         self.supervisor = os.getpid()
         self.server_start = psutil.Process().create_time()
-        """When the supervisor was started, in seconds since 1970."""
+        """Start time of the supervisor, in seconds since 1970."""
         self.license_expires = license_expires
         self.restarts = 0
-        """How often an engine that had been ready was started again."""
+        """Number of restarts of an engine that had been ready."""
         self.seconds: dict[str, float] = {}
-        """How long each step of the last start took; READY is all of it, from the beginning on."""
-        # This clock is the machine's: it goes on from one process to the next.
+        """Duration of each step of the last start; READY is the total."""
+        # CLOCK_MONOTONIC is the same in all processes of a machine.
         self._began = self._last = time.monotonic() - max(0.0, time.time() - self.server_start)
 
-    def done(self, step: StartupStep) -> None:
-        """This step ends now; it began with the end of the one before."""
+    def mark_done(self, step: StartupStep) -> None:
+        """Record the end of a step, which began at the end of the previous one."""
         now = time.monotonic()
         self.seconds[step] = now - (self._began if step is StartupStep.READY else self._last)
         self._last = now
 
     def reset(self) -> None:
-        """The engine is gone, and is started again from now on."""
+        """Count a restart, and start the timings again."""
         self.restarts += 1
         self.seconds = {}
         self._began = self._last = time.monotonic()
 
     def to_message(self) -> dict[str, Any]:
-        """As plain data, for another process."""
+        """Return plain data for another process."""
         return {**vars(self), "seconds": dict(self.seconds)}
 
     @classmethod
-    def of(cls, message: dict[str, Any]) -> Self:
-        """That which `to_message` of another process described."""
-        history = cls()
-        vars(history).update(message)
-        return history
+    def from_message(cls, message: dict[str, Any]) -> Self:
+        """Return the timings that another process sent with `to_message`."""
+        timings = cls()
+        vars(timings).update(message)
+        return timings

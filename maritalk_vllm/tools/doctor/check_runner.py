@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Check]:
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
     license = LicenseCheck(settings)
-    need = tried("model", lambda: model_requirements(settings, license, ask_hub=True, must_come=True))
+    need = tried("model", lambda: model_requirements(settings, license, ask_hub=True, require_downloadable=True))
     if need is not None:
         run("licence", lambda: startup_checks.check_license(settings, need.profile, license))
         run("weights", lambda: startup_checks.check_weights(settings, need, license))

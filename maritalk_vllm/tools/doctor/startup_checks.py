@@ -14,10 +14,10 @@ from ...licensing.license_check import LicenseCheck
 from ...models.profile import Profile
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan_report import summary
-from ...server.cluster.cluster_config import ClusterConfig, check_own
+from ...server.cluster.cluster_config import ClusterConfig, check_head_is_local
 from ...server.middleware.access_config import AccessConfig
 from ...server.startup.launch import make_plan_or_suggest
-from ...server.startup.preflight import check_files, check_folders, check_line
+from ...server.startup.preflight import check_control_port, check_files, check_folders
 from ...settings import Device, Settings
 from ...text_format import gigabytes
 from ...weights.model_source import locate
@@ -100,13 +100,13 @@ def check_disk(settings: Settings, need: ModelRequirements, license: LicenseChec
 
 def check_group(settings: Settings) -> Iterator[Check]:
     """Nothing for a machine alone; else whether it finds node 0, or is it. Raises UsageError or PortError."""
-    if (group := ClusterConfig.of(settings)) is None:
+    if (group := ClusterConfig.from_settings(settings)) is None:
         return
-    if group.leads:
-        if not check_own(group):
+    if group.is_leader:
+        if not check_head_is_local(group):
             yield Check.warning("nodes", f"The name {group.head}, of this node, is not known yet.")
             return
-        check_line(group)
+        check_control_port(group)
         yield Check.ok("nodes", f"Node 0 of {group.nodes}, at {group.head}.")
         return
     try:

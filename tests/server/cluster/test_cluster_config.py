@@ -1,4 +1,4 @@
-"""Which machines belong together, as the options say."""
+"""The group that the options describe."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from maritalk_vllm.server.cluster.cluster_config import DEFAULT_PORT, ClusterCon
 from maritalk_vllm.settings import Settings
 
 
-def group(**given: object) -> ClusterConfig | None:
-    return ClusterConfig.of(Settings(**given))  # type: ignore[arg-type]
+def group(**options: object) -> ClusterConfig | None:
+    return ClusterConfig.from_settings(Settings(**options))  # type: ignore[arg-type]
 
 
-def test_a_machine_alone_is_no_group() -> None:
+def test_single_node_has_no_group() -> None:
     assert group() is None
     assert group(nodes=1, head="10.0.0.1") is None
 
@@ -28,23 +28,23 @@ def test_a_machine_alone_is_no_group() -> None:
         ("[fd00::1]:4000", "fd00::1", 4000),
     ],
 )
-def test_where_the_head_is(head: str, host: str, port: int) -> None:
-    made = group(nodes=2, node_rank=1, head=head)
-    assert made is not None
-    assert (made.head, made.port, made.line_port) == (host, port, port + 1)
-    assert not made.leads
+def test_head_is_split_into_host_and_port(head: str, host: str, port: int) -> None:
+    config = group(nodes=2, node_rank=1, head=head)
+    assert config is not None
+    assert (config.head, config.port, config.control_port) == (host, port, port + 1)
+    assert not config.is_leader
 
 
 @pytest.mark.parametrize("head", ["", ":4000", "a:b", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65535", "[fd00::1", "a b"])
-def test_a_head_that_cannot_be_read(head: str) -> None:
+def test_invalid_head_is_rejected(head: str) -> None:
     with pytest.raises(UsageError, match="--head"):
         group(nodes=2, head=head)
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("options", "message"),
     [
-        ({"node_rank": 1}, "--node-rank 1 is none of --nodes 1"),
+        ({"node_rank": 1}, "--node-rank 1 is out of range for --nodes 1"),
         ({"nodes": 2, "node_rank": 2, "head": "h"}, "from 0 to 1"),
         ({"nodes": 2}, "--nodes 2 needs --head"),
         ({"nodes": 2, "head": "h", "replicas": "2"}, "--replicas 2 is for one node"),
@@ -52,8 +52,8 @@ def test_a_head_that_cannot_be_read(head: str) -> None:
         ({"nodes": 2, "node_rank": 1, "head": "h", "interactive": True}, "--interactive is for node 0"),
     ],
 )
-def test_what_does_not_go_together(given: dict[str, object], says: str) -> None:
+def test_inconsistent_options_are_rejected(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        group(**given)
-    assert says in caught.value.message
+        group(**options)
+    assert message in caught.value.message
     assert caught.value.hint

@@ -1,4 +1,4 @@
-"""What another node than node 0 answers, over a real socket."""
+"""Responses of a follower, over a real socket."""
 
 import asyncio
 
@@ -16,48 +16,49 @@ from maritalk_vllm.settings import DistributedBackend, TimeUnit
 GROUP = ClusterConfig(nodes=3, rank=2, head="10.0.0.1", port=29501, backend=DistributedBackend.MP)
 
 
-async def asked(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
+async def request_async(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
     listener = listen("127.0.0.1", 0)
-    answering = LoadingServer(listener, AccessConfig(**more), state, StartupTimings(), TimeUnit.MILLISECONDS, GROUP)  # type: ignore[arg-type]
-    answering.begin()
+    access = AccessConfig(**more)  # type: ignore[arg-type]
+    loading_server = LoadingServer(listener, access, state, StartupTimings(), TimeUnit.MILLISECONDS, GROUP)
+    loading_server.start()
     url = f"{local_url(listener)}{path}"
     headers = {"Accept": "text/html"}
     async with httpx.AsyncClient(headers=headers) as client:
-        answer = await (client.get(url) if body is None else client.post(url, content=body))
-    # What answers there is told its own port.
-    answer.extensions["head"] = f"http://10.0.0.1:{listener.getsockname()[1]}"
-    await answering.end()
+        response = await (client.get(url) if body is None else client.post(url, content=body))
+    # The leader is expected at the port of this listener.
+    response.extensions["head"] = f"http://10.0.0.1:{listener.getsockname()[1]}"
+    await loading_server.stop()
     listener.close()
-    return answer
+    return response
 
 
-def ask(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
-    return asyncio.run(asked(state, path, body, **more))
+def request(state: ServerState, path: str, body: bytes | None = None, **more: object) -> httpx.Response:
+    return asyncio.run(request_async(state, path, body, **more))
 
 
 def ready() -> ServerState:
     state = ServerState()
-    state.to(Phase.READY)
+    state.transition_to(Phase.READY)
     return state
 
 
 @pytest.mark.parametrize(("state", "status"), [(ServerState(), "loading"), (ready(), "ready")])
-def test_it_says_which_node_it_is_and_where_the_head_is(state: ServerState, status: str) -> None:
-    answer = ask(state, "/")
-    assert answer.json() == {"status": status, "node": 2, "nodes": 3, "head": answer.extensions["head"]}
+def test_root_reports_the_rank_and_the_leaders_url(state: ServerState, status: str) -> None:
+    response = request(state, "/")
+    assert response.json() == {"status": status, "node": 2, "nodes": 3, "head": response.extensions["head"]}
 
 
-def test_its_probes_are_those_of_its_part() -> None:
+def test_probes_report_the_state_of_the_followers_workers() -> None:
     loading = ServerState()
-    loading.at("Waiting for node 0 at 10.0.0.1")
-    assert ask(loading, "/livez").status_code == 200
-    answer = ask(loading, "/readyz")
-    assert (answer.status_code, answer.json()["phase"]) == (503, "Waiting for node 0 at 10.0.0.1")
-    assert ask(ready(), "/readyz").status_code == 200
+    loading.set_step("Waiting for node 0 at 10.0.0.1")
+    assert request(loading, "/livez").status_code == 200
+    response = request(loading, "/readyz")
+    assert (response.status_code, response.json()["phase"]) == (503, "Waiting for node 0 at 10.0.0.1")
+    assert request(ready(), "/readyz").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "where"),
+    ("path", "body", "keys"),
     [
         ("/generate", b"{}", ("error",)),
         ("/api/chat/inference", b"{}", ("detail",)),
@@ -66,18 +67,18 @@ def test_its_probes_are_those_of_its_part() -> None:
         ("/chat", None, ("error",)),
     ],
 )
-def test_all_else_is_sent_to_the_head_in_the_form_of_its_api(
-    path: str, body: bytes | None, where: tuple[str, ...]
+def test_other_requests_get_an_error_that_names_the_leader(
+    path: str, body: bytes | None, keys: tuple[str, ...]
 ) -> None:
-    answer = ask(ready(), path, body)
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"]
-    told = answer.json()
-    for name in where:
-        told = told[name]
-    assert told == f"This is node 2 of 3, and node 0 answers for all. Ask {answer.extensions['head']}."
+    response = request(ready(), path, body)
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    message = response.json()
+    for key in keys:
+        message = message[key]
+    assert message == f"This is node 2 of 3, and node 0 answers for all. Ask {response.extensions['head']}."
 
 
-def test_keys_and_metrics_are_as_everywhere() -> None:
-    assert ask(ready(), "/generate", b"{}", digests=("x",)).status_code == 401
-    assert "maritalk_server_state" in ask(ready(), "/metrics").text
+def test_authentication_and_metrics_work_on_a_follower() -> None:
+    assert request(ready(), "/generate", b"{}", digests=("x",)).status_code == 401
+    assert "maritalk_server_state" in request(ready(), "/metrics").text

@@ -1,4 +1,4 @@
-"""The gate, over real sockets, in front of a real server that stands for the API process."""
+"""The loading app over real sockets, in front of a real server that stands for the API process."""
 
 import asyncio
 import contextlib
@@ -27,122 +27,125 @@ async def running(app: object) -> AsyncIterator[str]:
 
 
 class Echo:
-    """Answers with what it was asked; knows when a client has gone."""
+    """Answers with the request that it received; records a client's disconnect."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.gone = asyncio.Event()
+        self.received = asyncio.Event()
+        self.disconnected = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = (await receive())["body"]
-        self.asked.set()
+        self.received.set()
         if scope["path"] == "/wait":
             assert (await receive())["type"] == "http.disconnect"
-            self.gone.set()
+            self.disconnected.set()
             return
-        headers = [(b"content-type", b"text/x"), (b"x-asked", scope["raw_path"] + b"?" + scope["query_string"])]
+        headers = [
+            (b"content-type", b"text/x"),
+            (b"x-request-target", scope["raw_path"] + b"?" + scope["query_string"]),
+        ]
         await send({"type": "http.response.start", "status": 207, "headers": headers})
         for part in (b"one ", b"two ", body):
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
-def test_status_is_held_for_a_moment_and_then_told() -> None:
+def test_loading_status_is_returned_after_a_short_hold() -> None:
     async def scenario() -> None:
         async with running(LoadingApp(CollectorRegistry())) as url, httpx.AsyncClient() as client:
-            began = asyncio.get_running_loop().time()
-            answer = await client.get(url)
-            assert answer.json() == {"status": "loading"}
-            assert answer.headers["connection"] == "close"
-            assert HOLD_SECONDS <= asyncio.get_running_loop().time() - began < 1
+            start = asyncio.get_running_loop().time()
+            response = await client.get(url)
+            assert response.json() == {"status": "loading"}
+            assert response.headers["connection"] == "close"
+            assert HOLD_SECONDS <= asyncio.get_running_loop().time() - start < 1
             assert (await client.get(f"{url}/health")).status_code == 503
 
     asyncio.run(scenario())
 
 
-def test_its_metrics_are_told_until_an_engine_has_its_own() -> None:
+def test_metrics_are_served_until_the_engine_serves_its_own() -> None:
     async def scenario() -> None:
         registry = CollectorRegistry()
-        Gauge("of_the_gate", "x", registry=registry).set(3)
-        for outcome in ("failed", "open"):
-            gate = LoadingApp(registry)
-            async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
-                assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
-                if outcome == "open":
-                    gate.open(behind)
-                    assert (await client.get(f"{url}/metrics")).headers["x-asked"] == "/metrics?"
+        Gauge("of_the_loading_app", "x", registry=registry).set(3)
+        for outcome in ("failed", "ready"):
+            app = LoadingApp(registry)
+            async with running(app) as url, running(Echo()) as engine, httpx.AsyncClient() as client:
+                assert "of_the_loading_app 3.0" in (await client.get(f"{url}/metrics")).text
+                if outcome == "ready":
+                    app.engine_ready(engine)
+                    assert (await client.get(f"{url}/metrics")).headers["x-request-target"] == "/metrics?"
                 else:
-                    gate.refuse(EngineError("The engine died."))
-                    assert "of_the_gate 3.0" in (await client.get(f"{url}/metrics")).text
+                    app.fail(EngineError("The engine died."))
+                    assert "of_the_loading_app 3.0" in (await client.get(f"{url}/metrics")).text
 
     asyncio.run(scenario())
 
 
-def test_what_waited_is_passed_on_whole() -> None:
+def test_held_request_is_forwarded_completely() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, running(Echo()) as engine, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/a%20b?c=d", content=b"x" * 300_000))
             await asyncio.sleep(0.1)
             assert not posting.done()
-            gate.open(behind)
-            answer = await posting
-            assert answer.status_code == 207
-            assert answer.headers["content-type"] == "text/x"
-            assert answer.headers["x-asked"] == "/a%20b?c=d"
-            assert answer.headers["connection"] == "close"
-            assert answer.content == b"one two " + b"x" * len(answer.content[8:])
-            # Whoever still has a connection to the gate gets the engine's answer too.
+            app.engine_ready(engine)
+            response = await posting
+            assert response.status_code == 207
+            assert response.headers["content-type"] == "text/x"
+            assert response.headers["x-request-target"] == "/a%20b?c=d"
+            assert response.headers["connection"] == "close"
+            assert response.content == b"one two " + b"x" * len(response.content[8:])
+            # A later request on the loading app is forwarded too.
             assert (await client.get(url)).status_code == 207
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_hangs_up_is_hung_up_on_behind() -> None:
+def test_client_disconnect_is_forwarded_to_the_engine() -> None:
     async def scenario() -> None:
-        gate, echo = LoadingApp(CollectorRegistry()), Echo()
-        async with running(gate) as url, running(echo) as behind, httpx.AsyncClient() as client:
-            gate.open(behind)
+        app, echo = LoadingApp(CollectorRegistry()), Echo()
+        async with running(app) as url, running(echo) as engine, httpx.AsyncClient() as client:
+            app.engine_ready(engine)
             posting = asyncio.create_task(client.post(f"{url}/wait", content=b"x"))
-            await asyncio.wait_for(echo.asked.wait(), 5)
+            await asyncio.wait_for(echo.received.wait(), 5)
             posting.cancel()
-            await asyncio.wait_for(echo.gone.wait(), 5)
+            await asyncio.wait_for(echo.disconnected.wait(), 5)
 
     asyncio.run(scenario())
 
 
-def test_those_who_wait_are_told_when_the_engine_does_not_come() -> None:
+def test_held_request_is_answered_when_the_engine_fails() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
-            gate.refuse(EngineError("The engine died.", "Look."))
-            answer = await posting
-            assert answer.status_code == 503
-            assert answer.json() == {"error": "The engine died. Look."}
-            assert answer.headers["content-type"] == "application/json"
+            app.fail(EngineError("The engine died.", "Look."))
+            response = await posting
+            assert response.status_code == 503
+            assert response.json() == {"error": "The engine died. Look."}
+            assert response.headers["content-type"] == "application/json"
 
     asyncio.run(scenario())
 
 
-def test_what_may_take_long_is_told_at_once_to_those_who_wait_and_who_come() -> None:
+def test_held_and_new_requests_are_rejected_while_the_wait_is_long() -> None:
     async def scenario() -> None:
-        gate = LoadingApp(CollectorRegistry())
-        async with running(gate) as url, running(Echo()) as behind, httpx.AsyncClient() as client:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, running(Echo()) as engine, httpx.AsyncClient() as client:
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
-            gate.hold(Unavailable("Node 1 is gone.", "Wait."))
-            gate.hold(Unavailable("Waiting for node 1."))
-            for answer in (await posting, await client.post(f"{url}/generate", content=b"{}")):
-                assert (answer.status_code, answer.json()) == (503, {"error": "Node 1 is gone. Wait."})
-                assert answer.headers["retry-after"]
+            app.hold_or_reject(Unavailable("Node 1 is gone.", "Wait."))
+            app.hold_or_reject(Unavailable("Waiting for node 1."))
+            for response in (await posting, await client.post(f"{url}/generate", content=b"{}")):
+                assert (response.status_code, response.json()) == (503, {"error": "Node 1 is gone. Wait."})
+                assert response.headers["retry-after"]
             assert (await client.get(url)).json() == {"status": "loading"}
-            gate.hold(None)
+            app.hold_or_reject(None)
             posting = asyncio.create_task(client.post(f"{url}/generate", content=b"{}"))
             await asyncio.sleep(0.1)
             assert not posting.done()
-            gate.open(behind)
+            app.engine_ready(engine)
             assert (await posting).status_code == 207
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""The port while no engine answers: what it tells of itself, and that each gate counts from 0."""
+"""The port while no engine serves: metrics, held requests, hand-over and stop."""
 
 import asyncio
 
@@ -15,74 +15,74 @@ from maritalk_vllm.settings import TimeUnit
 from tests.counting import samples
 from tests.server.wire import until, wire
 
-REFUSED = ("maritalk_refused_total", (("reason", "loading"),))
+REJECTED = ("maritalk_refused_total", (("reason", "loading"),))
 LOADING = ("maritalk_server_state", (("maritalk_server_state", "loading"),))
 PORT = ("maritalk_start_seconds", (("phase", "port"),))
 
 
-def test_each_gate_tells_of_the_server_and_counts_for_itself() -> None:
+def test_metrics_report_the_server_and_count_requests_from_0_after_each_restart() -> None:
     async def scenario() -> None:
-        listener, state, history = listen("127.0.0.1", 0), ServerState(), StartupTimings()
+        listener, state, timings = listen("127.0.0.1", 0), ServerState(), StartupTimings()
         url = local_url(listener)
-        answering = LoadingServer(listener, AccessConfig(), state, history, TimeUnit.MILLISECONDS)
+        loading_server = LoadingServer(listener, AccessConfig(), state, timings, TimeUnit.MILLISECONDS)
 
-        async def told() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        async def metrics() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
             async with httpx.AsyncClient() as client:
                 return samples((await client.get(f"{url}/metrics")).text)
 
-        answering.begin()
-        history.done(StartupStep.PORT)
+        loading_server.start()
+        timings.mark_done(StartupStep.PORT)
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{url}/v1/models")).status_code == 503
-        first = await told()
-        assert (first[REFUSED], first[LOADING], first[PORT]) == (1, 1, history.seconds["port"])
-        answering.hand_over("http://127.0.0.1:9")
-        state.to(Phase.READY)
-        # The engine has died.
-        history.reset()
-        state.to(Phase.LOADING)
-        answering.begin()
-        again = await told()
-        assert (again[REFUSED], again[LOADING], again["maritalk_engine_restarts_total", ()]) == (0, 1, 1)
-        assert PORT not in again
-        await answering.end()
+        before = await metrics()
+        assert (before[REJECTED], before[LOADING], before[PORT]) == (1, 1, timings.seconds["port"])
+        loading_server.hand_over("http://127.0.0.1:9")
+        state.transition_to(Phase.READY)
+        # The engine dies.
+        timings.reset()
+        state.transition_to(Phase.LOADING)
+        loading_server.start()
+        after = await metrics()
+        assert (after[REJECTED], after[LOADING], after["maritalk_engine_restarts_total", ()]) == (0, 1, 1)
+        assert PORT not in after
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("offer", ["h2c", "websocket"])
-def test_a_request_that_offers_another_protocol_waits_with_its_body(offer: str) -> None:
-    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """An engine that is ready: it answers with the body and says whether it was offered anything."""
+def test_held_request_that_offers_an_upgrade_keeps_its_body(offer: str) -> None:
+    async def serve_engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A ready engine: it answers with the body, and with ` upgrade` if the request had an Upgrade header."""
         head = await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(7)
-        answer = body + (b" upgrade" if b"upgrade" in head.lower() else b"")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        response = body + (b" upgrade" if b"upgrade" in head.lower() else b"")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(response), response))
         writer.close()
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
-        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
-        async with wire(local_url(listener)) as line:
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        engine = await asyncio.start_server(serve_engine, "127.0.0.1", 0)
+        async with wire(local_url(listener)) as connection:
             headers = "Connection: Upgrade", f"Upgrade: {offer}", "Content-Length: 7"
-            await line.ask("POST", "/generate", *headers, body=b'{"a"')
-            await line.send(b":1}")
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
-            reply = await line.reply()
+            await connection.ask("POST", "/generate", *headers, body=b'{"a"')
+            await connection.send(b":1}")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            reply = await connection.reply()
             assert (reply.status, reply.body) == (200, b'{"a":1}')
         engine.close()
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
 
-def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
-    """By which the engine's process knows whether a page that asks is the server's own."""
+def test_held_request_is_forwarded_with_its_host_header() -> None:
+    """The API process compares it with the Origin header, to accept only the server's own page."""
     heads: list[bytes] = []
 
-    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
@@ -90,38 +90,38 @@ def test_a_request_that_waits_is_passed_on_with_its_host() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
         access = AccessConfig(allowed_hosts=("chat.example.org",))
-        answering = LoadingServer(listener, access, ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
-        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
-        async with wire(local_url(listener)) as line:
-            await line.ask("POST", "/generate", "Content-Length: 0", host="evil.example")
-            assert (await line.reply()).status == 403
-        async with wire(local_url(listener)) as line:
+        loading_server = LoadingServer(listener, access, ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        engine = await asyncio.start_server(serve_engine, "127.0.0.1", 0)
+        async with wire(local_url(listener)) as connection:
+            await connection.ask("POST", "/generate", "Content-Length: 0", host="evil.example")
+            assert (await connection.reply()).status == 403
+        async with wire(local_url(listener)) as connection:
             origin = "Origin: https://chat.example.org"
-            await line.ask("POST", "/generate", origin, "Content-Length: 0", host="chat.example.org")
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
-            assert (await line.reply()).status == 200
+            await connection.ask("POST", "/generate", origin, "Content-Length: 0", host="chat.example.org")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            assert (await connection.reply()).status == 200
         (head,) = heads
         assert head.lower().count(b"\r\nhost: ") == 1
         assert b"\r\nhost: chat.example.org\r\n" in head.lower()
         engine.close()
-        await answering.end()
+        await loading_server.stop()
         listener.close()
 
     asyncio.run(scenario())
 
 
-def test_there_is_no_websocket_until_the_engine_is_there() -> None:
+def test_websocket_is_rejected_while_loading() -> None:
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
-        async with wire(local_url(listener)) as line:
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        async with wire(local_url(listener)) as connection:
             key = "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-            await line.ask("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", *key)
-            reply = await line.reply()
+            await connection.ask("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", *key)
+            reply = await connection.reply()
             assert (reply.status, reply.json["error"]["message"][:27]) == (503, "The model is still loading.")
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
@@ -130,85 +130,91 @@ REQUEST = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\
 STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
 
-def test_a_hand_over_waits_for_requests_that_are_on_their_way() -> None:
-    """Nothing of one has come, a part of a head, a part of a body; and one connection was used before."""
+def test_hand_over_waits_for_incomplete_requests() -> None:
+    """One connection has sent nothing, one a part of a head, one a part of a body."""
 
-    async def behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + await reader.readexactly(7))
         writer.close()
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
-        answering.begin()  # it has begun
-        engine = await asyncio.start_server(behind, "127.0.0.1", 0)
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        loading_server.start()  # has no effect
+        engine = await asyncio.start_server(serve_engine, "127.0.0.1", 0)
         address = local_url(listener)
         async with wire(address) as nothing, wire(address) as head, wire(address) as body:
             await head.send(REQUEST[:20])
             await body.send(REQUEST + b'{"a"')
             await asyncio.sleep(0.1)
-            answering.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
-            # Longer than the server looks whether it may end.
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            # Longer than the interval at which the server checks whether to stop.
             await asyncio.sleep(0.3)
             await nothing.send(REQUEST + b'{"a":1}')
             await head.send(REQUEST[20:] + b'{"a":1}')
             await body.send(b":1}")
-            for line in (nothing, head, body):
-                reply = await line.reply()
+            for connection in (nothing, head, body):
+                reply = await connection.reply()
                 assert (reply.status, reply.body, reply.headers["connection"]) == (200, b'{"a":1}', "close")
-        await until(lambda: not answering._running)
+        await until(lambda: not loading_server._servers)
         engine.close()
-        await answering.end()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
 
-def test_every_answer_of_the_gate_ends_its_connection() -> None:
-    """A probe, too, whose client would else stay with a process that the engine is no part of."""
+def test_every_response_closes_its_connection() -> None:
+    """Also that of a probe, whose client would otherwise stay connected to the supervisor."""
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        answering.begin()
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
         for path in ("/livez", "/readyz", "/metrics", "/", "/chat", "/v1/models"):
-            async with wire(local_url(listener)) as line:
-                await line.ask("GET", path)
-                assert b"connection: close" in (await line.rest()).lower()
-        await answering.end()
+            async with wire(local_url(listener)) as connection:
+                await connection.ask("GET", path)
+                assert b"connection: close" in (await connection.rest()).lower()
+        await loading_server.stop()
 
     asyncio.run(scenario())
 
 
-def test_the_end_answers_everybody() -> None:
-    """Whoever is connected reads 503, wherever its request is; whoever comes later is refused, and none is reset."""
+def test_stop_answers_every_connected_client() -> None:
+    """Each connection gets 503, however much of its request was sent; later ones are refused, and none is reset."""
 
     async def scenario() -> None:
         listener = listen("127.0.0.1", 0)
-        answering = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
-        # As after an engine that took the port over: those who came since wait in the queue of the listener.
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        # As after an API process that exits: new connections wait in the listener's queue.
         address = local_url(listener)
-        lines = wire(address), wire(address), wire(address), wire(address), wire(address)
-        async with lines[0] as nothing, lines[1] as head, lines[2] as body, lines[3] as whole, lines[4] as slow:
+        connections = wire(address), wire(address), wire(address), wire(address), wire(address)
+        async with (
+            connections[0] as nothing,
+            connections[1] as head,
+            connections[2] as body,
+            connections[3] as whole,
+            connections[4] as slow,
+        ):
             await head.send(REQUEST[:20])
             await slow.send(REQUEST[:20])
             await body.send(REQUEST + b'{"a"')
             await whole.send(REQUEST + b'{"a":1}')
-            answering.refuse(STOPPING)
-            answering.begin()
-            ending = asyncio.create_task(answering.end())
-            # Waited for: it is answered in the form of its API.
+            loading_server.fail(STOPPING)
+            loading_server.start()
+            ending = asyncio.create_task(loading_server.stop())
+            # The server waits for the rest of this request, and answers in the format of its API.
             await asyncio.sleep(0.5)
             await slow.send(REQUEST[20:] + b'{"a":1}')
             reply = await slow.reply()
             assert (reply.status, reply.json) == (503, {"error": "The server is stopping. Try again in a moment."})
             slow.hang_up()
-            for line in (nothing, head, body, whole):
-                reply = await line.reply()
+            for connection in (nothing, head, body, whole):
+                reply = await connection.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-                assert await line.rest() == b""
-                line.hang_up()
+                assert await connection.rest() == b""
+                connection.hang_up()
             await ending
             with pytest.raises(ConnectionRefusedError):
                 async with wire(address):

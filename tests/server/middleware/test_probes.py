@@ -33,11 +33,11 @@ ALLOWED = {
 def test_what_may_follow_what(before: Phase, after: Phase) -> None:
     now = ServerState(before)
     if after in ALLOWED[before]:
-        now.to(after)
+        now.transition_to(after)
         assert now.phase is after
     else:
         with pytest.raises(ValueError, match=f"{before} is never followed by {after}"):
-            now.to(after)
+            now.transition_to(after)
         assert now.phase is before
 
 
@@ -49,9 +49,9 @@ def test_a_phase_is_as_old_as_its_begin_and_has_steps_of_its_own(monkeypatch: py
     now.step = "Importing vLLM"
     clock.now += 5
     # It has been loading all the time.
-    now.to(LOADING)
+    now.transition_to(LOADING)
     assert (now.step, now.seconds) == ("Importing vLLM", 5)
-    now.to(READY)
+    now.transition_to(READY)
     assert (now.step, now.seconds) == ("", 0)
     clock.now += 2
     assert now.seconds == 2
@@ -76,7 +76,7 @@ def test_probes_in_each_phase() -> None:
         now = ServerState()
         async with probed(now) as client:
             for phase, (live, ready) in STATUSES.items():
-                now.to(phase)
+                now.transition_to(phase)
                 told = {"/livez": live, "/readyz": ready, "/readyz?verbose": ready, "/health": ready}
                 for path, status in told.items():
                     answer, head = await client.get(path), await client.head(path)
@@ -105,12 +105,12 @@ def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatc
 
             now.step, clock.now = "Importing vLLM", 1.26
             assert await told() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
-            now.at("Loading weights 1/3", 1 / 3)
+            now.set_step("Loading weights 1/3", 1 / 3)
             told_so_far = {"status": "loading", "phase": "Loading weights 1/3", "seconds": 1.3, "progress": 0.333}
             assert await told() == told_so_far
-            now.to(READY)
+            now.transition_to(READY)
             assert await told() == {"status": "ready", "phase": "ready", "seconds": 0.0}
-            now.to(LOADING)
+            now.transition_to(LOADING)
             clock.now = 3
             assert await told() == {"status": "loading", "phase": "loading", "seconds": 1.7}
 
@@ -123,7 +123,7 @@ def test_all_else_goes_on_to_the_application() -> None:
         async with probed(now) as client:
             asked = [("POST", "/livez"), ("OPTIONS", "/readyz"), ("GET", "/livez/"), ("POST", "/health"), ("GET", "/")]
             for phase in Phase:
-                now.to(phase)
+                now.transition_to(phase)
                 for method, path in asked:
                     assert (await client.request(method, path)).text == f"inside: {method} {path}"
 

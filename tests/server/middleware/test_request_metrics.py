@@ -292,7 +292,7 @@ def test_refused_by_what_is_inside(status: int, reason: str) -> None:
 def test_refused_by_a_server_that_stops() -> None:
     flights = InFlightRequests(APP)
     counting = Counting(inside=flights)
-    counting.state.to(Phase.DRAINING)
+    counting.state.transition_to(Phase.DRAINING)
     flights.refuse(Unavailable("The server is stopping."), "draining")
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -314,8 +314,8 @@ def test_refused_while_the_model_loads_and_when_it_has_failed() -> None:
         await client.get("/")
         waiting = asyncio.create_task(client.post("/generate"))
         await asyncio.sleep(0.05)
-        state.to(Phase.FAILED)
-        gate.refuse(Unavailable("The engine failed."))
+        state.transition_to(Phase.FAILED)
+        gate.fail(Unavailable("The engine failed."))
         await waiting
 
     counting.run(scenario)

@@ -48,7 +48,7 @@ class Rig:
         model.mkdir(parents=True)
         (model / "model.safetensors").write_bytes(b"weights")
         launch = self.reload.launch
-        launch = replace(launch, location=str(model), is_made_here=is_made_here, again=lambda *_: launch)
+        launch = replace(launch, location=str(model), is_made_here=is_made_here, resolve_again=lambda *_: launch)
         self.reload.launch = launch
 
     @property

@@ -1,4 +1,4 @@
-"""What a decided start knows of the licence that allows it."""
+"""The licence's expiry in a resolved start."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from maritalk_vllm.settings import Device, Settings
 from tests.licensing.keys import Keys
 
 
-def test_when_a_licence_with_an_end_ends(tmp_path: Path) -> None:
+def test_launch_has_the_expiry_of_the_licence(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     settings = Settings(
         license=keys.license("demo"), license_public_key=(keys.public,), device=Device.CPU, cache_dir=tmp_path
@@ -19,6 +19,6 @@ def test_when_a_licence_with_an_end_ends(tmp_path: Path) -> None:
     assert decide(settings).license_expires == pytest.approx(time.time() + 86_400, abs=30)
 
 
-def test_the_evaluation_has_no_end(tmp_path: Path) -> None:
+def test_evaluation_licence_does_not_expire(tmp_path: Path) -> None:
     settings = Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path)
     assert decide(settings).license_expires is None

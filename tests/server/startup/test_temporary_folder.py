@@ -1,4 +1,4 @@
-"""Where sockets go: their names have 107 bytes at most."""
+"""The folder for sockets, whose paths have at most 107 bytes."""
 
 import tempfile
 from pathlib import Path
@@ -9,9 +9,9 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server.startup import temporary_folder
 
 
-@pytest.mark.parametrize(("length", "kept"), [(40, True), (52, True), (53, False), (95, False)])
-def test_a_folder_with_a_long_name_is_not_taken(
-    length: int, kept: bool, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("length", "is_used"), [(40, True), (52, True), (53, False), (95, False)])
+def test_folder_is_used_only_if_socket_paths_in_it_fit(
+    length: int, is_used: bool, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         folder = Path(top) / ("x" * (length - len(top) - 1))
@@ -19,13 +19,13 @@ def test_a_folder_with_a_long_name_is_not_taken(
         assert len(str(folder)) == length
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         found = temporary_folder.temporary_parent()
-        assert (found == str(folder)) == kept
-        # /maritalk-12345678 of the start, and /UUID of vLLM's socket.
+        assert (found == str(folder)) == is_used
+        # /maritalk-12345678 of the server, and /UUID of vLLM's socket.
         assert len(found) + 18 + 37 <= 107
 
 
-def test_no_folder_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_usable_folder_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/proc/" + "x" * 90)
-    monkeypatch.setattr(temporary_folder, "_SHORT", ("/proc",))
+    monkeypatch.setattr(temporary_folder, "_FALLBACKS", ("/proc",))
     with pytest.raises(UsageError, match="too long names"):
         temporary_folder.temporary_parent()

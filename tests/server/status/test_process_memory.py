@@ -1,4 +1,4 @@
-"""How much memory each of the server's processes has."""
+"""Resident memory of the server's processes."""
 
 import multiprocessing
 import os
@@ -11,14 +11,14 @@ from maritalk_vllm.server.status import process_memory
 from maritalk_vllm.server.status.process_memory import resident_bytes
 
 
-def test_the_memory_of_this_process_and_of_what_it_has_started() -> None:
+def test_memory_includes_child_processes() -> None:
     process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     process.start()
     try:
         pages = int((process_memory.PROC / "self" / "statm").read_text().split()[1])
         alone = pages * os.sysconf("SC_PAGE_SIZE")
         deadline = time.monotonic() + 10
-        # An interpreter alone has more than 5 MB.
+        # A bare interpreter has more than 5 MB.
         while sum(resident_bytes(os.getpid()).values()) < alone + 5_000_000:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -28,8 +28,8 @@ def test_the_memory_of_this_process_and_of_what_it_has_started() -> None:
     assert resident_bytes(process.pid or 0) == {}
 
 
-def test_processes_are_told_apart_by_their_titles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a made-up /proc: the titles are those that the server's processes give themselves."""
+def test_memory_is_grouped_by_process_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a fake /proc, with the titles that the server's processes set."""
     titles = {
         1: "maritalk-serve http://localhost:9000",
         2: "maritalk: nursery",

@@ -1,4 +1,4 @@
-"""What a service manager hears, at a real socket of its kind."""
+"""Messages to a service manager, over a real socket of its kind."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from tests.service_manager import ServiceManager, service_manager
 
 
 @pytest.mark.parametrize("address", ["{}/notify", "@{}/no-file"])
-def test_the_words(tmp_path: Path, address: str) -> None:
+def test_messages_have_the_format_of_sd_notify(tmp_path: Path, address: str) -> None:
     with service_manager(address.format(tmp_path)) as manager:
         systemd = SystemdNotifier()
         systemd.status("Loading demo")
@@ -26,13 +26,13 @@ def test_the_words(tmp_path: Path, address: str) -> None:
         ]
 
 
-def test_no_line_of_a_text_is_taken_for_a_word(tmp_path: Path) -> None:
+def test_line_breaks_in_a_status_are_replaced(tmp_path: Path) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         SystemdNotifier().status("The engine died:\nREADY=1\n")
         assert manager.heard() == ["STATUS=The engine died: READY=1"]
 
 
-def test_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sent_without_a_service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         monkeypatch.delenv(VARIABLE)
         SystemdNotifier().ready("Listening")
@@ -40,23 +40,23 @@ def test_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "nonsense", "/" + 200 * "x"])
-def test_a_service_manager_that_is_gone(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_unreachable_service_manager_is_ignored(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv(VARIABLE, address)
     SystemdNotifier().ready("Listening")
 
 
-def test_a_service_manager_that_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_socket_of_the_service_manager_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as unread:
         unread.bind(f"{tmp_path}/notify")
         monkeypatch.setenv(VARIABLE, f"{tmp_path}/notify")
         systemd = SystemdNotifier()
         for _ in range(10_000):
             systemd.status("Loading.")
-        taken = 0
+        received = 0
         with suppress(BlockingIOError):
             while unread.recv(4096):
-                taken += 1
-    assert 0 < taken < 10_000
+                received += 1
+    assert 0 < received < 10_000
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_service_manager_that_takes_nothing_more(tmp_path: Path, monkeypatch: 
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_how_often_it_wants_to_hear_that_the_service_is_alive(
+def test_watchdog_interval_is_half_of_the_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], seconds: float | None
 ) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
@@ -78,28 +78,28 @@ def test_how_often_it_wants_to_hear_that_the_service_is_alive(
         monkeypatch.setenv(name, value.format(own=os.getpid()))
     with service_manager(f"{tmp_path}/notify") as manager:
         systemd = SystemdNotifier()
-        assert systemd.alive_seconds == seconds
-        systemd.alive()
+        assert systemd.watchdog_seconds == seconds
+        systemd.notify_alive()
         assert manager.heard() == ["WATCHDOG=1"]
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert SystemdNotifier().alive_seconds is None
+    assert SystemdNotifier().watchdog_seconds is None
 
 
-def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchdog_is_not_reset_while_the_server_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
 
     async def scenario(manager: ServiceManager) -> None:
-        hangs = False
-        watched = asyncio.create_task(SystemdNotifier().watched(lambda: hangs))
+        is_hung = False
+        feeding = asyncio.create_task(SystemdNotifier().feed_watchdog(lambda: is_hung))
         await asyncio.sleep(0.1)
         assert set(manager.heard()) == {"WATCHDOG=1"}
-        hangs = True
+        is_hung = True
         await asyncio.sleep(0.05)
         manager.heard()
         await asyncio.sleep(0.05)
         assert manager.heard() == []
-        watched.cancel()
+        feeding.cancel()
 
     with service_manager(f"{tmp_path}/notify") as manager:
         asyncio.run(scenario(manager))

@@ -65,7 +65,7 @@ def test_a_machine_that_can_serve() -> None:
         (
             [*LICENSED, "--nodes", "2", "--head", "192.0.2.1"],
             2,
-            "nodes: --head 192.0.2.1 is no address of this machine",
+            "nodes: --head 192.0.2.1 is not an address of this machine",
         ),
         ([*LICENSED, "--host", "192.0.2.1"], 8, "port: The server cannot listen on 192.0.2.1"),
     ],
