@@ -86,7 +86,7 @@ class TransferableProtocol(HttpProtocol):
         """Whether there was a request before: its client may be done, and sends another if it likes."""
         return self._was_used or self.cycle is not None
 
-    def to_pass_on(self) -> tuple[int, bytes] | None:
+    def export(self) -> tuple[int, bytes] | None:
         """A copy of the socket's descriptor, and what was read of a request; None where no other process can go on.
 
         The caller closes the copy, and ends the connection here by `left`.

@@ -55,7 +55,7 @@ class Connections(ServerState):
         return self.most - self.count
 
     @property
-    def has_beginning(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether one was accepted that has not begun: with TLS, before the end of its handshake."""
         return self.count > len(self.connections)
 

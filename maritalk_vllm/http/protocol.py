@@ -74,7 +74,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.release()
         self.server_state.works(self)
         self.server_state.holds(self, 0)
-        self.server_state.left()
+        self.server_state.connection_closed()
 
     @property
     def is_receiving(self) -> bool:

@@ -60,11 +60,11 @@ async def connection_of(server: WebServer) -> TransferableProtocol:
 def pass_on(connection: TransferableProtocol, server: HandoverServer) -> None:
     """As the API process does it, through a channel."""
     here, there = Channel.pair()
-    copy = connection.to_pass_on()
+    copy = connection.export()
     assert copy is not None
     there.send({"read": copy[1].decode("latin-1"), "is_used": connection.is_used}, copy[0])
     os.close(copy[0])
-    connection.left()
+    connection.detach()
     message = here.receive()
     assert message is not None
     read = message["read"].encode("latin-1")
@@ -112,20 +112,20 @@ def test_what_cannot_be_passed_on() -> None:
             await until(lambda: connection.cycle is not None and connection.cycle.more_body)
             await until(lambda: connection._unfinished is None)
             assert connection.waits
-            assert connection.to_pass_on() is None
+            assert connection.export() is None
             await line.send(b"x" * 10_000)
             assert (await line.reply()).status == 200
             await line.send(REQUEST + REQUEST[:10])
             assert (await line.reply()).body == ANSWER
             assert connection.waits
-            assert connection.to_pass_on() is None
+            assert connection.export() is None
             await line.send(REQUEST[10:])
             assert (await line.reply()).body == ANSWER
-            copy = connection.to_pass_on()
+            copy = connection.export()
             assert copy is not None
             os.close(copy[0])
             connection.scheme = "https"
-            assert connection.to_pass_on() is None
+            assert connection.export() is None
 
     asyncio.run(scenario())
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_passed_on() -> None:
             await line.send(REQUEST)
             connection = await connection_of(server)
             await until(lambda: connection.cycle is not None and connection.cycle.response_started)
-            assert (connection.waits, connection.is_incomplete, connection.to_pass_on()) == (False, False, None)
+            assert (connection.waits, connection.is_incomplete, connection.export()) == (False, False, None)
 
     asyncio.run(answered())
 
@@ -153,7 +153,7 @@ def test_a_request_that_does_not_come_is_answered_before_it_has(cut: int) -> Non
             connection = await connection_of(server)
             await line.send(REQUEST[:cut].replace(b"/a", b"/v1/models") if cut < 0 else REQUEST[:cut])
             await until(lambda: connection.is_receiving == bool(cut) and (cut >= 0 or connection.cycle is not None))
-            connection.refuse(STOPPING)
+            connection.reject(STOPPING)
             for byte in REQUEST[cut:]:
                 await line.send(bytes([byte]))
                 await asyncio.sleep(0.005)

@@ -51,7 +51,7 @@ class HandoverServer(WebServer):
         """Whether a request is still on its way."""
         return (
             bool(self._adopting)
-            or self.server_state.has_beginning
+            or self.server_state.has_pending
             or any(each.is_incomplete for each in self._connections)
         )
 
@@ -60,7 +60,7 @@ class HandoverServer(WebServer):
         self.should_exit = True
         for connection in self._connections:
             if error is not None and connection.is_incomplete:
-                connection.refuse(error)
+                connection.reject(error)
 
     async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
         await self._listens.wait()
@@ -78,7 +78,7 @@ class HandoverServer(WebServer):
             connection.close()
         finally:
             if protocol.transport is None:
-                self.server_state.left()
+                self.server_state.connection_closed()
 
     def _close(self) -> None:
         for server in self.servers:

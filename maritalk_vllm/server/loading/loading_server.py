@@ -10,7 +10,7 @@ from ...http.listener import drop_new_connections, has_waiting, join_url
 from ...http.uvicorn_server import config
 from ...settings import TimeUnit
 from ..cluster.cluster_config import ClusterConfig
-from ..middleware.access_config import AccessConfig, Front
+from ..middleware.access_config import AccessConfig, MiddlewareStack
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import OWN, RouteLabels
 from ..status import server_metrics
@@ -50,7 +50,7 @@ class LoadingServer:
         self._elsewhere = group if group is not None and not group.leads else None
         self._gates: list[LoadingApp] = []
         self._identity = access.identity()
-        self._fronts: dict[asyncio.Task[None], Front] = {}
+        self._fronts: dict[asyncio.Task[None], MiddlewareStack] = {}
         self._refusal: MariTalkError | None = None
         self._running: dict[asyncio.Task[None], HandoverServer] = {}
         self._accepting: HandoverServer | None = None
@@ -65,8 +65,10 @@ class LoadingServer:
         gate = LoadingApp(registry) if self._elsewhere is None else self._signpost(registry, self._elsewhere)
         if self._refusal is not None:
             gate.refuse(self._refusal)
-        tally = RequestMetrics(registry, RouteLabels(OWN), self._state)
-        app = self._access.around(gate, self._state, self._time_unit, tally, page=self._elsewhere is None)
+        request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
+        app = self._access.build_stack(
+            gate, self._state, self._time_unit, request_metrics, page=self._elsewhere is None
+        )
         # A request that waits here is passed on to the engine by a connection of its own.
         server = HandoverServer(config(Closing(app), self._identity, descriptors_each=2, lifespan="off"))
         # A copy, since the server closes what it listens on when it hands over, and the port stays ours.
@@ -81,9 +83,9 @@ class LoadingServer:
         """These rules hold from now on, and this certificate."""
         self._access = access
         for front in self._fronts.values():
-            front.take(access)
+            front.update(access)
         if self._identity is not None and access.certificate is not None:
-            self._identity.take(access.certificate)
+            self._identity.update(access.certificate)
 
     def adopt(self, descriptor: int, read: bytes, *, is_used: bool) -> None:
         """Go on with a connection of the API process, which has read so much of a request."""

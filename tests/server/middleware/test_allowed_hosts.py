@@ -25,7 +25,7 @@ JSON = "Content-Type: application/json"
 
 def around(access: AccessConfig) -> ASGIApp:
     state = ServerState()
-    return access.around(
+    return access.build_stack(
         inside, state, TimeUnit.MILLISECONDS, RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state)
     )
 
@@ -35,7 +35,7 @@ def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]
 
     async def scenario() -> dict[bytes, Reply]:
         found = {}
-        async with running(around(AccessConfig.of(settings))) as url:
+        async with running(around(AccessConfig.from_settings(settings))) as url:
             for asked in requests:
                 async with wire(url) as line:
                     await line.send(asked + b"\r\n\r\n")
@@ -98,7 +98,7 @@ def test_or_by_the_name_that_it_listens_on_and_those_that_are_allowed() -> None:
 )
 def test_what_is_no_name_is_an_error(given: str) -> None:
     with pytest.raises(UsageError, match="is no name of a host"):
-        AccessConfig.of(Settings(allowed_host=(given,)))
+        AccessConfig.from_settings(Settings(allowed_host=(given,)))
 
 
 def test_with_keys_the_key_says_it_all() -> None:

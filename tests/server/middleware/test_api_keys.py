@@ -26,12 +26,12 @@ def given(*known: str) -> ApiKeys:
 
 @pytest.mark.parametrize("key", ["one", "two", "três"])
 def test_each_of_several_is_known_and_told_apart(key: str) -> None:
-    assert given("one", "two", "três").find(key) == hash_key(key)
+    assert given("one", "two", "três").match(key) == hash_key(key)
 
 
 @pytest.mark.parametrize("key", ["", "On", "ONE", "one ", "onetwo", "tres", "\0", "x" * 100_000, hash_key("one")])
 def test_what_is_none_of_them(key: str) -> None:
-    assert given("one", "two", "três").find(key) is None
+    assert given("one", "two", "três").match(key) is None
 
 
 def test_without_any_there_is_nothing_to_ask_for(file: Path) -> None:
@@ -42,8 +42,8 @@ def test_without_any_there_is_nothing_to_ask_for(file: Path) -> None:
 
 def test_those_given_and_those_of_the_file_are_known_alike(file: Path) -> None:
     both = ApiKeys([hash_key("given")], read_key_file(file).keys)
-    assert both.find("given")
-    assert both.find("first")
+    assert both.match("given")
+    assert both.match("first")
 
 
 def test_a_file_as_people_write_it(file: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_short_key_and_one_with_a_mark_inside_are_named_by_their_lines_alone(f
 
 
 def test_a_short_key_is_told_of_at_the_start(file: Path) -> None:
-    access = AccessConfig.of(Settings(api_key=("chave-curta", "c" * 16), api_key_file=file))
+    access = AccessConfig.from_settings(Settings(api_key=("chave-curta", "c" * 16), api_key_file=file))
     given, of_file = access.warnings
     assert given.startswith("--api-key: 1 API key with fewer")
     assert of_file.startswith(f"{file}, line 1: 1 API key with fewer")
@@ -99,7 +99,7 @@ def test_names_are_told_apart_from_comments(file: Path) -> None:
         "one # name: Ana, do laboratório\ntwo #name:bia\nthree # até março\nfour # name:  \nfive # name: " + "x" * 99
     )
     known = ApiKeys([hash_key("given")], read_key_file(file).keys)
-    names = {key: known.name(hash_key(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
+    names = {key: known.label_of(hash_key(key)) for key in ("one", "two", "three", "four", "five", "given", "unknown")}
     digits = {key: hash_key(key)[:8] for key in ("three", "four", "given")}
     assert names == {"one": "Ana, do laboratório", "two": "bia", "five": "x" * 64, "unknown": "", **digits}
 
@@ -107,9 +107,9 @@ def test_names_are_told_apart_from_comments(file: Path) -> None:
 def test_no_key_is_kept_in_clear(file: Path) -> None:
     file.write_text("secret-of-the-file\n")
     known = ApiKeys([hash_key("secret-given")], read_key_file(file).keys)
-    assert known.find("secret-given")
-    assert known.find("secret-of-the-file")
-    assert known.find("secret-wrong") is None
+    assert known.match("secret-given")
+    assert known.match("secret-of-the-file")
+    assert known.match("secret-wrong") is None
     # All that can be reached from it, however deep.
     everything = pickle.dumps(known)
     assert hash_key("secret-given").encode() in everything
@@ -120,10 +120,10 @@ def test_no_key_is_kept_in_clear(file: Path) -> None:
 def test_others_are_taken_over(file: Path) -> None:
     known = ApiKeys([hash_key("given")], read_key_file(file).keys)
     file.write_text("second # name: ana\n")
-    known.take([hash_key("given")], read_key_file(file).keys)
-    assert known.find("given")
-    assert known.name(known.find("second") or "") == "ana"
-    assert known.find("first") is None
+    known.update([hash_key("given")], read_key_file(file).keys)
+    assert known.match("given")
+    assert known.label_of(known.match("second") or "") == "ana"
+    assert known.match("first") is None
 
 
 def emptied(file: Path) -> None:
@@ -138,10 +138,10 @@ def commented_out(file: Path) -> None:
 def test_a_file_without_any_key_revokes_the_last_and_opens_nothing(file: Path, revoke: Callable[[Path], None]) -> None:
     known = ApiKeys([], read_key_file(file).keys)
     revoke(file)
-    known.take([], read_key_file(file, may_be_empty=True).keys)
+    known.update([], read_key_file(file, may_be_empty=True).keys)
     assert known
-    assert known.find("first") is None
-    assert known.find("") is None
+    assert known.match("first") is None
+    assert known.match("") is None
 
 
 def made_of_no_text(file: Path) -> None:
@@ -162,7 +162,7 @@ def made_a_folder(file: Path) -> None:
 def test_at_the_start_such_a_file_is_an_error(file: Path, spoilt: Callable[[Path], None]) -> None:
     spoilt(file)
     with pytest.raises(UsageError) as error:
-        AccessConfig.of(Settings(api_key=("given",), api_key_file=file))
+        AccessConfig.from_settings(Settings(api_key=("given",), api_key_file=file))
     assert str(file) in str(error.value)
     assert "--api-key-file" in str(error.value)
 
@@ -179,5 +179,5 @@ def test_keys_that_generate_nothing_and_the_servers_own_are_no_others(file: Path
     of_file = read_key_file(file).keys
     assert not ApiKeys([], of_file, own=hash_key("ours")).are_several
     assert ApiKeys([hash_key("given")], of_file).are_several
-    assert ApiKeys([], of_file, own=hash_key("ours")).find("ours")
+    assert ApiKeys([], of_file, own=hash_key("ours")).match("ours")
     assert not ApiKeys([], None, own=hash_key("ours"))

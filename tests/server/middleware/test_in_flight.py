@@ -105,7 +105,7 @@ def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, 
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(url + path))
             await until(lambda: work.begun)
-            layer.refuse(OVER, "draining")
+            layer.reject_new(OVER, "draining")
             refused = await client.post(url + path)
             # Those who only look are answered.
             assert (await client.get(url)).json() == {"status": "draining"}
@@ -113,7 +113,7 @@ def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, 
             # The one that was there before goes on.
             assert len(layer) == work.begun == 1
             assert not asking.done()
-            layer.end(OVER)
+            layer.abort_all(OVER)
             ended = await asking
             for answer in (refused, ended):
                 assert answer.status_code == 503
@@ -146,7 +146,7 @@ def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) 
             for number, (path, last) in enumerate(LAST_EVENTS.items()):
                 async with client.stream("POST", url + path) as answer:
                     await until(beyond(number))
-                    layer.end(OVER)
+                    layer.abort_all(OVER)
                     # Ended properly: httpx raises for a stream that is cut off.
                     assert (await answer.aread()).decode() == FIRST.decode() * len(sent) + last
                 assert await layer.drain(PATIENCE_SECONDS)
@@ -167,7 +167,7 @@ def test_half_an_answer_in_one_piece_is_cut_off(start: Message) -> None:
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
-            layer.end(OVER)
+            layer.abort_all(OVER)
             # Whatever was added would only look like an answer.
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
                 await asking
@@ -185,7 +185,7 @@ def test_to_an_answer_that_is_whole_nothing_is_added(headers: list[tuple[bytes, 
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate")
             await until(lambda: work.begun)
-            layer.end(OVER)
+            layer.abort_all(OVER)
             assert await layer.drain(PATIENCE_SECONDS)
             assert work.cancelled == 1
             assert (await line.reply()).body == b"whole"
@@ -203,7 +203,7 @@ def test_an_answer_that_is_sent_in_the_last_moment_counts() -> None:
             await line.ask("POST", "/generate", "Connection: close")
             await until(lambda: work.begun)
             # It hears that it is over, and answers all the same.
-            layer.end(OVER)
+            layer.abort_all(OVER)
             assert (await line.rest()).endswith(b"\r\n\r\ndone")
             assert work.cancelled == 1
 
@@ -226,7 +226,7 @@ def test_an_end_that_its_client_did_not_get_yet_does_not_count() -> None:
         layer = InFlightRequests(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)))
         flight = asyncio.create_task(layer({"type": "http", "path": "/generate"}, receive, slow_client))
         await until(lambda: len(sent) == 2)
-        layer.end(OVER)
+        layer.abort_all(OVER)
         # The application is stuck in sending its end, and that is what ends.
         await asyncio.sleep(0.05)
         reads.set()
@@ -254,7 +254,7 @@ def test_what_does_not_hear_that_it_is_over_is_not_waited_for(monkeypatch: pytes
         async with running(layer) as url, wire(url) as line:
             await line.ask("POST", "/generate")
             await until(lambda: work.begun)
-            layer.end(OVER)
+            layer.abort_all(OVER)
             reply = await line.reply()
             assert (reply.status, reply.json) == (503, {"error": SAID})
             assert await layer.drain(PATIENCE_SECONDS)
@@ -270,11 +270,11 @@ def test_to_be_ended_again_changes_nothing() -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work())
         async with running(layer) as url, httpx.AsyncClient() as client:
-            layer.end(OVER)
+            layer.abort_all(OVER)
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
-            layer.end(OVER)
-            layer.end(Unavailable("Something else."))
+            layer.abort_all(OVER)
+            layer.abort_all(Unavailable("Something else."))
             assert (await asking).json() == {"error": SAID}
             assert await layer.drain(PATIENCE_SECONDS)
 
@@ -322,7 +322,7 @@ def test_one_whose_client_has_gone_can_be_ended_too() -> None:
             async with wire(url) as line:
                 await line.ask("POST", "/generate")
                 await until(lambda: work.begun)
-            layer.end(OVER)
+            layer.abort_all(OVER)
             assert await layer.drain(PATIENCE_SECONDS)
 
     asyncio.run(scenario())
@@ -356,7 +356,7 @@ def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
 
         seen: list[tuple[str, int]] = []
         layer = InFlightRequests(noting)
-        layer.refuse(OVER, "draining")
+        layer.reject_new(OVER, "draining")
         for kind in ("lifespan", "websocket"):
             await layer({"type": kind}, never, never)
         assert seen == [("lifespan", 0), ("websocket", 0)]

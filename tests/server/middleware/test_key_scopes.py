@@ -18,7 +18,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
-from tests.counting import samples, tally
+from tests.counting import request_metrics, samples
 
 ANA, BIA, PROMETHEUS, WRONG = "key-of-ana", "key-of-bia", "key-of-prometheus", "key-of-nothing"
 NAME = 'bia "the\\second"'
@@ -56,7 +56,7 @@ APP = Starlette(routes=[metrics(), Route("/generate", generate, methods=["POST"]
 def access(tmp_path: Path) -> AccessConfig:
     file = tmp_path / "keys"
     file.write_text(FILE)
-    return AccessConfig.of(Settings(api_key_file=file))
+    return AccessConfig.from_settings(Settings(api_key_file=file))
 
 
 def ask(
@@ -67,7 +67,7 @@ def ask(
     inside: ASGIApp = APP,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    app = access.around(inside, ServerState(), TimeUnit.SECONDS, tally(), page=False)
+    app = access.build_stack(inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
 
     async def asking() -> httpx.Response:
@@ -182,7 +182,7 @@ def test_an_unknown_scope_is_for_nothing(access: AccessConfig, method: str, path
 def test_names_and_scopes_in_a_file(tmp_path: Path, comment: str, name: str, scope: str) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{ANA} # {comment}")
-    access = AccessConfig.of(Settings(api_key_file=file))
+    access = AccessConfig.from_settings(Settings(api_key_file=file))
     # As the API process gets it.
-    keys = AccessConfig.of_message(json.loads(json.dumps(access.to_message()))).keys
-    assert (keys.name(hash_key(ANA)), keys.scope(hash_key(ANA))) == (name, scope)
+    keys = AccessConfig.from_message(json.loads(json.dumps(access.to_message()))).keys
+    assert (keys.label_of(hash_key(ANA)), keys.scope_of(hash_key(ANA))) == (name, scope)

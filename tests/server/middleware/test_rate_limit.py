@@ -18,7 +18,7 @@ from maritalk_vllm.server.middleware.rate_limit import RateLimits, Usage
 from maritalk_vllm.server.middleware.usage_window import UsageWindow
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
-from tests.counting import generated, tally
+from tests.counting import generated, request_metrics
 
 Answer = tuple[int, dict[str, str], bytes]
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -182,7 +182,7 @@ def test_an_open_answer_reserves_what_is_left_and_the_next_minutes_pay_for_the_r
         usage = Usage(None, 100)
         quotas = RateLimits(Work(prompt=10, most=8000, used=240, is_open=True, waits=waits), usage)
         first = asyncio.create_task(ask(quotas))
-        while usage.tokens is None or usage.tokens.left("a"):
+        while usage.tokens is None or usage.tokens.remaining("a"):
             await asyncio.sleep(0)
         status, headers, body = await ask(quotas)
         assert (status, headers["retry-after"]) == (429, "1")
@@ -244,12 +244,12 @@ def reserved_by(takes: list[tuple[int, int, int, bool]], limit: int, charged: in
         assert account is not None and account.allowance is not None
         for prompt, answers, most, is_open in takes:
             account.allowance.take(prompt, answers, most, is_open=is_open)
-        seen = limit - charged - minute.left("a")
+        seen = limit - charged - minute.remaining("a")
         await send(START)
         await send(WHOLE)
 
     status, _, _ = asyncio.run(ask(RateLimits(route, usage)))
-    assert minute.left("a") == limit - charged
+    assert minute.remaining("a") == limit - charged
     if status == 200:
         return seen
     return RequestError if status == 400 else TooManyRequests
@@ -262,8 +262,8 @@ def test_a_limit_that_changes_keeps_what_was_used(clock: Clock) -> None:
         minute = UsageWindow(100, "tokens")
         minute.charge("a", amount)
         minute.reserve("a", 5)
-        minute.limited(limit)
-        return limit - 5 - minute.left("a")
+        minute.set_limit(limit)
+        return limit - 5 - minute.remaining("a")
 
     expected = {(30, 1000): 30, (30, 50): 30, (90, 50): 50, (150, 50): 100, (150, 1000): 150, (150, 100): 150}
     assert {each: charged(*each) for each in expected} == expected
@@ -282,7 +282,9 @@ def test_a_reload_forgets_no_usage(clock: Clock) -> None:
         access = AccessConfig(
             digests=(hash_key("key"),), requests_per_minute=6, tokens_per_minute=100, answers_per_key=2
         )
-        front = access.around(inside, ServerState(), TimeUnit.SECONDS, tally(), page=False, has_engine=True)
+        front = access.build_stack(
+            inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False, has_engine=True
+        )
         transport = httpx.ASGITransport(front)
         headers = {"Authorization": "Bearer key"}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -291,20 +293,20 @@ def test_a_reload_forgets_no_usage(clock: Clock) -> None:
                 await asyncio.sleep(0)
             for changed in ({"logged": False}, {"answers_per_key": 2, "max_body_bytes": 5}, {"answers_per_key": 1}):
                 access = replace(access, **changed)
-                front.take(access)
+                front.update(access)
                 answer = await client.post("/")
                 assert answer.status_code == 429
                 assert "has 2 answers in progress" in answer.text
             waits.set()
             assert (await waiting).status_code == 200
             # 24 tokens and 4 requests until now.
-            front.take(replace(access, tokens_per_minute=24))
+            front.update(replace(access, tokens_per_minute=24))
             assert "used up its 24 tokens" in (await client.post("/")).text
-            front.take(replace(access, requests_per_minute=4))
+            front.update(replace(access, requests_per_minute=4))
             assert "used up its 4 requests" in (await client.post("/")).text
-            front.take(replace(access, requests_per_minute=5))
+            front.update(replace(access, requests_per_minute=5))
             assert [(await client.post("/")).status_code for _ in range(2)] == [200, 429]
-            front.take(replace(access, requests_per_minute=None))
+            front.update(replace(access, requests_per_minute=None))
             assert (await client.post("/")).status_code == 200
 
     run(scenario)
@@ -323,7 +325,7 @@ def test_a_request_that_is_hung_up_or_fails_is_charged_and_gives_its_reservation
         with pytest.raises(asyncio.CancelledError):
             await ask(quotas, "b", "PUT")
         assert usage.tokens is not None
-        assert (usage.tokens.left("a"), usage.tokens.left("b")) == (60, 60)
+        assert (usage.tokens.remaining("a"), usage.tokens.remaining("b")) == (60, 60)
 
     run(scenario)
 
@@ -416,6 +418,6 @@ def test_a_key_that_comes_back_after_hours_has_one_minute(clock: Clock) -> None:
     minute = UsageWindow(10, "tokens")
     minute.charge("a", 10)
     clock.now += 3 * 3600 + 30
-    assert minute.left("a") == 10
+    assert minute.remaining("a") == 10
     minute.charge("a", 10)
     assert minute.wait_seconds("a", 1) == 60

@@ -81,7 +81,7 @@ class Counting:
         self.state = state or ServerState(Phase.READY)
         routes = RouteLabels([each.path for each in APP.routes if isinstance(each, Route)])
         self.tally = RequestMetrics(self.registry, routes, self.state)
-        self.app = (access or AccessConfig()).around(
+        self.app = (access or AccessConfig()).build_stack(
             inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True
         )
 
@@ -176,7 +176,7 @@ def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
 def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
-    counting = Counting(AccessConfig.of(Settings(api_key=(KEY,), api_key_file=file)))
+    counting = Counting(AccessConfig.from_settings(Settings(api_key=(KEY,), api_key_file=file)))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))
@@ -293,7 +293,7 @@ def test_refused_by_a_server_that_stops() -> None:
     flights = InFlightRequests(APP)
     counting = Counting(inside=flights)
     counting.state.to(Phase.DRAINING)
-    flights.refuse(Unavailable("The server is stopping."), "draining")
+    flights.reject_new(Unavailable("The server is stopping."), "draining")
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate")
@@ -390,7 +390,7 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
 )
 def test_the_route_of_a_path(path: str, route: str) -> None:
     routes = RouteLabels(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
-    assert routes.of(path) == route
+    assert routes.label_of(path) == route
 
 
 @pytest.mark.parametrize(

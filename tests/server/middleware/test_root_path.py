@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.server.middleware.access_config import AccessConfig
-from maritalk_vllm.server.middleware.root_path import Rooted, RootPath
+from maritalk_vllm.server.middleware.root_path import AddRootPath, RootPath
 from maritalk_vllm.settings import Settings
 
 
@@ -47,9 +47,9 @@ def test_the_root_itself_leads_below_it() -> None:
 
 
 def test_it_is_that_of_vllms_flag() -> None:
-    assert AccessConfig.of(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
-    assert AccessConfig.of(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
-    assert AccessConfig.of(Settings()).root_path == ""
+    assert AccessConfig.from_settings(Settings(engine_args=("--root-path", "/m"))).root_path == "/m"
+    assert AccessConfig.from_settings(Settings(engine_args=("--root-path=/m",))).root_path == "/m"
+    assert AccessConfig.from_settings(Settings()).root_path == ""
 
 
 @pytest.mark.parametrize("path", ["/m/static/a.css", "/static/a.css", "/m/b", "/b"])
@@ -67,7 +67,7 @@ def test_an_application_with_a_root_finds_its_routes_and_what_is_mounted_in_it(p
     app.mount("/static", mounted)
 
     async def scenario() -> httpx.Response:
-        transport = httpx.ASGITransport(RootPath(Rooted(app, "/m"), "/m"))
+        transport = httpx.ASGITransport(RootPath(AddRootPath(app, "/m"), "/m"))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.get(path)
 
