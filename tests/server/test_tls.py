@@ -86,7 +86,7 @@ def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
     first = AccessConfig.from_settings(Authority().certify(tmp_path)).certificate
     assert first is not None
     identity = Identity(first)
-    shown = identity._shown
+    shown = identity._current
     old_key = (tmp_path / "key.pem").read_bytes()
     new = Authority().certify(tmp_path)
     assert new.ssl_certfile is not None and new.ssl_keyfile is not None
@@ -96,10 +96,10 @@ def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
         Certificate.read(new.ssl_certfile, new.ssl_keyfile)
     with pytest.raises(UsageError):
         identity.update(Certificate(new.ssl_certfile.read_text(), old_key.decode()))
-    assert identity._shown is shown
+    assert identity._current is shown
     new.ssl_keyfile.write_bytes(new_key)
     identity.update(Certificate.read(new.ssl_certfile, new.ssl_keyfile))
-    assert identity._shown is not shown
+    assert identity._current is not shown
 
 
 def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:

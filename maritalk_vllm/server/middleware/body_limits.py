@@ -64,16 +64,15 @@ class BodyLimits:
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
     """Read a complete body; None if the client disconnects first. Raises BodyTooLarge or BodyTooSlow."""
     body, more, loop = bytearray(), True, asyncio.get_running_loop()
-    deadline = loop.time() + client_limits.WHOLE_SECONDS
+    deadline = loop.time() + client_limits.BODY_SECONDS
     while more:
         left = deadline - loop.time()
         try:
-            async with asyncio.timeout(min(client_limits.SILENCE_SECONDS, left)):
+            async with asyncio.timeout(min(client_limits.BODY_IDLE_SECONDS, left)):
                 message: Message = await receive()
         except TimeoutError:
-            seconds = (
-                client_limits.SILENCE_SECONDS if left > client_limits.SILENCE_SECONDS else client_limits.WHOLE_SECONDS
-            )
+            idle = client_limits.BODY_IDLE_SECONDS
+            seconds = idle if left > idle else client_limits.BODY_SECONDS
             raise BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.") from None
         if message["type"] == "http.disconnect":
             return None

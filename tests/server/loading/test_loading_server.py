@@ -203,12 +203,12 @@ def test_the_end_answers_everybody() -> None:
             await slow.send(REQUEST[20:] + b'{"a":1}')
             reply = await slow.reply()
             assert (reply.status, reply.json) == (503, {"error": "The server is stopping. Try again in a moment."})
-            slow.hang_up()
+            slow.disconnect()
             for line in (nothing, head, body, whole):
                 reply = await line.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
                 assert await line.rest() == b""
-                line.hang_up()
+                line.disconnect()
             await ending
             with pytest.raises(ConnectionRefusedError):
                 async with wire(address):

@@ -175,7 +175,7 @@ def test_silent_clients_take_no_descriptor_from_others(tmp_path: Path, begins: b
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.1)
     with Database(tmp_path / "licenses.db") as database:
         app = create_app(database, public_url=None, link_seconds=60)
 
