@@ -11,7 +11,7 @@ from maritalk_vllm.server.middleware.route_labels import OWN, RouteLabels
 from maritalk_vllm.server.status.server_state import ServerState
 
 
-def tally(state: ServerState | None = None) -> RequestMetrics:
+def request_metrics(state: ServerState | None = None) -> RequestMetrics:
     """One that nobody reads."""
     return RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state or ServerState())
 

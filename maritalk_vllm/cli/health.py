@@ -3,7 +3,7 @@
 import typer
 
 from ..errors import MariTalkError, UsageError
-from ..http.listener import from_here, join_url
+from ..http.listener import join_url, reachable_host
 from ..language import say
 from ..settings import Settings
 from .settings_options import with_settings
@@ -39,7 +39,7 @@ def _url(settings: Settings) -> str:
     if settings.port == 0:
         raise UsageError(say("A server on any free port cannot be asked."), say("Give its --port."))
     scheme = "https" if settings.ssl_certfile else "http"
-    return join_url(scheme, from_here(settings.host), settings.port)
+    return join_url(scheme, reachable_host(settings.host), settings.port)
 
 
 command = with_settings(health)

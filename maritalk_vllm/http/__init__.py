@@ -1,1 +1,1 @@
-"""HTTP/1.1 on a socket: listener, connections, protocol, TLS, and uvicorn as every server of ours runs it."""
+"""HTTP/1.1 on sockets: listener, connections, protocol, TLS, and the uvicorn server that all our processes use."""

@@ -1,4 +1,4 @@
-"""The certificate that the server shows: read from its files once, checked as a pair, and exchanged as a whole."""
+"""The server's TLS certificate: read from its files, checked against its key, and replaced as a pair."""
 
 import os
 import ssl
@@ -15,24 +15,24 @@ _HINT = "Check --ssl-certfile and --ssl-keyfile."
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate with its chain and its private key, both in PEM: what is here needs no file any more."""
+    """A certificate chain and its private key, both as PEM text. The files are not needed after reading."""
 
     chain: str
     key: str = field(repr=False)
 
     @classmethod
     def read(cls, certfile: Path, keyfile: Path) -> Self:
-        """The pair in these files. Raises UsageError for one that no connection could be made with."""
+        """Read the pair from its files. Raises UsageError if no connection could be made with it."""
         pair = cls(_text(certfile), _text(keyfile))
         pair.context()
         return pair
 
     def context(self) -> ssl.SSLContext:
-        """A new context that shows this certificate. Raises UsageError if the two do not belong together."""
+        """Create an SSL context for this certificate. Raises UsageError if certificate and key do not match."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             with _in_memory(self.chain) as chain, _in_memory(self.key) as key:
-                # Without a password of its own, OpenSSL would ask for one at the terminal.
+                # Without a password argument, OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(chain, key, password="")
         except (OSError, ValueError) as error:
             raise UsageError(f"The certificate cannot be used: {error}.", _HINT) from error
@@ -40,30 +40,30 @@ class Certificate:
 
 
 class Identity:
-    """What a listener shows of the server; each connection gets the certificate that holds when it is made."""
+    """The certificate of a listener, which can be replaced: new connections get the current one."""
 
     def __init__(self, certificate: Certificate) -> None:
-        """Raises UsageError for one that cannot be used."""
+        """Raises UsageError for an unusable certificate."""
         self._certificate = certificate
-        self._shown = certificate.context()
+        self._current = certificate.context()
         self.context = certificate.context()
-        """For the listener: it stays the same, and chooses what is shown at each handshake, also without SNI."""
-        self.context.sni_callback = self._choose
+        """The listener's context. It never changes, and selects the current one at each handshake, also without SNI."""
+        self.context.sni_callback = self._select_current
 
-    def take(self, certificate: Certificate) -> None:
-        """Show this one from the next connection on. Raises UsageError, and changes nothing, if it cannot be used."""
+    def update(self, certificate: Certificate) -> None:
+        """Use `certificate` for new connections. Raises UsageError, and changes nothing, if it is unusable."""
         if certificate != self._certificate:
-            # One context for each certificate: a context keeps the pairs of other kinds of keys that it had before.
-            self._shown = certificate.context()
+            # A new context for each certificate: a context keeps previously loaded pairs with other key types.
+            self._current = certificate.context()
             self._certificate = certificate
 
-    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:  # noqa: ANN401
-        connection.context = self._shown
+    def _select_current(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:  # noqa: ANN401
+        connection.context = self._current
 
 
 @contextmanager
 def _in_memory(text: str) -> Iterator[str]:
-    """The name of a file that is on no disk: OpenSSL reads certificates from files alone."""
+    """Yield the path of an in-memory file: OpenSSL reads certificates only from files."""
     with os.fdopen(os.memfd_create("pem"), "w") as file:
         file.write(text)
         file.flush()
@@ -72,7 +72,7 @@ def _in_memory(text: str) -> Iterator[str]:
 
 def _text(file: Path) -> str:
     try:
-        # PEM is ASCII; what else such a file holds, as the names of a chain's parts, is no part of the certificate.
+        # PEM is ASCII. Other text in the file, such as the names of a chain's certificates, is ignored.
         return file.read_text(encoding="latin-1")
     except OSError as error:
         raise UsageError(f"The certificate cannot be used: {file} cannot be read: {error.strerror}.", _HINT) from error

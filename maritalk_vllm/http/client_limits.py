@@ -1,34 +1,35 @@
-"""How much a server takes from a client, and for how long it waits: the same on every port of our processes."""
+"""Size and time limits for clients, the same on every port of our processes."""
 
 HEAD_BYTES = 64 * 1024
-"""Most bytes beside the body since the last whole request: request line, headers, sizes of chunks, trailers."""
+"""Maximum bytes other than bodies since the last complete request: request line, headers, chunk sizes, trailers."""
 
 HEAD_FIELDS = 100
-"""Most fields of a request, trailers included."""
+"""Maximum number of fields of a request, trailers included."""
 
 OVERHEAD_PER_BYTE = 16
-"""So many bytes beside the body come free with each byte of it: a chunk of one byte has five at least."""
+"""Bytes of overhead that each byte of a body allows: a chunk of one byte has at least five."""
 
 HEADER_SECONDS = 20
-"""Longest time for a request's head, from the connection, or from its first byte on one that was used before."""
+"""Timeout for the head of a request: from the connection, or from its first byte on a connection used before."""
 
-SILENCE_SECONDS = 30
-"""Longest wait for the next piece of a body."""
+BODY_IDLE_SECONDS = 30
+"""Timeout for the next piece of a body."""
 
-WHOLE_SECONDS = 300
-"""Longest time for all of it: 16 MB at less than half a megabit a second."""
+BODY_SECONDS = 300
+"""Timeout for a complete body: 16 MB at less than half a megabit per second."""
 
-REST_SECONDS = 20
-"""Longest time for the rest of a body whose request was answered before: refused, most often."""
+DISCARD_SECONDS = 20
+"""Timeout for the rest of a body whose request has already been answered, usually with an error."""
 
-UNREAD_SECONDS = 60
-"""Longest time in which a client takes nothing of an answer that waits for it."""
+WRITE_STALL_SECONDS = 60
+"""Timeout for a client that reads nothing of a response that is waiting to be sent."""
 
-HELD_BYTES = 256 << 20
-"""Most bytes kept, of all connections together, of requests that are not whole or not read yet."""
+BUFFERED_BYTES = 256 << 20
+"""Maximum bytes buffered over all connections, of requests that are incomplete or not read yet."""
 
 LINGER_SECONDS = 2
-"""How long a connection is read on after a refusal: closed at once, it may be reset before the client has read it."""
+"""How long a connection is read after an error response: an immediate close can reset it before the client has read
+the response."""
 
 LINGER_BYTES = 1 << 20
-"""And how much of it."""
+"""Maximum bytes read meanwhile."""

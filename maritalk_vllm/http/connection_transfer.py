@@ -1,4 +1,4 @@
-"""A connection of a client, which can be passed on to another process as long as no request has come whole."""
+"""Client connections that can be transferred to another process while no complete request has arrived."""
 
 import os
 from asyncio import BaseTransport
@@ -8,12 +8,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from .protocol import HttpProtocol
 
-_KEPT_BYTES = 32 * 1024
-"""How much of a request is kept until it is whole, to be passed on with its connection."""
+_MAX_TRANSFER_BYTES = 32 * 1024
+"""How much of an incomplete request is kept for a transfer."""
 
 
 class TransferableProtocol(HttpProtocol):
-    """It knows which bytes have come of a request that is not whole yet."""
+    """Keeps the bytes received of an incomplete request, so that another process can continue the connection."""
 
     def __init__(
         self,
@@ -22,52 +22,52 @@ class TransferableProtocol(HttpProtocol):
         is_used: bool = False,
         **options: Any,  # noqa: ANN401
     ) -> None:
-        """`already_read`, `is_used`: what another process has read, and whether it has answered a request before."""
+        """`already_read`: bytes that another process has read. `is_used`: it has answered a request before."""
         super().__init__(*arguments, **options)
         self._already_read = already_read
         self._was_used = is_used
-        self._ended_a_request = False
-        # None where it is long, or where it began in one piece with the end of the request before.
-        self._unfinished: bytes | None = b""
+        self._completed_request = False
+        # None if it is too long, or if it started in the same read as the end of the previous request.
+        self._incomplete_request: bytes | None = b""
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """A client has connected, here or to the process that passed it on."""
+        """Handle a new connection, accepted by this process or transferred from another one."""
         super().connection_made(transport)
         if self._already_read:
             self.data_received(self._already_read)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse received data, and keep the bytes of an incomplete request."""
         if self.transport.is_closing():
             return
-        before, self._ended_a_request = self._unfinished if self.is_receiving else b"", False
+        before, self._completed_request = self._incomplete_request if self.is_receiving else b"", False
         super().data_received(data)
         if self.is_receiving:
-            kept = None if self._ended_a_request or before is None else before + data
-            self._unfinished = kept if kept is not None and len(kept) <= _KEPT_BYTES else None
+            kept = None if self._completed_request or before is None else before + data
+            self._incomplete_request = kept if kept is not None and len(kept) <= _MAX_TRANSFER_BYTES else None
         elif before:
-            self._unfinished = b""
+            self._incomplete_request = b""
 
     def on_message_complete(self) -> None:
-        """The end of a request."""
+        """Handle the end of a request."""
         super().on_message_complete()
         if not self.is_receiving:
-            self._ended_a_request = True
+            self._completed_request = True
 
     @property
-    def held_bytes(self) -> int:
-        """With what is kept to be passed on."""
-        return super().held_bytes + (len(self._unfinished or b"") if self.is_receiving else 0)
+    def buffered_bytes(self) -> int:
+        """Buffered bytes, including those kept for a transfer."""
+        return super().buffered_bytes + (len(self._incomplete_request or b"") if self.is_receiving else 0)
 
     def shutdown(self) -> None:
-        """Close after the answer in progress; a connection that is being closed already is left as it is."""
-        if not self.is_over:
+        """Close after the response in progress, unless the connection is being closed already."""
+        if not self.is_rejecting:
             super().shutdown()
 
     @property
     def waits(self) -> bool:
-        """Whether it is the client's turn: nothing that has come can be answered yet."""
-        if self.transport.is_closing() or self.is_over or self.has_more:
+        """Whether the server waits for the client: it has no complete request to answer."""
+        if self.transport.is_closing() or self.is_rejecting or self.has_pipelined:
             return False
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None:
@@ -78,21 +78,22 @@ class TransferableProtocol(HttpProtocol):
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether a request is still on its way, or is about to be sent as the first."""
+        """Whether a request is incomplete, or the first one is still expected."""
         return self.waits and (self.is_receiving or not self.is_used)
 
     @property
     def is_used(self) -> bool:
-        """Whether there was a request before: its client may be done, and sends another if it likes."""
+        """Whether there was a request before, so that the client may not send another."""
         return self._was_used or self.cycle is not None
 
-    def to_pass_on(self) -> tuple[int, bytes] | None:
-        """A copy of the socket's descriptor, and what was read of a request; None where no other process can go on.
+    def export(self) -> tuple[int, bytes] | None:
+        """Return a duplicate of the socket's descriptor, and the bytes read of an incomplete request.
 
-        The caller closes the copy, and ends the connection here by `left`.
+        Returns None if no other process can continue the connection. The caller closes the duplicate, and then calls
+        `detach`.
         """
-        read = self._unfinished if self.is_receiving else b""
-        # What TLS knows of a connection stays in its process.
+        read = self._incomplete_request if self.is_receiving else b""
+        # The TLS state of a connection cannot leave its process.
         if not self.waits or self.scheme == "https" or read is None or self.transport.get_write_buffer_size():
             return None
         try:
@@ -100,6 +101,6 @@ class TransferableProtocol(HttpProtocol):
         except OSError:
             return None
 
-    def left(self) -> None:
-        """Another process has the connection: end it here, and send the client nothing."""
+    def detach(self) -> None:
+        """Stop handling a connection that another process has taken over, without sending anything to the client."""
         self.transport.abort()

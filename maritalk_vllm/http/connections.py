@@ -1,4 +1,4 @@
-"""The connections of one server: how many there are, and which is given up for a new one when there is no room."""
+"""The open connections of one server, and which of them to abort when there are too many."""
 
 import math
 import time
@@ -10,113 +10,113 @@ from uvicorn.server import ServerState
 
 from . import client_limits
 
-_MOST_AT_ONCE = 32
-_SHARE = 8
-"""No more than this part of those that wait are given up at once."""
+_MAX_EVICTED = 32
+_EVICTED_FRACTION = 8
+"""At most one in this many waiting connections is aborted at once."""
 
 _GRACE_SECONDS = 0.1
-"""So long each may wait in any case: what its client has sent may not have been read yet."""
+"""Minimum wait before a connection can be aborted: data that its client has sent may not have been read yet."""
 
 
 class Connection(Protocol):
-    """What can be given up."""
+    """A connection that can be aborted."""
 
     @property
-    def held_bytes(self) -> int:
-        """How much is kept of what its client has sent."""
+    def buffered_bytes(self) -> int:
+        """Number of received bytes that are buffered."""
 
-    def give_up(self) -> None:
-        """Close at once; `Connections.left` is called when that is done."""
+    def abort(self) -> None:
+        """Close immediately; `Connections.connection_closed` is called afterwards."""
 
 
 class Connections(ServerState):
-    """uvicorn's state of a server, with the order in which its connections are given up.
+    """uvicorn's server state, with the order in which connections are aborted to make room.
 
-    A connection for whose client the server waits may be given up: first those without a request, the longest silent
-    first, then those whose body is still on its way. One whose request is being answered never is.
+    Only connections that wait for their client are aborted: first those without a request, the longest waiting first,
+    then those whose body is incomplete. A connection whose request is being answered is never aborted to make room.
 
-    What is kept of requests that are not whole has a limit in all, too: those that keep much, and have waited longest
-    for the rest, are given up above it, even if a request that came before is being answered.
+    The bytes buffered of incomplete requests have a total limit too. Above it, connections with many buffered bytes
+    that have waited longest are aborted, even if a previous request on them is being answered.
     """
 
-    def __init__(self, most: float = math.inf) -> None:
+    def __init__(self, limit: float = math.inf) -> None:
         super().__init__()
-        self.most = most
+        self.limit = limit
         self.count = 0
-        self.on_left: Callable[[], None] | None = None
-        self._without_request: dict[Connection, float] = {}
-        self._without_body: dict[Connection, float] = {}
-        self._held: dict[Connection, int] = {}
-        self.held_bytes = 0
+        self.on_closed: Callable[[], None] | None = None
+        self._awaiting_request: dict[Connection, float] = {}
+        self._awaiting_body: dict[Connection, float] = {}
+        self._buffered: dict[Connection, int] = {}
+        self.buffered_bytes = 0
 
     @property
     def room(self) -> float:
-        """How many more there may be."""
-        return self.most - self.count
+        """How many more connections can be accepted."""
+        return self.limit - self.count
 
     @property
-    def has_beginning(self) -> bool:
-        """Whether one was accepted that has not begun: with TLS, before the end of its handshake."""
+    def has_pending(self) -> bool:
+        """Whether an accepted connection is not established yet, such as during a TLS handshake."""
         return self.count > len(self.connections)
 
-    def left(self) -> None:
-        """One has ended."""
+    def connection_closed(self) -> None:
+        """Count one connection less."""
         self.count -= 1
-        if self.on_left is not None:
-            self.on_left()
+        if self.on_closed is not None:
+            self.on_closed()
 
-    def waits_for_request(self, connection: Connection) -> None:
-        """This one has no request, or one that was answered before it had come."""
-        self._without_body.pop(connection, None)
-        self._without_request.setdefault(connection, time.monotonic())
+    def mark_awaiting_request(self, connection: Connection) -> None:
+        """Record that a connection has no request, or only one that was answered before it was complete."""
+        self._awaiting_body.pop(connection, None)
+        self._awaiting_request.setdefault(connection, time.monotonic())
 
-    def waits_for_body(self, connection: Connection) -> None:
-        """This one has the head of a request."""
-        self._without_request.pop(connection, None)
-        self._without_body.setdefault(connection, time.monotonic())
+    def mark_awaiting_body(self, connection: Connection) -> None:
+        """Record that a connection has received the head of a request."""
+        self._awaiting_request.pop(connection, None)
+        self._awaiting_body.setdefault(connection, time.monotonic())
 
-    def works(self, connection: Connection) -> None:
-        """This one has a request, or is closed."""
-        self._without_request.pop(connection, None)
-        self._without_body.pop(connection, None)
+    def mark_busy(self, connection: Connection) -> None:
+        """Record that a connection has a complete request, or is closed: it cannot be aborted to make room."""
+        self._awaiting_request.pop(connection, None)
+        self._awaiting_body.pop(connection, None)
 
-    def holds(self, connection: Connection, size: int) -> None:
-        """So much is kept of what this one has received."""
-        before = self._held.get(connection, 0)
+    def set_buffered(self, connection: Connection, size: int) -> None:
+        """Record the number of bytes buffered for a connection."""
+        before = self._buffered.get(connection, 0)
         if size == before:
             return
-        self.held_bytes += size - before
+        self.buffered_bytes += size - before
         if size:
-            self._held[connection] = size
+            self._buffered[connection] = size
         else:
-            del self._held[connection]
-        if self.held_bytes > client_limits.HELD_BYTES:
-            self._hold_less()
+            del self._buffered[connection]
+        if self.buffered_bytes > client_limits.BUFFERED_BYTES:
+            self._reduce_buffered()
 
-    def _hold_less(self) -> None:
-        """Give up those that have waited longest, of those that keep no less than the average."""
-        # Since it was last counted, the application may have read some.
-        self._held = {each: size for each in self._held if (size := each.held_bytes)}
-        self.held_bytes = sum(self._held.values())
-        # Well below the limit, so that the next count is not due at once.
-        enough = client_limits.HELD_BYTES * 7 // 8
-        average = self.held_bytes / max(1, len(self._held))
-        large = [each for each, size in self._held.items() if size >= average]
+    def _reduce_buffered(self) -> None:
+        """Abort the longest waiting connections among those that buffer at least the average."""
+        # The application may have read some bytes since they were reported.
+        self._buffered = {each: size for each in self._buffered if (size := each.buffered_bytes)}
+        self.buffered_bytes = sum(self._buffered.values())
+        # Well below the limit, so that this does not run again at once.
+        enough = client_limits.BUFFERED_BYTES * 7 // 8
+        average = self.buffered_bytes / max(1, len(self._buffered))
+        large = [each for each, size in self._buffered.items() if size >= average]
         for connection in large:
-            if self.held_bytes <= enough:
+            if self.buffered_bytes <= enough:
                 return
-            self.held_bytes -= self._held.pop(connection)
-            self.works(connection)
-            connection.give_up()
+            self.buffered_bytes -= self._buffered.pop(connection)
+            self.mark_busy(connection)
+            connection.abort()
 
     def make_room(self) -> None:
-        """Give up a few, if there are any that wait."""
-        begun = time.monotonic() - _GRACE_SECONDS
-        for waiting in (self._without_request, self._without_body):
-            few = min(_MOST_AT_ONCE, max(1, len(waiting) // _SHARE))
-            longest = [each for each, since in islice(waiting.items(), few) if since < begun]
-            for connection in longest:
-                self.works(connection)
-                connection.give_up()
-            if longest:
+        """Abort a few waiting connections, if there are any."""
+        latest = time.monotonic() - _GRACE_SECONDS
+        for waiting in (self._awaiting_request, self._awaiting_body):
+            number = min(_MAX_EVICTED, max(1, len(waiting) // _EVICTED_FRACTION))
+            longest_waiting = [each for each, since in islice(waiting.items(), number) if since < latest]
+            for connection in longest_waiting:
+                self.mark_busy(connection)
+                connection.abort()
+            if longest_waiting:
                 return

@@ -1,4 +1,4 @@
-"""The socket that the server listens on."""
+"""The listening socket of the server, and its URLs."""
 
 import contextlib
 import ctypes
@@ -13,24 +13,24 @@ from ..errors import PortError
 _BACKLOG = 2048
 
 _SO_ATTACH_FILTER = 26
-_NO_SYN = (
-    (0x30, 0, 0, 13),  # the byte with the flags of the TCP header, at which a socket's filter begins
-    (0x45, 0, 1, 0x02),  # is SYN among them?
-    (0x06, 0, 0, 0),  # then the packet is dropped
-    (0x06, 0, 0, 0xFFFFFFFF),  # else it passes, however long
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # load the byte with the flags of the TCP header, where a socket's filter starts
+    (0x45, 0, 1, 0x02),  # is SYN set?
+    (0x06, 0, 0, 0),  # yes: drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # no: pass it, whatever its length
 )
-"""A program of the kernel's classic packet filter (socket(7), SO_ATTACH_FILTER)."""
+"""A program for the kernel's classic packet filter (socket(7), SO_ATTACH_FILTER)."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises PortError."""
+    """Open a listening socket; port 0 selects a free one. Raises PortError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise PortError(f"There is no address {host} to listen on: {error.strerror}.") from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Each connection inherits it: an answer in two parts would wait 40 ms for the client to confirm the first.
+    # Connections inherit this option: without it, a response in two parts waits 40 ms for the ACK of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind(address)
@@ -46,40 +46,40 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def drop_new_connections(listener: socket.socket) -> None:
-    """Have the kernel ignore new connections, for a listener that is about to be closed.
+    """Make the kernel ignore new connections to a listener that is about to be closed.
 
-    Closing it resets the connections that are in its queue, so the queue has to be emptied first, and no connection may
-    be added meanwhile. A client that connects then tries again a second later, and finds no listener: its connection is
-    refused. Connections in the middle of their TCP handshake are still accepted.
+    Closing a listener resets the connections in its queue, so the queue has to be emptied first, and no connection may
+    be added meanwhile. A client that connects meanwhile retries a second later, when there is no listener, and its
+    connection is refused. Connections in the middle of their TCP handshake are still accepted.
     """
-    program = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
+    program = b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN)
     memory = ctypes.create_string_buffer(program)
-    # A system that has no such filter: then the moment between the last connection and the end stays.
+    # Some systems have no such filter: a connection that arrives just before the close may then be reset.
     with contextlib.suppress(OSError):
-        option = struct.pack("HP", len(_NO_SYN), ctypes.addressof(memory))
+        option = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(memory))
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def has_waiting(listener: socket.socket) -> bool:
-    """Whether a connection waits to be accepted."""
+    """Return whether a connection waits to be accepted."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def url(listener: socket.socket, scheme: str = "http") -> str:
-    """The address that it listens on, for people: http://0.0.0.0:9000."""
+    """Return the address that it listens on, for display: http://0.0.0.0:9000."""
     return join_url(scheme, *listener.getsockname()[:2])
 
 
 def local_url(listener: socket.socket, scheme: str = "http") -> str:
-    """An address by which this machine reaches it."""
+    """Return a URL by which this machine reaches it."""
     host, port = listener.getsockname()[:2]
-    return join_url(scheme, from_here(host), port)
+    return join_url(scheme, reachable_host(host), port)
 
 
-def from_here(host: str) -> str:
-    """The address or name by which this machine reaches a server on `host`, which may be all of its addresses."""
+def reachable_host(host: str) -> str:
+    """Return the address or name by which this machine reaches a server on `host`, which may be a wildcard address."""
     try:
         listens_on_all = ipaddress.ip_address(host.partition("%")[0]).is_unspecified
     except ValueError:  # a name
@@ -90,5 +90,5 @@ def from_here(host: str) -> str:
 
 
 def join_url(scheme: str, host: str, port: int) -> str:
-    """`http://10.0.0.1:9000`, with an IPv6 address in brackets."""
+    """Build a URL such as `http://10.0.0.1:9000`, with an IPv6 address in brackets."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,4 +1,4 @@
-"""HTTP on one connection, for clients that may be slow, or send without end, on purpose."""
+"""The HTTP protocol of one connection, with limits against clients that are slow or send endless data."""
 
 from asyncio import BaseTransport, TimerHandle
 from enum import Enum, auto
@@ -13,31 +13,32 @@ from ..errors import MariTalkError, RequestError
 from . import client_limits
 from .connections import Connections
 from .overhead import Overhead
-from .request_head import host_error, take_host_of_target, without_offer
+from .request_head import host_error, set_host_from_target, without_upgrade
 from .transport import Transport
 from .unread_response import UnreadResponse
 
-_STEP_BYTES = 4096
-"""So much is parsed at once, but for a body of a known length: a step in which one request ends is not counted."""
+_PARSE_BYTES = 4096
+"""Bytes parsed at once, except in a body of known length. The overhead of a piece in which a request ends is not
+counted, so pieces have to be small."""
 
 
-class _Part(Enum):
-    """What of a request comes next."""
+class _ParseState(Enum):
+    """Which part of a request is expected next. IDLE: no request has started."""
 
-    BEGINNING = auto()
+    IDLE = auto()
     HEAD = auto()
     BODY = auto()
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's own, with limits in time and size (`bounds`).
+    """uvicorn's protocol with the time and size limits of `client_limits`.
 
-    uvicorn waits for ever for a request's head, for the rest of what it has answered, and for clients that read no
-    answer. Heads, chunks' extensions and trailers may be of any size, and trailers count as headers. Here they are left
-    out, so that nothing that comes after the head is taken for a part of it (RFC 9110, section 6.5.1).
+    uvicorn waits indefinitely for a request's head, for the rest of a body it has already answered, and for clients
+    that read no response. It accepts heads, chunk extensions and trailers of any size, and treats trailers as headers.
+    This class ignores trailers, so that nothing after the head is taken for a part of it (RFC 9110, section 6.5.1).
 
-    Its parser also stops after the head of a request that offers an upgrade, and loses the body. A server may ignore
-    the offer (RFC 9110, section 7.8): here such a request is an ordinary one.
+    uvicorn's parser also stops after the head of a request that offers an upgrade, and loses the body. A server may
+    ignore the offer (RFC 9110, section 7.8): this class handles such a request like any other.
     """
 
     server_state: Connections
@@ -45,128 +46,128 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **options)
-        self.limit_concurrency = None  # the acceptor counts
-        self._part = _Part.BEGINNING
+        self.limit_concurrency = None  # the acceptor limits connections
+        self._parse_state = _ParseState.IDLE
         self._overhead = Overhead()
-        self._left = 0
-        self._ignored = 0
-        self._held = memoryview(b"")
-        self._holds = False
-        self._cycle_before = self.cycle
-        self._refused: tuple[MariTalkError, str] | None = None
-        self._refusal: bytes | None = None
-        self._has_refused = False
+        self._body_remaining = 0
+        self._discarded_bytes = 0
+        self._unparsed = memoryview(b"")
+        self._had_buffered = False
+        self._previous_cycle = self.cycle
+        self._error: tuple[MariTalkError, str] | None = None
+        self._rejection: bytes | None = None
+        self._rejection_sent = False
         self._timer: TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """A client has connected."""
+        """Handle a new connection."""
         super().connection_made(Transport(transport, lambda: self.is_receiving))  # type: ignore[arg-type]
         self._unread = UnreadResponse(self.transport)
-        self._settle()
+        self._update_timeouts()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
+        """Handle the end of the connection."""
         self._stop_timer()
         self._unread.stop()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self._held = memoryview(b"")
+        self._unparsed = memoryview(b"")
         self.transport.release()
-        self.server_state.works(self)
-        self.server_state.holds(self, 0)
-        self.server_state.left()
+        self.server_state.mark_busy(self)
+        self.server_state.set_buffered(self, 0)
+        self.server_state.connection_closed()
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a request has begun to come, and is not whole."""
-        return self._part is not _Part.BEGINNING
+        """Whether a request has started and is incomplete."""
+        return self._parse_state is not _ParseState.IDLE
 
     @property
-    def is_over(self) -> bool:
-        """Whether a refusal is written, or is about to be: no more requests are read."""
-        return self._refusal is not None
+    def is_rejecting(self) -> bool:
+        """Whether an error response is written or pending, after which no more requests are read."""
+        return self._rejection is not None
 
     @property
-    def has_more(self) -> bool:
-        """Whether more than one request has come."""
-        return bool(self.pipeline or self._held)
+    def has_pipelined(self) -> bool:
+        """Whether the client has sent further requests behind the current one."""
+        return bool(self.pipeline or self._unparsed)
 
     @property
-    def held_bytes(self) -> int:
-        """How much is kept of requests that are not whole, or that the application has not read."""
-        held = len(self._held)
-        if self._part is not _Part.BEGINNING:
-            held += self._overhead.size
-            if self._part is _Part.BODY:
-                held += len(self.cycle.body)
-        return held
+    def buffered_bytes(self) -> int:
+        """Bytes buffered of requests that are incomplete, or that the application has not read."""
+        buffered = len(self._unparsed)
+        if self._parse_state is not _ParseState.IDLE:
+            buffered += self._overhead.size
+            if self._parse_state is _ParseState.BODY:
+                buffered += len(self.cycle.body)
+        return buffered
 
-    def refuse(self, error: MariTalkError) -> None:
-        """Answer a request that has not come, at least not all of it."""
-        self._refuse(error, self._path())
+    def reject(self, error: MariTalkError) -> None:
+        """Send `error` in response to a request that is incomplete or has not started."""
+        self._reject(error, self._path())
 
-    def give_up(self) -> None:
-        """End the connection at once."""
+    def abort(self) -> None:
+        """Close the connection immediately."""
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, or hold it while requests before it are answered."""
-        if self._has_refused:
-            self._ignored += len(data)
-            if self._ignored > client_limits.LINGER_BYTES:
+        """Parse received data, or buffer it while earlier requests are being answered."""
+        if self._rejection_sent:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > client_limits.LINGER_BYTES:
                 self._close()
-        elif self._refusal is not None:
+        elif self._rejection is not None:
             self.flow.pause_reading()
-        elif self._held:
-            self._held = memoryview(bytes(self._held) + data)
+        elif self._unparsed:
+            self._unparsed = memoryview(bytes(self._unparsed) + data)
             self.flow.pause_reading()
-            self._report_held()
+            self._report_buffered()
         else:
-            self._read(memoryview(data))
-            self._settle()
+            self._feed(memoryview(data))
+            self._update_timeouts()
 
-    def _read(self, data: memoryview) -> None:
+    def _feed(self, data: memoryview) -> None:
         try:
-            while data and self._refusal is None:
+            while data and self._rejection is None:
                 if self.pipeline:
-                    self._held = data
+                    self._unparsed = data
                     self.flow.pause_reading()
                     return
-                step = data[: max(_STEP_BYTES, self._left)]
+                step = data[: max(_PARSE_BYTES, self._body_remaining)]
                 parsed = len(step) - len(self._parse(step))
                 data = data[parsed:]
                 self._overhead.end_step(parsed)
-                self._look_at_overhead()
-                if self._refused is not None:
-                    self._refuse(*self._refused)
+                self._check_overhead()
+                if self._error is not None:
+                    self._reject(*self._error)
         except httptools.HttpParserError:
-            self._refuse(RequestError("The request is no valid HTTP/1.1."), "")
+            self._reject(RequestError("The request is no valid HTTP/1.1."), "")
 
     def _parse(self, data: memoryview) -> memoryview:
-        """What is left to parse: nothing, or what follows the head at which the parser stopped.
+        """Parse `data` and return the unparsed rest: empty, or what follows the head at which the parser stopped.
 
-        After an ignored offer, the parser is given the same head without it.
+        To ignore an upgrade offer, feed a new parser the same head without it.
         """
         self._overhead.begin_step()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
-            if self._ignores_offer():
+            if self._ignores_upgrade():
                 version = self.parser.get_http_version()
-                head = without_offer(self.parser.get_method(), self.url, version, self.headers)
-                # A new one: after `Connection: close`, the old one parses nothing more.
+                head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
+                # After `Connection: close`, the old parser parses nothing more.
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 self.parser.feed_data(head)
             return data[stop.args[0] :]
         return data[:0]
 
-    def _look_at_overhead(self) -> None:
-        if self._refused is None and (error := self._overhead.error) is not None:
-            self._refused = error, self._path()
+    def _check_overhead(self) -> None:
+        if self._error is None and (error := self._overhead.error) is not None:
+            self._error = error, self._path()
 
     def _path(self) -> str:
-        """The request's, or nothing if it is not known."""
+        """Return the path of the request; empty if it is not known."""
         if not self._overhead.fields:
             return ""
         try:
@@ -174,17 +175,17 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             return ""
 
-    def _refuse(self, error: MariTalkError, path: str) -> None:
-        """Answer with this, after all that came before is answered, and read no more requests."""
-        answer = error_response(path, error, {"Connection": "close"})
+    def _reject(self, error: MariTalkError, path: str) -> None:
+        """Respond with `error` once all earlier requests are answered, and read no more requests."""
+        response = error_response(path, error, {"Connection": "close"})
         status = f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}".encode()
-        head = [status, *(name + b": " + value for name, value in answer.raw_headers)]
-        self._refusal = b"\r\n".join([*head, b"", bytes(answer.body)])
-        if self._is_answering and self._part is _Part.BODY:
-            # Of the request that is refused: the application has seen its head.
+        head = [status, *(name + b": " + value for name, value in response.raw_headers)]
+        self._rejection = b"\r\n".join([*head, b"", bytes(response.body)])
+        if self._is_answering and self._parse_state is _ParseState.BODY:
+            # The current cycle is that of the rejected request, whose head was complete.
             if self.pipeline:
                 self.pipeline.popleft()
-                self.cycle = self._cycle_before
+                self.cycle = self._previous_cycle
                 return
             if self.cycle.response_started:
                 self._close()
@@ -193,70 +194,70 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         elif self._is_answering:
             return
-        self._write_refusal()
+        self._write_rejection()
 
-    def _write_refusal(self) -> None:
-        """Write it, and go on reading for a moment."""
-        assert self._refusal is not None
-        self._has_refused = True
-        self._held = memoryview(b"")
-        self.server_state.waits_for_request(self)
-        self.transport.write(self._refusal)
+    def _write_rejection(self) -> None:
+        """Write the error response, and keep reading until the linger timeout."""
+        assert self._rejection is not None
+        self._rejection_sent = True
+        self._unparsed = memoryview(b"")
+        self.server_state.mark_awaiting_request(self)
+        self.transport.write(self._rejection)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._stop_timer()
-        self._begin_timer(client_limits.LINGER_SECONDS)
+        self._start_timer(client_limits.LINGER_SECONDS)
         self.flow.resume_reading()
 
     @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _settle(self) -> None:
-        """After anything has happened: what is waited for, and for how long; and what is kept meanwhile."""
-        self._report_held()
-        if self._has_refused or self.transport.is_closing():
+    def _update_timeouts(self) -> None:
+        """After each event, set the timer for what the connection waits for, and report its state and buffer size."""
+        self._report_buffered()
+        if self._rejection_sent or self.transport.is_closing():
             return
         is_answering = self._is_answering
-        if is_answering or self._part is not _Part.BEGINNING:
+        if is_answering or self._parse_state is not _ParseState.IDLE:
             self._unset_keepalive_if_required()
         if is_answering:
             self._stop_timer()
-            if self._part is _Part.BODY and not self.pipeline:
-                self.server_state.waits_for_body(self)
+            if self._parse_state is _ParseState.BODY and not self.pipeline:
+                self.server_state.mark_awaiting_body(self)
             else:
-                self.server_state.works(self)
+                self.server_state.mark_busy(self)
             return
-        self.server_state.waits_for_request(self)
-        if self._part is _Part.BODY:
-            self._begin_timer(client_limits.REST_SECONDS)
-        elif self._part is _Part.HEAD or self.cycle is None:
-            self._begin_timer(client_limits.HEADER_SECONDS)
+        self.server_state.mark_awaiting_request(self)
+        if self._parse_state is _ParseState.BODY:
+            self._start_timer(client_limits.DISCARD_SECONDS)
+        elif self._parse_state is _ParseState.HEAD or self.cycle is None:
+            self._start_timer(client_limits.HEADER_SECONDS)
         else:
             self._stop_timer()
-            if self.timeout_keep_alive_task is None:  # after the rest of a request that was answered before
+            if self.timeout_keep_alive_task is None:  # after the rest of a request that was already answered
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
 
-    def _report_held(self) -> None:
-        holds = bool(self._held) or self._part is not _Part.BEGINNING
-        if holds or self._holds:
-            self._holds = holds
-            self.server_state.holds(self, self.held_bytes)
+    def _report_buffered(self) -> None:
+        has_buffered = bool(self._unparsed) or self._parse_state is not _ParseState.IDLE
+        if has_buffered or self._had_buffered:
+            self._had_buffered = has_buffered
+            self.server_state.set_buffered(self, self.buffered_bytes)
 
     def timeout_keep_alive_handler(self) -> None:
-        """No further request has begun."""
+        """Close an idle connection."""
         self._close()
 
     def _close(self) -> None:
-        """Close, even if the client takes nothing of what is still to be sent."""
+        """Close the connection, even if the client does not read the data that is still to be sent."""
         self._stop_timer()
         self.transport.close()
         self._unread.watch()
 
-    def _begin_timer(self, seconds: float) -> None:
-        """Close after so many seconds, or as it was planned before."""
+    def _start_timer(self, seconds: float) -> None:
+        """Close the connection after `seconds`; a running timer is kept."""
         if self._timer is None:
             self._timer = self.loop.call_later(seconds, self._close)
 
@@ -266,76 +267,76 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = None
 
     def pause_writing(self) -> None:
-        """More waits to be sent than the client takes."""
+        """Handle a full send buffer: the client reads too slowly."""
         super().pause_writing()
         self._unread.watch()
 
     def resume_writing(self) -> None:
-        """The client has taken most of it."""
+        """Handle a send buffer that has drained."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._unread.stop()
 
     def _should_upgrade(self) -> bool:
-        """Never: nothing here has another protocol."""
+        """Return False: the server supports no other protocol."""
         return False
 
-    def _ignores_offer(self) -> bool:
-        # The parser also stops after CONNECT, which has no body: what follows is the next request.
+    def _ignores_upgrade(self) -> bool:
+        # The parser also stops after CONNECT, which has no body: the data that follows is the next request.
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Handle the first byte of a request."""
         super().on_message_begin()
-        self._part = _Part.HEAD
+        self._parse_state = _ParseState.HEAD
         self._overhead.begin_request()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head, or one of a trailer, which is ignored."""
-        if self._overhead.add_field(name, value) and self._part is _Part.HEAD:
+        """Store a header field; a trailer field is counted and ignored."""
+        if self._overhead.add_field(name, value) and self._parse_state is _ParseState.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The end of a request's head."""
+        """Handle the end of a request's head."""
         self._overhead.add_first_line(self.parser.get_method(), self.url)
-        self._look_at_overhead()
-        if self._refused is not None or self._ignores_offer():
+        self._check_overhead()
+        if self._error is not None or self._ignores_upgrade():
             return
         if (error := host_error(self.parser.get_http_version(), self.headers)) is not None:
-            self._refused = error, self._path()
+            self._error = error, self._path()
         else:
-            take_host_of_target(self.url, self.headers)
-        self._left = int(next((value for name, value in self.headers if name == b"content-length"), 0))
-        if self._refused is None:
-            self._part, self._cycle_before = _Part.BODY, self.cycle
+            set_host_from_target(self.url, self.headers)
+        self._body_remaining = int(next((value for name, value in self.headers if name == b"content-length"), 0))
+        if self._error is None:
+            self._parse_state, self._previous_cycle = _ParseState.BODY, self.cycle
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a request's body."""
-        if self._refused is None:
+        """Handle a piece of a request's body."""
+        if self._error is None:
             self._overhead.add_body(len(body))
-            self._left -= len(body)
+            self._body_remaining -= len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The end of a request."""
-        if self._refused is not None or self._ignores_offer():
+        """Handle the end of a request."""
+        if self._error is not None or self._ignores_upgrade():
             return
-        self._part, self._left = _Part.BEGINNING, 0
+        self._parse_state, self._body_remaining = _ParseState.IDLE, 0
         self._overhead.end_request()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The end of an answer; its request may go on."""
+        """Handle the end of a response, whose request may still be incomplete."""
         self.transport.flush()
         super().on_response_complete()
         if self.transport.is_closing():
             self._unread.watch()
             return
         if not self.pipeline:
-            if self._held and self._refusal is None:
-                held, self._held = self._held, memoryview(b"")
-                self._read(held)
-            if self._refusal is not None and not self._is_answering and not self._has_refused:
-                self._write_refusal()
-        self._settle()
+            if self._unparsed and self._rejection is None:
+                buffered, self._unparsed = self._unparsed, memoryview(b"")
+                self._feed(buffered)
+            if self._rejection is not None and not self._is_answering and not self._rejection_sent:
+                self._write_rejection()
+        self._update_timeouts()

@@ -1,4 +1,4 @@
-"""The head of a request: the host that it names, and the other protocol that it may offer."""
+"""Functions on the head of a request: its host, and offers to upgrade the protocol."""
 
 import httptools
 
@@ -6,24 +6,24 @@ from ..errors import RequestError
 
 Headers = list[tuple[bytes, bytes]]
 
-_OF_UPGRADES = (b"upgrade", b"http2-settings")
-"""Headers, and options of `Connection`, that offer another protocol: HTTP/2 most often."""
+_UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
+"""Headers, and options of `Connection`, that offer an upgrade to another protocol, usually HTTP/2."""
 
 
-def without_offer(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """The same head, as a client sends it that offers no other protocol."""
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """Serialize the head without its upgrade offer."""
     head = [method + b" " + target + b" HTTP/" + version.encode()]
     for name, value in headers:
         if name == b"connection":
             options = [option.strip() for option in value.split(b",")]
-            value = b", ".join(option for option in options if option.lower() not in _OF_UPGRADES)
-        if name not in _OF_UPGRADES:
+            value = b", ".join(option for option in options if option.lower() not in _UPGRADE_HEADERS)
+        if name not in _UPGRADE_HEADERS:
             head.append(name + b": " + value)
     return b"\r\n".join([*head, b"", b""])
 
 
 def host_error(version: str, headers: Headers) -> RequestError | None:
-    """Why the host is not known: exactly one header names it (RFC 9112, section 3.2)."""
+    """Return an error unless exactly one Host header is present (RFC 9112, section 3.2); HTTP/1.0 may omit it."""
     hosts = 0
     for name, _ in headers:
         hosts += name == b"host"
@@ -34,8 +34,8 @@ def host_error(version: str, headers: Headers) -> RequestError | None:
     return None
 
 
-def take_host_of_target(target: bytes, headers: Headers) -> None:
-    """A target that is a whole address names the host that is meant, and its `Host` header is ignored."""
+def set_host_from_target(target: bytes, headers: Headers) -> None:
+    """For a target in absolute form, replace the `Host` header by the host of the target."""
     if target.startswith(b"/") or b"://" not in target:
         return
     address = httptools.parse_url(target)

@@ -1,4 +1,4 @@
-"""An answer that its client does not read."""
+"""Detection of clients that do not read their response."""
 
 import asyncio
 
@@ -7,28 +7,28 @@ from .transport import Transport
 
 
 class UnreadResponse:
-    """Ends a connection whose client takes nothing, for UNREAD_SECONDS, of what waits to be sent."""
+    """Aborts a connection whose client reads nothing of a pending response for WRITE_STALL_SECONDS."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._timer: asyncio.TimerHandle | None = None
-        self._unread = 0
+        self._unsent_bytes = 0
 
     def watch(self) -> None:
-        """Begin, if anything waits to be sent."""
-        if self._timer is None and (unread := self._transport.get_write_buffer_size()):
-            self._unread = unread
-            self._timer = asyncio.get_running_loop().call_later(client_limits.UNREAD_SECONDS, self._look)
+        """Start watching if there is unsent data."""
+        if self._timer is None and (unsent := self._transport.get_write_buffer_size()):
+            self._unsent_bytes = unsent
+            self._timer = asyncio.get_running_loop().call_later(client_limits.WRITE_STALL_SECONDS, self._check)
 
     def stop(self) -> None:
-        """The client reads, or the connection is closed."""
+        """Stop watching: the client reads, or the connection is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
-        if self._transport.get_write_buffer_size() >= self._unread:
+        if self._transport.get_write_buffer_size() >= self._unsent_bytes:
             self._transport.abort()
         else:
             self.watch()

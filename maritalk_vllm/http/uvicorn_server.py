@@ -1,4 +1,4 @@
-"""uvicorn, as each of our processes runs it."""
+"""The uvicorn server and configuration that all our processes use."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from .connections import Connections
 
 
 class WebServer(uvicorn.Server):
-    """A server on sockets that it is given, which leaves the signals to the process that runs it."""
+    """A uvicorn server on given sockets, which leaves signal handling to its process."""
 
     server_state: Connections
 
@@ -27,13 +27,13 @@ class WebServer(uvicorn.Server):
         self.servers: list[Any] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with acceptors of our own."""
+        """Start listening, with `Acceptor` in place of asyncio's servers."""
         await super().startup([])
         self.servers = [Acceptor(each, self._protocol, self.server_state, self.config.ssl) for each in sockets or []]
 
     def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = make(
+        protocol_class: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
@@ -44,7 +44,7 @@ class WebServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
@@ -55,12 +55,12 @@ def config(
     descriptors_each: int = 1,
     **options: Any,  # noqa: ANN401
 ) -> uvicorn.Config:
-    """For every port that we listen on: slow clients are not waited for, and no more are taken than there is room for.
+    """Create the uvicorn configuration for any port of ours, with timeouts for clients and a limit on connections.
 
-    `identity`: the certificate that clients are shown, by HTTPS then. `descriptors_each`: what a request needs, its
-    connection included.
+    `identity`: the certificate to serve HTTPS with, None for HTTP. `descriptors_each`: file descriptors that a request
+    needs, its connection included.
     """
-    made = uvicorn.Config(
+    web_config = uvicorn.Config(
         app,
         http=TransferableProtocol,
         ws="none",
@@ -70,7 +70,7 @@ def config(
         **options,
     )
     if identity is not None:
-        # uvicorn makes a context of files alone, and keeps it for good.
-        made.load()
-        made.ssl = identity.context
-    return made
+        # uvicorn creates its context only from files, and never replaces it.
+        web_config.load()
+        web_config.ssl = identity.context
+    return web_config

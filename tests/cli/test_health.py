@@ -29,7 +29,7 @@ def health(
             raise AssertionError("asked for more than a probe")
 
         listener = listen(host, 0)
-        access = AccessConfig.of(settings or Settings())
+        access = AccessConfig.from_settings(settings or Settings())
         server = WebServer(config(Probes(never, ServerState(phase)), access.identity(), lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         try:

@@ -57,7 +57,7 @@ def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
     names = yaml.safe_load(configuration(rendered(*options)))["allowed_host"]
     services = [f"{name}{end}" for name in ("maritalk-vllm", "maritalk-vllm-router") for end in ("", *ENDS)]
     assert names == [*services, "chat.example.org", "other.example.org"]
-    assert AccessConfig.of(Settings(allowed_host=tuple(names))).allowed_hosts == tuple(names)
+    assert AccessConfig.from_settings(Settings(allowed_host=tuple(names))).allowed_hosts == tuple(names)
 
 
 ENDS = (".llm", ".llm.svc", ".llm.svc.cluster.local")

@@ -46,9 +46,9 @@ def test_the_key_for_prometheus_is_the_servers_own_form_of_a_scope(tmp_path: Pat
     file = tmp_path / "keys"
     file.write_bytes(base64.b64decode(secret["data"]["keys"]))
     keys = ApiKeys((), read_key_file(file).keys)
-    one, prometheus = keys.find("key-one"), keys.find(base64.b64decode(secret["data"]["metrics"]).decode())
+    one, prometheus = keys.match("key-one"), keys.match(base64.b64decode(secret["data"]["metrics"]).decode())
     assert one and prometheus
-    assert (keys.scope(one), keys.scope(prometheus), keys.name(prometheus)) == ("", "metrics", "prometheus")
+    assert (keys.scope_of(one), keys.scope_of(prometheus), keys.label_of(prometheus)) == ("", "metrics", "prometheus")
 
 
 def test_secrets_of_ones_own_are_used() -> None:

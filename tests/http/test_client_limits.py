@@ -1,4 +1,4 @@
-"""Requests without an end, over real sockets: all but the body has a limit, and what follows a head is no header."""
+"""Endless requests, over real sockets: everything but the body has a limit, and trailers are not headers."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key
 from maritalk_vllm.server.middleware.authentication import Authentication
-from tests.http.test_protocol import ANSWERS, PLAIN, Counting, assert_closed, connected, drip, echoing, refusing
+from tests.http.test_protocol import ANSWERS, PLAIN, Counting, assert_closed, connected, drip, echoing, rejecting
 from tests.server.wire import Wire, until
 
 CHUNKED = b"POST /generate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -37,43 +37,43 @@ ENDLESS = {
 }
 
 
-async def poured(line: Wire, begins: bytes, piece: bytes, most: int = 4_000_000) -> None:
-    """Send so much of it at the most, in parts of any size, until the server has enough."""
+async def flood(connection: Wire, begins: bytes, piece: bytes, max_bytes: int = 4_000_000) -> None:
+    """Send `begins`, and then `piece` repeatedly, until the server closes the connection or `max_bytes` are sent."""
     with contextlib.suppress(OSError):
-        await line.send(begins)
-        some = piece * max(1, 30_011 // len(piece))
-        for _ in range(most // len(some)):
-            await line.send(some)
+        await connection.send(begins)
+        block = piece * max(1, 30_011 // len(piece))
+        for _ in range(max_bytes // len(block)):
+            await connection.send(block)
             await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_what_has_no_end_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_data_is_rejected(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_limits, "LINGER_SECONDS", 0.1)
 
     async def scenario() -> None:
         begins, piece = ENDLESS[kind]
-        async with connected(echoing) as line:
-            pouring = asyncio.create_task(poured(line, begins, piece))
-            reply = await line.reply()
+        async with connected(echoing) as connection:
+            flooding = asyncio.create_task(flood(connection, begins, piece))
+            reply = await connection.reply()
             if begins.startswith(PLAIN):
                 assert reply.body == ANSWERS[PLAIN]
-                reply = await line.reply()
-            # llhttp itself knows no method or version that is as long.
+                reply = await connection.reply()
+            # llhttp itself rejects such a long method or version.
             assert reply.status == (400 if kind in ("method", "version") else 431)
             assert reply.headers["connection"] == "close"
             assert reply.json["error"].startswith("The request")
-            await assert_closed(line)
-            pouring.cancel()
+            await assert_closed(connection)
+            flooding.cancel()
 
     asyncio.run(scenario())
 
 
-def test_the_limit_to_the_byte_and_to_the_field() -> None:
+def test_the_limits_of_bytes_and_fields_are_exact() -> None:
     async def status(head: bytes) -> int:
-        async with connected(echoing) as line:
-            await line.send(head)
-            return (await line.reply()).status
+        async with connected(echoing) as connection:
+            await connection.send(head)
+            return (await connection.reply()).status
 
     async def scenario() -> None:
         begins, ends = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nName: ", b"\r\n\r\n"
@@ -102,83 +102,83 @@ TOO_MANY = "The request has more than 100 header fields, this server's limit. Se
         ),
     ],
 )
-def test_the_refusal_has_the_form_of_its_api(path: str, error: object) -> None:
+def test_the_error_has_the_format_of_its_api(path: str, error: object) -> None:
     async def scenario() -> None:
-        async with connected(echoing) as line:
-            await line.ask("GET", path, *["Name: value"] * 100)
-            reply = await line.reply()
+        async with connected(echoing) as connection:
+            await connection.ask("GET", path, *["Name: value"] * 100)
+            reply = await connection.reply()
             assert (reply.status, reply.json) == (431, {"error": error})
-            assert await line.rest() == b""
+            assert await connection.rest() == b""
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"00000001\r\nx\r\n", b"1;n=v\r\nx\r\n"])
-def test_a_body_in_chunks_of_one_byte_is_taken(chunk: bytes) -> None:
+def test_a_body_in_chunks_of_one_byte_is_accepted(chunk: bytes) -> None:
     async def scenario() -> None:
-        async with connected(echoing) as line:
+        async with connected(echoing) as connection:
             for _ in range(2):
-                await line.send(CHUNKED + chunk * 50_000 + b"0\r\n\r\n")
-                assert (await line.reply()).body == b"POST /generate " + b"x" * 50_000
+                await connection.send(CHUNKED + chunk * 50_000 + b"0\r\n\r\n")
+                assert (await connection.reply()).body == b"POST /generate " + b"x" * 50_000
 
     asyncio.run(scenario())
 
 
-def test_a_long_body_pays_for_no_trailers() -> None:
+def test_a_long_body_does_not_raise_the_limit_of_trailers() -> None:
     async def scenario() -> None:
-        async with connected(echoing) as line:
-            await line.send(CHUNKED + b"F4240\r\n" + b"x" * 1_000_000 + b"\r\n0\r\nh1: ")
-            pouring = asyncio.create_task(poured(line, b"", b"v"))
-            assert (await line.reply()).status == 431
-            pouring.cancel()
+        async with connected(echoing) as connection:
+            await connection.send(CHUNKED + b"F4240\r\n" + b"x" * 1_000_000 + b"\r\n0\r\nh1: ")
+            flooding = asyncio.create_task(flood(connection, b"", b"v"))
+            assert (await connection.reply()).status == 431
+            flooding.cancel()
 
     asyncio.run(scenario())
 
 
-def test_trailers_without_end_after_an_answer_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_trailers_after_a_response_close_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_limits, "LINGER_SECONDS", 0.1)
 
     async def scenario() -> None:
-        async with connected(refusing) as line:
-            await line.send(CHUNKED)
-            assert (await line.reply()).status == 401
-            pouring = asyncio.create_task(poured(line, b"0\r\n", b"h1: v\r\n"))
-            assert (await line.reply()).status == 431
-            await assert_closed(line)
-            pouring.cancel()
+        async with connected(rejecting) as connection:
+            await connection.send(CHUNKED)
+            assert (await connection.reply()).status == 401
+            flooding = asyncio.create_task(flood(connection, b"0\r\n", b"h1: v\r\n"))
+            assert (await connection.reply()).status == 431
+            await assert_closed(connection)
+            flooding.cancel()
 
     asyncio.run(scenario())
 
 
-def test_requests_before_it_are_answered_first() -> None:
+def test_earlier_requests_are_answered_before_the_error() -> None:
     async def scenario() -> None:
-        going = asyncio.Event()
+        may_continue = asyncio.Event()
 
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["path"] == "/d":
-                await going.wait()
+                await may_continue.wait()
             await echoing(scope, receive, send)
 
         for begins in (b"GET / HTTP/1.1\r\n", CHUNKED + b"1\r\nx\r\n0\r\n"):
-            going.clear()
-            async with connected(slow) as line:
-                begun = Counting.received
-                pouring = asyncio.create_task(poured(line, PLAIN * 2 + begins, b"h1: v\r\n"))
-                await until(lambda: Counting.received - begun > 10_000)  # noqa: B023
-                going.set()
-                replies = [await line.reply() for _ in range(3)]
+            may_continue.clear()
+            async with connected(slow) as connection:
+                received_before = Counting.received
+                flooding = asyncio.create_task(flood(connection, PLAIN * 2 + begins, b"h1: v\r\n"))
+                await until(lambda: Counting.received - received_before > 10_000)  # noqa: B023
+                may_continue.set()
+                replies = [await connection.reply() for _ in range(3)]
                 assert [reply.status for reply in replies] == [200, 200, 431], begins
                 assert replies[1].body == ANSWERS[PLAIN]
-                pouring.cancel()
+                flooding.cancel()
 
     asyncio.run(scenario())
 
 
-def test_requests_sent_ahead_wait_unread() -> None:
-    """Each that is read has an application of its own that waits, and a client pays 50 bytes for it."""
+def test_pipelined_requests_wait_unparsed() -> None:
+    """Each parsed request would start a waiting application, for 50 bytes that the client sends."""
 
     async def scenario() -> None:
-        going, seen = asyncio.Event(), 0
+        may_continue, seen = asyncio.Event(), 0
 
         class Seeing(Counting):
             def on_headers_complete(self) -> None:
@@ -187,24 +187,24 @@ def test_requests_sent_ahead_wait_unread() -> None:
                 super().on_headers_complete()
 
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-            await going.wait()
+            await may_continue.wait()
             await echoing(scope, receive, send)
 
-        async with connected(slow, protocol=Seeing) as line:
+        async with connected(slow, protocol=Seeing) as connection:
             received, count = Counting.received, 50_000
-            sending = asyncio.create_task(line.send(PLAIN * count))
+            sending = asyncio.create_task(connection.send(PLAIN * count))
             await until(lambda: Counting.received - received > 100 * 1024)
             await asyncio.sleep(0.1)
             assert 1 < seen < 200
-            going.set()
+            may_continue.set()
             for _ in range(1000):
-                assert (await line.reply()).body == ANSWERS[PLAIN]
+                assert (await connection.reply()).body == ANSWERS[PLAIN]
             sending.cancel()
 
     asyncio.run(scenario())
 
 
-def test_a_trailer_is_no_header() -> None:
+def test_a_trailer_is_not_a_header() -> None:
     key = "chave-1"
 
     async def names(scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,43 +217,43 @@ def test_a_trailer_is_no_header() -> None:
     trailer = f"Authorization: Bearer {key}\r\nHost: evil\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n".encode()
 
     async def scenario() -> None:
-        async with connected(names) as line:
-            await line.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer + PLAIN)
-            assert (await line.reply()).body == b"host transfer-encoding"
-            # Nor one of the next request.
-            assert (await line.reply()).body == b"host content-length"
-        async with connected(Authentication(names, ApiKeys([hash_key(key)]))) as line:
-            await line.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer)
-            assert (await line.reply()).status == 401
+        async with connected(names) as connection:
+            await connection.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer + PLAIN)
+            assert (await connection.reply()).body == b"host transfer-encoding"
+            # It is not a header of the next request either.
+            assert (await connection.reply()).body == b"host content-length"
+        async with connected(Authentication(names, ApiKeys([hash_key(key)]))) as connection:
+            await connection.send(CHUNKED + b"1\r\nx\r\n0\r\n" + trailer)
+            assert (await connection.reply()).status == 401
 
     asyncio.run(scenario())
 
 
-def test_empty_lines_keep_no_idle_connection_open() -> None:
+def test_empty_lines_do_not_keep_an_idle_connection_open() -> None:
     async def scenario() -> None:
-        async with connected(echoing, keep_alive=0.3) as line:
-            await line.send(PLAIN)
-            assert (await line.reply()).status == 200
-            dripping = asyncio.create_task(drip(line, b"\r\n"))
-            await assert_closed(line)
+        async with connected(echoing, keep_alive=0.3) as connection:
+            await connection.send(PLAIN)
+            assert (await connection.reply()).status == 200
+            dripping = asyncio.create_task(drip(connection, b"\r\n"))
+            await assert_closed(connection)
             dripping.cancel()
 
     asyncio.run(scenario())
 
 
-def test_a_rest_that_came_late_keeps_none_either() -> None:
+def test_an_idle_connection_closes_after_a_late_rest_of_a_body() -> None:
     async def scenario() -> None:
-        async with connected(refusing, keep_alive=0.3) as line:
-            await line.ask("POST", "/", "Content-Length: 4", body=b"x")
-            assert (await line.reply()).status == 401
-            await line.send(b"xxx")
-            await assert_closed(line)
+        async with connected(rejecting, keep_alive=0.3) as connection:
+            await connection.ask("POST", "/", "Content-Length: 4", body=b"x")
+            assert (await connection.reply()).status == 401
+            await connection.send(b"xxx")
+            await assert_closed(connection)
 
     asyncio.run(scenario())
 
 
 async def long(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with more than the kernel takes for a client that reads nothing."""
+    """Respond with more than the kernel buffers for a client that reads nothing."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % (64 << 20))]})
     if scope["path"] == "/pieces":
         for _ in range(1023):
@@ -265,31 +265,31 @@ async def long(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("path", ["/pieces", "/whole"])
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-def test_a_client_that_reads_nothing_is_not_waited_for(
+def test_a_client_that_reads_nothing_is_disconnected(
     monkeypatch: pytest.MonkeyPatch, path: str, connection: str
 ) -> None:
-    monkeypatch.setattr(client_limits, "UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr(client_limits, "WRITE_STALL_SECONDS", 0.2)
 
     async def scenario() -> None:
-        async with connected(long) as line:
+        async with connected(long) as connection:
             lost = Counting.lost
-            await line.ask("GET", path, f"Connection: {connection}")
+            await connection.ask("GET", path, f"Connection: {connection}")
             await until(lambda: Counting.lost > lost)
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "UNREAD_SECONDS", 0.5)
+def test_a_client_that_reads_slowly_stays_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "WRITE_STALL_SECONDS", 0.5)
 
     async def scenario() -> None:
-        async with connected(long) as line:
-            await line.ask("GET", "/whole", "Connection: close")
+        async with connected(long) as connection:
+            await connection.ask("GET", "/whole", "Connection: close")
             received = 0
             for _ in range(16):
-                received += len(await line.exactly(2 << 20))
+                received += len(await connection.exactly(2 << 20))
                 await asyncio.sleep(0.1)
-            received += len(await line.rest())
+            received += len(await connection.rest())
             assert received > 64 << 20
 
     asyncio.run(scenario())

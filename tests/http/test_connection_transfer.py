@@ -1,4 +1,4 @@
-"""Connections at the end of a process, over raw sockets: passed on with what was read, answered, and closed gently."""
+"""Connections of a process that ends, over raw sockets: transferred with the bytes read, answered, and closed."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from maritalk_vllm.server.loading.handover_server import CloseConnections, HandoverServer
 from maritalk_vllm.server.process.ipc_channel import Channel
-from tests.http.test_protocol import echoing, refusing
+from tests.http.test_protocol import echoing, rejecting
 from tests.server.wire import until, wire
 
 STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
-SAID = "The server is stopping. Try again in a moment."
+MESSAGE = "The server is stopping. Try again in a moment."
 REQUEST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
 OFFER = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbody"
 ANSWER = b"POST /a body"
@@ -39,7 +39,7 @@ async def serving(app: ASGIApp = echoing) -> AsyncIterator[tuple[WebServer, str]
 
 @contextlib.asynccontextmanager
 async def adopting(app: ASGIApp = echoing) -> AsyncIterator[HandoverServer]:
-    """Another server, which is given connections."""
+    """Run another server, which adopts connections."""
     server = HandoverServer(config(CloseConnections(app), lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listen("127.0.0.1", 0)]))
     try:
@@ -57,75 +57,75 @@ async def connection_of(server: WebServer) -> TransferableProtocol:
     return connection
 
 
-def pass_on(connection: TransferableProtocol, server: HandoverServer) -> None:
-    """As the API process does it, through a channel."""
-    here, there = Channel.pair()
-    copy = connection.to_pass_on()
-    assert copy is not None
-    there.send({"read": copy[1].decode("latin-1"), "is_used": connection.is_used}, copy[0])
-    os.close(copy[0])
-    connection.left()
-    message = here.receive()
+def transfer(connection: TransferableProtocol, server: HandoverServer) -> None:
+    """Transfer a connection through a channel, as the API process does."""
+    receiver, sender = Channel.pair()
+    exported = connection.export()
+    assert exported is not None
+    sender.send({"read": exported[1].decode("latin-1"), "is_used": connection.is_used}, exported[0])
+    os.close(exported[0])
+    connection.detach()
+    message = receiver.receive()
     assert message is not None
     read = message["read"].encode("latin-1")
     server.adopt(socket.socket(fileno=message["descriptor"]), read, is_used=message["is_used"])
-    here.close()
-    there.close()
+    receiver.close()
+    sender.close()
 
 
 @pytest.mark.parametrize("request_bytes", [REQUEST, OFFER])
 @pytest.mark.parametrize("cut", [0, 1, 20, -5, -4, -2])
-def test_a_request_on_its_way_is_answered_by_another_process(request_bytes: bytes, cut: int) -> None:
-    """From nothing of it to all but two bytes of its body; also after another on the same connection."""
+def test_an_incomplete_request_is_answered_by_another_process(request_bytes: bytes, cut: int) -> None:
+    """Cut anywhere from its first byte to two bytes before its end, also after another request on the connection."""
     begins, rest = request_bytes[:cut], request_bytes[cut:]
 
     async def scenario(*before: bytes) -> None:
-        async with serving() as (old, address), adopting() as new, wire(address) as line:
+        async with serving() as (old, address), adopting() as new, wire(address) as client:
             for request in before:
-                await line.send(request)
-                assert (await line.reply()).body == ANSWER
+                await client.send(request)
+                assert (await client.reply()).body == ANSWER
             connection = await connection_of(old)
             for byte in begins:
-                await line.send(bytes([byte]))
+                await client.send(bytes([byte]))
                 await asyncio.sleep(0)
-            await until(lambda: connection._unfinished == begins)
+            await until(lambda: connection._incomplete_request == begins)
             assert connection.waits
             assert connection.is_incomplete == bool(begins or not before)
-            pass_on(connection, new)
+            transfer(connection, new)
             await until(lambda: not old.server_state.connections)
-            await line.send(rest)
-            reply = await line.reply()
+            await client.send(rest)
+            reply = await client.reply()
             assert (reply.status, reply.body, reply.headers["connection"]) == (200, ANSWER, "close")
-            assert await line.rest() == b""
+            assert await client.rest() == b""
 
     asyncio.run(scenario())
     asyncio.run(scenario(REQUEST))
 
 
-def test_what_cannot_be_passed_on() -> None:
-    """A long body, a request that came in one piece with the one before, one that is being answered, and TLS."""
+def test_connections_that_cannot_be_transferred() -> None:
+    """A long body, a request in the same read as the end of the previous one, one being answered, and TLS."""
 
     async def scenario() -> None:
-        async with serving() as (server, address), wire(address) as line:
-            await line.ask("POST", "/a", "Content-Length: 50000", body=b"x" * 40_000)
+        async with serving() as (server, address), wire(address) as client:
+            await client.ask("POST", "/a", "Content-Length: 50000", body=b"x" * 40_000)
             connection = await connection_of(server)
             await until(lambda: connection.cycle is not None and connection.cycle.more_body)
-            await until(lambda: connection._unfinished is None)
+            await until(lambda: connection._incomplete_request is None)
             assert connection.waits
-            assert connection.to_pass_on() is None
-            await line.send(b"x" * 10_000)
-            assert (await line.reply()).status == 200
-            await line.send(REQUEST + REQUEST[:10])
-            assert (await line.reply()).body == ANSWER
+            assert connection.export() is None
+            await client.send(b"x" * 10_000)
+            assert (await client.reply()).status == 200
+            await client.send(REQUEST + REQUEST[:10])
+            assert (await client.reply()).body == ANSWER
             assert connection.waits
-            assert connection.to_pass_on() is None
-            await line.send(REQUEST[10:])
-            assert (await line.reply()).body == ANSWER
-            copy = connection.to_pass_on()
-            assert copy is not None
-            os.close(copy[0])
+            assert connection.export() is None
+            await client.send(REQUEST[10:])
+            assert (await client.reply()).body == ANSWER
+            exported = connection.export()
+            assert exported is not None
+            os.close(exported[0])
             connection.scheme = "https"
-            assert connection.to_pass_on() is None
+            assert connection.export() is None
 
     asyncio.run(scenario())
 
@@ -135,62 +135,62 @@ def test_what_cannot_be_passed_on() -> None:
             pass
 
     async def answered() -> None:
-        async with serving(answering) as (server, address), wire(address) as line:
-            await line.send(REQUEST)
+        async with serving(answering) as (server, address), wire(address) as client:
+            await client.send(REQUEST)
             connection = await connection_of(server)
             await until(lambda: connection.cycle is not None and connection.cycle.response_started)
-            assert (connection.waits, connection.is_incomplete, connection.to_pass_on()) == (False, False, None)
+            assert (connection.waits, connection.is_incomplete, connection.export()) == (False, False, None)
 
     asyncio.run(answered())
 
 
 @pytest.mark.parametrize("cut", [0, 20, -2])
-def test_a_request_that_does_not_come_is_answered_before_it_has(cut: int) -> None:
-    """Its client, which sends on, reads the whole answer, in the form of the API that it asks if that is known."""
+def test_an_incomplete_request_can_be_rejected(cut: int) -> None:
+    """The client, which is still sending, reads the complete error, in the format of the requested API if known."""
 
     async def scenario() -> None:
-        async with serving() as (server, address), wire(address) as line:
+        async with serving() as (server, address), wire(address) as client:
             connection = await connection_of(server)
-            await line.send(REQUEST[:cut].replace(b"/a", b"/v1/models") if cut < 0 else REQUEST[:cut])
+            await client.send(REQUEST[:cut].replace(b"/a", b"/v1/models") if cut < 0 else REQUEST[:cut])
             await until(lambda: connection.is_receiving == bool(cut) and (cut >= 0 or connection.cycle is not None))
-            connection.refuse(STOPPING)
+            connection.reject(STOPPING)
             for byte in REQUEST[cut:]:
-                await line.send(bytes([byte]))
+                await client.send(bytes([byte]))
                 await asyncio.sleep(0.005)
-            reply = await line.reply()
+            reply = await client.reply()
             assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "1", "close")
-            assert reply.json["error"] == SAID if cut >= 0 else reply.json["error"]["message"] == SAID
-            assert await line.rest() == b""
+            assert reply.json["error"] == MESSAGE if cut >= 0 else reply.json["error"]["message"] == MESSAGE
+            assert await client.rest() == b""
 
     asyncio.run(scenario())
 
 
-def test_a_rejected_client_reads_the_answer_even_if_it_is_still_sending() -> None:
-    """A reset, which is what the kernel answers to data for a closed socket, would throw the answer away."""
+def test_a_rejected_client_gets_the_response_while_it_is_still_sending() -> None:
+    """The kernel responds with a reset to data for a closed socket, which would discard the response."""
 
     async def scenario() -> None:
-        async with serving(refusing) as (server, address), wire(address) as line:
-            await line.ask("POST", "/", "Connection: close", "Content-Length: 1000000000", body=b"x" * 100_000)
+        async with serving(rejecting) as (server, address), wire(address) as client:
+            await client.ask("POST", "/", "Connection: close", "Content-Length: 1000000000", body=b"x" * 100_000)
             await until(lambda: any(each.transport.is_closing() for each in server.server_state.connections))
             for _ in range(20):
-                await line.send(b"x" * 10_000)
+                await client.send(b"x" * 10_000)
                 await asyncio.sleep(0.005)
-            reply = await line.reply()
+            reply = await client.reply()
             assert (reply.status, reply.body) == (401, b"no")
-            assert await line.rest() == b""
-            line.hang_up()
+            assert await client.rest() == b""
+            client.disconnect()
             await until(lambda: not server.server_state.connections)
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_never_hangs_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_disconnects_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maritalk_vllm.http.client_limits.LINGER_SECONDS", 0.1)
 
     async def scenario() -> None:
-        async with serving() as (server, address), wire(address) as line:
-            await line.ask("POST", "/a", "Connection: close", "Content-Length: 4", body=b"body")
-            assert (await line.reply()).status == 200
+        async with serving() as (server, address), wire(address) as client:
+            await client.ask("POST", "/a", "Connection: close", "Content-Length: 4", body=b"body")
+            assert (await client.reply()).status == 200
             await until(lambda: not server.server_state.connections)
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""More connections than there is room for, over real sockets: the silent ones make room, the others are served."""
+"""More connections than the limit, over real sockets: silent ones are aborted to make room, others are served."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Busy:
-    """Answers /wait when `going` is set, everything else at once."""
+    """An application that answers /wait when `may_continue` is set, and everything else at once."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.going = asyncio.Event()
+        self.requests = 0
+        self.may_continue = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked += 1
+        self.requests += 1
         if scope["path"] == "/wait":
-            await self.going.wait()
+            await self.may_continue.wait()
         await echoing(scope, receive, send)
 
 
@@ -53,8 +53,8 @@ async def serving(app: ASGIApp, most: int = MOST, **options: Any) -> AsyncIterat
 
 
 @contextlib.asynccontextmanager
-async def lines(url: str, number: int, begins: bytes = b"") -> AsyncIterator[list[Wire]]:
-    """Connections, one after the other."""
+async def open_connections(url: str, number: int, begins: bytes = b"") -> AsyncIterator[list[Wire]]:
+    """Open connections one after the other, and send `begins` on each."""
     async with contextlib.AsyncExitStack() as stack:
         opened = []
         for _ in range(number):
@@ -64,9 +64,9 @@ async def lines(url: str, number: int, begins: bytes = b"") -> AsyncIterator[lis
 
 
 async def status(url: str, path: str = "/") -> int:
-    async with wire(url) as line:
-        await line.ask("GET", path, "Connection: close")
-        return (await line.reply()).status
+    async with wire(url) as connection:
+        await connection.ask("GET", path, "Connection: close")
+        return (await connection.reply()).status
 
 
 SILENT = {
@@ -78,9 +78,9 @@ SILENT = {
 
 
 @pytest.mark.parametrize("begins", SILENT.values(), ids=SILENT)
-def test_others_are_answered_beside_any_number_of_silent_clients(begins: bytes) -> None:
+def test_new_requests_are_answered_despite_many_silent_clients(begins: bytes) -> None:
     async def scenario() -> None:
-        async with serving(echoing) as (url, server), lines(url, 5 * MOST, begins):
+        async with serving(echoing) as (url, server), open_connections(url, 5 * MOST, begins):
             for _ in range(3):
                 assert await status(url) == 200
             assert server.server_state.count <= MOST
@@ -88,39 +88,39 @@ def test_others_are_answered_beside_any_number_of_silent_clients(begins: bytes) 
     asyncio.run(scenario())
 
 
-def test_the_longest_silent_makes_room_and_a_body_on_its_way_after_it() -> None:
+def test_the_longest_silent_connection_is_aborted_first() -> None:
     async def scenario() -> None:
         async with (
             serving(echoing, most=4) as (url, server),
-            lines(url, 1, SILENT["half a body"]) as (body,),
-            lines(url, 3) as silent,
+            open_connections(url, 1, SILENT["half a body"]) as (body,),
+            open_connections(url, 3) as silent,
         ):
             await until(lambda: server.server_state.count == 4)
             assert await status(url) == 200
             assert await silent[0].rest() == b""
-            for line in (*silent[1:], body):
-                await line.send(b"xxxx" if line is body else PLAIN)
-                assert (await line.reply()).status == 200
+            for connection in (*silent[1:], body):
+                await connection.send(b"xxxx" if connection is body else PLAIN)
+                assert (await connection.reply()).status == 200
 
     asyncio.run(scenario())
 
 
-def test_no_request_is_given_up_for_a_new_connection() -> None:
+def test_no_connection_in_use_is_aborted_for_a_new_one() -> None:
     async def scenario() -> None:
         app = Busy()
-        async with serving(app, most=3) as (url, server), lines(url, 3, WAIT) as busy:
-            await until(lambda: app.asked == 3)
+        async with serving(app, most=3) as (url, server), open_connections(url, 3, WAIT) as busy:
+            await until(lambda: app.requests == 3)
             waiting = asyncio.create_task(status(url))
             await asyncio.sleep(0.3)
-            assert (app.asked, server.server_state.count) == (3, 3)
-            app.going.set()
-            assert [(await line.reply()).status for line in busy] == [200] * 3
+            assert (app.requests, server.server_state.count) == (3, 3)
+            app.may_continue.set()
+            assert [(await connection.reply()).status for connection in busy] == [200] * 3
             assert await waiting == 200
 
     asyncio.run(scenario())
 
 
-def test_a_tls_handshake_that_does_not_come_makes_room_too(tmp_path: Path) -> None:
+def test_an_unfinished_tls_handshake_makes_room(tmp_path: Path) -> None:
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1")
     made.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
@@ -129,26 +129,30 @@ def test_a_tls_handshake_that_does_not_come_makes_room_too(tmp_path: Path) -> No
 
     async def scenario() -> None:
         options: dict[str, Any] = {"ssl_certfile": str(tmp_path / "pem"), "ssl_keyfile": str(tmp_path / "pem")}
-        async with serving(echoing, **options) as (url, server), lines(url, 5 * MOST), lines(url, 9, b"\x16\x03\x01"):
+        async with (
+            serving(echoing, **options) as (url, server),
+            open_connections(url, 5 * MOST),
+            open_connections(url, 9, b"\x16\x03\x01"),
+        ):
             port = int(url.rpartition(":")[2])
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted)
-            line = Wire(reader, writer)
-            await line.ask("GET", "/")
-            assert (await line.reply()).status == 200
+            connection = Wire(reader, writer)
+            await connection.ask("GET", "/")
+            assert (await connection.reply()).status == 200
             assert server.server_state.count <= MOST
             writer.close()
 
     asyncio.run(scenario())
 
 
-def test_it_listens_again_as_soon_as_one_leaves() -> None:
+def test_accepting_resumes_as_soon_as_a_connection_closes() -> None:
     async def scenario() -> None:
         app = Busy()
-        async with serving(app, most=1) as (url, _), lines(url, 1, WAIT) as (busy,):
-            await until(lambda: app.asked == 1)
+        async with serving(app, most=1) as (url, _), open_connections(url, 1, WAIT) as (busy,):
+            await until(lambda: app.requests == 1)
             asked = [asyncio.create_task(status(url)) for _ in range(20)]
             await asyncio.sleep(0.05)
-            app.going.set()
+            app.may_continue.set()
             assert (await busy.reply()).status == 200
             assert await asyncio.gather(*asked) == [200] * 20
 
@@ -156,16 +160,16 @@ def test_it_listens_again_as_soon_as_one_leaves() -> None:
 
 
 @pytest.mark.parametrize("ending", ["close", "keep-alive"])
-def test_a_connection_that_has_ended_waits_for_no_garbage_collection(ending: str) -> None:
-    """It is expensive beside the many objects of an engine, and would be due every few hundred connections."""
+def test_a_closed_connection_is_freed_without_garbage_collection(ending: str) -> None:
+    """A collection is expensive with the many objects of an engine, and would run every few hundred connections."""
 
     async def scenario() -> None:
         async with serving(echoing) as (url, server):
-            async with wire(url) as line:
+            async with wire(url) as connection:
                 await until(lambda: server.server_state.connections)
                 connections = [weakref.ref(each) for each in server.server_state.connections]
-                await line.ask("GET", "/", f"Connection: {ending}")
-                assert (await line.reply()).status == 200
+                await connection.ask("GET", "/", f"Connection: {ending}")
+                assert (await connection.reply()).status == 200
             await until(lambda: not server.server_state.connections)
             await until(lambda: all(each() is None for each in connections))
 
@@ -188,43 +192,43 @@ LARGE = {
 
 
 @pytest.mark.parametrize("begins", LARGE.values(), ids=LARGE)
-def test_unfinished_requests_are_bounded_in_all(begins: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that have waited longest make room; a request that is as slow, and short, is answered."""
-    monkeypatch.setattr(client_limits, "HELD_BYTES", 600_000)
+def test_the_total_of_buffered_bytes_is_limited(begins: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connections that have waited longest are aborted; a short request, equally slow, is answered."""
+    monkeypatch.setattr(client_limits, "BUFFERED_BYTES", 600_000)
 
     async def scenario() -> None:
         app = Busy()
-        async with serving(app, most=1000) as (url, server), lines(url, 1, PLAIN[:20]) as (slow,):
+        async with serving(app, most=1000) as (url, server), open_connections(url, 1, PLAIN[:20]) as (slow,):
             state = server.server_state
             most = 0
-            async with lines(url, 100, begins):
+            async with open_connections(url, 100, begins):
                 for _ in range(30):
                     await asyncio.sleep(0.01)
-                    most = max(most, state.held_bytes)
-                    assert state.held_bytes == sum(state._held.values())
+                    most = max(most, state.buffered_bytes)
+                    assert state.buffered_bytes == sum(state._buffered.values())
                 assert 300_000 < most <= 600_000
                 assert state.count < 60
                 await slow.send(PLAIN[20:])
                 assert (await slow.reply()).status == 200
-                app.going.set()
+                app.may_continue.set()
             await until(lambda: state.count == 1)
-            assert state.held_bytes == 0
+            assert state.buffered_bytes == 0
 
     asyncio.run(scenario())
 
 
-def test_a_body_that_is_read_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "HELD_BYTES", 100_000)
+def test_a_body_that_was_read_is_not_counted_as_buffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BUFFERED_BYTES", 100_000)
 
     async def scenario() -> None:
         begins = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60001\r\n\r\n"
-        async with serving(echoing) as (url, server), lines(url, 6, begins) as slow:
-            for line in slow:
-                await line.send(b"x" * 60_000)
+        async with serving(echoing) as (url, server), open_connections(url, 6, begins) as slow:
+            for connection in slow:
+                await connection.send(b"x" * 60_000)
                 await asyncio.sleep(0.02)
-            for line in slow:
-                await line.send(b"x")
-                assert (await line.reply()).status == 200
-            assert server.server_state.held_bytes == 0
+            for connection in slow:
+                await connection.send(b"x")
+                assert (await connection.reply()).status == 200
+            assert server.server_state.buffered_bytes == 0
 
     asyncio.run(scenario())

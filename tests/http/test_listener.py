@@ -1,4 +1,4 @@
-"""Where the server listens."""
+"""The listening socket and its URLs."""
 
 import errno
 import select
@@ -26,8 +26,8 @@ def test_a_port_in_use() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_listener_that_is_about_to_close(host: str) -> None:
-    """Connections made before are served. None is accepted after them, so none is reset: later ones are refused."""
+def test_a_closing_listener_resets_no_connection(host: str) -> None:
+    """Earlier connections are served. Later ones are not accepted, so that closing the listener resets none."""
     with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]) as early:
         drop_new_connections(listener)
         assert has_waiting(listener)
@@ -42,6 +42,6 @@ def test_a_listener_that_is_about_to_close(host: str) -> None:
             assert early.recv(100) == b"answer"
             assert not has_waiting(listener)
             listener.close()
-            # It is tried again after a second.
+            # The kernel retries the connection after a second.
             assert select.select([], [late], [], 5)[1]
             assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED

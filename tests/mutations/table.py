@@ -166,7 +166,7 @@ MUTATIONS = (
     Mutation(
         "do not drain",
         _BACKEND,
-        "if not await self._landed(flights, generator):",
+        "if not await self._landed(in_flight, generator):",
         "if True:",
         (_DRAINS,),
     ),
@@ -188,7 +188,7 @@ MUTATIONS = (
     Mutation(
         "take new requests while draining",
         _BACKEND,
-        'flights.refuse(_STOPPING, "draining")',
+        'in_flight.reject_new(_STOPPING, "draining")',
         "pass",
         (_DRAINS,),
     ),

@@ -20,7 +20,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
-from tests.counting import tally
+from tests.counting import request_metrics
 from tests.server.loading.test_loading_app import running
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -170,8 +170,8 @@ def test_the_page_is_told_the_unit_of_times(unit: TimeUnit) -> None:
 
 def test_it_is_there_while_the_model_loads_and_needs_no_key() -> None:
     state = ServerState()
-    app = AccessConfig(digests=(hash_key("chave"),)).around(
-        LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally()
+    app = AccessConfig(digests=(hash_key("chave"),)).build_stack(
+        LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, request_metrics()
     )
 
     async def scenario(client: httpx.AsyncClient) -> None:

@@ -23,7 +23,7 @@ from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
-from tests.counting import tally
+from tests.counting import request_metrics
 
 HOST = "127.0.0.1"
 
@@ -55,14 +55,14 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
 
     async def scenario() -> None:
         old, new = Authority(trustme.KeyType.RSA), Authority(trustme.KeyType.ECDSA)
-        access, state = AccessConfig.of(old.certify(tmp_path)), ServerState()
-        renewed = AccessConfig.of(new.certify(tmp_path)).certificate
+        access, state = AccessConfig.from_settings(old.certify(tmp_path)), ServerState()
+        renewed = AccessConfig.from_settings(new.certify(tmp_path)).certificate
         assert renewed is not None
         for file in tmp_path.iterdir():
             file.unlink()
         listener, identity = listen(HOST, 0), access.identity()
         assert identity is not None
-        front = access.around(LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, tally())
+        front = access.build_stack(LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, request_metrics())
         server = WebServer(config(front, identity, lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")
@@ -70,7 +70,7 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
             assert await status(url, old) == {"status": "loading"}
             with pytest.raises(httpx.ConnectError):
                 await status(url, new)
-            identity.take(renewed)
+            identity.update(renewed)
             assert await status(url, new) == {"status": "loading"}
             with pytest.raises(httpx.ConnectError):
                 await status(url, old)
@@ -83,10 +83,10 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
 
 def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
     """The certificate comes first, as renewing programs write it: the pair is looked at before anything is changed."""
-    first = AccessConfig.of(Authority().certify(tmp_path)).certificate
+    first = AccessConfig.from_settings(Authority().certify(tmp_path)).certificate
     assert first is not None
     identity = Identity(first)
-    shown = identity._shown
+    shown = identity._current
     old_key = (tmp_path / "key.pem").read_bytes()
     new = Authority().certify(tmp_path)
     assert new.ssl_certfile is not None and new.ssl_keyfile is not None
@@ -95,11 +95,11 @@ def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="key values mismatch"):
         Certificate.read(new.ssl_certfile, new.ssl_keyfile)
     with pytest.raises(UsageError):
-        identity.take(Certificate(new.ssl_certfile.read_text(), old_key.decode()))
-    assert identity._shown is shown
+        identity.update(Certificate(new.ssl_certfile.read_text(), old_key.decode()))
+    assert identity._current is shown
     new.ssl_keyfile.write_bytes(new_key)
-    identity.take(Certificate.read(new.ssl_certfile, new.ssl_keyfile))
-    assert identity._shown is not shown
+    identity.update(Certificate.read(new.ssl_certfile, new.ssl_keyfile))
+    assert identity._current is not shown
 
 
 def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
@@ -118,12 +118,12 @@ def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
         Settings(ssl_certfile=good.ssl_certfile, ssl_keyfile=tmp_path / "encrypted"),
     ):
         with pytest.raises(UsageError, match="--ssl-certfile"):
-            AccessConfig.of(wrong)
+            AccessConfig.from_settings(wrong)
 
 
 def test_the_private_key_is_in_no_text_that_is_made_of_it(tmp_path: Path) -> None:
-    access = AccessConfig.of(Authority().certify(tmp_path))
+    access = AccessConfig.from_settings(Authority().certify(tmp_path))
     assert access.certificate is not None
     assert access.certificate.key not in repr(access)
     assert "PRIVATE" not in repr(access)
-    assert AccessConfig.of_message(access.to_message()) == access
+    assert AccessConfig.from_message(access.to_message()) == access

@@ -1,4 +1,4 @@
-"""HTTP written out by hand: half requests, slow ones and odd ones, which no client library sends."""
+"""Raw HTTP connections, for incomplete, slow and unusual requests that no client library sends."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE_SECONDS = 10
-"""For what comes in no time, except on a machine that is busy with other things."""
+TIMEOUT_SECONDS = 10
+"""Timeout for what takes almost no time, except on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. The names of its headers are in lower case."""
+    """One response. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -26,7 +26,7 @@ class Reply:
 
 
 class Wire:
-    """One connection."""
+    """One raw connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -35,7 +35,7 @@ class Wire:
     async def ask(
         self, method: str, target: str, *headers: str | bytes, body: bytes = b"", host: str = "localhost"
     ) -> None:
-        """A request's head, and what there is of its body."""
+        """Send the head of a request, and `body`, which may be only a part of the request's body."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers, "", ""]
         encoded = [line if isinstance(line, bytes) else line.encode("latin-1") for line in lines]
         await self.send(b"\r\n".join(encoded) + body)
@@ -45,8 +45,8 @@ class Wire:
         await self._writer.drain()
 
     async def reply(self, to: str = "") -> Reply:
-        """The next answer, which tells its length. One to HEAD has no body, whatever length it tells."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Read the next response, which must have a Content-Length. A response to HEAD has no body in any case."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
@@ -54,16 +54,16 @@ class Wire:
             return Reply(int(first.split()[1]), headers, await self._reader.readexactly(length))
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes the connection."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Read until the server closes the connection."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._reader.read()
 
     async def exactly(self, size: int) -> bytes:
-        """So many bytes."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Read `size` bytes."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._reader.readexactly(size)
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         self._writer.close()
 
 
@@ -80,7 +80,7 @@ async def wire(url: str) -> AsyncIterator[Wire]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """Wait until `condition` is true. Raises TimeoutError."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not condition():
             await asyncio.sleep(0.005)

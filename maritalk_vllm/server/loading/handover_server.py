@@ -54,7 +54,7 @@ class HandoverServer(WebServer):
         """True while a request has not been received completely."""
         return (
             bool(self._adoptions)
-            or self.server_state.has_beginning
+            or self.server_state.has_pending
             or any(each.is_incomplete for each in self._connections)
         )
 
@@ -63,7 +63,7 @@ class HandoverServer(WebServer):
         self.should_exit = True
         for connection in self._connections:
             if error is not None and connection.is_incomplete:
-                connection.refuse(error)
+                connection.reject(error)
 
     async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
         await self._is_listening.wait()
@@ -81,7 +81,7 @@ class HandoverServer(WebServer):
             connection.close()
         finally:
             if protocol.transport is None:
-                self.server_state.left()
+                self.server_state.connection_closed()
 
     def _close(self) -> None:
         for server in self.servers:

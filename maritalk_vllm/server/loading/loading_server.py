@@ -10,7 +10,7 @@ from ...http.listener import drop_new_connections, has_waiting, join_url
 from ...http.uvicorn_server import config
 from ...settings import TimeUnit
 from ..cluster.cluster_config import ClusterConfig
-from ..middleware.access_config import AccessConfig, Front
+from ..middleware.access_config import AccessConfig, MiddlewareStack
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import OWN, RouteLabels
 from ..status import server_metrics
@@ -50,7 +50,7 @@ class LoadingServer:
         self._follower_group = group if group is not None and not group.is_leader else None
         self._apps: list[LoadingApp] = []
         self._identity = access.identity()
-        self._stacks: dict[asyncio.Task[None], Front] = {}
+        self._stacks: dict[asyncio.Task[None], MiddlewareStack] = {}
         self._error: MariTalkError | None = None
         self._servers: dict[asyncio.Task[None], HandoverServer] = {}
         self._accepting: HandoverServer | None = None
@@ -67,7 +67,7 @@ class LoadingServer:
         if self._error is not None:
             app.fail(self._error)
         request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
-        stack = self._access.around(app, self._state, self._time_unit, request_metrics, page=group is None)
+        stack = self._access.build_stack(app, self._state, self._time_unit, request_metrics, page=group is None)
         # Two descriptors each: a held request is forwarded to the engine on a second connection.
         server = HandoverServer(config(CloseConnections(stack), self._identity, descriptors_each=2, lifespan="off"))
         # A duplicate, since a hand-over closes the server's socket, and this process keeps the port open.
@@ -82,9 +82,9 @@ class LoadingServer:
         """Apply changed keys, limits and certificate to running and later servers."""
         self._access = access
         for stack in self._stacks.values():
-            stack.take(access)
+            stack.update(access)
         if self._identity is not None and access.certificate is not None:
-            self._identity.take(access.certificate)
+            self._identity.update(access.certificate)
 
     def adopt(self, descriptor: int, read: bytes, *, is_used: bool) -> None:
         """Take over a connection of the API process; `read` is what it read of the current request.

@@ -1,1 +1,1 @@
-"""The ASGI layers around the application, one a module."""
+"""ASGI middleware around the application, one layer per module."""

@@ -1,4 +1,4 @@
-"""The rules for requests, around the application that answers: vLLM's, or the gate while the model loads."""
+"""Access settings and the middleware stack that applies them, around vLLM's application or the loading app."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,10 +22,12 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessConfig:
-    """The rules, which one process sends to another: whole, so that only the supervisor reads the files.
+    """Authentication, TLS, host and limit settings of a server.
 
-    `digests`: of the keys that were given as options; `file_keys`: those of a file by their digests, None where no file
-    was named; `own`: the digest of the key of the server's own chat, if there is one.
+    The supervisor reads the files and sends the complete settings to the other processes.
+
+    `digests`: digests of the keys given as options. `file_keys`: keys of the key file by digest, None without a key
+    file. `own`: digest of the key of the server's own chat, empty without one.
     """
 
     digests: tuple[str, ...] = ()
@@ -44,14 +46,14 @@ class AccessConfig:
     traced: bool = False
     root_path: str = ""
     warnings: tuple[str, ...] = field(default=(), compare=False)
-    """About the keys, for the operator."""
+    """Warnings about the keys, for the operator."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """As the user set them. Raises UsageError for a file that cannot be used."""
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build from the user's settings, reading the files they name. Raises UsageError for an unusable file."""
         key_file = read_key_file(settings.api_key_file) if settings.api_key_file else None
         return cls(
-            certificate=certificate_of(settings),
+            certificate=load_certificate(settings),
             digests=tuple(map(hash_key, settings.api_key)),
             file_keys=key_file.keys if key_file else None,
             warnings=tuple(filter(None, (weakness(settings.api_key), *(key_file.warnings if key_file else ())))),
@@ -63,71 +65,84 @@ class AccessConfig:
             **_limits_of(settings),
         )
 
-    def limited(self, settings: Settings) -> Self:
-        """The same, with the limits of these settings."""
+    def with_limits(self, settings: Settings) -> Self:
+        """Return a copy with the limits of `settings`."""
         return replace(self, **_limits_of(settings))
 
     def warning(self, host: str) -> str:
-        """For the operator of a server that listens on `host`: anyone may use it; empty where that is not so."""
+        """Return a warning that anyone can use a server that listens on `host`; empty if that is not the case."""
         if self.digests or self.file_keys is not None or host in _LOOPBACK:
             return ""
-        return "whoever reaches this port may use the model. Set --api-key, or listen on --host 127.0.0.1."
+        return (
+            "no API key is set: anyone who can reach this port can use the model. Set --api-key, or listen on "
+            "--host 127.0.0.1."
+        )
 
-    def admitting(self, key: str) -> Self:
-        """The same, with the key of the server's own chat, for as long as keys are needed."""
+    def with_extra_key(self, key: str) -> Self:
+        """Return a copy that also accepts `key`, the key of the server's own chat, while keys are required."""
         return replace(self, own=hash_key(key))
 
     def identity(self) -> Identity | None:
-        """The identity that a listener shows by HTTPS; None for HTTP."""
+        """Return the identity that a listener presents over HTTPS; None for HTTP."""
         return None if self.certificate is None else Identity(self.certificate)
 
     @property
     def keys(self) -> ApiKeys:
-        """All that are valid."""
+        """All valid keys."""
         return ApiKeys(self.digests, self.file_keys, self.own)
 
-    def around(
+    def build_stack(
         self,
         app: "ASGIApp",
         state: ServerState,
         time_unit: TimeUnit,
-        tally: "RequestMetrics",
+        request_metrics: "RequestMetrics",
         *,
         page: bool = True,
         has_engine: bool = False,
         most_answers: int | None = None,
-    ) -> "Front":
-        """The chat page is outermost, then the request log and the probes; a body is read after authentication.
+    ) -> "MiddlewareStack":
+        """Wrap `app` in the middleware.
 
-        `has_engine`: `app` is that of the engine; `most_answers`: how many it takes at once, of all keys
-        together.
+        The chat page is outermost, followed by the request log and the probes. Bodies are read after authentication.
+
+        `has_engine`: `app` runs the engine. `most_answers`: how many answers the engine generates at once, over all
+        keys.
         """
         from .rate_limit import Usage
 
         keys, usage = self.keys, Usage(None, None)
 
-        def built(access: AccessConfig) -> "ASGIApp":
-            usage.limit(access.requests_per_minute, access.tokens_per_minute)
-            return access._built(
-                app, keys, usage, state, time_unit, tally, page=page, has_engine=has_engine, most_answers=most_answers
+        def build(access: AccessConfig) -> "ASGIApp":
+            usage.set_limits(access.requests_per_minute, access.tokens_per_minute)
+            return access._build(
+                app,
+                keys,
+                usage,
+                state,
+                time_unit,
+                request_metrics,
+                page=page,
+                has_engine=has_engine,
+                most_answers=most_answers,
             )
 
-        return Front(self, keys, built)
+        return MiddlewareStack(self, keys, build)
 
-    def _built(
+    def _build(
         self,
         app: "ASGIApp",
         keys: ApiKeys,
         usage: "Usage",
         state: ServerState,
         time_unit: TimeUnit,
-        tally: "RequestMetrics",
+        request_metrics: "RequestMetrics",
         *,
         page: bool,
         has_engine: bool,
         most_answers: int | None,
     ) -> "ASGIApp":
-        # Only a server needs a web application: a plan does without.
+        # Imported late: only a server needs the web framework, a plan does not.
         from ...playground.page_middleware import Page
         from .allowed_hosts import AllowedHosts
         from .authentication import Authentication
@@ -138,27 +153,27 @@ class AccessConfig:
         from .request_log import RequestLog
         from .root_path import RootPath
 
-        def answers() -> int | None:
+        def answers_per_key() -> int | None:
             if self.answers_per_key is None and most_answers is not None and keys.are_several:
                 return max(1, most_answers // 2)
             return self.answers_per_key
 
-        bodies = BodyLimits(app, self.max_body_bytes)
-        inside = RateLimits(bodies, usage, answers, has_engine=has_engine)
-        door = Authentication(KeyScopes(inside), keys, open_status=self.open_status)
-        hosts = AllowedHosts(door, keys, self.host, self.allowed_hosts, self.origins)
-        # The page's files are outside: each view of it loads forty, which are not logged.
-        requests = RequestLog(Probes(hosts, state), tally, logged=self.logged, traced=self.traced)
-        front = Page(requests, time_unit, lambda scope: hosts.refused(scope) is None) if page else requests
-        return RootPath(front, self.root_path)
+        body_limits = BodyLimits(app, self.max_body_bytes)
+        rate_limits = RateLimits(body_limits, usage, answers_per_key, has_engine=has_engine)
+        authentication = Authentication(KeyScopes(rate_limits), keys, open_status=self.open_status)
+        hosts = AllowedHosts(authentication, keys, self.host, self.allowed_hosts, self.origins)
+        request_log = RequestLog(Probes(hosts, state), request_metrics, logged=self.logged, traced=self.traced)
+        # The page is outside the request log: each view of it loads forty files, which are not logged.
+        outermost = Page(request_log, time_unit, lambda scope: hosts.error(scope) is None) if page else request_log
+        return RootPath(outermost, self.root_path)
 
     def to_message(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the settings as JSON-compatible data."""
         return asdict(self)
 
     @classmethod
-    def of_message(cls, message: Mapping[str, Any]) -> Self:
-        """The rules of which `to_message` of another process made the message."""
+    def from_message(cls, message: Mapping[str, Any]) -> Self:
+        """Build from what `to_message` of another process returned."""
         pair = message["certificate"]
         tuples = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
         keys = message["file_keys"]
@@ -167,35 +182,35 @@ class AccessConfig:
                 **message,
                 **tuples,
                 "certificate": Certificate(**pair) if pair else None,
-                "file_keys": None if keys is None else {found: Key(**key) for found, key in keys.items()},
+                "file_keys": None if keys is None else {digest: Key(**key) for digest, key in keys.items()},
             }
         )
 
 
-class Front:
-    """An application behind the rules of an `Access`, for which others can be exchanged while it serves."""
+class MiddlewareStack:
+    """An application behind its middleware, whose settings can be replaced while it serves."""
 
-    def __init__(self, access: AccessConfig, keys: ApiKeys, built: Callable[[AccessConfig], "ASGIApp"]) -> None:
-        """`built` makes the application behind such rules, with these `keys` at its door."""
+    def __init__(self, access: AccessConfig, keys: ApiKeys, build: Callable[[AccessConfig], "ASGIApp"]) -> None:
+        """`build` wraps the application for given settings; its authentication uses `keys`."""
         self._access = access
         self._keys = keys
-        self._built = built
-        self._app = built(access)
+        self._build = build
+        self._app = build(access)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Pass one request on."""
+        """Handle one request with the current settings."""
         await self._app(scope, receive, send)
 
-    def take(self, access: AccessConfig) -> None:
-        """These rules hold for requests that come from now on. The usage of the keys stays."""
-        self._keys.take(access.digests, access.file_keys, access.own)
-        if _limits(access) != _limits(self._access):
-            self._app = self._built(access)
+    def update(self, access: AccessConfig) -> None:
+        """Apply `access` to all later requests. The recorded usage of the keys is kept."""
+        self._keys.update(access.digests, access.file_keys, access.own)
+        if _without_keys(access) != _without_keys(self._access):
+            self._app = self._build(access)
         self._access = access
 
 
-def certificate_of(settings: Settings) -> Certificate | None:
-    """The pair that the settings name, None where they name none. Raises UsageError for one that cannot be used."""
+def load_certificate(settings: Settings) -> Certificate | None:
+    """Read the certificate and key that the settings name; None if they name none. Raises UsageError."""
     if (settings.ssl_certfile is None) != (settings.ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
     if settings.ssl_certfile is None or settings.ssl_keyfile is None:
@@ -214,6 +229,6 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _limits(access: AccessConfig) -> AccessConfig:
-    """All of it but the fields that are exchanged without a new application."""
+def _without_keys(access: AccessConfig) -> AccessConfig:
+    """Return a copy without the fields that are replaced without rebuilding the application."""
     return replace(access, digests=(), file_keys=None, own="", certificate=None)

@@ -1,4 +1,4 @@
-"""The names and pages that may reach a server without API keys: its own alone (DNS rebinding, CSRF)."""
+"""Host and origin checks for servers without API keys, against DNS rebinding and CSRF."""
 
 import re
 from collections.abc import Iterable
@@ -14,40 +14,40 @@ from .host_names import is_address, plain
 _PORT = re.compile(r":\d*$")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SHOWN = 100
-"""Characters of a name that an error repeats."""
+"""Characters of a name that an error shows at most."""
 
 
 class AllowedHosts:
-    """ASGI middleware. With keys it checks nothing: each request needs a key.
+    """ASGI middleware that checks `Host` and `Origin`. With API keys it checks nothing: each request needs a key.
 
-    A page of another site can make a browser send requests to a server on the user's own machine or network. It can
-    read the answer only if its name has come to mean this server's address; but then `Host` has that name.
+    A page of another site can make a browser send requests to a server on the user's machine or network. It can read
+    the response only if its own name resolves to this server's address; `Host` then contains that name.
     """
 
     def __init__(
         self, app: ASGIApp, keys: ApiKeys, host: str, names: Iterable[str] = (), origins: Iterable[str] = ()
     ) -> None:
-        """`host` is listened on; `names` are allowed, `*.` before one for all below it, `*` for every `Host`.
+        """`host`: the host the server listens on. `names`: allowed hosts, `*.name` for subdomains, `*` for any `Host`.
 
-        Pages of `origins` may ask, of every site with `*`.
+        `origins`: origins whose pages may send requests, `*` for any.
         """
         self._app = app
         self._keys = keys
         self._own = ("localhost", host)
         self._names = frozenset(names)
         self._origins = frozenset(origins)
-        self._is_own = lru_cache(maxsize=256)(self._looks_own)
+        self._is_own = lru_cache(maxsize=256)(self._is_allowed_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, or refuse it."""
-        refused = self.refused(scope) if scope["type"] == "http" else None
-        if refused is None:
+        """Pass one request on, or reject it."""
+        error = self.error(scope) if scope["type"] == "http" else None
+        if error is None:
             await self._app(scope, receive, send)
         else:
-            await error_response(scope["path"], refused)(scope, receive, send)
+            await error_response(scope["path"], error)(scope, receive, send)
 
-    def refused(self, scope: Scope) -> Forbidden | None:
-        """Why a request is refused; None if it is not."""
+    def error(self, scope: Scope) -> Forbidden | None:
+        """Return why a request is rejected; None if it is allowed."""
         if self._keys:
             return None
         host, origin, site = "", None, b""
@@ -55,33 +55,33 @@ class AllowedHosts:
             if name == b"host":
                 host = value.decode("latin-1")
             elif name == b"origin":
-                # Of two, none is the one.
+                # Several Origin headers: none of them can be trusted.
                 origin = value.decode("latin-1") if origin is None else ""
             elif name == b"sec-fetch-site":
                 site = value
         if host and not self._is_own(host):
             return _foreign_host(host)
         if origin is None:
-            # Some browsers do not say where a form is from.
+            # Some browsers send no Origin with a form.
             if site not in (b"cross-site", b"same-site") or scope["method"] in ("GET", "HEAD"):
                 return None
-        elif self._may_ask(origin, host):
+        elif self._is_allowed_origin(origin, host):
             return None
         return _foreign_page(origin)
 
-    def _may_ask(self, origin: str, host: str) -> bool:
+    def _is_allowed_origin(self, origin: str, host: str) -> bool:
         if origin in self._origins or "*" in self._origins:
             return True
-        scheme, _, place = origin.lower().partition("://")
-        if not place:
+        scheme, _, authority = origin.lower().partition("://")
+        if not authority:
             return False
         default = _DEFAULT_PORTS.get(scheme, "")
-        if place.removesuffix(default) == host.lower().removesuffix(default):
+        if authority.removesuffix(default) == host.lower().removesuffix(default):
             return True
-        # Behind a proxy the page has another name than `Host`. The star of the names is for `Host` alone.
-        return self._is_named(plain(_PORT.sub("", place)))
+        # Behind a proxy, the page's host can differ from `Host`. `*` in the names applies to `Host` only.
+        return self._is_named(plain(_PORT.sub("", authority)))
 
-    def _looks_own(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name = plain(_PORT.sub("", host))
         if name in self._own or name.endswith(".localhost") or is_address(name):
             return True
@@ -90,11 +90,11 @@ class AllowedHosts:
     def _is_named(self, name: str) -> bool:
         if name in self._names:
             return True
-        below = name.partition(".")[2]
-        while below:
-            if f"*.{below}" in self._names:
+        parent = name.partition(".")[2]
+        while parent:
+            if f"*.{parent}" in self._names:
                 return True
-            below = below.partition(".")[2]
+            parent = parent.partition(".")[2]
         return False
 
 

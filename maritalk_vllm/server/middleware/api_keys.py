@@ -1,4 +1,4 @@
-"""The server's API keys: kept as digests, compared in constant time, exchanged when their file changes."""
+"""The server's API keys: stored as digests, compared in constant time, replaced when the key file changes."""
 
 import hashlib
 import hmac
@@ -11,16 +11,16 @@ from ...errors import UsageError
 from ...text_format import pluralize
 
 KEY = "maritalk.key"
-"""Where the scope of a request has the digest of its key."""
+"""Entry of the ASGI scope with the digest of the request's key."""
 
 KEY_NAME = "maritalk.key_name"
-"""Where it has the name of the key, for the log and the metrics."""
+"""Entry of the ASGI scope with the name of the key, for the log and the metrics."""
 
 KEY_SCOPE = "maritalk.key_scope"
-"""Where it has the scope of the key (key_scopes.py); empty for everything that the server offers."""
+"""Entry of the ASGI scope with the scope of the key (key_scopes.py); empty for a key without restrictions."""
 
 SHORTEST = 16
-"""Characters; a shorter key can be guessed, since nothing limits the attempts."""
+"""Minimum recommended key length, in characters: a shorter key can be guessed, since attempts are not limited."""
 
 _SHOWN_DIGITS = 8
 _UNKNOWN = "?"
@@ -30,13 +30,13 @@ _SCOPED = re.compile(r"[\s,;(\[]*(?<!\w)scopes?\s*[:=]\s*([^\s,;()\[\]]*)[,;)\]]
 
 
 def hash_key(key: str) -> str:
-    """Its SHA-256 digest, in hexadecimal. Keys are random and long: no slow hash is needed."""
+    """Return the SHA-256 digest of a key, in hexadecimal. Keys are random and long, so no slow hash is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key's name, and its scope, empty for everything that the server offers."""
+    """A key's name and its scope; an empty scope means no restriction."""
 
     name: str
     scope: str = ""
@@ -44,18 +44,18 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """The keys of a file by their digests, and warnings for the operator."""
+    """The keys of a key file by digest, and warnings for the operator."""
 
     keys: Mapping[str, Key]
     warnings: tuple[str, ...] = ()
 
 
 def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
-    """One key a line, as `KEY` or `KEY # name: ana`. Raises UsageError.
+    """Read a key file: one key per line, as `KEY` or `KEY # name: ana`. Raises UsageError.
 
-    A comment begins with a `#` at the beginning of a line or after white space: any other `#` is a part of the key.
-    `scope: metrics`, anywhere in the comment, limits the key. A key without a name has the first digits of its digest
-    for one.
+    A comment starts with a `#` at the start of a line or after white space; any other `#` is part of the key.
+    `scope: metrics`, anywhere in the comment, limits the key. A key without a name is named by the first digits of
+    its digest.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -63,45 +63,46 @@ def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"The API keys in {file} cannot be read: {reason}.", "See --api-key-file.") from error
     keys: dict[str, Key] = {}
-    short: list[int] = []
-    joined: list[int] = []
+    short_lines: list[int] = []
+    hash_lines: list[int] = []
     for number, line in enumerate(lines, 1):
         comment = _COMMENT.search(line)
         key = (line[: comment.start()] if comment else line).strip()
         if not key:
             continue
-        keys[hash_key(key)] = _described(hash_key(key), comment[1] if comment else "")
+        digest = hash_key(key)
+        keys[digest] = _parse_comment(digest, comment[1] if comment else "")
         if len(key) < SHORTEST:
-            short.append(number)
+            short_lines.append(number)
         if "#" in key:
-            joined.append(number)
+            hash_lines.append(number)
     if not keys and not may_be_empty:
         raise UsageError(f"{file} holds no API key.", "Write one a line, or leave --api-key-file out.")
     warnings = []
-    if short:
-        warnings.append(f"{file}, {_lines(short)}: {_short(len(short))}")
-    if joined:
+    if short_lines:
+        warnings.append(f"{file}, {_lines(short_lines)}: {_short_key_warning(len(short_lines))}")
+    if hash_lines:
         warnings.append(
-            f"{file}, {_lines(joined)}: the # is a part of the key. Write a space before it to begin a comment."
+            f"{file}, {_lines(hash_lines)}: the # is a part of the key. Write a space before it to begin a comment."
         )
     return KeyFile(keys, tuple(warnings))
 
 
-def _described(found: str, comment: str = "") -> Key:
-    """A key by its digest and its comment. A scope without a value, or several that differ, are one that is unknown."""
+def _parse_comment(digest: str, comment: str = "") -> Key:
+    """Parse name and scope of a key. A scope without a value, or scopes that differ, become an unknown scope."""
     scopes = {value.casefold() for value in _SCOPED.findall(comment)}
     scope = "" if not scopes else (scopes.pop() if len(scopes) == 1 else "") or _UNKNOWN
     named = _NAMED.match(_SCOPED.sub(" ", comment))
-    return Key(named[1].strip() if named else found[:_SHOWN_DIGITS], scope)
+    return Key(named[1].strip() if named else digest[:_SHOWN_DIGITS], scope)
 
 
 def weakness(keys: Iterable[str]) -> str:
-    """A warning for the operator about keys that were given as options; empty if they are long enough."""
+    """Return a warning for the operator about short keys given as options; empty if all are long enough."""
     short = sum(len(key) < SHORTEST for key in keys)
-    return f"--api-key: {_short(short)}" if short else ""
+    return f"--api-key: {_short_key_warning(short)}" if short else ""
 
 
-def _short(number: int) -> str:
+def _short_key_warning(number: int) -> str:
     return (
         f"{pluralize(number, 'API key')} with fewer than {SHORTEST} characters, which can be guessed. "
         "Make longer ones with openssl rand -hex 24."
@@ -114,43 +115,43 @@ def _lines(numbers: list[int]) -> str:
 
 
 class ApiKeys:
-    """The keys that were given as options, those of a file as it was read last, and one of the server's own."""
+    """The valid keys: those given as options, those last read from the key file, and that of the server's own chat."""
 
-    def __init__(self, digests: Iterable[str], of_file: Mapping[str, Key] | None = None, own: str = "") -> None:
-        """`of_file` is None where no file was named; without it and without `digests`, no key is needed.
+    def __init__(self, digests: Iterable[str], file_keys: Mapping[str, Key] | None = None, own: str = "") -> None:
+        """`file_keys` is None without a key file; without it and without `digests`, requests need no key.
 
-        `own`: the digest of the key of the server's own chat, if there is one.
+        `own`: digest of the key of the server's own chat, empty without one.
         """
-        self.take(digests, of_file, own)
+        self.update(digests, file_keys, own)
 
     def __bool__(self) -> bool:
-        return self._needed
+        return self._required
 
-    def take(self, digests: Iterable[str], of_file: Mapping[str, Key] | None, own: str = "") -> None:
-        """From now on only these are valid. With a file without any key, no request is accepted."""
-        given = {each: _described(each) for each in digests}
-        self._users = given | dict(of_file or {})
-        self._all = self._users | ({own: _described(own)} if own else {})
-        self._needed = bool(given) or of_file is not None
+    def update(self, digests: Iterable[str], file_keys: Mapping[str, Key] | None, own: str = "") -> None:
+        """Replace all valid keys. A key file without any key means that no request is accepted."""
+        option_keys = {digest: _parse_comment(digest) for digest in digests}
+        self._user_keys = option_keys | dict(file_keys or {})
+        self._all_keys = self._user_keys | ({own: _parse_comment(own)} if own else {})
+        self._required = bool(option_keys) or file_keys is not None
 
     @property
     def are_several(self) -> bool:
-        """Whether the requests of one user's key may delay those of another's."""
-        return sum(not key.scope for key in self._users.values()) > 1
+        """Whether several user keys can generate, so that the requests of one may delay those of another."""
+        return sum(not key.scope for key in self._user_keys.values()) > 1
 
-    def find(self, key: str) -> str | None:
-        """The digest of a key that is one of these, else None."""
-        asked, found = hash_key(key), None
-        for known in self._all:
-            # All of them are compared, so that the time does not depend on the key.
-            if hmac.compare_digest(asked, known):
-                found = known
-        return found
+    def match(self, key: str) -> str | None:
+        """Return the digest of `key` if it is valid, else None."""
+        digest, matched = hash_key(key), None
+        for known in self._all_keys:
+            # Compares with every key, so that the time does not depend on which one matches.
+            if hmac.compare_digest(digest, known):
+                matched = known
+        return matched
 
-    def name(self, found: str) -> str:
-        """The name of a key that was found, for the log and the metrics."""
-        return self._all[found].name if found in self._all else ""
+    def label_of(self, digest: str) -> str:
+        """Return the name of a valid key, for the log and the metrics."""
+        return self._all_keys[digest].name if digest in self._all_keys else ""
 
-    def scope(self, found: str) -> str:
-        """The scope of a key that was found; empty for everything that the server offers."""
-        return self._all[found].scope if found in self._all else _UNKNOWN
+    def scope_of(self, digest: str) -> str:
+        """Return the scope of a valid key; empty for a key without restrictions."""
+        return self._all_keys[digest].scope if digest in self._all_keys else _UNKNOWN

@@ -1,4 +1,4 @@
-"""Who may come in: with a key set, nobody without one, whichever route they ask for."""
+"""API key authentication: when keys are set, every route but the probes requires one."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,45 +14,46 @@ _WRONG = Unauthorized("This API key is not one of this server's.", "Check it, or
 
 
 class Authentication:
-    """ASGI middleware around all that the server answers. What is not named here as open is shut."""
+    """ASGI middleware that requires an API key on every path that is not listed as open."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, open_status: bool = False) -> None:
-        """`open_status`: `GET /` needs no key either."""
+        """`open_status`: `GET /` needs no key."""
         self._app = app
         self._keys = keys
-        self._open = (*PROBES, "/") if open_status else PROBES
+        self._open_paths = (*PROBES, "/") if open_status else PROBES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request in, with its key's digest for those behind, or not."""
-        refused = self._refused(scope)
-        if refused is None:
+        """Pass an authenticated request on, with its key's digest, name and scope in the ASGI scope, or reject it."""
+        error = self._authenticate(scope)
+        if error is None:
             await self._app(scope, receive, send)
         else:
-            answer = error_response(scope["path"], refused, {"WWW-Authenticate": "Bearer"})
-            await answer(scope, receive, send)
+            response = error_response(scope["path"], error, {"WWW-Authenticate": "Bearer"})
+            await response(scope, receive, send)
 
-    def _refused(self, scope: Scope) -> Unauthorized | None:
+    def _authenticate(self, scope: Scope) -> Unauthorized | None:
+        """Return why the request is rejected; None if it is allowed."""
         if not self._keys or scope["type"] != "http":
             return None
-        if scope["method"] in ("GET", "HEAD") and scope["path"] in self._open:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in self._open_paths:
             return None
         headers = Headers(raw=scope["headers"])
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() not in _SCHEMES:
-            # Anthropic's clients send it so.
+            # Anthropic's clients send the key in this header.
             key = headers.get("x-api-key", "")
         key = _text(key).strip()
         if not key:
             return _MISSING
-        scope[KEY] = found = self._keys.find(key)
-        if found is None:
+        scope[KEY] = digest = self._keys.match(key)
+        if digest is None:
             return _WRONG
-        scope[KEY_NAME], scope[KEY_SCOPE] = self._keys.name(found), self._keys.scope(found)
+        scope[KEY_NAME], scope[KEY_SCOPE] = self._keys.label_of(digest), self._keys.scope_of(digest)
         return None
 
 
 def _text(value: str) -> str:
-    """A header's value, as Starlette reads it, in the encoding that its client chose: UTF-8, or else Latin-1."""
+    """Decode a header value that Starlette read as Latin-1: as UTF-8 if it is valid UTF-8, else as Latin-1."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeDecodeError:

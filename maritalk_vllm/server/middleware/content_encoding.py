@@ -1,4 +1,4 @@
-"""How a request's body may be encoded: compressed, and with a byte order mark."""
+"""Decoding of request bodies: content encodings, and the byte order mark."""
 
 import zlib
 
@@ -6,36 +6,36 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from ...errors import RequestError, UnknownEncoding
 
-TAKEN = "gzip, deflate"
-"""What `Accept-Encoding` says of requests (RFC 9110, section 12.5.3)."""
+ACCEPTED = "gzip, deflate"
+"""Value of the `Accept-Encoding` response header for requests (RFC 9110, section 12.5.3)."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP, _ZLIB, _BARE = 31, 15, -15
-"""What zlib is to expect. `deflate` has zlib's head, and in some clients none."""
+_GZIP, _ZLIB, _RAW = 31, 15, -15
+"""Values of zlib's `wbits`. `deflate` has a zlib header, which some clients omit."""
 
 
 class DecodedTooLarge(Exception):
-    """A body that is longer than the server takes, once it is decoded."""
+    """The decoded body is longer than the server's limit."""
 
 
 def encodings(headers: list[tuple[bytes, bytes]]) -> list[str]:
-    """How a body is encoded, in the order of its encoding. Raises UnknownEncoding."""
-    given = ",".join(Headers(raw=headers).getlist("content-encoding")).lower().split(",")
-    names = [name for part in given if (name := part.strip()) not in ("", "identity")]
+    """Return the content encodings in the order they were applied. Raises UnknownEncoding."""
+    values = ",".join(Headers(raw=headers).getlist("content-encoding")).lower().split(",")
+    names = [name for part in values if (name := part.strip()) not in ("", "identity")]
     if len(names) > 1 or any(name not in ("gzip", "x-gzip", "deflate") for name in names):
         raise UnknownEncoding(
-            f"The body is encoded as {', '.join(names)!r}.", f"Send it as it is, or in one of {TAKEN}."
+            f"The body is encoded as {', '.join(names)!r}.", f"Send it as it is, or in one of {ACCEPTED}."
         )
     return names
 
 
-def decoded(body: bytes, names: list[str], most_bytes: int) -> bytes:
-    """The body itself. Raises RequestError for one that is not what it says, and DecodedTooLarge."""
+def decode(body: bytes, names: list[str], max_bytes: int) -> bytes:
+    """Decode a body. Raises RequestError if it is not encoded as `names` state, and DecodedTooLarge."""
     for name in names:
-        kinds = (_ZLIB, _BARE) if name == "deflate" else (_GZIP,)
-        for kind in kinds:
+        formats = (_ZLIB, _RAW) if name == "deflate" else (_GZIP,)
+        for wbits in formats:
             try:
-                body = _inflated(body, kind, most_bytes)
+                body = _inflate(body, wbits, max_bytes)
                 break
             except zlib.error:
                 continue
@@ -44,8 +44,8 @@ def decoded(body: bytes, names: list[str], most_bytes: int) -> bytes:
     return body.removeprefix(_BYTE_ORDER_MARK)
 
 
-def headers_of(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-    """The headers of a request that now has this body."""
+def decoded_headers(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the request's headers for its decoded body: without encodings, with the new length."""
     changed = MutableHeaders(
         raw=[header for header in headers if header[0] not in (b"content-encoding", b"transfer-encoding")]
     )
@@ -53,15 +53,15 @@ def headers_of(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[by
     return changed.raw
 
 
-def _inflated(data: bytes, kind: int, most_bytes: int) -> bytes:
-    """One or more parts that were compressed by themselves. Raises zlib.error and DecodedTooLarge."""
-    parts = bytearray()
+def _inflate(data: bytes, wbits: int, max_bytes: int) -> bytes:
+    """Decompress one or more concatenated streams. Raises zlib.error and DecodedTooLarge."""
+    result = bytearray()
     while data:
-        inflater = zlib.decompressobj(kind)
-        parts += inflater.decompress(data, most_bytes + 1 - len(parts))
-        if len(parts) > most_bytes:
+        inflater = zlib.decompressobj(wbits)
+        result += inflater.decompress(data, max_bytes + 1 - len(result))
+        if len(result) > max_bytes:
             raise DecodedTooLarge
         if not inflater.eof:
             raise zlib.error("cut off")
         data = inflater.unused_data
-    return bytes(parts)
+    return bytes(result)

@@ -1,4 +1,4 @@
-"""Names of hosts, and of sites with pages that may ask, as the user gives them and as they are compared."""
+"""Host names and origins from the settings, in the form in which they are compared."""
 
 import ipaddress
 import json
@@ -11,8 +11,8 @@ _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\*")
 
 
 def host_names(settings: Settings) -> tuple[str, ...]:
-    """The names that the user allows, beside IP addresses and localhost. Raises UsageError for one that is none."""
-    given = []
+    """Return the allowed host names beside IP addresses and localhost. Raises UsageError for an invalid name."""
+    names = []
     for each in settings.allowed_host:
         name = plain(each)
         if not _NAME.fullmatch(name) and not is_address(name):
@@ -20,21 +20,21 @@ def host_names(settings: Settings) -> tuple[str, ...]:
                 f"--allowed-host {each!r} is no name of a host.",
                 "Give a name without scheme and port, such as chat.example.org, or *.example.org for all below it.",
             )
-        given.append(name)
-    return tuple(given)
+        names.append(name)
+    return tuple(names)
 
 
 def origins(settings: Settings) -> tuple[str, ...]:
-    """The sites that vLLM's `--allowed-origins` names; a value that is none is for vLLM to refuse."""
+    """Return the origins of vLLM's `--allowed-origins`. vLLM itself rejects an invalid value."""
     try:
-        given = json.loads(settings.engine_arg("--allowed-origins") or "[]")
+        values = json.loads(settings.engine_arg("--allowed-origins") or "[]")
     except ValueError:
         return ()
-    return tuple(each for each in given if isinstance(each, str)) if isinstance(given, list) else ()
+    return tuple(each for each in values if isinstance(each, str)) if isinstance(values, list) else ()
 
 
 def plain(name: str) -> str:
-    """A name as it is compared: in lower case, an IPv6 address without brackets, no dot at the end."""
+    """Normalize a host name: lower case, an IPv6 address without brackets, no trailing dot."""
     name = name.strip().lower()
     if name.startswith("[") and name.endswith("]"):
         return name[1:-1]
@@ -42,7 +42,7 @@ def plain(name: str) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Whether this is an IP address."""
+    """Return whether `name` is an IP address, with or without an IPv6 zone."""
     try:
         ipaddress.ip_address(name.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The requests that are under way: counted, refused when no more are taken, and ended with a last word."""
+"""In-flight requests: count them, reject new ones, drain, and abort the rest with an error response."""
 
 import asyncio
 import contextlib
@@ -15,122 +15,124 @@ from ...errors import MariTalkError
 
 _CLOSE = {"Connection": "close"}
 _CANCEL_SECONDS = 1
-"""How long a request may take to notice that it is over."""
+"""How long the application may take to handle the cancellation of a request."""
 
 
 class InFlightRequests:
-    """ASGI middleware. It knows each request from its first byte to the last of its answer."""
+    """ASGI middleware that tracks each request until the last byte of its response is sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._flights: set[_Request] = set()
-        self._refusing: MariTalkError | None = None
+        self._requests: set[_Request] = set()
+        self._rejection: MariTalkError | None = None
         self._status = ""
-        self._landed = asyncio.Event()
-        self._landed.set()
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._requests)
 
-    def refuse(self, error: MariTalkError, status: str) -> None:
-        """Take no more work: whoever brings some is told this. Reading goes on, and `GET /` shows this status."""
-        self._refusing, self._status = error, status
+    def reject_new(self, error: MariTalkError, status: str) -> None:
+        """Reject new requests with `error`. GET and HEAD are still served; `GET /` reports `status`."""
+        self._rejection, self._status = error, status
 
     @property
-    def refuses(self) -> bool:
-        """Whether no more work is taken."""
-        return self._refusing is not None
+    def is_rejecting(self) -> bool:
+        """Whether new requests are rejected."""
+        return self._rejection is not None
 
     async def drain(self, seconds: float) -> bool:
-        """Wait until all requests are answered; False if some are not after so many seconds."""
+        """Wait until all requests have finished; return False if some have not after `seconds`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._landed.wait(), seconds)
-        return not self._flights
+            await asyncio.wait_for(self._drained.wait(), seconds)
+        return not self._requests
 
-    def end(self, error: MariTalkError) -> None:
-        """Tell all that are under way, each as its own API does, that they will not be answered."""
-        for flight in self._flights:
-            flight.end(error)
+    def abort_all(self, error: MariTalkError) -> None:
+        """Abort all in-flight requests with `error`, in the error format of each request's API."""
+        for request in self._requests:
+            request.abort(error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through, or not."""
+        """Pass one request on, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._refusing is not None and (answer := self._instead(scope, self._refusing)) is not None:
-            await answer(scope, receive, send)
+        if self._rejection is not None and (response := self._reject(scope, self._rejection)) is not None:
+            await response(scope, receive, send)
             return
-        flight = _Request(self, scope["path"], send)
-        self._flights.add(flight)
-        self._landed.clear()
+        request = _Request(self, scope["path"], send)
+        self._requests.add(request)
+        self._drained.clear()
         try:
-            await flight.fly(self._app(scope, receive, flight.send))
+            await request.run(self._app(scope, receive, request.send))
         finally:
-            self._flights.discard(flight)
-            if not self._flights:
-                self._landed.set()
+            self._requests.discard(request)
+            if not self._requests:
+                self._drained.set()
 
-    def _instead(self, scope: Scope, error: MariTalkError) -> Response | None:
+    def _reject(self, scope: Scope, error: MariTalkError) -> Response | None:
+        """Return the response to a request while rejecting; None for a GET or HEAD that the application answers."""
         if scope["method"] not in ("GET", "HEAD"):
             return error_response(scope["path"], error, _CLOSE)
         return JSONResponse({"status": self._status}, headers=_CLOSE) if scope["path"] == "/" else None
 
 
 class _Request:
-    """One request, and how far its answer is."""
+    """One request, and how much of its response has been sent."""
 
-    def __init__(self, flights: InFlightRequests, path: str, send: Send) -> None:
-        self._flights = flights
+    def __init__(self, in_flight: InFlightRequests, path: str, send: Send) -> None:
+        self._in_flight = in_flight
         self._path = path
         self._send = send
-        self._begun = self._streams = self._whole = False
-        self._ended: asyncio.Future[MariTalkError] = asyncio.get_running_loop().create_future()
+        self._started = self._is_stream = self._complete = False
+        self._aborted: asyncio.Future[MariTalkError] = asyncio.get_running_loop().create_future()
 
-    def end(self, error: MariTalkError) -> None:
-        if not self._ended.done():
-            self._ended.set_result(error)
+    def abort(self, error: MariTalkError) -> None:
+        """End the request with `error`. A second call has no effect."""
+        if not self._aborted.done():
+            self._aborted.set_result(error)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-            # vLLM's own refusals do not say when to come again.
+            # vLLM's own 503 responses have no Retry-After.
             MutableHeaders(scope=message).setdefault("Retry-After", "1")
-        if message["type"] == "http.response.start" and self._flights.refuses:
-            # The next request is for another process.
+        if message["type"] == "http.response.start" and self._in_flight.is_rejecting:
+            # Another process will handle the client's next request.
             MutableHeaders(scope=message)["Connection"] = "close"
-        # Noted only when it is done: a client that reads slowly may never get it.
+        # Record the state only after sending: a client that reads slowly may never get the message.
         await self._send(message)
         if message["type"] == "http.response.start":
-            self._begun = True
-            self._streams = is_event_stream(message)
+            self._started = True
+            self._is_stream = is_event_stream(message)
         elif message["type"] == "http.response.body":
-            self._whole = not message.get("more_body", False)
+            self._complete = not message.get("more_body", False)
 
-    async def fly(self, answering: Awaitable[None]) -> None:
-        """Answer, or say why not."""
-        work = asyncio.ensure_future(answering)
+    async def run(self, application: Awaitable[None]) -> None:
+        """Run the application; if the request is aborted, cancel it and send the error."""
+        work = asyncio.ensure_future(application)
         try:
-            await asyncio.wait((work, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, self._aborted), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
                 return
             work.cancel()
             await asyncio.wait((work,), timeout=_CANCEL_SECONDS)
-            await self._last_word(self._ended.result())
+            await self._send_final_error(self._aborted.result())
         finally:
             work.cancel()
 
-    async def _last_word(self, error: MariTalkError) -> None:
-        if self._whole:
+    async def _send_final_error(self, error: MariTalkError) -> None:
+        if self._complete:
             return
-        if not self._begun:
-            await error_response(self._path, error)({"type": "http", "method": "GET"}, _nothing, self._send)
-        elif self._streams:
+        if not self._started:
+            await error_response(self._path, error)({"type": "http", "method": "GET"}, _receive_nothing, self._send)
+        elif self._is_stream:
             body = last_events(self._path, error)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
         else:
-            # Half of an answer in one piece: closing the connection is all that tells.
+            # A partial response that is no stream: only closing the connection can signal the failure.
             raise ConnectionAbortedError(str(error))
 
 
-async def _nothing() -> Message:
+async def _receive_nothing() -> Message:
     return {"type": "http.disconnect"}

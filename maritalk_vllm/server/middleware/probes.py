@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/health`, answered in every state."""
+"""The health probes `/livez`, `/readyz` and `/health`, served in every phase."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from ..status.server_state import Phase, ServerState
 
 LIVE, READY = "/livez", "/readyz"
 HEALTH = "/health"
-"""vLLM's own probe, which routers made for vLLM ask without a key: it tells what `/readyz` tells."""
+"""vLLM's own probe, which routers for vLLM request without a key. It responds like `/readyz`."""
 PROBES = (LIVE, READY, HEALTH)
 
 
 class Probes:
-    """ASGI middleware: the routes for whoever watches the server. They need no key, and wait for nothing."""
+    """ASGI middleware that answers the probes. They need no key, and wait for nothing."""
 
     def __init__(self, app: ASGIApp, state: ServerState) -> None:
         self._app = app
-        self._answers: dict[str, Callable[[], JSONResponse]] = {
+        self._handlers: dict[str, Callable[[], JSONResponse]] = {
             LIVE: self._live,
             READY: self._ready,
             HEALTH: self._ready,
@@ -26,9 +26,9 @@ class Probes:
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a probe, or let the request through."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._answers:
-            await self._answers[scope["path"]]()(scope, receive, send)
+        """Answer a probe, or pass the request on."""
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._handlers:
+            await self._handlers[scope["path"]]()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -38,12 +38,12 @@ class Probes:
     def _ready(self) -> JSONResponse:
         state = self._state
         step = state.step or state.phase
-        told: dict[str, object] = {"status": state.phase, "phase": step, "seconds": round(state.seconds, 1)}
+        report: dict[str, object] = {"status": state.phase, "phase": step, "seconds": round(state.seconds, 1)}
         if state.fraction is not None:
-            told["progress"] = round(state.fraction, 3)
+            report["progress"] = round(state.fraction, 3)
         if problems := list(filter(None, state.files.values())):
-            # They are no reason to route requests elsewhere: the last good content stays in use.
-            told["problems"] = problems
+            # The server stays ready despite them: it keeps using the last valid content of the files.
+            report["problems"] = problems
         if state.phase is Phase.READY:
-            return JSONResponse(told)
-        return JSONResponse(told, 503, {"Retry-After": "1"})
+            return JSONResponse(report)
+        return JSONResponse(report, 503, {"Retry-After": "1"})

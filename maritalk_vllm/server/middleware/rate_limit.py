@@ -1,4 +1,4 @@
-"""Limits for each API key: requests and tokens a minute, and answers in progress."""
+"""Rate limits per API key: requests and tokens per minute, and concurrent answers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,63 +14,66 @@ from .usage_window import UsageWindow
 
 
 class Usage:
-    """The usage of each key, and its answers in progress. It stays when the limits change."""
+    """The usage and the answers in progress of each key. It is kept when the limits change."""
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
-        """Limits a minute; None for none, where nothing is counted either."""
+        """Limits per minute; None for no limit, in which case nothing is counted."""
         self.requests: UsageWindow | None = None
         self.tokens: UsageWindow | None = None
         self.answers: Counter[str] = Counter()
-        self.limit(requests, tokens)
+        self.set_limits(requests, tokens)
 
-    def limit(self, requests: int | None, tokens: int | None) -> None:
-        """These limits hold from now on, in the minutes that have begun too."""
-        self.requests = _limited(self.requests, requests, "requests")
-        self.tokens = _limited(self.tokens, tokens, "tokens")
+    def set_limits(self, requests: int | None, tokens: int | None) -> None:
+        """Replace the limits, also for windows that have already started."""
+        self.requests = _with_limit(self.requests, requests, "requests")
+        self.tokens = _with_limit(self.tokens, tokens, "tokens")
 
 
-def _limited(minute: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]) -> UsageWindow | None:
-    if minute is None or limit is None:
+def _with_limit(
+    window: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]
+) -> UsageWindow | None:
+    if window is None or limit is None:
         return None if limit is None else UsageWindow(limit, what)
-    minute.limited(limit)
-    return minute
+    window.set_limit(limit)
+    return window
 
 
 class RateLimits:
-    """ASGI middleware that follows authentication. Reading costs nothing.
+    """ASGI middleware after authentication. GET and HEAD are exempt.
 
-    The most that a request may take is reserved before the engine begins with it: its prompts, and the longest answers
-    that it asks for. When it is over, however it ends, the key is charged with the tokens that it took.
+    The maximum that a request may use, its prompts and the longest answers that it asks for, is reserved before the
+    engine starts it. When the request ends, in whatever way, the key is charged with the tokens that it used.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         usage: Usage,
-        answers: Callable[[], int | None] = lambda: None,
+        answers_per_key: Callable[[], int | None] = lambda: None,
         *,
         has_engine: bool = True,
     ) -> None:
-        """`answers`: how many a key may have in progress, which may change while the server runs.
+        """`answers_per_key` returns how many answers a key may have in progress; it can change while the server runs.
 
-        `has_engine`: the engine is behind it, which takes from allowances; else requests are passed on to where it is.
+        `has_engine`: `app` runs the engine, which reserves tokens. Otherwise `app` forwards requests to a process that
+        does.
         """
         self._app = app
         self._usage = usage
-        self._answers = answers
+        self._answers_per_key = answers_per_key
         self._has_engine = has_engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through if its key has anything left."""
+        """Pass one request on if its key has usage left, or reject it."""
         key = scope.get(KEY)
         if key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         usage = self._usage
-        for minute in (usage.tokens, usage.requests):
-            if minute and minute.left(key) < 1:
-                wait = minute.wait_seconds(key, 1)
-                await self._refuse(_none_left(minute, key, wait), wait, scope, send)
+        for window in (usage.tokens, usage.requests):
+            if window and window.remaining(key) < 1:
+                wait = window.wait_seconds(key, 1)
+                await self._reject(_nothing_remaining(window, key, wait), wait, scope, send)
                 return
         if usage.requests:
             usage.requests.charge(key, 1)
@@ -78,79 +81,79 @@ class RateLimits:
         if account is None or not self._has_engine:
             await self._app(scope, receive, send)
             return
-        allowance = _Allowance(key, account, usage.tokens, usage.answers, self._answers())
+        allowance = _Allowance(key, account, usage.tokens, usage.answers, self._answers_per_key())
         account.allowance = allowance
-        held = _Held(send, allowance)
+        buffer = _ResponseBuffer(send, allowance)
         try:
-            await self._app(scope, receive, held.send)
+            await self._app(scope, receive, buffer.send)
         except Exception:
-            if allowance.refused is None:
+            if allowance.error is None:
                 raise
         finally:
             allowance.settle()
-        if allowance.refused is None:
-            await held.release()
-        elif not held.released:
-            account.rejection = str(allowance.refused)
-            await self._refuse(allowance.refused, allowance.wait_seconds, scope, send)
+        if allowance.error is None:
+            await buffer.flush()
+        elif not buffer.is_flushed:
+            account.rejection = str(allowance.error)
+            await self._reject(allowance.error, allowance.wait_seconds, scope, send)
 
     @staticmethod
-    async def _refuse(error: MariTalkError, wait_seconds: int, scope: Scope, send: Send) -> None:
+    async def _reject(error: MariTalkError, wait_seconds: int, scope: Scope, send: Send) -> None:
         headers = {"Retry-After": str(wait_seconds)} if isinstance(error, TooManyRequests) else {}
-        await error_response(scope["path"], error, headers)(scope, _nothing, send)
+        await error_response(scope["path"], error, headers)(scope, _receive_nothing, send)
 
 
-def _none_left(minute: UsageWindow, key: str, wait: int) -> TooManyRequests:
-    if minute.is_used_up(key):
-        return TooManyRequests(f"This key has used up its {minute.limit} {minute.what} a minute.", f"Wait {wait} s.")
+def _nothing_remaining(window: UsageWindow, key: str, wait: int) -> TooManyRequests:
+    if window.is_used_up(key):
+        return TooManyRequests(f"This key has used up its {window.limit} {window.what} a minute.", f"Wait {wait} s.")
     return TooManyRequests(
-        f"Requests in flight with this key reserve all that is left of its {minute.limit} {minute.what} a minute.",
+        f"Requests in flight with this key reserve all that is left of its {window.limit} {window.what} a minute.",
         "Wait until one of them is over, or set max_tokens: without it, a request reserves all that is left.",
     )
 
 
 class _Allowance:
-    """The reservation of one request for its key."""
+    """What one request has reserved for its key."""
 
     def __init__(
         self,
         key: str,
         account: RequestUsage,
-        minute: UsageWindow | None,
+        window: UsageWindow | None,
         in_progress: Counter[str],
-        most_answers: int | None,
+        max_answers: int | None,
     ) -> None:
         self._key = key
         self._account = account
-        self._minute = minute
+        self._window = window
         self._in_progress = in_progress
-        self._most_answers = most_answers
+        self._max_answers = max_answers
         self._answers = 0
-        self._least = self._most = self._tokens = 0
+        self._min_tokens = self._max_tokens = self._reserved_tokens = 0
         self._settled = False
-        self.refused: MariTalkError | None = None
+        self.error: MariTalkError | None = None
         self.wait_seconds = 1
 
     @property
     def is_decided(self) -> bool:
-        """Whether the engine has begun with it, or never will."""
-        return self._answers > 0 or self.refused is not None
+        """Whether the request was admitted to the engine, or rejected."""
+        return self._answers > 0 or self.error is not None
 
     def take(self, prompt_tokens: int, answers: int, answer_tokens: int, *, is_open: bool) -> None:
-        """As `Allowance` of engine/request_usage.py has it."""
+        """Reserve, as `Allowance` of engine/request_usage.py describes."""
         try:
-            self._take_answers(answers)
-            if self._minute is not None:
-                # Without max_tokens, an answer is rarely as long as the context.
+            self._reserve_answers(answers)
+            if self._window is not None:
+                # Without max_tokens, an answer rarely fills the context, so one token is enough to admit it.
                 longest = answers * answer_tokens
                 least = 1 if is_open and answers == 1 else longest
-                self._take_tokens(self._minute, prompt_tokens + least, prompt_tokens + longest)
+                self._reserve_tokens(self._window, prompt_tokens + least, prompt_tokens + longest)
         except MariTalkError as error:
-            self.refused = error
+            self.error = error
             raise
 
     def settle(self) -> None:
-        """The request is over: charge its tokens, and give back the rest of its reservation."""
+        """Charge the tokens of the finished request, and release its reservation."""
         tokens = self._account.close().tokens
         if self._settled:
             return
@@ -158,12 +161,12 @@ class _Allowance:
         self._in_progress[self._key] -= self._answers
         if not self._in_progress[self._key]:
             del self._in_progress[self._key]
-        if self._minute is not None:
-            self._minute.reserve(self._key, -self._tokens)
-            self._minute.charge(self._key, tokens)
+        if self._window is not None:
+            self._window.reserve(self._key, -self._reserved_tokens)
+            self._window.charge(self._key, tokens)
 
-    def _take_answers(self, answers: int) -> None:
-        if (limit := self._most_answers) is not None:
+    def _reserve_answers(self, answers: int) -> None:
+        if (limit := self._max_answers) is not None:
             if self._answers + answers > limit:
                 raise RequestError(
                     f"The request asks for more answers than the {limit} that an API key may have in progress at once.",
@@ -178,61 +181,61 @@ class _Allowance:
         self._answers += answers
         self._in_progress[self._key] += answers
 
-    def _take_tokens(self, minute: UsageWindow, least: int, most: int) -> None:
-        """Reserve `most` tokens, or what is left if that is no less than `least`; all takes of a request together."""
-        least, most = self._least + least, self._most + most
-        if least > minute.limit:
+    def _reserve_tokens(self, window: UsageWindow, least: int, most: int) -> None:
+        """Reserve `most` tokens, or what remains if that is at least `least`; the calls of one request add up."""
+        least, most = self._min_tokens + least, self._max_tokens + most
+        if least > window.limit:
             raise RequestError(
                 f"The request may come to {least} tokens, its prompts and the longest answers that it asks for, over "
-                f"this key's limit of {minute.limit} a minute.",
+                f"this key's limit of {window.limit} a minute.",
                 "Shorten the prompt, or lower max_tokens or n.",
             )
-        left = minute.left(self._key) + self._tokens
-        if least > left:
-            self.wait_seconds = minute.wait_seconds(self._key, least)
+        remaining = window.remaining(self._key) + self._reserved_tokens
+        if least > remaining:
+            self.wait_seconds = window.wait_seconds(self._key, least)
             raise TooManyRequests(
-                f"The request may come to {least} tokens, and this key has {max(0, left)} left of its {minute.limit} "
-                "a minute; requests in flight reserve what they may come to.",
+                f"The request may come to {least} tokens, and this key has {max(0, remaining)} left of its "
+                f"{window.limit} a minute; requests in flight reserve what they may come to.",
                 f"Wait {self.wait_seconds} s, or lower max_tokens.",
             )
-        tokens = min(left, most)
-        minute.reserve(self._key, tokens - self._tokens)
-        self._least, self._most, self._tokens = least, most, tokens
+        tokens = min(remaining, most)
+        window.reserve(self._key, tokens - self._reserved_tokens)
+        self._min_tokens, self._max_tokens, self._reserved_tokens = least, most, tokens
 
 
-class _Held:
-    """Holds an answer back until it is decided whether the request is refused: vLLM begins some before that."""
+class _ResponseBuffer:
+    """Buffers the response until the request is admitted or rejected: vLLM starts some responses before that."""
 
     def __init__(self, send: Send, allowance: _Allowance) -> None:
         self._send = send
         self._allowance = allowance
         self._messages: list[Message] = []
-        self.released = False
+        self.is_flushed = False
 
     async def send(self, message: Message) -> None:
-        """Send on, or hold. vLLM's own answer to a refusal is dropped."""
-        if not _goes_on(message):
-            # Before the client can have read the end of its answer, and asks again.
+        """Send or buffer a message. vLLM's own error response to a rejected request is dropped."""
+        if not _more_follows(message):
+            # Settle before the client can read the end of the response and send its next request.
             self._allowance.settle()
-        if self.released:
+        if self.is_flushed:
             await self._send(message)
             return
-        if self._allowance.refused is not None:
+        if self._allowance.error is not None:
             return
         self._messages.append(message)
-        if self._allowance.is_decided or not _goes_on(message):
-            await self.release()
+        if self._allowance.is_decided or not _more_follows(message):
+            await self.flush()
 
-    async def release(self) -> None:
-        """Send the messages that were held."""
-        self.released = True
+    async def flush(self) -> None:
+        """Send the buffered messages; later ones are sent directly."""
+        self.is_flushed = True
         while self._messages:
             await self._send(self._messages.pop(0))
 
 
-def _goes_on(message: Message) -> bool:
+def _more_follows(message: Message) -> bool:
     return message["type"] == "http.response.start" or bool(message.get("more_body", False))
 
 
-async def _nothing() -> Message:
+async def _receive_nothing() -> Message:
     return {"type": "http.disconnect"}

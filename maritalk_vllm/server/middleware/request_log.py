@@ -1,4 +1,4 @@
-"""A number for each request, a line in the log and a count when it is answered: what it took, not what it said."""
+"""Request ids, access log, request metrics and trace spans. Contents of requests and responses are not logged."""
 
 import logging
 import re
@@ -16,9 +16,9 @@ from ...engine.request_usage import RequestUsage, UsageTotals, current
 from .request_metrics import RequestMetrics
 
 _HEADER = b"x-request-id"
-_TAKEN = re.compile(rb"[\w.:-]{1,128}")
+_VALID_ID = re.compile(rb"[\w.:-]{1,128}")
 _QUIET = ("/livez", "/readyz", "/metrics", "/")
-"""Asked again and again by those who watch."""
+"""Paths that monitoring polls; not logged."""
 
 # vLLM sets up the loggers below its own name.
 _log = logging.getLogger("vllm.maritalk.requests")
@@ -26,28 +26,28 @@ _tracer = trace.get_tracer("maritalk_vllm")
 
 
 class RequestLog:
-    """ASGI middleware around all else. A client's own `X-Request-Id` is taken over, if it is one."""
+    """ASGI middleware around all others but `RootPath` and the page. A client's own `X-Request-Id` is kept if valid."""
 
-    def __init__(self, app: ASGIApp, tally: RequestMetrics, *, logged: bool, traced: bool) -> None:
-        """`traced`: vLLM was told where spans go, and each request is one."""
+    def __init__(self, app: ASGIApp, request_metrics: RequestMetrics, *, logged: bool, traced: bool) -> None:
+        """`traced`: vLLM has an endpoint for spans, and each request gets one."""
         self._app = app
-        self._tally = tally
+        self._request_metrics = request_metrics
         self._logged = logged
         self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Number one request, and write of it when it is over."""
+        """Give one request its id, and log and count it when it ends."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
-        number = given if _TAKEN.fullmatch(given) else uuid.uuid4().hex.encode()
-        if number is not given:
-            # For vLLM, which names its own requests after it, and for the engine's process when the gate passes it on.
+        client_id = next((value for name, value in scope["headers"] if name == _HEADER), b"")
+        request_id = client_id if _VALID_ID.fullmatch(client_id) else uuid.uuid4().hex.encode()
+        if request_id is not client_id:
+            # vLLM names its own requests after this header, and the loading app forwards it to the API process.
             others = [header for header in scope["headers"] if header[0] != _HEADER]
-            scope = {**scope, "headers": [*others, (_HEADER, number)]}
+            scope = {**scope, "headers": [*others, (_HEADER, request_id)]}
         logged = self._logged and scope["path"] not in _QUIET
-        record = _Record(scope, number, send, self._tally, logged=logged)
+        record = _Record(scope, request_id, send, self._request_metrics, logged=logged)
         token = current.set(record.account)
         try:
             if self._traced:
@@ -67,68 +67,70 @@ class RequestLog:
         name = f"{record.scope['method']} {record.scope['path']}"
         parent = propagate.extract(headers)
         with _tracer.start_as_current_span(name, parent, kind=trace.SpanKind.SERVER) as span:
-            # For vLLM, whose spans of this request are below ours.
+            # vLLM makes its spans of this request children of this one.
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
             headers.update(carrier)
-            # Those behind leave in it what the tally asks for.
+            # The inner middleware stores in this scope what the metrics need.
             record.scope = {**record.scope, "headers": headers.raw}
             await self._app(record.scope, receive, record.send)
             span.set_attribute("http.response.status_code", record.status)
 
 
 class _Record:
-    """One request, and what becomes of it: written once, before anybody can have read the end of its answer."""
+    """One request and its outcome. It is written once, before the client can have read the end of the response."""
 
-    def __init__(self, scope: Scope, number: bytes, send: Send, tally: RequestMetrics, *, logged: bool) -> None:
+    def __init__(
+        self, scope: Scope, request_id: bytes, send: Send, request_metrics: RequestMetrics, *, logged: bool
+    ) -> None:
         self.scope = scope
         self.account = RequestUsage()
         self.status = 0
-        self._number = number
+        self._request_id = request_id
         self._send = send
-        self._tally = tally
+        self._request_metrics = request_metrics
         self._logged = logged
         self._written = False
-        self._began = time.monotonic()
-        self._first_byte: float | None = None
+        self._started_at = time.monotonic()
+        self._first_byte_seconds: float | None = None
 
     async def send(self, message: Message) -> None:
-        """Send on a part of the answer, with the request's number in its head."""
+        """Send a message of the response, with the request id in its headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [header for header in message.get("headers", ()) if header[0] != _HEADER]
-            message = {**message, "headers": [*headers, (_HEADER, self._number)]}
+            message = {**message, "headers": [*headers, (_HEADER, self._request_id)]}
         else:
-            if self._first_byte is None and message.get("body"):
-                self._first_byte = time.monotonic() - self._began
+            if self._first_byte_seconds is None and message.get("body"):
+                self._first_byte_seconds = time.monotonic() - self._started_at
             if not message.get("more_body", False):
                 self.write()
         await self._send(message)
 
     def write(self) -> None:
-        """The count and the line in the log, if they are not there yet."""
+        """Count and log the request, unless that is done already."""
         if self._written:
             return
         self._written = True
-        seconds, number = time.monotonic() - self._began, self._number.decode()
+        seconds, request_id = time.monotonic() - self._started_at, self._request_id.decode()
         figures = self.account.close()
-        self._tally.add(self.scope, self.status, figures, seconds, self._first_byte)
+        self._request_metrics.add(self.scope, self.status, figures, seconds, self._first_byte_seconds)
         if not self._logged:
             return
-        # The second is for logs in JSON, the first for people.
+        # The line is for text logs, the fields are for JSON logs.
         refusal = self.account.rejection
-        line = _line(self.scope, number, self.status, figures, seconds) + (f" {refusal!r}" if refusal else "")
-        told = {"request_id": number, "status": self.status, "seconds": round(seconds, 3), "refusal": refusal}
-        _log.info("%s", line, extra={**told, **asdict(figures)})
+        line = _line(self.scope, request_id, self.status, figures, seconds) + (f" {refusal!r}" if refusal else "")
+        fields = {"request_id": request_id, "status": self.status, "seconds": round(seconds, 3), "refusal": refusal}
+        _log.info("%s", line, extra={**fields, **asdict(figures)})
 
 
-def _line(scope: Scope, number: str, status: int, figures: UsageTotals, seconds: float) -> str:
-    """`POST '/generate' 200 0.152 s, 12+40 tokens, queue 0.001 prompt 0.020 generation 0.130 s [3f2a...]`."""
+def _line(scope: Scope, request_id: str, status: int, figures: UsageTotals, seconds: float) -> str:
+    """Format `POST '/generate' 200 0.152 s, 12+40 tokens, queue 0.001 prompt 0.020 generation 0.130 s [3f2a...]`."""
     line = f"{scope['method']} {scope['path']!r} {status or 'hung up'} {seconds:.3f} s"
     if figures.prompt_tokens:
         line += (
             f", {figures.prompt_tokens}+{figures.completion_tokens} tokens, queue {figures.queue_time:.3f} "
             f"prompt {figures.prompt_time:.3f} generation {figures.generation_time:.3f} s"
         )
-    # What a client wrote cannot make it two lines.
-    return f"{line} [{number}]"
+    # The path is a repr and the id is validated, so a client cannot insert a line break.
+    return f"{line} [{request_id}]"

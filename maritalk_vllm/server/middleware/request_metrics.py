@@ -1,4 +1,4 @@
-"""What was asked of this process, and what came of it, as metrics: counted once, when a request is over."""
+"""Prometheus metrics of the requests to this process, each counted once, when it ends."""
 
 from http import HTTPStatus
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from .route_labels import RouteLabels
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _UNCOUNTED = {*PROBES, PATH}
-"""Asked by those who watch, and no work."""
+"""Monitoring endpoints, which are not counted as requests."""
 
 _BY_STATUS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "foreign",
@@ -30,49 +30,47 @@ _BY_PHASE = {
     Phase.DRAINING: "draining",
     Phase.FAILED: "failed",
 }
-"""Why a server that is at this refuses what it would take at another time."""
+"""Reason of a 503 response, by the phase of the server."""
 
 _REASONS = ("no_key", "wrong_key", "bad_request", *_BY_STATUS.values(), *_BY_PHASE.values())
 
 HUNG_UP = "hung_up"
-"""The status of a request whose client was gone before there was an answer."""
+"""The status label of a request whose client disconnected before the response."""
 
 
-class _Counted(NamedTuple):
-    """The metrics of all requests that are alike."""
+class _Children(NamedTuple):
+    """The metrics for one combination of labels."""
 
     requests: Counter
     seconds: Histogram
-    first_byte: Histogram
-    prompt: Counter
-    answer: Counter
+    first_byte_seconds: Histogram
+    prompt_tokens: Counter
+    answer_tokens: Counter
 
 
 class RequestMetrics:
-    """The counters of one process: with the process they begin at 0, which Prometheus' `rate` knows of."""
+    """The request metrics of one process. They restart at 0 with the process, which Prometheus' `rate` allows for."""
 
     def __init__(self, registry: CollectorRegistry, routes: RouteLabels, state: ServerState) -> None:
         self._routes = routes
         self._state = state
         self._requests = Counter(
             "maritalk_requests",
-            "Requests that are over, by route, method, status and their API key's name, or its SHA-256's first digits.",
+            "Finished requests, by route, method, status and API key: its name, or the first digits of its SHA-256.",
             ("route", "method", "status", "key"),
             registry=registry,
         )
-        self._refused = Counter(
-            "maritalk_refused", "Requests that were not taken, by reason.", ("reason",), registry=registry
-        )
+        rejected = Counter("maritalk_refused", "Rejected requests, by reason.", ("reason",), registry=registry)
         self._seconds = Histogram(
             "maritalk_request_seconds",
-            "How long requests took that were answered, from their first byte to the last of the answer.",
+            "End-to-end latency of successful requests, first byte received to last byte sent.",
             ("route",),
             buckets=_SECONDS,
             registry=registry,
         )
-        self._first_byte = Histogram(
+        self._first_byte_seconds = Histogram(
             "maritalk_request_first_byte_seconds",
-            "How long it took until the first byte of an answer's body.",
+            "Time to the first byte of a response body.",
             ("route",),
             buckets=_SECONDS,
             registry=registry,
@@ -80,44 +78,50 @@ class RequestMetrics:
         self._tokens = Counter(
             "maritalk_tokens", "Tokens of prompts and of answers, by API key.", ("kind", "key"), registry=registry
         )
-        # From 0 on: an increase from nothing at all is none to Prometheus.
-        self._refusals = {reason: self._refused.labels(reason) for reason in _REASONS}
-        self._known: dict[tuple[str, str, int, str], _Counted] = {}
+        # Every reason starts at 0: Prometheus sees no increase in a series that first appears with 1.
+        self._rejected = {reason: rejected.labels(reason) for reason in _REASONS}
+        self._children: dict[tuple[str, str, int, str], _Children] = {}
 
-    def add(self, scope: Scope, status: int, figures: UsageTotals, seconds: float, first_byte: float | None) -> None:
-        """One request is over. `status` 0: there was nobody to answer; `first_byte`: seconds until it, if there was."""
+    def add(
+        self, scope: Scope, status: int, figures: UsageTotals, seconds: float, first_byte_seconds: float | None
+    ) -> None:
+        """Count one finished request.
+
+        `status` is 0 if the client disconnected before the response. `first_byte_seconds` is the time to the first
+        byte of the response body, None if there was none.
+        """
         if scope["path"] in _UNCOUNTED:
             return
-        # Nothing of what a client makes up is in it: their number has a bound.
-        alike = (self._routes.of(scope["path"]), _method(scope), status, scope.get(KEY_NAME, ""))
-        counted = self._known.get(alike)
-        if counted is None:
-            counted = self._known[alike] = self._counted(*alike)
-        counted.requests.inc()
+        # The labels contain nothing that a client can choose freely, so the number of combinations is bounded.
+        labels = (self._routes.label_of(scope["path"]), _method(scope), status, scope.get(KEY_NAME, ""))
+        children = self._children.get(labels)
+        if children is None:
+            children = self._children[labels] = self._create_children(*labels)
+        children.requests.inc()
         if status >= HTTPStatus.BAD_REQUEST:
             if reason := self._reason(scope, status):
-                self._refusals[reason].inc()
+                self._rejected[reason].inc()
         elif status:
-            counted.seconds.observe(seconds)
-            if first_byte is not None:
-                counted.first_byte.observe(first_byte)
+            children.seconds.observe(seconds)
+            if first_byte_seconds is not None:
+                children.first_byte_seconds.observe(first_byte_seconds)
         if figures.prompt_tokens:
-            counted.prompt.inc(figures.prompt_tokens)
-            counted.answer.inc(figures.completion_tokens)
+            children.prompt_tokens.inc(figures.prompt_tokens)
+            children.answer_tokens.inc(figures.completion_tokens)
 
-    def _counted(self, route: str, method: str, status: int, key: str) -> _Counted:
-        return _Counted(
+    def _create_children(self, route: str, method: str, status: int, key: str) -> _Children:
+        return _Children(
             self._requests.labels(route, method, str(status or HUNG_UP), key),
             self._seconds.labels(route),
-            self._first_byte.labels(route),
+            self._first_byte_seconds.labels(route),
             self._tokens.labels("prompt", key),
             self._tokens.labels("answer", key),
         )
 
     def _reason(self, scope: Scope, status: int) -> str:
-        """Why it was not taken; nothing for what went wrong on our side."""
+        """Return why a request was rejected; empty for an internal error."""
         if status == HTTPStatus.UNAUTHORIZED:
-            # The door looks for a key alone where one was sent.
+            # `Authentication` sets the entry only if the request had a key.
             return "wrong_key" if KEY in scope else "no_key"
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return _BY_PHASE[self._state.phase]

@@ -1,25 +1,25 @@
-"""A path of a proxy's, below which the server is: vLLM's `--root-path`, on every route."""
+"""The path below which a proxy serves the server: vLLM's `--root-path`, applied to every route."""
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RootPath:
-    """ASGI middleware around all else. Behind it, a path is what it is without the root, whether a proxy cut it off."""
+    """Outermost ASGI middleware. It removes the root from each path, unless the proxy has done so."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
-        """`root_path`: `/models/a`, or nothing."""
+        """`root_path`: a path such as `/models/a`, or empty."""
         self._app = app
         self._root = root_path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
+        """Pass one request on, without the root in its path."""
         if not self._root or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"]
         if path == self._root and scope.get("method") in ("GET", "HEAD"):
-            # What is relative to the root has to be below it.
+            # Relative URLs resolve below the root only if it ends in a slash.
             location = f"{self._root.rpartition('/')[2]}/"
             await Response(status_code=307, headers={"Location": location})(scope, receive, send)
             return
@@ -32,15 +32,15 @@ class RootPath:
         await self._app(scope, receive, send)
 
 
-class Rooted:
-    """ASGI middleware around vLLM's application, which has the same root and looks for it in each path."""
+class AddRootPath:
+    """ASGI middleware around vLLM's application, which has the same root and expects it in each path."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self._app = app
         self._root = root_path.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, with the root before its path."""
+        """Pass one request on, with the root prepended to its path."""
         if self._root and scope["type"] == "http":
             raw = scope.get("raw_path") or scope["path"].encode()
             scope = {**scope, "path": self._root + scope["path"], "raw_path": self._root.encode() + raw}

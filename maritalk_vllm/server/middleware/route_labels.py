@@ -1,4 +1,4 @@
-"""Which route a path belongs to: a bounded number of names for whatever clients ask for."""
+"""Map request paths to route labels, whose number is bounded whatever clients request."""
 
 from collections.abc import Iterable
 
@@ -7,49 +7,49 @@ from starlette.routing import BaseRoute, Mount, compile_path
 from ...api.openai_adapter import normalize_path
 
 OWN = ("/", "/generate", "/chat/generate", "/api/chat/inference", "/api/chat/models")
-"""Those of MariTalk Local and of its cloud, which the gate knows too."""
+"""The routes of the MariTalk Local and the cloud API, which the loading app serves too."""
 
-OF_VLLM = {
+VLLM_ROUTES = {
     *("/v1/models", "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/completions", "/v1/responses"),
     *("/v1/messages", "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/version"),
     *("/metrics", "/health", "/docs", "/static", "/openapi.json"),
 }
-"""Those of vLLM's that the server offers. Others are for vLLM's own operators: they stop, scale and change the engine,
-or generate past what is known of a request here."""
+"""The routes of vLLM that the server offers. The others are for operators of vLLM: they stop, scale and change the
+engine, or generate without the accounting of requests."""
 
-_VLLMS_OWN = ("vllm", "model_hosting_container_standards")
-"""The packages whose routes have to be named above; what a plugin adds, the user has chosen."""
+_VLLM_PACKAGES = ("vllm", "model_hosting_container_standards")
+"""Packages whose routes are offered only if listed above. The routes of other plugins stay: the user chose them."""
 
 OTHER = "other"
 
 
 def is_offered(route: BaseRoute) -> bool:
-    """Whether a route of vLLM's application stays in it."""
-    if getattr(route, "path", "") in OF_VLLM:
+    """Return whether a route of vLLM's application is kept."""
+    if getattr(route, "path", "") in VLLM_ROUTES:
         return True
-    return not _is_vllms(route)
+    return not _is_from_vllm(route)
 
 
-def _is_vllms(route: BaseRoute) -> bool:
-    """Whether it may be vLLM's own. Of an application below a path, its routes say so, or else its class."""
+def _is_from_vllm(route: BaseRoute) -> bool:
+    """Return whether a route may be vLLM's own. For a mounted application, its routes decide, or else its class."""
     app = getattr(route, "app", None) if isinstance(route, Mount) else getattr(route, "endpoint", None)
     if isinstance(route, Mount) and (inner := getattr(app, "routes", None)) is not None:
-        return not inner or any(map(_is_vllms, inner))
-    return str(getattr(app, "__module__", "vllm")).partition(".")[0] in _VLLMS_OWN
+        return not inner or any(map(_is_from_vllm, inner))
+    return str(getattr(app, "__module__", "vllm")).partition(".")[0] in _VLLM_PACKAGES
 
 
 class RouteLabels:
-    """The routes of an application, by their templates: `/of/a/plugin/{number}`."""
+    """The route labels of an application: the templates of its routes, such as `/of/a/plugin/{number}`."""
 
     def __init__(self, templates: Iterable[str]) -> None:
-        known = {*templates, *OWN}
-        self._plain = {each for each in known if "{" not in each}
-        self._patterns = [(compile_path(each)[0], each) for each in sorted(known - self._plain)]
+        all_templates = {*templates, *OWN}
+        self._static = {each for each in all_templates if "{" not in each}
+        self._patterns = [(compile_path(each)[0], each) for each in sorted(all_templates - self._static)]
 
-    def of(self, path: str) -> str:
-        """The template of this path, `/v1/...` for Maritaca's `/api/...`; `other` where there is none."""
-        if path in self._plain:
+    def label_of(self, path: str) -> str:
+        """Return the template that matches `path`, `/v1/...` for Maritaca's `/api/...`; `other` if none does."""
+        if path in self._static:
             return path
-        if (there := normalize_path(path)) and (path := str(there["path"])) in self._plain:
+        if (normalized := normalize_path(path)) and (path := str(normalized["path"])) in self._static:
             return path
         return next((template for pattern, template in self._patterns if pattern.match(path)), OTHER)

@@ -1,4 +1,4 @@
-"""The usage of each API key in its minute, by a monotonic clock."""
+"""Fixed one-minute usage windows per API key, by a monotonic clock."""
 
 import math
 import time
@@ -9,63 +9,67 @@ SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class _Spent:
-    """One key's minute: when it began, what was charged in it, and what is reserved by requests in flight."""
+class _Window:
+    """One key's window: its start, the charged amount, and the amount that in-flight requests reserve."""
 
-    began: float
+    started_at: float
     charged: int = 0
     reserved: int = 0
 
 
 class UsageWindow:
-    """At most `limit` of one thing a minute, for each key by itself. A key's minute begins with its first request.
+    """A limit of `limit` requests or tokens per minute and key. A key's window starts with its first request.
 
-    What is charged beyond the limit is taken off the minutes that follow.
+    Usage charged beyond the limit is carried over to the following windows.
     """
 
     def __init__(self, limit: int, what: Literal["requests", "tokens"]) -> None:
         self.limit = limit
         self.what = what
-        self._spent: dict[str, _Spent] = {}
+        self._windows: dict[str, _Window] = {}
 
-    def limited(self, limit: int) -> None:
-        """Another limit holds from now on. What was within the old one is at most a whole minute of the new one."""
-        for key in self._spent:
-            spent = self._now(key)
-            spent.charged -= max(0, min(spent.charged, self.limit) - limit)
+    def set_limit(self, limit: int) -> None:
+        """Replace the limit. Usage within the old limit counts as at most one full window of the new one."""
+        for key in self._windows:
+            window = self._current(key)
+            window.charged -= max(0, min(window.charged, self.limit) - limit)
         self.limit = limit
 
     def is_used_up(self, key: str) -> bool:
-        """Whether the key was charged with all of it; else reservations may still fill it."""
-        return self._now(key).charged >= self.limit
+        """Whether the charged usage alone has reached the limit, without reservations."""
+        return self._current(key).charged >= self.limit
 
-    def left(self, key: str) -> int:
-        """How much of it is neither charged nor reserved; below 0 after more was charged than the limit."""
-        spent = self._now(key)
-        return self.limit - spent.charged - spent.reserved
+    def remaining(self, key: str) -> int:
+        """Return the amount neither charged nor reserved; negative if more than the limit was charged."""
+        window = self._current(key)
+        return self.limit - window.charged - window.reserved
 
     def charge(self, key: str, amount: int) -> None:
-        """So much was used."""
-        self._now(key).charged += amount
+        """Record that `amount` was used."""
+        self._current(key).charged += amount
 
     def reserve(self, key: str, amount: int) -> None:
-        """A request in flight may come to so much; a negative amount gives it back."""
-        self._now(key).reserved += amount
+        """Reserve `amount` for an in-flight request; a negative amount releases a reservation."""
+        self._current(key).reserved += amount
 
     def wait_seconds(self, key: str, amount: int) -> int:
-        """How long until so much may be left: 1 where requests in flight reserve it, else until minutes have passed."""
-        spent = self._now(key)
-        if spent.charged + amount <= self.limit:
-            return 1
-        minutes = max(1, math.ceil((spent.charged + amount - self.limit) / self.limit))
-        return max(1, math.ceil(spent.began + minutes * SECONDS - time.monotonic()))
+        """Return the seconds until `amount` may be available.
 
-    def _now(self, key: str) -> _Spent:
+        1 if only reservations are in the way, since they can end at any time; else the time until enough windows have
+        passed.
+        """
+        window = self._current(key)
+        if window.charged + amount <= self.limit:
+            return 1
+        minutes = max(1, math.ceil((window.charged + amount - self.limit) / self.limit))
+        return max(1, math.ceil(window.started_at + minutes * SECONDS - time.monotonic()))
+
+    def _current(self, key: str) -> _Window:
         now = time.monotonic()
-        spent = self._spent.setdefault(key, _Spent(now))
-        passed = int((now - spent.began) / SECONDS)
+        window = self._windows.setdefault(key, _Window(now))
+        passed = int((now - window.started_at) / SECONDS)
         if passed:
-            spent.charged = max(0, spent.charged - passed * self.limit)
-            # A key without debts begins its next minute with its next request.
-            spent.began = spent.began + passed * SECONDS if spent.charged else now
-        return spent
+            window.charged = max(0, window.charged - passed * self.limit)
+            # Without carried-over usage, the next window starts with the key's next request.
+            window.started_at = window.started_at + passed * SECONDS if window.charged else now
+        return window

@@ -35,10 +35,10 @@ from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer, config
 from ...masking import secrets_of
 from ...settings import TimeUnit
-from ..middleware.access_config import AccessConfig, Front
+from ..middleware.access_config import AccessConfig, MiddlewareStack
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
-from ..middleware.root_path import Rooted
+from ..middleware.root_path import AddRootPath
 from ..middleware.route_labels import RouteLabels, is_offered
 from ..status import server_metrics
 from ..status.server_state import Phase, ServerState
@@ -108,7 +108,7 @@ class _ApiProcess:
         self._state = ServerState()
         self._history = StartupTimings.from_message(order["history"])
         self._condemned: EngineError | None = None
-        self._front: Front | None = None
+        self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
 
     async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
@@ -140,11 +140,13 @@ class _ApiProcess:
         self._state.transition_to(Phase.READY)
         names, most = app.state.maritalk_names, admission.max_answers(self._client)
         characters = prompt_limits.max_characters(self._client)
-        adapted = MaritacaAPI(Rooted(app, args.root_path or ""), names, generator.context_length, characters, most)
+        adapted = MaritacaAPI(AddRootPath(app, args.root_path or ""), names, generator.context_length, characters, most)
         flights = InFlightRequests(FastPath(app, args, adapted))
-        access = AccessConfig.of_message(self._order["access"])
+        access = AccessConfig.from_message(self._order["access"])
         self._state.files = self._order["files"]
-        self._front = access.around(flights, self._state, time_unit, tally, has_engine=True, most_answers=most)
+        self._front = access.build_stack(
+            in_flight, self._state, time_unit, request_metrics, has_engine=True, most_answers=most
+        )
         self._identity = access.identity()
         web = config(
             self._front,
@@ -161,7 +163,7 @@ class _ApiProcess:
         loop.add_signal_handler(signal.SIGTERM, stop_asked.set)
         loop.add_reader(words.fileno(), self._hear, words)
         beating = asyncio.create_task(self._beat())
-        ending = asyncio.create_task(self._end_in_time(server, flights, generator, stop_asked))
+        ending = asyncio.create_task(self._end_in_time(server, in_flight, generator, stop_asked))
         await server.serve(sockets=[listener])
         ending.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -175,7 +177,7 @@ class _ApiProcess:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _end_in_time(
-        self, server: "_Server", flights: InFlightRequests, generator: Generator, stop_asked: asyncio.Event
+        self, server: "_Server", in_flight: InFlightRequests, generator: Generator, stop_asked: asyncio.Event
     ) -> None:
         """Until asked to stop, or until the engine fails, then answer each in-flight request. Raises EngineError."""
         try:
@@ -184,28 +186,28 @@ class _ApiProcess:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop_asked.wait(), _WATCH_SECONDS)
             self._state.transition_to(Phase.DRAINING)
-            flights.refuse(_STOPPING, "draining")
+            flights.reject_new(_STOPPING, "draining")
             if not await self._landed(flights, generator):
-                flights.end(_OUT_OF_TIME)
+                flights.abort_all(_OUT_OF_TIME)
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # again, as soon as this process has ended
             answer = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
-            flights.refuse(answer, "loading")
-            flights.end(answer)
+            in_flight.reject_new(answer, "loading")
+            in_flight.abort_all(answer)
             raise
         finally:
-            await flights.drain(LAST_WORD_SECONDS)
+            await in_flight.drain(LAST_WORD_SECONDS)
             server.should_exit = True
 
-    async def _landed(self, flights: InFlightRequests, generator: Generator) -> bool:
+    async def _landed(self, in_flight: InFlightRequests, generator: Generator) -> bool:
         """Whether all that runs was answered in time. Raises EngineError."""
         deadline = asyncio.get_running_loop().time() + self._order["drain_timeout"]
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if await flights.drain(min(left, _WATCH_SECONDS)):
+            if await in_flight.drain(min(left, _WATCH_SECONDS)):
                 return True
             self._check(generator)
-        return not len(flights)
+        return not len(in_flight)
 
     def _hear(self, words: Channel) -> None:
         loop = asyncio.get_running_loop()
@@ -227,11 +229,11 @@ class _ApiProcess:
         """What the supervisor has read anew."""
         self._order |= word
         self._state.files = word["files"]
-        access = AccessConfig.of_message(word["access"])
+        access = AccessConfig.from_message(word["access"])
         if self._front is not None:
-            self._front.take(access)
+            self._front.update(access)
         if self._identity is not None and access.certificate is not None:
-            self._identity.take(access.certificate)
+            self._identity.update(access.certificate)
 
     def _check(self, generator: Generator) -> None:
         """Raises EngineError if the engine works no more."""
@@ -270,17 +272,17 @@ class _Server(WebServer):
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             left = [each for each in self._connections if each.waits and not self._passed_on(each)]
-            are_coming = any(each.is_incomplete for each in left) or self.server_state.has_beginning
+            are_coming = any(each.is_incomplete for each in left) or self.server_state.has_pending
             if loop.time() > deadline or not are_coming:
                 break
         for connection in self._connections:
             if connection.is_incomplete:
-                connection.refuse(_GONE)
+                connection.reject(_GONE)
         await super().shutdown(sockets)
 
     def _passed_on(self, connection: TransferableProtocol) -> bool:
         """Whether the supervisor has it now."""
-        if (copy := connection.to_pass_on()) is None:
+        if (copy := connection.export()) is None:
             return False
         descriptor, read = copy
         message = {"event": "connection", "read": b64encode(read).decode(), "is_used": connection.is_used}
@@ -290,7 +292,7 @@ class _Server(WebServer):
             return False
         finally:
             os.close(descriptor)
-        connection.left()
+        connection.detach()
         return True
 
 

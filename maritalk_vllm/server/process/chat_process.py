@@ -30,7 +30,7 @@ class ChatProcess:
 
     def admitted(self, launch: Launch) -> Launch:
         """The same start, at whose door the chat may come in. Its key is told to nobody else, and kept nowhere."""
-        return replace(launch, access=launch.access.admitting(self._key))
+        return replace(launch, access=launch.access.with_extra_key(self._key))
 
     @property
     def pid(self) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import UsageError
 from ...http.certificate import Certificate
 from ...settings import OPTIONS, Settings, flag
-from ..middleware.access_config import certificate_of
+from ..middleware.access_config import load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file
 from ..startup.launch import Launch
 from .watched_file import WatchedFile
@@ -105,11 +105,11 @@ class ConfigReload:
             _log.warning(f"What is new of these options holds from the next start on: {', '.join(map(flag, later))}.")
         if new == old:
             return
-        access = launch.access.limited(new)
+        access = launch.access.with_limits(new)
         if new.api_key_file != old.api_key_file:
             access = replace(access, file_keys=read_key_file(new.api_key_file).keys if new.api_key_file else None)
         if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
-            access = replace(access, certificate=certificate_of(new))
+            access = replace(access, certificate=load_certificate(new))
         access = replace(access, digests=tuple(map(hash_key, new.api_key)))
         self.launch = replace(launch, settings=new, access=access)
         self._watch(new)

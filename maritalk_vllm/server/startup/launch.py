@@ -66,7 +66,7 @@ def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None
     vllm = installed_vllm()
     resource_limits.check()
     group = ClusterConfig.from_settings(settings)
-    access = access or AccessConfig.of(settings)
+    access = access or AccessConfig.from_settings(settings)
     need = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     plan = make_plan_or_suggest(
         need, probe_hardware(gpus=settings.device is not Device.CPU), settings.device, vllm.device

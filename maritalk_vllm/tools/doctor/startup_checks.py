@@ -119,7 +119,7 @@ def check_group(settings: Settings) -> Iterator[Check]:
 
 def check_access(settings: Settings) -> Iterator[Check]:
     """Who may ask, and that keys and certificate can be used. Raises UsageError."""
-    if warning := AccessConfig.of(settings).warning(settings.host):
+    if warning := AccessConfig.from_settings(settings).warning(settings.host):
         yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
     else:
         yield Check.ok("access", "Nobody else on the network can use the model without a key.")

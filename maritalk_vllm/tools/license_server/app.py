@@ -75,7 +75,7 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
 async def _read_body(request: Request) -> bytes:
     """Raises TooLong as soon as it is, BodyTooSlow, and Malformed if the client goes away."""
     try:
-        body = await body_limits.read(request.receive, _LONGEST_BODY)
+        body = await body_limits.read_body(request.receive, _LONGEST_BODY)
     except BodyTooLarge as error:
         raise TooLong(f"The body is longer than {_LONGEST_BODY // 1024} KiB.") from error
     if body is None:

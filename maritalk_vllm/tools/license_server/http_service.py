@@ -66,7 +66,7 @@ class Renewal:
         self._files.look()
         trouble = self._files.trouble
         try:
-            self.identity.take(self._files.value)
+            self.identity.update(self._files.value)
         except UsageError as error:
             trouble = error.message
         if trouble and trouble != self._trouble:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import TimeUnit
-from tests.counting import tally
+from tests.counting import request_metrics
 from tests.server.loading.test_loading_app import running
 
 TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
@@ -81,7 +81,7 @@ class Played:
 def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None) -> Iterator[Played]:
     """Serve what is played."""
     played = Played()
-    around = (access or AccessConfig()).around(played.app, played.state, unit, tally())
+    around = (access or AccessConfig()).build_stack(played.app, played.state, unit, request_metrics())
     with served(around) as played.url:
         yield played
 

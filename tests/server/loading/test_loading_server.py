@@ -209,12 +209,12 @@ def test_stop_answers_every_connected_client() -> None:
             await slow.send(REQUEST[20:] + b'{"a":1}')
             reply = await slow.reply()
             assert (reply.status, reply.json) == (503, {"error": "The server is stopping. Try again in a moment."})
-            slow.hang_up()
+            slow.disconnect()
             for connection in (nothing, head, body, whole):
                 reply = await connection.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
                 assert await connection.rest() == b""
-                connection.hang_up()
+                connection.disconnect()
             await ending
             with pytest.raises(ConnectionRefusedError):
                 async with wire(address):

@@ -1,4 +1,4 @@
-"""Servers without API keys: asked by their own names and from their own pages, and not by way of another site."""
+"""Host and origin checks of servers without API keys, against requests by way of other sites."""
 
 import asyncio
 import json
@@ -23,23 +23,23 @@ INSIDE = 207
 JSON = "Content-Type: application/json"
 
 
-def around(access: AccessConfig) -> ASGIApp:
+def build_stack(access: AccessConfig) -> ASGIApp:
     state = ServerState()
-    return access.around(
+    return access.build_stack(
         inside, state, TimeUnit.MILLISECONDS, RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state)
     )
 
 
 def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]:
-    """What comes of heads as they are written, each on a connection of its own."""
+    """Send raw request heads, each on a connection of its own, and return the responses."""
 
     async def scenario() -> dict[bytes, Reply]:
         found = {}
-        async with running(around(AccessConfig.of(settings))) as url:
+        async with running(build_stack(AccessConfig.from_settings(settings))) as url:
             for asked in requests:
-                async with wire(url) as line:
-                    await line.send(asked + b"\r\n\r\n")
-                    found[asked] = await line.reply()
+                async with wire(url) as connection:
+                    await connection.send(asked + b"\r\n\r\n")
+                    found[asked] = await connection.reply()
         return found
 
     return asyncio.run(scenario())
@@ -77,12 +77,12 @@ FOREIGN_NAMES = [
 ]
 
 
-def test_a_server_without_keys_is_asked_by_address_or_as_localhost() -> None:
+def test_without_keys_only_addresses_and_localhost_are_allowed_hosts() -> None:
     assert by_host(Settings(), OWN_NAMES) == dict.fromkeys(OWN_NAMES, INSIDE)
     assert by_host(Settings(), FOREIGN_NAMES) == dict.fromkeys(FOREIGN_NAMES, 403)
 
 
-def test_or_by_the_name_that_it_listens_on_and_those_that_are_allowed() -> None:
+def test_the_listening_name_and_the_allowed_hosts_are_accepted() -> None:
     allowed = ("Chat.example.org", "*.maritalk.svc", "[2001:db8::1]")
     settings = Settings(host="gpu-1", allowed_host=allowed)
     own = ["gpu-1:9000", "chat.example.org", "CHAT.example.org.:80", "a.maritalk.svc", "b.a.maritalk.svc:9000"]
@@ -96,19 +96,19 @@ def test_or_by_the_name_that_it_listens_on_and_those_that_are_allowed() -> None:
     "given",
     ["https://chat.example.org", "chat.example.org:9000", "chat.example.org/x", "", "a b", "*.*", "a.*", "é.br"],
 )
-def test_what_is_no_name_is_an_error(given: str) -> None:
+def test_an_invalid_allowed_host_is_an_error(given: str) -> None:
     with pytest.raises(UsageError, match="is no name of a host"):
-        AccessConfig.of(Settings(allowed_host=(given,)))
+        AccessConfig.from_settings(Settings(allowed_host=(given,)))
 
 
-def test_with_keys_the_key_says_it_all() -> None:
+def test_with_keys_host_and_origin_are_not_checked() -> None:
     assert set(by_host(Settings(api_key=("k",)), ["evil.example", "localhost"]).values()) == {401}
     asked = b"GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\nAuthorization: Bearer k"
     assert replies(Settings(api_key=("k",)), [asked])[asked].status == INSIDE
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health"])
-def test_a_probe_is_answered_by_any_name(path: str) -> None:
+def test_probes_accept_any_host(path: str) -> None:
     found = by_host(Settings(), ["evil.example", "maritalk.default.svc"], f"GET {path} HTTP/1.1")
     assert set(found.values()) <= {200, 503}
     foreign = f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example".encode()
@@ -116,7 +116,7 @@ def test_a_probe_is_answered_by_any_name(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/chat", "/chat/server.json", "/metrics", "/docs", "/generate", "/v1/messages"])
-def test_all_else_is_not(path: str) -> None:
+def test_no_other_path_accepts_a_foreign_host(path: str) -> None:
     asked = [
         f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html".encode()
         for method in ("GET", "POST", "OPTIONS", "DELETE")
@@ -124,7 +124,7 @@ def test_all_else_is_not(path: str) -> None:
     assert {reply.status for reply in replies(Settings(), asked).values()} == {403}
 
 
-def test_the_refusal_says_what_to_set_in_the_form_of_its_api() -> None:
+def test_the_error_names_the_options_in_the_format_of_its_api() -> None:
     openai = b"GET /v1/models HTTP/1.1\r\nHost: evil.example:9000"
     page = b"POST /generate HTTP/1.1\r\nHost: localhost:9000\r\nOrigin: https://evil.example\r\nContent-Length: 0"
     found = replies(Settings(), [openai, page])
@@ -137,7 +137,7 @@ def test_the_refusal_says_what_to_set_in_the_form_of_its_api() -> None:
     assert "--allowed-origins" in found[page].json["error"]
 
 
-def test_a_target_that_is_a_whole_address_says_the_host() -> None:
+def test_the_host_of_an_absolute_target_overrides_the_host_header() -> None:
     expected = {
         b"GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost": 403,
         b"GET http://evil.example:80/v1/models HTTP/1.0\r\nHost: localhost": 403,
@@ -150,7 +150,7 @@ def test_a_target_that_is_a_whole_address_says_the_host() -> None:
 
 
 @pytest.mark.parametrize("keys", [(), ("k",)])
-def test_one_host_is_named_no_more_and_no_less(keys: tuple[str, ...]) -> None:
+def test_exactly_one_host_header_is_required(keys: tuple[str, ...]) -> None:
     taken = 401 if keys else INSIDE
     expected = {
         b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: localhost": 400,
@@ -167,7 +167,7 @@ def test_one_host_is_named_no_more_and_no_less(keys: tuple[str, ...]) -> None:
 
 POST = "POST /generate HTTP/1.1\r\nContent-Length: 0\r\nContent-Type: {}\r\nHost: {}{}"
 PAGES = {
-    # A program, and the chat page, which browsers have say where it is from.
+    # A program, and the chat page, for which browsers send an Origin header.
     ("localhost:9000", ""): INSIDE,
     ("localhost:9000", "Origin: http://localhost:9000"): INSIDE,
     ("192.168.0.7:9000", "Origin: http://192.168.0.7:9000"): INSIDE,
@@ -192,7 +192,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/x-www-form-urlencoded"])
-def test_pages_of_other_sites_are_not_answered(kind: str) -> None:
+def test_requests_from_pages_of_other_sites_are_rejected(kind: str) -> None:
     asked = {
         POST.format(kind, host, f"\r\n{says}" if says else "").encode(): status
         for (host, says), status in PAGES.items()
@@ -201,18 +201,18 @@ def test_pages_of_other_sites_are_not_answered(kind: str) -> None:
     assert {each: reply.status for each, reply in found.items()} == asked
 
 
-def test_a_link_from_another_site_may_be_followed() -> None:
+def test_a_link_from_another_site_can_be_followed() -> None:
     asked = b"GET /chat HTTP/1.1\r\nHost: localhost:9000\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate"
     assert replies(Settings(), [asked])[asked].status == 200
 
 
-def test_pages_that_the_user_names_are_answered() -> None:
+def test_requests_from_allowed_origins_are_accepted() -> None:
     def status(host: str, origin: str, settings: Settings) -> int:
         asked = POST.format("text/plain", host, f"\r\nOrigin: {origin}").encode()
         return replies(settings, [asked])[asked].status
 
     site = "https://app.example.org"
-    # CORS: another site's pages, which vLLM then lets read the answers.
+    # CORS: pages of another site, which vLLM then allows to read the responses.
     for flag in (("--allowed-origins", json.dumps([site])), (f"--allowed_origins={json.dumps([site])}",)):
         settings = Settings(engine_args=flag)
         assert status("localhost:9000", site, settings) == INSIDE
@@ -220,17 +220,17 @@ def test_pages_that_the_user_names_are_answered() -> None:
         assert status("app.example.org", site, settings) == 403
     assert status("localhost", site, Settings(engine_args=("--allowed-origins", '["*"]'))) == INSIDE
     assert status("localhost", site, Settings(engine_args=("--allowed-origins", "[nonsense"))) == 403
-    # A proxy in front, which asks by its own name for the server or by the page's.
+    # A proxy in front, which sends its own name for the server as Host, or the page's.
     settings = Settings(allowed_host=("app.example.org",))
     for host in ("127.0.0.1:9000", "app.example.org", "app.example.org:443"):
         assert status(host, site, settings) == INSIDE
         assert status(host, f"{site}:8443", settings) == INSIDE
-    # The name that it listens on has other servers too.
+    # Other servers may run on the same host name, on other ports.
     assert status("gpu-1:9000", "http://gpu-1:9000", Settings(host="gpu-1")) == INSIDE
     assert status("gpu-1:9000", "http://gpu-1:3000", Settings(host="gpu-1")) == 403
 
 
-def test_every_name_of_the_server_is_not_every_page() -> None:
+def test_allowing_every_host_does_not_allow_every_origin() -> None:
     def statuses(settings: Settings, *pages: tuple[str, str]) -> list[int]:
         asked = [POST.format("text/plain", host, f"\r\nOrigin: {origin}").encode() for host, origin in pages]
         return [reply.status for reply in replies(settings, asked).values()]

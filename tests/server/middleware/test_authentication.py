@@ -1,4 +1,4 @@
-"""The door, over real sockets: with keys set, nothing but the probes is open to those who bring none."""
+"""Authentication, over real sockets: with keys set, only the probes need no key."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from tests.server.loading.test_loading_app import running
 from tests.server.wire import Reply, wire
 
 KEY = "chave-1"
-LOCKED = ApiKeys([hash_key(KEY), hash_key("chavé")])
-OPEN = ApiKeys([])
+KEYS = ApiKeys([hash_key(KEY), hash_key("chavé")])
+NO_KEYS = ApiKeys([])
 INSIDE = 207
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 PATHS = [
@@ -35,7 +35,7 @@ PATHS = [
     "/tokenize",
     "/no/such/route",
 ]
-# What some proxy or router might take for a probe.
+# Paths that a proxy or router might take for a probe.
 NEARLY_PROBES = [
     "//livez",
     "/livez/",
@@ -60,7 +60,7 @@ NEARLY_PROBES = [
 
 
 async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-    """What lies behind the door. It answers with the path that it sees."""
+    """The application behind authentication. It responds with the path of the request."""
     body = scope["path"].encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": INSIDE, "headers": headers})
@@ -71,78 +71,78 @@ Asked = tuple[str, str, *tuple[str | bytes, ...]]
 """A method, a target, and headers."""
 
 
-def replies(door: Authentication, requests: Iterable[Asked], body: bytes = b"") -> dict[Asked, Reply]:
-    """What comes of requests, one after the other on one connection: no answer may shift into the next."""
+def replies(authentication: Authentication, requests: Iterable[Asked], body: bytes = b"") -> dict[Asked, Reply]:
+    """Send requests one after the other on one connection, which also checks that no response shifts to the next."""
 
     async def scenario() -> dict[Asked, Reply]:
         found = {}
-        async with running(door) as url, wire(url) as line:
+        async with running(authentication) as url, wire(url) as connection:
             for asked in requests:
-                await line.ask(*asked, f"Content-Length: {len(body)}", body=body)
-                found[asked] = await line.reply(to=asked[0])
+                await connection.ask(*asked, f"Content-Length: {len(body)}", body=body)
+                found[asked] = await connection.reply(to=asked[0])
         return found
 
     return asyncio.run(scenario())
 
 
-def one(door: Authentication, *asked: *Asked) -> Reply:
-    return replies(door, [asked])[asked]
+def reply_to(authentication: Authentication, *asked: *Asked) -> Reply:
+    return replies(authentication, [asked])[asked]
 
 
 MISSING = "needs an API key"
 WRONG = "not one of this server's"
 
 
-def test_without_keys_everything_is_open() -> None:
-    for asked, reply in replies(Authentication(inside, OPEN), product(METHODS, PATHS + NEARLY_PROBES)).items():
+def test_without_keys_every_route_is_open() -> None:
+    for asked, reply in replies(Authentication(inside, NO_KEYS), product(METHODS, PATHS + NEARLY_PROBES)).items():
         assert reply.status == INSIDE, asked
 
 
 @pytest.mark.parametrize("header", ["X-Nothing: x", "Authorization: Bearer wrong", "x-api-key: wrong"])
-def test_with_keys_every_route_is_shut_to_every_method(header: str) -> None:
-    # Even to OPTIONS: there is no page elsewhere that a browser should let ask.
+def test_with_keys_every_route_and_method_requires_one(header: str) -> None:
+    # OPTIONS too: pages of other sites have no access, so no CORS preflight has to succeed.
     for asked, reply in replies(
-        Authentication(inside, LOCKED), product(METHODS, PATHS + NEARLY_PROBES, [header]), b"{}"
+        Authentication(inside, KEYS), product(METHODS, PATHS + NEARLY_PROBES, [header]), b"{}"
     ).items():
         assert reply.status == 401, asked
         assert reply.headers["www-authenticate"] == "Bearer"
         assert bool(reply.body) is (asked[0] != "HEAD")
 
 
-def test_with_a_key_every_route_is_open() -> None:
+def test_a_valid_key_is_accepted_on_every_route() -> None:
     key = f"Authorization: Bearer {KEY}"
-    for asked, reply in replies(Authentication(inside, LOCKED), product(METHODS, PATHS, [key])).items():
+    for asked, reply in replies(Authentication(inside, KEYS), product(METHODS, PATHS, [key])).items():
         assert reply.status == INSIDE, asked
 
 
 @pytest.mark.parametrize("open_status", [False, True])
-def test_only_to_look_at_a_probe_needs_no_key(open_status: bool) -> None:
-    # `/%6civez` is `/livez` to all that come after: a path is decoded once, before the door.
+def test_only_get_and_head_of_probes_need_no_key(open_status: bool) -> None:
+    # `/%6civez` is `/livez` to every layer: a path is decoded once, before authentication.
     probes = ["/livez", "/readyz", "/health", "/livez?verbose", "/%6civez", "http://elsewhere/livez"]
-    door = Authentication(inside, LOCKED, open_status=open_status)
-    for asked, reply in replies(door, product(METHODS, probes)).items():
+    authentication = Authentication(inside, KEYS, open_status=open_status)
+    for asked, reply in replies(authentication, product(METHODS, probes)).items():
         assert reply.status == (INSIDE if asked[0] in ("GET", "HEAD") else 401), asked
         if asked[0] == "GET":
             assert reply.body in (b"/livez", b"/readyz", b"/health")
 
 
-def test_the_status_is_open_only_where_it_is_set_so() -> None:
-    shut, opened = (Authentication(inside, LOCKED, open_status=each) for each in (False, True))
-    assert {reply.status for reply in replies(shut, product(METHODS, ["/"])).values()} == {401}
+def test_the_status_needs_no_key_only_with_open_status() -> None:
+    closed, opened = (Authentication(inside, KEYS, open_status=each) for each in (False, True))
+    assert {reply.status for reply in replies(closed, product(METHODS, ["/"])).values()} == {401}
     found = replies(opened, product(METHODS, ["/", "//", "/?x=/", "/%2f", "/.", "/generate"]))
-    let_in = {asked for asked, reply in found.items() if reply.status == INSIDE}
-    assert let_in == set(product(["GET", "HEAD"], ["/", "/?x=/"]))
+    accepted = {asked for asked, reply in found.items() if reply.status == INSIDE}
+    assert accepted == set(product(["GET", "HEAD"], ["/", "/?x=/"]))
 
 
-WAYS: list[str | bytes] = [
+ACCEPTED_WAYS: list[str | bytes] = [
     f"Authorization: Bearer {KEY}",
     f"authorization: bearer {KEY}",
     f"AUTHORIZATION: BEARER {KEY}",
-    # Maritaca's documents show this one.
+    # The form in Maritaca's documentation.
     f"Authorization: Key {KEY}",
     f"Authorization: kEY {KEY}",
     f"Authorization:   Bearer   {KEY}  ",
-    # Anthropic's clients send this one.
+    # The form that Anthropic's clients send.
     f"x-api-key: {KEY}",
     f"X-API-Key: {KEY}",
     # As curl sends it from a terminal, and as Python's http.client does.
@@ -151,7 +151,7 @@ WAYS: list[str | bytes] = [
     "x-api-key: chavé".encode(),
 ]
 
-WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
+REJECTED_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
     MISSING: [
         (),
         ("Authorization:",),
@@ -159,7 +159,7 @@ WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
         ("Authorization: Bearer   ",),
         ("Authorization: Key",),
         ("x-api-key:",),
-        # A key alone is no credential, nor is one under another scheme.
+        # A key without a scheme, or with another scheme, is not accepted.
         (f"Authorization: {KEY}",),
         (f"Authorization: Basic {KEY}",),
         (f"Authorization: Bearer:{KEY}",),
@@ -173,43 +173,43 @@ WRONG_WAYS: dict[str, list[tuple[str | bytes, ...]]] = {
         (f'Authorization: Bearer "{KEY}"',),
         (f"Authorization: Bearer {KEY.upper()}",),
         (f"x-api-key: Bearer {KEY}",),
-        # What is kept of a key opens nothing.
+        # The stored digest of a key is not accepted.
         (f"Authorization: Bearer {hash_key(KEY)}",),
         (b"Authorization: Bearer " + bytes(range(0x80, 0x100)),),
         ("Authorization: Bearer " + "x" * 60_000,),
         ("x-api-key: " + KEY * 8_000,),
-        # The first that says who asks counts.
+        # The first credential counts.
         ("Authorization: Bearer wrong", f"x-api-key: {KEY}"),
         ("Authorization: Bearer wrong", f"Authorization: Bearer {KEY}"),
     ],
 }
 
 
-def test_ways_to_bring_a_key() -> None:
-    for asked, reply in replies(Authentication(inside, LOCKED), product(["POST"], ["/generate"], WAYS)).items():
+def test_accepted_ways_to_send_a_key() -> None:
+    for asked, reply in replies(Authentication(inside, KEYS), product(["POST"], ["/generate"], ACCEPTED_WAYS)).items():
         assert reply.status == INSIDE, asked
 
 
-@pytest.mark.parametrize("says", [MISSING, WRONG])
-def test_what_opens_nothing(says: str) -> None:
-    asked: list[Asked] = [("POST", "/generate", *headers) for headers in WRONG_WAYS[says]]
-    for each, reply in replies(Authentication(inside, LOCKED), asked).items():
+@pytest.mark.parametrize("message", [MISSING, WRONG])
+def test_missing_and_wrong_credentials_are_rejected(message: str) -> None:
+    asked: list[Asked] = [("POST", "/generate", *headers) for headers in REJECTED_WAYS[message]]
+    for each, reply in replies(Authentication(inside, KEYS), asked).items():
         assert reply.status == 401, each
         assert reply.headers["www-authenticate"] == "Bearer"
-        assert says in reply.json["error"]
-        # What was sent is not said again: it would stand in somebody's log.
+        assert message in reply.json["error"]
+        # The error does not repeat the key, which would then appear in logs.
         assert KEY not in str(reply)
 
 
-def test_a_key_in_the_address_opens_nothing() -> None:
-    # It would stand in every log on the way.
-    assert one(Authentication(inside, LOCKED), "POST", f"/generate?api_key={KEY}&key={KEY}").status == 401
+def test_a_key_in_the_url_is_not_accepted() -> None:
+    # It would appear in the log of every proxy.
+    assert reply_to(Authentication(inside, KEYS), "POST", f"/generate?api_key={KEY}&key={KEY}").status == 401
 
 
-def test_a_key_beside_credentials_of_another_kind_counts() -> None:
-    # A proxy on the way may want a password of its own.
+def test_x_api_key_is_accepted_beside_other_credentials() -> None:
+    # A proxy may require credentials of its own.
     headers = ("Authorization: Basic dTpw", f"x-api-key: {KEY}")
-    assert one(Authentication(inside, LOCKED), "POST", "/generate", *headers).status == INSIDE
+    assert reply_to(Authentication(inside, KEYS), "POST", "/generate", *headers).status == INSIDE
 
 
 NEEDED = "This server needs an API key. Send it as `Authorization: Bearer KEY`."
@@ -222,8 +222,8 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_refusal_has_the_form_of_its_api() -> None:
-    found = replies(Authentication(inside, LOCKED), product(["GET"], FORMS))
+def test_an_error_has_the_format_of_its_api() -> None:
+    found = replies(Authentication(inside, KEYS), product(["GET"], FORMS))
     assert {asked[1]: reply.json for asked, reply in found.items()} == FORMS
 
 
@@ -236,17 +236,19 @@ UPGRADE = (
 
 
 @pytest.mark.parametrize("header", ["X-Nothing: x", "Authorization: Bearer wrong"])
-def test_an_offer_of_a_websocket_opens_nothing(header: str) -> None:
+def test_a_websocket_upgrade_needs_a_key(header: str) -> None:
     for target in ("/v1/realtime", "/generate", "/"):
-        assert one(Authentication(inside, LOCKED), "GET", target, *UPGRADE, header).status == 401
+        assert reply_to(Authentication(inside, KEYS), "GET", target, *UPGRADE, header).status == 401
 
 
-def test_an_upgrade_to_something_else_is_a_request_like_any_other() -> None:
-    assert one(Authentication(inside, LOCKED), "GET", "/generate", "Connection: Upgrade", "Upgrade: h2c").status == 401
+def test_any_other_upgrade_needs_a_key() -> None:
+    assert (
+        reply_to(Authentication(inside, KEYS), "GET", "/generate", "Connection: Upgrade", "Upgrade: h2c").status == 401
+    )
 
 
-def test_what_is_no_request_goes_through() -> None:
-    """The application behind it has to learn that the server begins, and nobody asks for that."""
+def test_other_scope_types_pass() -> None:
+    """The application has to get lifespan events, which come from no client."""
     seen: list[str] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -255,5 +257,5 @@ def test_what_is_no_request_goes_through() -> None:
     async def never(*_: object) -> Any:
         raise AssertionError
 
-    asyncio.run(Authentication(noting, LOCKED)({"type": "lifespan"}, never, never))
+    asyncio.run(Authentication(noting, KEYS)({"type": "lifespan"}, never, never))
     assert seen == ["lifespan"]

@@ -1,4 +1,4 @@
-"""Bodies, over real sockets: too long, too slow, cut off, and as the application gets those that are none of it."""
+"""Request bodies, over real sockets: too long, too slow, incomplete, and as the application gets valid ones."""
 
 import asyncio
 import contextlib
@@ -16,23 +16,23 @@ from starlette.types import Message, Receive, Scope, Send
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.server.middleware.body_limits import BodyLimits
 from tests.server.loading.test_loading_app import running
-from tests.server.wire import PATIENCE_SECONDS, until, wire
+from tests.server.wire import TIMEOUT_SECONDS, until, wire
 
-MOST = 1000
+MAX_BYTES = 1000
 
 
 class Inside:
-    """What lies behind. It answers with the length of the body, or at /wait not before the client goes."""
+    """The inner application. It responds with the length of the body; at /wait it waits for the disconnect."""
 
     def __init__(self) -> None:
-        self.got: list[Message] = []
+        self.received: list[Message] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.got.append(await receive())
+        self.received.append(await receive())
         if scope["path"] == "/wait":
-            self.got.append(await receive())
+            self.received.append(await receive())
             return
-        length = str(len(self.got[-1]["body"])).encode()
+        length = str(len(self.received[-1]["body"])).encode()
         headers = [(b"content-length", str(len(length)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": length})
@@ -50,48 +50,48 @@ CHUNKED = "Transfer-Encoding: chunked"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def test_the_application_gets_a_body_whole_however_it_was_sent() -> None:
+def test_the_application_gets_the_complete_body_however_it_was_sent() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
-            await line.ask("GET", "/")
-            assert (await line.reply()).body == b"0"
-            await line.ask("POST", "/", "Content-Length: 0")
-            assert (await line.reply()).body == b"0"
-            await line.ask("POST", "/", "Content-Length: 6", body=b"ab")
+        async with running(BodyLimits(inside, MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("GET", "/")
+            assert (await connection.reply()).body == b"0"
+            await connection.ask("POST", "/", "Content-Length: 0")
+            assert (await connection.reply()).body == b"0"
+            await connection.ask("POST", "/", "Content-Length: 6", body=b"ab")
             for piece in (b"c", b"de", b"f"):
                 await asyncio.sleep(0.02)
-                await line.send(piece)
-            assert (await line.reply()).body == b"6"
-            await line.ask("POST", "/", CHUNKED, body=chunk(b"ab"))
+                await connection.send(piece)
+            assert (await connection.reply()).body == b"6"
+            await connection.ask("POST", "/", CHUNKED, body=chunk(b"ab"))
             for piece in (chunk(b"cd")[:4], chunk(b"cd")[4:], chunk(b"ef"), LAST_CHUNK):
                 await asyncio.sleep(0.02)
-                await line.send(piece)
-            assert (await line.reply()).body == b"6"
-        assert inside.got == [whole(b""), whole(b""), whole(b"abcdef"), whole(b"abcdef")]
+                await connection.send(piece)
+            assert (await connection.reply()).body == b"6"
+        assert inside.received == [whole(b""), whole(b""), whole(b"abcdef"), whole(b"abcdef")]
 
     asyncio.run(scenario())
 
 
-def test_a_long_body_comes_whole_as_well() -> None:
+def test_a_long_body_arrives_complete() -> None:
     async def scenario() -> None:
         inside, body = Inside(), bytes(range(256)) * 20_000
         async with running(BodyLimits(inside, len(body))) as url, httpx.AsyncClient() as client:
             assert (await client.post(url, content=body)).text == str(len(body))
-        assert inside.got == [whole(body)]
+        assert inside.received == [whole(body)]
 
     asyncio.run(scenario())
 
 
-def test_the_application_hears_when_its_client_goes() -> None:
+def test_the_application_is_notified_of_a_disconnect() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/wait", "Content-Length: 1", body=b"x")
-            await until(lambda: inside.got)
-            line.hang_up()
-            await until(lambda: len(inside.got) == 2)
-        assert inside.got == [whole(b"x"), {"type": "http.disconnect"}]
+        async with running(BodyLimits(inside, MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/wait", "Content-Length: 1", body=b"x")
+            await until(lambda: inside.received)
+            connection.disconnect()
+            await until(lambda: len(inside.received) == 2)
+        assert inside.received == [whole(b"x"), {"type": "http.disconnect"}]
 
     asyncio.run(scenario())
 
@@ -99,12 +99,12 @@ def test_the_application_hears_when_its_client_goes() -> None:
 UNFINISHED = [("Content-Length: 10", b""), ("Content-Length: 10", b"x"), (CHUNKED, b""), (CHUNKED, chunk(b"x"))]
 
 
-def test_a_client_that_goes_before_its_body_is_whole_asks_nothing() -> None:
+def test_a_request_whose_client_disconnects_during_the_body_is_dropped() -> None:
     async def scenario() -> None:
         inside, ended = Inside(), []
 
         async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-            await BodyLimits(inside, MOST)(scope, receive, send)
+            await BodyLimits(inside, MAX_BYTES)(scope, receive, send)
             ended.append(scope)
 
         def beyond(number: int) -> Callable[[], bool]:
@@ -112,79 +112,79 @@ def test_a_client_that_goes_before_its_body_is_whole_asks_nothing() -> None:
 
         async with running(layer) as url:
             for number, (encoding, begins) in enumerate(UNFINISHED):
-                async with wire(url) as line:
-                    await line.ask("POST", "/generate", encoding, body=begins)
+                async with wire(url) as connection:
+                    await connection.ask("POST", "/generate", encoding, body=begins)
                     await asyncio.sleep(0.05)
                     assert len(ended) == number
-                    line.hang_up()
+                    connection.disconnect()
                     await until(beyond(number))
-        assert inside.got == []
+        assert inside.received == []
 
     asyncio.run(scenario())
 
 
 def too_large(path: str) -> tuple[int, dict[str, object]]:
-    said = "The request is longer than 1,000 bytes, this server's limit. Send less, or raise --max-body-mb."
+    message = "The request is longer than 1,000 bytes, this server's limit. Send less, or raise --max-body-mb."
     if path == "/generate":
-        return 413, {"error": said}
-    return 413, {"type": "error", "error": {"type": "request_too_large", "message": said}}
+        return 413, {"error": message}
+    return 413, {"type": "error", "error": {"type": "request_too_large", "message": message}}
 
 
 @pytest.mark.parametrize("path", ["/generate", "/v1/messages"])
-def test_the_limit_to_the_byte(path: str) -> None:
+def test_the_size_limit_is_exact(path: str) -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
+        async with running(BodyLimits(inside, MAX_BYTES)) as url, wire(url) as connection:
 
             async def sent(*pieces: bytes, encoding: str = CHUNKED) -> tuple[int, object]:
-                await line.ask("POST", path, encoding)
+                await connection.ask("POST", path, encoding)
                 for piece in pieces:
-                    await line.send(piece)
-                reply = await line.reply()
+                    await connection.send(piece)
+                reply = await connection.reply()
                 return reply.status, reply.json
 
-            # All on one connection: what is refused leaves nothing behind that would be taken for the next request.
-            assert await sent(b"x" * MOST, encoding=f"Content-Length: {MOST}") == (200, MOST)
-            assert await sent(b"x" * (MOST + 1), encoding=f"Content-Length: {MOST + 1}") == too_large(path)
-            assert await sent(chunk(b"x" * MOST), LAST_CHUNK) == (200, MOST)
-            assert await sent(chunk(b"x" * MOST), chunk(b"x"), LAST_CHUNK) == too_large(path)
-            assert await sent(*[chunk(b"x")] * MOST, LAST_CHUNK) == (200, MOST)
-            assert await sent(*[chunk(b"x")] * (MOST + 1), LAST_CHUNK) == too_large(path)
+            # All on one connection: no part of a rejected request may be taken for the next request.
+            assert await sent(b"x" * MAX_BYTES, encoding=f"Content-Length: {MAX_BYTES}") == (200, MAX_BYTES)
+            assert await sent(b"x" * (MAX_BYTES + 1), encoding=f"Content-Length: {MAX_BYTES + 1}") == too_large(path)
+            assert await sent(chunk(b"x" * MAX_BYTES), LAST_CHUNK) == (200, MAX_BYTES)
+            assert await sent(chunk(b"x" * MAX_BYTES), chunk(b"x"), LAST_CHUNK) == too_large(path)
+            assert await sent(*[chunk(b"x")] * MAX_BYTES, LAST_CHUNK) == (200, MAX_BYTES)
+            assert await sent(*[chunk(b"x")] * (MAX_BYTES + 1), LAST_CHUNK) == too_large(path)
             assert await sent(b"x", encoding="Content-Length: 1") == (200, 1)
-        assert [len(message["body"]) for message in inside.got] == [MOST, MOST, MOST, 1]
+        assert [len(message["body"]) for message in inside.received] == [MAX_BYTES, MAX_BYTES, MAX_BYTES, 1]
 
     asyncio.run(scenario())
 
 
-def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_is_sent() -> None:
+def test_a_too_long_content_length_is_rejected_before_the_body_is_sent() -> None:
     async def scenario() -> None:
-        async with running(BodyLimits(Inside(), MOST)) as url:
-            for length, expect in product((MOST + 1, 10**12, 10**19), ("X-Nothing: x", "Expect: 100-continue")):
-                async with wire(url) as line:
-                    await line.ask("POST", "/generate", f"Content-Length: {length}", expect)
-                    reply = await line.reply()
+        async with running(BodyLimits(Inside(), MAX_BYTES)) as url:
+            for length, expect in product((MAX_BYTES + 1, 10**12, 10**19), ("X-Nothing: x", "Expect: 100-continue")):
+                async with wire(url) as connection:
+                    await connection.ask("POST", "/generate", f"Content-Length: {length}", expect)
+                    reply = await connection.reply()
                     assert (reply.status, reply.json) == too_large("/generate")
 
     asyncio.run(scenario())
 
 
-def test_a_body_in_chunks_is_refused_as_soon_as_it_is_too_long() -> None:
+def test_a_chunked_body_is_rejected_as_soon_as_it_is_too_long() -> None:
     async def scenario() -> None:
-        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/generate", CHUNKED, body=chunk(b"x" * (MOST + 1)))
-            # There is no last chunk yet.
-            assert (await line.reply()).status == 413
+        async with running(BodyLimits(Inside(), MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate", CHUNKED, body=chunk(b"x" * (MAX_BYTES + 1)))
+            # The last chunk has not been sent.
+            assert (await connection.reply()).status == 413
 
     asyncio.run(scenario())
 
 
-def test_a_body_that_is_wanted_is_asked_for() -> None:
+def test_expect_100_continue_gets_100() -> None:
     async def scenario() -> None:
-        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/", "Content-Length: 1", "Expect: 100-continue")
-            assert (await line.reply()).status == 100
-            await line.send(b"x")
-            assert (await line.reply()).body == b"1"
+        async with running(BodyLimits(Inside(), MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/", "Content-Length: 1", "Expect: 100-continue")
+            assert (await connection.reply()).status == 100
+            await connection.send(b"x")
+            assert (await connection.reply()).body == b"1"
 
     asyncio.run(scenario())
 
@@ -199,28 +199,28 @@ NO_LENGTHS: list[tuple[str | bytes, ...]] = [
 ]
 
 
-def test_a_length_that_is_none_gets_nowhere() -> None:
+def test_an_invalid_content_length_is_rejected() -> None:
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url:
+        async with running(BodyLimits(inside, MAX_BYTES)) as url:
             for headers in NO_LENGTHS:
-                async with wire(url) as line:
-                    await line.ask("POST", "/", *headers)
-                    assert (await line.reply()).status == 400
-        assert inside.got == []
+                async with wire(url) as connection:
+                    await connection.ask("POST", "/", *headers)
+                    assert (await connection.reply()).status == 400
+        assert inside.received == []
 
     asyncio.run(scenario())
 
 
-def test_clients_that_send_all_before_they_read_see_why_they_were_refused() -> None:
-    # More than all buffers on the way hold: were the connection closed at once, sending would fail first.
+def test_clients_that_send_everything_before_reading_get_the_error_response() -> None:
+    # More than all buffers in between can hold: if the connection were closed at once, sending would fail first.
     body = b"x" * 8_000_000
 
     async def scenario() -> None:
-        async with running(BodyLimits(Inside(), MOST)) as url, httpx.AsyncClient() as client:
+        async with running(BodyLimits(Inside(), MAX_BYTES)) as url, httpx.AsyncClient() as client:
 
             def by_http_client() -> int:
-                connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
+                connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_SECONDS)
                 try:
                     connection.request("POST", "/generate", body)
                     return connection.getresponse().status
@@ -234,67 +234,67 @@ def test_clients_that_send_all_before_they_read_see_why_they_were_refused() -> N
     asyncio.run(scenario())
 
 
-def test_a_silent_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.1)
+def test_a_silent_client_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.1)
 
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url:
+        async with running(BodyLimits(inside, MAX_BYTES)) as url:
             for encoding, begins in UNFINISHED:
-                async with wire(url) as line:
-                    await line.ask("POST", "/generate", encoding, body=begins)
-                    reply = await line.reply()
+                async with wire(url) as connection:
+                    await connection.ask("POST", "/generate", encoding, body=begins)
+                    reply = await connection.reply()
                     assert reply.status == 408
                     assert reply.json == {"error": "The request did not arrive within 0.1 s. Send it again."}
                     assert reply.headers["connection"] == "close"
-                    assert await line.rest() == b""
-        assert inside.got == []
+                    assert await connection.rest() == b""
+        assert inside.received == []
 
     asyncio.run(scenario())
 
 
-def test_nor_is_one_that_always_sends_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "WHOLE_SECONDS", 0.3)
+def test_a_client_that_keeps_sending_slowly_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BODY_SECONDS", 0.3)
 
     async def scenario() -> None:
         inside = Inside()
-        async with running(BodyLimits(inside, MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/generate", "Content-Length: 1000")
+        async with running(BodyLimits(inside, MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate", "Content-Length: 1000")
 
             async def drip() -> None:
                 with contextlib.suppress(OSError):
                     while True:
-                        await line.send(b"x")
+                        await connection.send(b"x")
                         await asyncio.sleep(0.02)
 
             dripping = asyncio.create_task(drip())
-            reply = await line.reply()
+            reply = await connection.reply()
             assert reply.status == 408
             assert "within 0.3 s" in reply.json["error"]
             dripping.cancel()
-        assert inside.got == []
+        assert inside.received == []
 
     asyncio.run(scenario())
 
 
-def test_a_client_that_pauses_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 1)
+def test_pauses_within_the_idle_timeout_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 1)
 
     async def scenario() -> None:
-        async with running(BodyLimits(Inside(), MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/", "Content-Length: 8")
+        async with running(BodyLimits(Inside(), MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/", "Content-Length: 8")
             for _ in range(8):
-                # Longer together than any silence may be.
+                # Together, the pauses are longer than the idle timeout.
                 await asyncio.sleep(0.15)
-                await line.send(b"x")
-            assert (await line.reply()).body == b"8"
+                await connection.send(b"x")
+            assert (await connection.reply()).body == b"8"
 
     asyncio.run(scenario())
 
 
-def test_how_long_an_answer_takes_is_not_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.05)
-    monkeypatch.setattr(client_limits, "WHOLE_SECONDS", 0.05)
+def test_the_body_timeouts_do_not_limit_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(client_limits, "BODY_SECONDS", 0.05)
     inside = Inside()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -302,26 +302,26 @@ def test_how_long_an_answer_takes_is_not_its_business(monkeypatch: pytest.Monkey
         await inside(scope, receive, send)
 
     async def scenario() -> None:
-        async with running(BodyLimits(slow, MOST)) as url, wire(url) as line:
-            await line.ask("POST", "/", "Content-Length: 1", body=b"x")
-            assert (await line.reply()).body == b"1"
+        async with running(BodyLimits(slow, MAX_BYTES)) as url, wire(url) as connection:
+            await connection.ask("POST", "/", "Content-Length: 1", body=b"x")
+            assert (await connection.reply()).body == b"1"
 
     asyncio.run(scenario())
 
 
-def bare(data: bytes) -> bytes:
-    """Deflate without zlib's head, as some clients send it."""
-    made = zlib.compressobj(wbits=-15)
-    return made.compress(data) + made.flush()
+def raw_deflate(data: bytes) -> bytes:
+    """Compress with deflate and without the zlib header, as some clients do."""
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
 
 
-async def asked(body: bytes, encoding: str | None, most: int = MOST) -> tuple[int, dict[str, object], Inside]:
+async def post(body: bytes, encoding: str | None, most: int = MAX_BYTES) -> tuple[int, dict[str, object], Inside]:
     inside = Inside()
     async with running(BodyLimits(inside, most)) as url, httpx.AsyncClient() as client:
         headers = {} if encoding is None else {"Content-Encoding": encoding}
         answer = await client.post(url, content=body, headers=headers)
-        told = answer.json() if answer.headers.get("content-type") == "application/json" else {}
-        return answer.status_code, {**told, "accept": answer.headers.get("accept-encoding")}, inside
+        payload = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+        return answer.status_code, {**payload, "accept": answer.headers.get("accept-encoding")}, inside
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ async def asked(body: bytes, encoding: str | None, most: int = MOST) -> tuple[in
         ("GZIP", gzip.compress(b"abc", mtime=0)),
         ("x-gzip", gzip.compress(b"a", mtime=0) + gzip.compress(b"bc", mtime=0)),
         ("deflate", zlib.compress(b"abc")),
-        ("deflate", bare(b"abc")),
+        ("deflate", raw_deflate(b"abc")),
         ("identity", b"abc"),
         ("", b"abc"),
         ("identity, gzip", gzip.compress(b"abc", mtime=0)),
@@ -340,11 +340,11 @@ async def asked(body: bytes, encoding: str | None, most: int = MOST) -> tuple[in
     ],
 )
 def test_a_body_is_decoded(encoding: str | None, body: bytes) -> None:
-    status, _, inside = asyncio.run(asked(body, encoding))
-    assert (status, inside.got) == (200, [whole(b"abc")])
+    status, _, inside = asyncio.run(post(body, encoding))
+    assert (status, inside.received) == (200, [whole(b"abc")])
 
 
-def test_the_head_is_that_of_the_decoded_body() -> None:
+def test_the_headers_describe_the_decoded_body() -> None:
     seen: list[dict[bytes, bytes]] = []
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
@@ -352,7 +352,7 @@ def test_the_head_is_that_of_the_decoded_body() -> None:
         await Inside()(scope, receive, send)
 
     async def scenario() -> None:
-        async with running(BodyLimits(inside, MOST)) as url, httpx.AsyncClient() as client:
+        async with running(BodyLimits(inside, MAX_BYTES)) as url, httpx.AsyncClient() as client:
             await client.post(url, content=gzip.compress(b"abc"), headers={"Content-Encoding": "gzip", "X-A": "b"})
 
     asyncio.run(scenario())
@@ -361,10 +361,10 @@ def test_the_head_is_that_of_the_decoded_body() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "aes128gcm", "nothing"])
-def test_other_encodings_are_refused(encoding: str) -> None:
-    status, told, inside = asyncio.run(asked(b"abc", encoding))
-    assert (status, told["accept"], inside.got) == (415, "gzip, deflate", [])
-    assert str(told["error"]).startswith(f"The body is encoded as {encoding!r}.")
+def test_unsupported_encodings_are_rejected(encoding: str) -> None:
+    status, payload, inside = asyncio.run(post(b"abc", encoding))
+    assert (status, payload["accept"], inside.received) == (415, "gzip, deflate", [])
+    assert str(payload["error"]).startswith(f"The body is encoded as {encoding!r}.")
 
 
 @pytest.mark.parametrize(
@@ -376,18 +376,19 @@ def test_other_encodings_are_refused(encoding: str) -> None:
         ("deflate", b"abc"),
     ],
 )
-def test_a_body_that_is_not_what_it_says(encoding: str, body: bytes) -> None:
-    status, told, inside = asyncio.run(asked(body, encoding))
-    assert (status, inside.got) == (400, [])
-    assert str(told["error"]).startswith(f"The body says that it is encoded as {encoding}, and it is not.")
+def test_a_body_that_does_not_match_its_encoding_is_rejected(encoding: str, body: bytes) -> None:
+    status, payload, inside = asyncio.run(post(body, encoding))
+    assert (status, inside.received) == (400, [])
+    assert str(payload["error"]).startswith(f"The body says that it is encoded as {encoding}, and it is not.")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_body_may_not_grow_over_the_limit(encoding: str) -> None:
+def test_the_size_limit_applies_to_the_decoded_body(encoding: str) -> None:
     pack = gzip.compress if encoding == "gzip" else zlib.compress
-    assert asyncio.run(asked(pack(b"a" * MOST), encoding))[0] == 200
-    for size in (MOST + 1, 100_000_000):
-        # A hundred million bytes of it are a hundred thousand.
-        status, told, inside = asyncio.run(asked(pack(b"a" * size), encoding, MOST if size == MOST + 1 else 1_000_000))
-        assert (status, inside.got) == (413, [])
-        assert str(told["error"]).startswith("The decoded request is longer than 1,000")
+    assert asyncio.run(post(pack(b"a" * MAX_BYTES), encoding))[0] == 200
+    for size in (MAX_BYTES + 1, 100_000_000):
+        # A hundred million bytes compress to a hundred thousand.
+        limit = MAX_BYTES if size == MAX_BYTES + 1 else 1_000_000
+        status, payload, inside = asyncio.run(post(pack(b"a" * size), encoding, limit))
+        assert (status, inside.received) == (413, [])
+        assert str(payload["error"]).startswith("The decoded request is longer than 1,000")

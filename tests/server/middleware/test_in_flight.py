@@ -1,4 +1,4 @@
-"""Requests under way, over real sockets: counted, refused, and ended in the words of their API."""
+"""In-flight requests, over real sockets: counted, rejected, and aborted in the error format of their API."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.server.middleware import in_flight
 from maritalk_vllm.server.middleware.in_flight import InFlightRequests
 from tests.server.loading.test_loading_app import running
-from tests.server.wire import PATIENCE_SECONDS, until, wire
+from tests.server.wire import TIMEOUT_SECONDS, until, wire
 
 OVER = Unavailable("The server is stopping.", "Send it again.")
-SAID = "The server is stopping. Send it again."
+MESSAGE = "The server is stopping. Send it again."
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 FIRST = b'data: {"text": "1"}\n\n'
 
@@ -30,10 +30,10 @@ def part(body: bytes, more: bool = True) -> Message:
 
 
 class Work:
-    """An application whose answers are ended from outside. `/quick` is answered at once, whatever the others do."""
+    """An application whose responses the test completes. `/quick` is always answered at once."""
 
     def __init__(self, *messages: Message, then: Callable[[Send], Awaitable[None]] | None = None) -> None:
-        """What it sends at once; and what it does then: nothing, for ever."""
+        """`messages` are sent at once. `then` runs when `may_end` is set or the request is cancelled."""
         self._messages = messages
         self._then = then
         self.begun = 0
@@ -63,13 +63,13 @@ async def whole(send: Send) -> None:
     await send(part(b"done", more=False))
 
 
-def test_they_are_counted_until_their_last_byte() -> None:
+def test_requests_are_counted_until_the_last_byte_of_the_response() -> None:
     async def scenario() -> None:
         work = Work(then=whole)
         layer = InFlightRequests(work)
         async with running(layer) as url, httpx.AsyncClient() as client:
             assert len(layer) == 0
-            # Nobody is waited for where nobody is.
+            # Without requests, drain returns at once.
             assert await layer.drain(0)
             asking = [asyncio.create_task(client.post(f"{url}/generate")) for _ in range(3)]
             await until(lambda: work.begun == 3)
@@ -77,9 +77,9 @@ def test_they_are_counted_until_their_last_byte() -> None:
             assert (await client.get(f"{url}/quick")).text == "quick"
             await until(lambda: len(layer) == 3)
             assert not await layer.drain(0.02)
-            landing = asyncio.create_task(layer.drain(PATIENCE_SECONDS))
+            draining = asyncio.create_task(layer.drain(TIMEOUT_SECONDS))
             work.may_end.set()
-            assert await landing
+            assert await draining
             assert len(layer) == 0
             assert {answer.text for answer in await asyncio.gather(*asking)} == {"done"}
 
@@ -87,54 +87,54 @@ def test_they_are_counted_until_their_last_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "payload"),
     [
-        ("/generate", {"error": SAID}),
-        ("/api/chat/inference", {"detail": SAID}),
+        ("/generate", {"error": MESSAGE}),
+        ("/api/chat/inference", {"detail": MESSAGE}),
         (
             "/v1/chat/completions",
-            {"error": {"message": SAID, "type": "ServiceUnavailableError", "param": None, "code": 503}},
+            {"error": {"message": MESSAGE, "type": "ServiceUnavailableError", "param": None, "code": 503}},
         ),
-        ("/v1/messages", {"type": "error", "error": {"type": "overloaded_error", "message": SAID}}),
+        ("/v1/messages", {"type": "error", "error": {"type": "overloaded_error", "message": MESSAGE}}),
     ],
 )
-def test_those_that_come_later_and_those_not_begun_are_told_the_same(path: str, told: dict[str, object]) -> None:
+def test_new_requests_and_aborted_unanswered_requests_get_the_same_error(path: str, payload: dict[str, object]) -> None:
     async def scenario() -> None:
         work = Work()
         layer = InFlightRequests(work)
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(url + path))
             await until(lambda: work.begun)
-            layer.refuse(OVER, "draining")
-            refused = await client.post(url + path)
-            # Those who only look are answered.
+            layer.reject_new(OVER, "draining")
+            rejected = await client.post(url + path)
+            # GET is still answered.
             assert (await client.get(url)).json() == {"status": "draining"}
             assert (await client.get(f"{url}/quick")).text == "quick"
-            # The one that was there before goes on.
+            # The request that was already in flight continues.
             assert len(layer) == work.begun == 1
             assert not asking.done()
-            layer.end(OVER)
-            ended = await asking
-            for answer in (refused, ended):
+            layer.abort_all(OVER)
+            aborted = await asking
+            for answer in (rejected, aborted):
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"
-                assert answer.json() == told
-            assert await layer.drain(PATIENCE_SECONDS)
+                assert answer.json() == payload
+            assert await layer.drain(TIMEOUT_SECONDS)
             assert work.cancelled == 1
 
     asyncio.run(scenario())
 
 
 LAST_EVENTS = {
-    "/generate": f'event: error\ndata: {{"error": "{SAID}"}}\n\n',
-    "/api/chat/inference": f'event: error\ndata: {{"detail": "{SAID}"}}\n\n',
-    "/api/chat/completions": f'data: {{"error": {{"message": "{SAID}", "type": "ServiceUnavailableError", '
+    "/generate": f'event: error\ndata: {{"error": "{MESSAGE}"}}\n\n',
+    "/api/chat/inference": f'event: error\ndata: {{"detail": "{MESSAGE}"}}\n\n',
+    "/api/chat/completions": f'data: {{"error": {{"message": "{MESSAGE}", "type": "ServiceUnavailableError", '
     '"param": null, "code": 503}}\n\ndata: [DONE]\n\n',
 }
 
 
 @pytest.mark.parametrize("sent", [(), (part(FIRST),)])
-def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) -> None:
+def test_an_aborted_stream_ends_with_error_events(sent: tuple[Message, ...]) -> None:
     async def scenario() -> None:
         work = Work(begin(EVENTS), *sent)
         layer = InFlightRequests(work)
@@ -146,71 +146,71 @@ def test_a_stream_ends_properly_with_its_last_events(sent: tuple[Message, ...]) 
             for number, (path, last) in enumerate(LAST_EVENTS.items()):
                 async with client.stream("POST", url + path) as answer:
                     await until(beyond(number))
-                    layer.end(OVER)
-                    # Ended properly: httpx raises for a stream that is cut off.
+                    layer.abort_all(OVER)
+                    # The stream is complete: httpx raises for one that is cut off.
                     assert (await answer.aread()).decode() == FIRST.decode() * len(sent) + last
-                assert await layer.drain(PATIENCE_SECONDS)
-            # Nothing is left on the connection that would be taken for the next answer.
+                assert await layer.drain(TIMEOUT_SECONDS)
+            # Nothing is left on the connection that could be taken for the next response.
             assert (await client.get(f"{url}/quick")).text == "quick"
 
     asyncio.run(scenario())
 
 
-# ASGI lets an application leave headers out.
+# ASGI allows an application to omit headers.
 BARE: Message = {"type": "http.response.start", "status": 200}
 
 
 @pytest.mark.parametrize("start", [BARE, begin((b"content-type", b"application/json"))])
-def test_half_an_answer_in_one_piece_is_cut_off(start: Message) -> None:
+def test_an_aborted_partial_response_closes_the_connection(start: Message) -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work(start, part(b'{"output": "')))
         async with running(layer) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
-            layer.end(OVER)
-            # Whatever was added would only look like an answer.
+            layer.abort_all(OVER)
+            # Anything added would look like a part of the response.
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
                 await asking
-            assert await layer.drain(PATIENCE_SECONDS)
+            assert await layer.drain(TIMEOUT_SECONDS)
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("headers", [[], [EVENTS]])
-def test_to_an_answer_that_is_whole_nothing_is_added(headers: list[tuple[bytes, bytes]]) -> None:
+def test_nothing_is_added_to_a_complete_response(headers: list[tuple[bytes, bytes]]) -> None:
     async def scenario() -> None:
-        # Applications may do something after it.
+        # The application may continue after its last message.
         work = Work(begin(*headers, (b"content-length", b"5")), part(b"whole", more=False))
         layer = InFlightRequests(work)
-        async with running(layer) as url, wire(url) as line:
-            await line.ask("POST", "/generate")
+        async with running(layer) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate")
             await until(lambda: work.begun)
-            layer.end(OVER)
-            assert await layer.drain(PATIENCE_SECONDS)
+            layer.abort_all(OVER)
+            assert await layer.drain(TIMEOUT_SECONDS)
             assert work.cancelled == 1
-            assert (await line.reply()).body == b"whole"
-            await line.ask("GET", "/quick", "Connection: close")
-            assert (await line.reply()).body == b"quick"
-            assert await line.rest() == b""
+            assert (await connection.reply()).body == b"whole"
+            await connection.ask("GET", "/quick", "Connection: close")
+            assert (await connection.reply()).body == b"quick"
+            assert await connection.rest() == b""
 
     asyncio.run(scenario())
 
 
-def test_an_answer_that_is_sent_in_the_last_moment_counts() -> None:
+def test_a_response_sent_during_cancellation_is_delivered() -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work(then=whole))
-        async with running(layer) as url, wire(url) as line:
-            await line.ask("POST", "/generate", "Connection: close")
+        async with running(layer) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate", "Connection: close")
             await until(lambda: work.begun)
-            # It hears that it is over, and answers all the same.
-            layer.end(OVER)
-            assert (await line.rest()).endswith(b"\r\n\r\ndone")
+            # The application handles the cancellation by responding.
+            layer.abort_all(OVER)
+            assert (await connection.rest()).endswith(b"\r\n\r\ndone")
             assert work.cancelled == 1
 
     asyncio.run(scenario())
 
 
-def test_an_end_that_its_client_did_not_get_yet_does_not_count() -> None:
+def test_a_final_message_that_is_not_sent_yet_is_replaced_by_the_error() -> None:
     async def scenario() -> None:
         sent: list[Message] = []
         reads = asyncio.Event()
@@ -224,19 +224,19 @@ def test_an_end_that_its_client_did_not_get_yet_does_not_count() -> None:
             return {"type": "http.request"}
 
         layer = InFlightRequests(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)))
-        flight = asyncio.create_task(layer({"type": "http", "path": "/generate"}, receive, slow_client))
+        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, receive, slow_client))
         await until(lambda: len(sent) == 2)
-        layer.end(OVER)
-        # The application is stuck in sending its end, and that is what ends.
+        layer.abort_all(OVER)
+        # The application is blocked in sending its last message, which the abort cancels.
         await asyncio.sleep(0.05)
         reads.set()
-        await asyncio.wait_for(flight, PATIENCE_SECONDS)
+        await asyncio.wait_for(request, TIMEOUT_SECONDS)
         assert sent[2:] == [part(LAST_EVENTS["/generate"].encode(), more=False)]
 
     asyncio.run(scenario())
 
 
-def test_what_does_not_hear_that_it_is_over_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_application_that_ignores_cancellation_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "_CANCEL_SECONDS", 0.05)
 
     async def scenario() -> None:
@@ -245,108 +245,108 @@ def test_what_does_not_hear_that_it_is_over_is_not_waited_for(monkeypatch: pytes
         async def much_later(send: Send) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60)
-            # By now its client has been told otherwise.
+            # By now the client has got the error response.
             with contextlib.suppress(RuntimeError):
                 await whole(send)
             tried.set()
 
         layer = InFlightRequests(work := Work(then=much_later))
-        async with running(layer) as url, wire(url) as line:
-            await line.ask("POST", "/generate")
+        async with running(layer) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate")
             await until(lambda: work.begun)
-            layer.end(OVER)
-            reply = await line.reply()
-            assert (reply.status, reply.json) == (503, {"error": SAID})
-            assert await layer.drain(PATIENCE_SECONDS)
-            await asyncio.wait_for(tried.wait(), PATIENCE_SECONDS)
-            await line.ask("GET", "/quick", "Connection: close")
-            assert (await line.reply()).body == b"quick"
-            assert await line.rest() == b""
+            layer.abort_all(OVER)
+            reply = await connection.reply()
+            assert (reply.status, reply.json) == (503, {"error": MESSAGE})
+            assert await layer.drain(TIMEOUT_SECONDS)
+            await asyncio.wait_for(tried.wait(), TIMEOUT_SECONDS)
+            await connection.ask("GET", "/quick", "Connection: close")
+            assert (await connection.reply()).body == b"quick"
+            assert await connection.rest() == b""
 
     asyncio.run(scenario())
 
 
-def test_to_be_ended_again_changes_nothing() -> None:
+def test_a_second_abort_has_no_effect() -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work())
         async with running(layer) as url, httpx.AsyncClient() as client:
-            layer.end(OVER)
+            layer.abort_all(OVER)
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
-            layer.end(OVER)
-            layer.end(Unavailable("Something else."))
-            assert (await asking).json() == {"error": SAID}
-            assert await layer.drain(PATIENCE_SECONDS)
+            layer.abort_all(OVER)
+            layer.abort_all(Unavailable("Something else."))
+            assert (await asking).json() == {"error": MESSAGE}
+            assert await layer.drain(TIMEOUT_SECONDS)
 
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_application_is_the_server_s_to_report(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_the_application_propagates_to_the_server(caplog: pytest.LogCaptureFixture) -> None:
     async def failing(send: Send) -> None:
-        raise LookupError("as ever")
+        raise LookupError("failure of the application")
 
     async def scenario() -> None:
         layer = InFlightRequests(work := Work(then=failing))
         work.may_end.set()
         async with running(layer) as url, httpx.AsyncClient() as client:
             assert (await client.post(f"{url}/generate")).status_code == 500
-            assert await layer.drain(PATIENCE_SECONDS)
+            assert await layer.drain(TIMEOUT_SECONDS)
 
     asyncio.run(scenario())
     (record,) = caplog.records
     assert record.exc_info is not None
-    assert str(record.exc_info[1]) == "as ever"
+    assert str(record.exc_info[1]) == "failure of the application"
 
 
-def test_a_client_that_goes_away_frees_its_place() -> None:
+def test_a_disconnected_client_is_no_longer_counted() -> None:
     async def listening(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
     async def scenario() -> None:
         layer = InFlightRequests(listening)
-        async with running(layer) as url, wire(url) as line:
-            await line.ask("POST", "/generate")
+        async with running(layer) as url, wire(url) as connection:
+            await connection.ask("POST", "/generate")
             await until(lambda: len(layer) == 1)
-            line.hang_up()
-            assert await layer.drain(PATIENCE_SECONDS)
+            connection.disconnect()
+            assert await layer.drain(TIMEOUT_SECONDS)
             assert len(layer) == 0
 
     asyncio.run(scenario())
 
 
-def test_one_whose_client_has_gone_can_be_ended_too() -> None:
+def test_a_request_whose_client_disconnected_can_be_aborted() -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work(begin(EVENTS), part(FIRST)))
         async with running(layer) as url:
-            async with wire(url) as line:
-                await line.ask("POST", "/generate")
+            async with wire(url) as connection:
+                await connection.ask("POST", "/generate")
                 await until(lambda: work.begun)
-            layer.end(OVER)
-            assert await layer.drain(PATIENCE_SECONDS)
+            layer.abort_all(OVER)
+            assert await layer.drain(TIMEOUT_SECONDS)
 
     asyncio.run(scenario())
 
 
-def test_a_server_that_gives_a_request_up_ends_its_work() -> None:
+def test_cancelling_a_request_cancels_the_application() -> None:
     async def scenario() -> None:
         layer = InFlightRequests(work := Work())
 
         async def nothing(*_: object) -> Any:
             return {"type": "http.request"}
 
-        flight = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing, nothing))
+        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing, nothing))
         await until(lambda: work.begun)
-        flight.cancel()
+        request.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await flight
+            await request
         await until(lambda: work.cancelled)
         assert await layer.drain(0)
 
     asyncio.run(scenario())
 
 
-def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
+def test_other_scope_types_pass_and_are_not_counted() -> None:
     async def scenario() -> None:
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
             seen.append((scope["type"], len(layer)))
@@ -356,7 +356,7 @@ def test_what_is_no_request_goes_through_and_is_not_counted() -> None:
 
         seen: list[tuple[str, int]] = []
         layer = InFlightRequests(noting)
-        layer.refuse(OVER, "draining")
+        layer.reject_new(OVER, "draining")
         for kind in ("lifespan", "websocket"):
             await layer({"type": kind}, never, never)
         assert seen == [("lifespan", 0), ("websocket", 0)]

@@ -1,4 +1,4 @@
-"""What keys are for: metrics of others, and keys that read metrics alone."""
+"""Scopes of API keys: which metrics a key sees, and keys that can only read metrics."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
-from tests.counting import samples, tally
+from tests.counting import request_metrics, samples
 
 ANA, BIA, PROMETHEUS, WRONG = "key-of-ana", "key-of-bia", "key-of-prometheus", "key-of-nothing"
 NAME = 'bia "the\\second"'
@@ -30,16 +30,16 @@ FILE = f"""{ANA} # name: ana
 
 
 def registry() -> CollectorRegistry:
-    made = CollectorRegistry()
-    counter = Counter("maritalk_tokens", "Tokens.", ("kind", "key"), registry=made)
+    result = CollectorRegistry()
+    counter = Counter("maritalk_tokens", "Tokens.", ("kind", "key"), registry=result)
     for number, key in enumerate(("ana", NAME, ""), 1):
         counter.labels("prompt", key).inc(number)
-    Counter("vllm:tokens", "All tokens.", registry=made).inc(6)
-    return made
+    Counter("vllm:tokens", "All tokens.", registry=result).inc(6)
+    return result
 
 
 def metrics() -> Mount:
-    """As vLLM mounts them: for every path that begins so, by every method."""
+    """Mount metrics as vLLM does: for every path that starts with /metrics, and every method."""
     mount = Mount("/metrics", make_asgi_app(registry()))
     mount.path_regex = re.compile("^/metrics(?P<path>.*)$")
     return mount
@@ -56,7 +56,7 @@ APP = Starlette(routes=[metrics(), Route("/generate", generate, methods=["POST"]
 def access(tmp_path: Path) -> AccessConfig:
     file = tmp_path / "keys"
     file.write_text(FILE)
-    return AccessConfig.of(Settings(api_key_file=file))
+    return AccessConfig.from_settings(Settings(api_key_file=file))
 
 
 def ask(
@@ -67,7 +67,7 @@ def ask(
     inside: ASGIApp = APP,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    app = access.around(inside, ServerState(), TimeUnit.SECONDS, tally(), page=False)
+    app = access.build_stack(inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
 
     async def asking() -> httpx.Response:
@@ -77,7 +77,7 @@ def ask(
     return asyncio.run(asking())
 
 
-def seen(answer: httpx.Response) -> dict[str, float]:
+def visible(answer: httpx.Response) -> dict[str, float]:
     assert answer.status_code == 200
     found = samples(answer.text)
     assert found["vllm:tokens_total", ()] == 6
@@ -86,34 +86,34 @@ def seen(answer: httpx.Response) -> dict[str, float]:
 
 def test_a_key_sees_its_own_metrics(access: AccessConfig) -> None:
     answer = ask(access, "/metrics", ANA)
-    assert seen(answer) == {"ana": 1, "": 3}
+    assert visible(answer) == {"ana": 1, "": 3}
     assert int(answer.headers["content-length"]) == len(answer.content)
-    assert seen(ask(access, "/metrics", BIA)) == {NAME: 2, "": 3}
+    assert visible(ask(access, "/metrics", BIA)) == {NAME: 2, "": 3}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PROPFIND"])
 def test_a_key_sees_its_own_metrics_by_every_method(access: AccessConfig, method: str) -> None:
-    assert seen(ask(access, "/metrics", ANA, method)) == {"ana": 1, "": 3}
+    assert visible(ask(access, "/metrics", ANA, method)) == {"ana": 1, "": 3}
 
 
 @pytest.mark.parametrize("accept", ["gzip", "GZIP", "gzip;q=1.0, identity", "*"])
 @pytest.mark.parametrize("kind", ["*/*", "application/openmetrics-text; version=1.0.0"])
-def test_a_key_gets_no_compressed_metrics(access: AccessConfig, accept: str, kind: str) -> None:
+def test_a_key_without_a_scope_gets_uncompressed_metrics(access: AccessConfig, accept: str, kind: str) -> None:
     answer = ask(access, "/metrics", ANA, headers={"Accept-Encoding": accept, "Accept": kind})
     assert "content-encoding" not in answer.headers
     assert 'key="ana"' in answer.text
     assert "bia" not in answer.text
 
 
-def test_metrics_that_are_compressed_all_the_same_are_an_error(access: AccessConfig) -> None:
-    async def packed(scope: Scope, receive: Receive, send: Send) -> None:
+def test_metrics_that_are_compressed_anyway_are_an_error(access: AccessConfig) -> None:
+    async def compressed(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [*scope["headers"], (b"accept-encoding", b"gzip")]
         await APP({**scope, "headers": headers}, receive, send)
 
-    answer = ask(access, "/metrics", ANA, inside=packed)
+    answer = ask(access, "/metrics", ANA, inside=compressed)
     assert answer.status_code == 500
     assert "cannot be filtered by key" in answer.json()["error"]
-    answer = ask(access, "/metrics", PROMETHEUS, inside=packed)
+    answer = ask(access, "/metrics", PROMETHEUS, inside=compressed)
     assert answer.headers["content-encoding"] == "gzip"
 
 
@@ -126,16 +126,16 @@ def test_no_other_path_has_metrics(access: AccessConfig, path: str, method: str)
     assert ask(access, path, PROMETHEUS, method).status_code == 403
 
 
-def test_a_key_for_metrics_sees_all_of_them(access: AccessConfig) -> None:
-    assert seen(ask(access, "/metrics", PROMETHEUS)) == {"ana": 1, NAME: 2, "": 3}
+def test_a_metrics_key_sees_the_metrics_of_all_keys(access: AccessConfig) -> None:
+    assert visible(ask(access, "/metrics", PROMETHEUS)) == {"ana": 1, NAME: 2, "": 3}
 
 
-def test_without_keys_there_is_nothing_to_hide() -> None:
-    assert seen(ask(AccessConfig(), "/metrics", None)) == {"ana": 1, NAME: 2, "": 3}
+def test_without_keys_all_metrics_are_visible() -> None:
+    assert visible(ask(AccessConfig(), "/metrics", None)) == {"ana": 1, NAME: 2, "": 3}
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/generate"), ("GET", "/"), ("POST", "/metrics")])
-def test_a_key_for_metrics_is_for_nothing_else(access: AccessConfig, method: str, path: str) -> None:
+def test_a_metrics_key_is_rejected_everywhere_else(access: AccessConfig, method: str, path: str) -> None:
     answer = ask(access, path, PROMETHEUS, method)
     assert answer.status_code == 403
     assert answer.json()["error"] == "This API key is for GET /metrics alone. Use another key."
@@ -143,7 +143,7 @@ def test_a_key_for_metrics_is_for_nothing_else(access: AccessConfig, method: str
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/metrics"), ("POST", "/generate")])
-def test_an_unknown_scope_is_for_nothing(access: AccessConfig, method: str, path: str) -> None:
+def test_a_key_with_an_unknown_scope_is_rejected(access: AccessConfig, method: str, path: str) -> None:
     answer = ask(access, path, WRONG, method)
     assert answer.status_code == 403
     assert "There is no scope 'metric'" in answer.json()["error"]
@@ -179,10 +179,10 @@ def test_an_unknown_scope_is_for_nothing(access: AccessConfig, method: str, path
         ("name: p, scope:, scope: metrics", "p", "?"),
     ],
 )
-def test_names_and_scopes_in_a_file(tmp_path: Path, comment: str, name: str, scope: str) -> None:
+def test_names_and_scopes_in_a_key_file(tmp_path: Path, comment: str, name: str, scope: str) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{ANA} # {comment}")
-    access = AccessConfig.of(Settings(api_key_file=file))
-    # As the API process gets it.
-    keys = AccessConfig.of_message(json.loads(json.dumps(access.to_message()))).keys
-    assert (keys.name(hash_key(ANA)), keys.scope(hash_key(ANA))) == (name, scope)
+    access = AccessConfig.from_settings(Settings(api_key_file=file))
+    # As the API process receives it.
+    keys = AccessConfig.from_message(json.loads(json.dumps(access.to_message()))).keys
+    assert (keys.label_of(hash_key(ANA)), keys.scope_of(hash_key(ANA))) == (name, scope)

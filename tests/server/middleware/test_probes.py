@@ -1,4 +1,4 @@
-"""What the server is at: its phases, and the probes that tell of them."""
+"""The phases of the server, and the probes that report them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,9 +20,9 @@ LOADING, READY, DRAINING, FAILED = Phase
 
 ALLOWED = {
     LOADING: {LOADING, READY, DRAINING, FAILED},
-    # Not ready again: a new engine is loaded in between.
+    # READY is not followed by READY: a new engine is loaded in between.
     READY: {LOADING, DRAINING, FAILED},
-    # A server that stops does not come back.
+    # A server that drains does not become ready again.
     DRAINING: {DRAINING, FAILED},
     FAILED: {FAILED},
 }
@@ -30,7 +30,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("after", Phase)
 @pytest.mark.parametrize("before", Phase)
-def test_what_may_follow_what(before: Phase, after: Phase) -> None:
+def test_allowed_phase_transitions(before: Phase, after: Phase) -> None:
     now = ServerState(before)
     if after in ALLOWED[before]:
         now.transition_to(after)
@@ -41,14 +41,14 @@ def test_what_may_follow_what(before: Phase, after: Phase) -> None:
         assert now.phase is before
 
 
-def test_a_phase_is_as_old_as_its_begin_and_has_steps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_has_its_own_duration_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
     now = ServerState()
     assert (now.phase, now.step, now.seconds) == (LOADING, "", 0)
     now.step = "Importing vLLM"
     clock.now += 5
-    # It has been loading all the time.
+    # A transition to the same phase does not restart it.
     now.transition_to(LOADING)
     assert (now.step, now.seconds) == ("Importing vLLM", 5)
     now.transition_to(READY)
@@ -67,7 +67,7 @@ async def probed(now: ServerState) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-# Whoever kills what is not live must not kill a server that loads, or that lets its last requests finish.
+# A server that is loading or draining is live: an orchestrator must not kill it.
 STATUSES = {LOADING: (200, 503), READY: (200, 200), DRAINING: (200, 503), FAILED: (503, 503)}
 
 
@@ -77,8 +77,8 @@ def test_probes_in_each_phase() -> None:
         async with probed(now) as client:
             for phase, (live, ready) in STATUSES.items():
                 now.transition_to(phase)
-                told = {"/livez": live, "/readyz": ready, "/readyz?verbose": ready, "/health": ready}
-                for path, status in told.items():
+                statuses = {"/livez": live, "/readyz": ready, "/readyz?verbose": ready, "/health": ready}
+                for path, status in statuses.items():
                     answer, head = await client.get(path), await client.head(path)
                     assert (answer.status_code, head.status_code) == (status, status)
                     assert answer.json()["status"] == phase
@@ -90,7 +90,7 @@ def test_probes_in_each_phase() -> None:
     asyncio.run(scenario())
 
 
-def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_reports_phase_step_and_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(server_state, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
@@ -98,26 +98,26 @@ def test_they_follow_the_server_and_name_the_step(monkeypatch: pytest.MonkeyPatc
         now = ServerState()
         async with probed(now) as client:
 
-            async def told() -> dict[str, object]:
+            async def report() -> dict[str, object]:
                 answer = await client.get("/readyz")
                 assert (answer.status_code == 200) is (now.phase is READY)
                 return answer.json()
 
             now.step, clock.now = "Importing vLLM", 1.26
-            assert await told() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
+            assert await report() == {"status": "loading", "phase": "Importing vLLM", "seconds": 1.3}
             now.set_step("Loading weights 1/3", 1 / 3)
-            told_so_far = {"status": "loading", "phase": "Loading weights 1/3", "seconds": 1.3, "progress": 0.333}
-            assert await told() == told_so_far
+            expected = {"status": "loading", "phase": "Loading weights 1/3", "seconds": 1.3, "progress": 0.333}
+            assert await report() == expected
             now.transition_to(READY)
-            assert await told() == {"status": "ready", "phase": "ready", "seconds": 0.0}
+            assert await report() == {"status": "ready", "phase": "ready", "seconds": 0.0}
             now.transition_to(LOADING)
             clock.now = 3
-            assert await told() == {"status": "loading", "phase": "loading", "seconds": 1.7}
+            assert await report() == {"status": "loading", "phase": "loading", "seconds": 1.7}
 
     asyncio.run(scenario())
 
 
-def test_all_else_goes_on_to_the_application() -> None:
+def test_all_other_requests_reach_the_application() -> None:
     async def scenario() -> None:
         now = ServerState()
         async with probed(now) as client:
@@ -131,7 +131,7 @@ def test_all_else_goes_on_to_the_application() -> None:
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_what_is_no_request_goes_on_too(kind: str) -> None:
+def test_other_scope_types_reach_the_application(kind: str) -> None:
     seen: list[str] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +144,7 @@ def test_what_is_no_request_goes_on_too(kind: str) -> None:
     assert seen == [kind]
 
 
-def test_a_file_that_cannot_be_used_is_told_and_leaves_it_ready() -> None:
+def test_a_file_problem_is_reported_and_leaves_the_server_ready() -> None:
     async def scenario() -> None:
         now = ServerState(READY)
         transport = httpx.ASGITransport(Probes(inside, now))

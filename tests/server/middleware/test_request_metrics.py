@@ -1,4 +1,4 @@
-"""What is counted of requests, over the layers of ASGI as they stand around the server."""
+"""Request metrics, through the middleware stack of the server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,7 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
 async def generate(request: Request) -> Response:
-    """As a route that has used the engine."""
+    """A route that has used the engine."""
     account = current.get()
     assert account is not None
     account.admit(12, generated(40))
@@ -51,7 +51,7 @@ async def streamed(request: Request) -> Response:
     return StreamingResponse(pieces())
 
 
-async def told(request: Request) -> Response:
+async def with_status(request: Request) -> Response:
     return PlainTextResponse("no", int(request.path_params["status"]))
 
 
@@ -65,14 +65,14 @@ APP = Starlette(
         Route("/generate", generate, methods=["POST"]),
         Route("/v1/completions", streamed, methods=["POST"]),
         Route("/v1/threads/{thread}", generate),
-        Route("/told/{status}", told, methods=["GET", "POST"]),
+        Route("/status/{status}", with_status, methods=["GET", "POST"]),
         Route("/broken", broken),
     ]
 )
 
 
 class Counting:
-    """The whole server around an application, but the engine."""
+    """The middleware stack of a server around an application, without the engine."""
 
     def __init__(
         self, access: AccessConfig | None = None, inside: ASGIApp = APP, state: ServerState | None = None
@@ -80,9 +80,9 @@ class Counting:
         self.registry = CollectorRegistry()
         self.state = state or ServerState(Phase.READY)
         routes = RouteLabels([each.path for each in APP.routes if isinstance(each, Route)])
-        self.tally = RequestMetrics(self.registry, routes, self.state)
-        self.app = (access or AccessConfig()).around(
-            inside, self.state, TimeUnit.MILLISECONDS, self.tally, has_engine=True
+        self.request_metrics = RequestMetrics(self.registry, routes, self.state)
+        self.app = (access or AccessConfig()).build_stack(
+            inside, self.state, TimeUnit.MILLISECONDS, self.request_metrics, has_engine=True
         )
 
     def run(self, scenario: Scenario) -> None:
@@ -98,7 +98,7 @@ class Counting:
         return generate_latest(self.registry).decode()
 
     def found(self, name: str) -> dict[tuple[str, ...], float]:
-        """All above 0 of one name, by the values of its labels, in the order of their names."""
+        """Return the samples above 0 of one metric, by their label values in the order of the label names."""
         every = samples(self.text)
         return {
             tuple(value for _, value in labels): number
@@ -108,11 +108,11 @@ class Counting:
 
     @property
     def requests(self) -> dict[tuple[str, ...], float]:
-        """By key, method, route and status."""
+        """Requests by key, method, route and status."""
         return self.found("maritalk_requests_total")
 
     @property
-    def refused(self) -> dict[str, float]:
+    def rejected(self) -> dict[str, float]:
         return {reason: number for (reason,), number in self.found("maritalk_refused_total").items()}
 
 
@@ -129,10 +129,10 @@ def test_requests_by_route_method_and_status() -> None:
         await client.get("/")
         await client.get("/generate")
         await client.get("/broken")
-        # Two of one route: what a client puts into a path is no label.
+        # Two requests of one route: path parameters are not in the label.
         await client.get("/v1/threads/resp_1")
         await client.get("/v1/threads/resp_2")
-        # Maritaca's names for the same.
+        # Maritaca's paths of the same routes.
         await client.post("/api/completions")
         await client.post("/api/v1/completions")
         await client.get("/api/v1/threads/resp_3")
@@ -149,7 +149,7 @@ def test_requests_by_route_method_and_status() -> None:
     }
 
 
-def test_what_clients_make_up_makes_no_new_series() -> None:
+def test_arbitrary_paths_and_methods_add_no_series() -> None:
     counting = Counting()
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -161,7 +161,7 @@ def test_what_clients_make_up_makes_no_new_series() -> None:
     assert counting.requests == {("", "GET", OTHER, "404"): 20, ("", "other", OTHER, "404"): 20}
 
 
-def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
+def test_monitoring_and_the_chat_page_are_not_counted() -> None:
     counting = Counting()
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -170,13 +170,13 @@ def test_those_who_watch_are_not_counted_nor_is_the_page() -> None:
 
     counting.run(scenario)
     assert counting.requests == {}
-    assert counting.refused == {}
+    assert counting.rejected == {}
 
 
-def test_tokens_and_requests_by_key_without_any_key_in_clear(tmp_path: Path) -> None:
+def test_tokens_and_requests_by_key_without_any_key_in_plain_text(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{OTHER_KEY}\n{NAMED_KEY} # name: ana")
-    counting = Counting(AccessConfig.of(Settings(api_key=(KEY,), api_key_file=file)))
+    counting = Counting(AccessConfig.from_settings(Settings(api_key=(KEY,), api_key_file=file)))
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate", headers=bearer(KEY))
@@ -214,7 +214,7 @@ def test_tokens_without_keys() -> None:
     assert counting.found("maritalk_tokens_total") == {("", "prompt"): 12, ("", "answer"): 40}
 
 
-def test_each_reason_is_there_from_the_first_scrape_on() -> None:
+def test_every_rejection_reason_is_exported_from_the_start() -> None:
     every = {labels[0][1] for name, labels in samples(Counting().text) if name == "maritalk_refused_total"}
     assert every == {
         *("no_key", "wrong_key", "foreign", "quota", "too_large", "too_slow"),
@@ -222,7 +222,7 @@ def test_each_reason_is_there_from_the_first_scrape_on() -> None:
     }
 
 
-def test_refused_at_the_door_and_by_quotas() -> None:
+def test_rejected_by_authentication_and_body_limits() -> None:
     counting = Counting(AccessConfig(digests=(hash_key(KEY),), requests_per_minute=1000, max_body_bytes=10))
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -233,24 +233,24 @@ def test_refused_at_the_door_and_by_quotas() -> None:
         await client.post("/generate", headers=bearer(KEY), content=b"x" * 10)
 
     counting.run(scenario)
-    assert counting.refused == {"no_key": 1, "wrong_key": 2, "too_large": 1}
+    assert counting.rejected == {"no_key": 1, "wrong_key": 2, "too_large": 1}
 
 
-def test_refused_by_a_quota() -> None:
+def test_rejected_by_a_rate_limit() -> None:
     counting = Counting(AccessConfig(digests=(hash_key(KEY),), tokens_per_minute=1))
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        # The clock's minute may end in between.
+        # The window may end between two requests.
         for _ in range(3):
             await client.post("/generate", headers=bearer(KEY))
 
     counting.run(scenario)
-    assert set(counting.refused) == {"quota"}
-    assert counting.requests[DIGITS, "POST", "/generate", "429"] == counting.refused["quota"]
+    assert set(counting.rejected) == {"quota"}
+    assert counting.requests[DIGITS, "POST", "/generate", "429"] == counting.rejected["quota"]
 
 
-def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.05)
+def test_rejected_for_a_slow_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.05)
     counting = Counting()
 
     async def dripping() -> AsyncIterator[bytes]:
@@ -262,7 +262,7 @@ def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         await client.post("/generate", content=dripping())
 
     counting.run(scenario)
-    assert counting.refused == {"too_slow": 1}
+    assert counting.rejected == {"too_slow": 1}
 
 
 @pytest.mark.parametrize(
@@ -277,37 +277,37 @@ def test_refused_for_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         (501, ""),
     ],
 )
-def test_refused_by_what_is_inside(status: int, reason: str) -> None:
+def test_rejected_by_the_application(status: int, reason: str) -> None:
     counting = Counting()
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        await client.post(f"/told/{status}")
+        await client.post(f"/status/{status}")
 
     counting.run(scenario)
-    assert counting.refused == ({reason: 1} if reason else {})
-    # What is refused at once would make the answered look quick.
+    assert counting.rejected == ({reason: 1} if reason else {})
+    # Rejected requests do not count in the response times, which they would make look short.
     assert counting.found("maritalk_request_seconds_count") == {}
 
 
-def test_refused_by_a_server_that_stops() -> None:
-    flights = InFlightRequests(APP)
-    counting = Counting(inside=flights)
+def test_rejected_while_draining() -> None:
+    in_flight = InFlightRequests(APP)
+    counting = Counting(inside=in_flight)
     counting.state.transition_to(Phase.DRAINING)
-    flights.refuse(Unavailable("The server is stopping."), "draining")
+    in_flight.reject_new(Unavailable("The server is stopping."), "draining")
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/generate")
         await client.get("/")
 
     counting.run(scenario)
-    assert counting.refused == {"draining": 1}
+    assert counting.rejected == {"draining": 1}
     assert counting.requests["", "GET", "/", "200"] == 1
 
 
-def test_refused_while_the_model_loads_and_when_it_has_failed() -> None:
+def test_rejected_while_loading_and_after_a_failure() -> None:
     state = ServerState()
-    gate = LoadingApp(CollectorRegistry())
-    counting = Counting(inside=gate, state=state)
+    loading_app = LoadingApp(CollectorRegistry())
+    counting = Counting(inside=loading_app, state=state)
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.get("/v1/models")
@@ -315,15 +315,15 @@ def test_refused_while_the_model_loads_and_when_it_has_failed() -> None:
         waiting = asyncio.create_task(client.post("/generate"))
         await asyncio.sleep(0.05)
         state.transition_to(Phase.FAILED)
-        gate.fail(Unavailable("The engine failed."))
+        loading_app.fail(Unavailable("The engine failed."))
         await waiting
 
     counting.run(scenario)
-    assert counting.refused == {"loading": 1, "failed": 1}
+    assert counting.rejected == {"loading": 1, "failed": 1}
     assert counting.requests["", "POST", "/generate", "503"] == 1
 
 
-def test_the_time_of_an_answer_and_until_its_first_byte() -> None:
+def test_response_time_and_time_to_the_first_byte() -> None:
     counting = Counting()
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -338,29 +338,29 @@ def test_the_time_of_an_answer_and_until_its_first_byte() -> None:
     assert 0 < first < 0.06 < 0.12 <= whole
 
 
-def test_a_client_that_hangs_up_has_no_status() -> None:
-    async def gone(scope: Scope, receive: Receive, send: Send) -> None:
+def test_a_disconnected_client_is_counted_as_hung_up() -> None:
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    counting = Counting(inside=gone)
+    counting = Counting(inside=silent)
 
     async def body() -> Message:
         return {"type": "http.request", "body": b""}
 
-    async def nowhere(message: object) -> None:
+    async def send(message: object) -> None:
         raise AssertionError
 
     scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
 
     async def scenario() -> None:
-        await counting.app(scope, body, nowhere)
+        await counting.app(scope, body, send)
 
     asyncio.run(scenario())
     assert counting.requests == {("", "POST", "/generate", "hung_up"): 1}
     assert counting.found("maritalk_request_seconds_count") == {}
 
 
-def test_traced_requests_are_counted_by_their_keys_too() -> None:
+def test_traced_requests_are_counted_by_key() -> None:
     counting = Counting(AccessConfig(digests=(hash_key(KEY),), traced=True))
 
     async def scenario(client: httpx.AsyncClient) -> None:
@@ -388,20 +388,20 @@ def test_traced_requests_are_counted_by_their_keys_too() -> None:
         ("/\0\n", OTHER),
     ],
 )
-def test_the_route_of_a_path(path: str, route: str) -> None:
+def test_the_route_label_of_a_path(path: str, route: str) -> None:
     routes = RouteLabels(["/v1/models", "/v1/threads/{thread}", "/v1/threads/{thread}/cancel"])
-    assert routes.of(path) == route
+    assert routes.label_of(path) == route
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "payload"),
     [
         ("/generate", {"error": "The server failed on this request. Its log says why."}),
         ("/api/chat/inference", {"detail": "The server failed on this request. Its log says why."}),
     ],
 )
-def test_a_fault_is_told_in_the_form_of_its_path_and_logged(
-    path: str, told: dict[str, str], caplog: pytest.LogCaptureFixture
+def test_an_internal_error_has_the_format_of_its_api_and_is_logged(
+    path: str, payload: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("broken inside")
@@ -409,7 +409,7 @@ def test_a_fault_is_told_in_the_form_of_its_path_and_logged(
     async def scenario(client: httpx.AsyncClient) -> None:
         with caplog.at_level("ERROR", logger="vllm.maritalk"):
             answer = await client.post(path)
-        assert (answer.status_code, answer.json()) == (500, told)
+        assert (answer.status_code, answer.json()) == (500, payload)
         assert answer.headers["x-request-id"]
 
     Counting(inside=failing).run(scenario)

@@ -1,4 +1,4 @@
-"""What of vLLM's application is offered: what is named, and what the user's own plugins add."""
+"""Which routes of vLLM's application are offered: listed ones, and those of the user's plugins."""
 
 from collections.abc import Callable
 
@@ -22,38 +22,38 @@ def endpoint(module: str) -> Callable[[Request], Response]:
     return answer
 
 
-def vllms(path: str) -> BaseRoute:
+def vllm_route(path: str) -> BaseRoute:
     return Route(path, endpoint("vllm.entrypoints.serve.somewhere"))
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/completions", "/v1/messages/count_tokens", "/tokenize", "/docs", "/version", "/health"]
 )
-def test_what_is_named_stays(path: str) -> None:
-    assert is_offered(vllms(path))
+def test_listed_routes_of_vllm_are_offered(path: str) -> None:
+    assert is_offered(vllm_route(path))
 
 
 @pytest.mark.parametrize(
     "path", ["/load", "/scale_elastic_ep", "/reset_prefix_cache", "/sleep", "/v1/responses/{response_id}", "/new", "/"]
 )
-def test_what_vllm_has_beside_it_does_not(path: str) -> None:
-    assert not is_offered(vllms(path))
+def test_other_routes_of_vllm_are_not_offered(path: str) -> None:
+    assert not is_offered(vllm_route(path))
     assert not is_offered(Route("/invocations", endpoint("model_hosting_container_standards.common")))
 
 
-def test_what_else_the_application_has() -> None:
+def test_routes_of_plugins_and_of_the_framework_are_offered() -> None:
     assert is_offered(Route("/of/a/plugin", endpoint("plugin_of_the_user.routes")))
     assert is_offered(Route("/openapi.json", endpoint("fastapi.applications")))
     assert is_offered(Mount("/metrics", routes=[]))
     assert not is_offered(Mount("/elsewhere", routes=[]))
 
 
-class OfAPlugin:
+class PluginApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError
 
 
-class OfVllm(OfAPlugin):
+class VllmApp(PluginApp):
     __module__ = "vllm.entrypoints.somewhere"
 
 
@@ -64,8 +64,8 @@ def application(module: str) -> FastAPI:
 
 
 @pytest.mark.parametrize("wrapped", [lambda app: app, lambda app: Starlette(routes=[Mount("/more", app)])])
-def test_an_application_below_a_path(wrapped: Callable[[ASGIApp], ASGIApp]) -> None:
-    for app in (OfAPlugin(), application("plugin_of_the_user.routes"), StaticFiles(directory="/")):
+def test_mounted_applications(wrapped: Callable[[ASGIApp], ASGIApp]) -> None:
+    for app in (PluginApp(), application("plugin_of_the_user.routes"), StaticFiles(directory="/")):
         assert is_offered(Mount("/of/a/plugin", wrapped(app)))
-    for app in (OfVllm(), application("vllm.entrypoints.serve.somewhere")):
+    for app in (VllmApp(), application("vllm.entrypoints.serve.somewhere")):
         assert not is_offered(Mount("/elsewhere", wrapped(app)))

@@ -89,14 +89,14 @@ def test_however_it_ends_the_terminal_is_as_it_was(
 def test_one_more_key_where_there_are_keys_and_an_open_door_stays_open(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("theirs")
     for settings in (Settings(api_key=("theirs",)), Settings(api_key_file=tmp_path / "keys")):
-        access = AccessConfig.of(settings).admitting("ours")
+        access = AccessConfig.from_settings(settings).with_extra_key("ours")
         keys = access.keys
-        assert keys.find("ours") == hash_key("ours")
-        assert keys.find("theirs")
+        assert keys.match("ours") == hash_key("ours")
+        assert keys.match("theirs")
         assert "ours" not in str(access.to_message())
-        assert access.admitting("ours") == access
+        assert access.with_extra_key("ours") == access
         assert not keys.are_several
-    opened = AccessConfig.of(Settings()).admitting("ours")
+    opened = AccessConfig.from_settings(Settings()).with_extra_key("ours")
     assert not opened.keys
     # A reload may add keys.
-    assert replace(opened, digests=(hash_key("theirs"),)).keys.find("ours") == hash_key("ours")
+    assert replace(opened, digests=(hash_key("theirs"),)).keys.match("ours") == hash_key("ours")

@@ -44,7 +44,7 @@ class Rig:
         return self.reload.launch.access
 
     def admits(self, key: str) -> bool:
-        return self.access.keys.find(key) is not None
+        return self.access.keys.match(key) is not None
 
 
 @pytest.fixture
@@ -246,8 +246,8 @@ def test_a_reload_never_opens_a_server_that_has_keys_nor_gives_up_https(
     reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
     access = reload.launch.access
-    assert access.keys.find(FIRST)
-    assert access.keys.find("") is None
+    assert access.keys.match(FIRST)
+    assert access.keys.match("") is None
     assert access.certificate is not None
     assert access.max_body_bytes == 3_000_000
     assert "start on: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
@@ -258,7 +258,7 @@ def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_
     wanted = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
     reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
     reload.reload()
-    assert reload.launch.access.keys.find(FIRST)
+    assert reload.launch.access.keys.match(FIRST)
     assert reload.launch.access.max_body_bytes == 16_000_000
     for _ in range(3):
         # It stays refused until the next SIGHUP.
@@ -268,10 +268,10 @@ def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_
     reload.reload()
     assert reload.problems["config"] == ""
     assert reload.launch.access.max_body_bytes == 3_000_000
-    assert reload.launch.access.keys.find(FIRST) is None
+    assert reload.launch.access.keys.match(FIRST) is None
     (tmp_path / "others").write_text(FIRST)
     reload.look(at_once=True)
-    assert reload.launch.access.keys.find(FIRST)
+    assert reload.launch.access.keys.match(FIRST)
 
 
 def test_problems_of_files_that_are_watched_no_more_are_gone(
@@ -285,7 +285,7 @@ def test_problems_of_files_that_are_watched_no_more_are_gone(
     assert reload.problems["api_keys"]
     reload.reload()
     assert "api_keys" not in reload.problems
-    assert reload.launch.access.keys.find(FIRST) is None
+    assert reload.launch.access.keys.match(FIRST) is None
     wanted = rig.settings
     rig.keys.write_text(FIRST)
     reload.reload()
@@ -306,12 +306,14 @@ def test_the_chat_stays_admitted_when_a_reload_adds_and_exchanges_keys(rig: Rig,
     settings = replace(rig.settings, api_key_file=None)
     launch = decide(settings)
     wanted = replace(settings, api_key=(FIRST,))
-    reload = ConfigReload(replace(launch, access=launch.access.admitting("chat")), tmp_path / "config", lambda: wanted)
+    reload = ConfigReload(
+        replace(launch, access=launch.access.with_extra_key("chat")), tmp_path / "config", lambda: wanted
+    )
     assert not reload.launch.access.keys
     for key in (FIRST, SECOND):
         wanted = replace(settings, api_key=(key,))
         reload.reload()
         keys = reload.launch.access.keys
-        assert (keys.find("chat"), keys.find(key)) == (hash_key("chat"), hash_key(key))
+        assert (keys.match("chat"), keys.match(key)) == (hash_key("chat"), hash_key(key))
         assert not keys.are_several
-    assert keys.find(FIRST) is None
+    assert keys.match(FIRST) is None

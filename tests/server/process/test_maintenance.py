@@ -53,7 +53,7 @@ class Rig:
 
     @property
     def admits_second(self) -> bool:
-        return bool(self.taken) and self.taken[-1].access.keys.find(SECOND) is not None
+        return bool(self.taken) and self.taken[-1].access.keys.match(SECOND) is not None
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
     write_certificate(tmp_path)
     renewal = Renewal(certificate, key)
     taken: list[Certificate] = []
-    take = renewal.identity.take
+    take = renewal.identity.update
 
     def poor(certificate: Certificate) -> None:
         raise UsageError("The certificate cannot be used: Too many open files.")
@@ -131,7 +131,7 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
             renewal.look()
         return capsys.readouterr().err
 
-    monkeypatch.setattr(renewal.identity, "take", noted)
+    monkeypatch.setattr(renewal.identity, "update", noted)
     assert looks() == ""
     good = key.read_text()
     key.write_text("not a key")
@@ -147,10 +147,10 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
     assert looks() == said
 
     # What is new is good, and cannot be shown yet.
-    monkeypatch.setattr(renewal.identity, "take", poor)
+    monkeypatch.setattr(renewal.identity, "update", poor)
     write_certificate(tmp_path)
     assert looks().startswith("The certificate cannot be used: Too many open files. ")
-    monkeypatch.setattr(renewal.identity, "take", noted)
+    monkeypatch.setattr(renewal.identity, "update", noted)
     assert looks() == ""
     assert taken[-1] == Certificate.read(certificate, key) != taken[0]
 
@@ -175,7 +175,7 @@ def test_silent_clients_take_no_descriptor_from_others(tmp_path: Path, begins: b
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.1)
     with Database(tmp_path / "licenses.db") as database:
         app = create_app(database, public_url=None, link_seconds=60)
 
