@@ -11,5 +11,5 @@ NURSERY = (sys.executable, "-P", "-m", "tests.stub_engine")
 
 
 if __name__ == "__main__":
-    with patch.object(supervisor, "supervise", partial(supervisor.supervise, nursery=NURSERY)):
+    with patch.object(supervisor, "supervise", partial(supervisor.supervise, fork_server_command=NURSERY)):
         serve.main()
