@@ -219,7 +219,7 @@ class _ApiProcess:
             message = control_channel.receive()
         except MessageLost as error:
             # The message may revoke a key: ask the supervisor to send it again.
-            _log.error(f"What the supervisor has read again cannot be taken over yet: {error.strerror}.")
+            _log.error(f"The supervisor's reload cannot be applied yet: {error.strerror}.")
             loop.call_later(_RESEND_SECONDS, self._channel.try_send, {"event": "lost"})
             return
         if message is None:

@@ -91,7 +91,7 @@ class ConfigReload:
                 except UsageError as error:
                     self._rejected = error.message
         self.poll(at_once=True)
-        _log.warning("What can change was read again, as SIGHUP asked.")
+        _log.warning("Configuration, API keys and certificate were read again on SIGHUP.")
 
     def _apply(self, requested: Settings) -> None:
         """Apply the options that can change while the server runs. Raises UsageError, and then changes nothing."""
@@ -104,7 +104,7 @@ class ConfigReload:
             new = replace(new, ssl_certfile=old.ssl_certfile, ssl_keyfile=old.ssl_keyfile)
         later = [name for name in OPTIONS if getattr(new, name) != getattr(requested, name)]
         if later:
-            _log.warning(f"What is new of these options holds from the next start on: {', '.join(map(flag, later))}.")
+            _log.warning(f"Changes to these options take effect at the next start: {', '.join(map(flag, later))}.")
         if new == old:
             return
         access = launch.access.limited(new)

@@ -17,8 +17,8 @@ from .model_files import ModelFiles
 T = TypeVar("T")
 
 _LOG_LOST = "The log cannot be written: its lines are lost."
-_NO_FOLDER = "The temporary folder is gone and cannot be made again: the next engine gets another one."
-_MODEL_CHANGED = "The model's files are not as they were loaded: the next start of the engine needs them again."
+_NO_FOLDER = "The temporary folder was removed and cannot be created again: the next engine uses another one."
+_MODEL_CHANGED = "The model's files have changed since they were loaded: the next engine start needs them again."
 _MODEL_POLL_SECONDS = 2.0
 _MODEL_CHECK_SECONDS = 5.0
 """How long a start waits for a check of the model's files, whose disk may be slow or hang."""
@@ -130,7 +130,7 @@ class Maintenance:
         """Log an error, but not again while it repeats."""
         text = f"{type(error).__name__}: {error}" if error is not None else ""
         if text and text != self._logged_errors.get(name):
-            _log.error(f"What was read again is not in use everywhere, and is tried again: {text}", exc_info=error)
+            _log.error(f"A reload could not be applied everywhere, and is retried: {text}", exc_info=error)
         self._logged_errors[name] = text
 
 

@@ -248,7 +248,7 @@ def test_a_reload_disables_neither_authentication_nor_https(
     assert access.keys.find("") is None
     assert access.certificate is not None
     assert access.max_body_bytes == 3_000_000
-    assert "start on: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
+    assert "at the next start: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
 
 
 def test_a_reload_applies_another_key_file_or_reports_why_not(rig: Rig, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_failing_subscriber_is_retried_and_does_not_block_the_others(
         await until(lambda: not rig.maintenance._retry_due)
 
     run_with_checks(rig, scenario)
-    assert len([each for each in caplog.records if "is tried again" in each.message]) == 1
+    assert len([each for each in caplog.records if "is retried" in each.message]) == 1
 
 
 def test_checks_continue_after_one_fails(
