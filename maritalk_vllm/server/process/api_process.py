@@ -195,7 +195,7 @@ class _ApiProcess:
                 in_flight.end(_OUT_OF_TIME)
         except EngineError as error:
             if self._state.phase is Phase.READY:
-                self._state.to(Phase.LOADING)  # the engine is restarted as soon as this process has exited
+                self._state.to(Phase.LOADING)  # the engine restarts once this process has exited
             response = _DEAD if self._abort_error is None else Unavailable(error.message, _DEAD.hint)
             in_flight.refuse(response, "loading")
             in_flight.end(response)

@@ -271,7 +271,7 @@ class EngineManager:
                     self._console.warming_up()
                 case "leaving":
                     if self._state.phase is Phase.READY:
-                        self._state.to(Phase.LOADING)  # the engine is restarted as soon as that process has exited
+                        self._state.to(Phase.LOADING)  # the engine restarts once that process has exited
                     self._reclaim_port()
                 case "connection" if self._reclaim_port():
                     read = b64decode(message["read"])
