@@ -27,9 +27,10 @@ NO_SENTENCE = {
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
-        r"|What can change was read again, .*|The temporary folder is gone .*|The model's files are not as .*"
-        r"|What is new of these options holds .*"
-        r"|What (was|the supervisor has) read again .*|A message of the server's own processes was lost: .*"
+        r"|Configuration, API keys and certificate were read .*|The temporary folder was removed .*"
+        r"|The model's files have changed .*"
+        r"|Changes to these options .*"
+        r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"
         r"|The supervisor cannot answer at the port: .*|The model's files cannot be looked at: .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
         r"|No more connections can be accepted for now: .*|The node at %s is refused: %s|.* is left out\."

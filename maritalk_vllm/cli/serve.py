@@ -49,7 +49,9 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
         if launch.group is not None:
             check_head_address(launch.group)
         try:
-            supervise(launch, Console(), hangup=hangup, config=ctx.params["config"], again=partial(read_again, ctx))
+            supervise(
+                launch, Console(), hangup=hangup, config=ctx.params["config"], reload_settings=partial(read_again, ctx)
+            )
         finally:
             standard_streams.finish(sys.stdout)  # a server may outlive what reads its first lines
     except MariTalkError as error:

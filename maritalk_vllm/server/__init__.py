@@ -1,1 +1,1 @@
-"""The processes around the engine: states, signals and the port."""
+"""The supervisor, its child processes, and the HTTP layer around the engine."""

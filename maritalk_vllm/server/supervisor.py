@@ -1,4 +1,4 @@
-"""The process that owns the port, the states and the signals. It imports neither torch nor vllm."""
+"""The supervisor: owns the port, the server state and the signals. It imports neither torch nor vllm."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import RESTART_HINT, NodeLost
 from .loading.loading_server import LoadingServer
 from .process import process_tree
-from .process.async_tasks import cancelled
+from .process.async_tasks import cancel_and_wait
 from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_manager import EngineManager
-from .process.fork_server_client import FORK_SERVER
+from .process.fork_server_client import FORK_SERVER_COMMAND
 from .process.ipc_channel import Message
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
@@ -40,15 +40,15 @@ _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 def supervise(
     launch: Launch,
     console: Console,
-    nursery: Sequence[str] = FORK_SERVER,
+    fork_server_command: Sequence[str] = FORK_SERVER_COMMAND,
     hangup: HangupSignal | None = None,
     config: Path | None = None,
-    again: Callable[[], Settings] | None = None,
+    reload_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, by the process whose command is `nursery`.
+    """Serve until SIGTERM or SIGINT.
 
-    `again` reads the settings anew, of which some are in the file `config`. Raises PortError, and what keeps the model
-    from being served.
+    `fork_server_command` starts the fork server; tests pass a stub. `reload_settings` reads all settings again,
+    including those in the file `config`. Raises PortError, and the MariTalkError for which the model cannot be served.
     """
     settings = launch.settings
     listener = listen(settings.host, settings.port)
@@ -58,8 +58,8 @@ def supervise(
         LogFile(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
         resource_limits.as_errors(),
     ):
-        reload = ConfigReload(launch, config, again)
-        asyncio.run(_Supervisor(reload, listener, console, nursery, log, hangup or HangupSignal()).run())
+        reload = ConfigReload(launch, config, reload_settings)
+        asyncio.run(_Supervisor(reload, listener, console, fork_server_command, log, hangup or HangupSignal()).run())
 
 
 class _Supervisor:
@@ -68,253 +68,271 @@ class _Supervisor:
         reload: ConfigReload,
         listener: socket.socket,
         console: Console,
-        nursery: Sequence[str],
+        fork_server_command: Sequence[str],
         log: LogFile,
         hangup: HangupSignal,
     ) -> None:
         self._hangup = hangup
         self._chat = ChatProcess() if reload.launch.settings.interactive else None
-        launch = reload.launch = self._admitted(reload.launch)
+        launch = reload.launch = self._with_chat_key(reload.launch)
         self._listener = listener
         self._console = console
-        self._nursery = nursery
+        self._fork_server_command = fork_server_command
         self._log = log
         self._state = ServerState()
-        self._upkeep = Maintenance(reload, log, self._state, (self._engine_takes, self._answering_takes))
-        self._systemd = SystemdNotifier()
-        self._history = StartupTimings(launch.license_expires)
-        self._answering = LoadingServer(
-            listener, launch.access, self._state, self._history, launch.settings.time_unit, launch.group
+        self._maintenance = Maintenance(reload, log, self._state, (self._update_engine, self._update_loading_server))
+        self._notifier = SystemdNotifier()
+        self._timings = StartupTimings(launch.license_expires)
+        self._loading_server = LoadingServer(
+            listener, launch.access, self._state, self._timings, launch.settings.time_unit, launch.group
         )
-        self._company: Coordinator = SingleNode()
+        self._coordinator: Coordinator = SingleNode()
         self._engine: EngineManager | None = None
         self._scheme = "https" if launch.access.certificate else "http"
-        self._was_ready = self._gathered = False
-        self._signals = 0
-        self._stop_asked = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._was_ready = self._peers_joined = False
+        self._signal_count = 0
+        self._stop_requested = asyncio.Event()
+        self._force_stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Listen, load, hand the port over, and stay until asked to stop or until the engine ends for good."""
+        """Listen, load, hand the port over, and run until a stop is requested or restarts are given up."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._take_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        if self._hangup.came:
-            self._hang_up()
-        self._answering.start()
-        self._history.mark_done(StartupStep.PORT)
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+        if self._hangup.received:
+            self._on_sighup()
+        self._loading_server.start()
+        self._timings.mark_done(StartupStep.PORT)
         self._console.starting(self._launch.name, self._launch.notes, self._launch.settings.engine_log)
-        self._systemd.status(f"Loading {self._launch.name}")
-        with contextlib.closing(self._upkeep.folder):
-            living = loop.create_task(
-                self._systemd.feed_watchdog(lambda: self._engine is not None and self._engine.hang)
-            )
+        self._notifier.status(f"Loading {self._launch.name}")
+        with contextlib.closing(self._maintenance.folder):
+            notifying = loop.create_task(self._notifier.feed_watchdog(self._engine_is_hung))
             serving = loop.create_task(self._serve())
-            stopping = loop.create_task(self._stop_asked.wait())
-            looking = loop.create_task(self._upkeep.look())
+            stopping = loop.create_task(self._stop_requested.wait())
+            maintaining = loop.create_task(self._maintenance.run())
             try:
                 await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
                     serving.result()
                 self._state.transition_to(Phase.DRAINING)
-                self._systemd.stopping("Finishing what runs")
-                self._answering.fail(_STOPPING)
+                self._notifier.stopping("Finishing what runs")
+                self._loading_server.fail(_STOPPING)
             except MariTalkError as error:
                 self._state.transition_to(Phase.FAILED)
-                self._systemd.stopping(error.message)
-                self._answering.fail(error)
-                self._company.end_epoch(error)
+                self._notifier.stopping(error.message)
+                self._loading_server.fail(error)
+                self._coordinator.end_epoch(error)
                 raise
             finally:
                 self._console.stop()
-                await cancelled(serving, looking)
+                await cancel_and_wait(serving, maintaining)
                 if self._chat is not None:
-                    self._chat.end()
-                await self._until_left_alone()
+                    self._chat.stop()
+                await self._wait_until_released()
                 if self._engine is not None:
                     await self._engine.stop(self._launch.settings.drain_timeout)
-                # Also where the API process was killed, or takes too long: the port is answered at to the end.
-                self._answering.start()
-                await self._company.close()
+                # Serve the port to the end, even if the API process was killed or exceeded its time.
+                self._loading_server.start()
+                await self._coordinator.close()
                 await asyncio.to_thread(process_tree.kill_descendants)
-                await self._answering.stop()
-                living.cancel()
+                await self._loading_server.stop()
+                notifying.cancel()
 
     @property
     def _launch(self) -> Launch:
-        return self._upkeep.launch
+        return self._maintenance.launch
 
-    def _engine_takes(self, launch: Launch) -> None:
+    def _engine_is_hung(self) -> bool:
+        return self._engine is not None and self._engine.is_hung
+
+    def _update_engine(self, launch: Launch) -> None:
         if self._engine is not None:
-            self._engine.take(launch)
+            self._engine.update(launch)
 
-    def _answering_takes(self, launch: Launch) -> None:
-        self._answering.update_access(launch.access)
+    def _update_loading_server(self, launch: Launch) -> None:
+        self._loading_server.update_access(launch.access)
 
-    def _leave_folder(self) -> None:
+    def _discard_fork_server(self) -> None:
         if self._engine is not None:
-            self._engine.abandon()  # its processes know the old folder
+            self._engine.kill_fork_server()  # it and what it forks use the old folder
 
-    def _take_signal(self, number: signal.Signals) -> None:
-        """The first asks to finish what runs; the second ends it. Ctrl-C is the chat's, if there is one."""
+    def _on_signal(self, number: signal.Signals) -> None:
+        """The first signal starts a drain; the second kills everything. A running chat handles Ctrl-C itself."""
         if number is not signal.SIGINT or self._chat is None or self._chat.pid is None:
             self._stop()
 
-    def _hang_up(self) -> None:
-        """Read again what can change, and open the log anew; without the terminal it has ended, as by SIGTERM."""
-        if self._hangup.asks_to_end():
+    def _on_sighup(self) -> None:
+        """Reload the configuration and reopen the log; if the terminal was closed, stop as on SIGTERM."""
+        if self._hangup.terminal_closed():
             self._console.silence()
             self._stop()
             return
-        self._upkeep.reload()
+        self._maintenance.reload()
 
-    async def _until_left_alone(self) -> None:
-        """While others drain that need what is here; a second signal ends that too."""
+    async def _wait_until_released(self) -> None:
+        """Wait until the leader has drained and no longer needs this node. A second signal ends the wait."""
         loop = asyncio.get_running_loop()
-        waits = [loop.create_task(self._company.wait_until_released()), loop.create_task(self._hurried.wait())]
+        waits = [loop.create_task(self._coordinator.wait_until_released()), loop.create_task(self._force_stop.wait())]
         await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
 
     def _stop(self) -> None:
-        self._signals += 1
-        self._stop_asked.set()
-        if self._signals > 1:
-            self._hurried.set()
+        self._signal_count += 1
+        self._stop_requested.set()
+        if self._signal_count > 1:
+            self._force_stop.set()
             process_tree.kill_descendants()
 
     async def _serve(self) -> None:
-        """From the weights to the engine's last end. Raises MariTalkError."""
+        """Download the weights, then run and restart the engine until it is given up. Raises MariTalkError."""
         if self._launch.fetch is not None:
             self._state.set_step("Downloading")
-            await self._upkeep.fetch(self._show_fetching)
-            self._history.mark_done(StartupStep.DOWNLOADING)
-        self._company = coordinator(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
+            await self._maintenance.download_weights(self._show_download)
+            self._timings.mark_done(StartupStep.DOWNLOADING)
+        self._coordinator = coordinator(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
         restarts = RestartPolicy(self._launch.settings.max_restarts)
         while True:
             try:
                 await self._serve_once()
             except MariTalkError as problem:
-                failed = problem if isinstance(problem, EngineError) else self._of_a_restart(problem)
-                error = failed if isinstance(failed, NodeLost) else await self._company.root_cause(failed)
-                await self._clear_away(error)
-                pause = self._pause(restarts, error)
-                if pause is None:
-                    raise self._given_up(error) from error
-                self._load_again(error, pause)
-                await asyncio.sleep(pause)
+                failed = problem if isinstance(problem, EngineError) else self._restart_error(problem)
+                error = failed if isinstance(failed, NodeLost) else await self._coordinator.root_cause(failed)
+                await self._cleanup_engine(error)
+                delay = self._restart_delay(restarts, error)
+                if delay is None:
+                    raise self._give_up_error(error) from error
+                self._begin_restart(error, delay)
+                await asyncio.sleep(delay)
 
-    def _of_a_restart(self, problem: MariTalkError) -> EngineError:
-        """What ends a first start, such as a full disk, may be gone when the engine is started again the next time."""
+    def _restart_error(self, problem: MariTalkError) -> EngineError:
+        """Convert `problem` so that a restart is retried: its cause, such as a full disk, may be temporary.
+
+        Raises `problem` at a first start.
+        """
         if not self._was_ready:
             raise problem
         return EngineError(problem.message, problem.hint)
 
     async def _serve_once(self) -> None:
-        """From the first import, or from a fork where that was made before, to the engine's end. Raises EngineError."""
-        await self._upkeep.make_good(self._leave_folder, self._show_fetching)
+        """Start an engine and run it until it fails; vLLM is imported only if no fork server is alive.
+
+        Raises EngineError.
+        """
+        await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
         if self._engine is None or not self._engine.fork_server_alive:
             if self._engine is not None:
                 self._engine.close()
-            self._log.begin()
-            others = self._console, self._state, self._history, self._answering
-            folder = self._upkeep.folder.path
-            self._engine = EngineManager(self._launch, self._listener, folder, *others, self._nursery, self._log)
-        await self._engine.prepare()
-        # Not before: all nodes begin as soon as each of them is idle.
-        self._company.report_idle()
-        agreed = await self._company.wait_for_peers(self._show_missing)
-        self._gathered = True
-        self._answering.hold_or_reject(None)
+            self._log.start()
+            self._engine = EngineManager(
+                self._launch,
+                self._listener,
+                self._maintenance.folder.path,
+                self._console,
+                self._state,
+                self._timings,
+                self._loading_server,
+                self._fork_server_command,
+                self._log,
+            )
+        await self._engine.import_and_prepare()
+        # Not earlier: the nodes start together as soon as all of them are idle.
+        self._coordinator.report_idle()
+        agreed = await self._coordinator.wait_for_peers(self._show_missing)
+        self._peers_joined = True
+        self._loading_server.hold_or_reject(None)
         loop = asyncio.get_running_loop()
-        both = [loop.create_task(self._company.wait_for_failure()), loop.create_task(self._stay(self._engine, agreed))]
+        tasks = [
+            loop.create_task(self._coordinator.wait_for_failure()),
+            loop.create_task(self._run_engine(self._engine, agreed)),
+        ]
         try:
-            await asyncio.gather(*both)
+            await asyncio.gather(*tasks)
         finally:
-            await cancelled(*both)
+            await cancel_and_wait(*tasks)
 
-    async def _stay(self, engine: EngineManager, agreed: Message) -> None:
-        """From loading to the engine's end. Raises EngineError."""
-        await engine.load(agreed)
-        await self._upkeep.loaded()
+    async def _run_engine(self, engine: EngineManager, agreed: Message) -> None:
+        """Load the model, announce that it is ready, and wait for the engine to exit. Raises EngineError."""
+        await engine.start_engine(agreed)
+        await self._maintenance.record_loaded()
         self._state.transition_to(Phase.READY)
-        if self._answers:
-            self._answering.hand_over(local_url(self._listener, self._scheme))
+        if self._serves_requests:
+            self._loading_server.hand_over(local_url(self._listener, self._scheme))
         self._announce()
-        await engine.ended()
+        await engine.wait_for_exit()
 
     @property
-    def _answers(self) -> bool:
-        """Whether requests are answered here, and not by another node."""
+    def _serves_requests(self) -> bool:
+        """Whether this node answers requests: true for a single node and for the leader."""
         return self._launch.group is None or self._launch.group.is_leader
 
-    async def _clear_away(self, error: EngineError) -> None:
-        """Leave nothing of the engine, here or on other nodes."""
-        self._company.end_epoch(error)
+    async def _cleanup_engine(self, error: EngineError) -> None:
+        """Remove the engine's remains on this node, and have the other nodes do the same."""
+        self._coordinator.end_epoch(error)
         if self._engine is not None:
-            if self._answers and self._state.phase is Phase.READY:
-                # For another node's reason; else it has ended by itself, and has answered its requests.
+            if self._serves_requests and self._state.phase is Phase.READY:
+                # It still runs, since another node failed. One that exits by itself has answered its requests.
                 await self._engine.abort_requests(error)
-            await self._engine.clear(*self._others())
+            await self._engine.cleanup(*self._excluded_pids())
 
-    def _pause(self, restarts: RestartPolicy, error: EngineError) -> float | None:
-        """Seconds until the engine is started again; None if it is not."""
-        if not self._company.counts_restarts:
-            return 0.0 if self._gathered else None
-        # What never worked is not tried again: the cause is printed at once. A node may come back at any time.
+    def _restart_delay(self, restarts: RestartPolicy, error: EngineError) -> float | None:
+        """Seconds until the engine is restarted; None if it is not."""
+        if not self._coordinator.counts_restarts:
+            return 0.0 if self._peers_joined else None
+        # A first start that fails is not retried: its error is printed at once. A lost node may reconnect at any time.
         return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None
 
-    def _admitted(self, launch: Launch) -> Launch:
-        return launch if self._chat is None else self._chat.admitted(launch)
+    def _with_chat_key(self, launch: Launch) -> Launch:
+        return launch if self._chat is None else self._chat.with_chat_key(launch)
 
-    def _others(self) -> list[int]:
-        """The processes that outlive the engine."""
+    def _excluded_pids(self) -> list[int]:
+        """The pids of processes that outlive the engine: the chat, if it runs."""
         return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
 
-    def _show(self, step: str) -> None:
+    def _show_step(self, step: str) -> None:
         self._state.set_step(step)
         self._console.progress(step)
-        self._systemd.status(step)
+        self._notifier.status(step)
 
     def _show_missing(self, step: str) -> None:
-        self._show(step)
-        # At a first start requests wait, as everywhere. Afterwards it is not known when a lost node comes back.
-        if self._gathered and self._company.has_missing_nodes:
-            self._answering.hold_or_reject(Unavailable(f"{step}.", RESTART_HINT))
+        self._show_step(step)
+        # Requests wait during a first start. Later they are rejected: a lost node may take long to reconnect.
+        if self._peers_joined and self._coordinator.has_missing_nodes:
+            self._loading_server.hold_or_reject(Unavailable(f"{step}.", RESTART_HINT))
 
-    def _show_fetching(self, step: str, fraction: float | None) -> None:
-        # A probe does not show which model it is.
+    def _show_download(self, step: str, fraction: float | None) -> None:
+        # Without the model's name, which a probe must not show.
         self._state.set_step("Downloading", fraction)
         self._console.progress(step, fraction)
 
-    def _load_again(self, error: EngineError, pause: float) -> None:
+    def _begin_restart(self, error: EngineError, delay: float) -> None:
         died = error.message.rstrip(".")
-        text = f"{died}: starting it again in {pause:.0f} s." if pause else f"{died}: starting it again now."
+        text = f"{died}: starting it again in {delay:.0f} s." if delay else f"{died}: starting it again now."
         if isinstance(error, NodeLost):
             text = f"{error.message} {RESTART_HINT}"
         self._console.engine_died(text)
-        self._systemd.status(text)
-        self._history.reset()
+        self._notifier.status(text)
+        self._timings.reset()
         self._state.transition_to(Phase.LOADING)
-        self._answering.start()
+        self._loading_server.start()
         if isinstance(error, NodeLost):
-            self._answering.hold_or_reject(Unavailable(error.message, RESTART_HINT))
+            self._loading_server.hold_or_reject(Unavailable(error.message, RESTART_HINT))
 
-    def _given_up(self, error: EngineError) -> EngineError:
+    def _give_up_error(self, error: EngineError) -> EngineError:
         if not self._was_ready or not self._launch.settings.max_restarts:
             return error
         times = f"{pluralize(self._launch.settings.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
         return EngineError(f"{error.message} It was started again {times} before.", error.hint)
 
     def _announce(self) -> None:
-        if not self._answers:
+        if not self._serves_requests:
             self._was_ready = True
             self._console.follower_ready()
-            self._systemd.ready("This node's part of the model is up.")
+            self._notifier.ready("This node's part of the model is up.")
             return
         address = url(self._listener, self._scheme)
-        self._systemd.ready(f"Listening on {address}")
+        self._notifier.ready(f"Listening on {address}")
         if self._was_ready:
             self._console.listening_again(address)
             return
@@ -324,4 +342,4 @@ class _Supervisor:
         self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
         if self._chat is not None:
             self._console.silence()
-            self._chat.begin(local_url(self._listener, self._scheme), ended=self._stop)
+            self._chat.start(local_url(self._listener, self._scheme), on_exit=self._stop)

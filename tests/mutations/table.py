@@ -46,7 +46,7 @@ MUTATIONS = (
     Mutation(
         "restart for ever",
         _RESTARTS,
-        "if len(self._times) >= self._most:",
+        "if len(self._times) >= self._max_restarts:",
         "if False:",
         ("process/test_restart_policy.py", _TOO_OFTEN),
     ),
@@ -60,14 +60,14 @@ MUTATIONS = (
     Mutation(
         "restart at once, without a pause",
         _RESTARTS,
-        "return _PAUSES[min(len(self._times), len(_PAUSES)) - 1]",
+        "return _DELAYS[min(len(self._times), len(_DELAYS)) - 1]",
         "return 0.0",
         ("process/test_restart_policy.py", _PAUSES),
     ),
     Mutation(
         "do not wait for the pause",
         _SUPERVISOR,
-        "await asyncio.sleep(pause)",
+        "await asyncio.sleep(delay)",
         "await asyncio.sleep(0)",
         (_PAUSES,),
     ),
@@ -88,16 +88,16 @@ MUTATIONS = (
     Mutation(
         "leave what a dead engine has leaked beside the next",
         _PROCESSES,
-        "        self.sweep(*but)\n        await self._seen_off(STOP_SECONDS)\n",
-        "        await self._seen_off(STOP_SECONDS)\n",
+        "        self.kill_leftovers(*exclude)\n        await self._wait_for_exit_within(STOP_SECONDS)\n",
+        "        await self._wait_for_exit_within(STOP_SECONDS)\n",
         ("test_stub_engine_restart.py::test_what_a_dead_stub_engine_has_leaked_ends_before_the_next",),
     ),
     Mutation(
         "hand over too early",
         _SUPERVISOR,
-        "        await engine.load(agreed)\n",
-        "        self._answering.hand_over(local_url(self._listener, self._scheme))\n"
-        "        await engine.load(agreed)\n",
+        "        await engine.start_engine(agreed)\n",
+        "        self._loading_server.hand_over(local_url(self._listener, self._scheme))\n"
+        "        await engine.start_engine(agreed)\n",
         (_START,),
     ),
     Mutation(
@@ -110,7 +110,7 @@ MUTATIONS = (
     Mutation(
         "answer nothing while the engine is started again",
         _SUPERVISOR,
-        "        self._state.transition_to(Phase.LOADING)\n        self._answering.start()\n",
+        "        self._state.transition_to(Phase.LOADING)\n        self._loading_server.start()\n",
         "        self._state.transition_to(Phase.LOADING)\n",
         (_CONNECTIONS,),
     ),
@@ -124,7 +124,7 @@ MUTATIONS = (
     Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        'if seconds > self._order["engine_timeout"]:',
+        'if seconds > self._job["engine_timeout"]:',
         "if False:",
         (_HANGS,),
     ),
@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         "count the time in which the supervisor did not run",
         "maritalk_vllm/server/process/heartbeat.py",
-        "min(now - self._looked, 2 * LOOK_SECONDS)",
-        "now - self._looked",
+        "min(now - self._updated, 2 * CHECK_SECONDS)",
+        "now - self._updated",
         ("process/test_heartbeat.py", _API),
     ),
     Mutation(
@@ -152,7 +152,7 @@ MUTATIONS = (
     Mutation(
         "lose the connections of an API process that ends",
         _BACKEND,
-        "if each.waits and not self._passed_on(each)]",
+        "if each.waits and not self._transfer(each)]",
         "if False]",
         (_CONNECTIONS,),
     ),
@@ -166,7 +166,7 @@ MUTATIONS = (
     Mutation(
         "do not drain",
         _BACKEND,
-        "if not await self._landed(in_flight, generator):",
+        "if not await self._drain(in_flight, generator):",
         "if True:",
         (_DRAINS,),
     ),
@@ -174,15 +174,15 @@ MUTATIONS = (
         "end the engine before its requests",
         _SUPERVISOR,
         "                if self._engine is not None:\n                    await self._engine.stop(",
-        "                lifeline.end_descendants()\n"
+        "                process_tree.kill_descendants()\n"
         "                if self._engine is not None:\n                    await self._engine.stop(",
         (_DRAINS,),
     ),
     Mutation(
         "kill the API process instead of asking it to end",
         _PROCESSES,
-        "os.kill(self._backend_pid, signal.SIGTERM)",
-        "os.kill(self._backend_pid, signal.SIGKILL)",
+        "os.kill(self._pid, signal.SIGTERM)",
+        "os.kill(self._pid, signal.SIGKILL)",
         (_DRAINS,),
     ),
     Mutation(
@@ -195,14 +195,14 @@ MUTATIONS = (
     Mutation(
         "drain for longer than --drain-timeout",
         _BACKEND,
-        'asyncio.get_running_loop().time() + self._order["drain_timeout"]',
+        'asyncio.get_running_loop().time() + self._job["drain_timeout"]',
         "asyncio.get_running_loop().time() + 1e6",
         (_OUT_OF_TIME,),
     ),
     Mutation(
         "do not hear the second signal",
         _SUPERVISOR,
-        "if self._signals > 1:",
+        "if self._signal_count > 1:",
         "if False:",
         ("test_stub_engine_drain.py::test_a_second_signal_ends_a_stub_engine_at_once",),
     ),
@@ -216,8 +216,8 @@ MUTATIONS = (
     Mutation(
         "wait for ever for an API process that does not end",
         _PROCESSES,
-        'await asyncio.wait_for(self._until("ended"), seconds)',
-        'await self._until("ended")',
+        'await asyncio.wait_for(self._wait_for_event("ended"), seconds)',
+        'await self._wait_for_event("ended")',
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_end_is_killed",),
     ),
     Mutation(
@@ -230,8 +230,8 @@ MUTATIONS = (
     Mutation(
         "end with 0 where the engine has failed",
         _SUPERVISOR,
-        "                self._company.end_epoch(error)\n                raise\n",
-        "                self._company.end_epoch(error)\n",
+        "                self._coordinator.end_epoch(error)\n                raise\n",
+        "                self._coordinator.end_epoch(error)\n",
         (_FAILED,),
     ),
     Mutation(
@@ -244,7 +244,7 @@ MUTATIONS = (
     Mutation(
         "do not tell those who wait why a start has failed",
         _SUPERVISOR,
-        "                self._answering.fail(error)\n",
+        "                self._loading_server.fail(error)\n",
         "",
         (_FAILED,),
     ),
@@ -265,7 +265,7 @@ MUTATIONS = (
     Mutation(
         "fork from a process whose import hangs",
         _PROCESSES,
-        "            self._server.kill()\n        limit",
+        "            self._fork_server.kill()\n        limit",
         "            pass\n        limit",
         (_LATE_AGAIN,),
     ),

@@ -172,9 +172,9 @@ def test_the_last_key_is_revoked(rig: Rig) -> None:
 
 def hang_up(rig: Rig) -> None:
     """SIGHUP, until it was heard."""
-    heard = rig.log.count("read again, as SIGHUP asked")
+    heard = rig.log.count("read again on SIGHUP")
     rig.server.process.send_signal(signal.SIGHUP)
-    until(lambda: rig.log.count("read again, as SIGHUP asked") > heard, "SIGHUP is heard")
+    until(lambda: rig.log.count("read again on SIGHUP") > heard, "SIGHUP is heard")
 
 
 def test_sighup_takes_over_what_can_change(rig: Rig) -> None:
@@ -190,7 +190,7 @@ def test_sighup_takes_over_what_can_change(rig: Rig) -> None:
         until(lambda: rig.generates(SECOND) == 200, "the new key is valid")
         assert running.result().status_code == 200
     until(lambda: rig.ask("/generate", SECOND, large).status_code == 413, "the new limit holds")
-    assert "of these options holds from the next start on: --host." in rig.log
+    assert "to these options take effect at the next start: --host." in rig.log
     for spoilt in ("max_body_mb: many\n", "max_bodymb: 2\n", "[", "max_body_mb: 0"):
         rig.config.write_text(spoilt)
         hang_up(rig)

@@ -11,5 +11,5 @@ FORK_SERVER = (sys.executable, "-P", "-m", "tests.stub_engine")
 
 
 if __name__ == "__main__":
-    with patch.object(supervisor, "supervise", partial(supervisor.supervise, nursery=FORK_SERVER)):
+    with patch.object(supervisor, "supervise", partial(supervisor.supervise, fork_server_command=FORK_SERVER)):
         serve.main()

@@ -1,1 +1,1 @@
-"""The processes below the supervisor, and how they talk."""
+"""The supervisor's child processes, and the messages between them."""

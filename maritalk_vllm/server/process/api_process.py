@@ -1,4 +1,4 @@
-"""The API process: vLLM's engine and application, with our routes, on the socket that it inherits."""
+"""The API process: serves vLLM's engine and application, with our routes, on an inherited socket."""
 
 import asyncio
 import contextlib
@@ -50,73 +50,74 @@ if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
 
 ENGINE_STOP_SECONDS = 3
-"""How long the engine's processes may take to end by themselves: killed, they leave their shared memory behind."""
+"""Grace period for the engine's processes to exit: if killed, they leave their shared memory behind."""
 
-LAST_WORD_SECONDS = 2
-"""How long the last answers to in-flight requests may take."""
+FINAL_RESPONSE_SECONDS = 2
+"""Time limit for sending the final error responses to in-flight requests."""
 
-REQUEST_SECONDS = 2.0
-"""How long a request may take whose connection can be passed on to no other process."""
+INCOMPLETE_REQUEST_SECONDS = 2.0
+"""How long to wait for a partly received request whose connection cannot be transferred to the supervisor."""
 
-_ASK_SECONDS = 1.0
-"""How soon a word of the supervisor's that was lost is asked for again."""
+_RESEND_SECONDS = 1.0
+"""Delay before the supervisor is asked to send a lost control message again."""
 
 _log = logging.getLogger(__name__)
 
-_WATCH_SECONDS = 0.2
-_LOOK_SECONDS = 0.02
+_ENGINE_CHECK_SECONDS = 0.2
+_CONNECTION_POLL_SECONDS = 0.02
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 _OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
-_GONE = Unavailable("This server's process is ending.", "Try again in a moment.")
+_EXITING = Unavailable("This server's process is ending.", "Try again in a moment.")
 _DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 
 
-def serve(order: Message, channel: Channel) -> None:
+def serve(job: Message, channel: Channel) -> None:
     """Load the model and serve until SIGTERM.
 
-    `order`: engine_args, environment, socket and words (descriptors), time_unit, access, files, history, drain_timeout
-    and engine_timeout (seconds), log (a file). What is said on `words` is an error for which it has to end, or what of
-    the order is to be otherwise. Raises EngineError if the engine does not start, dies, hangs or has to end, and
-    UsageError for a flag that vLLM does not know.
+    `job`: engine_args, environment, socket and words (the descriptors of the listener and of the control channel),
+    time_unit, access, files, history, drain_timeout and engine_timeout (seconds), log (a path). A control message is
+    either an error, with which this process aborts all requests and exits, or new values of keys of `job`. Raises
+    EngineError if the engine does not start, dies, hangs or is aborted, and UsageError for a flag that vLLM does not
+    know.
     """
-    listener = socket.socket(fileno=order["socket"])
-    words = Channel.inherited(order["words"])
-    # A process that is forked below would keep the port open beyond our end.
+    listener = socket.socket(fileno=job["socket"])
+    control_channel = Channel.inherited(job["words"])
+    # A forked child would keep the port open after this process has exited.
     os.register_at_fork(after_in_child=listener.close)
-    os.register_at_fork(after_in_child=words.close)
-    os.environ.update(order["environment"])
-    args = vllm_launcher.parse(order["engine_args"])
-    mask_secrets(secrets_of(order["engine_args"], os.environ))
+    os.register_at_fork(after_in_child=control_channel.close)
+    os.environ.update(job["environment"])
+    args = vllm_launcher.parse(job["engine_args"])
+    mask_secrets(secrets_of(job["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
-    log, pulse = Path(order["log"]), StepWatchdog()
+    log, watchdog = Path(job["log"]), StepWatchdog()
     with startup_errors.explain_startup_errors(log):
-        client = vllm_launcher.start_engine(args, pulse)
+        client = vllm_launcher.start_engine(args, watchdog)
     channel.send({"event": "loaded"})
     try:
-        uvloop.run(_ApiProcess(client, pulse, order, channel).run(args, listener, words))
+        uvloop.run(_ApiProcess(client, watchdog, job, channel).run(args, listener, control_channel))
     finally:
         client.shutdown(timeout=ENGINE_STOP_SECONDS)
 
 
 class _ApiProcess:
-    def __init__(self, client: "EngineClient", pulse: StepWatchdog, order: Message, channel: Channel) -> None:
+    def __init__(self, client: "EngineClient", watchdog: StepWatchdog, job: Message, channel: Channel) -> None:
         self._client = client
-        self._pulse = pulse
-        self._order = order
+        self._watchdog = watchdog
+        self._job = job
         self._channel = channel
         self._state = ServerState()
-        self._history = StartupTimings.from_message(order["history"])
-        self._condemned: EngineError | None = None
+        self._timings = StartupTimings.from_message(job["history"])
+        self._abort_error: EngineError | None = None
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
 
-    async def run(self, args: Namespace, listener: socket.socket, words: Channel) -> None:
-        """Serve until asked to stop. Raises EngineError if the engine ends before."""
-        time_unit = TimeUnit(self._order["time_unit"])
+    async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel) -> None:
+        """Serve until a stop is requested. Raises EngineError if the engine fails before."""
+        time_unit = TimeUnit(self._job["time_unit"])
         plugin = MariTalkPlugin(time_unit)
         with startup_errors.explain_startup_errors(
-            Path(self._order["log"]), partial(vllm_launcher.describe_engine_exit, self._client)
+            Path(self._job["log"]), partial(vllm_launcher.describe_engine_exit, self._client)
         ):
             app = await vllm_launcher.build_app(self._client, args)
             app.router.routes[:] = filter(is_offered, app.router.routes)
@@ -124,7 +125,7 @@ class _ApiProcess:
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
             use_relative_docs_urls(app)
-            self._history.mark_done(StartupStep.LOADING)
+            self._timings.mark_done(StartupStep.LOADING)
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
@@ -133,132 +134,137 @@ class _ApiProcess:
         logprob_limits.limit_logprobs(self._client)
         admission.reject_impossible_requests(self._client)
         prompt_limits.reject_long_prompts(self._client)
-        # The registry of vLLM's own metrics, which its /metrics shows.
-        server_metrics.register(self._state, self._history, REGISTRY)
+        # vLLM's /metrics shows this registry, which has its own metrics.
+        server_metrics.register(self._state, self._timings, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
-        tally = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
+        request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
-        names, most = app.state.maritalk_names, admission.max_answers(self._client)
-        characters = prompt_limits.max_characters(self._client)
-        adapted = MaritacaAPI(AddRootPath(app, args.root_path or ""), names, generator.context_length, characters, most)
-        flights = InFlightRequests(FastPath(app, args, adapted))
-        access = AccessConfig.from_message(self._order["access"])
-        self._state.files = self._order["files"]
+        names, max_answers = app.state.maritalk_names, admission.max_answers(self._client)
+        max_characters = prompt_limits.max_characters(self._client)
+        adapter = MaritacaAPI(
+            AddRootPath(app, args.root_path or ""), names, generator.context_length, max_characters, max_answers
+        )
+        in_flight = InFlightRequests(FastPath(app, args, adapter))
+        access = AccessConfig.from_message(self._job["access"])
+        self._state.files = self._job["files"]
         self._front = access.build_stack(
-            in_flight, self._state, time_unit, request_metrics, has_engine=True, most_answers=most
+            in_flight, self._state, time_unit, request_metrics, has_engine=True, most_answers=max_answers
         )
         self._identity = access.identity()
-        web = config(
+        server_config = config(
             self._front,
             self._identity,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=LAST_WORD_SECONDS,
+            timeout_graceful_shutdown=FINAL_RESPONSE_SECONDS,
         )
-        server = _Server(web, self._channel, self._history)
-        # What a start leaves behind stays for good: it need not be looked through at each collection.
+        server = _Server(server_config, self._channel, self._timings)
+        # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
-        stop_asked = asyncio.Event()
+        stop_requested = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop_asked.set)
-        loop.add_reader(words.fileno(), self._hear, words)
-        beating = asyncio.create_task(self._beat())
-        ending = asyncio.create_task(self._end_in_time(server, in_flight, generator, stop_asked))
+        loop.add_signal_handler(signal.SIGTERM, stop_requested.set)
+        loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel)
+        heartbeat = asyncio.create_task(self._send_heartbeat())
+        shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator, stop_requested))
         await server.serve(sockets=[listener])
-        ending.cancel()
+        shutdown.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await ending
-        beating.cancel()
+            await shutdown
+        heartbeat.cancel()
 
-    async def _beat(self) -> None:
-        """Show the supervisor that this loop runs."""
+    async def _send_heartbeat(self) -> None:
+        """Show the supervisor that this event loop runs."""
         while True:
-            self._channel.send_if_taken({"event": "beat"})
+            self._channel.try_send({"event": "beat"})
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _end_in_time(
-        self, server: "_Server", in_flight: InFlightRequests, generator: Generator, stop_asked: asyncio.Event
+    async def _stop_or_abort(
+        self, server: "_Server", in_flight: InFlightRequests, generator: Generator, stop_requested: asyncio.Event
     ) -> None:
-        """Until asked to stop, or until the engine fails, then answer each in-flight request. Raises EngineError."""
+        """Drain when a stop is requested, or abort all in-flight requests when the engine fails; then stop `server`.
+
+        Raises EngineError if the engine fails.
+        """
         try:
-            while not stop_asked.is_set():
+            while not stop_requested.is_set():
                 self._check(generator)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop_asked.wait(), _WATCH_SECONDS)
+                    await asyncio.wait_for(stop_requested.wait(), _ENGINE_CHECK_SECONDS)
             self._state.transition_to(Phase.DRAINING)
-            flights.reject_new(_STOPPING, "draining")
-            if not await self._landed(flights, generator):
-                flights.abort_all(_OUT_OF_TIME)
+            in_flight.reject_new(_STOPPING, "draining")
+            if not await self._drain(in_flight, generator):
+                in_flight.abort_all(_OUT_OF_TIME)
         except EngineError as error:
             if self._state.phase is Phase.READY:
-                self._state.transition_to(Phase.LOADING)  # again, as soon as this process has ended
-            answer = _DEAD if self._condemned is None else Unavailable(error.message, _DEAD.hint)
-            in_flight.reject_new(answer, "loading")
-            in_flight.abort_all(answer)
+                self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
+            response = _DEAD if self._abort_error is None else Unavailable(error.message, _DEAD.hint)
+            in_flight.reject_new(response, "loading")
+            in_flight.abort_all(response)
             raise
         finally:
-            await in_flight.drain(LAST_WORD_SECONDS)
+            await in_flight.drain(FINAL_RESPONSE_SECONDS)
             server.should_exit = True
 
-    async def _landed(self, in_flight: InFlightRequests, generator: Generator) -> bool:
-        """Whether all that runs was answered in time. Raises EngineError."""
-        deadline = asyncio.get_running_loop().time() + self._order["drain_timeout"]
+    async def _drain(self, in_flight: InFlightRequests, generator: Generator) -> bool:
+        """Wait for all in-flight requests. False if some remain after --drain-timeout. Raises EngineError."""
+        deadline = asyncio.get_running_loop().time() + self._job["drain_timeout"]
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if await in_flight.drain(min(left, _WATCH_SECONDS)):
+            if await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
                 return True
             self._check(generator)
         return not len(in_flight)
 
-    def _hear(self, words: Channel) -> None:
+    def _on_control_message(self, control_channel: Channel) -> None:
         loop = asyncio.get_running_loop()
         try:
-            word = words.receive()
+            message = control_channel.receive()
         except MessageLost as error:
-            # It may have revoked a key: the supervisor sends it again when it is asked.
-            _log.error(f"What the supervisor has read again cannot be taken over yet: {error.strerror}.")
-            loop.call_later(_ASK_SECONDS, self._channel.send_if_taken, {"event": "lost"})
+            # The message may revoke a key: ask the supervisor to send it again.
+            _log.error(f"The supervisor's reload cannot be applied yet: {error.strerror}.")
+            loop.call_later(_RESEND_SECONDS, self._channel.try_send, {"event": "lost"})
             return
-        if word is None:
-            loop.remove_reader(words.fileno())
-        elif "error" not in word:
-            self._take(word)
+        if message is None:
+            loop.remove_reader(control_channel.fileno())
+        elif "error" not in message:
+            self._apply_update(message)
         else:
-            self._condemned = EngineError(word["message"], word["hint"])
+            self._abort_error = EngineError(message["message"], message["hint"])
 
-    def _take(self, word: Message) -> None:
-        """What the supervisor has read anew."""
-        self._order |= word
-        self._state.files = word["files"]
-        access = AccessConfig.from_message(word["access"])
+    def _apply_update(self, message: Message) -> None:
+        """Apply options, keys and certificates that the supervisor has reloaded."""
+        self._job |= message
+        self._state.files = message["files"]
+        access = AccessConfig.from_message(message["access"])
         if self._front is not None:
             self._front.update(access)
         if self._identity is not None and access.certificate is not None:
             self._identity.update(access.certificate)
 
     def _check(self, generator: Generator) -> None:
-        """Raises EngineError if the engine works no more."""
-        if self._condemned is not None:
-            raise self._condemned
-        see_log = f"vLLM's log says why: {self._order['log']}"
+        """Raises EngineError if the engine is dead, hangs, or is aborted by the supervisor."""
+        if self._abort_error is not None:
+            raise self._abort_error
+        see_log = f"vLLM's log says why: {self._job['log']}"
         if vllm_launcher.is_dead(self._client):
             raise EngineError("The engine died.", see_log)
-        seconds = self._pulse.stalled_seconds(busy=bool(generator.unfinished_requests))
-        if seconds > self._order["engine_timeout"]:
+        seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
+        if seconds > self._job["engine_timeout"]:
             raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
 
 
 class _Server(WebServer):
-    """Says when it listens and when it stops, and then leaves its connections to the supervisor."""
+    """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
 
-    def __init__(self, web: uvicorn.Config, channel: Channel, history: StartupTimings) -> None:
-        super().__init__(web)
+    def __init__(self, server_config: uvicorn.Config, channel: Channel, timings: StartupTimings) -> None:
+        super().__init__(server_config)
         self._channel = channel
-        self._history = history
+        self._timings = timings
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._history.mark_done(StartupStep.WARMING_UP)
-        self._history.mark_done(StartupStep.READY)
+        self._timings.mark_done(StartupStep.WARMING_UP)
+        self._timings.mark_done(StartupStep.READY)
         self._channel.send({"event": "ready"})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -266,25 +272,25 @@ class _Server(WebServer):
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + REQUEST_SECONDS
-        # Once at least: a connection that was accepted last is here after the next step of the loop, and one of TLS
-        # after its handshake.
+        deadline = loop.time() + INCOMPLETE_REQUEST_SECONDS
+        # Poll at least once: the connection that was accepted last appears after the next iteration of the event loop,
+        # a TLS connection after its handshake.
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            left = [each for each in self._connections if each.waits and not self._passed_on(each)]
-            are_coming = any(each.is_incomplete for each in left) or self.server_state.has_pending
-            if loop.time() > deadline or not are_coming:
+            await asyncio.sleep(_CONNECTION_POLL_SECONDS)
+            remaining = [each for each in self._connections if each.waits and not self._transfer(each)]
+            has_incomplete = any(each.is_incomplete for each in remaining) or self.server_state.has_pending
+            if loop.time() > deadline or not has_incomplete:
                 break
         for connection in self._connections:
             if connection.is_incomplete:
-                connection.reject(_GONE)
+                connection.reject(_EXITING)
         await super().shutdown(sockets)
 
-    def _passed_on(self, connection: TransferableProtocol) -> bool:
-        """Whether the supervisor has it now."""
-        if (copy := connection.export()) is None:
+    def _transfer(self, connection: TransferableProtocol) -> bool:
+        """Transfer a connection to the supervisor. False if it cannot be transferred."""
+        if (duplicate := connection.export()) is None:
             return False
-        descriptor, read = copy
+        descriptor, read = duplicate
         message = {"event": "connection", "read": b64encode(read).decode(), "is_used": connection.is_used}
         try:
             self._channel.send(message, descriptor)
@@ -297,9 +303,9 @@ class _Server(WebServer):
 
 
 async def _warm_up(generator: Generator) -> None:
-    """One request through all that a user's will go through: the first is slower than any after it."""
+    """Send one request of each kind through the whole path of a user's request: the first is slower than later ones."""
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=4)
     for prompt in ("1 2 3", [Turn("user", "olá")]):
-        # A model may have no chat template, or a context too short for this; it serves what it can.
+        # A model may have no chat template, or too short a context; it still serves what it can.
         with contextlib.suppress(RequestError):
             await generator.complete(prompt, sampling)

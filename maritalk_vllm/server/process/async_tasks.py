@@ -1,4 +1,4 @@
-"""asyncio's tasks and threads, where its own ways are not enough to end in time."""
+"""Task cancellation and background threads that do not delay the end of the process, as asyncio's own may."""
 
 import asyncio
 import threading
@@ -9,18 +9,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """End them, asking anew: `wait_for` of Python 3.11 loses a cancellation that comes with what it awaits."""
-    while left := [each for each in tasks if not each.done()]:
-        for each in left:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until all are done.
+
+    One cancellation may not be enough: `wait_for` of Python 3.11 loses one that arrives together with its result.
+    """
+    while pending := [each for each in tasks if not each.done()]:
+        for each in pending:
             each.cancel()
-        await asyncio.wait(left, timeout=1)
+        await asyncio.wait(pending, timeout=1)
 
 
-async def in_background(call: Callable[[], T]) -> T:
-    """Call it in a daemon thread of its own: the end of the process does not wait for it, as for asyncio's threads.
+async def run_in_background(call: Callable[[], T]) -> T:
+    """Run `call` in a new daemon thread, for which the process does not wait when it exits, unlike asyncio's threads.
 
-    If this is cancelled, the call goes on, and its result is dropped.
+    If this is cancelled, the call continues, and its result is dropped.
     """
     future: Future[T] = Future()
 
@@ -28,8 +31,8 @@ async def in_background(call: Callable[[], T]) -> T:
         future.set_running_or_notify_cancel()
         try:
             future.set_result(call())
-        except Exception as error:  # noqa: BLE001 -- raised where it is awaited
+        except Exception as error:  # noqa: BLE001 -- raised by the await below
             future.set_exception(error)
 
-    threading.Thread(target=run, name="aside", daemon=True).start()
+    threading.Thread(target=run, name="background", daemon=True).start()
     return await asyncio.wrap_future(future)

@@ -1,4 +1,4 @@
-"""The chat at the server's own terminal: a process below the supervisor, which asks like any other client."""
+"""The chat of --interactive: a child process at the server's terminal, which sends requests like any other client."""
 
 import asyncio
 import contextlib
@@ -15,79 +15,79 @@ from typing import Any
 from ...language import spoken
 from ..startup.launch import Launch
 
-_PATIENCE_SECONDS = 2
+_STOP_SECONDS = 2
 _STDIN = 0
 
 
 class ChatProcess:
-    """Begun once, when the server is ready. The terminal's Ctrl-C is the chat's as long as it lasts."""
+    """The chat's process, started once when the server is ready. While it runs, it handles the terminal's Ctrl-C."""
 
     def __init__(self) -> None:
         self._key = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
-        self._leash = self._watched = -1
+        self._control_pipe = self._pidfd = -1
         self._terminal: list[Any] | None = None
 
-    def admitted(self, launch: Launch) -> Launch:
-        """The same start, at whose door the chat may come in. Its key is told to nobody else, and kept nowhere."""
+    def with_chat_key(self, launch: Launch) -> Launch:
+        """The same launch, with the chat's API key added. The key is known to the chat alone, and stored nowhere."""
         return replace(launch, access=launch.access.with_extra_key(self._key))
 
     @property
     def pid(self) -> int | None:
-        """The chat's process; None unless it is there."""
+        """The chat's pid, or None if it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def begin(self, url: str, ended: Callable[[], None]) -> None:
-        """Chat with the server at `url`. `ended` is called when nobody does any more."""
-        self._terminal = _terminal()
-        theirs, self._leash = os.pipe()
+    def start(self, url: str, on_exit: Callable[[], None]) -> None:
+        """Start a chat with the server at `url`. `on_exit` is called when it exits by itself."""
+        self._terminal = _terminal_attributes()
+        theirs, self._control_pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                # -P: a module in the working directory must not be taken for one of ours.
+                # -P: a module in the working directory must not shadow one of ours.
                 [sys.executable, "-P", "-m", "maritalk_vllm.tools.chat", str(theirs)],
                 pass_fds=(theirs,),
             )
         finally:
             os.close(theirs)
-        # Through a pipe, since arguments and environments are there to read for others.
-        os.write(self._leash, json.dumps({"url": url, "key": self._key, "language": spoken()}).encode() + b"\n")
-        self._watched = os.pidfd_open(self._process.pid)
+        # Through a pipe, since other processes can read arguments and environments.
+        os.write(self._control_pipe, json.dumps({"url": url, "key": self._key, "language": spoken()}).encode() + b"\n")
+        self._pidfd = os.pidfd_open(self._process.pid)
 
-        def see() -> None:
+        def on_chat_exit() -> None:
             self._unwatch()
-            ended()
+            on_exit()
 
-        asyncio.get_running_loop().add_reader(self._watched, see)
+        asyncio.get_running_loop().add_reader(self._pidfd, on_chat_exit)
 
-    def end(self) -> None:
-        """Have the chat end, if it is there, and leave the terminal as it was."""
+    def stop(self) -> None:
+        """Stop the chat if it was started, kill it after _STOP_SECONDS, and restore the terminal's attributes."""
         if self._process is None:
             return
         self._unwatch()
-        os.close(self._leash)
+        os.close(self._control_pipe)
         try:
-            self._process.wait(_PATIENCE_SECONDS)
+            self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process = None
-        _restore(self._terminal)
+        _restore_terminal(self._terminal)
 
     def _unwatch(self) -> None:
-        if self._watched >= 0:
-            asyncio.get_running_loop().remove_reader(self._watched)
-            os.close(self._watched)
-            self._watched = -1
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
 
 
-def _terminal() -> list[Any] | None:
+def _terminal_attributes() -> list[Any] | None:
     with contextlib.suppress(termios.error):
         return termios.tcgetattr(_STDIN)
     return None
 
 
-def _restore(attributes: list[Any] | None) -> None:
-    """For a chat that was killed in the midst of a line. In the background the terminal is another program's."""
+def _restore_terminal(attributes: list[Any] | None) -> None:
+    """Restore the terminal after a chat that was killed while reading a line; only in the foreground process group."""
     with contextlib.suppress(termios.error, OSError):
         if attributes is not None and os.tcgetpgrp(_STDIN) == os.getpgrp():
             termios.tcsetattr(_STDIN, termios.TCSANOW, attributes)

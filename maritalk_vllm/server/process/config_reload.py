@@ -1,4 +1,4 @@
-"""The files that the supervisor reads again while it runs, for all processes. The last good content stays in use."""
+"""Reloads configuration, API keys and certificate while the server runs. The last valid content stays in use."""
 
 import logging
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from ..middleware.api_keys import KeyFile, hash_key, read_key_file
 from ..startup.launch import Launch
 from .watched_file import WatchedFile
 
-LOOK_SECONDS = 0.5
-"""Between two looks at the files. A change is taken over when two looks have found the same."""
+POLL_SECONDS = 0.5
+"""Interval between two polls of the files. A change is applied when two polls have found the same."""
 
-_EMPTY = "The file of API keys holds no key: no key of it is valid."
-_BAD = {
+_NO_KEYS = "The file of API keys holds no key: no key of it is valid."
+_UNUSABLE = {
     "config": "The configuration file cannot be used: the options that were read before stay in use.",
     "api_keys": "The file of API keys cannot be used: the keys that were read before stay valid.",
     "certificate": "The certificate's files cannot be used: the certificate that was read before stays in use.",
@@ -30,79 +30,81 @@ CHANGEABLE = (
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
     *("log_max_mb", "log_backups"),
 )
-"""The options that SIGHUP takes over from a configuration file."""
+"""The options that a reload by SIGHUP applies from the configuration file."""
 
 _log = logging.getLogger(__name__)
 
 
 class ConfigReload:
-    """A launch, as its files are now."""
+    """Keeps a launch up to date with its files."""
 
-    def __init__(self, launch: Launch, config: Path | None = None, again: Callable[[], Settings] | None = None) -> None:
-        """`again` reads the settings anew, of which some are in the file `config`."""
+    def __init__(
+        self, launch: Launch, config: Path | None = None, reload_settings: Callable[[], Settings] | None = None
+    ) -> None:
+        """`reload_settings` reads all settings again, including those in the file `config`."""
         self.launch = launch
-        self._config = (
-            WatchedFile([config], again, launch.settings) if config is not None and again is not None else None
-        )
+        self._config: WatchedFile[Settings] | None = None
+        if config is not None and reload_settings is not None:
+            self._config = WatchedFile([config], reload_settings, launch.settings)
         self.problems: dict[str, str] = {}
-        """The problem of each file that is watched, in a sentence without names; empty if it is in order."""
+        """For each watched file, a sentence that describes its problem without file names; empty if it is usable."""
         self._details: dict[str, str] = {}
-        self._refused = ""
-        """Why the last SIGHUP did not take the configuration over; empty if it did."""
+        self._rejected = ""
+        """Why the last SIGHUP did not apply the configuration; empty if it did."""
         self._watch(launch.settings)
 
-    def look(self, *, at_once: bool = False) -> bool:
-        """Whether `launch` or the problems have changed. `at_once`: the files count as they are at this moment."""
+    def poll(self, *, at_once: bool = False) -> bool:
+        """Reload changed files. Returns whether `launch` or the problems have changed. `at_once`: as in WatchedFile."""
         before = self.launch, dict(self.problems)
         if self._config is not None:
-            # It holds from a SIGHUP on; its problems are reported before.
-            self._config.look(at_once=at_once)
-            trouble = self._config.trouble or self._refused
-            self.found("config", _BAD["config"] if trouble else "", trouble)
+            # It applies only on SIGHUP, but its problems are reported earlier.
+            self._config.poll(at_once=at_once)
+            problem = self._config.problem or self._rejected
+            self.set_problem("config", _UNUSABLE["config"] if problem else "", problem)
         if self._keys is not None:
-            if self._keys.look(at_once=at_once):
+            if self._keys.poll(at_once=at_once):
                 for warning in self._keys.value.warnings:
                     _log.warning(warning)
-            self.found("api_keys", self._key_problem(self._keys), self._keys.trouble)
+            self.set_problem("api_keys", self._key_problem(self._keys), self._keys.problem)
         if self._certificate is not None:
-            self._certificate.look(at_once=at_once)
-            trouble = self._certificate.trouble
-            self.found("certificate", _BAD["certificate"] if trouble else "", trouble)
+            self._certificate.poll(at_once=at_once)
+            problem = self._certificate.problem
+            self.set_problem("certificate", _UNUSABLE["certificate"] if problem else "", problem)
         access = self.launch.access
-        changed = replace(
+        updated = replace(
             access,
             file_keys=self._keys.value.keys if self._keys else access.file_keys,
             certificate=self._certificate.value if self._certificate else access.certificate,
         )
-        if changed != access:
-            self.launch = replace(self.launch, access=changed)
+        if updated != access:
+            self.launch = replace(self.launch, access=updated)
         return (self.launch, self.problems) != before
 
     def reload(self) -> None:
-        """As after SIGHUP: with the settings as they are now, if all of them can be used, and files at this moment."""
+        """Handle SIGHUP: apply the current settings if all of them are valid, and reload the files at once."""
         if self._config is not None:
-            self._config.look(at_once=True)
-            self._refused = ""
-            if not self._config.trouble:
+            self._config.poll(at_once=True)
+            self._rejected = ""
+            if not self._config.problem:
                 try:
-                    self._change(self._config.value)
+                    self._apply(self._config.value)
                 except UsageError as error:
-                    self._refused = error.message
-        self.look(at_once=True)
-        _log.warning("What can change was read again, as SIGHUP asked.")
+                    self._rejected = error.message
+        self.poll(at_once=True)
+        _log.warning("Configuration, API keys and certificate were read again on SIGHUP.")
 
-    def _change(self, wanted: Settings) -> None:
-        """Take over the options that can change while it serves. Raises UsageError, and changes nothing, otherwise."""
+    def _apply(self, requested: Settings) -> None:
+        """Apply the options that can change while the server runs. Raises UsageError, and then changes nothing."""
         launch, old = self.launch, self.launch.settings
-        new = replace(old, **{name: getattr(wanted, name) for name in CHANGEABLE})
+        new = replace(old, **{name: getattr(requested, name) for name in CHANGEABLE})
         if bool(old.api_key or old.api_key_file) and not (new.api_key or new.api_key_file):
-            # A line that was lost in a file must not open the server to everyone.
+            # A line that is missing from the file must not disable authentication.
             new = replace(new, api_key=old.api_key, api_key_file=old.api_key_file)
         if (old.ssl_certfile is None) != (new.ssl_certfile is None):
             new = replace(new, ssl_certfile=old.ssl_certfile, ssl_keyfile=old.ssl_keyfile)
-        later = [name for name in OPTIONS if getattr(new, name) != getattr(wanted, name)]
+        later = [name for name in OPTIONS if getattr(new, name) != getattr(requested, name)]
         if later:
-            _log.warning(f"What is new of these options holds from the next start on: {', '.join(map(flag, later))}.")
+            _log.warning(f"Changes to these options take effect at the next start: {', '.join(map(flag, later))}.")
         if new == old:
             return
         access = launch.access.with_limits(new)
@@ -114,13 +116,13 @@ class ConfigReload:
         self.launch = replace(launch, settings=new, access=access)
         self._watch(new)
 
-    def again(self) -> None:
-        """Decide the start once more, by the weights that have come meanwhile. Raises MariTalkError."""
+    def resolve_again(self) -> None:
+        """Resolve the launch again after the weights were downloaded. Raises MariTalkError."""
         launch = self.launch
         self.launch = launch.resolve_again(launch.settings, launch.access)
 
-    def found(self, name: str, problem: str, detail: str = "") -> bool:
-        """Report the problem of one of them, empty for none. Whether it is new; then the log has it with `detail`."""
+    def set_problem(self, name: str, problem: str, detail: str = "") -> bool:
+        """Set the problem of `name`, empty for none, and log a change with `detail`. Returns whether it has changed."""
         changed = (problem, detail) != (self.problems.get(name, ""), self._details.get(name, ""))
         if changed:
             if problem:
@@ -131,14 +133,14 @@ class ConfigReload:
         return changed
 
     def _watch(self, settings: Settings) -> None:
-        """Look at the files that these settings name, of which the launch has the content, and at no others."""
+        """Watch only the files that these settings name. The launch has their current content."""
         self._keys: WatchedFile[KeyFile] | None = None
         self._certificate: WatchedFile[Certificate] | None = None
         access = self.launch.access
         if (file := settings.api_key_file) is not None:
 
             def read() -> KeyFile:
-                # The last key is revoked by a file without any: only one that cannot be read changes nothing.
+                # An empty file revokes all keys; only an unreadable file changes nothing.
                 return read_key_file(file, may_be_empty=True)
 
             self._keys = WatchedFile([file], read, KeyFile(access.file_keys or {}, access.warnings))
@@ -152,6 +154,6 @@ class ConfigReload:
 
     @staticmethod
     def _key_problem(keys: WatchedFile[KeyFile]) -> str:
-        if keys.trouble:
-            return _BAD["api_keys"]
-        return "" if keys.value.keys else _EMPTY
+        if keys.problem:
+            return _UNUSABLE["api_keys"]
+        return "" if keys.value.keys else _NO_KEYS

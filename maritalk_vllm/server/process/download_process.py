@@ -1,4 +1,4 @@
-"""Brings the weights here while the port answers already."""
+"""Downloads the weights in a child process while the supervisor serves the port."""
 
 import asyncio
 import multiprocessing
@@ -15,22 +15,23 @@ from ...weights.download_progress import Progress
 from . import process_tree
 from .ipc_channel import Channel, Message
 
-_TELL_SECONDS = 0.25
+_PROGRESS_SECONDS = 0.25
+"""Minimum interval between progress messages of the same step."""
 
 _fork = multiprocessing.get_context("fork")
 
 
 async def download(fetch: Callable[[Progress], None], show: Callable[[str, float | None], None]) -> None:
-    """Fetch in a process of its own, which can be killed at any moment. Raises MariTalkError.
+    """Run `fetch` in a forked process, which can be killed at any moment. Raises MariTalkError.
 
-    `show` is told the step, and the fraction of it that is done, if that is known.
+    `show` is called with the step and the fraction of it that is done, None if that is unknown.
 
-    A thread could not be stopped: the hub's library waits for its own, and a read from a silent server takes half a
-    minute. Forked while nothing else runs here, the process has the licence without being told it.
+    A thread could not be stopped: the hub's library waits for its own threads, and a read from a silent server takes
+    half a minute. The process is forked while this one runs no other thread, and inherits the licence in memory.
     """
     loop = asyncio.get_running_loop()
     ours, theirs = Channel.pair()
-    process = _fork.Process(target=_work, args=(fetch, theirs, os.getpid()))
+    process = _fork.Process(target=_download, args=(fetch, theirs, os.getpid()))
     process.start()
     theirs.close()
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -48,22 +49,22 @@ async def download(fetch: Callable[[Progress], None], show: Callable[[str, float
         raise WeightsError(f"The download ended unexpectedly, with {process.exitcode}.", "Start again to go on.")
 
 
-def _work(fetch: Callable[[Progress], None], channel: Channel, parent: int) -> None:
+def _download(fetch: Callable[[Progress], None], channel: Channel, parent: int) -> None:
     process_tree.set_parent_death_signal(parent)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     setproctitle.setproctitle("maritalk: fetch")
-    told = ("", 0.0)
+    last_step, last_time = "", 0.0
 
-    def tell(step: str, done: int, total: int | None) -> None:
-        nonlocal told
-        if step != told[0] or time.monotonic() >= told[1] + _TELL_SECONDS:
-            told = (step, time.monotonic())
+    def report_progress(step: str, done: int, total: int | None) -> None:
+        nonlocal last_step, last_time
+        if step != last_step or time.monotonic() >= last_time + _PROGRESS_SECONDS:
+            last_step, last_time = step, time.monotonic()
             channel.send({"event": "progress", "step": step, "fraction": done / total if total else None})
 
     try:
-        fetch(tell)
+        fetch(report_progress)
     except MariTalkError as error:
         channel.send({"event": "failed", **to_message(error)})
         sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""The processes below the supervisor: started, listened to, told to end, and swept away."""
+"""Starts, monitors and stops the fork server and the API process with its engine."""
 
 import asyncio
 import contextlib
@@ -21,23 +21,25 @@ from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_tree
 from .fork_server_client import ForkServerClient
-from .heartbeat import LOOK_SECONDS
+from .heartbeat import CHECK_SECONDS
 from .ipc_channel import Message
 from .log_file import LogFile
 from .node_environment import NodeEnvironment
 from .start_deadline import StartDeadline
 
 STOP_SECONDS = 8
-"""From the end of the last request to the moment when what still runs is killed."""
+"""Grace period after the last request, before processes that still run are killed."""
 
 _log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5
-_SERVE, _PART = "serve", "run"
+_PROGRESS_SECONDS = 0.5
+"""How often the load progress is read from vLLM's log."""
+
+_SERVE, _RUN_FOLLOWER = "serve", "run"
 
 
 class EngineManager:
-    """The nursery, and the API process with its engine that it has forked last."""
+    """The fork server, and the last process that it forked: the API process, or a follower's workers."""
 
     def __init__(
         self,
@@ -46,102 +48,105 @@ class EngineManager:
         folder: Path,
         console: Console,
         state: ServerState,
-        history: StartupTimings,
-        answering: LoadingServer,
-        nursery: Sequence[str],
+        timings: StartupTimings,
+        loading_server: LoadingServer,
+        fork_server_command: Sequence[str],
         log: LogFile,
     ) -> None:
-        """Start the process whose command is `nursery`. `folder` is for its sockets and temporary files.
+        """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
 
-        `answering` goes on with the port when the API process leaves it.
+        `loading_server` takes the port back when the API process stops listening. Raises EngineError.
         """
         self._launch = launch
-        self._answering = answering
+        self._loading_server = loading_server
         self._listener = listener
         self._folder = folder
         self._console = console
         self._state = state
-        self._history = history
-        self._job = _SERVE if launch.group is None or launch.group.is_leader else _PART
+        self._timings = timings
+        self._job = _SERVE if launch.group is None or launch.group.is_leader else _RUN_FOLLOWER
         self._node = NodeEnvironment(launch, folder)
-        self._backend_pid: int | None = None
-        self._imported = False
-        self._log_begins = 0
+        self._pid: int | None = None  # of the API process, or of the follower's worker process
+        self._has_imported = False
+        self._log_start = 0
         self._deadline = StartDeadline(launch.settings.start_timeout)
-        self._serves = False
-        self._server = ForkServerClient(launch, listener, folder, console.engine_died, log, nursery)
+        self._is_ready = False
+        self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
 
     @property
     def fork_server_alive(self) -> bool:
-        """Whether there is a process to fork from."""
-        return self._server.is_alive
+        """Whether the fork server still runs."""
+        return self._fork_server.is_alive
 
     @property
-    def hang(self) -> bool:
-        """Whether the API process hangs, and cannot be killed either."""
-        return self._server.heartbeat.silent_seconds > self._launch.settings.api_timeout + STOP_SECONDS
+    def is_hung(self) -> bool:
+        """Whether the API process hangs and has survived SIGKILL for STOP_SECONDS."""
+        return self._fork_server.heartbeat.silent_seconds > self._launch.settings.api_timeout + STOP_SECONDS
 
-    async def prepare(self) -> None:
-        """Until vLLM is imported and the model's files are as it reads them. Raises MariTalkError."""
+    async def import_and_prepare(self) -> None:
+        """Wait until vLLM is imported and the model's files are in the format that it reads.
+
+        Raises MariTalkError, also when the start exceeds --start-timeout.
+        """
         self._deadline = StartDeadline(self._launch.settings.start_timeout)
         with self._deadline.running():
-            await self._prepare()
+            await self._import_and_prepare()
 
-    async def load(self, agreed: Message) -> None:
-        """Until a new API process answers at the port, or this node's part of a group's engine is up.
+    async def start_engine(self, agreed: Message) -> None:
+        """Fork an API process, or a follower's workers, and wait until it is ready.
 
-        `agreed`: what the leader of a group has decided. Raises MariTalkError, also when this and `prepare` take too
-        long.
+        `agreed` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
+        `import_and_prepare` together exceed --start-timeout.
         """
         with self._deadline.running():
-            await self._load(agreed)
+            await self._start_engine(agreed)
 
-    async def _prepare(self) -> None:
+    async def _import_and_prepare(self) -> None:
         launch = self._launch
-        self._log_begins = log_size(launch.settings.engine_log)
-        if not self._imported:
-            await self._until("imported")
-            self._imported = True
-            self._history.mark_done(StartupStep.IMPORTING)
+        self._log_start = log_size(launch.settings.engine_log)
+        if not self._has_imported:
+            await self._wait_for_event("imported")
+            self._has_imported = True
+            self._timings.mark_done(StartupStep.IMPORTING)
         if launch.needs_preparation and not is_installed(Path(launch.location)):
             await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
-            await self._until("ended")
-            self._history.mark_done(StartupStep.PREPARING)
+            await self._wait_for_event("ended")
+            self._timings.mark_done(StartupStep.PREPARING)
 
-    async def _load(self, agreed: Message) -> None:
+    async def _start_engine(self, agreed: Message) -> None:
         launch = self._launch
-        self._log_begins = log_size(launch.settings.engine_log)
+        self._log_start = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
-        if self._node.has_ray and self._job == _PART:  # Ray starts this node's workers when node 0 asks
-            self._history.mark_done(StartupStep.LOADING)
-            self._history.mark_done(StartupStep.READY)
+        if self._node.has_ray and self._job == _RUN_FOLLOWER:  # Ray starts this node's workers when the leader asks
+            self._timings.mark_done(StartupStep.LOADING)
+            self._timings.mark_done(StartupStep.READY)
             return
         await self._fork(
             {
                 "job": self._job,
-                "engine_args": _agreed(launch.engine_args, agreed),
+                "engine_args": _with_agreed_context(launch.engine_args, agreed),
                 "environment": environment,
                 "socket": self._listener.fileno(),
                 "time_unit": launch.settings.time_unit,
-                "history": self._history.to_message(),
+                "history": self._timings.to_message(),
                 "log": str(launch.settings.engine_log),
-                **self._changeable(),
+                **self._reloadable_options(),
             }
         )
-        await self._until("ready")
-        self._serves = True
-        self.take(self._launch)
-        self._history.mark_done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
-        self._history.mark_done(StartupStep.READY)
+        await self._wait_for_event("ready")
+        self._is_ready = True
+        self.update(self._launch)
+        self._timings.mark_done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
+        self._timings.mark_done(StartupStep.READY)
 
-    def take(self, launch: Launch) -> None:
-        """What has changed since the start holds for the API process as soon as that reads it."""
+    def update(self, launch: Launch) -> None:
+        """Use the reloaded `launch`, and send its options to the API process, which applies them when it reads them."""
         self._launch = launch
-        if self._serves:
-            self._server.tell(self._changeable())
+        if self._is_ready:
+            self._fork_server.send_control(self._reloadable_options())
 
-    def _changeable(self) -> Message:
-        """What of an API process's order may change while it serves."""
+    def _reloadable_options(self) -> Message:
+        """The part of an API process's job that may change while it serves."""
         return {
             "access": self._launch.access.to_message(),
             "files": self._state.files,
@@ -149,164 +154,172 @@ class EngineManager:
             "engine_timeout": self._launch.settings.engine_timeout,
         }
 
-    async def ended(self) -> None:
-        """Until the API process, or this node's part, ends by itself. Always raises EngineError."""
-        if self._node.has_ray and self._job == _PART:
-            await self._node.ray_ended()
-        watching = asyncio.get_running_loop().create_task(self._watch())
+    async def wait_for_exit(self) -> None:
+        """Wait until the API process, or a follower's worker process, exits by itself. Always raises EngineError."""
+        if self._node.has_ray and self._job == _RUN_FOLLOWER:
+            await self._node.wait_for_ray_exit()
+        watchdog = asyncio.get_running_loop().create_task(self._kill_when_hung())
         try:
-            await self._until("ended")
+            await self._wait_for_event("ended")
         finally:
-            watching.cancel()
-        raise EngineError("The server's API process ended by itself.", self._see_log)
+            watchdog.cancel()
+        raise EngineError("The server's API process ended by itself.", self._log_hint)
 
-    async def _watch(self) -> None:
-        """Kill an API process that hangs, which is its end. A node's part gives no signs: node 0's engine misses it."""
-        heartbeat, killed = self._server.heartbeat, False
-        heartbeat.heard()
+    async def _kill_when_hung(self) -> None:
+        """Kill an API process whose heartbeat stops. Followers send none: the leader's engine notices if they hang."""
+        heartbeat, killed = self._fork_server.heartbeat, False
+        heartbeat.beat()
         while self._job == _SERVE:
-            await asyncio.sleep(LOOK_SECONDS)
-            heartbeat.look()
+            await asyncio.sleep(CHECK_SECONDS)
+            heartbeat.update()
             limit = self._launch.settings.api_timeout
-            if heartbeat.silent_seconds > limit and self._backend_pid is not None and not killed:
-                error = EngineError(f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._see_log)
-                self._server.fail(self._backend_pid, {"event": "failed", **to_message(error)})
+            if heartbeat.silent_seconds > limit and self._pid is not None and not killed:
+                error = EngineError(
+                    f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._log_hint
+                )
+                self._fork_server.kill_forked(self._pid, {"event": "failed", **to_message(error)})
                 killed = True
 
-    async def _fork(self, order: Message) -> None:
-        """Until there is a process for this job. Raises EngineError if the fork server is dead, or hangs."""
-        self._server.fork(order)
-        self._server.heartbeat.heard()
+    async def _fork(self, job: Message) -> None:
+        """Fork a process for this job and wait until it runs. Raises EngineError if the fork server died or hangs."""
+        self._fork_server.fork(job)
+        self._fork_server.heartbeat.beat()
         try:
             async with asyncio.timeout(self._launch.settings.api_timeout):
-                await self._until("started")
+                await self._wait_for_event("started")
         except TimeoutError:
-            self._server.kill()
+            self._fork_server.kill()
             raise EngineError(
                 f"The fork server hangs: it started no process within {self._launch.settings.api_timeout:.0f} s.",
-                self._see_log,
+                self._log_hint,
             ) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
-        """Have the API process end at once, with this error as the answer to each in-flight request."""
-        self._server.tell(to_message(error))
-        await self._seen_off(STOP_SECONDS)
+        """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
+        self._fork_server.send_control(to_message(error))
+        await self._wait_for_exit_within(STOP_SECONDS)
 
-    async def clear(self, *but: int) -> None:
-        """Sweep, and hear the last of what is gone, so that the next start does not."""
-        self.sweep(*but)
-        await self._seen_off(STOP_SECONDS)
+    async def cleanup(self, *exclude: int) -> None:
+        """Kill the leftovers, and consume the last messages of the dead process, which the next start must not read.
 
-    def abandon(self) -> None:
-        """Nothing is forked from the nursery any more."""
-        self._server.kill()
+        `exclude`: as for `kill_leftovers`.
+        """
+        self.kill_leftovers(*exclude)
+        await self._wait_for_exit_within(STOP_SECONDS)
+
+    def kill_fork_server(self) -> None:
+        """Kill the fork server; processes that it has forked live on."""
+        self._fork_server.kill()
 
     def close(self) -> None:
-        """Leave no descriptor open: another one takes over."""
-        self._server.close()
+        """Close all descriptors. Call it before another manager replaces this one."""
+        self._fork_server.close()
 
-    async def _seen_off(self, seconds: float) -> None:
-        if self._backend_pid is not None:
+    async def _wait_for_exit_within(self, seconds: float) -> None:
+        if self._pid is not None:
             with contextlib.suppress(TimeoutError, MariTalkError):
-                await asyncio.wait_for(self._until("ended"), seconds)
+                await asyncio.wait_for(self._wait_for_event("ended"), seconds)
 
     async def stop(self, drain_timeout: float) -> None:
-        """Let the API process end by itself; the caller kills what is left."""
-        if self._backend_pid is not None:
+        """Have the API process drain and exit within `drain_timeout` and STOP_SECONDS; then kill its leftovers."""
+        if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._backend_pid, signal.SIGTERM)
-            await self._seen_off(drain_timeout + STOP_SECONDS)
-        self.sweep()
-        self._server.close()
+                os.kill(self._pid, signal.SIGTERM)
+            await self._wait_for_exit_within(drain_timeout + STOP_SECONDS)
+        self.kill_leftovers()
+        self._fork_server.close()
 
     @property
-    def _see_log(self) -> str:
+    def _log_hint(self) -> str:
         return f"vLLM's log says why: {self._launch.settings.engine_log}"
 
-    def sweep(self, *but: int) -> None:
+    def kill_leftovers(self, *exclude: int) -> None:
         """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
 
-        `but` are the supervisor's other processes.
+        `exclude`: pids of the supervisor's other processes, which live on.
         """
         shared_memory = process_tree.shared_memory_of_workers(self._folder)
-        process_tree.kill_descendants(self._server.pid, *but)
-        process_tree.remove(shared_memory)
+        process_tree.kill_descendants(self._fork_server.pid, *exclude)
+        process_tree.remove_files(shared_memory)
 
-    async def _until(self, event: str) -> None:
-        """Follow the messages up to this event. Raises what another process says or shows to have failed."""
+    async def _wait_for_event(self, event: str) -> None:
+        """Process messages up to this event.
+
+        Raises MariTalkError if a process reports a failure, exits with an error, or exceeds the deadline.
+        """
         failure: MariTalkError | None = None
         while True:
             try:
                 message = await self._next_message()
-            except EngineError as late:  # of a process that has failed, and does not end
+            except EngineError as late:  # a process has failed, and does not exit
                 raise failure or late from late
             if message is None:
-                self._gone()
-                raise failure or EngineError("The engine's processes ended unexpectedly.", self._see_log)
+                self._on_exit()
+                raise failure or EngineError("The engine's processes ended unexpectedly.", self._log_hint)
             match message["event"]:
                 case "importing":
                     self._show("Importing vLLM")
                 case "progress":
                     self._show(message["step"], message.get("fraction"))
                 case "started" if message["job"] == self._job:
-                    self._backend_pid = message["pid"]
+                    self._pid = message["pid"]
                 case "loaded":
                     self._console.loaded()
                 case "warming_up":
-                    self._history.mark_done(StartupStep.LOADING)
+                    self._timings.mark_done(StartupStep.LOADING)
                     self._state.set_step("Warming up")
                     self._console.warming_up()
                 case "leaving":
                     if self._state.phase is Phase.READY:
-                        self._state.transition_to(Phase.LOADING)  # again, as soon as that process has ended
-                    self._take_port()
-                case "connection" if self._take_port():
+                        self._state.transition_to(Phase.LOADING)  # the engine restarts once that process has exited
+                    self._reclaim_port()
+                case "connection" if self._reclaim_port():
                     read = b64decode(message["read"])
-                    self._answering.adopt(message["descriptor"], read, is_used=message["is_used"])
+                    self._loading_server.adopt(message["descriptor"], read, is_used=message["is_used"])
                 case "connection":
                     os.close(message["descriptor"])
                 case "failed":
-                    failure = from_message(message)  # whose process ends by itself
+                    failure = from_message(message)  # its process exits by itself
                 case "ended":
-                    self._gone()
+                    self._on_exit()
                     if failure is not None:
                         raise failure
                     if message["exit_code"] != 0:
-                        raise self._ended_with(message["job"], message["exit_code"])
+                        raise self._exit_error(message["job"], message["exit_code"])
             if message["event"] == event:
                 return
 
-    def _take_port(self) -> bool:
-        """Whether the supervisor answers at the port; not while it has too many files open."""
+    def _reclaim_port(self) -> bool:
+        """Serve the port from the supervisor. False if that fails, as when too many files are open."""
         try:
-            self._answering.start()
+            self._loading_server.start()
         except OSError as error:
             _log.error(f"The supervisor cannot answer at the port: {error.strerror}.")
             return False
         return True
 
-    def _gone(self) -> None:
-        """The process that was forked last has ended: its silence says nothing any more."""
-        self._backend_pid, self._serves = None, False
-        self._server.heartbeat.heard()
+    def _on_exit(self) -> None:
+        """Forget the process that was forked last, and reset its heartbeat."""
+        self._pid, self._is_ready = None, False
+        self._fork_server.heartbeat.beat()
 
     async def _next_message(self) -> Message | None:
-        """The next, and meanwhile what vLLM's log tells of how far loading is. Raises EngineError when it is late."""
-        while (left := self._deadline.left) < math.inf:
+        """The next message; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
+        while (left := self._deadline.seconds_left) < math.inf:
             if left <= 0:
-                raise self._too_late()
+                raise self._timeout_error()
             try:
-                return await asyncio.wait_for(self._server.next_message(), min(_LOOK_SECONDS, left))
+                return await asyncio.wait_for(self._fork_server.next_message(), min(_PROGRESS_SECONDS, left))
             except TimeoutError:
-                if step := read_loading_step(self._launch.settings.engine_log, self._log_begins):
+                if step := read_loading_step(self._launch.settings.engine_log, self._log_start):
                     self._console.progress(step.text)
                     self._state.set_step(*step)
-        return await self._server.next_message()
+        return await self._fork_server.next_message()
 
-    def _too_late(self) -> EngineError:
-        """The error of a start that takes too long. An import that hangs is nothing to fork from."""
-        if not self._imported:
-            self._server.kill()
+    def _timeout_error(self) -> EngineError:
+        """The error of a start that takes too long. Kills a fork server whose import hangs: it cannot fork."""
+        if not self._has_imported:
+            self._fork_server.kill()
         limit, step = self._launch.settings.start_timeout, self._state.step or "Starting its processes"
         return EngineError(
             f'The engine did not start within {limit:.0f} s: the step "{step}" took '
@@ -314,16 +327,16 @@ class EngineManager:
             f"If it only needs longer, raise --start-timeout. Its log: {self._launch.settings.engine_log}",
         )
 
-    def _ended_with(self, job: str, code: int) -> EngineError:
+    def _exit_error(self, job: str, code: int) -> EngineError:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        return EngineError(f"The process that was to {job} the model {how}.", self._see_log)
+        return EngineError(f"The process that was to {job} the model {how}.", self._log_hint)
 
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.set_step(step, fraction)
         self._console.progress(step, fraction)
 
 
-def _agreed(engine_args: list[str], agreed: Message) -> list[str]:
-    """vLLM's flags with what the head has decided: it may have a little less memory free than this node, or more."""
+def _with_agreed_context(engine_args: list[str], agreed: Message) -> list[str]:
+    """vLLM's flags with the leader's context length: it may have a little less free memory than this node, or more."""
     context = agreed.get("max_model_len")
     return engine_args if context is None else [*engine_args, "--max-model-len", str(int(context))]

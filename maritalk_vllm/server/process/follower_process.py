@@ -1,4 +1,4 @@
-"""The process of another node than node 0 that runs this node's part of the engine: its workers, and no API."""
+"""The process of a follower node: runs this node's workers of the engine, and no API."""
 
 import os
 import signal
@@ -12,31 +12,32 @@ from ...masking import secrets_of
 from .ipc_channel import Channel, Message
 
 
-def run_follower(order: Message, channel: Channel) -> None:
-    """Load this node's part and compute until SIGTERM.
+def run_follower(job: Message, channel: Channel) -> None:
+    """Load this node's part of the model and run its workers until SIGTERM.
 
-    `order`: engine_args, environment, socket and words (descriptors), log (a file). Raises EngineError if the part does
-    not start or a worker dies, and UsageError for a flag that vLLM does not know.
+    `job`: engine_args, environment, socket and words (the descriptors of the listener and of the control channel), log
+    (a path). Raises EngineError if the workers do not start or one dies, and UsageError for a flag that vLLM does not
+    know.
     """
-    # The supervisor answers at it for as long as this node is one.
-    os.close(order["socket"])
-    os.close(order["words"])
-    os.environ.update(order["environment"])
-    args = vllm_launcher.parse(order["engine_args"])
-    mask_secrets(secrets_of(order["engine_args"], os.environ))
+    # On a follower, the supervisor alone serves the port.
+    os.close(job["socket"])
+    os.close(job["words"])
+    os.environ.update(job["environment"])
+    args = vllm_launcher.parse(job["engine_args"])
+    mask_secrets(secrets_of(job["engine_args"], os.environ))
     channel.send({"event": "progress", "step": "Loading the model"})
-    signal.signal(signal.SIGTERM, _leave)
-    log = Path(order["log"])
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    log = Path(job["log"])
     with startup_errors.explain_startup_errors(log):
-        part = vllm_launcher.start_workers(args)
+        workers = vllm_launcher.start_workers(args)
     channel.send({"event": "loaded"})
     channel.send({"event": "ready"})
     try:
-        part.wait()
+        workers.wait()
     finally:
-        part.shutdown()
+        workers.shutdown()
     raise EngineError("A worker of this node died.", f"vLLM's log says why: {log}")
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)

@@ -1,7 +1,7 @@
-"""The process that imports torch and vllm, once, and forks the others from itself.
+"""The fork server: imports torch and vllm once, and forks a process for each job.
 
-Started by the supervisor as `python -m maritalk_vllm.server.process.fork_server DEVICE CHANNEL PARENT`. It never
-touches CUDA and runs no thread of its own, so that what it forks starts clean, and at once.
+The supervisor starts it as `python -m maritalk_vllm.server.process.fork_server DEVICE CHANNEL PARENT`. It never
+initialises CUDA and runs no thread of its own, so that forked processes start clean, and at once.
 """
 
 import gc
@@ -28,13 +28,13 @@ _fork = multiprocessing.get_context("fork")
 
 
 def main(device: Device, channel: Channel, supervisor: int) -> None:
-    """Import, then fork what the supervisor asks for, until the supervisor hangs up."""
-    # The supervisor alone reads files again. It has blocked the signal, which would have killed this process before.
+    """Import vLLM, then fork a process for each job that the supervisor sends, until it closes the channel."""
+    # Only the supervisor reloads files. It started this process with SIGHUP blocked, which would have killed it before.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     channel.send({"event": "importing"})
-    # Nothing that is imported goes away again, and looking for what does takes time. What no collection touches stays
-    # shared with what is forked.
+    # Imported objects are never freed, and collections would take time. Pages that no collection writes to stay shared
+    # with the forked processes.
     gc.disable()
     try:
         vllm_launcher.preload(device)
@@ -45,33 +45,34 @@ def main(device: Device, channel: Channel, supervisor: int) -> None:
     gc.freeze()
     gc.enable()
     channel.send({"event": "imported"})
-    # Comes before each order: what the supervisor has to say to that process alone.
-    words = -1
-    while (order := channel.receive()) is not None:
-        if order["job"] == "words":
-            words = order["descriptor"]
+    # The control channel of the next process arrives before its job.
+    control_channel = -1
+    while (message := channel.receive()) is not None:
+        if message["job"] == "words":
+            control_channel = message["descriptor"]
             continue
-        # In between is a process that ends at once, by which the other becomes the supervisor's child: it serves on if
-        # this one is killed.
-        between = _fork.Process(target=_leave, args=({**order, "words": words}, channel, supervisor))
-        between.start()
-        os.close(words)
-        between.join()
+        # Double fork: the intermediate process exits at once, and the supervisor adopts its child, which serves on if
+        # the fork server is killed.
+        job = {**message, "words": control_channel}
+        intermediate = _fork.Process(target=_fork_job, args=(job, channel, supervisor))
+        intermediate.start()
+        os.close(control_channel)
+        intermediate.join()
 
 
-def _leave(order: Message, channel: Channel, supervisor: int) -> None:
-    """In a child: fork the process for the job, and end."""
-    process_tree.leave_next_to(supervisor)
-    _fork.Process(target=_run, args=(order, channel), name=order["job"]).start()
+def _fork_job(job: Message, channel: Channel, supervisor: int) -> None:
+    """Runs in the intermediate process: fork the process for the job, and exit."""
+    process_tree.reparent_next_fork(supervisor)
+    _fork.Process(target=_run_job, args=(job, channel), name=job["job"]).start()
     os._exit(0)
 
 
-def _run(order: Message, channel: Channel) -> None:
-    """In a child of the supervisor: do the job, and tell the supervisor in a sentence if it fails."""
-    setproctitle.setproctitle(f"maritalk: {order['job']}")
-    channel.send({"event": "started", "job": order["job"], "pid": os.getpid()})
+def _run_job(job: Message, channel: Channel) -> None:
+    """Runs in a child of the supervisor: do the job, and report a MariTalkError to the supervisor."""
+    setproctitle.setproctitle(f"maritalk: {job['job']}")
+    channel.send({"event": "started", "job": job["job"], "pid": os.getpid()})
     try:
-        JOBS[order["job"]](order, channel)
+        JOBS[job["job"]](job, channel)
     except MariTalkError as error:
         channel.send({"event": "failed", **to_message(error)})
         sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""The nursery as the supervisor sees it: its process, what it forks, and the messages of all of them."""
+"""The supervisor's client of the fork server: its process, the processes that it forks, and their messages."""
 
 import asyncio
 import contextlib
@@ -19,121 +19,124 @@ from .ipc_channel import Channel, Message, MessageLost
 from .log_file import LogFile
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
-FORK_SERVER = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
-"""The command of the process below the supervisor. The device, a channel and the supervisor's id are added to it."""
+FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
+"""The command of the fork server. The device, a channel's descriptor and the supervisor's pid are appended to it."""
 
-_SAY_SECONDS = 0.2
-"""How soon a word is sent again that a process did not take."""
+_RETRY_SECONDS = 0.2
+"""Delay before a control message is sent again whose receiver's socket was full."""
 
 _log = logging.getLogger(__name__)
 
 
 class ForkServerClient:
-    """The nursery's process. What it forks are the supervisor's children: they live on without it."""
+    """The fork server's process. The processes that it forks are the supervisor's children, and survive it."""
 
     def __init__(
         self,
         launch: Launch,
         listener: socket.socket,
         folder: Path,
-        died: Callable[[str], None],
+        on_death: Callable[[str], None],
         log: LogFile,
-        command: Sequence[str] = FORK_SERVER,
+        command: Sequence[str] = FORK_SERVER_COMMAND,
     ) -> None:
-        """Start it. `folder` is for sockets and temporary files; `died` is called if it ends while the engine serves.
+        """Start the fork server. `folder` is for its sockets and temporary files.
 
-        Raises EngineError.
+        `on_death` is called with a sentence if it ends while a process that it has forked runs. Raises EngineError.
         """
-        self._died = died
+        self._on_death = on_death
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._forked: dict[int, int] = {}  # the processes that it has forked, and their pidfds
+        self._forked: dict[int, int] = {}  # pid -> pidfd of each forked process
         self.heartbeat = Heartbeat()
-        """Of the API process, from its first sign on."""
+        """The heartbeat of the API process, from its first message on."""
         self.is_alive = True
-        """Whether there is a process to fork from."""
-        with _started():
+        """Whether the fork server still runs."""
+        with _start_errors():
             self._channel, theirs = Channel.pair()
-        self._words: Channel | None = None
-        self._word: Message | None = None  # the latest, for a process that has not got it
-        self._saying: asyncio.TimerHandle | None = None
+        self._control_channel: Channel | None = None
+        self._control_message: Message | None = None  # the latest, until its receiver has it
+        self._retry: asyncio.TimerHandle | None = None
         self._process = _start(launch, listener, folder, theirs, log, command)
         theirs.close()
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel, self._take_message)
-        with _started():
-            self._own = [os.pidfd_open(self._process.pid)]  # until it has ended
-        loop.add_reader(self._own[0], self._ended)
+        loop.add_reader(self._channel, self._read_message)
+        with _start_errors():
+            self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
+        loop.add_reader(self._own_pidfds[0], self._on_own_exit)
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """The fork server's pid."""
         return self._process.pid
 
-    def fork(self, order: Message) -> None:
-        """Have it fork a process for this job. Raises EngineError."""
-        self._close_words()
-        with _started():
-            self._words, theirs = Channel.pair()
+    def fork(self, job: Message) -> None:
+        """Request a process for this job, with a new control channel. Raises EngineError."""
+        self._close_control_channel()
+        with _start_errors():
+            self._control_channel, theirs = Channel.pair()
             with contextlib.closing(theirs):
                 self._channel.send({"job": "words"}, theirs.fileno())
-                self._channel.send(order)
+                self._channel.send(job)
 
-    def tell(self, word: Message) -> None:
-        """Send a word to the process that was forked last, as soon as it takes one; only the latest word counts."""
-        self._word = word
-        self._say()
+    def send_control(self, message: Message) -> None:
+        """Send a control message to the process that was forked last, without waiting for it.
 
-    def _say(self) -> None:
-        """A process that hangs reads nothing, and the supervisor must not wait for it."""
-        if self._saying is not None:
-            self._saying.cancel()
-            self._saying = None
-        if self._words is None or self._word is None:
+        It is sent again until the receiver's socket takes it. A newer message replaces it.
+        """
+        self._control_message = message
+        self._send_control_message()
+
+    def _send_control_message(self) -> None:
+        # Never wait: a process that hangs reads nothing.
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._control_channel is None or self._control_message is None:
             return
         try:
-            self._words.send(self._word, wait=False)
-        except OSError:  # it is behind, or this process has too many files open
-            self._saying = asyncio.get_running_loop().call_later(_SAY_SECONDS, self._say)
+            self._control_channel.send(self._control_message, wait=False)
+        except OSError:  # the receiver's socket is full, or this process has too many files open
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_control_message)
 
-    def _close_words(self) -> None:
-        if self._saying is not None:
-            self._saying.cancel()
-        self._saying = self._word = None
-        if self._words is not None:
-            self._words.close()
-            self._words = None
+    def _close_control_channel(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = self._control_message = None
+        if self._control_channel is not None:
+            self._control_channel.close()
+            self._control_channel = None
 
     async def next_message(self) -> Message | None:
-        """The next message of a process, or `ended` with its `exit_code`; None when all of them are gone."""
+        """The next message of a process, or `ended` with its `exit_code`; None when all processes have ended."""
         return await self._messages.get()
 
-    def fail(self, pid: int, failure: Message) -> None:
-        """Kill a process that was forked; `failure` is received as if it were that process's own last message."""
+    def kill_forked(self, pid: int, failure: Message) -> None:
+        """Kill a forked process; `failure` is received as if that process had sent it last."""
         self._messages.put_nowait(failure)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """Kill it: it hangs."""
+        """Kill the fork server. Forked processes live on."""
         self._process.kill()
         self.is_alive = False
 
     def close(self) -> None:
-        """Receive no more, and leave nothing open. It is called once, after the last use."""
+        """Stop receiving, and close all descriptors. Called once, after the last use."""
         self.is_alive = False
-        self._close_words()
+        self._close_control_channel()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
-        for pidfd in (*self._forked.values(), *self._own):
-            self._forget(pidfd)
+        for pidfd in (*self._forked.values(), *self._own_pidfds):
+            self._close_pidfd(pidfd)
         self._forked.clear()
-        self._own.clear()
+        self._own_pidfds.clear()
         while not self._messages.empty():
             if (message := self._messages.get_nowait()) is not None and "descriptor" in message:
                 os.close(message["descriptor"])
 
-    def _take_message(self) -> bool:
-        """Take one message; False if no process is left that could send another."""
+    def _read_message(self) -> bool:
+        """Read one message. False if no process is left that could send another."""
         try:
             message = self._channel.receive()
         except MessageLost as error:
@@ -144,57 +147,57 @@ class ForkServerClient:
             return False
         match message["event"]:
             case "beat":
-                self.heartbeat.heard()
+                self.heartbeat.beat()
                 return True
-            case "lost":  # it could not open the file of the latest word
-                self._say()
+            case "lost":  # the receiver could not open the file of the latest control message
+                self._send_control_message()
                 return True
             case "started":
-                self._watch(message["pid"], message["job"])
+                self._watch_forked(message["pid"], message["job"])
         self._messages.put_nowait(message)
         return True
 
-    def _take_all(self) -> None:
-        """What was said before an end is heard before it."""
-        while self._channel.has_message and self._take_message():
+    def _read_pending(self) -> None:
+        """Read all pending messages: those sent before an exit are handled before it."""
+        while self._channel.has_message and self._read_message():
             pass
 
-    def _watch(self, pid: int, job: str) -> None:
+    def _watch_forked(self, pid: int, job: str) -> None:
         try:
             pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:  # it was swept away meanwhile
+        except ProcessLookupError:  # it was killed and reaped meanwhile
             self._messages.put_nowait({"event": "ended", "job": job, "exit_code": -signal.SIGKILL})
             return
         self._forked[pid] = pidfd
-        asyncio.get_running_loop().add_reader(pidfd, self._forked_ended, pid, job)
+        asyncio.get_running_loop().add_reader(pidfd, self._on_forked_exit, pid, job)
 
-    def _forked_ended(self, pid: int, job: str) -> None:
-        self._forget(self._forked.pop(pid))
-        self._take_all()
+    def _on_forked_exit(self, pid: int, job: str) -> None:
+        self._close_pidfd(self._forked.pop(pid))
+        self._read_pending()
         try:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        except ChildProcessError:  # it was swept away, and seen off then
+        except ChildProcessError:  # kill_descendants has killed and reaped it
             code = -signal.SIGKILL
         self._messages.put_nowait({"event": "ended", "job": job, "exit_code": code})
-        self._end_if_empty()
+        self._report_end_if_none_left()
 
-    def _ended(self) -> None:
-        self._forget(self._own.pop())
+    def _on_own_exit(self) -> None:
+        self._close_pidfd(self._own_pidfds.pop())
         self.is_alive = False
-        self._take_all()
+        self._read_pending()
         code = self._process.wait()
         if self._forked:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
             text = f"The fork server {how}. The engine serves on; if it has to be started again, vLLM is imported anew."
             _log.warning(text)
-            self._died(text)
-        self._end_if_empty()
+            self._on_death(text)
+        self._report_end_if_none_left()
 
-    def _end_if_empty(self) -> None:
+    def _report_end_if_none_left(self) -> None:
         if not self.is_alive and not self._forked:
             self._messages.put_nowait(None)
 
-    def _forget(self, pidfd: int) -> None:
+    def _close_pidfd(self, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
 
@@ -204,11 +207,11 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan
-    with _started(), _hangup_blocked():
+    with _start_errors(), _sighup_blocked():
         return subprocess.Popen(
             [*command, plan.device, str(descriptors[0]), str(os.getpid())],
             pass_fds=descriptors,
-            # Ctrl-C in a terminal is the supervisor's business alone.
+            # Only the supervisor handles Ctrl-C in a terminal.
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=log.fileno(),
@@ -218,8 +221,8 @@ def _start(
 
 
 @contextlib.contextmanager
-def _hangup_blocked() -> Iterator[None]:
-    """A process that is started here has SIGHUP blocked: the signal waits until the process ignores it."""
+def _sighup_blocked() -> Iterator[None]:
+    """Start a child with SIGHUP blocked: a signal stays pending until the child ignores it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     try:
         yield
@@ -228,8 +231,8 @@ def _hangup_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started() -> Iterator[None]:
-    """Raises EngineError where the system starts no more processes for this user."""
+def _start_errors() -> Iterator[None]:
+    """Convert OSError to EngineError, as where the user's process limit is reached."""
     try:
         yield
     except OSError as error:

@@ -1,33 +1,33 @@
-"""Whether another process is alive, by the signs that it gives."""
+"""Detects whether another process hangs, by its heartbeat."""
 
 import time
 from collections.abc import Callable
 
 BEAT_SECONDS = 1.0
-"""How often the API process shows that its event loop runs."""
+"""Interval at which the API process sends a heartbeat from its event loop."""
 
-LOOK_SECONDS = 0.5
-"""How often the supervisor looks."""
+CHECK_SECONDS = 0.5
+"""Interval at which the supervisor checks the heartbeat."""
 
 
 class Heartbeat:
-    """The silence of the other process, as far as this one was awake to hear it.
+    """Counts the seconds without a heartbeat, as far as this process was running to receive one.
 
-    Where this process did not run, since its machine was suspended or it was busy itself, the other may not have run
-    either: of the time between two looks, no more counts than twice LOOK_SECONDS.
+    While this process did not run, since the machine was suspended or its own loop was busy, the other may not have
+    run either. So at most twice CHECK_SECONDS count between two updates.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._looked = clock()
+        self._updated = clock()
         self.silent_seconds = 0.0
 
-    def heard(self) -> None:
-        """The other process has given a sign."""
+    def beat(self) -> None:
+        """Record a heartbeat of the other process."""
         self.silent_seconds = 0.0
 
-    def look(self) -> None:
-        """Time has passed."""
+    def update(self) -> None:
+        """Add the time since the last update to `silent_seconds`."""
         now = self._clock()
-        self.silent_seconds += min(now - self._looked, 2 * LOOK_SECONDS)
-        self._looked = now
+        self.silent_seconds += min(now - self._updated, 2 * CHECK_SECONDS)
+        self._updated = now

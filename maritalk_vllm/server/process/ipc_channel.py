@@ -1,4 +1,4 @@
-"""Messages of any length between the server's processes."""
+"""JSON messages of any length between the server's processes."""
 
 import array
 import contextlib
@@ -10,37 +10,37 @@ import socket
 from typing import Any
 
 _PACKET_BYTES = 64 * 1024
-"""What one packet holds, well below what Linux lets a socket send at once (net.core.wmem_default)."""
+"""Size limit of a packet, well below what Linux lets a socket send at once (net.core.wmem_default)."""
 
-_IN_A_FILE = b"\0"
-"""In place of a longer message, which no JSON begins so: it is in the file whose descriptor the packet brings."""
+_MESSAGE_IN_FILE = b"\0"
+"""Packet that replaces a longer message, which is in the file whose descriptor it carries. No JSON starts like it."""
 
 _DESCRIPTOR = "descriptor"
-"""The key of a descriptor in a message."""
+"""The key of a file descriptor in a message."""
 
 Message = dict[str, Any]
 
 
 class MessageLost(OSError):
-    """A message has come without its file, since this process has too many open: nothing is known of its content."""
+    """A message arrived without its descriptor, since this process has too many files open. Its content is lost."""
 
 
 class Channel:
-    """One end of a pair of sockets. Messages arrive whole, also when several processes send to one end."""
+    """One end of a pair of sockets. Messages arrive whole, even if several processes send from one end."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
     @classmethod
     def pair(cls) -> tuple["Channel", "Channel"]:
-        """Two ends that talk to each other."""
-        # Unlike a pipe or a stream, SEQPACKET keeps each message apart from the next.
+        """Both ends of a new channel."""
+        # Unlike a pipe or a stream, SEQPACKET preserves message boundaries.
         first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(first), cls(second)
 
     @classmethod
     def inherited(cls, descriptor: int) -> "Channel":
-        """The end that the parent process has left open."""
+        """The end that was inherited from the parent process as this descriptor."""
         return cls(socket.socket(fileno=descriptor))
 
     def fileno(self) -> int:
@@ -48,10 +48,11 @@ class Channel:
         return self._end.fileno()
 
     def send(self, message: Message, descriptor: int | None = None, *, wait: bool = True) -> None:
-        """Send; silently into the void if the other end is gone, whose death is noticed elsewhere.
+        """Send a message. Does nothing if the other end is closed: its death is detected elsewhere.
 
-        `descriptor`: what the other end has as `descriptor` of the message, and closes. Raises OSError if the message
-        is too long for one, or the system passes no more, and without `wait` if the other end is behind.
+        The receiver gets a duplicate of `descriptor` as the message's `descriptor`, and has to close it. Raises OSError
+        if a message with a descriptor exceeds one packet, if the system passes no more descriptors, and without
+        `wait` if the other end's queue is full.
         """
         flags = 0 if wait else socket.MSG_DONTWAIT
         data = json.dumps(message if descriptor is None else {**message, _DESCRIPTOR: True}).encode()
@@ -64,15 +65,15 @@ class Channel:
             if len(data) <= _PACKET_BYTES:
                 self._end.send(data, flags)
                 return
-            # A longer packet is refused or cut, and several would mix with those of another process. A file in memory
-            # is there for as long as one of the two has it open.
+            # The kernel rejects or truncates a longer packet, and several would interleave with those of another
+            # process. A memfd exists as long as one of the two processes has it open.
             with os.fdopen(os.memfd_create("message"), "w+b") as file:
                 file.write(data)
                 file.flush()
-                self._send_with(_IN_A_FILE, file.fileno(), flags)
+                self._send_with(_MESSAGE_IN_FILE, file.fileno(), flags)
 
-    def send_if_taken(self, message: Message) -> None:
-        """Send a short message, unless the other end is behind or the system has no memory: then it is left out."""
+    def try_send(self, message: Message) -> None:
+        """Send a short message; drop it if the other end's queue is full or the system is out of memory."""
         with contextlib.suppress(OSError):
             self.send(message, wait=False)
 
@@ -83,22 +84,22 @@ class Channel:
 
     @property
     def has_message(self) -> bool:
-        """Whether `receive` would return at once."""
+        """Whether `receive` would not block."""
         poll = select.poll()
         poll.register(self._end, select.POLLIN)
         return bool(poll.poll(0))
 
     def receive(self) -> Message | None:
-        """The next message, or None when no process is left that could send one. Raises Lost."""
+        """The next message, or None when no process is left that could send one. Raises MessageLost."""
         try:
             data, files, *_ = socket.recv_fds(self._end, _PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return None
-        if data == _IN_A_FILE:
+        if data == _MESSAGE_IN_FILE:
             if not files:
                 raise MessageLost(errno.EMFILE, os.strerror(errno.EMFILE))
             with os.fdopen(files.pop(), "rb") as file:
-                file.seek(0)  # the position is the sender's too
+                file.seek(0)  # the position is shared with the sender
                 data = file.read()
         if not data:
             return None

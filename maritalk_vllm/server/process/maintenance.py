@@ -1,4 +1,4 @@
-"""What the supervisor looks at while it serves: files that may change, the log, its folder and the model's files."""
+"""Periodic checks of the supervisor: files that may change, the log, the temporary folder and the model's files."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from typing import TypeVar
 from ..startup.launch import Launch
 from ..startup.temporary_folder import TemporaryFolder
 from ..status.server_state import Phase, ServerState
-from .async_tasks import in_background
-from .config_reload import LOOK_SECONDS, ConfigReload
+from .async_tasks import run_in_background
+from .config_reload import POLL_SECONDS, ConfigReload
 from .download_process import download
 from .log_file import LogFile
 from .model_files import ModelFiles
@@ -17,129 +17,135 @@ from .model_files import ModelFiles
 T = TypeVar("T")
 
 _LOG_LOST = "The log cannot be written: its lines are lost."
-_NO_FOLDER = "The temporary folder is gone and cannot be made again: the next engine gets another one."
-_NO_MODEL = "The model's files are not as they were loaded: the next start of the engine needs them again."
-_MODEL_LOOK_SECONDS = 2.0
-_MODEL_SECONDS = 5.0
-"""How long a start waits for a look at the model's files, whose disk may be slow or hang."""
+_NO_FOLDER = "The temporary folder was removed and cannot be created again: the next engine uses another one."
+_MODEL_CHANGED = "The model's files have changed since they were loaded: the next engine start needs them again."
+_MODEL_POLL_SECONDS = 2.0
+_MODEL_CHECK_SECONDS = 5.0
+"""How long a start waits for a check of the model's files, whose disk may be slow or hang."""
 
 _log = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Keeps a launch as its files are now, and passes each change on."""
+    """Keeps a launch up to date with its files, and notifies subscribers of each change."""
 
     def __init__(
-        self, reload: ConfigReload, log: LogFile, state: ServerState, takers: Sequence[Callable[[Launch], None]]
+        self, reload: ConfigReload, log: LogFile, state: ServerState, subscribers: Sequence[Callable[[Launch], None]]
     ) -> None:
-        """`takers` are called with each new launch. Raises UsageError where no temporary folder can be made."""
+        """`subscribers` are called with each new launch. Raises UsageError if no temporary folder can be created."""
         self._reload = reload
         self._log = log
         self._state = state
-        self._takers = takers
+        self._subscribers = subscribers
         self.folder = TemporaryFolder()
         self._model = ModelFiles()
-        self._is_due = False
-        self._failures: dict[str, str] = {}
+        self._retry_due = False
+        self._logged_errors: dict[str, str] = {}
 
     @property
     def launch(self) -> Launch:
-        """The start as it was decided, with what was read anew since."""
+        """The launch, with everything that was reloaded since the start."""
         return self._reload.launch
 
-    async def look(self) -> None:
-        """Look until cancelled. A look at a model on a disk that hangs keeps no other look waiting."""
+    async def run(self) -> None:
+        """Check until cancelled. A check of the model's files on a disk that hangs does not delay the other checks."""
         await asyncio.gather(
-            self._repeat(LOOK_SECONDS, self._look_at_files), self._repeat(_MODEL_LOOK_SECONDS, self._look_at_model)
+            self._repeat(POLL_SECONDS, self._check_files), self._repeat(_MODEL_POLL_SECONDS, self._check_model)
         )
 
     def reload(self) -> None:
-        """Read everything again at once, and open the log anew, as SIGHUP asks."""
+        """Handle SIGHUP: reload everything at once, and reopen the log."""
         self._log.reopen()
         self._reload.reload()
-        self.take_over()
+        self.apply()
 
-    def take_over(self) -> None:
-        """Pass the launch on to each taker, also where another has failed; what has failed is tried again."""
+    def apply(self) -> None:
+        """Pass the launch to all subscribers, even if one fails. Subscribers that fail are called again later."""
         launch = self.launch
         self._state.files = dict(self._reload.problems)
-        self._log.limit(launch.settings.log_max_mb * 1_000_000, launch.settings.log_backups)
-        self._is_due = False
-        for number, take in enumerate(self._takers):
-            error = _error_of(take, launch)
-            self._note(str(number), error)
-            self._is_due = self._is_due or error is not None
+        self._log.set_limits(launch.settings.log_max_mb * 1_000_000, launch.settings.log_backups)
+        self._retry_due = False
+        for number, subscriber in enumerate(self._subscribers):
+            error = _error_of(subscriber, launch)
+            self._log_error(str(number), error)
+            self._retry_due = self._retry_due or error is not None
 
-    async def make_good(self, leave_folder: Callable[[], None], show: Callable[[str, float | None], None]) -> None:
-        """Before a start: a folder for its sockets, and the model's files as they were loaded. Raises MariTalkError."""
+    async def restore_files(
+        self, on_folder_lost: Callable[[], None], show: Callable[[str, float | None], None]
+    ) -> None:
+        """Before a start, replace a lost temporary folder, and download changed model files again.
+
+        `on_folder_lost` is called before another folder replaces one that cannot be created again; `show` as for
+        `download`. Raises MariTalkError.
+        """
         if self.folder.problem():
-            leave_folder()
+            on_folder_lost()
             self.folder.move()
-        if await _within(_MODEL_SECONDS, self._model.differ):
+        if await _within(_MODEL_CHECK_SECONDS, self._model.have_changed):
             if self.launch.is_made_here:
-                # It is made again from what is installed. A folder that the user has given is never removed.
-                await in_background(self._model.clear)
-            self._reload.again()
-            await self.fetch(show)
-            self.take_over()
+                # It is created again from the installed package. A folder that the user has given is never removed.
+                await run_in_background(self._model.remove)
+            self._reload.resolve_again()
+            await self.download_weights(show)
+            self.apply()
 
-    async def fetch(self, show: Callable[[str, float | None], None]) -> None:
-        """Bring the weights where they are not here, and decide the start by them. Raises MariTalkError."""
+    async def download_weights(self, show: Callable[[str, float | None], None]) -> None:
+        """Download the weights if they are not local, and resolve the launch with them. Raises MariTalkError."""
         if self.launch.fetch is not None:
             await download(self.launch.fetch, show)
-            self._reload.again()
+            self._reload.resolve_again()
 
-    async def loaded(self) -> None:
-        """An engine has loaded the model's files as they are now."""
+    async def record_loaded(self) -> None:
+        """Record the model's files that an engine has just loaded."""
         location = self.launch.location
-        await _within(_MODEL_SECONDS, lambda: self._model.loaded(location))
+        await _within(_MODEL_CHECK_SECONDS, lambda: self._model.record_loaded(location))
 
-    async def _repeat(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> None:
+    async def _repeat(self, seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
         while True:
             await asyncio.sleep(seconds)
             error: Exception | None = None
             try:
-                if await look() or self._is_due:
-                    self.take_over()
-            except Exception as caught:  # noqa: BLE001 -- logged; the next look may succeed
+                if await check() or self._retry_due:
+                    self.apply()
+            except Exception as caught:  # noqa: BLE001 -- logged; the next check may succeed
                 error = caught
-            self._note(look.__name__, error)
+            self._log_error(check.__name__, error)
 
-    async def _look_at_files(self) -> bool:
-        changed = self._reload.look()
+    async def _check_files(self) -> bool:
+        changed = self._reload.poll()
         for name, sentence, problem in (
             ("log", _LOG_LOST, self._log.problem),
             ("temporary_folder", _NO_FOLDER, self.folder.problem(to_write=False)),
         ):
-            changed |= self._reload.found(name, sentence if problem else "", problem)
+            changed |= self._reload.set_problem(name, sentence if problem else "", problem)
         return changed
 
-    async def _look_at_model(self) -> bool:
+    async def _check_model(self) -> bool:
         if self._state.phase is not Phase.READY:
             return False
-        missing = await in_background(self._model.differ)
-        return self._reload.found("model", _NO_MODEL if missing else "")
+        changed = await run_in_background(self._model.have_changed)
+        return self._reload.set_problem("model", _MODEL_CHANGED if changed else "")
 
-    def _note(self, name: str, error: Exception | None) -> None:
-        """Log an error once, however often it comes back."""
+    def _log_error(self, name: str, error: Exception | None) -> None:
+        """Log an error, but not again while it repeats."""
         text = f"{type(error).__name__}: {error}" if error is not None else ""
-        if text and text != self._failures.get(name):
-            _log.error(f"What was read again is not in use everywhere, and is tried again: {text}", exc_info=error)
-        self._failures[name] = text
+        if text and text != self._logged_errors.get(name):
+            _log.error(f"A reload could not be applied everywhere, and is retried: {text}", exc_info=error)
+        self._logged_errors[name] = text
 
 
-def _error_of(take: Callable[[Launch], None], launch: Launch) -> Exception | None:
+def _error_of(subscriber: Callable[[Launch], None], launch: Launch) -> Exception | None:
     try:
-        take(launch)
+        subscriber(launch)
     except Exception as error:  # noqa: BLE001 -- logged by the caller
         return error
     return None
 
 
 async def _within(seconds: float, call: Callable[[], T]) -> T | None:
-    """The result of `call`, which goes on by itself where it takes longer; None then."""
+    """The result of `call`, or None after `seconds`: then the call continues in its thread."""
     try:
-        return await asyncio.wait_for(in_background(call), seconds)
+        return await asyncio.wait_for(run_in_background(call), seconds)
     except TimeoutError:
         _log.warning("The model's files cannot be looked at: their disk does not answer.")
         return None

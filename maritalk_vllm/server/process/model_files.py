@@ -1,40 +1,40 @@
-"""Whether the files of a model are as they were when an engine had loaded them."""
+"""Detects whether a model's files have changed since an engine loaded them."""
 
 import shutil
 from pathlib import Path
 
 
 class ModelFiles:
-    """Names and sizes: of a file that was cut, the engine says no more than that it cannot be read.
+    """Compares names and sizes: for a truncated file, the engine only reports that it cannot be read.
 
-    Each method reads a disk that may hang. They may run in several threads at once.
+    Each method reads a disk that may hang, and may run in several threads at once.
     """
 
     def __init__(self) -> None:
         self._loaded: tuple[Path, dict[str, int]] | None = None
 
-    def loaded(self, location: str) -> None:
-        """An engine has loaded what is there now. A name of Hugging Face's is no folder: nothing is compared then."""
+    def record_loaded(self, location: str) -> None:
+        """Record the files that an engine has just loaded. Nothing is recorded for a name of a Hugging Face model."""
         folder = Path(location)
         sizes = _sizes(folder)
         self._loaded = (folder, sizes) if sizes else None
 
-    def differ(self) -> bool:
-        """Whether something is missing of what was loaded, or has another size."""
+    def have_changed(self) -> bool:
+        """Whether a file that was loaded is missing or has another size."""
         if (loaded := self._loaded) is None:
             return False
         folder, sizes = loaded
-        now = _sizes(folder)
-        return any(now.get(name) != size for name, size in sizes.items())
+        current = _sizes(folder)
+        return any(current.get(name) != size for name, size in sizes.items())
 
-    def clear(self) -> None:
-        """Remove what is left of them: what is not whole must not have their name."""
+    def remove(self) -> None:
+        """Remove the folder: an incomplete model must not keep its name."""
         if (loaded := self._loaded) is not None:
             shutil.rmtree(loaded[0], ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """In bytes, by name, with the folder itself; nothing if there is none."""
+    """File sizes in bytes by relative name, with `.` for the folder itself; empty if it does not exist."""
     try:
         if not folder.is_dir():
             return {}

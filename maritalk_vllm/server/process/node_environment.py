@@ -1,4 +1,4 @@
-"""What the engine's processes on this machine have to know of the other machines."""
+"""Environment variables that tell the engine's processes about the other nodes, and this node's Ray process."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ..startup.launch import Launch
 
 
 class NodeEnvironment:
-    """This machine, by itself or as a node of a group; its place in a Ray cluster, where it has one."""
+    """The environment of this node, alone or in a multi-node group; starts Ray where the group uses it."""
 
     def __init__(self, launch: Launch, folder: Path) -> None:
         """`folder` is for sockets and temporary files."""
@@ -23,30 +23,32 @@ class NodeEnvironment:
 
     @property
     def has_ray(self) -> bool:
-        """Whether Ray is started here, and not by the user."""
+        """Whether this server starts Ray, rather than the user."""
         group = self._launch.group
         return group is not None and group.backend is DistributedBackend.RAY and not uses_existing_cluster()
 
     async def environment(self, show: Callable[[str], None]) -> dict[str, str]:
-        """What a start adds to the nursery's: an address may be another than at the last one. Raises EngineError."""
-        # A name server may take its time.
+        """Variables to add to the fork server's. Resolved for each start: addresses may change. Raises EngineError."""
+        # In a thread: name resolution may be slow.
         environment = await asyncio.to_thread(self._addresses)
         if self.has_ray:
             show("Starting Ray")
             environment |= await self._start_ray(environment)
         return environment
 
-    async def ray_ended(self) -> None:
-        """Until Ray ends by itself. Always raises EngineError."""
+    async def wait_for_ray_exit(self) -> None:
+        """Wait until Ray exits by itself. Always raises EngineError."""
         assert self._ray is not None
         await self._ray.wait_for_exit()
 
     async def _start_ray(self, environment: dict[str, str]) -> dict[str, str]:
         launch = self._launch
         assert launch.group is not None
-        everything = {**engine_environment(launch.plan, self._folder, launch.settings.cache_dir), **environment}
+        full_environment = {**engine_environment(launch.plan, self._folder, launch.settings.cache_dir), **environment}
         log = launch.settings.engine_log.with_suffix(".ray")
-        self._ray = RayNode(launch.group, everything[HOST_IP], launch.plan.workers_per_node, everything, log)
+        self._ray = RayNode(
+            launch.group, full_environment[HOST_IP], launch.plan.workers_per_node, full_environment, log
+        )
         await self._ray.start()
         return {ADDRESS: self._ray.address, **self._ray.authentication}
 

@@ -1,4 +1,4 @@
-"""The process that makes the demo model's checkpoint before it is served for the first time."""
+"""The job that makes the demo model's checkpoint before its first start."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from ...models.profile import find
 from .ipc_channel import Channel, Message
 
 
-def prepare(order: Message, channel: Channel) -> None:
-    """Make the checkpoint `order["location"]` of the profile `order["profile"]`. Raises WeightsError."""
-    profile = find(order["profile"])
+def prepare(job: Message, channel: Channel) -> None:
+    """Make the checkpoint of the profile `job["profile"]` in the folder `job["location"]`. Raises WeightsError."""
+    profile = find(job["profile"])
     assert profile is not None and profile.embedded is not None
 
     def progress(step: str, fraction: float) -> None:
         channel.send({"event": "progress", "step": step, "fraction": fraction})
 
-    demo_model.materialise(profile.embedded, Path(order["location"]), progress)
+    demo_model.materialise(profile.embedded, Path(job["location"]), progress)

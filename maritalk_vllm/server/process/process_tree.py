@@ -1,4 +1,4 @@
-"""No process outlives the one that started it."""
+"""Ties each process to its parent, so that none outlives the process that started it."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE_SECONDS = 2
+_EXIT_SECONDS = 2
 _SHARED_MEMORY = Path("/dev/shm")
 _ADOPTION_SECONDS = 0.001
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -21,68 +21,68 @@ _adopter: int | None = None
 
 
 def set_parent_death_signal(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which started it, ends in whatever way (prctl(2))."""
+    """Have the kernel kill this process when `parent`, which started it, exits for any reason (prctl(2))."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it had ended before the kernel knew
+    if os.getppid() != parent:  # it exited before the call
         os._exit(1)
 
 
 def inherit_on_fork() -> None:
-    """Do the same in each process that is forked below this one, libraries' own forks included."""
-    os.register_at_fork(before=_remember, after_in_child=_tie)
+    """Call `set_parent_death_signal` in each process that is forked below this one, including forks by libraries."""
+    os.register_at_fork(before=_record_pid, after_in_child=_tie_to_parent)
 
 
 def become_subreaper() -> None:
-    """Become the parent of every descendant whose own parent ends, instead of the machine's init."""
+    """Become the parent of every orphaned descendant, instead of the machine's init."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def leave_next_to(adopter: int) -> None:
-    """Have `adopter`, which adopts orphans, become the parent of what is forked next: this process has to end then.
+def reparent_next_fork(adopter: int) -> None:
+    """Make `adopter`, a subreaper, the parent of the next forked process. The caller must exit after that fork.
 
-    The fork returns in the child when that has happened, so that the child ends with `adopter` and not before.
+    In the child, the fork returns once it has been adopted, so that the child is tied to `adopter`.
     """
     global _adopter
     _adopter = adopter
 
 
-def kill_descendants(*but: int) -> None:
-    """Kill all that descends from this process, and see the last of it, `but` not these processes themselves.
+def kill_descendants(*exclude: int) -> None:
+    """Kill all descendants except the pids `exclude`, whose children are killed too, and wait for them to exit.
 
-    Python's resource trackers are left to end by themselves: they remove the shared memory of those that were killed.
+    Python's resource trackers are left to exit by themselves: they remove the shared memory of the killed processes.
     """
-    everyone = [each for each in psutil.Process().children(recursive=True) if each.pid not in but]
-    trackers = [process for process in everyone if _is_tracker(process)]
-    others = [process for process in everyone if process not in trackers]
+    descendants = [each for each in psutil.Process().children(recursive=True) if each.pid not in exclude]
+    trackers = [process for process in descendants if _is_tracker(process)]
+    others = [process for process in descendants if process not in trackers]
     _kill(others)
-    _, slow = psutil.wait_procs([*others, *trackers], timeout=_PATIENCE_SECONDS)
+    _, slow = psutil.wait_procs([*others, *trackers], timeout=_EXIT_SECONDS)
     _kill(slow)
-    psutil.wait_procs(slow, timeout=_PATIENCE_SECONDS)
+    psutil.wait_procs(slow, timeout=_EXIT_SECONDS)
 
 
 def shared_memory_of_workers(rendezvous: Path) -> list[Path]:
-    """What several workers on a CPU keep in /dev/shm, by the files in the folder where they met.
+    """The files in /dev/shm of CPU workers, by the names of their rendezvous files in the folder `rendezvous`.
 
-    vLLM's C++ code makes it (csrc/cpu/shm.cpp) and leaves it behind, also when it is stopped with care.
+    vLLM's C++ code makes them (csrc/cpu/shm.cpp) and leaves them behind, even after a graceful stop.
     """
-    return [shared for met in rendezvous.glob("vllm_dist_*") for shared in _SHARED_MEMORY.glob(f"{met.name}-*")]
+    return [shared for file in rendezvous.glob("vllm_dist_*") for shared in _SHARED_MEMORY.glob(f"{file.name}-*")]
 
 
-def remove(files: Iterable[Path]) -> None:
-    """Whatever is still there of these files."""
+def remove_files(files: Iterable[Path]) -> None:
+    """Remove those of these files that exist."""
     for file in files:
         file.unlink(missing_ok=True)
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile, and its parent knows
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has exited meanwhile
             process.kill()
 
 
 def _is_tracker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any("multiprocessing.resource_tracker" in word for word in process.cmdline())
+        return any("multiprocessing.resource_tracker" in argument for argument in process.cmdline())
     return False
 
 
@@ -91,17 +91,17 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _remember() -> None:
+def _record_pid() -> None:
     global _parent
     _parent = os.getpid()
 
 
-def _tie() -> None:
+def _tie_to_parent() -> None:
     global _adopter
     if _adopter is not None:
         adopter, _adopter = _adopter, None
         while (parent := os.getppid()) != adopter:
-            if parent != _parent:  # neither is there any more
+            if parent != _parent:  # the adopter has exited as well
                 os._exit(1)
             time.sleep(_ADOPTION_SECONDS)
         set_parent_death_signal(adopter)

@@ -1,7 +1,7 @@
-"""Runs another program that ends with the process that starts it: `run_tied PARENT COMMAND...`.
+"""Executes a program that is killed when its parent exits: `run_tied PARENT COMMAND...`.
 
-The program's process asks for that itself before the program begins: code between fork and exec (`preexec_fn`) is not
-safe in a process with threads.
+The parent-death signal is set here, before exec: code between fork and exec (`preexec_fn`) is not safe in a process
+with threads.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How long a start may take."""
+"""The time limit of a start."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class StartDeadline:
-    """The seconds that a start may take in all. They pass while it runs, and not while other nodes are waited for."""
+    """A time limit in seconds that counts only inside `running`, and not while the start waits for other nodes."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
@@ -15,14 +15,14 @@ class StartDeadline:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The time passes as long as this lasts."""
+        """Count the time inside this context."""
         self._since = time.monotonic()
         try:
             yield
         finally:
-            self._left, self._since = self.left, None
+            self._left, self._since = self.seconds_left, None
 
     @property
-    def left(self) -> float:
-        """How many seconds are left, negative ones too; infinitely many while it does not run."""
+    def seconds_left(self) -> float:
+        """Seconds left, negative after the deadline; infinity outside `running`."""
         return math.inf if self._since is None else self._left - (time.monotonic() - self._since)

@@ -1,4 +1,4 @@
-"""Files that are read again when they change: what was good last stays until there is something good again."""
+"""Files that are reloaded when they change. The last valid content stays in use until there is new valid content."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,51 +8,51 @@ from ...errors import UsageError
 
 T = TypeVar("T")
 
-_Sign = tuple[tuple[int, int, int] | None, ...]
+_Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 
 class WatchedFile(Generic[T]):
-    """What some files hold together, as one value."""
+    """The content of one or more files, parsed to one value."""
 
-    def __init__(self, files: Sequence[Path], read: Callable[[], T], good: T) -> None:
-        """`read` raises UsageError for files that cannot be used; `good`: what it gave last."""
+    def __init__(self, files: Sequence[Path], read: Callable[[], T], initial: T) -> None:
+        """`read` raises UsageError for files that cannot be used; `initial` is what it returned last."""
         self._files = files
         self._read = read
-        self.value = good
-        self.trouble = ""
-        """Why the files cannot be used now, in a sentence; empty if they can."""
-        self._seen: _Sign | None = None
-        self._taken: _Sign | None = None
+        self.value = initial
+        self.problem = ""
+        """A sentence that explains why the files cannot be used now; empty if they can."""
+        self._last_seen: _Fingerprint | None = None
+        self._last_read: _Fingerprint | None = None
 
-    def look(self, *, at_once: bool = False) -> bool:
-        """Whether another value was taken over.
+    def poll(self, *, at_once: bool = False) -> bool:
+        """Read the files if they have changed. Returns whether the value has changed.
 
-        Files count as changed when they have been the same at two looks, since a program may be in the midst of writing
-        them; with `at_once` as they are now.
+        A change counts when two polls have found the same, since a program may still be writing; with `at_once`, the
+        files are read as they are now.
         """
-        # First, so that a change while they are read is one.
-        sign = tuple(map(_fingerprint, self._files))
-        settled, self._seen = sign == self._seen, sign
-        if not at_once and (sign == self._taken or not settled):
-            if sign == self._taken:
-                self.trouble = ""
+        # Before reading, so that a change during the read is detected by the next poll.
+        fingerprint = tuple(map(_fingerprint, self._files))
+        settled, self._last_seen = fingerprint == self._last_seen, fingerprint
+        if not at_once and (fingerprint == self._last_read or not settled):
+            if fingerprint == self._last_read:
+                self.problem = ""
             return False
         try:
             value = self._read()
         except UsageError as error:
-            # Read again at each look: a permission that is given leaves no sign of a change.
-            self.trouble = str(error.message)
+            # Read again at each poll: granted permissions do not change the fingerprint.
+            self.problem = str(error.message)
             return False
-        self.trouble = ""
-        self._taken = sign
+        self.problem = ""
+        self._last_read = fingerprint
         changed, self.value = value != self.value, value
         return changed
 
 
 def _fingerprint(file: Path) -> tuple[int, int, int] | None:
-    """What differs after a change: a file that is replaced has another number."""
+    """Modification time, size and inode number, which differs after a file was replaced. None if it cannot be read."""
     try:
-        now = file.stat()
+        state = file.stat()
     except OSError:
         return None
-    return now.st_mtime_ns, now.st_size, now.st_ino
+    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -63,8 +63,8 @@ class Renewal:
 
     def look(self) -> None:
         """Take over what is new, and print why it cannot be used, once."""
-        self._files.look()
-        trouble = self._files.trouble
+        self._files.poll()
+        trouble = self._files.problem
         try:
             self.identity.update(self._files.value)
         except UsageError as error:

@@ -1,4 +1,4 @@
-"""Tasks that end when they are asked to, and threads that no end waits for."""
+"""Task cancellation, and background threads that do not delay the end of a process."""
 
 import asyncio
 import subprocess
@@ -6,42 +6,42 @@ import sys
 
 import pytest
 
-from maritalk_vllm.server.process.async_tasks import cancelled, in_background
+from maritalk_vllm.server.process.async_tasks import cancel_and_wait, run_in_background
 
 
-def test_a_cancellation_that_was_lost_is_asked_for_again() -> None:
-    async def loses_the_first() -> None:
+def test_a_lost_cancellation_is_repeated() -> None:
+    async def ignores_first_cancellation() -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             await asyncio.Event().wait()
 
     async def scenario() -> None:
-        tasks = [asyncio.create_task(loses_the_first()), asyncio.create_task(asyncio.sleep(60))]
+        tasks = [asyncio.create_task(ignores_first_cancellation()), asyncio.create_task(asyncio.sleep(60))]
         await asyncio.sleep(0)
-        await asyncio.wait_for(cancelled(*tasks), 5)
+        await asyncio.wait_for(cancel_and_wait(*tasks), 5)
         assert all(task.cancelled() for task in tasks)
 
     asyncio.run(scenario())
 
 
-def test_the_end_of_a_process_does_not_wait_for_a_call_that_hangs() -> None:
-    """As a look at a disk of the network does. `asyncio.run` would wait for its own threads."""
+def test_a_process_exits_while_a_background_call_hangs() -> None:
+    """As a check of a network disk may. `asyncio.run` would wait for its own threads."""
     code = """
 import asyncio, threading
-from maritalk_vllm.server.process.async_tasks import in_background
+from maritalk_vllm.server.process.async_tasks import run_in_background
 async def main():
-    assert await in_background(lambda: 7) == 7
+    assert await run_in_background(lambda: 7) == 7
     try:
-        await asyncio.wait_for(in_background(threading.Event().wait), 0.1)
+        await asyncio.wait_for(run_in_background(threading.Event().wait), 0.1)
     except TimeoutError:
-        print("given up")
+        print("timed out")
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == "given up\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert result.stdout == "timed out\n"
 
 
-def test_what_a_call_raises_is_raised_where_it_is_awaited() -> None:
+def test_an_exception_of_a_background_call_is_raised_by_the_await() -> None:
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(in_background(lambda: 1 // 0))
+        asyncio.run(run_in_background(lambda: 1 // 0))

@@ -1,6 +1,6 @@
-"""The chat that the server starts at its own terminal: how it comes in, how it ends, and what it leaves behind.
+"""The chat process of --interactive: its API key, how it ends, and the state in which it leaves the terminal.
 
-The server here begins and ends the chat as the supervisor does, and no more; who answers has no model.
+The program under test only starts and stops the chat, as the parent does. A server without a model answers it.
 """
 
 import os
@@ -26,42 +26,40 @@ import asyncio, signal, sys
 from maritalk_vllm.server.process.chat_process import ChatProcess
 
 async def main():
-    told, chat = asyncio.Event(), ChatProcess()
+    stop_requested, chat = asyncio.Event(), ChatProcess()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGTERM, stop_requested.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    chat.begin(sys.argv[1], ended=told.set)
-    await told.wait()
-    chat.end()
-    print("over", chat.pid)
+    chat.start(sys.argv[1], on_exit=stop_requested.set)
+    await stop_requested.wait()
+    chat.stop()
+    print("stopped", chat.pid)
 
 asyncio.run(main())
 """
 
 
-def leave(window: Terminal, server: int, chat: int) -> None:
+def exit_chat(window: Terminal, server: int, chat: int) -> None:
     window.press("C-d")
 
 
-def stop_the_server(window: Terminal, server: int, chat: int) -> None:
+def stop_server(window: Terminal, server: int, chat: int) -> None:
     os.kill(server, signal.SIGTERM)
 
 
-def kill_the_server(window: Terminal, server: int, chat: int) -> None:
+def kill_server(window: Terminal, server: int, chat: int) -> None:
     os.kill(server, signal.SIGKILL)
 
 
-def kill_the_chat(window: Terminal, server: int, chat: int) -> None:
+def kill_chat(window: Terminal, server: int, chat: int) -> None:
     os.kill(chat, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("end", "code"), [(leave, 0), (stop_the_server, 0), (kill_the_server, 137), (kill_the_chat, 0)]
-)
-def test_however_it_ends_the_terminal_is_as_it_was(
+@pytest.mark.parametrize(("end", "code"), [(exit_chat, 0), (stop_server, 0), (kill_server, 137), (kill_chat, 0)])
+def test_the_terminal_is_restored_however_the_chat_ends(
     tmp_path: Path, end: Callable[[Terminal, int, int], None], code: int
 ) -> None:
-    mark = uuid.uuid4().hex  # of several runs at once each has its own
+    mark = uuid.uuid4().hex  # distinguishes concurrent test runs
     environment = {"SERVER_UNDER_TEST": mark, "SPT_NOENV": "1", "XDG_STATE_HOME": str(tmp_path), "TERM": "screen"}
     environment |= {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "MARITALK_LANG")}
     before, after = shlex.quote(str(tmp_path / "before")), shlex.quote(str(tmp_path / "after"))
@@ -75,28 +73,28 @@ def test_however_it_ends_the_terminal_is_as_it_was(
             window.wait_for_prompt()
             processes = marked_processes(mark)
             (chat,) = (pid for pid, line in processes.items() if line.startswith("maritalk: chat"))
-            (ours,) = (pid for pid, line in processes.items() if "add_signal_handler" in line and "stty" not in line)
+            (parent,) = (pid for pid, line in processes.items() if "add_signal_handler" in line and "stty" not in line)
             key = model.headers[0]["authorization"].removeprefix("Bearer ")
-            told = "".join((Path("/proc") / str(chat) / name).read_text() for name in ("cmdline", "environ"))
+            visible = "".join((Path("/proc") / str(chat) / name).read_text() for name in ("cmdline", "environ"))
             assert len(key) > 40
-            assert key not in told
-            end(window, ours, chat)
+            assert key not in visible
+            end(window, parent, chat)
             window.wait_for(f"ended with {code}", seconds=10)
-        assert {pid for pid in (ours, chat) if pid in marked_processes(mark)} == set()
+        assert {pid for pid in (parent, chat) if pid in marked_processes(mark)} == set()
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
-def test_one_more_key_where_there_are_keys_and_an_open_door_stays_open(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("theirs")
-    for settings in (Settings(api_key=("theirs",)), Settings(api_key_file=tmp_path / "keys")):
-        access = AccessConfig.from_settings(settings).with_extra_key("ours")
+def test_the_chat_key_is_added_to_keys_and_does_not_enable_authentication(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("user-key")
+    for settings in (Settings(api_key=("user-key",)), Settings(api_key_file=tmp_path / "keys")):
+        access = AccessConfig.from_settings(settings).with_extra_key("chat-key")
         keys = access.keys
-        assert keys.match("ours") == hash_key("ours")
-        assert keys.match("theirs")
-        assert "ours" not in str(access.to_message())
-        assert access.with_extra_key("ours") == access
+        assert keys.match("chat-key") == hash_key("chat-key")
+        assert keys.match("user-key")
+        assert "chat-key" not in str(access.to_message())
+        assert access.with_extra_key("chat-key") == access
         assert not keys.are_several
-    opened = AccessConfig.from_settings(Settings()).with_extra_key("ours")
-    assert not opened.keys
+    without_keys = AccessConfig.from_settings(Settings()).with_extra_key("chat-key")
+    assert not without_keys.keys
     # A reload may add keys.
-    assert replace(opened, digests=(hash_key("theirs"),)).keys.match("ours") == hash_key("ours")
+    assert replace(without_keys, digests=(hash_key("user-key"),)).keys.match("chat-key") == hash_key("chat-key")

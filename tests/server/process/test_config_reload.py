@@ -1,4 +1,4 @@
-"""What the supervisor reads again: what it takes over, what it keeps instead, and what it says of that."""
+"""Reloads of keys, certificate and configuration: what is applied, what is kept, and what is reported."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
 
 
 class Rig:
-    """Files that a server reads, and what looks at them."""
+    """Files that a server reads, and the ConfigReload that polls them."""
 
     def __init__(self, folder: Path) -> None:
         self.keys = folder / "keys"
@@ -32,18 +32,18 @@ class Rig:
             paths, api_key_file=self.keys, license=EVALUATION_KEY, cache_dir=folder / "cache", port=0
         )
         self.reload = ConfigReload(decide(self.settings))
-        self.look()
+        self.poll()
 
-    def look(self) -> None:
-        """As often as it takes to see a change that has settled."""
+    def poll(self) -> None:
+        """Poll twice, so that a change is applied."""
         for _ in range(2):
-            self.reload.look()
+            self.reload.poll()
 
     @property
     def access(self) -> AccessConfig:
         return self.reload.launch.access
 
-    def admits(self, key: str) -> bool:
+    def accepts(self, key: str) -> bool:
         return self.access.keys.match(key) is not None
 
 
@@ -58,7 +58,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
-def gone(file: Path) -> None:
+def remove(file: Path) -> None:
     file.unlink()
 
 
@@ -66,129 +66,127 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-def half(file: Path) -> None:
+def truncate(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2] + b"\xff\xfe")
 
 
-def wrong(file: Path) -> None:
+def replace_by_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
 
 
-def put_back(file: Path, content: bytes) -> None:
+def restore(file: Path, content: bytes) -> None:
     if file.is_dir():
         file.rmdir()
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("spoil", [gone, half, wrong])
-def test_keys_that_cannot_be_read_stay_as_they_were(
-    rig: Rig, log: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+@pytest.mark.parametrize("damage", [remove, truncate, replace_by_folder])
+def test_an_unreadable_key_file_keeps_the_last_keys(
+    rig: Rig, log: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
     good = rig.keys.read_bytes()
-    spoil(rig.keys)
-    rig.look()
-    assert rig.admits(FIRST)
+    damage(rig.keys)
+    rig.poll()
+    assert rig.accepts(FIRST)
     assert "keys that were read before stay valid" in rig.reload.problems["api_keys"]
     assert str(rig.keys) not in rig.reload.problems["api_keys"]
-    rig.look()
+    rig.poll()
     (record,) = log.records
     assert str(rig.keys) in record.getMessage()
-    put_back(rig.keys, good)
-    rig.look()
+    restore(rig.keys, good)
+    rig.poll()
     assert rig.reload.problems["api_keys"] == ""
-    put_back(rig.keys, SECOND.encode())
-    rig.look()
-    assert (rig.admits(FIRST), rig.admits(SECOND)) == (False, True)
+    restore(rig.keys, SECOND.encode())
+    rig.poll()
+    assert (rig.accepts(FIRST), rig.accepts(SECOND)) == (False, True)
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# first-key-of-the-file\n"])
-def test_an_empty_file_of_keys_revokes_them_all_and_opens_nothing(
+def test_an_empty_key_file_revokes_all_keys_and_does_not_disable_authentication(
     rig: Rig, log: pytest.LogCaptureFixture, content: str
 ) -> None:
     rig.keys.write_text(content)
-    rig.look()
+    rig.poll()
     assert rig.access.keys
-    assert not rig.admits(FIRST)
+    assert not rig.accepts(FIRST)
     assert "no key of it is valid" in rig.reload.problems["api_keys"]
     assert "no key of it is valid" in log.text
-    # What is revoked stays so, whatever becomes of the file.
+    # Revoked keys stay revoked if the file is removed.
     rig.keys.unlink()
-    rig.look()
+    rig.poll()
     assert rig.access.keys
-    assert not rig.admits(FIRST)
+    assert not rig.accepts(FIRST)
     rig.keys.write_text(SECOND)
-    rig.look()
-    assert rig.admits(SECOND)
+    rig.poll()
+    assert rig.accepts(SECOND)
     assert rig.reload.problems["api_keys"] == ""
 
 
-def test_a_file_that_is_being_written_is_not_taken_for_an_empty_one(rig: Rig) -> None:
+def test_a_file_that_is_being_written_is_not_read_as_empty(rig: Rig) -> None:
     rig.keys.write_text("")
-    rig.reload.look()
-    assert rig.admits(FIRST)
+    rig.reload.poll()
+    assert rig.accepts(FIRST)
     rig.keys.write_text(f"{FIRST}\n{SECOND}\n")
-    rig.look()
-    assert rig.admits(FIRST)
-    assert rig.admits(SECOND)
+    rig.poll()
+    assert rig.accepts(FIRST)
+    assert rig.accepts(SECOND)
     rig.keys.write_text("")
-    rig.reload.look(at_once=True)
-    assert not rig.admits(FIRST)
+    rig.reload.poll(at_once=True)
+    assert not rig.accepts(FIRST)
 
 
-def test_a_short_key_is_told_of_when_it_is_taken_over(rig: Rig, log: pytest.LogCaptureFixture) -> None:
+def test_a_short_key_is_warned_of_when_it_is_loaded(rig: Rig, log: pytest.LogCaptureFixture) -> None:
     rig.keys.write_text("curta-demais")
-    rig.look()
-    assert rig.admits("curta-demais")
+    rig.poll()
+    assert rig.accepts("curta-demais")
     assert "16 characters" in log.text
     assert "curta" not in log.text
 
 
-@pytest.mark.parametrize("spoil", [gone, empty, half, wrong])
+@pytest.mark.parametrize("damage", [remove, empty, truncate, replace_by_folder])
 @pytest.mark.parametrize("which", ["certfile", "keyfile"])
-def test_a_certificate_that_cannot_be_used_leaves_the_old_one(
-    rig: Rig, which: str, spoil: Callable[[Path], None]
-) -> None:
+def test_an_unusable_certificate_keeps_the_last_one(rig: Rig, which: str, damage: Callable[[Path], None]) -> None:
     file: Path = getattr(rig, which)
     good, before = file.read_bytes(), rig.access.certificate
-    spoil(file)
-    rig.look()
+    damage(file)
+    rig.poll()
     assert rig.access.certificate == before
     assert "certificate that was read before stays in use" in rig.reload.problems["certificate"]
-    put_back(file, good)
-    rig.look()
+    restore(file, good)
+    rig.poll()
     assert rig.reload.problems["certificate"] == ""
     Authority().certify(file.parent)
-    rig.look()
+    rig.poll()
     assert rig.access.certificate != before
 
 
-def test_a_renewed_certificate_waits_for_its_key(rig: Rig) -> None:
+def test_a_renewed_certificate_is_loaded_once_its_key_matches(rig: Rig) -> None:
     before, old_key = rig.access.certificate, rig.keyfile.read_bytes()
     Authority().certify(rig.certfile.parent)
     new_key = rig.keyfile.read_bytes()
     rig.keyfile.write_bytes(old_key)
-    rig.look()
+    rig.poll()
     assert rig.access.certificate == before
     assert rig.reload.problems["certificate"]
     rig.keyfile.write_bytes(new_key)
-    rig.look()
+    rig.poll()
     assert rig.access.certificate is not None
     assert rig.access.certificate.key == new_key.decode()
 
 
-def test_a_start_that_is_decided_again_reads_no_file_anew(rig: Rig) -> None:
-    """As after a download, for which the files may be gone."""
+def test_resolving_a_launch_again_reads_no_file_again(rig: Rig) -> None:
+    """After a download, the files may have been removed."""
     for file in (rig.keys, rig.certfile, rig.keyfile):
         file.unlink()
     before = rig.access
-    rig.reload.again()
+    rig.reload.resolve_again()
     assert rig.access == before
 
 
-def test_what_is_looked_at_and_what_was_read_before_it(tmp_path: Path) -> None:
-    """A change between the first reading and the first look; one that leaves no sign; one during a reading."""
+def test_a_watched_file_detects_changes_around_reads(tmp_path: Path) -> None:
+    """A change between the first read and the first poll, one without a new fingerprint, and one during a read."""
     file = tmp_path / "file"
     file.write_text("b")
     allowed, during = True, ""
@@ -202,116 +200,116 @@ def test_what_is_looked_at_and_what_was_read_before_it(tmp_path: Path) -> None:
         return text
 
     watched = WatchedFile([file], read, "a")
-    assert not watched.look()
-    assert watched.look()
+    assert not watched.poll()
+    assert watched.poll()
     assert watched.value == "b"
-    assert not watched.look()
+    assert not watched.poll()
     file.write_text("cc")
     allowed = False
-    assert not watched.look(at_once=True)
-    assert watched.trouble == "Permission denied."
+    assert not watched.poll(at_once=True)
+    assert watched.problem == "Permission denied."
     allowed = True
-    assert watched.look(at_once=True)
-    assert (watched.value, watched.trouble) == ("cc", "")
+    assert watched.poll(at_once=True)
+    assert (watched.value, watched.problem) == ("cc", "")
     during = "eeee"
     file.write_text("ddd")
-    assert watched.look(at_once=True)
+    assert watched.poll(at_once=True)
     during = ""
-    assert not watched.look()
-    assert watched.look()
+    assert not watched.poll()
+    assert watched.poll()
     assert watched.value == "eeee"
 
 
-def test_a_folder_of_links_as_kubernetes_mounts_it(rig: Rig, tmp_path: Path) -> None:
-    """The names stay; the link behind them is exchanged."""
+def test_a_key_file_is_reloaded_through_the_links_of_a_kubernetes_mount(rig: Rig, tmp_path: Path) -> None:
+    """The path stays the same; the target of a link in it is replaced."""
     for number, key in enumerate((FIRST, SECOND)):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "keys").write_text(key)
     rig.keys.unlink()
     (tmp_path / "data").symlink_to("0")
     rig.keys.symlink_to("data/keys")
-    rig.look()
-    assert rig.admits(FIRST)
+    rig.poll()
+    assert rig.accepts(FIRST)
     (tmp_path / "next").symlink_to("1")
     (tmp_path / "next").rename(tmp_path / "data")
-    rig.look()
-    assert (rig.admits(FIRST), rig.admits(SECOND)) == (False, True)
+    rig.poll()
+    assert (rig.accepts(FIRST), rig.accepts(SECOND)) == (False, True)
 
 
-def test_a_reload_never_opens_a_server_that_has_keys_nor_gives_up_https(
+def test_a_reload_disables_neither_authentication_nor_https(
     rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "config").touch()
-    wanted = replace(rig.settings, api_key_file=None, ssl_certfile=None, ssl_keyfile=None, max_body_mb=3, port=1)
-    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    requested = replace(rig.settings, api_key_file=None, ssl_certfile=None, ssl_keyfile=None, max_body_mb=3, port=1)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: requested)
     reload.reload()
     access = reload.launch.access
     assert access.keys.match(FIRST)
     assert access.keys.match("") is None
     assert access.certificate is not None
     assert access.max_body_bytes == 3_000_000
-    assert "start on: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
+    assert "at the next start: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
 
 
-def test_a_reload_takes_over_another_file_of_keys_or_says_why_not(rig: Rig, tmp_path: Path) -> None:
+def test_a_reload_applies_another_key_file_or_reports_why_not(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "config").touch()
-    wanted = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
-    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    requested = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: requested)
     reload.reload()
     assert reload.launch.access.keys.match(FIRST)
     assert reload.launch.access.max_body_bytes == 16_000_000
     for _ in range(3):
-        # It stays refused until the next SIGHUP.
+        # It stays rejected until the next SIGHUP.
         assert "options that were read before stay in use" in reload.problems["config"]
-        reload.look()
+        reload.poll()
     (tmp_path / "others").write_text(SECOND)
     reload.reload()
     assert reload.problems["config"] == ""
     assert reload.launch.access.max_body_bytes == 3_000_000
     assert reload.launch.access.keys.match(FIRST) is None
     (tmp_path / "others").write_text(FIRST)
-    reload.look(at_once=True)
+    reload.poll(at_once=True)
     assert reload.launch.access.keys.match(FIRST)
 
 
-def test_problems_of_files_that_are_watched_no_more_are_gone(
+def test_problems_of_files_that_are_no_longer_watched_are_cleared(
     rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "config").touch()
-    wanted = replace(rig.settings, api_key=(SECOND,), api_key_file=None)
-    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    requested = replace(rig.settings, api_key=(SECOND,), api_key_file=None)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: requested)
     rig.keys.unlink()
-    reload.look(at_once=True)
+    reload.poll(at_once=True)
     assert reload.problems["api_keys"]
     reload.reload()
     assert "api_keys" not in reload.problems
     assert reload.launch.access.keys.match(FIRST) is None
-    wanted = rig.settings
+    requested = rig.settings
     rig.keys.write_text(FIRST)
     reload.reload()
     assert reload.problems["api_keys"] == ""
 
 
-def test_the_limits_and_times_of_a_reload(rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_reload_applies_limits_and_timeouts(rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     (tmp_path / "config").touch()
-    wanted = replace(rig.settings, answers_per_key=3, api_timeout=7.0)
-    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: wanted)
+    requested = replace(rig.settings, answers_per_key=3, api_timeout=7.0)
+    reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: requested)
     reload.reload()
     assert (reload.launch.access.answers_per_key, reload.launch.settings.api_timeout) == (3, 7.0)
     assert "next start" not in log.text
 
 
-def test_the_chat_stays_admitted_when_a_reload_adds_and_exchanges_keys(rig: Rig, tmp_path: Path) -> None:
+def test_the_chat_key_stays_valid_when_a_reload_adds_or_replaces_keys(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "config").touch()
     settings = replace(rig.settings, api_key_file=None)
     launch = decide(settings)
-    wanted = replace(settings, api_key=(FIRST,))
+    requested = replace(settings, api_key=(FIRST,))
     reload = ConfigReload(
-        replace(launch, access=launch.access.with_extra_key("chat")), tmp_path / "config", lambda: wanted
+        replace(launch, access=launch.access.with_extra_key("chat")), tmp_path / "config", lambda: requested
     )
     assert not reload.launch.access.keys
     for key in (FIRST, SECOND):
-        wanted = replace(settings, api_key=(key,))
+        requested = replace(settings, api_key=(key,))
         reload.reload()
         keys = reload.launch.access.keys
         assert (keys.match("chat"), keys.match(key)) == (hash_key("chat"), hash_key(key))

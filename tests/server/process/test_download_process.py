@@ -1,4 +1,4 @@
-"""A start whose weights are elsewhere: the port answers while they come, and an end at any moment leaves nothing."""
+"""Downloads at a start: the port answers meanwhile, and a stop at any moment leaves no process behind."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Ser
     return Server(tmp_path, "--model", NAME, "--cache-dir", str(tmp_path / "cache"))
 
 
-def test_stopped_while_the_weights_come(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_stopped_during_the_download(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub(folder, pause=0.05) as server:
         started = start(tmp_path, monkeypatch, server.url)
         started.wait_for(f"Downloading {NAME} (")
         assert started.ask("/").json == {"status": "loading"}
         assert started.ask("/v1/models").status == 503
-        assert_stops(started, "while the weights come")
+        assert_stops(started, "during the download")
         assert started.process.returncode == 0
     assert started.stderr.read_text() == ""
 
 
-def test_weights_that_do_not_come(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_ends_the_start(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub(folder) as server:
         started = start(tmp_path, monkeypatch, server.url + "/no/hub")
         assert started.process.wait(timeout=60) == 6

@@ -1,8 +1,8 @@
-"""How long another process is silent, by a clock that the test sets."""
+"""Silence between heartbeats, by a clock that the test sets."""
 
 import pytest
 
-from maritalk_vllm.server.process.heartbeat import LOOK_SECONDS, Heartbeat
+from maritalk_vllm.server.process.heartbeat import CHECK_SECONDS, Heartbeat
 
 
 class Clock:
@@ -14,26 +14,26 @@ class Clock:
 
 
 def silence_after(*steps: float | str) -> float:
-    """`steps`: so many seconds until the next look, or a sign of life."""
+    """`steps`: the seconds until the next update, or a string for a heartbeat."""
     clock = Clock()
     heartbeat = Heartbeat(clock)
     for step in steps:
         if isinstance(step, str):
-            heartbeat.heard()
+            heartbeat.beat()
         else:
             clock.seconds += step
-            heartbeat.look()
+            heartbeat.update()
     return heartbeat.silent_seconds
 
 
-def test_silence_lasts_from_the_last_sign_on() -> None:
+def test_silence_is_counted_from_the_last_heartbeat() -> None:
     assert silence_after() == 0
     assert silence_after(*[0.5] * 20) == 10
-    assert silence_after(*[0.5] * 20, "sign", 0.5, 0.5) == 1
-    assert silence_after(*[0.5] * 20, "sign") == 0
+    assert silence_after(*[0.5] * 20, "beat", 0.5, 0.5) == 1
+    assert silence_after(*[0.5] * 20, "beat") == 0
 
 
 @pytest.mark.parametrize("seconds", [2.0, 60.0, 86_400.0])
-def test_time_in_which_this_process_did_not_run_does_not_count(seconds: float) -> None:
+def test_time_while_this_process_did_not_run_is_not_counted(seconds: float) -> None:
     """A machine that was suspended, or a supervisor that was busy: the other process may not have run either."""
-    assert silence_after(0.5, seconds, 0.5) == 0.5 + 2 * LOOK_SECONDS + 0.5
+    assert silence_after(0.5, seconds, 0.5) == 0.5 + 2 * CHECK_SECONDS + 0.5

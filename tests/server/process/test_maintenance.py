@@ -1,4 +1,4 @@
-"""What the supervisor looks at while it serves, and what it does about that before a start."""
+"""The supervisor's periodic checks, and how it restores files before a start."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
 
 
 class Rig:
-    """An upkeep of a model that was loaded, and what it has passed on."""
+    """A Maintenance of a loaded model, and the launches that it has passed to its subscribers."""
 
     def __init__(self, folder: Path, log: LogFile) -> None:
         self.keys = folder / "keys"
@@ -35,16 +35,16 @@ class Rig:
         )
         self.model = Path(decide(settings).location)
         self.reload = ConfigReload(decide(settings))
-        self.taken: list[Launch] = []
-        self.problem: Exception | None = None
-        self.upkeep = Maintenance(self.reload, log, ServerState(Phase.READY), (self._fail, self.taken.append))
+        self.received: list[Launch] = []
+        self.error: Exception | None = None
+        self.maintenance = Maintenance(self.reload, log, ServerState(Phase.READY), (self._fail, self.received.append))
 
     def _fail(self, launch: Launch) -> None:
-        if self.problem is not None:
-            raise self.problem
+        if self.error is not None:
+            raise self.error
 
     def serve(self, model: Path, *, is_made_here: bool) -> None:
-        """As if this folder, whose name is that of the demo's profile, had been loaded."""
+        """Pretend that this folder is served. It has the name of the demo model's profile."""
         model.mkdir(parents=True)
         (model / "model.safetensors").write_bytes(b"weights")
         launch = self.reload.launch
@@ -52,18 +52,18 @@ class Rig:
         self.reload.launch = launch
 
     @property
-    def admits_second(self) -> bool:
-        return bool(self.taken) and self.taken[-1].access.keys.match(SECOND) is not None
+    def accepts_second(self) -> bool:
+        return bool(self.received) and self.received[-1].access.keys.match(SECOND) is not None
 
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    for name in ("LOOK_SECONDS", "_MODEL_LOOK_SECONDS"):
+    for name in ("POLL_SECONDS", "_MODEL_POLL_SECONDS"):
         monkeypatch.setattr(module, name, 0.01)
-    monkeypatch.setattr(module, "_MODEL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_MODEL_CHECK_SECONDS", 0.2)
     with opened(tmp_path / "log") as log:
         rig = Rig(tmp_path, log)
-        with contextlib.closing(rig.upkeep.folder):
+        with contextlib.closing(rig.maintenance.folder):
             yield rig
 
 
@@ -73,89 +73,89 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def looking(rig: Rig, scenario: Callable[[], Awaitable[None]]) -> None:
-    """Run this while the upkeep looks."""
+def run_with_checks(rig: Rig, scenario: Callable[[], Awaitable[None]]) -> None:
+    """Run `scenario` while the checks run."""
 
     async def run() -> None:
-        look = asyncio.create_task(rig.upkeep.look())
+        checks = asyncio.create_task(rig.maintenance.run())
         await scenario()
-        assert not look.done()
-        look.cancel()
+        assert not checks.done()
+        checks.cancel()
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("is_made_here", [False, True])
-def test_only_a_folder_that_is_made_here_is_ever_removed(rig: Rig, tmp_path: Path, is_made_here: bool) -> None:
+def test_only_a_folder_that_the_server_has_created_is_removed(rig: Rig, tmp_path: Path, is_made_here: bool) -> None:
     """A user's own folder may have the name of a profile."""
     folder = tmp_path / "data" / "demo"
     rig.serve(folder, is_made_here=is_made_here)
-    assert rig.upkeep.launch.name == folder.name
+    assert rig.maintenance.launch.name == folder.name
 
     async def scenario() -> None:
-        await rig.upkeep.loaded()
+        await rig.maintenance.record_loaded()
         (folder / "model.safetensors").write_bytes(b"others")
         (folder / "notes").touch()
-        await rig.upkeep.make_good(lambda: None, lambda step, fraction: None)
+        await rig.maintenance.restore_files(lambda: None, lambda step, fraction: None)
 
     asyncio.run(scenario())
     assert folder.exists() != is_made_here
     assert is_made_here or (folder / "notes").exists()
-    assert len(rig.taken) == 1
+    assert len(rig.received) == 1
 
 
 @contextmanager
-def hanging(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A disk on which each look at the model waits until the end."""
-    begun, end = threading.Event(), threading.Event()
+def hanging_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A disk on which each check of the model's files blocks until this context ends."""
+    blocked, end = threading.Event(), threading.Event()
 
     def wait(*_: object) -> bool:
-        begun.set()
+        blocked.set()
         return end.wait(60)
 
-    for name in ("differ", "loaded"):
-        monkeypatch.setattr(rig.upkeep._model, name, wait)
-    yield begun
+    for name in ("have_changed", "record_loaded"):
+        monkeypatch.setattr(rig.maintenance._model, name, wait)
+    yield blocked
     end.set()
 
 
-def test_a_disk_that_hangs_keeps_no_key_valid_and_no_start_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_disk_delays_neither_key_reloads_nor_starts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        await until(begun.is_set)
+        await until(blocked.is_set)
         rig.keys.write_text(f"{SECOND}\n")
-        await until(lambda: rig.admits_second)
-        await rig.upkeep.loaded()
-        await rig.upkeep.make_good(lambda: None, lambda step, fraction: None)
+        await until(lambda: rig.accepts_second)
+        await rig.maintenance.record_loaded()
+        await rig.maintenance.restore_files(lambda: None, lambda step, fraction: None)
 
-    with hanging(rig, monkeypatch) as begun:
-        looking(rig, scenario)
+    with hanging_disk(rig, monkeypatch) as blocked:
+        run_with_checks(rig, scenario)
 
 
-@pytest.mark.parametrize("problem", [UsageError("no pair"), OSError("no descriptor"), KeyError("a bug")])
-def test_what_cannot_be_taken_over_is_tried_again_and_keeps_nothing_else_back(
-    rig: Rig, problem: Exception, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [UsageError("no pair"), OSError("no descriptor"), KeyError("a bug")])
+def test_a_failing_subscriber_is_retried_and_does_not_block_the_others(
+    rig: Rig, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        rig.problem = problem
+        rig.error = error
         rig.keys.write_text(f"{SECOND}\n")
-        await until(lambda: rig.admits_second)
-        times = len(rig.taken)
-        await until(lambda: len(rig.taken) > times + 2)
-        rig.problem = None
-        await until(lambda: not rig.upkeep._is_due)
+        await until(lambda: rig.accepts_second)
+        count = len(rig.received)
+        await until(lambda: len(rig.received) > count + 2)
+        rig.error = None
+        await until(lambda: not rig.maintenance._retry_due)
 
-    looking(rig, scenario)
-    assert len([each for each in caplog.records if "is tried again" in each.message]) == 1
+    run_with_checks(rig, scenario)
+    assert len([each for each in caplog.records if "is retried" in each.message]) == 1
 
 
-def test_a_look_that_fails_is_not_the_last(
+def test_checks_continue_after_one_fails(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(rig.reload, "look", lambda: 1 // 0)
+            patch.setattr(rig.reload, "poll", lambda: 1 // 0)
             await until(lambda: "ZeroDivisionError" in caplog.text)
         rig.keys.write_text(f"{SECOND}\n")
-        await until(lambda: rig.admits_second)
+        await until(lambda: rig.accepts_second)
 
-    looking(rig, scenario)
+    run_with_checks(rig, scenario)

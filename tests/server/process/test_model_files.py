@@ -1,4 +1,4 @@
-"""What a restart of the engine needs beside files that were read: the model's own, and a temporary folder."""
+"""Files that a restart of the engine needs: the model's files, and the temporary folder."""
 
 import os
 from collections.abc import Callable
@@ -10,43 +10,43 @@ from maritalk_vllm.server.process.model_files import ModelFiles
 from maritalk_vllm.server.startup.temporary_folder import TemporaryFolder
 
 
-def removed(folder: Path) -> None:
+def rename(folder: Path) -> None:
     folder.rename(folder.with_name("aside"))
 
 
-def emptied(folder: Path) -> None:
+def empty(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
 
 
-def cut(folder: Path) -> None:
+def truncate(folder: Path) -> None:
     os.truncate(folder / "model.safetensors", 3)
 
 
-@pytest.mark.parametrize("spoil", [removed, emptied, cut])
-def test_files_that_are_not_as_they_were_loaded(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("damage", [rename, empty, truncate])
+def test_a_change_of_loaded_files_is_detected(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     files = ModelFiles()
-    assert not files.differ()
-    files.loaded(str(folder))
+    assert not files.have_changed()
+    files.record_loaded(str(folder))
     (folder / "more").touch()
-    assert not files.differ()
-    spoil(folder)
-    assert files.differ()
-    files.clear()
+    assert not files.have_changed()
+    damage(folder)
+    assert files.have_changed()
+    files.remove()
     assert not folder.exists()
 
 
-def test_a_name_of_the_hub_is_no_folder() -> None:
+def test_files_of_a_hub_model_are_not_compared() -> None:
     files = ModelFiles()
-    files.loaded("organisation/model")
-    assert not files.differ()
+    files.record_loaded("organisation/model")
+    assert not files.have_changed()
 
 
-def test_a_temporary_folder_that_is_removed_is_made_again() -> None:
+def test_a_removed_temporary_folder_is_created_again() -> None:
     folder = TemporaryFolder()
     try:
         first = folder.path
@@ -66,10 +66,10 @@ def test_a_temporary_folder_that_is_removed_is_made_again() -> None:
 
 
 @pytest.mark.parametrize("foreign", ["link", "open to others", "another user's"])
-def test_a_folder_of_others_with_its_name_is_not_used(
+def test_a_foreign_folder_at_the_same_path_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: str
 ) -> None:
-    """After /tmp was cleared, any user can make something with the name."""
+    """After /tmp was cleared, any user can create something at the path."""
     folder = TemporaryFolder()
     first = folder.path
     first.rmdir()

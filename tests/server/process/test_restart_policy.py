@@ -1,4 +1,4 @@
-"""How often and how soon the engine is started again."""
+"""The limit and the delays of engine restarts."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("most", "pauses"),
+    ("max_restarts", "delays"),
     [
         (0, [None, None]),
         (1, [0, None, None]),
@@ -24,40 +24,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         (6, [0, 1, 5, 10, 10, 10, None]),
     ],
 )
-def test_at_most_so_many_each_after_a_longer_pause(
-    clock: SimpleNamespace, most: int, pauses: list[float | None]
+def test_restarts_are_limited_and_delays_increase(
+    clock: SimpleNamespace, max_restarts: int, delays: list[float | None]
 ) -> None:
-    some = RestartPolicy(most)
-    for pause in pauses:
-        assert some.next_delay() == pause
-        # As far apart as they can be, all within the window.
-        clock.now += (WINDOW_SECONDS - 1) / len(pauses)
+    policy = RestartPolicy(max_restarts)
+    for delay in delays:
+        assert policy.next_delay() == delay
+        # As far apart as possible within the window.
+        clock.now += (WINDOW_SECONDS - 1) / len(delays)
 
 
-def test_old_ones_are_forgotten_one_by_one(clock: SimpleNamespace) -> None:
-    some = RestartPolicy(2)
-    assert some.next_delay() == 0
+def test_restarts_leave_the_window_one_by_one(clock: SimpleNamespace) -> None:
+    policy = RestartPolicy(2)
+    assert policy.next_delay() == 0
     clock.now += 100
-    assert some.next_delay() == 1
+    assert policy.next_delay() == 1
     clock.now += WINDOW_SECONDS - 101
-    assert some.next_delay() is None
-    # The first is ten minutes old, the second is not: as if it were the first.
+    assert policy.next_delay() is None
+    # Only the first has left the window, so the second counts as the first.
     clock.now += 1
-    assert some.next_delay() == 1
-    assert some.next_delay() is None
+    assert policy.next_delay() == 1
+    assert policy.next_delay() is None
 
 
-def test_one_that_was_not_allowed_does_not_count(clock: SimpleNamespace) -> None:
-    some = RestartPolicy(1)
-    assert some.next_delay() == 0
+def test_a_denied_restart_is_not_counted(clock: SimpleNamespace) -> None:
+    policy = RestartPolicy(1)
+    assert policy.next_delay() == 0
     clock.now += WINDOW_SECONDS / 2
-    assert some.next_delay() is None
+    assert policy.next_delay() is None
     clock.now += WINDOW_SECONDS / 2
-    assert some.next_delay() == 0
+    assert policy.next_delay() == 0
 
 
-def test_an_engine_that_dies_now_and_then_is_started_again_at_once_each_time(clock: SimpleNamespace) -> None:
-    some = RestartPolicy(1)
+def test_rare_restarts_are_never_delayed(clock: SimpleNamespace) -> None:
+    policy = RestartPolicy(1)
     for _ in range(50):
-        assert some.next_delay() == 0
+        assert policy.next_delay() == 0
         clock.now += WINDOW_SECONDS

@@ -1,4 +1,4 @@
-"""SIGHUP: of a terminal that was closed, under nohup, and without a terminal."""
+"""SIGHUP at a closed terminal, under nohup, and without a terminal."""
 
 import os
 import pty
@@ -16,56 +16,55 @@ PROGRAM = """
 import signal, sys, time
 from maritalk_vllm.server.process.sighup import HangupSignal
 hangup = HangupSignal()
-heard = []
-def hear(*_):
-    heard.append("end" if hangup.asks_to_end() else "reload")
-    open(sys.argv[1], "a").write(heard[-1] + " ")
+def handle(*_):
+    open(sys.argv[1], "a").write("stop " if hangup.terminal_closed() else "reload ")
 early = sys.argv[2:] == ["early"]
 if early:
     signal.raise_signal(signal.SIGHUP)
-    assert hangup.came
-signal.signal(signal.SIGHUP, hear)
+    assert hangup.received
+signal.signal(signal.SIGHUP, handle)
 open(sys.argv[1], "a").write("ready ")
 while True:
     time.sleep(0.01)
 """
 
 
-def program(said: Path, before: Sequence[str] = ()) -> list[str]:
-    return [*before, sys.executable, "-c", PROGRAM, str(said)]
+def program(output: Path, prefix: Sequence[str] = ()) -> list[str]:
+    return [*prefix, sys.executable, "-c", PROGRAM, str(output)]
 
 
-@pytest.mark.parametrize(("before", "asked", "closed"), [((), "reload", "end"), (("nohup",), "reload", "reload")])
-def test_at_a_terminal(tmp_path: Path, before: Sequence[str], asked: str, closed: str) -> None:
-    """By `kill -HUP`, and when its terminal is closed."""
-    said = tmp_path / "said"
-    said.touch()
-    pid, terminal = pty.fork()  # which other processes would inherit, and keep open
+@pytest.mark.parametrize(("prefix", "when_closed"), [((), "stop"), (("nohup",), "reload")])
+def test_kill_reloads_and_a_closed_terminal_stops_except_under_nohup(
+    tmp_path: Path, prefix: Sequence[str], when_closed: str
+) -> None:
+    output = tmp_path / "output"
+    output.touch()
+    pid, terminal = pty.fork()  # child processes must not inherit it and keep it open
     if pid == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under nohup
-        os.execvp("sh", ["sh", "-c", 'echo $$ > "$0.pid"; exec "$@"', str(said), *program(said, before)])
+        os.execvp("sh", ["sh", "-c", 'echo $$ > "$0.pid"; exec "$@"', str(output), *program(output, prefix)])
     os.set_inheritable(terminal, False)
     try:
-        until(lambda: "ready" in said.read_text(), "it runs")
-        number = int((tmp_path / "said.pid").read_text())
+        until(lambda: "ready" in output.read_text(), "it runs")
+        number = int((tmp_path / "output.pid").read_text())
         os.kill(number, signal.SIGHUP)
-        until(lambda: said.read_text().split()[1:] == [asked], "it was asked")
+        until(lambda: output.read_text().split()[1:] == ["reload"], "the signal is handled")
         os.close(terminal)
-        until(lambda: len(said.read_text().split()) > 2, "the terminal is closed")
-        assert said.read_text().split()[2:] == [closed]
+        until(lambda: len(output.read_text().split()) > 2, "the end of the terminal is handled")
+        assert output.read_text().split()[2:] == [when_closed]
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
-def test_without_a_terminal_and_before_it_is_listened_to(tmp_path: Path) -> None:
-    said = tmp_path / "said"
-    said.touch()
-    process = subprocess.Popen([*program(said), "early"], start_new_session=True)
+def test_without_a_terminal_sighup_reloads_and_an_early_one_is_remembered(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.touch()
+    process = subprocess.Popen([*program(output), "early"], start_new_session=True)
     try:
-        until(lambda: "ready" in said.read_text(), "it outlives one that comes early")
+        until(lambda: "ready" in output.read_text(), "it survives an early SIGHUP")
         process.send_signal(signal.SIGHUP)
-        until(lambda: said.read_text().split()[1:] == ["reload"], "it was asked")
+        until(lambda: output.read_text().split()[1:] == ["reload"], "the signal is handled")
     finally:
         process.kill()
         process.wait()

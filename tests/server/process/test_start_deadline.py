@@ -1,4 +1,4 @@
-"""The time that a start may take."""
+"""The time limit of a start."""
 
 import math
 from types import SimpleNamespace
@@ -9,21 +9,21 @@ from maritalk_vllm.server.process import start_deadline
 from maritalk_vllm.server.process.start_deadline import StartDeadline
 
 
-def test_it_passes_while_it_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_counts_only_while_running(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=1e6)
     monkeypatch.setattr(start_deadline, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    start = StartDeadline(10)
-    assert start.left == math.inf
-    with start.running():
+    deadline = StartDeadline(10)
+    assert deadline.seconds_left == math.inf
+    with deadline.running():
         clock.now += 4
-        assert start.left == 6
+        assert deadline.seconds_left == 6
     clock.now += 1000
-    assert start.left == math.inf
-    with pytest.raises(KeyError), start.running():
+    assert deadline.seconds_left == math.inf
+    with pytest.raises(KeyError), deadline.running():
         clock.now += 5
-        assert start.left == 1
+        assert deadline.seconds_left == 1
         raise KeyError
-    with start.running():
-        assert start.left == 1
+    with deadline.running():
+        assert deadline.seconds_left == 1
         clock.now += 2
-        assert start.left == -1
+        assert deadline.seconds_left == -1
