@@ -146,6 +146,8 @@ def _opened(number: int, former: TextIO) -> TextIO:
 
 def _main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
+    # The folder of an installed program. This file's has packages that are named as those of the standard library.
+    sys.path[0] = str(Path(sys.executable).parent)
     _import_the_commands()
     _keep_what_is_imported()
     gc.collect()

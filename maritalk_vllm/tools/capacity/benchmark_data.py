@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ..bench.latency_metrics import Spread
+from ..bench.latency_metrics import Percentiles
 from .arrivals import Arrivals, PoissonArrivals, SaturatingUsers
 from .replica_model import ReplicaModel
 from .simulate import Run
@@ -25,7 +25,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class BenchmarkLoad:
     """So many `users` at once, or a `rate` a second; `requests` in all, with these tokens each; what came of it."""
 
     users: int | None
@@ -43,17 +43,17 @@ class Load:
         return SaturatingUsers(self.users or 1, self.requests, lengths, seed=0)
 
 
-def predict(load: Load, site: ReplicaModel) -> Measurement:
+def predict(load: BenchmarkLoad, site: ReplicaModel) -> Measurement:
     """What the simulator makes of it."""
     return outcome(site.run(load.arrivals(site.longest), float("inf")))
 
 
 def outcome(run: Run) -> Measurement:
     """What a simulated run comes to, as `maritalk-vllm bench` would tell it."""
-    latency = Spread.of(each.latency for each in run.answered)
+    latency = Percentiles.of(each.latency for each in run.answered)
     assert latency is not None
-    prompts = Spread.of(each.first - each.began for each in run.answered if each.first and each.began is not None)
-    rest = Spread.of(each.ended - each.first for each in run.answered if each.ended and each.first)
+    prompts = Percentiles.of(each.first - each.began for each in run.answered if each.first and each.began is not None)
+    rest = Percentiles.of(each.ended - each.first for each in run.answered if each.ended and each.first)
     return Measurement(
         requests_per_second=len(run.answered) / run.seconds,
         latency_p50=latency.p50,
@@ -63,7 +63,7 @@ def outcome(run: Run) -> Measurement:
     )
 
 
-def read(file: Path) -> list[Load]:
+def read(file: Path) -> list[BenchmarkLoad]:
     """The loads of a file that `maritalk-vllm bench --out FILE` wrote. Raises UsageError."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def read(file: Path) -> list[Load]:
         ) from error
 
 
-def load(told: dict[str, Any]) -> Load:
+def load(told: dict[str, Any]) -> BenchmarkLoad:
     """One load as `bench` tells it. Raises KeyError, TypeError, ValueError or ZeroDivisionError if it is none."""
     rate = told["requests_per_second"]
     answer = told["generated_tokens_per_second"] / rate
@@ -84,7 +84,7 @@ def load(told: dict[str, Any]) -> Load:
     def middle(name: str) -> float | None:
         return told[name]["p50"] if told.get(name) else None
 
-    return Load(
+    return BenchmarkLoad(
         users=int(told["users"]) if "users" in told else None,
         rate=float(told["rate"]) if "rate" in told else None,
         requests=told["requests"],

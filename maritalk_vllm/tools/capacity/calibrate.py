@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...planning.roofline import StepCost
-from .benchmark_data import Load, Measurement, predict
+from .benchmark_data import BenchmarkLoad, Measurement, predict
 from .replica_model import ReplicaModel
 
 KNOBS = (("fixed",), ("weights", "context"), ("compute",), ("token",), ("sequence",), ("context",), ("request",))
@@ -15,7 +15,7 @@ _FIRST, _LAST = 0.5, 0.005
 """By how much of itself a part is changed at first, and at last."""
 
 
-def calibrate(site: ReplicaModel, loads: Sequence[Load]) -> StepCost:
+def calibrate(site: ReplicaModel, loads: Sequence[BenchmarkLoad]) -> StepCost:
     """The site's cost, each part turned up and down for as long as the loads come out better. The same every time."""
     best, step = site.cost, _FIRST
     least = _error(site, best, loads)
@@ -37,7 +37,7 @@ def _turned(cost: StepCost, names: Sequence[str], factor: float) -> StepCost:
     return replace(cost, **{name: getattr(cost, name) * factor for name in names})
 
 
-def _error(site: ReplicaModel, cost: StepCost, loads: Sequence[Load]) -> float:
+def _error(site: ReplicaModel, cost: StepCost, loads: Sequence[BenchmarkLoad]) -> float:
     at = replace(site, cost=cost)
     return sum(ratio**2 for load in loads for ratio in _ratios(predict(load, at), load.outcome))
 

@@ -10,7 +10,7 @@ from ...planning.plan import Plan
 from ...planning.planner import make_plan
 from ...planning.roofline import Efficiency
 from ...settings import Device
-from .benchmark_data import Load
+from .benchmark_data import BenchmarkLoad
 from .calibrate import calibrate
 from .day_profile import Day, simulate_day
 from .replica_model import ReplicaModel, of_plan
@@ -33,7 +33,7 @@ class Question:
     need: ModelRequirements
     workload: Workload
     efficiency: Efficiency
-    loads: Sequence[Load] = ()
+    loads: Sequence[BenchmarkLoad] = ()
     limit: int | None = None
 
     def site(self, plan: Plan) -> ReplicaModel:

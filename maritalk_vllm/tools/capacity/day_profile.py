@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..bench.latency_metrics import Spread
+from ..bench.latency_metrics import Percentiles
 from .arrivals import Shape
 from .replica_model import ReplicaModel
 from .simulated_request import SimulatedRequest
@@ -67,7 +67,7 @@ def simulate_day(workload: Workload, site: ReplicaModel, replicas: int, *, queue
     by_hour: list[list[SimulatedRequest]] = [[] for _ in range(HOURS)]
     for request in run.answered:
         by_hour[int(request.asked // hour)].append(request)
-    spread = Spread.of(request.latency for request in run.answered)
+    spread = Percentiles.of(request.latency for request in run.answered)
     return Day(
         requests=len(run.answered) * replicas * pace,
         p95=spread.p95 if spread else 0.0,
@@ -76,7 +76,7 @@ def simulate_day(workload: Workload, site: ReplicaModel, replicas: int, *, queue
 
 
 def _hour(number: int, requests: list[SimulatedRequest], times: int, seconds: float) -> Hour:
-    spread = Spread.of(request.latency for request in requests)
+    spread = Percentiles.of(request.latency for request in requests)
     return Hour(
         hour=number,
         requests=len(requests) * times,

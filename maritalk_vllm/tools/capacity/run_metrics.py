@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..bench.latency_metrics import Spread
+from ..bench.latency_metrics import Percentiles
 from .simulate import Run
 from .simulated_request import SimulatedRequest
 
@@ -18,9 +18,9 @@ class RunMetrics:
     """
 
     requests_per_second: float
-    latency: Spread | None
-    first_token: Spread | None
-    queue: Spread | None
+    latency: Percentiles | None
+    first_token: Percentiles | None
+    queue: Percentiles | None
     running: float
     busy: float
     cached: int
@@ -42,9 +42,9 @@ def figures(run: Run, warm: float, until: float) -> RunMetrics:
     counted = [request for request in run.answered if request.asked >= warm]
     return RunMetrics(
         requests_per_second=sum(1 for each in run.answered if _ended(each) >= warm) / (until - warm),
-        latency=Spread.of(each.latency for each in counted),
-        first_token=Spread.of(each.first_token for each in counted),
-        queue=Spread.of(_queued(each) for each in counted),
+        latency=Percentiles.of(each.latency for each in counted),
+        first_token=Percentiles.of(each.first_token for each in counted),
+        queue=Percentiles.of(_queued(each) for each in counted),
         running=run.used.running_seconds / until,
         busy=min(1.0, run.used.seconds / until),
         cached=run.used.most_cached,

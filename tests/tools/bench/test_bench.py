@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.tools.bench.api_formats import WIRES
+from maritalk_vllm.tools.bench.api_formats import API_FORMATS
 from tests.commands import run
 from tests.serving import NOBODY, Server
 
@@ -15,7 +15,7 @@ def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-vllm", "bench", *arguments)
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("wire", API_FORMATS)
 def test_each_api(shared_server: Server, tmp_path: Path, wire: str) -> None:
     out = tmp_path / "figures.json"
     url = f"http://127.0.0.1:{shared_server.port}"
@@ -24,7 +24,7 @@ def test_each_api(shared_server: Server, tmp_path: Path, wire: str) -> None:
     for load in json.loads(out.read_text())["loads"]:
         assert (load["requests"], load["failed"]) == (2, 0)
         assert load["generated_tokens_per_second"] > 0
-        assert (load["time_to_first_token"] is not None) == WIRES[wire].streamed
+        assert (load["time_to_first_token"] is not None) == API_FORMATS[wire].streamed
 
 
 def test_arrivals(shared_server: Server) -> None:

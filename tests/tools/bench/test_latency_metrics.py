@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics, Spread
-from maritalk_vllm.tools.bench.load_generator import LoadRun, closed, opened
+from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics, Percentiles
+from maritalk_vllm.tools.bench.load_generator import LoadRun, run_closed_loop, run_open_loop
 from maritalk_vllm.tools.bench.request_result import RequestResult
 
 
@@ -15,10 +15,10 @@ def outcome(seconds: float, **more: object) -> RequestResult:
 
 
 def test_spread() -> None:
-    spread = Spread.of([None, 3.0, 1.0, 2.0])
-    assert spread == Spread(p50=2.0, p95=3.0, p99=3.0, least=1.0, greatest=3.0)
-    assert Spread.of([None]) is None
-    hundred = Spread.of(map(float, range(1, 101)))
+    spread = Percentiles.of([None, 3.0, 1.0, 2.0])
+    assert spread == Percentiles(p50=2.0, p95=3.0, p99=3.0, least=1.0, greatest=3.0)
+    assert Percentiles.of([None]) is None
+    hundred = Percentiles.of(map(float, range(1, 101)))
     assert hundred is not None
     assert (hundred.p95, hundred.p99) == (96.0, 100.0)
 
@@ -50,7 +50,7 @@ def test_so_many_users_and_no_more() -> None:
         at_once -= 1
         return outcome(float(number))
 
-    run = asyncio.run(closed(ask, 3, 20))
+    run = asyncio.run(run_closed_loop(ask, 3, 20))
     assert sorted(each.seconds for each in run.outcomes) == [float(number) for number in range(20)]
     assert most == 3
 
@@ -63,6 +63,6 @@ def test_arrivals_wait_for_nobody() -> None:
         await asyncio.sleep(1)
         return outcome(1.0)
 
-    run = asyncio.run(opened(ask, rate=100, seconds=0.5))
+    run = asyncio.run(run_open_loop(ask, rate=100, seconds=0.5))
     assert len(run.outcomes) == len(begun) > 20
     assert begun[-1] - begun[0] < 1

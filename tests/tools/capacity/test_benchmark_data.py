@@ -9,7 +9,7 @@ import pytest
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.planning.memory_estimate import BatchLimits
 from maritalk_vllm.planning.roofline import StepCost
-from maritalk_vllm.tools.capacity.benchmark_data import Load, Measurement, predict, read
+from maritalk_vllm.tools.capacity.benchmark_data import BenchmarkLoad, Measurement, predict, read
 from maritalk_vllm.tools.capacity.calibrate import calibrate
 from maritalk_vllm.tools.capacity.replica_model import UNMEASURED, ReplicaModel
 
@@ -28,13 +28,13 @@ def made(cost: StepCost, **changed: Any) -> ReplicaModel:
     return ReplicaModel(**{**values, **changed})
 
 
-def unknown(users: int | None, prompt: int, *, rate: float | None = None, requests: int = 24) -> Load:
+def unknown(users: int | None, prompt: int, *, rate: float | None = None, requests: int = 24) -> BenchmarkLoad:
     nothing = Measurement(requests_per_second=1, latency_p50=1, latency_p95=1)
-    return Load(users=users, rate=rate, requests=requests, prompt=prompt, answer=32, outcome=nothing)
+    return BenchmarkLoad(users=users, rate=rate, requests=requests, prompt=prompt, answer=32, outcome=nothing)
 
 
-def seen(load: Load, outcome: Measurement) -> Load:
-    return Load(
+def seen(load: BenchmarkLoad, outcome: Measurement) -> BenchmarkLoad:
+    return BenchmarkLoad(
         users=load.users,
         rate=load.rate,
         requests=load.requests,
@@ -60,8 +60,8 @@ def told() -> dict[str, Any]:
     return content
 
 
-def loads(kind: str) -> list[Load]:
-    return [Load(**{**each, "outcome": Measurement(**each["outcome"])}) for each in told()[kind]]
+def loads(kind: str) -> list[BenchmarkLoad]:
+    return [BenchmarkLoad(**{**each, "outcome": Measurement(**each["outcome"])}) for each in told()[kind]]
 
 
 def site() -> ReplicaModel:

@@ -11,7 +11,7 @@ from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.planning.roofline import Efficiency
 from maritalk_vllm.settings import Device
-from maritalk_vllm.tools.bench.latency_metrics import Spread
+from maritalk_vllm.tools.bench.latency_metrics import Percentiles
 from maritalk_vllm.tools.capacity.capacity_report import as_data, as_refusal, report
 from maritalk_vllm.tools.capacity.capacity_study import Question, Study, study
 from maritalk_vllm.tools.capacity.day_profile import HOURS, PEAK_HOUR, shape, simulate_day
@@ -86,7 +86,7 @@ def test_a_queue_that_grows_through_the_hour_is_seen() -> None:
     assert found is not None and found.fewer is not None
     hour = site().run(arrivals(workload, site(), found.replicas, WARM + HOUR), math.inf)
     assert hour.unanswered == 0
-    waited = Spread.of(each.latency for each in hour.answered if each.asked >= WARM)
+    waited = Percentiles.of(each.latency for each in hour.answered if each.asked >= WARM)
     assert waited is not None and waited.p95 <= 90
 
 
