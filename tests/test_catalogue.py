@@ -92,10 +92,10 @@ def helps() -> Iterator[str]:
 
 
 def counted() -> Iterator[str]:
-    """What `words.counted` and what it is given come to."""
+    """What `text_format.pluralize` and what it is given come to."""
     for tree in modules().values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "pluralize":
                 noun = node.args[1]
                 assert isinstance(noun, ast.Constant), ast.unparse(node)
                 assert isinstance(noun.value, str), ast.unparse(node)
