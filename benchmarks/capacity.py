@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maritalk_vllm.planning.roofline import Efficiency
 from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
-from maritalk_vllm.tools.capacity.benchmark_data import BenchmarkLoad, Measurement, load, predict
+from maritalk_vllm.tools.capacity.benchmark_data import BenchmarkLoad, Measurement, parse_load, predict
 from maritalk_vllm.tools.capacity.calibrate import calibrate
 from maritalk_vllm.tools.capacity.replica_model import ReplicaModel, of_plan
 
@@ -82,7 +82,7 @@ async def measure(target: Ours) -> tuple[list[BenchmarkLoad], list[BenchmarkLoad
 def _load(metrics: LatencyMetrics, load_spec: LoadSpec) -> BenchmarkLoad:
     """The load with the requested number of requests: at a rate, the number that arrived is random."""
     row = asdict(metrics) | ({"users": load_spec.users} if load_spec.rate is None else {"rate": load_spec.rate})
-    return replace(load(row), requests=load_spec.requests)
+    return replace(parse_load(row), requests=load_spec.requests)
 
 
 def replica_model(subject: Subject, folder: Path, known: Sequence[BenchmarkLoad]) -> ReplicaModel:

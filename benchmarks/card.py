@@ -40,7 +40,7 @@ async def measure(
         target = target_class(subject, folder)
         try:
             target.wait()
-            ready = time.monotonic() - target.began
+            ready = time.monotonic() - target.started
             measured += await comparison.compare(
                 [target], users, requests, max_tokens, rounds, prompt="document", wires=API_FORMAT_NAMES
             )

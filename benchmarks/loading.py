@@ -40,7 +40,7 @@ def measure(target_class: type[Ours] | type[VLLM], subject: Subject, folder: Pat
                 raise RuntimeError(f"{target.name} ended while it started.")
             peak = max(peak, process_tree_memory(target.process.pid).anonymous)
             time.sleep(_POLL_SECONDS)
-        seconds = time.monotonic() - target.began
+        seconds = time.monotonic() - target.started
         ready = process_tree_memory(target.process.pid).anonymous
     finally:
         target.stop()

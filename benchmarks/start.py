@@ -40,7 +40,7 @@ def measure(target_class: type[Ours] | type[VLLM], subject: Subject, folder: Pat
         ready = _seconds_until(target.is_ready, target)
         if _status_of_request(target) != httpx.codes.OK:
             raise RuntimeError(f"{target.name} does not answer.")
-        answer = time.monotonic() - target.began
+        answer = time.monotonic() - target.started
         used = process_tree_memory(target.process.pid)
         return Start(
             target=target.name,
@@ -62,7 +62,7 @@ def _seconds_until(condition: Callable[[], bool], target: HTTPTarget) -> float:
         if target.process.poll() is not None:
             raise RuntimeError(f"{target.name} ended while it started.")
         time.sleep(0.01)
-    return time.monotonic() - target.began
+    return time.monotonic() - target.started
 
 
 def _recovery_seconds(target: HTTPTarget) -> float:

@@ -86,7 +86,7 @@ class HTTPTarget(Target):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         with log.open("wb") as out:
-            self.began = time.monotonic()
+            self.started = time.monotonic()
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *flags],
                 stdin=subprocess.DEVNULL,

@@ -55,7 +55,7 @@ def bench(
         bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="File for all metrics, as JSON.", metavar="FILE", callback=path_options.checked)
+        Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE", callback=path_options.checked)
     ] = None,
 ) -> None:
     """Measure a running server: requests and tokens a second, time to first token, and what is in between.

@@ -10,7 +10,7 @@ from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..settings import Device, Settings
 from ..text_format import gigabytes, table
 from ..translation import translated
-from .capacity import PARAMETERS, capacity, refuse_without_users
+from .capacity import PARAMETERS, capacity, reject_without_users
 from .settings_options import parameter, with_settings
 
 _DEFAULT_MODEL = "demo"
@@ -37,7 +37,7 @@ def plan(
             raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
         capacity(settings, gpus, as_json, users, wishes)
         return
-    refuse_without_users(wishes)
+    reject_without_users(wishes)
     if suggest:
         if gpus:
             raise UsageError("--suggest looks at all cards of the table.", "Leave --gpus out.")
