@@ -159,7 +159,9 @@ def test_report_and_data() -> None:
     assert data["plan"]["tensor_parallel_size"] == 1
 
 
-@pytest.mark.parametrize(("text", "expected"), [("10s", 10), ("800ms", 0.8), ("1.5 s", 1.5), ("2min", 120), ("1h", 3600)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("10s", 10), ("800ms", 0.8), ("1.5 s", 1.5), ("2min", 120), ("1h", 3600)]
+)
 def test_seconds_parses_times(text: str, expected: float) -> None:
     assert seconds("--think", text) == pytest.approx(expected)
 
