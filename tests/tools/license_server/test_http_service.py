@@ -128,7 +128,7 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
 
     def looks() -> str:
         for _ in range(4):
-            renewal.look()
+            renewal.check()
         return capsys.readouterr().err
 
     monkeypatch.setattr(renewal.identity, "take", noted)

@@ -69,7 +69,7 @@ def test_what_is_refused_for_its_key(service: Running) -> None:
     expired = license_keys.add(service.database, ("small",), expires=hour_ago)
     revoked = license_keys.add(service.database, ("small",))
     (key,) = [
-        key for key in license_keys.everyone(service.database) if license_keys.find(service.database, revoked) == key
+        key for key in license_keys.list_keys(service.database) if license_keys.find(service.database, revoked) == key
     ]
     license_keys.revoke(service.database, key.id)
     medium = license_keys.add(service.database, ("medium",))
