@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from maritalk_vllm.cli.download import Meter
+from maritalk_vllm.cli.download import ProgressDisplay
 from maritalk_vllm.language import Language, choose
 
 
@@ -45,7 +45,7 @@ def test_the_lines_of_a_download(
     choose(language)
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    with Meter() as meter:
+    with ProgressDisplay() as meter:
         meter.show("Looking for google/gemma-3", 0, None)
         meter.show("Downloading google/gemma-3", 0, 14_600_000_000)
         now += 130
