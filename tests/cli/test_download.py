@@ -1,4 +1,4 @@
-"""`maritalk-vllm download`: what it prints outside a terminal."""
+"""`maritalk-vllm download`: its progress lines outside a terminal."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from maritalk_vllm.language import Language, choose
 
 
 @pytest.fixture(autouse=True)
-def in_english_again() -> Iterator[None]:
+def reset_language() -> Iterator[None]:
     yield
     choose(Language.ENGLISH)
 
@@ -39,7 +39,7 @@ def in_english_again() -> Iterator[None]:
         ),
     ],
 )
-def test_the_lines_of_a_download(
+def test_download_progress_lines(
     language: Language, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(language)

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: the browser itself, and a server whose engine is played."""
+"""Fixtures of the browser tests: the browser, and a server with a fake engine."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ Open = Callable[..., Tab]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Closed before tests of other folders: while its driver runs, nobody else in this thread has an event loop."""
+    """Closed before the tests of other folders: its driver blocks other event loops in this thread."""
     with sync_playwright() as playwright:
         opened = launch(playwright)
         yield opened
@@ -29,7 +29,7 @@ def played() -> Iterator[Played]:
 
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Open]:
-    """Opens tabs; at the end none of them may have asked anybody else, nor have met an error."""
+    """Opens tabs; at the end asserts that none had an error or contacted another host."""
     tabs: list[Tab] = []
 
     def opening(url: str, **options: Any) -> Tab:

@@ -1,4 +1,4 @@
-"""For everybody: by keyboard, on a phone, in either language and light, and with the rules of axe."""
+"""Accessibility: keyboard, phone, both languages, light and dark, and axe's rules."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -43,13 +43,13 @@ def talkative(played: Played) -> Played:
 
 
 def fits(page: Page) -> bool:
-    """Nothing is wider than the screen."""
+    """Whether nothing is wider than the screen."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
+def test_keyboard_only(talkative: Played, open_tab: Open) -> None:
     page = open_tab(talkative.url).page
-    # One begins where one writes, and gets there by the first link of the page.
+    # The input has the focus at first, and the page's first link leads to it.
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
     assert page.evaluate("document.querySelector('a, button, input, textarea').id") == "skip"
     expect(page.locator("#skip")).not_to_be_in_viewport()
@@ -64,7 +64,7 @@ def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
     expect(page.locator(".user .body")).to_have_text("uma\nduas")
     expect(page.locator(".assistant .figures")).to_be_visible()
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
-    # Whatever has the focus is seen to have it.
+    # The focused element has a visible outline.
     seen = set()
     for _ in range(30):
         page.keyboard.press("Shift+Tab")
@@ -98,13 +98,13 @@ def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
         ("de-DE", "en", "What shall we talk about?"),
     ],
 )
-def test_the_browsers_language(played: Played, open_tab: Open, locale: str, shown: str, greeting: str) -> None:
+def test_language_of_the_browser(played: Played, open_tab: Open, locale: str, shown: str, greeting: str) -> None:
     page = open_tab(played.url, locale=locale).page
     expect(page.locator("html")).to_have_attribute("lang", shown)
     expect(page.locator(".greeting")).to_have_text(greeting)
 
 
-def test_the_switches_hold(talkative: Played, open_tab: Open) -> None:
+def test_switches_persist(talkative: Played, open_tab: Open) -> None:
     page = open_tab(talkative.url).page
     said(page, "oi")
     page.get_by_role("button", name="English").click()
@@ -123,7 +123,7 @@ def test_the_switches_hold(talkative: Played, open_tab: Open) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desk"])
-def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[str, int]) -> None:
+def test_axe_reports_no_serious_violation(talkative: Played, open_tab: Open, size: dict[str, int]) -> None:
     page = open_tab(talkative.url, viewport=size).page
     # Colours do not depend on the width.
     schemes = ("light",) if size is PHONE else ("light", "dark")
@@ -157,7 +157,7 @@ def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[s
     assert_accessible(page, "the text", schemes)
 
 
-def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
+def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
     with playing(access=AccessConfig(digests=(hash_key("chave"),))) as played:
         played.metrics = METRICS
         page = open_tab(played.url).page
@@ -174,7 +174,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
         expect(dialog).to_contain_text("Esta chave não serve.")
         field.fill("chave")
         field.press("Enter")
-        # What was asked for without one is answered, with no more to be done.
+        # The question that was sent without a key is answered without another action.
         expect(page.locator(".assistant .body")).to_have_text("Olá!")
         expect(page.locator("#state-name")).to_have_text("livre")
         assert "chave" not in page.evaluate("JSON.stringify(localStorage)")
@@ -183,14 +183,14 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
         expect(dialog).to_be_hidden()
 
 
-def test_motion_is_left_out_for_those_who_want_none(talkative: Played, open_tab: Open) -> None:
+def test_reduced_motion(talkative: Played, open_tab: Open) -> None:
     page = open_tab(talkative.url, reduced_motion="reduce").page
     said(page, "oi")
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_below_a_path_of_a_proxy_all_is_found(talkative: Played, open_tab: Open) -> None:
-    """The proxy is played by the browser's driver, which takes the path away before it asks the server."""
+def test_page_works_below_a_proxy_path(talkative: Played, open_tab: Open) -> None:
+    """The browser's driver acts as the proxy, and strips the path prefix before it contacts the server."""
     tab = open_tab(talkative.url)
 
     def without_prefix(route, request) -> None:  # type: ignore[no-untyped-def]

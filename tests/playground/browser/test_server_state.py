@@ -1,4 +1,4 @@
-"""What the page tells of the server: its state and its figures, with an engine that is played."""
+"""The server's state and metrics on the page, with a fake engine."""
 
 import re
 
@@ -13,7 +13,7 @@ from tests.playground.browser.test_chat import said
 pytestmark = pytest.mark.page
 
 
-def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open) -> None:
+def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> None:
     with playing() as played:
         played.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
         page = open_tab(played.url).page
@@ -45,7 +45,7 @@ def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open)
     assert "ainda não enviada" in kept and "vai falhar" in kept
 
 
-def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -> None:
+def test_status_bar_shows_the_metrics(played: Played, open_tab: Open) -> None:
     def metrics(tokens: int) -> str:
         return "\n".join(
             [
@@ -70,7 +70,7 @@ def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -
     expect(page.locator("#rate")).to_have_text(re.compile(r"^(1[5-9]\d|2[0-4]\d)$"))
 
 
-def test_nobody_looks_nobody_asks(played: Played, open_tab: Open) -> None:
+def test_hidden_page_does_not_poll(played: Played, open_tab: Open) -> None:
     page = open_tab(played.url).page
     expect(page.locator("#state-name")).to_have_text("pronto")
     page.evaluate("""() => {

@@ -1,4 +1,4 @@
-"""What the operator types, beside a service that runs."""
+"""The operator's commands, while a service is running."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ def license(database: Path, *arguments: object) -> "subprocess.CompletedProcess[
     return toolbox("license", *map(str, arguments), "--database", str(database))
 
 
-def test_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
+def test_life_of_a_key_from_creation_to_revocation(tmp_path: Path) -> None:
     archive = archives.tar(archives.model(tmp_path / "model"), tmp_path / "weights.tar")
     with Running(tmp_path) as service:
         added = license(service.file, "add-key", "--model", "small", "--licensee", "ACME", "--expires", SOON)
@@ -69,7 +69,7 @@ def test_what_is_refused(tmp_path: Path, arguments: list[str], says: str) -> Non
     assert says in refused.stderr
 
 
-def test_an_alias_becomes_the_name_and_the_database_has_a_place_of_its_own(tmp_path: Path) -> None:
+def test_alias_is_resolved_and_default_database_path(tmp_path: Path) -> None:
     added = toolbox("license", "add-key", "--model", "large", "--model", "medium", XDG_DATA_HOME=str(tmp_path))
     assert added.returncode == 0, added.stderr
     listed = license(tmp_path / "maritalk-vllm" / "licenses.db", "keys").stdout.splitlines()
