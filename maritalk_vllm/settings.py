@@ -177,7 +177,7 @@ class Settings:
     )
     max_body_mb: int = option(16, "Longest request, in MB (10^6 bytes).", metavar="N", min=1)
     drain_timeout: float = option(
-        30.0, "Seconds that running requests have to finish when the server is told to stop.", metavar="S", min=0
+        30.0, "Seconds for running requests to finish when the server is stopped.", metavar="S", min=0
     )
     start_timeout: float = option(
         3600.0,

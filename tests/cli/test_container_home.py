@@ -52,9 +52,9 @@ def test_own_folder_becomes_home(mounted_folder: Path) -> None:
 def test_folder_of_another_user_causes_a_warning(mounted_folder: Path) -> None:
     mounted_folder.chmod(0o555)
     user = NOBODY if os.getuid() == 0 else os.getuid()
-    home, told = home_and_warning(mounted_folder, NOBODY)
+    home, warning = home_and_warning(mounted_folder, NOBODY)
     assert home == "/home/maritalk"
-    assert told == (
+    assert warning == (
         f"User {user} may not write to {mounted_folder}: what is downloaded goes to /home/maritalk instead. "
         f"Start the container as the folder's owner: docker run --user {os.getuid()}:{os.getgid()}."
     )

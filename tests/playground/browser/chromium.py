@@ -67,8 +67,8 @@ def assert_accessible(page: Page, state: str, schemes: tuple[str, ...] = ("light
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = [each for each in Axe().run(page).response["violations"] if each["impact"] in GRAVE]
-        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-        assert told == [], f"{state}, {scheme}"
+        violations = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert violations == [], f"{state}, {scheme}"
     page.emulate_media(color_scheme="light", reduced_motion="no-preference")
 
 

@@ -225,7 +225,7 @@ def test_a_refusal_and_a_stream_that_fails_are_told_in_the_servers_own_words(pla
     played.refuses, played.fails = None, "The engine has died, and is started again. Try again in a moment."
     page.get_by_role("button", name="Gerar outra resposta").click()
     expect(page.locator(".error")).to_have_text(played.fails)
-    # What came before stays, and is told beside what went wrong.
+    # The text received before the error stays, and the error is shown with it.
     expect(page.locator(".assistant .body")).to_contain_text("Olá!")
     played.fails, played.breaks = "", True
     page.get_by_role("button", name="Gerar outra resposta").click()

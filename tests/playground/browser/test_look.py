@@ -71,7 +71,7 @@ def test_keyboard_only(talkative: Played, open_tab: Open) -> None:
         name, outline = page.evaluate(
             """() => {
                 const has = document.activeElement;
-                // The field for the message is told by its frame.
+                // The message field shows the focus by its frame.
                 const shows = has.id === "message" ? has.parentElement : has;
                 return [has.id || has.ariaLabel, getComputedStyle(shows).outlineStyle];
             }"""

@@ -35,7 +35,7 @@ def doctor(*arguments: str | Path, env: dict[str, str] | None = None) -> tuple[i
     return result.returncode, found["checks"]
 
 
-def told(checks: list[dict[str, Any]], status: str) -> str:
+def messages_of(checks: list[dict[str, Any]], status: str) -> str:
     return "\n".join(
         f"{check['name']}: {check['message']} {check['hint']}" for check in checks if check["status"] == status
     )
@@ -44,7 +44,7 @@ def told(checks: list[dict[str, Any]], status: str) -> str:
 def test_machine_that_can_serve() -> None:
     code, checks = doctor(*LICENSED)
     assert code == 0
-    assert told(checks, "problem") == ""
+    assert messages_of(checks, "problem") == ""
     names = {check["name"] for check in checks}
     assert {"vllm", "driver", "processor", "memory", "shared memory", "open files", "threads"} <= names
     assert {"licence", "weights", "disk", "plan", "port"} <= names
@@ -73,7 +73,7 @@ def test_machine_that_can_serve() -> None:
 def test_problem_and_exit_code(arguments: list[str], code: int, problem: str) -> None:
     found, checks = doctor(*arguments)
     assert found == code
-    assert problem in told(checks, "problem")
+    assert problem in messages_of(checks, "problem")
 
 
 def test_node_of_a_group() -> None:
@@ -81,19 +81,21 @@ def test_node_of_a_group() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group))
-        assert "nodes: Node 0 of 2, at 127.0.0.1." in told(checks, "ok")
+        assert "nodes: Node 0 of 2, at 127.0.0.1." in messages_of(checks, "ok")
         code, checks = doctor(*LICENSED, *(word.format(port - 1) for word in group))
         assert code == 8
-        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in told(checks, "problem")
+        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in messages_of(
+            checks, "problem"
+        )
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group), "--node-rank", "1")
-        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in told(checks, "ok")
+        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in messages_of(checks, "ok")
 
 
 def test_a_port_in_use() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor(*LICENSED, "--port", str(other.getsockname()[1]))
     assert code == 8
-    assert "is in use" in told(checks, "problem")
+    assert "is in use" in messages_of(checks, "problem")
 
 
 def test_damaged_weights_file(tmp_path: Path) -> None:
@@ -101,13 +103,13 @@ def test_damaged_weights_file(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"short")
     code, checks = doctor("--model", folder)
     assert code == 6
-    assert "model.safetensors is damaged or cut off" in told(checks, "problem")
+    assert "model.safetensors is damaged or cut off" in messages_of(checks, "problem")
 
 
 def test_each_problem_is_reported_once() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor("--model", ".", "--port", str(other.getsockname()[1]))
-    problems = told(checks, "problem").splitlines()
+    problems = messages_of(checks, "problem").splitlines()
     assert len(problems) == len(set(problems)) == 2
     assert code == 6
 
@@ -120,10 +122,10 @@ def test_gpus_of_a_machine(nvml_library: Path) -> None:
     )
     code, checks = doctor(*LICENSED, env=environment(nvml_library, fleet, CUDA_VISIBLE_DEVICES="0,1,2"))
     assert code == 0
-    assert "driver: NVIDIA driver 570.86.15, NVML answers." in told(checks, "ok")
-    assert "cuda: CUDA 12.8" in told(checks, "ok")
-    assert "gpu 0: GPU 0 (NVIDIA A10): 23.6 GB of 24.1 GB free, compute capability 8.6." in told(checks, "ok")
-    warnings = told(checks, "warning")
+    assert "driver: NVIDIA driver 570.86.15, NVML answers." in messages_of(checks, "ok")
+    assert "cuda: CUDA 12.8" in messages_of(checks, "ok")
+    assert "gpu 0: GPU 0 (NVIDIA A10): 23.6 GB of 24.1 GB free, compute capability 8.6." in messages_of(checks, "ok")
+    warnings = messages_of(checks, "warning")
     assert "gpu 1: GPU 1 (Tesla T4)" in warnings and "too old" in warnings
     assert "python3 (process 4711) holds 9.0 GB of GPU 2 (NVIDIA A10)" in warnings
     assert "GPU 3 cannot be used: it has fallen off the bus" in warnings
@@ -135,7 +137,7 @@ def test_gpus_of_a_machine(nvml_library: Path) -> None:
 def test_a_driver_that_does_not_answer(nvml_library: Path, error: int) -> None:
     code, checks = doctor(*LICENSED, env=environment(nvml_library, f"error nvmlInitWithFlags {error}\n"))
     assert code == 4
-    assert "driver: The NVIDIA driver" in told(checks, "problem")
+    assert "driver: The NVIDIA driver" in messages_of(checks, "problem")
 
 
 @pytest.mark.parametrize(("needed", "status"), [(12, Status.OK), (13, Status.PROBLEM), (None, Status.OK)])

@@ -80,8 +80,8 @@ class Running:
 def error(answer: httpx.Response) -> str:
     """The message of an error response."""
     assert answer.headers["content-type"] == "application/json"
-    told: dict[str, Any] = answer.json()
-    assert list(told) == ["error"]
-    sentence: str = told["error"]
+    content: dict[str, Any] = answer.json()
+    assert list(content) == ["error"]
+    sentence: str = content["error"]
     assert sentence.endswith(".")
     return sentence

@@ -170,8 +170,8 @@ def test_idle_clients_do_not_exhaust_descriptors(tmp_path: Path, begins: bytes) 
         for _ in range(3):
             with httpx.Client(base_url=service.url, timeout=15, trust_env=False) as other:
                 assert other.post("/local/download", json={"license": license}).status_code == 200
-        told = service.stderr.read_text()
-        assert told.count("\n") == told.count("No more connections can be accepted for now: Too many open files.") == 1
+        log = service.stderr.read_text()
+        assert log.count("\n") == log.count("No more connections can be accepted for now: Too many open files.") == 1
 
 
 def test_slow_body_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +201,9 @@ def test_damaged_database_is_unavailable(tmp_path: Path) -> None:
             connection.execute("UPDATE keys SET models = 'none'")
         failed = service.ask(key)
         assert (failed.status_code, error(failed)) == (500, "The service failed.")
-        told = service.stderr.read_text()
-        assert "no such table" in told
-        assert key not in told
+        log = service.stderr.read_text()
+        assert "no such table" in log
+        assert key not in log
 
 
 def test_help_does_not_import_the_server() -> None:
