@@ -20,9 +20,7 @@ def chat(
     api_key: Annotated[
         str | None, typer.Option(help="The server's API key." + f"  [env var: {_KEY}]", metavar="KEY")
     ] = None,
-    system: Annotated[
-        str, typer.Option(help="What the model is told before all else.", metavar="TEXT", show_default=False)
-    ] = "",
+    system: Annotated[str, typer.Option(help="System message for the model.", metavar="TEXT", show_default=False)] = "",
     cacert: Annotated[
         Path | None,
         typer.Option(

@@ -27,7 +27,7 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
 
     checks = [
         replace(
-            check, hint=f"{check.hint} {option_origin.of_what_is_named(ctx, check.message, asdict(settings))}".strip()
+            check, hint=f"{check.hint} {option_origin.of_named_options(ctx, check.message, asdict(settings))}".strip()
         )
         if check.status is Status.PROBLEM
         else check

@@ -58,12 +58,12 @@ def invalid(error: Any) -> tuple[str, str] | None:  # noqa: ANN401  Typer export
     return f"Invalid value for {param.envvar} in the environment, which is {_shown(value)}: {message}.", hint
 
 
-def of_file(ctx: typer.Context, name: str) -> str:
+def location_in_file(ctx: typer.Context, name: str) -> str:
     """Location of an option in the file, as the end of a sentence; empty if it is not from the file."""
     return f" ({ctx.meta[_FILE].places[name]})" if _source(ctx, name) == "DEFAULT_MAP" else ""
 
 
-def of_what_is_named(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
+def of_named_options(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
     """Origin of each option that an error names by flag or value; empty for those given as flags."""
     places = []
     for name in OPTIONS:

@@ -30,7 +30,7 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
         engine_args = values["engine_args"]
         if engine_args and not engine_args[0].startswith("-"):
             raise UsageError(
-                f"Unexpected argument: {engine_args[0]}{option_origin.of_file(ctx, 'engine_args')}.",
+                f"Unexpected argument: {engine_args[0]}{option_origin.location_in_file(ctx, 'engine_args')}.",
                 "Flags for vLLM itself come after `--` and begin with a dash.",
             )
         settings = Settings(**values)
@@ -44,7 +44,7 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
             secrets = secrets_of(settings.engine_args, os.environ)
             if settings.debug:
                 print(without(secrets, traceback.format_exc()), end="", file=sys.stderr)
-            origin = option_origin.of_what_is_named(ctx, str(error), values)
+            origin = option_origin.of_named_options(ctx, str(error), values)
             # Errors of vLLM and other libraries quote the rejected value.
             error.message = without(secrets, error.message)
             error.hint = without(secrets, f"{error.hint} {origin}".strip())

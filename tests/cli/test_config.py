@@ -11,12 +11,12 @@ from maritalk_vllm.settings import OPTIONS, Settings, environment_variable, flag
 from tests.commands import run
 
 
-def run_config(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_tool(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-vllm", *arguments, env={**os.environ, **environment})
 
 
 def shown_values(*arguments: str, **environment: str) -> dict[str, tuple[str, str]]:
-    result = run_config("config", "show", *arguments, **environment)
+    result = run_tool("config", "show", *arguments, **environment)
     assert result.returncode == 0, result.stderr
     rows = (line.split(maxsplit=1) for line in result.stdout.splitlines())
     return {name: (rest.rpartition("  [")[0], rest.rpartition("[")[2].rstrip("]")) for name, rest in rows}
@@ -36,7 +36,7 @@ def test_precedence_file_environment_flags(tmp_path: Path) -> None:
 
 
 def test_config_show_masks_secrets() -> None:
-    assert "SECRET" not in run_config("config", "show", MARITALK_LICENSE="SECRET").stdout
+    assert "SECRET" not in run_tool("config", "show", MARITALK_LICENSE="SECRET").stdout
     assert shown_values(MARITALK_LICENSE="SECRET")["license"] == ("********", "environment")
 
 
@@ -54,7 +54,7 @@ def test_invalid_config_file_is_an_error_of_one_line(tmp_path: Path) -> None:
         ("\udcff", "cannot be read"),
     ]:
         file.write_bytes(content.encode("utf-8", "surrogateescape"))
-        result = run_config("config", "show", "--config", str(file))
+        result = run_tool("config", "show", "--config", str(file))
         assert result.returncode == 2, content
         assert result.stderr.count("\n") == 1, result.stderr
         assert says in result.stderr or "valid integer" in result.stderr
@@ -70,7 +70,7 @@ def test_help_names_flag_and_variable_of_every_option() -> None:
 
 
 def test_example_is_valid_and_has_every_option(tmp_path: Path) -> None:
-    example = run_config("config", "example").stdout
+    example = run_tool("config", "example").stdout
     options = [line[2:] for line in example.splitlines() if line.startswith("# ") and line[2:].split(":")[0] in OPTIONS]
     assert set(yaml.safe_load("\n".join(options))) == set(OPTIONS)
     file = tmp_path / "config.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.cli.container_home import VARIABLE, mounted_home_warning, use_mounted_home
-from tests.cli.test_config import shown
+from tests.cli.test_config import shown_values
 
 NOBODY = 65534
 
@@ -68,5 +68,5 @@ def test_home_is_unchanged_without_a_folder(mounted_folder: Path) -> None:
 
 def test_cache_is_below_the_mounted_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
-    value, _ = shown(**{VARIABLE: str(tmp_path)})["cache_dir"]
+    value, _ = shown_values(**{VARIABLE: str(tmp_path)})["cache_dir"]
     assert value == f"{tmp_path}/.cache/maritalk-vllm"

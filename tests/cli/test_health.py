@@ -14,7 +14,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.probes import Probes
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.server.test_tls import Authority
 from tests.serving import free_port
 
@@ -34,7 +34,7 @@ def health(
         serving = asyncio.create_task(server.serve([listener]))
         try:
             environment["MARITALK_PORT"] = str(listener.getsockname()[1])
-            return await asyncio.to_thread(toolbox, "health", **environment)
+            return await asyncio.to_thread(run_tool, "health", **environment)
         finally:
             server.should_exit = True
             await serving
@@ -67,7 +67,7 @@ def test_another_program() -> None:
     with HTTPServer(("127.0.0.1", 0), Page) as other:
         answering = threading.Thread(target=other.handle_request)
         answering.start()
-        result = toolbox("health", MARITALK_PORT=str(other.server_port))
+        result = run_tool("health", MARITALK_PORT=str(other.server_port))
         answering.join()
     assert (result.returncode, result.stdout) == (1, "")
     assert "is another program." in result.stderr
@@ -91,10 +91,10 @@ def test_health_of_other_listen_addresses(host: str) -> None:
 
 def test_health_without_a_server() -> None:
     port = free_port()
-    result = toolbox("health", "--port", str(port))
+    result = run_tool("health", "--port", str(port))
     assert result.returncode == 1
     assert result.stderr == f"maritalk-vllm: No server answers at http://127.0.0.1:{port}.\n"
 
 
 def test_health_needs_a_fixed_port() -> None:
-    assert toolbox("health", "--port", "0").returncode == 2
+    assert run_tool("health", "--port", "0").returncode == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.commands import run
 from tests.licensing.keys import DAY, Keys
 
@@ -19,7 +19,7 @@ def keys(tmp_path: Path) -> Keys:
 
 
 def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return toolbox("license", *map(str, arguments))
+    return run_tool("license", *map(str, arguments))
 
 
 def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":

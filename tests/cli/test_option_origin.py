@@ -11,7 +11,7 @@ from maritalk_vllm.cli import environment_variables, token_counts
 from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.cli.test_config import shown, toolbox
+from tests.cli.test_config import run_tool, shown_values
 from tests.commands import run
 
 
@@ -52,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 )
 def test_values_are_read_as_text(file: Path, line: str, option: str, value: str) -> None:
     file.write_text(f"{line}\n", encoding="utf-8")
-    assert shown("--config", str(file))[option][0] == value
+    assert shown_values("--config", str(file))[option][0] == value
 
 
 def test_single_and_repeated_values(file: Path) -> None:
@@ -64,11 +64,14 @@ def test_single_and_repeated_values(file: Path) -> None:
 def test_tilde_is_expanded_in_every_path(file: Path, tmp_path: Path) -> None:
     options = ("license_public_key", "api_key_file", "ssl_certfile", "ssl_keyfile", "cache_dir", "log_file")
     file.write_text("".join(f"{option}: ~/{option}\n" for option in options))
-    rows = shown("--config", str(file), HOME=str(tmp_path))
+    rows = shown_values("--config", str(file), HOME=str(tmp_path))
     assert [rows[option][0] for option in options] == [f"{tmp_path}/{option}" for option in options]
-    rows = shown(HOME=str(tmp_path), **{f"MARITALK_{option.upper()}": f"~/{option}" for option in options})
+    rows = shown_values(HOME=str(tmp_path), **{f"MARITALK_{option.upper()}": f"~/{option}" for option in options})
     assert [rows[option][0] for option in options] == [f"{tmp_path}/{option}" for option in options]
-    assert shown(HOME=str(tmp_path), MARITALK_CONFIG="~/maritalk.yaml")["log_file"] == (f"{tmp_path}/log_file", "file")
+    assert shown_values(HOME=str(tmp_path), MARITALK_CONFIG="~/maritalk.yaml")["log_file"] == (
+        f"{tmp_path}/log_file",
+        "file",
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_unusable_config_file(file: Path, content: str, says: str) -> None:
 )
 def test_invalid_value_is_reported_with_its_line(file: Path, content: str, says: str) -> None:
     file.write_text(content)
-    result = toolbox("config", "show", "--config", str(file))
+    result = run_tool("config", "show", "--config", str(file))
     assert result.returncode == 2
     assert result.stderr.startswith(f"maritalk-vllm: {says}".replace("FILE", str(file)))
     assert result.stderr.count("\n") == 1
@@ -132,25 +135,25 @@ def test_startup_error_is_reported_with_the_line(file: Path) -> None:
 
 def test_doctor_reports_the_line(file: Path) -> None:
     file.write_text("port: 0\nnodes: 2\nmodel: ./nothere\n")
-    said = toolbox("doctor", "--config", str(file)).stdout
+    said = run_tool("doctor", "--config", str(file)).stdout
     assert f" --model is set by model in line 3 of {file}.\n" in said
     assert f" --nodes is set by nodes in line 2 of {file}.\n" in said
 
 
 def test_invalid_environment_value_is_reported_with_its_variable() -> None:
-    result = toolbox("config", "show", MARITALK_DEVICE="gpu")
+    result = run_tool("config", "show", MARITALK_DEVICE="gpu")
     assert result.returncode == 2
     assert result.stderr.startswith(
         "maritalk-vllm: Invalid value for MARITALK_DEVICE in the environment, which is 'gpu': 'gpu' is not one of "
     )
     assert "--device" not in result.stderr
-    assert toolbox("plan", MARITALK_MODEL="./nope").stderr.endswith(" --model is set by MARITALK_MODEL.\n")
-    result = toolbox("config", "show", "--device", "gpu")
+    assert run_tool("plan", MARITALK_MODEL="./nope").stderr.endswith(" --model is set by MARITALK_MODEL.\n")
+    result = run_tool("config", "show", "--device", "gpu")
     assert result.stderr.startswith("maritalk-vllm: Invalid value for --device: 'gpu' is not one of ")
 
 
 def test_service_variables_of_kubernetes() -> None:
-    result = toolbox("config", "show", MARITALK_PORT="tcp://10.0.0.1:80", MARITALK_SERVICE_HOST="10.0.0.1")
+    result = run_tool("config", "show", MARITALK_PORT="tcp://10.0.0.1:80", MARITALK_SERVICE_HOST="10.0.0.1")
     assert result.returncode == 2
     assert result.stderr == (
         "maritalk-vllm: Invalid value for MARITALK_PORT in the environment, which is 'tcp://10.0.0.1:80': "
@@ -171,7 +174,7 @@ def test_unknown_variable_causes_a_warning() -> None:
     assert environment_variables.unknown(dict.fromkeys(environment_variables.KNOWN, "1")) == []
     names = {"MARITALK_PROT": "1", "MARITALK_MAX_LEN": "2", "MARITALK_ZZZ": "SECRET"}
     for command in (["config", "show"], ["plan"]):
-        result = toolbox(*command, **names, **of_kubernetes)
+        result = run_tool(*command, **names, **of_kubernetes)
         assert result.returncode == 0
         assert result.stderr.splitlines() == [
             "Warning: MARITALK_MAX_LEN in the environment is no option. Did you mean MARITALK_MAX_MODEL_LEN?",
@@ -182,7 +185,7 @@ def test_unknown_variable_causes_a_warning() -> None:
 
 def test_errors_do_not_quote_secrets(file: Path) -> None:
     file.write_text("api_key: [SECRET, {SECRET: 1}]\nlicense: [SECRET]\n")
-    result = toolbox("config", "show", "--config", str(file), MARITALK_API_KEY="SECRET")
+    result = run_tool("config", "show", "--config", str(file), MARITALK_API_KEY="SECRET")
     assert result.returncode == 2
     assert "SECRET" not in result.stdout + result.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.answering import Request, answering
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.weights import archives
 from tests.weights.hub import COMMIT, NAME, hub_answer
 
@@ -70,7 +70,7 @@ def test_a_download(first: Callable[[Request], bool], says: str, tmp_path: Path)
     folder = archives.model(tmp_path / "model", WEIGHTS)
     answer = hub_answer(folder)
     with answering(lambda request: None if first(request) else answer(request)) as server:
-        ended = toolbox("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
+        ended = run_tool("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
     assert (ended.returncode, ended.stderr.count("\n")) == (6, 1), ended.stderr
     assert says in ended.stderr
     written = sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file())
@@ -88,7 +88,7 @@ def test_a_plan(where: str, tmp_path: Path) -> None:
             request.reply(200, json.dumps({"model_type": "llama"}).encode())
 
     with answering(answer) as server:
-        ended = toolbox(
+        ended = run_tool(
             "plan", "--model", NAME, "--gpus", "1xL4", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url
         )
     assert ended.returncode == 9, ended.stderr

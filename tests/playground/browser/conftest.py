@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.playground.browser.chromium import Tab, launch, tab
-from tests.playground.browser.played import Played, playing
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
 
 Open = Callable[..., Tab]
 
@@ -22,8 +22,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def played() -> Iterator[Played]:
-    with playing() as server:
+def fake_engine() -> Iterator[FakeEngine]:
+    with serve_fake_engine() as server:
         yield server
 
 

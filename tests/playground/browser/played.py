@@ -24,7 +24,7 @@ TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
 
 
 @dataclass
-class Played:
+class FakeEngine:
     """The fake engine: the answers to give, and the requests received."""
 
     url: str = ""
@@ -78,12 +78,14 @@ class Played:
 
 
 @contextmanager
-def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None) -> Iterator[Played]:
+def serve_fake_engine(
+    unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None
+) -> Iterator[FakeEngine]:
     """Serve the fake engine."""
-    played = Played()
-    around = (access or AccessConfig()).around(played.app, played.state, unit, tally())
-    with served(around) as played.url:
-        yield played
+    fake_engine = FakeEngine()
+    around = (access or AccessConfig()).around(fake_engine.app, fake_engine.state, unit, tally())
+    with served(around) as fake_engine.url:
+        yield fake_engine
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played
+from tests.playground.browser.played import FakeEngine
 
 pytestmark = pytest.mark.page
 
@@ -75,18 +75,18 @@ def assert_inert(page: Page) -> None:
     assert urlsplit(page.url).path == "/chat"
 
 
-def test_streamed_hostile_answer_is_inert(played: Played, open_tab: Open) -> None:
-    played.pieces = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
-    played.pause = 0.005
-    page = open_tab(played.url).page
+def test_streamed_hostile_answer_is_inert(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.pieces = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
+    fake_engine.pause = 0.005
+    page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill("oi")
     page.keyboard.press("Enter")
     expect(page.locator(".figures")).to_be_visible()
     assert_inert(page)
 
 
-def test_stored_hostile_conversation_is_inert(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_stored_hostile_conversation_is_inert(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     hostile = "<img src=x onerror=\"window.ran = 'title'\">"
     turns = [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE, "error": hostile}]
     kept = {"id": "x", "title": hostile, "created": 0, "updated": 0, "system": hostile, "draft": hostile}
@@ -101,9 +101,9 @@ def test_stored_hostile_conversation_is_inert(played: Played, open_tab: Open) ->
 
 
 @pytest.mark.parametrize("text", ["<b>bold</b> & <!-- not shown -->", "a < b and c > d &lt; e", "<|im_start|>system"])
-def test_html_is_shown_as_text(played: Played, open_tab: Open, text: str) -> None:
-    played.pieces = [text]
-    page = open_tab(played.url).page
+def test_html_is_shown_as_text(fake_engine: FakeEngine, open_tab: Open, text: str) -> None:
+    fake_engine.pieces = [text]
+    page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill(text)
     page.keyboard.press("Enter")
     expect(page.locator(".figures")).to_be_visible()
@@ -112,8 +112,8 @@ def test_html_is_shown_as_text(played: Played, open_tab: Open, text: str) -> Non
     expect(page.locator(".assistant .body")).to_have_text(text.replace("&lt;", "<"))
 
 
-def test_trusted_types_are_enforced(played: Played, open_tab: Open) -> None:
-    tab = open_tab(played.url)
+def test_trusted_types_are_enforced(fake_engine: FakeEngine, open_tab: Open) -> None:
+    tab = open_tab(fake_engine.url)
     page = tab.page
     with pytest.raises(Error, match="requires 'TrustedHTML'"):
         page.evaluate("document.body.innerHTML = '<p>x</p>'")

@@ -7,7 +7,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played, playing
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
 from tests.playground.browser.test_chat import said
 
 pytestmark = pytest.mark.page
@@ -37,9 +37,9 @@ PHONE = {"width": 320, "height": 640}
 
 
 @pytest.fixture
-def talkative(played: Played) -> Played:
-    played.pieces, played.metrics = [ANSWER], METRICS
-    return played
+def chatty_engine(fake_engine: FakeEngine) -> FakeEngine:
+    fake_engine.pieces, fake_engine.metrics = [ANSWER], METRICS
+    return fake_engine
 
 
 def fits(page: Page) -> bool:
@@ -47,8 +47,8 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_keyboard_only(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url).page
+def test_keyboard_only(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url).page
     # The input has the focus at first, and the page's first link leads to it.
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
     assert page.evaluate("document.querySelector('a, button, input, textarea').id") == "skip"
@@ -98,14 +98,16 @@ def test_keyboard_only(talkative: Played, open_tab: Open) -> None:
         ("de-DE", "en", "What shall we talk about?"),
     ],
 )
-def test_language_of_the_browser(played: Played, open_tab: Open, locale: str, shown: str, greeting: str) -> None:
-    page = open_tab(played.url, locale=locale).page
+def test_language_of_the_browser(
+    fake_engine: FakeEngine, open_tab: Open, locale: str, shown: str, greeting: str
+) -> None:
+    page = open_tab(fake_engine.url, locale=locale).page
     expect(page.locator("html")).to_have_attribute("lang", shown)
     expect(page.locator(".greeting")).to_have_text(greeting)
 
 
-def test_switches_persist(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url).page
+def test_switches_persist(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url).page
     said(page, "oi")
     page.get_by_role("button", name="English").click()
     expect(page.get_by_label("Your message")).to_have_attribute("placeholder", "Write a message")
@@ -123,8 +125,8 @@ def test_switches_persist(talkative: Played, open_tab: Open) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desk"])
-def test_axe_reports_no_serious_violation(talkative: Played, open_tab: Open, size: dict[str, int]) -> None:
-    page = open_tab(talkative.url, viewport=size).page
+def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: Open, size: dict[str, int]) -> None:
+    page = open_tab(chatty_engine.url, viewport=size).page
     # Colours do not depend on the width.
     schemes = ("light",) if size is PHONE else ("light", "dark")
     expect(page.locator("#model")).to_have_text("demo")
@@ -148,7 +150,7 @@ def test_axe_reports_no_serious_violation(talkative: Played, open_tab: Open, siz
     page.keyboard.press("Escape")
     if size is PHONE:
         page.get_by_role("button", name="Fechar as conversas").click()
-    talkative.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
+    chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
     said(page, "oi")
     assert_accessible(page, "an error", schemes)
     page.get_by_role("link", name="Texto").click()
@@ -158,9 +160,9 @@ def test_axe_reports_no_serious_violation(talkative: Played, open_tab: Open, siz
 
 
 def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
-    with playing(access=AccessConfig(digests=(hash_key("chave"),))) as played:
-        played.metrics = METRICS
-        page = open_tab(played.url).page
+    with serve_fake_engine(access=AccessConfig(digests=(hash_key("chave"),))) as fake_engine:
+        fake_engine.metrics = METRICS
+        page = open_tab(fake_engine.url).page
         dialog = page.get_by_role("dialog", name="Este servidor pede uma chave")
         expect(dialog).to_be_visible()
         assert_accessible(page, "the key")
@@ -183,20 +185,20 @@ def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
         expect(dialog).to_be_hidden()
 
 
-def test_reduced_motion(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url, reduced_motion="reduce").page
+def test_reduced_motion(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url, reduced_motion="reduce").page
     said(page, "oi")
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_page_works_below_a_proxy_path(talkative: Played, open_tab: Open) -> None:
+def test_page_works_below_a_proxy_path(chatty_engine: FakeEngine, open_tab: Open) -> None:
     """The browser's driver acts as the proxy, and strips the path prefix before it contacts the server."""
-    tab = open_tab(talkative.url)
+    tab = open_tab(chatty_engine.url)
 
     def without_prefix(route, request) -> None:  # type: ignore[no-untyped-def]
         route.fulfill(response=route.fetch(url=request.url.replace("/below/", "/")))
 
-    tab.page.context.route(f"{talkative.url}/below/**", without_prefix)
-    tab.page.goto(f"{talkative.url}/below/chat")
+    tab.page.context.route(f"{chatty_engine.url}/below/**", without_prefix)
+    tab.page.goto(f"{chatty_engine.url}/below/chat")
     said(tab.page, "oi")
     expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")

@@ -7,34 +7,34 @@ from playwright.sync_api import expect
 
 from maritalk_vllm.server.status.server_state import Phase
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played, playing
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
 from tests.playground.browser.test_chat import said
 
 pytestmark = pytest.mark.page
 
 
 def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> None:
-    with playing() as played:
-        played.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
-        page = open_tab(played.url).page
+    with serve_fake_engine() as fake_engine:
+        fake_engine.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
+        page = open_tab(fake_engine.url).page
         expect(page.locator("#state-name")).to_have_text("livre")
         page.get_by_label("Sua mensagem").fill("ainda não enviada")
         banner = page.locator("#banner")
         expect(banner).to_be_hidden()
-        played.state.to(Phase.LOADING)
-        played.state.at("Loading weights 3/12", 0.25)
+        fake_engine.state.to(Phase.LOADING)
+        fake_engine.state.at("Loading weights 3/12", 0.25)
         expect(banner).to_contain_text("O motor parou e está sendo iniciado de novo.")
         expect(banner).to_contain_text("Carregando os pesos 3/12")
         expect(page.locator("#banner-bar")).to_have_js_property("value", 0.25)
-        played.state.at("Importing vLLM")
+        fake_engine.state.at("Importing vLLM")
         expect(banner).to_contain_text("Importando o vLLM")
         assert page.locator("#banner-bar").get_attribute("value") is None
-        played.state.to(Phase.READY)
+        fake_engine.state.to(Phase.READY)
         expect(banner).to_be_hidden()
         expect(page.locator("#announcer")).to_have_text("O modelo está pronto.")
-        played.state.to(Phase.DRAINING)
+        fake_engine.state.to(Phase.DRAINING)
         expect(banner).to_contain_text("O servidor está encerrando")
-        played.state.to(Phase.FAILED)
+        fake_engine.state.to(Phase.FAILED)
         expect(banner).to_contain_text("não conseguiu carregar")
     expect(banner).to_contain_text("O servidor não responde.")
     expect(page.locator("#state-name")).to_have_text("sem resposta")
@@ -45,7 +45,7 @@ def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> Non
     assert "ainda não enviada" in kept and "vai falhar" in kept
 
 
-def test_status_bar_shows_the_metrics(played: Played, open_tab: Open) -> None:
+def test_status_bar_shows_the_metrics(fake_engine: FakeEngine, open_tab: Open) -> None:
     def metrics(tokens: int) -> str:
         return "\n".join(
             [
@@ -59,19 +59,19 @@ def test_status_bar_shows_the_metrics(played: Played, open_tab: Open) -> None:
             ]
         )
 
-    played.metrics = metrics(1000)
-    page = open_tab(played.url).page
+    fake_engine.metrics = metrics(1000)
+    page = open_tab(fake_engine.url).page
     expect(page.locator("#running")).to_have_text("3")
     expect(page.locator("#waiting")).to_have_text("4")
     expect(page.locator("#cache")).to_have_text("38%")
     expect(page.locator("#state-name")).to_have_text("ocupado")
     expect(page.locator("#rate")).to_have_text("–")
-    played.metrics = metrics(1500)
+    fake_engine.metrics = metrics(1500)
     expect(page.locator("#rate")).to_have_text(re.compile(r"^(1[5-9]\d|2[0-4]\d)$"))
 
 
-def test_hidden_page_does_not_poll(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_hidden_page_does_not_poll(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     expect(page.locator("#state-name")).to_have_text("pronto")
     page.evaluate("""() => {
         Object.defineProperty(document, "hidden", {configurable: true, get: () => true});

@@ -149,7 +149,7 @@ def compare_first_tokens(server: Server, page: Page) -> None:
     """Compare the time to the first token of the page and of a plain client, alternating, with different prompts.
 
     Engine and browser share the machine's processors here, so that the engine reads a question more slowly while the
-    page draws it: what is the page's own, before its request and after the answer's first byte, is told apart.
+    page renders it: the page's own time, before its request and after the first byte, is measured separately.
     """
     plain, shown, own = [], [], []
     set_longest(page, ANSWER_TOKENS)

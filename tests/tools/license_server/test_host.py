@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.tools.license_server.running import Running
 from tests.weights import archives
 
@@ -22,19 +22,19 @@ def packed(tmp_path: Path) -> Path:
 def service(packed: Path, tmp_path: Path) -> Iterator[Running]:
     archive = archives.tar(packed, tmp_path / "small.tar")
     with Running(tmp_path) as running:
-        toolbox("license", "add-weights", "--model", "small", str(archive), "--database", str(running.file))
+        run_tool("license", "add-weights", "--model", "small", str(archive), "--database", str(running.file))
         yield running
 
 
 @pytest.fixture
 def key(service: Running) -> str:
-    return toolbox("license", "add-key", "--model", "small", "--database", str(service.file)).stdout.strip()
+    return run_tool("license", "add-key", "--model", "small", "--database", str(service.file)).stdout.strip()
 
 
 @pytest.fixture
 def download(service: Running, key: str, tmp_path: Path) -> Download:
     def run(*arguments: str, cache: str = "cache") -> "subprocess.CompletedProcess[str]":
-        result = toolbox(
+        result = run_tool(
             "download",
             *arguments,
             MARITALK_LICENSE=key,
@@ -81,7 +81,7 @@ def test_model_that_the_key_does_not_allow(download: Download) -> None:
 
 def test_revoked(download: Download, service: Running, tmp_path: Path) -> None:
     assert download().returncode == 0
-    toolbox("license", "revoke", "1", "--database", str(service.file))
+    run_tool("license", "revoke", "1", "--database", str(service.file))
     # A cached model is not allowed either.
     for cache in ("cache", "empty"):
         refused = download(cache=cache)

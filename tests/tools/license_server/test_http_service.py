@@ -25,7 +25,7 @@ from maritalk_vllm.tools.license_server import license_keys, weights_archive
 from maritalk_vllm.tools.license_server.app import create_app
 from maritalk_vllm.tools.license_server.database import Database
 from maritalk_vllm.tools.license_server.http_service import Renewal
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import wire
 from tests.tools.license_server.running import Running, error
@@ -59,7 +59,7 @@ def test_running_download_does_not_delay_the_stop(tmp_path: Path) -> None:
 def test_port_in_use_and_invalid_certificate(tmp_path: Path) -> None:
     database = ["--database", str(tmp_path / "licenses.db")]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = toolbox("license", "serve", *database, "--port", str(taken.getsockname()[1]))
+        refused = run_tool("license", "serve", *database, "--port", str(taken.getsockname()[1]))
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (8, "", 1)
     for wrong in (
         ["--ssl-certfile", "/etc/hostname", "--ssl-keyfile", "/etc/hostname"],
@@ -68,7 +68,7 @@ def test_port_in_use_and_invalid_certificate(tmp_path: Path) -> None:
         ["--public-url", "https://x/?y"],
         ["--public-url", "http://["],
     ):
-        refused = toolbox("license", "serve", "--port", "0", *database, *wrong)
+        refused = run_tool("license", "serve", "--port", "0", *database, *wrong)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), wrong
 
 
