@@ -51,7 +51,12 @@ def tab(browser: Browser, url: str, **options: Any) -> Tab:
     # Observed without interception, which would delay each request.
     context.on("request", see)
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
-    opened.page.on("console", lambda said: opened.errors.append(said.text) if _is_wrong(said.type, said.text) else None)
+    opened.page.on(
+        "console",
+        lambda send_and_wait: (
+            opened.errors.append(send_and_wait.text) if _is_wrong(send_and_wait.type, send_and_wait.text) else None
+        ),
+    )
     opened.page.goto(f"{url}/chat")
     opened.page.wait_for_selector("body.begun")
     return opened

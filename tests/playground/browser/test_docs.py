@@ -33,7 +33,7 @@ def test_docs_contact_no_other_host(browser: Browser) -> None:
     with served(app) as url:
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda said: wrong.append(said.text))
+        page.on("console", lambda send_and_wait: wrong.append(send_and_wait.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(f"{url}/docs")
         for click in (".opblock-summary", ".try-out__btn", ".execute"):

@@ -8,7 +8,7 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import FakeEngine, serve_fake_engine
-from tests.playground.browser.test_chat import said
+from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
 
@@ -108,7 +108,7 @@ def test_language_of_the_browser(
 
 def test_switches_persist(chatty_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(chatty_engine.url).page
-    said(page, "oi")
+    send_and_wait(page, "oi")
     page.get_by_role("button", name="English").click()
     expect(page.get_by_label("Your message")).to_have_attribute("placeholder", "Write a message")
     expect(page.locator(".figures")).to_contain_text("queue 0 ms")
@@ -132,7 +132,7 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     expect(page.locator("#model")).to_have_text("demo")
     assert fits(page)
     assert_accessible(page, "nothing said yet", schemes)
-    said(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
+    send_and_wait(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
     assert fits(page)
     assert_accessible(page, "a conversation", schemes)
     picture(page, "phone" if size is PHONE else "chat")
@@ -151,7 +151,7 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     if size is PHONE:
         page.get_by_role("button", name="Fechar as conversas").click()
     chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
-    said(page, "oi")
+    send_and_wait(page, "oi")
     assert_accessible(page, "an error", schemes)
     page.get_by_role("link", name="Texto").click()
     page.get_by_role("button", name="Exemplo").click()
@@ -187,7 +187,7 @@ def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
 
 def test_reduced_motion(chatty_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(chatty_engine.url, reduced_motion="reduce").page
-    said(page, "oi")
+    send_and_wait(page, "oi")
     assert page.evaluate("document.getAnimations().length") == 0
 
 
@@ -200,5 +200,5 @@ def test_page_works_below_a_proxy_path(chatty_engine: FakeEngine, open_tab: Open
 
     tab.page.context.route(f"{chatty_engine.url}/below/**", without_prefix)
     tab.page.goto(f"{chatty_engine.url}/below/chat")
-    said(tab.page, "oi")
+    send_and_wait(tab.page, "oi")
     expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")

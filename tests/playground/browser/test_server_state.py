@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from maritalk_vllm.server.status.server_state import Phase
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.played import FakeEngine, serve_fake_engine
-from tests.playground.browser.test_chat import said
+from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
 
@@ -38,7 +38,7 @@ def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> Non
         expect(banner).to_contain_text("não conseguiu carregar")
     expect(banner).to_contain_text("O servidor não responde.")
     expect(page.locator("#state-name")).to_have_text("sem resposta")
-    said(page, "vai falhar")
+    send_and_wait(page, "vai falhar")
     expect(page.locator(".error")).to_have_text("O servidor não responde. Tente de novo em um momento.")
     page.get_by_label("Sua mensagem").fill("ainda não enviada")
     kept = page.evaluate("JSON.stringify(localStorage)")

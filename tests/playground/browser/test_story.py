@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.test_chat import say
+from tests.playground.browser.test_chat import send_message
 from tests.serving import Server, note
 
 pytestmark = pytest.mark.page
@@ -103,7 +103,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
 
     # The status bar shows the running answer; once it is stopped, the engine is idle.
     set_longest(page, 512)
-    say(page, "Write a long story about a parrot.")
+    send_message(page, "Write a long story about a parrot.")
     expect(page.locator("#running")).to_have_text("1")
     expect(page.locator("#state-name")).to_have_text("ocupado")
     stop_answer(page)
