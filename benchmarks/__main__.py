@@ -1,4 +1,4 @@
-"""What is measured side by side: ours, vLLM's own server, and the engine with no server. Results go into a folder."""
+"""Benchmarks of our server, vLLM's own server, and the engine with no server, side by side; results go to a folder."""
 
 import asyncio
 import signal
@@ -15,13 +15,13 @@ import typer
 
 from maritalk_vllm.settings import Device
 
-from . import capacity as foretelling
+from . import capacity as prediction
 from . import card as cards
 from . import compare as comparison
-from . import jobs as work
-from . import knee as climbing
+from . import jobs as bulk_jobs
+from . import knee as rate_sweep
 from . import loading, pictures, results
-from . import start as starting
+from . import start as startup
 from .models import subject
 from .targets import VLLM, Ours
 
@@ -38,7 +38,7 @@ _RESULTS = Path("benchmarks/results")
 
 
 @contextmanager
-def _aside() -> Iterator[Path]:
+def _temporary_folder() -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         yield Path(folder)
 
@@ -54,12 +54,12 @@ def compare(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests a second and processor time, under the same loads, in turn."""
-    with _aside() as aside, comparison.targets(subject(model, device), aside) as ready:
+    with _temporary_folder() as folder, comparison.targets(subject(model, device), folder) as ready:
         measured = asyncio.run(comparison.compare(ready, _numbers(users), requests, max_tokens, rounds))
     table = comparison.rows(measured)
     title = f"{model}, {max_tokens} tokens an answer, {rounds} rounds"
     lines = [*results.table(table), "", *results.ratios(comparison.ratios(table))]
-    results.write(out, name := f"compare-{_plain(model)}", title, comparison.as_json(measured), lines)
+    results.write(out, name := f"compare-{_file_name(model)}", title, comparison.as_json(measured), lines)
     pictures.rates(out / f"{name}-rate.png", title, table)
     pictures.processor(out / f"{name}-cpu.png", title, table)
 
@@ -73,23 +73,26 @@ def knee(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests that come independently, more and more a second, until a server does not keep up."""
-    arrivals: list[climbing.Arrivals] = []
+    arrivals: list[rate_sweep.Arrivals] = []
     rates: list[float] = []
-    for kind, wire in ((Ours, "cloud-stream"), (VLLM, "openai-chat-stream")):
-        with _aside() as aside:
-            target = kind(subject(model, device), aside)
+    for target_class, wire in ((Ours, "cloud-stream"), (VLLM, "openai-chat-stream")):
+        with _temporary_folder() as folder:
+            target = target_class(subject(model, device), folder)
             try:
                 target.wait()
                 if not rates:
-                    fastest = asyncio.run(climbing.most(target, wire, requests, max_tokens))
-                    rates = [share * fastest for share in climbing.SHARES]
-                arrivals += asyncio.run(climbing.climb(target, wire, rates, requests, max_tokens))
+                    fastest = asyncio.run(rate_sweep.max_throughput(target, wire, requests, max_tokens))
+                    rates = [share * fastest for share in rate_sweep.SHARES]
+                arrivals += asyncio.run(rate_sweep.sweep(target, wire, rates, requests, max_tokens))
             finally:
                 target.stop()
-    ours, theirs = (climbing.knee([each for each in arrivals if each.target == kind.name]) for kind in (Ours, VLLM))
+    ours, theirs = (
+        rate_sweep.knee([each for each in arrivals if each.target == target_class.name])
+        for target_class in (Ours, VLLM)
+    )
     title = f"{model}, {max_tokens} tokens an answer, {requests} requests at each rate"
     lines = [*results.table(arrivals), "", f"Keeps up to {ours:.1f} requests/s; vLLM's own to {theirs:.1f}."]
-    results.write(out, name := f"knee-{_plain(model)}", title, [asdict(each) for each in arrivals], lines)
+    results.write(out, name := f"knee-{_file_name(model)}", title, [asdict(each) for each in arrivals], lines)
     pictures.knee(out / f"{name}.png", title, arrivals)
 
 
@@ -102,22 +105,22 @@ def jobs(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """The public MariTalk Local benchmark, and its few-shot example as a bulk job."""
-    bulk: list[work.Bulk] = []
-    published: list[work.Published] = []
-    for kind in (Ours, VLLM):
-        with _aside() as aside:
-            target = kind(subject(model, device), aside)
+    bulk: list[bulk_jobs.Bulk] = []
+    published: list[bulk_jobs.Published] = []
+    for target_class in (Ours, VLLM):
+        with _temporary_folder() as folder:
+            target = target_class(subject(model, device), folder)
             try:
                 target.wait()
                 if isinstance(target, Ours):
-                    published = asyncio.run(work.published(target))
-                bulk += asyncio.run(work.classify(target, _numbers(users), reviews))
+                    published = asyncio.run(bulk_jobs.published(target))
+                bulk += asyncio.run(bulk_jobs.classify(target, _numbers(users), reviews))
             finally:
                 target.stop()
     title = f"{model}: MariTalk Local's public benchmark, and {reviews} reviews to classify"
     measured = {"published": [asdict(each) for each in published], "bulk": [asdict(each) for each in bulk]}
     lines = [*results.table(published), "", *results.table(bulk)]
-    results.write(out, name := f"jobs-{_plain(model)}", title, measured, lines)
+    results.write(out, name := f"jobs-{_file_name(model)}", title, measured, lines)
     pictures.published(
         out / f"{name}.png", f"{model}: MariTalk Local's public benchmark, all users together", published
     )
@@ -131,19 +134,21 @@ def start(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """From exec to the first answer, memory at rest, and back from a dead engine."""
-    starts: list[starting.Start] = []
+    starts: list[startup.Start] = []
     for number in range(rounds + 1):
-        for kind in (Ours, VLLM):
-            with _aside() as aside:
-                measured = starting.measure(kind, subject(model, device), aside)
+        for target_class in (Ours, VLLM):
+            with _temporary_folder() as folder:
+                measured = startup.measure(target_class, subject(model, device), folder)
             if number:
                 starts.append(measured)
-    ours, theirs = (_median([each for each in starts if each.target == kind.name]) for kind in (Ours, VLLM))
+    ours, theirs = (
+        _median([each for each in starts if each.target == target_class.name]) for target_class in (Ours, VLLM)
+    )
     title = f"Starts with {model}, warm file cache, medians of {rounds}"
-    lines = [*results.table([ours, theirs]), "", *results.ratios(starting.ratios(ours, theirs))]
+    lines = [*results.table([ours, theirs]), "", *results.ratios(startup.ratios(ours, theirs))]
     for each in (ours, theirs):
         lines += ["", f"The processes of {each.target}, at rest:", "", *results.table(each.processes)]
-    results.write(out, name := f"start-{_plain(model)}", title, [asdict(each) for each in starts], lines)
+    results.write(out, name := f"start-{_file_name(model)}", title, [asdict(each) for each in starts], lines)
     pictures.start(out / f"{name}.png", title, ours, theirs)
 
 
@@ -155,12 +160,12 @@ def load(
 ) -> None:
     """Host memory while a checkpoint of several files is loaded."""
     loads = []
-    for kind in (Ours, VLLM):
-        with _aside() as aside:
-            loads.append(loading.measure(kind, subject(model, device), aside))
+    for target_class in (Ours, VLLM):
+        with _temporary_folder() as folder:
+            loads.append(loading.measure(target_class, subject(model, device), folder))
     ratio = ("peak anonymous memory while loading / weights", loads[0].peak / loads[0].weights, "<= 1.15")
     lines = [*results.table(loads), "", *results.ratios([ratio])]
-    results.write(out, f"load-{_plain(model)}", f"Loading {model}", [asdict(each) for each in loads], lines)
+    results.write(out, f"load-{_file_name(model)}", f"Loading {model}", [asdict(each) for each in loads], lines)
 
 
 @app.command()
@@ -175,9 +180,9 @@ def card(
 ) -> None:
     """A GPU under one model: memory planned and taken, 1 to 256 users, and what its memory's speed allows to one."""
     asked, counts = subject(model, device), _numbers(users)
-    with _aside() as aside:
-        speed, size = cards.bandwidth(device), cards.weights_bytes(asked, aside)
-        starts, measured = asyncio.run(cards.measure(asked, aside, counts, requests, max_tokens, rounds))
+    with _temporary_folder() as folder:
+        speed, size = cards.bandwidth(device), cards.weights_bytes(asked, folder)
+        starts, measured = asyncio.run(cards.measure(asked, folder, counts, requests, max_tokens, rounds))
     table = comparison.rows(measured)
     title = f"{model}, some 550 tokens in and {max_tokens} out"
     roof = speed / size
@@ -191,7 +196,7 @@ def card(
         f"Roof for one user: {speed / 1e9:.0f} GB/s over {size / 1e9:.1f} GB of weights, {roof:.1f} tokens/s.",
     ]
     content = {"starts": [asdict(each) for each in starts], "loads": comparison.as_json(measured), "roof": roof}
-    results.write(out, name := f"card-{_plain(model)}", title, content, lines)
+    results.write(out, name := f"card-{_file_name(model)}", title, content, lines)
     pictures.rates(out / f"{name}.png", title, table)
 
 
@@ -203,53 +208,53 @@ def capacity(
 ) -> None:
     """The simulator of `maritalk-vllm plan --users` beside the real engine, under loads that it was not told of."""
     asked = subject(model, device)
-    with _aside() as aside:
-        target = Ours(asked, aside)
+    with _temporary_folder() as folder:
+        target = Ours(asked, folder)
         try:
             target.wait()
-            known, others, drift = asyncio.run(foretelling.measure(target))
+            calibration, predicted, drift = asyncio.run(prediction.measure(target))
         finally:
             target.stop()
-        where = foretelling.site(asked, aside, known)
+        replica = prediction.replica_model(asked, folder, calibration)
     lines = [
         "Loads that the cost of a step was taken from:",
         "",
-        *foretelling.table(foretelling.rows(where, known)),
+        *prediction.table(prediction.rows(replica, calibration)),
         "",
         "Loads that were foretold:",
         "",
-        *foretelling.table(foretelling.rows(where, others)),
+        *prediction.table(prediction.rows(replica, predicted)),
         "",
         f"The first load, repeated at the end, took {drift:.2f} times as long.",
     ]
     content = {
-        "site": asdict(where),
-        "known": [asdict(each) for each in known],
-        "others": [asdict(each) for each in others],
+        "site": asdict(replica),
+        "known": [asdict(each) for each in calibration],
+        "others": [asdict(each) for each in predicted],
         "drift": drift,
     }
-    title = f"{model}: foretold and measured, {foretelling.MAX_TOKENS} tokens an answer"
-    results.write(out, f"capacity-{_plain(model)}", title, content, lines)
+    title = f"{model}: foretold and measured, {prediction.MAX_TOKENS} tokens an answer"
+    results.write(out, f"capacity-{_file_name(model)}", title, content, lines)
 
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def _plain(model: str) -> str:
+def _file_name(model: str) -> str:
     """For a file's name."""
     return Path(model).name if Path(model).is_dir() else model.replace("/", "-")
 
 
-def _median(starts: list[starting.Start]) -> starting.Start:
+def _median(starts: list[startup.Start]) -> startup.Start:
     values = {}
-    for field in fields(starting.Start):
-        known = [getattr(each, field.name) for each in starts]
-        values[field.name] = statistics.median(known) if isinstance(known[0], int | float) else known[-1]
-    return starting.Start(**values)
+    for field in fields(startup.Start):
+        samples = [getattr(each, field.name) for each in starts]
+        values[field.name] = statistics.median(samples) if isinstance(samples[0], int | float) else samples[-1]
+    return startup.Start(**values)
 
 
 if __name__ == "__main__":
-    # Told to end, it still stops what it has started.
+    # On SIGTERM it still stops what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     app()

@@ -1,4 +1,4 @@
-"""python -m benchmarks.bandwidth DEVICE: bytes a second of its memory, read and written by a copy in torch."""
+"""python -m benchmarks.bandwidth DEVICE: memory bandwidth in bytes/s (read plus written), measured by a torch copy."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ ROUNDS = 10
 
 
 def main() -> None:
-    """The fastest of a few copies."""
+    """Print the bandwidth of the fastest of `ROUNDS` copies."""
     import torch
 
     device = torch.device(sys.argv[1])
@@ -16,11 +16,11 @@ def main() -> None:
     copy = torch.empty_like(source)
 
     def seconds() -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         copy.copy_(source)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
     print(2 * SIZE / min(seconds() for _ in range(ROUNDS)))
 

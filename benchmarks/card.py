@@ -1,4 +1,4 @@
-"""One model on what this machine has: ours and vLLM's own, one after the other, and what the memory's speed allows."""
+"""One model on this machine's GPUs: our server, then vLLM's own, compared with the limit of the memory bandwidth."""
 
 import subprocess
 import sys
@@ -13,15 +13,15 @@ from . import compare as comparison
 from .subject import Subject
 from .targets import VLLM, Ours
 
-WIRES = {
+API_FORMAT_NAMES = {
     "ours": ("generate", "cloud-stream", "openai-chat-stream"),
     "vLLM's own": ("openai-chat", "openai-chat-stream"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """Seconds from exec to ready; bytes of GPU memory, of all of its cards: planned, and taken. None on a CPU."""
+class GpuMemoryUse:
+    """Seconds from exec to ready; GPU memory of all its GPUs in bytes, planned and measured. None on a CPU."""
 
     target: str
     ready: float
@@ -31,35 +31,37 @@ class Card:
 
 async def measure(
     subject: Subject, folder: Path, users: list[int], requests: int, max_tokens: int, rounds: int
-) -> tuple[list[Card], list[comparison.Measured]]:
-    """Both servers under all loads. A card has room for one of them, so that they are not interleaved."""
-    cards, measured = [], []
-    for kind in (Ours, VLLM):
+) -> tuple[list[GpuMemoryUse], list[comparison.Measured]]:
+    """Run all loads on both servers, one after the other: a GPU has no memory for both."""
+    memory_use, measured = [], []
+    for target_class in (Ours, VLLM):
         plan = subject.launch(folder).plan
         before = _used(subject.device, len(plan.gpus))
-        target = kind(subject, folder)
+        target = target_class(subject, folder)
         try:
             target.wait()
-            ready = time.monotonic() - target.began
+            ready = time.monotonic() - target.started
             measured += await comparison.compare(
-                [target], users, requests, max_tokens, rounds, prompt="document", wires=WIRES
+                [target], users, requests, max_tokens, rounds, prompt="document", wires=API_FORMAT_NAMES
             )
             after = _used(subject.device, len(plan.gpus))
         finally:
             target.stop()
         taken = None if before is None or after is None else after - before
-        cards.append(Card(target=kind.name, ready=ready, planned=_planned(subject, folder), taken=taken))
-    return cards, measured
+        memory_use.append(
+            GpuMemoryUse(target=target_class.name, ready=ready, planned=_planned(subject, folder), taken=taken)
+        )
+    return memory_use, measured
 
 
 def bandwidth(device: Device) -> float:
-    """Bytes a second that one card, or the processor, reads and writes of its memory, by a copy in torch."""
+    """Memory bandwidth of one GPU or the processor in bytes/s, measured with a torch copy (reads plus writes)."""
     command = [sys.executable, "-m", "benchmarks.bandwidth", device]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def weights_bytes(subject: Subject, folder: Path) -> int:
-    """Read once for each token of a single user."""
+    """Bytes of weights, which are read once for each token of a single user."""
     return subject.launch(folder).plan.memory.weights_bytes
 
 
@@ -68,26 +70,26 @@ def _planned(subject: Subject, folder: Path) -> int | None:
     return plan.memory.per_gpu_bytes * len(plan.gpus) if plan.gpus else None
 
 
-def _used(device: Device, cards: int) -> int | None:
-    if device is not Device.CUDA or not cards:
+def _used(device: Device, gpus: int) -> int | None:
+    if device is not Device.CUDA or not gpus:
         return None
     return sum(gpu.memory_total_bytes - gpu.memory_free_bytes for gpu in probe_hardware(gpus=True).gpus)
 
 
 def ratios(table: list[comparison.Row], roof: float) -> list[tuple[str, float, str]]:
-    """Ours over vLLM's own at each number of users, and over the `roof` of tokens a second that one user can have."""
-    by = {(row.target, row.wire, row.users): row for row in table}
+    """Our throughput over vLLM's own at each number of users, and one user's over `roof`, the limit in tokens/s."""
+    by_load = {(row.target, row.wire, row.users): row for row in table}
     counts = sorted({row.users for row in table})
-    alone = by["ours", "generate", counts[0]].tokens_per_second
+    single_user = by_load["ours", "generate", counts[0]].tokens_per_second
     return [
         *(
             (
                 f"tokens/s at {count}, /generate / vLLM's chat",
-                by["ours", "generate", count].tokens_per_second
-                / by["vLLM's own", "openai-chat", count].tokens_per_second,
+                by_load["ours", "generate", count].tokens_per_second
+                / by_load["vLLM's own", "openai-chat", count].tokens_per_second,
                 ">= 1",
             )
             for count in counts
         ),
-        (f"tokens/s at {counts[0]} / roof", alone / roof, "as near to 1 as can be"),
+        (f"tokens/s at {counts[0]} / roof", single_user / roof, "as near to 1 as can be"),
     ]

@@ -1,4 +1,4 @@
-"""Ours, vLLM's own server and the engine alone, in turn, round after round, on the same engine configuration."""
+"""Our server, vLLM's own server and the engine alone: the same loads in turn, with the same engine configuration."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
 
-from .load_order import Order
+from .load_order import LoadSpec
 from .processes import cpu_seconds, pause, resume
 from .subject import Subject
 from .targets import VLLM, EngineAlone, Ours, Target
@@ -20,15 +20,18 @@ LOADS = {
     "vLLM's own": ("openai-chat", "openai-chat-stream"),
     "engine alone": ("generate", "generate-stream"),
 }
-"""Which APIs each target is asked in."""
+"""API formats of each target."""
 
-LEAST_A_USER = 16
-"""Requests, so that most of a load has all of its users."""
+MIN_REQUESTS_PER_USER = 16
+"""So that all users are active for most of a load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One load on one target, once. `cpu_seconds` of its API process, its load's included where it is in the same."""
+    """One round of one load on one target.
+
+    `cpu_seconds` is of its API process, and includes the load generator's where they are one process.
+    """
 
     target: str
     wire: str
@@ -40,27 +43,27 @@ class Measured:
 
     @property
     def cpu_per_request(self) -> float:
-        """Seconds."""
+        """CPU seconds per request."""
         return self.cpu_seconds / self.figures.requests
 
     @property
     def cpu_per_token(self) -> float:
-        """Seconds."""
+        """CPU seconds per generated token."""
         return self.cpu_seconds / self.completion_tokens
 
 
 @contextmanager
 def targets(subject: Subject, folder: Path) -> Iterator[list[Target]]:
-    """The three, ready. They are started one after the other, so that none slows another's start."""
+    """Start the three targets, one after the other so that none slows another's start; yields them paused."""
     with ExitStack() as stack:
         ready: list[Target] = []
-        for kind in (Ours, VLLM, EngineAlone):
-            target = kind(subject, folder)
+        for target_class in (Ours, VLLM, EngineAlone):
+            target = target_class(subject, folder)
             stack.callback(target.stop)
             target.wait()
             ready.append(target)
             pause(target.process.pid)
-            # What is stopped cannot end.
+            # A paused process cannot exit.
             stack.callback(resume, target.process.pid)
         yield ready
 
@@ -74,21 +77,21 @@ async def compare(
     prompt: str = "counting",
     wires: Mapping[str, Sequence[str]] = LOADS,
 ) -> list[Measured]:
-    """Each target under each load, interleaved; the first round is not counted."""
+    """Run each load on each target, interleaved; the first round is a warm-up and is not counted."""
     measured, first = [], 0
     for number, count, target in itertools.product(range(rounds + 1), users, ready):
         resume(target.process.pid)
         for wire in wires[target.name]:
-            order = Order(
+            load_spec = LoadSpec(
                 wire=wire,
                 users=count,
-                requests=max(requests, LEAST_A_USER * count),
+                requests=max(requests, MIN_REQUESTS_PER_USER * count),
                 max_tokens=max_tokens,
                 prompt=prompt,
                 first=first,
             )
-            first += order.requests
-            found = await _measure(target, order, number)
+            first += load_spec.requests
+            found = await _measure(target, load_spec, number)
             if number:
                 measured.append(found)
         pause(target.process.pid)
@@ -97,14 +100,14 @@ async def compare(
     return measured
 
 
-async def _measure(target: Target, order: Order, number: int) -> Measured:
+async def _measure(target: Target, load_spec: LoadSpec, number: int) -> Measured:
     before = cpu_seconds(target.api_pid)
-    figures = await target.figures(order)
+    figures = await target.metrics(load_spec)
     used = cpu_seconds(target.api_pid) - before
     return Measured(
         target=target.name,
-        wire=order.wire,
-        users=order.users,
+        wire=load_spec.wire,
+        users=load_spec.users,
         round=number,
         figures=figures,
         cpu_seconds=used,
@@ -114,7 +117,7 @@ async def _measure(target: Target, order: Order, number: int) -> Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Medians of the rounds, with the least and the greatest of the requests a second."""
+    """Medians over the rounds, and the minimum and maximum of the requests a second."""
 
     target: str
     wire: str
@@ -131,7 +134,7 @@ class Row:
 
 
 def rows(measured: list[Measured]) -> list[Row]:
-    """One for each target, API and number of users."""
+    """One row for each target, API format and number of users."""
     groups: dict[tuple[str, str, int], list[Measured]] = {}
     for each in measured:
         groups.setdefault((each.target, each.wire, each.users), []).append(each)
@@ -160,28 +163,31 @@ def _row(target: str, wire: str, users: int, group: list[Measured]) -> Row:
 
 
 def as_json(measured: list[Measured]) -> list[dict[str, object]]:
-    """Everything that was measured."""
+    """All measurements as plain data."""
     return [dataclasses.asdict(each) for each in measured]
 
 
 def ratios(table: list[Row]) -> list[tuple[str, float, str]]:
-    """What we hold ourselves to, each a ratio within this one run: its name, its value, its target."""
-    by = {(row.target, row.wire, row.users): row for row in table}
+    """Performance targets, as ratios within one run: name, value, target."""
+    by_load = {(row.target, row.wire, row.users): row for row in table}
     counts = sorted({row.users for row in table})
-    found = []
+    results = []
     for users in counts:
-        theirs = by["vLLM's own", "openai-chat", users]
+        theirs = by_load["vLLM's own", "openai-chat", users]
         for wire, route in (("generate", "/generate"), ("chat-generate", "/chat/generate")):
-            ratio = by["ours", wire, users].cpu_per_request / theirs.cpu_per_request
-            found.append((f"API CPU a request, {route} / vLLM's chat, {users} at once", ratio, "<= 0.55"))
-        streamed = by["vLLM's own", "openai-chat-stream", users]
-        ratio = by["ours", "cloud-stream", users].cpu_per_token / streamed.cpu_per_token
-        found.append((f"API CPU a token, cloud streamed / vLLM's chat streamed, {users} at once", ratio, "<= 0.40"))
+            ratio = by_load["ours", wire, users].cpu_per_request / theirs.cpu_per_request
+            results.append((f"API CPU a request, {route} / vLLM's chat, {users} at once", ratio, "<= 0.55"))
+        streamed = by_load["vLLM's own", "openai-chat-stream", users]
+        ratio = by_load["ours", "cloud-stream", users].cpu_per_token / streamed.cpu_per_token
+        results.append((f"API CPU a token, cloud streamed / vLLM's chat streamed, {users} at once", ratio, "<= 0.40"))
     most = counts[-1]
-    ours, alone = by["ours", "generate", most], by["engine alone", "generate", most]
+    ours, alone = by_load["ours", "generate", most], by_load["engine alone", "generate", most]
     ratio = ours.requests_per_second / alone.requests_per_second
-    found.append((f"requests/s, /generate / engine alone, {most} at once", ratio, ">= 0.97"))
+    results.append((f"requests/s, /generate / engine alone, {most} at once", ratio, ">= 0.97"))
     for wire, theirs_wire in (("chat-generate", "openai-chat"), ("cloud-stream", "openai-chat-stream")):
-        ratio = by["ours", wire, most].requests_per_second / by["vLLM's own", theirs_wire, most].requests_per_second
-        found.append((f"requests/s, {wire} / vLLM's {theirs_wire}, {most} at once", ratio, ">= 1.05"))
-    return found
+        ratio = (
+            by_load["ours", wire, most].requests_per_second
+            / by_load["vLLM's own", theirs_wire, most].requests_per_second
+        )
+        results.append((f"requests/s, {wire} / vLLM's {theirs_wire}, {most} at once", ratio, ">= 1.05"))
+    return results

@@ -1,6 +1,6 @@
-"""The engine with no server around it, in one process with the load: the limit of what any server can reach.
+"""The engine without a server, in the load generator's process: an upper bound for any server.
 
-python -m benchmarks.engine_alone DEVICE ENGINE_ARGUMENTS reads loads (JSON), a line each, and answers each with a line.
+python -m benchmarks.engine_alone DEVICE ENGINE_ARGUMENTS reads one load per line (JSON) and answers each with a line.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from maritalk_vllm.engine import vllm_launcher
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device
 from maritalk_vllm.tools.bench import prompts
-from maritalk_vllm.tools.bench.load_generator import closed
+from maritalk_vllm.tools.bench.load_generator import run_closed_loop
 from maritalk_vllm.tools.bench.request_result import RequestResult
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed: bool) -> RequestResult:
-    """One request through AsyncLLM: greedy, its text wanted, as a whole or token by token."""
+    """Send one greedy request through AsyncLLM, with text output, whole or token by token."""
     from vllm.renderers.inputs.preprocess import parse_model_prompt
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -47,23 +47,22 @@ async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed:
     )
 
 
-async def obey(client: "EngineClient") -> None:
-    """Loads from stdin until it ends."""
+async def serve_loads(client: "EngineClient") -> None:
+    """Run the loads that arrive on stdin, until it is closed."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        order: dict[str, Any] = json.loads(line)
-        make = getattr(prompts, order["prompt"])
+        load_spec: dict[str, Any] = json.loads(line)
+        make_prompt = getattr(prompts, load_spec["prompt"])
 
-        async def one(number: int, order: dict[str, Any] = order, make: Any = make) -> RequestResult:  # noqa: ANN401
-            prompt = make(order["first"] + number)
-            return await ask(client, prompt, order["max_tokens"], streamed=order["streamed"])
+        async def send(number: int, spec: dict[str, Any] = load_spec, make: Any = make_prompt) -> RequestResult:  # noqa: ANN401
+            return await ask(client, make(spec["first"] + number), spec["max_tokens"], streamed=spec["streamed"])
 
-        run = await closed(one, order["users"], order["requests"])
-        tell({"seconds": run.seconds, "outcomes": [dataclasses.asdict(outcome) for outcome in run.outcomes]})
+        run = await run_closed_loop(send, load_spec["users"], load_spec["requests"])
+        send_message({"seconds": run.seconds, "outcomes": [dataclasses.asdict(result) for result in run.results]})
 
 
-def tell(answer: object) -> None:
-    """To whoever started us: vLLM writes to stdout too, so that theirs is another descriptor."""
+def send_message(answer: object) -> None:
+    """Write to the parent, on a descriptor of its own because vLLM writes to stdout too."""
     os.write(ANSWERS, json.dumps(answer).encode() + b"\n")
 
 
@@ -71,9 +70,9 @@ def main() -> None:
     """The command line."""
     vllm_launcher.preload(Device(sys.argv[1]))
     client = vllm_launcher.start_engine(vllm_launcher.parse(sys.argv[2:]), StepWatchdog())
-    tell("ready")
+    send_message("ready")
     try:
-        uvloop.run(obey(client))
+        uvloop.run(serve_loads(client))
     finally:
         client.shutdown(timeout=3)
 

@@ -1,23 +1,23 @@
-"""What MariTalk Local's users ran: its public benchmark, and a few-shot classification of many texts."""
+"""Workloads of MariTalk Local's users: its public benchmark, and few-shot classification of many texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maritalk_vllm.tools.bench.bench_client import BenchClient
-from maritalk_vllm.tools.bench.reference import PUBLISHED, Line, reference
+from maritalk_vllm.tools.bench.reference import PUBLISHED, ReferenceResult, reference
 
-from .load_order import Order
+from .load_order import LoadSpec
 from .targets import HTTPTarget
 
 CLASS_TOKENS = 2
-"""Of the class that the few-shot example asks for ("positiva")."""
+"""Length of the class that the few-shot prompt asks for ("positiva")."""
 
-WIRES = {"ours": "generate", "vLLM's own": "openai-text"}
+API_FORMAT_NAMES = {"ours": "generate", "vLLM's own": "openai-text"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """One line of the public benchmark: tokens a second, as it defines them."""
+    """One row of the public benchmark, in tokens/s as it defines them."""
 
     server: str
     concurrency: int
@@ -28,7 +28,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
-    """So many reviews classified by so many users at once."""
+    """`reviews` classified by `users` concurrent users."""
 
     target: str
     users: int
@@ -38,28 +38,31 @@ class Bulk:
 
 
 async def published(target: HTTPTarget) -> list[Published]:
-    """This server's table beside the published ones."""
+    """This server's results, followed by the published ones."""
     async with BenchClient(target.url) as client:
-        tables: dict[str, Sequence[Line]] = {"this server, this machine": await reference(client), **PUBLISHED}
+        tables: dict[str, Sequence[ReferenceResult]] = {
+            "this server, this machine": await reference(client),
+            **PUBLISHED,
+        }
     return [
         Published(
             server=server,
-            concurrency=line.concurrency,
-            generated_tps=line.generated_tps,
-            total_tps=line.total_tps,
-            system=line.system,
+            concurrency=row.concurrency,
+            generated_tps=row.generated_tps,
+            total_tps=row.total_tps,
+            system=row.system,
         )
-        for server, lines in tables.items()
-        for line in lines
+        for server, rows in tables.items()
+        for row in rows
     ]
 
 
 async def classify(target: HTTPTarget, users: Sequence[int], reviews: int) -> list[Bulk]:
-    """The job once for each number of users, no review twice."""
+    """Run the job once for each number of users, with no review twice."""
     done, first = [], 0
     for count in users:
-        order = Order(
-            wire=WIRES[target.name],
+        load_spec = LoadSpec(
+            wire=API_FORMAT_NAMES[target.name],
             users=count,
             requests=reviews,
             max_tokens=CLASS_TOKENS,
@@ -67,14 +70,14 @@ async def classify(target: HTTPTarget, users: Sequence[int], reviews: int) -> li
             first=first,
         )
         first += reviews
-        figures = await target.figures(order)
+        metrics = await target.metrics(load_spec)
         done.append(
             Bulk(
                 target=target.name,
                 users=count,
                 reviews=reviews,
-                seconds=figures.seconds,
-                reviews_per_second=figures.requests_per_second,
+                seconds=metrics.seconds,
+                reviews_per_second=metrics.requests_per_second,
             )
         )
     return done

@@ -1,4 +1,4 @@
-"""Models in Llama's form with random weights, of any size: what costs time and memory is there, no sense is."""
+"""Llama models of any size with random weights: the time and memory are real, the text is meaningless."""
 
 import itertools
 import json
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 _VOCABULARY = 49152
-"""Of the demo model's tokenizer, which they share."""
+"""Vocabulary size of the demo model's tokenizer, which these models share."""
 
 _ENDS = (0, 2)
-"""Tokens that end an answer. Their logits are 0, below the greatest of so many: no greedy answer ends early."""
+"""Tokens that end an answer. Their logits are 0, below the maximum of so many: no greedy answer ends early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A model's sizes as in config.json, in so many files of weights; in none, vLLM is to make them up."""
+    """A model's dimensions as in config.json, and its number of weights files; with 0, vLLM uses dummy weights."""
 
     hidden_size: int
     intermediate_size: int
@@ -33,11 +33,11 @@ class Size:
 
     @property
     def head_size(self) -> int:
-        """Of each head."""
+        """Dimension of each attention head."""
         return self.hidden_size // self.heads
 
     def config(self) -> dict[str, Any]:
-        """config.json."""
+        """The content of config.json."""
         return {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
@@ -60,30 +60,30 @@ class Size:
 
 
 ONE_LAYER = Size(hidden_size=64, intermediate_size=128, layers=1, heads=1, key_value_heads=1)
-"""It costs next to nothing, so that what is around it is the limit."""
+"""Costs almost nothing to compute, so that the server is the bottleneck."""
 
 SHARDED = Size(hidden_size=4096, intermediate_size=11008, layers=12, heads=32, key_value_heads=8, shards=6)
-"""4.7 GB, large enough that what the processes need beside the weights counts little."""
+"""4.7 GB, large enough that the processes' other memory matters little."""
 
 
 SMALL = Size(hidden_size=4096, intermediate_size=14336, layers=45, heads=32, key_value_heads=8, shards=0)
-"""20.0 GB, what the client `maritalk` 0.2.5 asks for of memory for MariTalk Small."""
+"""20.0 GB, the memory that the client `maritalk` 0.2.5 requires for MariTalk Small."""
 
 MEDIUM = Size(hidden_size=6144, intermediate_size=22016, layers=70, heads=48, key_value_heads=8, shards=0)
-"""69.7 GB, what it asks for MariTalk Medium."""
+"""69.7 GB, the memory that it requires for MariTalk Medium."""
 
 
 def checkpoint(size: Size, tokenizer: Path, folder: Path) -> Path:
-    """The checkpoint, made in `folder` once; its tokenizer is that of the demo model's checkpoint `tokenizer`."""
+    """Create the checkpoint in `folder` unless it exists, with the tokenizer of the demo model's folder `tokenizer`."""
 
-    def make(aside: Path) -> None:
-        aside.mkdir()
+    def make(temporary: Path) -> None:
+        temporary.mkdir()
         for file in tokenizer.iterdir():
             if not file.name.startswith(("model", "config.json", "generation_config")):
-                shutil.copy(file, aside)
-        (aside / "config.json").write_text(json.dumps(size.config(), indent=1))
+                shutil.copy(file, temporary)
+        (temporary / "config.json").write_text(json.dumps(size.config(), indent=1))
         if size.shards:
-            _save_weights(size, aside)
+            _save_weights(size, temporary)
 
     install_atomically(folder, make, "The model of random weights")
     return folder
@@ -93,17 +93,17 @@ def _save_weights(size: Size, folder: Path) -> None:
     from safetensors.torch import save_file
 
     parts = [size.layers * number // size.shards for number in range(size.shards + 1)]
-    where: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for number, (first, last) in enumerate(itertools.pairwise(parts)):
         name = "model.safetensors" if size.shards == 1 else f"model-{number + 1:05}-of-{size.shards:05}.safetensors"
-        tensors = dict(_tensors(size, range(first, last), with_rest=number == 0))
-        where |= dict.fromkeys(tensors, name)
+        tensors = dict(_tensors(size, range(first, last), with_embedding=number == 0))
+        weight_map |= dict.fromkeys(tensors, name)
         save_file(tensors, folder / name, metadata={"format": "pt"})
     if size.shards > 1:
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-def _tensors(size: Size, layers: range, *, with_rest: bool) -> Iterator[tuple[str, "torch.Tensor"]]:
+def _tensors(size: Size, layers: range, *, with_embedding: bool) -> Iterator[tuple[str, "torch.Tensor"]]:
     import torch
 
     random = torch.Generator().manual_seed(layers.start)
@@ -125,7 +125,7 @@ def _tensors(size: Size, layers: range, *, with_rest: bool) -> Iterator[tuple[st
         yield f"{layer}.mlp.down_proj.weight", matrix(hidden, size.intermediate_size)
         yield f"{layer}.input_layernorm.weight", norm()
         yield f"{layer}.post_attention_layernorm.weight", norm()
-    if with_rest:
+    if with_embedding:
         embedding = matrix(_VOCABULARY, hidden)
         embedding[list(_ENDS)] = 0
         yield "model.embed_tokens.weight", embedding

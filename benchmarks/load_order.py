@@ -1,15 +1,15 @@
-"""One load, as each target is told it."""
+"""Specification of one load."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """`requests` in all from `users` at once, in the API `wire`; `prompt` names a function of bench/prompts.
+class LoadSpec:
+    """`requests` in total from `users` concurrent users, in the API format `wire`.
 
-    With a `rate` they come so many a second instead, whenever they come (Poisson).
-    Prompts are numbered from `first`, so that no load repeats those of another.
+    With a `rate`, requests arrive as a Poisson process of so many a second instead. `prompt` names a function of
+    tools/bench/prompts.py; prompts are numbered from `first`, so that no load repeats those of another.
     """
 
     wire: str
@@ -21,5 +21,5 @@ class Order:
     first: int = 0
 
     def to_message(self, *, streamed: bool) -> dict[str, Any]:
-        """For another process."""
+        """The message for the engine-alone process."""
         return {**asdict(self), "streamed": streamed}

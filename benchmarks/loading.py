@@ -1,4 +1,4 @@
-"""Memory while a checkpoint is loaded: what no file stands behind, and so cannot be given back."""
+"""Anonymous memory while a checkpoint is loaded: no file backs it, so the kernel cannot reclaim it."""
 
 import time
 from dataclasses import dataclass, replace
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from maritalk_vllm.models.weights_files import weights_files
 
-from .processes import memory_of_family
+from .processes import process_tree_memory
 from .subject import Subject
 from .targets import VLLM, Ours
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 KV_CACHE_BYTES, MAX_MODEL_LEN = 64 << 20, 1024
-"""Beside the weights the KV cache shall not count."""
+"""So small that the KV cache does not matter beside the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """Bytes: of the weights, and of anonymous memory of all processes, at its greatest and once all is ready.
+    """Bytes of the weights, and of the anonymous memory of all processes: the peak, and once the server is ready.
 
-    What processes share is counted once.
+    Shared pages count once.
     """
 
     target: str
@@ -29,19 +29,19 @@ class Loading:
     seconds: float
 
 
-def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Loading:
-    """One start of a server with this model."""
+def measure(target_class: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Loading:
+    """Start a server with this model once and sample its memory."""
     flags = (*subject.flags, "--kv-cache-memory-bytes", str(KV_CACHE_BYTES))
-    target = kind(replace(subject, max_model_len=MAX_MODEL_LEN, flags=flags), folder)
+    target = target_class(replace(subject, max_model_len=MAX_MODEL_LEN, flags=flags), folder)
     peak = 0
     try:
         while not target.is_ready():
             if target.process.poll() is not None:
                 raise RuntimeError(f"{target.name} ended while it started.")
-            peak = max(peak, memory_of_family(target.process.pid).anonymous)
-            time.sleep(_LOOK_SECONDS)
-        seconds = time.monotonic() - target.began
-        ready = memory_of_family(target.process.pid).anonymous
+            peak = max(peak, process_tree_memory(target.process.pid).anonymous)
+            time.sleep(_POLL_SECONDS)
+        seconds = time.monotonic() - target.started
+        ready = process_tree_memory(target.process.pid).anonymous
     finally:
         target.stop()
     return Loading(

@@ -1,4 +1,4 @@
-"""The models that are measured with, made where they are not here."""
+"""Models of the benchmarks, created on first use."""
 
 import multiprocessing
 from pathlib import Path
@@ -21,16 +21,16 @@ SIZES = {
 
 
 def subject(name: str, device: Device) -> Subject:
-    """A model by its name, ready to be served. Raises RuntimeError."""
+    """A model by name, ready to be served. Raises RuntimeError."""
     folder = find_or_make(name, platformdirs.user_cache_path("maritalk-vllm"))
-    made_up = not any(folder.glob("*.safetensors"))
-    return Subject(folder, device, flags=("--load-format", "dummy") if made_up else ())
+    dummy_weights = not any(folder.glob("*.safetensors"))
+    return Subject(folder, device, flags=("--load-format", "dummy") if dummy_weights else ())
 
 
 def find_or_make(name: str, cache: Path) -> Path:
     """The folder of a model: `demo`, one of `SIZES`, or a folder by itself.
 
-    torch is imported in a process of its own: what measures stays small. Raises RuntimeError.
+    torch is imported in a child process, which keeps the benchmark's own process small. Raises RuntimeError.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -38,10 +38,10 @@ def find_or_make(name: str, cache: Path) -> Path:
     assert profile is not None
     folder = demo_model.folder(profile, cache) if name == "demo" else cache / "models" / name.replace("/", "-")
     if not folder.is_dir():
-        maker = multiprocessing.get_context("spawn").Process(target=_make, args=(name, folder, cache))
-        maker.start()
-        maker.join()
-        if maker.exitcode:
+        process = multiprocessing.get_context("spawn").Process(target=_make, args=(name, folder, cache))
+        process.start()
+        process.join()
+        if process.exitcode:
             raise RuntimeError(f"{name} could not be made.")
     return folder
 

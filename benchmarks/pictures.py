@@ -1,4 +1,4 @@
-"""The pictures of each kind of result."""
+"""Plots of each kind of result."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ def rates(file: Path, title: str, table: Sequence[Row]) -> None:
 
 
 def processor(file: Path, title: str, table: Sequence[Row]) -> None:
-    """What a request costs the API process at the most users."""
+    """CPU time of the API process per request, at the largest number of users."""
     most = max(row.users for row in table)
     values = {f"{row.target}: {row.wire}": 1000 * row.cpu_per_request for row in table if row.users == most}
     plots.bars(file, f"{title}, {most} users", "ms of the API process's processor time a request", values)
 
 
 def knee(file: Path, title: str, arrivals: Sequence[Arrivals]) -> None:
-    """How long the slowest twentieth waits, over requests that come."""
+    """95th percentile of latency over the arrival rate."""
     series: dict[str, list[Point]] = {}
     for each in arrivals:
         point = Point(each.rate, each.latency_p95, each.latency_p50, each.latency_p95)
@@ -37,17 +37,17 @@ def knee(file: Path, title: str, arrivals: Sequence[Arrivals]) -> None:
 
 
 def published(file: Path, title: str, lines: Sequence[Published]) -> None:
-    """Tokens a second of all users, over users, each relative to one user's."""
+    """Tokens a second of all users together over the number of users, relative to a single user's."""
     series: dict[str, list[Point]] = {}
-    alone = {line.server: line.system for line in lines if line.concurrency == 1}
+    single_user = {line.server: line.system for line in lines if line.concurrency == 1}
     for line in lines:
-        gain = line.system / alone[line.server]
+        gain = line.system / single_user[line.server]
         series.setdefault(line.server, []).append(Point(line.concurrency, gain, gain, gain))
     plots.lines(file, title, "users at once", "system tokens/s, times those of one user", series, log=True)
 
 
 def start(file: Path, title: str, ours: Start, theirs: Start) -> None:
-    """Seconds from exec, and from a dead engine."""
+    """Seconds from exec, and from the engine's death to recovery."""
     values = {
         "ours: to the port": ours.port,
         "ours: to ready": ours.ready,

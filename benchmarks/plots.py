@@ -1,4 +1,4 @@
-"""What was measured as pictures: one file, one question."""
+"""Line and bar plots."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A median with the least and the greatest of its rounds."""
+    """A median, with the minimum and maximum of its rounds."""
 
     x: float
     y: float
@@ -21,12 +21,12 @@ class Point:
 
 
 def lines(file: Path, title: str, x: str, y: str, series: Mapping[str, Sequence[Point]], *, log: bool = False) -> None:
-    """One line for each name, with its spread."""
+    """Plot one line for each name, with error bars."""
     with _figure(file, title) as axes:
         for name, points in series.items():
-            middle = [point.y for point in points]
-            spread = [[point.y - point.least for point in points], [point.greatest - point.y for point in points]]
-            axes.errorbar([point.x for point in points], middle, yerr=spread, marker="o", capsize=3, label=name)
+            medians = [point.y for point in points]
+            errors = [[point.y - point.least for point in points], [point.greatest - point.y for point in points]]
+            axes.errorbar([point.x for point in points], medians, yerr=errors, marker="o", capsize=3, label=name)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         if log:
@@ -38,7 +38,7 @@ def lines(file: Path, title: str, x: str, y: str, series: Mapping[str, Sequence[
 
 
 def bars(file: Path, title: str, x: str, values: Mapping[str, float]) -> None:
-    """One bar for each name, the first on top."""
+    """Plot one bar for each name, the first on top."""
     with _figure(file, title) as axes:
         drawn = axes.barh(list(values), list(values.values()))
         axes.bar_label(drawn, fmt="%.3g", padding=3)
@@ -49,7 +49,7 @@ def bars(file: Path, title: str, x: str, values: Mapping[str, float]) -> None:
 
 @contextmanager
 def _figure(file: Path, title: str) -> Iterator["Axes"]:
-    # Without a display, and without pyplot, which keeps what it drew.
+    # Agg needs no display; pyplot would keep a reference to each figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

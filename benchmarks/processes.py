@@ -1,4 +1,4 @@
-"""What processes use, by the kernel's account."""
+"""Memory and CPU time of processes, from /proc."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ _LINE = re.compile(r"^(Rss|Pss|Pss_Anon):\s+(\d+) kB", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: `rss` counts a page for each process that shares it, `pss` once in all, and so does `anonymous`.
+    """Bytes. `rss` counts a shared page in each process, `pss` and `anonymous` count it once in total.
 
-    The last has no file behind it.
+    `anonymous` is memory that no file backs.
     """
 
     rss: int
@@ -27,7 +27,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One process and its memory, in bytes; `peak` is the most that it had resident."""
+    """One process and its memory, in bytes; `peak` is its maximum resident set."""
 
     title: str
     rss: int
@@ -37,9 +37,9 @@ class Process:
 
 
 def processes(pid: int) -> list[Process]:
-    """A process and all that descend from it, by what they call themselves."""
+    """A process and its descendants, with their titles and memory."""
     found = []
-    for each in family(pid):
+    for each in process_tree(pid):
         used = memory(each.pid)
         program, *arguments = each.cmdline() or [each.name()]
         peak = _PEAK.search(Path(f"/proc/{each.pid}/status").read_text())
@@ -55,8 +55,8 @@ def processes(pid: int) -> list[Process]:
     return found
 
 
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all that descend from it."""
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; empty once it has exited."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -65,25 +65,25 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def pause(pid: int) -> None:
-    """Stop a process and all that descend from it, until `resume`: idle servers are not always idle."""
-    for each in family(pid):
+    """Suspend a process and its descendants until `resume`: an idle server still uses some CPU."""
+    for each in process_tree(pid):
         each.suspend()
 
 
 def resume(pid: int) -> None:
-    """Let them go on."""
-    for each in family(pid):
+    """Resume a process and its descendants."""
+    for each in process_tree(pid):
         each.resume()
 
 
 def cpu_seconds(pid: int) -> float:
-    """What one process has used, in user and system mode; 10 ms is the kernel's grain."""
+    """User and system time of one process; the kernel's resolution is 10 ms."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
 
 def memory(pid: int) -> Memory:
-    """What one process has now; nothing once it is gone."""
+    """Current memory of one process; zeros once it has exited."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -92,14 +92,14 @@ def memory(pid: int) -> Memory:
     return Memory(*(int(kilobytes.get(name, 0)) * 1024 for name in ("Rss", "Pss", "Pss_Anon")))
 
 
-def memory_of_family(pid: int) -> Memory:
-    """Of a process and all that descend from it."""
-    return sum((memory(each.pid) for each in family(pid)), Memory(0, 0, 0))
+def process_tree_memory(pid: int) -> Memory:
+    """Memory of a process and its descendants."""
+    return sum((memory(each.pid) for each in process_tree(pid)), Memory(0, 0, 0))
 
 
 def by_title(pid: int, title: str) -> int:
-    """The one descendant whose command line begins so. Raises LookupError."""
-    for each in family(pid):
+    """Pid of the descendant whose command line starts with `title`. Raises LookupError."""
+    for each in process_tree(pid):
         if " ".join(each.cmdline()).startswith(title):
             return int(each.pid)
     raise LookupError(f"{pid} has no descendant {title}")

@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs, with the machine that it was measured on."""
+"""Results as Markdown and JSON, with the machine that they were measured on."""
 
 import json
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what it was measured."""
+    """Hardware and versions of this measurement."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
@@ -37,19 +37,19 @@ def _processor() -> str:
 
 
 def write(folder: Path, name: str, title: str, measured: object, lines: Sequence[str]) -> None:
-    """`NAME.json` has everything, `NAME.md` the tables, which are printed too."""
+    """Write everything to `NAME.json` and the tables to `NAME.md`, and print the tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    where = machine()
-    content = {"title": title, "machine": where, "measured": measured}
+    environment = machine()
+    content = {"title": title, "machine": environment, "measured": measured}
     (folder / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    told = ", ".join(f"{key} {value}" for key, value in where.items())
-    text = "\n".join([f"# {title}", "", told, "", *lines, ""])
+    summary = ", ".join(f"{key} {value}" for key, value in environment.items())
+    text = "\n".join([f"# {title}", "", summary, "", *lines, ""])
     (folder / f"{name}.md").write_text(text)
     print(text)
 
 
 def table(rows: Sequence["DataclassInstance"]) -> list[str]:
-    """Rows of one kind in Markdown, under the names of their fields."""
+    """Dataclass instances as a Markdown table, with their field names as the header."""
     names = [field.name for field in fields(rows[0]) if not isinstance(getattr(rows[0], field.name), tuple)]
     lines = ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|" + "---|" * len(names)]
     return lines + ["| " + " | ".join(_cell(getattr(row, name)) for name in names) + " |" for row in rows]
@@ -64,7 +64,7 @@ def _cell(value: object) -> str:
 
 
 def ratios(lines: Sequence[tuple[str, float, str]]) -> list[str]:
-    """What we hold ourselves to: a name, what it is in this run, what it should be."""
+    """Performance targets as a Markdown table: name, measured value, target."""
     return ["| ratio | measured | target |", "|---|---|---|"] + [
         f"| {name} | {value:.3f} | {target} |" for name, value, target in lines
     ]

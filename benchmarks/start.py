@@ -1,4 +1,4 @@
-"""From exec to the first answer, what is in memory then, and how long it takes to come back from a dead engine."""
+"""Time from exec to the first answer, memory at rest, and recovery time after the engine's death."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from .processes import Process, by_title, memory_of_family, processes
+from .processes import Process, by_title, process_tree_memory, processes
 from .subject import Subject
 from .targets import VLLM, HTTPTarget, Ours
 
@@ -18,7 +18,7 @@ from .targets import VLLM, HTTPTarget, Ours
 class Start:
     """Seconds from exec; bytes of all its processes together, at rest after one answer.
 
-    `again`: seconds from the death of its engine to the next answer; None of a server that does not come back.
+    `again`: seconds from the engine's death to the next answer; None for a server that does not restart its engine.
     """
 
     target: str
@@ -32,16 +32,16 @@ class Start:
     processes: tuple[Process, ...] = ()
 
 
-def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Start:
-    """One start, from nothing to nothing."""
-    target = kind(subject, folder)
+def measure(target_class: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> Start:
+    """Start a server, measure it, and stop it."""
+    target = target_class(subject, folder)
     try:
         port = _seconds_until(target.connects, target)
         ready = _seconds_until(target.is_ready, target)
-        if _ask(target) != httpx.codes.OK:
+        if _status_of_request(target) != httpx.codes.OK:
             raise RuntimeError(f"{target.name} does not answer.")
-        answer = time.monotonic() - target.began
-        used = memory_of_family(target.process.pid)
+        answer = time.monotonic() - target.started
+        used = process_tree_memory(target.process.pid)
         return Start(
             target=target.name,
             port=port,
@@ -51,39 +51,39 @@ def measure(kind: type[Ours] | type[VLLM], subject: Subject, folder: Path) -> St
             pss=used.pss,
             anonymous=used.anonymous,
             processes=tuple(processes(target.process.pid)),
-            again=_again(target) if isinstance(target, Ours) else None,
+            again=_recovery_seconds(target) if isinstance(target, Ours) else None,
         )
     finally:
         target.stop()
 
 
-def _seconds_until(holds: Callable[[], bool], target: HTTPTarget) -> float:
-    while not holds():
+def _seconds_until(condition: Callable[[], bool], target: HTTPTarget) -> float:
+    while not condition():
         if target.process.poll() is not None:
             raise RuntimeError(f"{target.name} ended while it started.")
         time.sleep(0.01)
-    return time.monotonic() - target.began
+    return time.monotonic() - target.started
 
 
-def _again(target: HTTPTarget) -> float:
+def _recovery_seconds(target: HTTPTarget) -> float:
     killed = time.monotonic()
     os.kill(by_title(target.process.pid, "VLLM::EngineCore"), signal.SIGKILL)
     while target.is_ready():
         time.sleep(0.01)
-    # Whoever comes while its death is noticed is refused; who comes later is held until there is an answer.
-    while _ask(target) == httpx.codes.SERVICE_UNAVAILABLE:
+    # Requests are rejected until the supervisor has noticed the death; later ones are held until the engine is back.
+    while _status_of_request(target) == httpx.codes.SERVICE_UNAVAILABLE:
         time.sleep(0.05)
     return time.monotonic() - killed
 
 
-def _ask(target: HTTPTarget) -> int:
-    """The status of one answer."""
+def _status_of_request(target: HTTPTarget) -> int:
+    """HTTP status of one short request."""
     body = {"prompt": "1 2 3", "max_tokens": 4, "temperature": 0}
     return httpx.post(f"{target.url}/v1/completions", json=body, timeout=600, trust_env=False).status_code
 
 
 def ratios(ours: Start, theirs: Start) -> list[tuple[str, float, str]]:
-    """What we hold ourselves to: its name, its value, its target."""
+    """Performance targets: name, value, target."""
     assert ours.again is not None
     return [
         ("exec to ready / vLLM's own", ours.ready / theirs.ready, "<= 0.40"),

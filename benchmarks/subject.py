@@ -1,4 +1,4 @@
-"""What is served while it is measured: a model, where, and with which flags."""
+"""The model under test, its device, and its engine flags."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from maritalk_vllm.settings import Device, Settings
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The folder of a model, the device that has it, its longest context (tokens), and flags beyond the plan's."""
+    """Checkpoint folder, device, maximum context in tokens, and engine flags beyond the plan's."""
 
     model: Path
     device: Device = Device.CPU
@@ -17,7 +17,7 @@ class Subject:
     flags: tuple[str, ...] = ()
 
     def launch(self, folder: Path) -> Launch:
-        """Ours, decided, with its cache in `folder`. Raises MariTalkError if it cannot be served here."""
+        """Our server's resolved launch, with its cache in `folder`. Raises MariTalkError if it cannot be served."""
         settings = Settings(
             model=str(self.model),
             device=self.device,

@@ -1,4 +1,4 @@
-"""What is measured: our server, vLLM's own, the engine with no server, or any other's URL."""
+"""Targets of a load: our server, vLLM's own server, and the engine with no server."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from typing import Any
 
 from maritalk_vllm.engine.environment import engine_environment
 from maritalk_vllm.tools.bench import prompts
-from maritalk_vllm.tools.bench.api_formats import WIRES
+from maritalk_vllm.tools.bench.api_formats import API_FORMATS
 from maritalk_vllm.tools.bench.bench_client import BenchClient
 from maritalk_vllm.tools.bench.latency_metrics import LatencyMetrics
-from maritalk_vllm.tools.bench.load_generator import LoadRun, closed, opened
+from maritalk_vllm.tools.bench.load_generator import LoadRun, run_closed_loop, run_open_loop
 from maritalk_vllm.tools.bench.request_result import RequestResult
 
-from .load_order import Order
+from .load_order import LoadSpec
 from .processes import by_title
 from .subject import Subject
 
@@ -36,38 +36,38 @@ def free_port() -> int:
 
 
 class Target(ABC):
-    """Something that answers. `process` is the one that was started; all it starts descends from it."""
+    """A system that answers requests. `process` is the root of its process tree."""
 
     name: str
     process: "subprocess.Popen[bytes]"
 
     @property
     def api_pid(self) -> int:
-        """The process that has the clients."""
+        """The process that serves the clients."""
         return self.process.pid
 
     @abstractmethod
-    async def run(self, order: Order) -> LoadRun:
-        """Put one load on it."""
+    async def run(self, load_spec: LoadSpec) -> LoadRun:
+        """Run one load."""
 
-    async def checked(self, order: Order) -> LoadRun:
-        """Put one load on it. Raises RuntimeError if a request fails."""
-        run = await self.run(order)
-        for outcome in run.outcomes:
-            if outcome.failure:
-                raise RuntimeError(f"{self.name}, {order.wire}: {outcome.failure}")
+    async def checked(self, load_spec: LoadSpec) -> LoadRun:
+        """Run one load. Raises RuntimeError if a request fails."""
+        run = await self.run(load_spec)
+        for result in run.results:
+            if result.failure:
+                raise RuntimeError(f"{self.name}, {load_spec.wire}: {result.failure}")
         return run
 
-    async def figures(self, order: Order) -> LatencyMetrics:
-        """Put one load on it, and what it comes to. Raises RuntimeError if a request fails."""
-        return LatencyMetrics.of(await self.checked(order))
+    async def metrics(self, load_spec: LoadSpec) -> LatencyMetrics:
+        """Run one load and return its metrics. Raises RuntimeError if a request fails."""
+        return LatencyMetrics.of(await self.checked(load_spec))
 
     @abstractmethod
     def wait(self) -> None:
-        """Until it answers."""
+        """Wait until the target answers requests."""
 
     def stop(self) -> None:
-        """And wait until it is gone."""
+        """Terminate the process, kill it after 60 s, and wait for its exit."""
         self.process.terminate()
         try:
             self.process.wait(timeout=60)
@@ -86,7 +86,7 @@ class HTTPTarget(Target):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         with log.open("wb") as out:
-            self.began = time.monotonic()
+            self.started = time.monotonic()
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *flags],
                 stdin=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ class HTTPTarget(Target):
             )
 
     def connects(self) -> bool:
-        """Whether anybody listens."""
+        """Whether the port accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         except OSError:
@@ -104,32 +104,32 @@ class HTTPTarget(Target):
         return True
 
     def is_ready(self) -> bool:
-        """Whether it says that it can answer requests."""
+        """Whether the readiness path answers 200."""
         try:
-            with urllib.request.urlopen(self.url + self._ready, timeout=5) as reply:
-                return bool(reply.status == 200)
+            with urllib.request.urlopen(self.url + self._ready, timeout=5) as response:
+                return bool(response.status == 200)
         except (OSError, urllib.error.HTTPError):
             return False
 
     def wait(self) -> None:
-        """Until it answers. Raises RuntimeError if it ends before."""
+        """Wait until the server is ready. Raises RuntimeError if it exits first, or after `READY_SECONDS`."""
         deadline = time.monotonic() + READY_SECONDS
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} did not start.")
             time.sleep(0.02)
 
-    async def run(self, order: Order) -> LoadRun:
-        """Put one load on it."""
-        wire, make = WIRES[order.wire], getattr(prompts, order.prompt)
+    async def run(self, load_spec: LoadSpec) -> LoadRun:
+        """Run one load over HTTP."""
+        api_format, make_prompt = API_FORMATS[load_spec.wire], getattr(prompts, load_spec.prompt)
         async with BenchClient(self.url) as client:
 
-            async def one(number: int) -> RequestResult:
-                return await client.ask(wire, make(order.first + number), order.max_tokens)
+            async def send(number: int) -> RequestResult:
+                return await client.ask(api_format, make_prompt(load_spec.first + number), load_spec.max_tokens)
 
-            if order.rate is not None:
-                return await opened(one, order.rate, order.requests / order.rate)
-            return await closed(one, order.users, order.requests)
+            if load_spec.rate is not None:
+                return await run_open_loop(send, load_spec.rate, load_spec.requests / load_spec.rate)
+            return await run_closed_loop(send, load_spec.users, load_spec.requests)
 
 
 class Ours(HTTPTarget):
@@ -147,7 +147,7 @@ class Ours(HTTPTarget):
 
     @property
     def api_pid(self) -> int:
-        """The process that has the clients."""
+        """The process that serves the clients."""
         return by_title(self.process.pid, "maritalk: serve")
 
 
@@ -160,13 +160,13 @@ class VLLM(HTTPTarget):
         launch = subject.launch(folder)
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *launch.engine_args]
         environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
-        if cards := launch.plan.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in cards)
+        if gpus := launch.plan.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in gpus)
         super().__init__(command, (), "/health", folder / "vllm.log", environment)
 
 
 class EngineAlone(Target):
-    """AsyncLLM in one process with the load, started as ours starts it."""
+    """AsyncLLM in the load generator's process, started with the same arguments as our server's engine."""
 
     name = "engine alone"
 
@@ -186,25 +186,26 @@ class EngineAlone(Target):
             )
 
     def wait(self) -> None:
-        """Until it answers. Raises RuntimeError if it ends before."""
-        if self._answer() != "ready":
+        """Wait until the engine has loaded. Raises RuntimeError if it exits first."""
+        if self._read_message() != "ready":
             raise RuntimeError("The engine alone did not start.")
 
-    async def run(self, order: Order) -> LoadRun:
-        """Put one load on it."""
+    async def run(self, load_spec: LoadSpec) -> LoadRun:
+        """Send one load to the process and read its results."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order.to_message(streamed=WIRES[order.wire].streamed)).encode() + b"\n")
+        message = load_spec.to_message(streamed=API_FORMATS[load_spec.wire].streamed)
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
         self.process.stdin.flush()
-        told = self._answer()
-        return LoadRun(tuple(RequestResult(**each) for each in told["outcomes"]), told["seconds"])
+        answer = self._read_message()
+        return LoadRun(tuple(RequestResult(**each) for each in answer["outcomes"]), answer["seconds"])
 
     def stop(self) -> None:
-        """And wait until it is gone: at the end of its orders it ends its engine, which a signal would leave."""
+        """Close stdin, on which the process shuts its engine down; a signal would leave the engine running."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
         self._folder.close()
 
-    def _answer(self) -> Any:  # noqa: ANN401
+    def _read_message(self) -> Any:  # noqa: ANN401
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline() or "null")

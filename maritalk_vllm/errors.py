@@ -1,11 +1,11 @@
-"""Every error that a person can meet: one sentence, what to do next, an exit code and an HTTP status."""
+"""All errors that users can see: a message, a hint, an exit code and an HTTP status."""
 
 import re
 from collections.abc import Iterator
 
 
 class MariTalkError(Exception):
-    """An error told to a person: `message` says what was wrong and by how much, `hint` what to do next."""
+    """Base of all errors shown to users: `message` says what is wrong and by how much, `hint` what to do."""
 
     exit_code = 1
     http_status = 500
@@ -20,18 +20,18 @@ class MariTalkError(Exception):
 
     @property
     def code(self) -> str:
-        """The kind of error, for programs: `does_not_fit`."""
+        """Machine-readable error code, such as `does_not_fit`."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class UsageError(MariTalkError):
-    """An option, a value or a configuration file that cannot be used."""
+    """An invalid option, value or configuration file."""
 
     exit_code = 2
 
 
 class LicenseError(MariTalkError):
-    """A licence key that is missing, unknown, or not for the model that was asked for."""
+    """A licence key that is missing, unknown, or not valid for the requested model."""
 
     exit_code = 3
 
@@ -43,7 +43,7 @@ class NoSuitableGPU(MariTalkError):
 
 
 class DoesNotFit(MariTalkError):
-    """The GPUs, or the host's memory, are too small for the model as it was asked for; `short`: by how much."""
+    """The GPUs or the host have too little memory for the requested model; `short` states the shortfall."""
 
     exit_code = 5
 
@@ -53,37 +53,37 @@ class DoesNotFit(MariTalkError):
 
 
 class WeightsError(MariTalkError):
-    """The weights of the model are not here, not whole, or do not fit on the disk."""
+    """The model's weights are missing or incomplete, or do not fit on the disk."""
 
     exit_code = 6
 
 
 class EngineError(MariTalkError):
-    """vLLM is missing, of an unknown version, failed to start, or died."""
+    """vLLM is missing or of an unsupported version, failed to start, or died."""
 
     exit_code = 7
 
 
 class PortError(MariTalkError):
-    """The server cannot listen where it was told to."""
+    """The server cannot listen on the requested address and port."""
 
     exit_code = 8
 
 
 class NotChecked(MariTalkError):
-    """Nobody can say whether a model fits: its size is unknown, or a flag changes it by nobody knows how much."""
+    """Whether a model fits is unknown: its size is, or a flag changes the size by an unknown amount."""
 
     exit_code = 9
 
 
 class RequestError(MariTalkError):
-    """A request that cannot be answered as it was sent."""
+    """An invalid request."""
 
     http_status = 400
 
 
 def too_long(prompt_tokens: int, max_tokens: int, limit: int) -> RequestError:
-    """A prompt and the longest answer asked for that are too long together, in tokens."""
+    """The error for a prompt and max_tokens that together exceed the limit, in tokens."""
     return RequestError(
         f"The prompt has {prompt_tokens} tokens and max_tokens is {max_tokens}: "
         f"together {prompt_tokens + max_tokens}, over this model's limit of {limit}.",
@@ -98,31 +98,31 @@ class NoSuchModel(RequestError):
 
 
 class NoSuchRoute(RequestError):
-    """A request for a path that the server does not know."""
+    """A request for an unknown path."""
 
     http_status = 404
 
 
 class MethodNotAllowed(RequestError):
-    """A request by another method than its route's."""
+    """A request with a method that its route does not have."""
 
     http_status = 405
 
 
 class Unauthorized(RequestError):
-    """A request without a key, where one is needed, or with a wrong one."""
+    """A request with a missing or invalid API key."""
 
     http_status = 401
 
 
 class Forbidden(RequestError):
-    """A request that the server does not answer, for its Host, its page or its key's scope."""
+    """A request that is rejected for its Host or Origin header, or for its key's scope."""
 
     http_status = 403
 
 
 class HeadTooLarge(RequestError):
-    """A request with more headers, chunks' extensions or trailers than the server takes."""
+    """A request whose headers, chunk extensions or trailers exceed the limit."""
 
     http_status = 431
 
@@ -134,41 +134,41 @@ class BodyTooSlow(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """A request whose body is longer than the server takes."""
+    """A request whose body exceeds the size limit."""
 
     http_status = 413
 
 
 class UnknownEncoding(RequestError):
-    """A request whose body is encoded in a way that the server does not decode."""
+    """A request whose body has an unsupported content encoding."""
 
     http_status = 415
 
 
 class TooManyRequests(RequestError):
-    """A request of somebody who has asked for as much as they may for now."""
+    """A request over a rate limit."""
 
     http_status = 429
 
 
 class Unavailable(MariTalkError):
-    """The server cannot take the request now; the same request may succeed later."""
+    """The server cannot handle the request now; the same request may succeed later."""
 
     http_status = 503
 
 
 def to_message(error: MariTalkError) -> dict[str, str]:
-    """The error as plain data, to be told to another process."""
+    """Serialize an error for another process."""
     return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
 def from_message(message: dict[str, str]) -> MariTalkError:
-    """The error that `to_message` of another process described."""
-    kinds = {kind.__name__: kind for kind in _kinds(MariTalkError)}
-    return kinds.get(message["error"], MariTalkError)(message["message"], message["hint"])
+    """Deserialize an error from `to_message` of another process."""
+    classes = {each.__name__: each for each in _subclasses(MariTalkError)}
+    return classes.get(message["error"], MariTalkError)(message["message"], message["hint"])
 
 
-def _kinds(kind: type[MariTalkError]) -> Iterator[type[MariTalkError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _kinds(each)
+def _subclasses(error_class: type[MariTalkError]) -> Iterator[type[MariTalkError]]:
+    yield error_class
+    for each in error_class.__subclasses__():
+        yield from _subclasses(each)

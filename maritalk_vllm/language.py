@@ -1,4 +1,4 @@
-"""The language of what people read: the code has every sentence in English, the catalogue has it in Portuguese."""
+"""Language of messages to users: the code has them in English, the catalogue has the Portuguese translations."""
 
 import functools
 import os
@@ -8,47 +8,47 @@ from pathlib import Path
 
 
 class Language(StrEnum):
-    """A language that the commands speak."""
+    """A language of the commands' output."""
 
     ENGLISH = "en"
     PORTUGUESE = "pt"
 
 
 def of_locale(environment: Mapping[str, str] = os.environ) -> Language:
-    """The locale's own, by the variables that POSIX names for messages; English where it is none of ours."""
+    """The locale's language, from the variables that POSIX defines for messages; English if it is not supported."""
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next((environment[name] for name in names if environment.get(name)), "")
     return Language.PORTUGUESE if locale.lower().startswith("pt") else Language.ENGLISH
 
 
-_spoken = Language.ENGLISH
+_selected = Language.ENGLISH
 
 
 def choose(language: Language) -> None:
-    """Speak this language in this process from now on."""
-    global _spoken
-    _spoken = language
+    """Select the language of this process."""
+    global _selected
+    _selected = language
 
 
 def spoken() -> Language:
-    """The language that was chosen; English until then."""
-    return _spoken
+    """The selected language; English by default."""
+    return _selected
 
 
 def say(sentence: str, **values: object) -> str:
-    """A sentence of the catalogue, in the language chosen, with its `{names}` filled in."""
-    return (catalogue() if _spoken is Language.PORTUGUESE else {}).get(sentence, sentence).format(**values)
+    """Translate a sentence of the catalogue into the selected language, and fill in its `{names}`."""
+    return (catalogue() if _selected is Language.PORTUGUESE else {}).get(sentence, sentence).format(**values)
 
 
 def decimal(value: float, digits: int) -> str:
-    """A number with so many digits after the point, or after the comma, as the language chosen has it."""
+    """Format a number with `digits` decimals and the decimal separator of the selected language."""
     text = f"{value:.{digits}f}"
-    return text.replace(".", ",") if _spoken is Language.PORTUGUESE else text
+    return text.replace(".", ",") if _selected is Language.PORTUGUESE else text
 
 
 @functools.cache
 def catalogue() -> dict[str, str]:
-    """Every sentence in Portuguese, by the English one."""
+    """The Portuguese translation of every English sentence."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""Secrets in what is printed or logged: known by the names of flags, keys and variables, and shown as asterisks."""
+"""Masks secrets in output and logs; recognizes them by the names of flags, keys and variables."""
 
 import json
 import logging
@@ -9,58 +9,58 @@ from urllib.parse import unquote
 
 MASK = "********"
 
-_ALWAYS = frozenset(
+_SECRET_WORDS = frozenset(
     {"secret", "secrets", "password", "passwords", "passwd", "passphrase", "pwd", "credential", "credentials"}
     | {"apikey", "apikeys", "authorization", "bearer", "cookie", "signature"}
 )
-_AT_THE_END = frozenset({"token", "key", "license", "licence", "auth", "sig"})
-_PLURALS = frozenset({"tokens", "keys"})
-_OF_SECRETS = frozenset({"access", "api", "auth", "bearer", "hf", "private", "refresh"})
-_OPEN = frozenset({"public", "allow", "per", "eos", "bos", "pad", "unk", "sort"})
-_ENDS = ("password", "passwd")
-"""Of a word: PGPASSWORD."""
+_SECRET_LAST_WORDS = frozenset({"token", "key", "license", "licence", "auth", "sig"})
+_PLURAL_LAST_WORDS = frozenset({"tokens", "keys"})
+_SECRET_QUALIFIERS = frozenset({"access", "api", "auth", "bearer", "hf", "private", "refresh"})
+_PUBLIC_WORDS = frozenset({"public", "allow", "per", "eos", "bos", "pad", "unk", "sort"})
+_SECRET_SUFFIXES = ("password", "passwd")
+"""Suffixes of a word, as in PGPASSWORD."""
 
-_NAMES_OF_FILES = frozenset({"file", "path"})
+_FILE_WORDS = frozenset({"file", "path"})
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-# Each of these begins where a name does: tried at each of its characters, a long one takes minutes.
+# Each pattern starts at a word boundary: tried at every character, a long name would take minutes.
 _URL_SECRET = re.compile(r"(?<![\w+.-])([\w+.-]+://)[^\s/?#@:]*(?::[^\s/?#@]*)?@")
-# In a sentence a colon may stand after any word: it counts after a quoted name, and in what looks like a mapping.
+# In prose a colon may follow any word: it counts only after a quoted name, or in what looks like a mapping.
 _NAME = re.compile(r"""(?:(?<=["'{,])|(?<=[{,]\s))([A-Za-z][\w.-]*)["']?\s*:\s*|(?<![\w.-])([\w.-]+)\s*=\s*""")
 _VALUE = re.compile(r"""(["'])(?:[^\\]|\\.)*?\1|[^\s"',;&(){}\[\]]+""")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}")
-_SHORTEST = 6
-"""Characters of a value that is looked for in other texts: a shorter one is a part of many words."""
+_MIN_SECRET_LENGTH = 6
+"""Minimum length of a value to search for in other texts: a shorter one occurs in many words."""
 
 
 def is_secret(name: str) -> bool:
     """Whether a flag, a key or a variable of this name holds a secret: --hf-token, apiKey, AWS_SECRET_ACCESS_KEY."""
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or _OPEN & set(words) or words[-1] in _NAMES_OF_FILES:
+    if not words or _PUBLIC_WORDS & set(words) or words[-1] in _FILE_WORDS:
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if _ALWAYS & set(words) or any(word.endswith(_ENDS) for word in words):
+    if _SECRET_WORDS & set(words) or any(word.endswith(_SECRET_SUFFIXES) for word in words):
         return True
-    return last in _AT_THE_END or (last in _PLURALS and before in _OF_SECRETS)
+    return last in _SECRET_LAST_WORDS or (last in _PLURAL_LAST_WORDS and before in _SECRET_QUALIFIERS)
 
 
 def masked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """A command line's words, with the values of secret flags and the secrets within other values masked."""
+    """Command line arguments, with the values of secret flags and the secrets within other values masked."""
     shown: list[str] = []
-    hiding = first = False
+    is_secret_value = first = False
     for word in words:
         flag, equals, value = word.partition("=")
         if word.startswith("-") and not (first and not word.startswith("--")):
-            hiding = first = is_secret(flag) and not equals
+            is_secret_value = first = is_secret(flag) and not equals
             shown.append(f"{flag}={_value(flag, value)}" if equals else word)
         else:
             first = False
-            shown.append(MASK if hiding else masked(word))
+            shown.append(MASK if is_secret_value else masked(word))
     return tuple(shown)
 
 
 def masked(text: str) -> str:
-    """Any text, with what stands after a secret name in it masked, and the passwords and signatures of addresses."""
+    """Any text, with the values of secret names masked, and the passwords and signatures in URLs."""
     parsed = _json(text)
     if parsed is not None:
         shown = _masked_json(parsed)
@@ -70,31 +70,31 @@ def masked(text: str) -> str:
 
 
 def secrets_of(words: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> frozenset[str]:
-    """The values that a command line's words and the environment's variables hold in secret."""
+    """The secret values among command line arguments and environment variables."""
     found: set[str] = set()
     for word, shown in zip(words, masked_words(words), strict=True):
         if word != shown:
             found.update(_hidden(word, shown))
     found.update(value for name, value in (environment or {}).items() if is_secret(name))
-    return frozenset(value for value in found if len(value) >= _SHORTEST)
+    return frozenset(value for value in found if len(value) >= _MIN_SECRET_LENGTH)
 
 
 def without(secrets: Iterable[str], text: str) -> str:
-    """The text, with these values masked wherever they stand."""
+    """Mask all occurrences of these values in a text."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 
 
 class LogFilter(logging.Filter):
-    """Masks these values in every line of a log, in its arguments and its tracebacks too."""
+    """Masks secret values in log records, including arguments and tracebacks."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
         self._secrets = tuple(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Never leaves a line out."""
+        """Mask the record; always returns true."""
         text = record.getMessage()
         if any(secret in text for secret in self._secrets):
             record.msg, record.args = without(self._secrets, text), ()
@@ -110,19 +110,21 @@ def _value(name: str, value: str) -> str:
 
 
 def _pairs(text: str) -> str:
-    """The text without the values of `name=value` and `"name": "value"`."""
-    shown, here = "", 0
+    """Mask the secret values of `name=value` and `"name": "value"`."""
+    shown, position = "", 0
     for found in _NAME.finditer(text):
-        value = _VALUE.match(text, found.end()) if found.start() >= here and is_secret(found[1] or found[2]) else None
+        value = (
+            _VALUE.match(text, found.end()) if found.start() >= position and is_secret(found[1] or found[2]) else None
+        )
         if value is not None:
             quote = value[1] or ""
-            shown += f"{text[here : found.end()]}{quote}{MASK}{quote}"
-            here = value.end()
-    return shown + text[here:]
+            shown += f"{text[position : found.end()]}{quote}{MASK}{quote}"
+            position = value.end()
+    return shown + text[position:]
 
 
 def _json(text: str) -> Any:  # noqa: ANN401
-    """The object or list that the text is; None for anything else."""
+    """Parse a JSON object or list; None for any other text."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -142,7 +144,7 @@ def _masked_json(value: Any, name: str = "") -> Any:  # noqa: ANN401
 
 
 def _hidden(word: str, shown: str) -> Iterator[str]:
-    """The parts of a word that its masked form hides."""
+    """The parts of a word that are masked in `shown`."""
     parsed = _json(word.partition("=")[2] if word.startswith("-") and "=" in word else word)
     if parsed is not None and shown != MASK:
         yield from _hidden_json(parsed)

@@ -1,4 +1,4 @@
-"""Every option, once: name, default, meaning, limits. The command line, the environment and the file follow from it."""
+"""All options: name, default, help and limits. Flags, environment variables and file keys are derived from them."""
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -10,7 +10,7 @@ import platformdirs
 APP_NAME = "maritalk-vllm"
 
 PREFIX = "MARITALK_"
-"""Of every environment variable that is an option."""
+"""Prefix of the environment variables of options."""
 
 
 class Device(StrEnum):
@@ -22,21 +22,21 @@ class Device(StrEnum):
 
 
 class TimeUnit(StrEnum):
-    """The unit of the three times in an answer: whole milliseconds or float seconds."""
+    """Unit of the three times in a response: integer milliseconds or float seconds."""
 
     MILLISECONDS = "ms"
     SECONDS = "s"
 
 
 class DistributedBackend(StrEnum):
-    """What starts the workers of other machines: vLLM itself, or Ray."""
+    """What starts the workers of other nodes: vLLM itself, or Ray."""
 
     MP = "mp"
     RAY = "ray"
 
 
 class LogFormat(StrEnum):
-    """How the log is written: for people, or one JSON object a line."""
+    """Format of the log: text, or one JSON object per line."""
 
     TEXT = "text"
     JSON = "json"
@@ -49,7 +49,7 @@ def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for. Precedence: file < environment < flags."""
+    """The user's options. Precedence: file < environment < flags."""
 
     license: str | None = option(
         None,
@@ -71,7 +71,7 @@ class Settings:
         metavar="URL",
     )
     cuda_version: str | None = option(
-        None, "CUDA version that the licence service is told.", metavar="VERSION", shown="what the driver supports"
+        None, "CUDA version to report to the licence service.", metavar="VERSION", shown="what the driver supports"
     )
     port: int = option(
         9000, "HTTP port to listen on; 0 takes a free one.", short="-p", metavar="PORT", min=0, max=65535
@@ -97,11 +97,11 @@ class Settings:
     replicas: str = option("1", "Copies of the model; auto makes as many as the GPUs hold.", metavar="N|auto")
     nodes: int = option(
         1,
-        "Machines that the model is split over; each is started with the same options, but for --node-rank.",
+        "Number of nodes to split the model across. Start every node with the same options except --node-rank.",
         metavar="N",
         min=1,
     )
-    node_rank: int = option(0, "Which of them this is, counted from 0; node 0 answers for all.", metavar="R", min=0)
+    node_rank: int = option(0, "Number of this node, from 0; node 0 serves the API.", metavar="R", min=0)
     head: str | None = option(
         None,
         "Where the other nodes reach node 0, and the first of the group's two ports there.",
@@ -138,7 +138,7 @@ class Settings:
     )
     api_key: tuple[str, ...] = option(
         (),
-        "Key that every request has to bring, as `Authorization: Bearer KEY`; repeatable.",
+        "API key that requests must send, as `Authorization: Bearer KEY`; repeatable.",
         metavar="KEY",
         shown=False,
         secret=True,
@@ -177,7 +177,7 @@ class Settings:
     )
     max_body_mb: int = option(16, "Longest request, in MB (10^6 bytes).", metavar="N", min=1)
     drain_timeout: float = option(
-        30.0, "Seconds that running requests have to finish when the server is told to stop.", metavar="S", min=0
+        30.0, "Seconds for running requests to finish when the server is stopped.", metavar="S", min=0
     )
     start_timeout: float = option(
         3600.0,
@@ -225,11 +225,11 @@ class Settings:
 
     @property
     def engine_log(self) -> Path:
-        """Where vLLM's own log goes."""
+        """File of vLLM's own log."""
         return self.log_file or self.cache_dir / "logs" / f"serve-{self.port}.log"
 
     def engine_arg(self, flag: str) -> str | None:
-        """The value that the user gave to a flag of vLLM's, as `--flag value` or `--flag=value`."""
+        """The user's value of a vLLM flag, given as `--flag value` or `--flag=value`."""
         for index, argument in enumerate(self.engine_args):
             name, _, value = argument.partition("=")
             if name.replace("_", "-") == flag:

@@ -1,18 +1,18 @@
-"""Small helpers for sentences."""
+"""Text formatting helpers for messages."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `word`, or else all of them."""
+    """A hint with the known word closest to `word`, or else with all of them."""
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known: {', '.join(words)}."
 
 
 def gigabytes(size: float) -> str:
-    """`24.1 GB`, of 10^9 bytes, as card makers and the MariTalk Local document count."""
+    """`24.1 GB`, in units of 10^9 bytes, as GPU vendors and the MariTalk Local document use them."""
     return f"{size / 1e9:.1f} GB"
 
 
@@ -22,6 +22,6 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns."""
+    """Format rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

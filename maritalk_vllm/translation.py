@@ -1,7 +1,7 @@
-"""Finished English sentences in the language chosen, at the edge: where a person reads them.
+"""Translates complete English messages where they are printed.
 
-Errors, plans and checks are made in English, and go into JSON, into logs and over HTTP as they are. What is printed is
-found again in the catalogue, of whose entries it is an instance.
+Errors, plans and checks are created in English, and go into JSON, logs and HTTP responses untranslated. For printing,
+a message is matched against the catalogue's entries and their `{names}`.
 """
 
 import functools
@@ -13,39 +13,39 @@ from dataclasses import dataclass
 from .language import Language, catalogue, spoken
 
 _SHAPES = {"number": r"[\d.,]+", "size": r"[\d.,]+ [kMG]?B", "kind": r"\w+(?: \w+)?"}
-"""What a name with this beginning stands for, so that short entries are not taken for what they are not."""
+"""Pattern of a placeholder by the prefix of its name, so that short entries do not match unrelated text."""
 
-_WORD = "kind"
-"""A name with this beginning stands for words that are translated; any other single word may be somebody's name."""
+_TRANSLATED_PREFIX = "kind"
+"""Prefix of placeholders for words that are translated; any other single word may be a proper name."""
 
-_JOINTS = re.compile(r"(?<=[.?!]) |: |; |, | (?=\()")
-"""Where what is said may be several things."""
+_SEPARATORS = re.compile(r"(?<=[.?!]) |: |; |, | (?=\()")
+"""Where a message may be split into parts that are translated separately."""
 
-_MOST_JOINTS, _LONGEST = 16, 2000
-"""What has more of them, or more characters, is somebody else's text and left alone: all of it takes too long."""
+_MAX_SEPARATORS, _MAX_LENGTH = 16, 2000
+"""Text with more is not ours and is left as it is: to try all splits would take too long."""
 
 
 def translated(text: str) -> str:
-    """The text in the language chosen, line by line. What the catalogue does not know stays as it is."""
+    """Translate a text into the selected language, line by line. Unknown parts stay as they are."""
     if spoken() is Language.ENGLISH:
         return text
-    return "\n".join(catalogue().get(line) or _inside(line)[1] for line in text.split("\n"))
+    return "\n".join(catalogue().get(line) or _translate_inner(line)[1] for line in text.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A sentence of the catalogue with `{names}`: how to know it again, and how much of it is its own."""
+    """A catalogue entry with placeholders, as a pattern; `literal_length` is its length without placeholders."""
 
-    begins: str
-    ends: str
+    prefix: str
+    suffix: str
     pattern: re.Pattern[str]
     names: tuple[str, ...]
     portuguese: str
-    own: int
+    literal_length: int
 
-    def read(self, text: str) -> tuple[int, str] | None:
-        """How many characters of the text are known by this, and its Portuguese; None if it is no instance."""
-        if not text.startswith(self.begins) or not text.endswith(self.ends):
+    def match(self, text: str) -> tuple[int, str] | None:
+        """Number of matched characters of the text, and its translation; None if the entry does not match."""
+        if not text.startswith(self.prefix) or not text.endswith(self.suffix):
             return None
         found = self.pattern.fullmatch(text)
         if found is None:
@@ -55,7 +55,7 @@ class _Entry:
             literal + (values[name][1] if name is not None else "")
             for literal, name, *_ in string.Formatter().parse(self.portuguese)
         )
-        return self.own + sum(known for known, _ in values.values()), filled
+        return self.literal_length + sum(matched for matched, _ in values.values()), filled
 
 
 def _entry(english: str, portuguese: str) -> _Entry:
@@ -64,19 +64,19 @@ def _entry(english: str, portuguese: str) -> _Entry:
     for literal, name in parts:
         pattern += re.escape(literal)
         if name is not None:
-            # What follows a word without a space may be nothing: `{cards} of KV cache{where}`.
-            least = "*?" if re.search(r"[\w)}]$", literal or before) else "+?"
-            shape = next((shape for kind, shape in _SHAPES.items() if name.startswith(kind)), f".{least}")
+            # A placeholder directly after a word may be empty: `{cards} of KV cache{where}`.
+            quantifier = "*?" if re.search(r"[\w)}]$", literal or before) else "+?"
+            shape = next((shape for kind, shape in _SHAPES.items() if name.startswith(kind)), f".{quantifier}")
             pattern += f"({shape})"
             before = "}"
     last, name = parts[-1]
     return _Entry(
-        begins=parts[0][0],
-        ends="" if name is not None else last,
+        prefix=parts[0][0],
+        suffix="" if name is not None else last,
         pattern=re.compile(pattern),
         names=tuple(name for _, name in parts if name is not None),
         portuguese=portuguese,
-        own=sum(len(literal) for literal, _ in parts),
+        literal_length=sum(len(literal) for literal, _ in parts),
     )
 
 
@@ -86,58 +86,61 @@ def _entries() -> list[_Entry]:
 
 
 def _value(name: str, text: str) -> tuple[int, str]:
-    if name.startswith(_WORD) and text in catalogue():
+    if name.startswith(_TRANSLATED_PREFIX) and text in catalogue():
         return len(text), catalogue()[text]
-    return _inside(text)
+    return _translate_inner(text)
 
 
-def _inside(text: str) -> tuple[int, str]:
-    """The reading of a text without what only surrounds it: indentation, a joint to what is before, brackets."""
+def _translate_inner(text: str) -> tuple[int, str]:
+    """Translate a text without its surroundings: indentation, separators, parentheses."""
     bare = text.strip(" ,;")
-    if bare.startswith("(") and bare.endswith(")") and not _reading(bare)[0]:
+    if bare.startswith("(") and bare.endswith(")") and not _best_translation(bare)[0]:
         bare = bare[1:-1]
     if not bare:
         return 0, text
-    known, said = _reading(bare)
+    matched, translation = _best_translation(bare)
     before, _, after = text.partition(bare)
-    return known, f"{before}{said}{after}"
+    return matched, f"{before}{translation}{after}"
 
 
 @functools.lru_cache(maxsize=4096)
-def _reading(text: str) -> tuple[int, str]:
-    """How much of a text is known, and what it says: of all readings the one that knows most, else the text itself."""
+def _best_translation(text: str) -> tuple[int, str]:
+    """The translation that matches the most characters, with their number; else 0 and the text itself."""
     best = 0, text
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         return best
-    for known, said in _readings(text):
-        if known > best[0]:
-            best = known, said
+    for matched, translation in _translations(text):
+        if matched > best[0]:
+            best = matched, translation
     return best
 
 
-def _readings(text: str) -> Iterator[tuple[int, str]]:
-    yield from _as_one(text)
-    joints = list(_JOINTS.finditer(text))
-    for joint in joints if len(joints) <= _MOST_JOINTS else ():
-        before = text[: joint.start()]
-        first, said = max(_as_one(before), key=lambda reading: reading[0], default=(0, before))
-        second, rest = _inside(text[joint.end() :])
-        yield first + second, f"{said}{joint[0]}{rest}"
+def _translations(text: str) -> Iterator[tuple[int, str]]:
+    yield from _as_one_sentence(text)
+    separators = list(_SEPARATORS.finditer(text))
+    for separator in separators if len(separators) <= _MAX_SEPARATORS else ():
+        before = text[: separator.start()]
+        first, translation = max(_as_one_sentence(before), key=lambda match: match[0], default=(0, before))
+        second, rest = _translate_inner(text[separator.end() :])
+        yield first + second, f"{translation}{separator[0]}{rest}"
 
 
-def _as_one(text: str) -> Iterator[tuple[int, str]]:
-    """Readings as one sentence, also where its first letter or its full stop is another than in the catalogue."""
-    yield from _as_it_is(text)
+def _as_one_sentence(text: str) -> Iterator[tuple[int, str]]:
+    """Translations as one sentence, whose first letter's case and full stop may differ from the catalogue's."""
+    yield from _exact_matches(text)
     if text[:1].isupper():
-        yield from ((known, said[:1].upper() + said[1:]) for known, said in _as_it_is(text[0].lower() + text[1:]))
+        yield from (
+            (matched, translation[:1].upper() + translation[1:])
+            for matched, translation in _exact_matches(text[0].lower() + text[1:])
+        )
     if text.endswith("."):
-        yield from ((known, f"{said}.") for known, said in _as_it_is(text[:-1]))
+        yield from ((matched, f"{translation}.") for matched, translation in _exact_matches(text[:-1]))
     else:
-        yield from ((known, said.removesuffix(".")) for known, said in _as_it_is(f"{text}."))
+        yield from ((matched, translation.removesuffix(".")) for matched, translation in _exact_matches(f"{text}."))
 
 
 @functools.lru_cache(maxsize=4096)
-def _as_it_is(text: str) -> tuple[tuple[int, str], ...]:
+def _exact_matches(text: str) -> tuple[tuple[int, str], ...]:
     if " " in text and text in catalogue():
         return ((len(text), catalogue()[text]),)
-    return tuple(reading for entry in _entries() if (reading := entry.read(text)) is not None)
+    return tuple(match for entry in _entries() if (match := entry.match(text)) is not None)

@@ -1,4 +1,4 @@
-"""`maritalk-vllm bench`: load on a server that is running, and what it makes of it."""
+"""`maritalk-vllm bench`: put load on a running server and report its throughput and latency."""
 
 import asyncio
 import json
@@ -20,15 +20,15 @@ from .progress_counter import Counter
 
 if TYPE_CHECKING:
     from ..tools.bench.bench_client import BenchClient
-    from ..tools.bench.latency_metrics import LatencyMetrics, Spread
-    from ..tools.bench.load_generator import Ask
+    from ..tools.bench.latency_metrics import LatencyMetrics, Percentiles
+    from ..tools.bench.load_generator import SendRequest
     from ..tools.bench.request_result import RequestResult
 
 _KEY = environment_variable("api_key")
 
 
 class Prompt(StrEnum):
-    """What is asked."""
+    """Kind of prompt that is sent."""
 
     COUNTING = "counting"
     REVIEW = "review"
@@ -62,14 +62,14 @@ def bench(
 
     A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
     """
-    from ..tools.bench.api_formats import WIRES
+    from ..tools.bench.api_formats import API_FORMATS
     from ..tools.bench.bench_client import BenchClient
 
-    if wire not in WIRES:
-        raise UsageError(f"There is no API {wire} to ask in.", did_you_mean(wire, WIRES))
+    if wire not in API_FORMATS:
+        raise UsageError(f"There is no API {wire} to ask in.", did_you_mean(wire, API_FORMATS))
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
     if out is not None:
-        _write(out)  # before all that is measured for it
+        _write(out)  # fails before the measurement, not after it
     key = os.environ.get(_KEY)
 
     async def measure() -> dict[str, object]:
@@ -84,10 +84,10 @@ def bench(
 
 
 def _write(file: Path, text: str = "") -> None:
-    """Write a file, or without a text only see that this is possible. Raises UsageError."""
+    """Write `text` to a file, or without text only check that this is possible. Raises UsageError."""
     try:
-        with file.open("a" if not text else "w", encoding="utf-8") as opened:
-            opened.write(text)
+        with file.open("a" if not text else "w", encoding="utf-8") as stream:
+            stream.write(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.", "Choose another --out.") from error
 
@@ -102,19 +102,19 @@ async def _loads(
     max_tokens: int,
 ) -> dict[str, object]:
     from ..tools.bench import prompts
-    from ..tools.bench.api_formats import WIRES
+    from ..tools.bench.api_formats import API_FORMATS
     from ..tools.bench.latency_metrics import LatencyMetrics
-    from ..tools.bench.load_generator import closed, opened
+    from ..tools.bench.load_generator import run_closed_loop, run_open_loop
     from ..tools.bench.request_result import RequestResult
 
-    asked, make = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
+    sent, make_prompt = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
-    async def ask(_: int) -> RequestResult:
-        nonlocal asked
-        asked += 1  # no load repeats the prompts of another
-        return await client.ask(WIRES[wire], make(asked), max_tokens)
+    async def send(_: int) -> RequestResult:
+        nonlocal sent
+        sent += 1  # no load repeats the prompts of another
+        return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens)
 
-    first = await ask(0)
+    first = await send(0)
     if first.failure:
         raise UsageError(f"The server does not answer: {first.failure}.", "Is it ready, and is its model asked for?")
     loads: list[dict[str, object]] = []
@@ -123,23 +123,26 @@ async def _loads(
         name = f"{load:g}/s" if rates else translated(f"{load} users")
         total = requests if rates else max(requests, int(load))
         with Counter(name, total) as counter:
-            counted = _counted(ask, counter)
-            run = await (opened(counted, load, total / load) if rates else closed(counted, int(load), total))
-        figures = LatencyMetrics.of(run)
-        loads.append({"rate" if rates else "users": load, **asdict(figures)})
-        print(_line(name, figures), flush=True)
-        if figures.failed:
-            print(translated(f"  {figures.failed} failed, the first: {figures.failure}"))
+            counted = _counted(send, counter)
+            if rates:
+                run = await run_open_loop(counted, load, total / load)
+            else:
+                run = await run_closed_loop(counted, int(load), total)
+        metrics = LatencyMetrics.of(run)
+        loads.append({"rate" if rates else "users": load, **asdict(metrics)})
+        print(_line(name, metrics), flush=True)
+        if metrics.failed:
+            print(translated(f"  {metrics.failed} failed, the first: {metrics.failure}"))
     return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
 
 
-def _counted(ask: "Ask", counter: Counter) -> "Ask":
-    async def asking(number: int) -> "RequestResult":
-        outcome = await ask(number)
+def _counted(send: "SendRequest", counter: Counter) -> "SendRequest":
+    async def send_and_count(number: int) -> "RequestResult":
+        result = await send(number)
         counter.count()
-        return outcome
+        return result
 
-    return asking
+    return send_and_count
 
 
 _COLUMNS = (
@@ -155,18 +158,18 @@ _COLUMNS = (
     ("generation", 10),
     ("outside", 8),
 )
-"""What `_line` has, and how wide."""
+"""Title and width of each column of `_line`."""
 
 
-def _line(load: str, figures: "LatencyMetrics") -> str:
-    def shown(spread: "Spread | None", width: int) -> str:
-        return f"{_time(spread.p50) if spread else '-':>{width}}"
+def _line(load: str, metrics: "LatencyMetrics") -> str:
+    def median(percentiles: "Percentiles | None", width: int) -> str:
+        return f"{_time(percentiles.p50) if percentiles else '-':>{width}}"
 
     return (
-        f"{load:>10} {figures.requests_per_second:10.2f} {figures.generated_tokens_per_second:9.1f} "
-        f"{shown(figures.latency, 12)} {_time(figures.latency.p95) if figures.latency else '-':>8} "
-        f"{shown(figures.time_to_first_token, 12)} {shown(figures.inter_token, 10)} {shown(figures.queue_time, 8)} "
-        f"{shown(figures.prompt_time, 8)} {shown(figures.generation_time, 10)} {shown(figures.outside, 8)}"
+        f"{load:>10} {metrics.requests_per_second:10.2f} {metrics.generated_tokens_per_second:9.1f} "
+        f"{median(metrics.latency, 12)} {_time(metrics.latency.p95) if metrics.latency else '-':>8} "
+        f"{median(metrics.time_to_first_token, 12)} {median(metrics.inter_token, 10)} {median(metrics.queue_time, 8)} "
+        f"{median(metrics.prompt_time, 8)} {median(metrics.generation_time, 10)} {median(metrics.outside, 8)}"
     )
 
 
@@ -177,16 +180,16 @@ def _time(seconds: float) -> str:
 async def _reference(client: "BenchClient") -> dict[str, object]:
     from ..tools.bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
 
-    told = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
-    print(translated(told))
+    title = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
+    print(translated(title))
     with Counter(translated("This server"), REPEATS * sum(CONCURRENCY)) as counter:
-        lines = await reference(client, counter.count)
-    for title, published in {"This server": lines, **PUBLISHED}.items():
+        measured = await reference(client, counter.count)
+    for title, results in {"This server": measured, **PUBLISHED}.items():
         names = (("concurrency", 12), ("generated", 10), ("total", 8), ("system", 8))
         print(f"\n{translated(title)}\n{' '.join(f'{translated(name):>{width}}' for name, width in names)}")
-        for line in published:
-            print(f"{line.concurrency:>12} {line.generated_tps:>10.1f} {line.total_tps:>8.1f} {line.system:>8.1f}")
-    return {"reference": [asdict(line) for line in lines]}
+        for row in results:
+            print(f"{row.concurrency:>12} {row.generated_tps:>10.1f} {row.total_tps:>8.1f} {row.system:>8.1f}")
+    return {"reference": [asdict(row) for row in measured]}
 
 
 def _numbers(name: str, text: str, kind: Callable[[str], float]) -> list[float]:

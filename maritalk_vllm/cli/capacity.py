@@ -1,4 +1,4 @@
-"""The options of `maritalk-vllm plan --users`, and what is done with them."""
+"""The options of `maritalk-vllm plan --users`, and the capacity study that they configure."""
 
 import contextlib
 import inspect
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..tools.capacity.workload import Workload
 
 PROMPT_TOKENS, ANSWER_TOKENS, LATENCY = 550, 150, "10s"
-"""What the public MariTalk Local benchmark sends, and a time that people wait."""
+"""Defaults: the token counts of the public MariTalk Local benchmark, and a latency that users accept."""
 
 
 def _option(flag: str, metavar: str, help: str, kind: type = str) -> Any:  # noqa: ANN401
@@ -37,7 +37,7 @@ USERS = parameter(
     Annotated[int | None, _option("--users", "N", "How many cards these users need, all there in the busiest hour.")],
     None,
 )
-"""The option with which the others below count."""
+"""The option that the others below need."""
 
 _KINDS: dict[str, tuple[Any, str, str]] = {
     "prompt": (int, "N", "Tokens of a prompt: 550 if not said."),
@@ -62,28 +62,28 @@ PARAMETERS: tuple[inspect.Parameter, ...] = (
 )
 
 
-def refuse_without_users(wishes: dict[str, Any]) -> None:
-    """Raises UsageError for an option that says nothing without --users."""
+def reject_without_users(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that has no effect without --users."""
     for name in _KINDS:
-        if wishes.get(name) is not None:
+        if options.get(name) is not None:
             raise UsageError(f"{flag(name)} belongs to --users.", "Say how many there are: --users 500.")
 
 
-def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
-    """How many cards so many users need. Raises MariTalkError, which is printed as JSON too if that was asked for."""
-    from ..tools.capacity.capacity_report import as_refusal
+def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, options: dict[str, Any]) -> None:
+    """Print how many GPUs the users need. Raises MariTalkError, after printing it as JSON if `as_json`."""
+    from ..tools.capacity.capacity_report import error_as_data
 
     try:
-        _capacity(settings, gpus, as_json, users, wishes)
+        _capacity(settings, gpus, as_json, users, options)
     except UsageError:
         raise
     except MariTalkError as error:
         if as_json:
-            print(json.dumps(as_refusal(error), indent=2, ensure_ascii=False))
+            print(json.dumps(error_as_data(error), indent=2, ensure_ascii=False))
         raise
 
 
-def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, wishes: dict[str, Any]) -> None:
+def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, options: dict[str, Any]) -> None:
     from ..engine.vllm_version import installed_vllm
     from ..hardware.gpu_catalog import idle_machine, parse_single_kind
     from ..hardware.probe import probe_hardware
@@ -91,79 +91,79 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, w
     from ..server.startup.launch import make_plan_or_suggest, model_requirements
     from ..tools.capacity import benchmark_data
     from ..tools.capacity.capacity_report import as_data, report
-    from ..tools.capacity.capacity_study import MOST_CARDS, Question, study
+    from ..tools.capacity.capacity_study import MAX_GPUS, StudyInputs, study
     from ..tools.capacity.plot import check, draw
 
     if settings.replicas != OPTIONS["replicas"].default:
         raise UsageError("How many replicas is what --users asks.", "Leave --replicas out.")
-    if wishes["plot"] is not None:
-        check(wishes["plot"])
-    workload, efficiency = _workload(users, wishes), _efficiency(wishes)
-    file: Path | None = wishes["measured"]
-    loads = benchmark_data.read(file) if file is not None else []
-    need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
+    if options["plot"] is not None:
+        check(options["plot"])
+    workload, efficiency = _workload(users, options), _efficiency(options)
+    file: Path | None = options["measured"]
+    loads = benchmark_data.read_loads(file) if file is not None else []
+    requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if gpus is not None:
-        card, limit = parse_single_kind(gpus)
-        able = card.compute_capability >= need.lowest_capability
-        inventory = idle_machine([card] * (limit or (MOST_CARDS if able else 1)))
-        wish, build = Device.CUDA, Device.CUDA
+        gpu, limit = parse_single_kind(gpus)
+        is_supported = gpu.compute_capability >= requirements.lowest_capability
+        inventory = idle_machine([gpu] * (limit or (MAX_GPUS if is_supported else 1)))
+        requested_device, installed_device = Device.CUDA, Device.CUDA
     else:
-        inventory, wish = probe_hardware(gpus=settings.device is not Device.CPU), settings.device
-        build, limit = installed_vllm().device, None
-    plans = [make_plan_or_suggest(need, inventory, wish, build)]
-    if gpus is None and (cards := plans[0].gpus):
-        limit = sum(gpu.name == cards[0].name for gpu in inventory.gpus)
-    plans += _spread_further(need, inventory, plans[0]) if not loads else []
-    question = Question(need=need, workload=workload, efficiency=efficiency, loads=loads, limit=limit)
-    found = study(question, plans)
-    if wishes["plot"] is not None:
-        draw(found, wishes["plot"])
-    print(json.dumps(as_data(found), indent=2, ensure_ascii=False) if as_json else "\n".join(report(found)))
+        inventory, requested_device = probe_hardware(gpus=settings.device is not Device.CPU), settings.device
+        installed_device, limit = installed_vllm().device, None
+    plans = [make_plan_or_suggest(requirements, inventory, requested_device, installed_device)]
+    if gpus is None and (planned := plans[0].gpus):
+        limit = sum(gpu.name == planned[0].name for gpu in inventory.gpus)
+    plans += _larger_plans(requirements, inventory, plans[0]) if not loads else []
+    inputs = StudyInputs(requirements=requirements, workload=workload, efficiency=efficiency, loads=loads, limit=limit)
+    result = study(inputs, plans)
+    if options["plot"] is not None:
+        draw(result, options["plot"])
+    print(json.dumps(as_data(result), indent=2, ensure_ascii=False) if as_json else "\n".join(report(result)))
 
 
-def _spread_further(need: "ModelRequirements", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
-    """The same over twice as many cards, again and again, by tensor parallelism: for as long as there are cards."""
+def _larger_plans(requirements: "ModelRequirements", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":
+    """Plans with twice the tensor parallel size each, for as long as there are enough GPUs."""
     from ..planning.planner import make_plan
 
-    if need.tensor_parallel_size is not None or plan.pipeline_parallel_size > 1 or plan.device is Device.CPU:
+    if requirements.tensor_parallel_size is not None or plan.pipeline_parallel_size > 1 or plan.device is Device.CPU:
         return
-    degree = 2 * plan.tensor_parallel_size
-    while degree <= len(inventory.gpus):
+    tensor_parallel_size = 2 * plan.tensor_parallel_size
+    while tensor_parallel_size <= len(inventory.gpus):
         with contextlib.suppress(DoesNotFit):
-            wider = replace(need, tensor_parallel_size=degree)
+            wider = replace(requirements, tensor_parallel_size=tensor_parallel_size)
             yield make_plan(wider, inventory, Device.CUDA, Device.CUDA)
-        degree *= 2
+        tensor_parallel_size *= 2
 
 
-def _workload(users: int, wishes: dict[str, Any]) -> "Workload":
+def _workload(users: int, options: dict[str, Any]) -> "Workload":
     from ..tools.capacity.workload import PEAK_SHARE, THINK_SECONDS, Workload, seconds
 
-    def given(name: str, otherwise: Any) -> Any:  # noqa: ANN401
-        return otherwise if wishes[name] is None else wishes[name]
+    def value_of(name: str, default: Any) -> Any:  # noqa: ANN401
+        return default if options[name] is None else options[name]
 
-    hourly = wishes["requests_per_hour"]
-    if hourly is not None and wishes["think"] is not None:
+    hourly = options["requests_per_hour"]
+    if hourly is not None and options["think"] is not None:
         raise UsageError("--think and --requests-per-hour say the same in two ways.", "Give one of them.")
     return Workload(
         users=users,
-        prompt=given("prompt", PROMPT_TOKENS),
-        answer=given("output", ANSWER_TOKENS),
-        latency_p95=seconds("--latency-p95", given("latency_p95", LATENCY)),
-        think=THINK_SECONDS if wishes["think"] is None else seconds("--think", wishes["think"]),
+        prompt=value_of("prompt", PROMPT_TOKENS),
+        answer=value_of("output", ANSWER_TOKENS),
+        latency_p95=seconds("--latency-p95", value_of("latency_p95", LATENCY)),
+        think=THINK_SECONDS if options["think"] is None else seconds("--think", options["think"]),
         hourly=hourly,
-        peak_share=given("peak_share", PEAK_SHARE),
-        spread=given("spread", 0.0),
+        peak_share=value_of("peak_share", PEAK_SHARE),
+        spread=value_of("spread", 0.0),
     )
 
 
-def _efficiency(wishes: dict[str, Any]) -> "Efficiency":
+def _efficiency(options: dict[str, Any]) -> "Efficiency":
     from ..planning.roofline import Efficiency
 
-    found = Efficiency()
+    efficiency = Efficiency()
     for name in ("memory", "compute"):
-        share = wishes[f"{name}_efficiency"]
+        share = options[f"{name}_efficiency"]
         if share is not None:
             if not 0 < share <= 1:
                 raise UsageError(f"--{name}-efficiency is {share:g}.", "Give a share over 0 and up to 1.")
-            found = replace(found, **{name: share})
-    return found
+            efficiency = replace(efficiency, **{name: share})
+    return efficiency

@@ -1,4 +1,4 @@
-"""`maritalk-vllm chat`: a conversation in the terminal with a server that is running."""
+"""`maritalk-vllm chat`: chat with a running server in the terminal."""
 
 import os
 from pathlib import Path
@@ -20,9 +20,7 @@ def chat(
     api_key: Annotated[
         str | None, typer.Option(help="The server's API key." + f"  [env var: {_KEY}]", metavar="KEY")
     ] = None,
-    system: Annotated[
-        str, typer.Option(help="What the model is told before all else.", metavar="TEXT", show_default=False)
-    ] = "",
+    system: Annotated[str, typer.Option(help="System message for the model.", metavar="TEXT", show_default=False)] = "",
     cacert: Annotated[
         Path | None,
         typer.Option(
@@ -43,7 +41,7 @@ def chat(
     from ..tools.chat.server_address import ServerAddress
 
     setproctitle.setproctitle("maritalk-vllm chat")
-    # The server's variable may hold several, apart from each other by spaces.
+    # The server's variable may hold several keys, separated by spaces.
     key = api_key or next(iter(os.environ.get(_KEY, "").split()), None)
-    if not run(ServerAddress(url=url.rstrip("/"), key=key, authorities=cacert), system=system, whole=whole):
+    if not run(ServerAddress(url=url.rstrip("/"), key=key, ca_file=cacert), system=system, single_question=whole):
         raise typer.Exit(1)

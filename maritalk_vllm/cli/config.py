@@ -1,4 +1,4 @@
-"""`maritalk-vllm config`: what the options are, and where each value comes from."""
+"""`maritalk-vllm config`: shows the options, and where each value comes from."""
 
 from dataclasses import asdict
 

@@ -1,7 +1,7 @@
-"""The configuration file: options as they are written there, and in which line each stands.
+"""The configuration file: option values as text, with the line of each.
 
-YAML's own types are left out. In YAML 1.1 `011` is 9, `22:30` is 1350, `12.10` is 12.1 and `no` is false. Here each is
-the text that it looks like, which is read as the same text on the command line would be.
+YAML's own types are not used: in YAML 1.1 `011` is 9, `22:30` is 1350, `12.10` is 12.1 and `no` is false. Each value is
+read as text and parsed as on the command line.
 """
 
 import shlex
@@ -17,15 +17,15 @@ from ..settings import OPTIONS, Settings
 from ..text_format import did_you_mean
 
 SEVERAL = {name for name, kind in get_type_hints(Settings).items() if get_origin(kind) is tuple}
-"""The options of which there may be several."""
+"""The options that may be repeated."""
 
-_NOTHING = ("", "~", "null", "Null", "NULL")
-"""YAML's words for a value that is left out, where they stand without quotes."""
+_NULLS = ("", "~", "null", "Null", "NULL")
+"""Unquoted YAML values that mean null."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an option stands: its name as it is written there, and the line, counted from 1."""
+    """Location of an option: file, line (counted from 1), and its name as written."""
 
     file: Path
     line: int
@@ -37,16 +37,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file's options: text, or a list of texts for those of which there may be several."""
+    """A file's options: a text, or a list of texts for repeatable options, and the location of each."""
 
     values: dict[str, str | list[str]]
     places: dict[str, Place]
 
 
 def read_config(file: Path) -> ConfigFile:
-    """Options from a YAML file; an unknown one is refused with the nearest name. Raises UsageError."""
+    """Read options from a YAML file. Raises UsageError, for an unknown option with the nearest known name."""
     try:
-        # No loader that makes numbers and dates of what is written.
+        # BaseLoader does not convert numbers and dates.
         root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"The configuration file {file} cannot be read: {_reason(error)}.") from error
@@ -82,9 +82,9 @@ def _options(file: Path, root: yaml.MappingNode) -> Iterator[tuple[str, Place, y
 
 
 def _value(name: str, place: Place, node: yaml.Node) -> str | list[str] | None:
-    """What is written, None for nothing. Raises UsageError for what no option is."""
+    """The value as text, or None for null. Raises UsageError for a value of another type."""
     if isinstance(node, yaml.ScalarNode):
-        if node.style is None and node.value in _NOTHING:
+        if node.style is None and node.value in _NULLS:
             return None
         if name == "engine_args":
             try:

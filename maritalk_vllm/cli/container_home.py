@@ -1,4 +1,4 @@
-"""The home of a container: a folder of the host that it was given, so that what it fetches is there the next time."""
+"""Home folder of a container: a mounted folder of the host, so that downloads persist."""
 
 import os
 from collections.abc import MutableMapping
@@ -7,19 +7,19 @@ from pathlib import Path
 from ..language import say
 
 VARIABLE = "MARITALK_HOME"
-"""Names a folder that is home where it is there and may be written to; the images have MariTalk Local's, /root/bin."""
+"""Variable with the folder to use as home if it exists and is writable; in the images MariTalk Local's, /root/bin."""
 
 
 def use_mounted_home(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make the folder `HOME`, below which all caches are. Call it before `settings` is imported: it looks there."""
-    folder = _given(environment)
+    """Set `HOME`, below which all caches are, to the folder. Call it before importing `settings`, which reads HOME."""
+    folder = _mounted_folder(environment)
     if folder and _is_writable(folder):
         environment["HOME"] = str(folder)
 
 
 def mounted_home_warning(environment: MutableMapping[str, str] = os.environ) -> str | None:
-    """What whoever gave a folder to no avail should know."""
-    folder = _given(environment)
+    """Warning that a mounted folder is not writable; None if it is, or if there is none."""
+    folder = _mounted_folder(environment)
     if folder is None or _is_writable(folder):
         return None
     owner = folder.stat()
@@ -34,11 +34,11 @@ def mounted_home_warning(environment: MutableMapping[str, str] = os.environ) -> 
     )
 
 
-def _given(environment: MutableMapping[str, str]) -> Path | None:
+def _mounted_folder(environment: MutableMapping[str, str]) -> Path | None:
     name = environment.get(VARIABLE)
     try:
         return Path(name) if name and Path(name).is_dir() else None
-    except OSError:  # it is below a folder that is closed to us, or no name of a folder
+    except OSError:  # a parent is not accessible, or the path is invalid
         return None
 
 

@@ -1,4 +1,4 @@
-"""`maritalk-vllm doctor`: everything that would make a start fail, checked in one go."""
+"""`maritalk-vllm doctor`: checks everything that would make a start fail."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from ..translation import translated
 from . import option_origin
 from .settings_options import parameter, with_settings
 
-_SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
+_SYMBOLS = {"ok": "✓", "warning": "!", "problem": "✗"}
 
 
 def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
 
     checks = [
         replace(
-            check, hint=f"{check.hint} {option_origin.of_what_is_named(ctx, check.message, asdict(settings))}".strip()
+            check, hint=f"{check.hint} {option_origin.of_named_options(ctx, check.message, asdict(settings))}".strip()
         )
         if check.status is Status.PROBLEM
         else check
@@ -44,8 +44,8 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
         names = [translated(check.name) for check in checks]
         width = max(map(len, names))
         for name, check in zip(names, checks, strict=True):
-            told = f"{translated(check.message)} {translated(check.hint)}"
-            print(f"{_SIGNS[check.status]} {name:<{width}}  {told}".rstrip())
+            text = f"{translated(check.message)} {translated(check.hint)}"
+            print(f"{_SYMBOLS[check.status]} {name:<{width}}  {text}".rstrip())
     if code := exit_code(checks):
         raise typer.Exit(code)
 

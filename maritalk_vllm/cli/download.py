@@ -1,4 +1,4 @@
-"""`maritalk-vllm download`: the weights of a model, before a server needs them."""
+"""`maritalk-vllm download`: downloads a model's weights ahead of the first start."""
 
 import contextlib
 import sys
@@ -35,8 +35,8 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     from ..weights.model_source import locate, wanted_profile
 
     setproctitle.setproctitle("maritalk-vllm download")
-    if told := container_home.mounted_home_warning():
-        standard_streams.note(told)
+    if warning := container_home.mounted_home_warning():
+        standard_streams.note(warning)
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)
     place = _place(path, profile)
@@ -49,19 +49,19 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     if source.fetch is None:
         print(translated(f"{source.name} is here already: {source.location}"))
         return
-    with Meter() as meter:
-        source.fetch(meter.show)
+    with ProgressDisplay() as progress:
+        source.fetch(progress.show)
     print(translated(f"{source.name} is here: {locate(settings, profile, check, place).location}"))
 
 
 def _place(path: Path | None, profile: "Profile | None") -> Path | None:
-    """Where to put the weights, if the user says. Raises UsageError if something else is there."""
+    """The folder for the weights, if the user named one. Raises UsageError if it holds something else."""
     if path is None:
         return None
     if profile is None:
         raise UsageError("A model of Hugging Face goes into its own cache.", "Set HF_HOME instead of --path.")
     path = path.absolute()
-    with contextlib.suppress(OSError):  # it is not there, or not empty
+    with contextlib.suppress(OSError):  # missing, or not empty
         path.rmdir()
     try:
         holds_other = path.exists() and not (path / "config.json").is_file()
@@ -72,14 +72,14 @@ def _place(path: Path | None, profile: "Profile | None") -> Path | None:
     return path
 
 
-class Meter:
-    """How far a download is: a bar with bytes, rate and time left on a terminal, elsewhere a line now and then."""
+class ProgressDisplay:
+    """Progress of a download: a bar with bytes, rate and time left on a terminal, else a line every 10 s."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._step = ""
-        self._told = self._began = 0.0
-        self._first = 0
+        self._last_line = self._step_started = 0.0
+        self._first_bytes = 0
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
@@ -102,28 +102,28 @@ class Meter:
             self._bar.stop()
 
     def show(self, step: str, done: int, total: int | None) -> None:
-        """So many bytes of this step are done."""
+        """Update the display: `done` of `total` bytes of `step`."""
         now = time.monotonic()
         is_new = step != self._step
         if is_new:
-            self._step, self._began, self._first = step, now, done
+            self._step, self._step_started, self._first_bytes = step, now, done
         if self._bar is not None:
             if is_new:
                 for task in self._bar.task_ids:
                     self._bar.remove_task(task)
                 self._task = self._bar.add_task(translated(step), completed=done, total=total)
             self._bar.update(self._task, completed=done, total=total)
-        elif is_new or now >= self._told + _LINE_SECONDS:
-            self._told = now
-            with contextlib.suppress(OSError):  # nobody reads
+        elif is_new or now >= self._last_line + _LINE_SECONDS:
+            self._last_line = now
+            with contextlib.suppress(OSError):  # stdout is closed
                 print(self._line(done, total, now), flush=True)
 
     def _line(self, done: int, total: int | None, now: float) -> str:
-        """`Downloading MariTalk Small: 1.2 GB of 14.6 GB, 25.1 MB/s, 9 min left`, in the language chosen."""
+        """`Downloading MariTalk Small: 1.2 GB of 14.6 GB, 25.1 MB/s, 9 min left`, in the selected language."""
         step = translated(self._step)
         if not done and total is None:
             return f"{step}..."
-        rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
+        rate = (done - self._first_bytes) / (now - self._step_started) if now > self._step_started else 0.0
         size, size2 = gigabytes(done), gigabytes(total or 0)
         facts = [say("{size} of {size2}", size=size, size2=size2) if total else size]
         if rate:

@@ -1,4 +1,4 @@
-"""Where the two console scripts begin: whoever stops one while it is still imported sees no traceback."""
+"""Entry points of the two console scripts, so that Ctrl-C during their imports prints no traceback."""
 
 import importlib
 import signal
@@ -9,23 +9,23 @@ from . import container_home, standard_streams
 
 def serve() -> NoReturn:
     """`maritalk-serve`."""
-    _begin("serve")
+    _run("serve")
 
 
 def toolbox() -> NoReturn:
     """`maritalk-vllm`."""
-    _begin("tools_app")
+    _run("tools_app")
 
 
-def _begin(module: str) -> NoReturn:
+def _run(module: str) -> NoReturn:
     standard_streams.open_missing()
-    # Where Ctrl-C is ignored, as a shell has it for what runs in the background, it stays so.
-    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heard:
+    # Where SIGINT is ignored, as shells do for background jobs, it stays ignored.
+    handles_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handles_sigint:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     container_home.use_mounted_home()
     main = importlib.import_module(f".{module}", __package__).main
-    if heard:
+    if handles_sigint:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
     raise SystemExit

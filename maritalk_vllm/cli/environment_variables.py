@@ -1,4 +1,4 @@
-"""Environment variables that look like options and are none, with the nearest option."""
+"""Warnings about environment variables that look like options but are unknown."""
 
 import difflib
 import os
@@ -16,17 +16,17 @@ KNOWN = {
     lang_option.VARIABLE,
     OPT_IN,
 }
-"""Every variable of ours, of whichever command."""
+"""All variables of all commands."""
 
-_OF_KUBERNETES = re.compile(
+_KUBERNETES_SERVICE = re.compile(
     r"MARITALK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-"""What it sets in every container for each Service whose name begins with `maritalk`."""
+"""Variables that Kubernetes sets in every container for each Service whose name begins with `maritalk`."""
 
 
 def warn_of_unknown(environment: Mapping[str, str] = os.environ) -> None:
-    """Print a line for each variable that begins as ours do, with the nearest one that there is."""
-    # By what follows the beginning that they all have.
+    """Print a warning for each unknown variable with our prefix, with the nearest known one."""
+    # Compared without the common prefix.
     options = {known.removeprefix(PREFIX): known for known in KNOWN}
     for name in sorted(unknown(environment)):
         close = difflib.get_close_matches(name.removeprefix(PREFIX), options, n=1)
@@ -36,12 +36,12 @@ def warn_of_unknown(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
-    """The names that begin as ours do, and that neither a command nor Kubernetes knows."""
+    """Names with our prefix that neither a command nor Kubernetes defines."""
     return [
         name
         for name, value in environment.items()
         if name.startswith(PREFIX)
         and name not in KNOWN
-        and not _OF_KUBERNETES.fullmatch(name)
+        and not _KUBERNETES_SERVICE.fullmatch(name)
         and not option_origin.is_service_link(value)
     ]

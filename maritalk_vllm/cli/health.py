@@ -1,4 +1,4 @@
-"""`maritalk-vllm health`: whether the server of this machine is alive, for whoever watches it by a command."""
+"""`maritalk-vllm health`: health check of this machine's server, for tools that run a command."""
 
 import typer
 
@@ -8,8 +8,8 @@ from ..language import say
 from ..settings import Settings
 from .settings_options import with_settings
 
-_SECONDS = 5.0
-"""For an answer that takes milliseconds, in every state of the server."""
+_TIMEOUT_SECONDS = 5.0
+"""The probe takes milliseconds in every phase of the server."""
 
 
 def health(ctx: typer.Context, settings: Settings, **_: object) -> None:
@@ -21,21 +21,21 @@ def health(ctx: typer.Context, settings: Settings, **_: object) -> None:
 
     url = _url(settings)
     try:
-        # The certificate is for the name by which others reach it.
-        reply = httpx.get(f"{url}/livez", timeout=_SECONDS, trust_env=False, verify=False)
+        # The certificate is for the server's public name, not for a loopback address.
+        response = httpx.get(f"{url}/livez", timeout=_TIMEOUT_SECONDS, trust_env=False, verify=False)
     except httpx.TransportError as error:
         raise MariTalkError(say("No server answers at {url}.", url=url)) from error
-    if not reply.is_success:
-        raise MariTalkError(say("The server at {url} is not alive: {status}.", url=url, status=reply.status_code))
+    if not response.is_success:
+        raise MariTalkError(say("The server at {url} is not alive: {status}.", url=url, status=response.status_code))
     try:
-        status = reply.json()["status"]
+        status = response.json()["status"]
     except (ValueError, KeyError, TypeError):
         raise MariTalkError(say("What answers at {url} is another program.", url=url)) from None
     print(status)
 
 
 def _url(settings: Settings) -> str:
-    """The address by which this machine reaches its server. Raises UsageError."""
+    """URL of the server as seen from this machine. Raises UsageError."""
     if settings.port == 0:
         raise UsageError(say("A server on any free port cannot be asked."), say("Give its --port."))
     scheme = "https" if settings.ssl_certfile else "http"

@@ -1,4 +1,4 @@
-"""`maritalk-vllm install-launcher`: what `client.start_server()` of the published client runs."""
+"""`maritalk-vllm install-launcher`: writes the executable that the published client's `start_server()` runs."""
 
 import shlex
 import sysconfig
@@ -24,14 +24,14 @@ def install_launcher(
 
     The client gives it a licence and a port alone. All else is set in the environment or in a file: MARITALK_CONFIG.
     """
-    _check_ours(path)
+    _check_not_foreign(path)
     server = Path(sysconfig.get_path("scripts")) / "maritalk-serve"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole when it gets its name, which a client may be about to run.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as aside:
-            aside.write(f'{_FIRST_LINES}exec {shlex.quote(str(server))} "$@"\n')
-        written = Path(aside.name)
+        # Written under a temporary name, so that a client never runs a partial file.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as temporary:
+            temporary.write(f'{_FIRST_LINES}exec {shlex.quote(str(server))} "$@"\n')
+        written = Path(temporary.name)
         written.chmod(0o755)
         written.replace(path)
     except OSError as error:
@@ -39,14 +39,14 @@ def install_launcher(
     print(translated(f"Written: {path}, which starts {server}"))
 
 
-def _check_ours(target: Path) -> None:
-    """Raises UsageError if something else is there: MariTalk Local's own executable is 14 GB of download."""
+def _check_not_foreign(target: Path) -> None:
+    """Raises UsageError if another file exists: MariTalk Local's own executable is a download of 14 GB."""
     try:
-        with target.open("rb") as there:
-            ours = there.read(len(_FIRST_LINES)) == _FIRST_LINES.encode()
+        with target.open("rb") as file:
+            is_ours = file.read(len(_FIRST_LINES)) == _FIRST_LINES.encode()
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(f"{target} cannot be read: {error.strerror}.", "Choose another --path.") from error
-    if not ours:
+    if not is_ours:
         raise UsageError(f"{target} is there already, and is no launcher.", "Move it away, or choose another --path.")

@@ -1,4 +1,4 @@
-"""`--lang`: the language of what a command says, chosen before the command line is read."""
+"""`--lang`: the language of a command's output, selected before the command line is parsed."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,25 +19,25 @@ OPTION = Annotated[
         FLAG, help="Language of what is said to people.", envvar=VARIABLE, show_default="the locale's, or else en"
     ),
 ]
-"""For the help: `take_language` leaves none to be parsed."""
+"""Only for the help: `take_language` removes the flag before parsing."""
 
 
 def take_language(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Choose the language that a command line asks for, or else the environment; what is left of the command line.
+    """Select the language from the arguments, the environment or the locale; return the arguments without the flag.
 
-    It stands anywhere before a `--`, and holds for what is wrong with the rest as well. Raises UsageError.
+    The flag may be anywhere before a `--`; it also applies to errors in the other arguments. Raises UsageError.
     """
     choose(of_locale(environment))
-    if given := environment.get(VARIABLE):
-        choose(_language(VARIABLE, given))
+    if name := environment.get(VARIABLE):
+        choose(_language(VARIABLE, name))
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    rest, ours = [], iter(arguments[:end])
-    for argument in ours:
+    rest, before_separator = [], iter(arguments[:end])
+    for argument in before_separator:
         flag, equals, value = argument.partition("=")
         if flag != FLAG:
             rest.append(argument)
         else:
-            choose(_language(FLAG, value if equals else next(ours, "")))
+            choose(_language(FLAG, value if equals else next(before_separator, "")))
     return [*rest, *arguments[end:]]
 
 

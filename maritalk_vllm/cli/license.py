@@ -1,4 +1,4 @@
-"""`maritalk-vllm license`: what somebody needs who gives licences to others, and a look into one."""
+"""`maritalk-vllm license`: commands to sign, inspect and serve licences."""
 
 import os
 from datetime import UTC, datetime
@@ -11,16 +11,16 @@ from ..errors import LicenseError, UsageError
 from ..licensing import license_input, signed_license
 from ..translation import translated
 from . import path_options
-from .license_server import app as distribution
+from .license_server import app as license_server_app
 from .license_server import model_name
 from .runner import HELP
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
-app.add_typer(distribution)
+app.add_typer(license_server_app)
 
 _DATE = "%Y-%m-%d"
 _WIDTH = 12
-"""Of the names in front of what a licence says."""
+"""Width of the column of names."""
 
 
 @app.callback()
@@ -69,11 +69,11 @@ def issue(
     for asked in model:
         model_name(asked)
     now = datetime.now(UTC).replace(microsecond=0)
-    ends, begins = _utc(expires), _utc(not_before) if not_before else None
-    if ends <= max(now, begins or now):
-        raise UsageError(f"A licence that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
+    end, start = _utc(expires), _utc(not_before) if not_before else None
+    if end <= max(now, start or now):
+        raise UsageError(f"A licence that ends on {end:{_DATE}} would never be valid.", "Choose a later --expires.")
     signed = signed_license.sign(
-        signed_license.License(models=tuple(model), licensee=licensee, issued=now, expires=ends, not_before=begins),
+        signed_license.License(models=tuple(model), licensee=licensee, issued=now, expires=end, not_before=start),
         private_key,
     )
     if out is None:
@@ -99,20 +99,20 @@ def inspect(
     text = license_input.read_license(licence)
     if not signed_license.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
-    says = signed_license.read(text)
+    license = signed_license.read(text)
     rows = {
-        "licensee": says.licensee,
-        "models": ", ".join(says.models),
-        "issued": f"{says.issued}",
-        "not before": f"{says.not_before or '-'}",
-        "expires": f"{says.expires}",
+        "licensee": license.licensee,
+        "models": ", ".join(license.models),
+        "issued": f"{license.issued}",
+        "not before": f"{license.not_before or '-'}",
+        "expires": f"{license.expires}",
     }
     for name, value in rows.items():
         print(f"{translated(name):<{_WIDTH}}{value}")
     try:
         if public_key:
             signed_license.verify(text, public_key)
-        says.entitlement(datetime.now(UTC))
+        license.entitlement(datetime.now(UTC))
     except LicenseError:
         print(f"{translated('good'):<{_WIDTH}}{translated('no')}")
         raise
@@ -125,7 +125,7 @@ def _utc(day: datetime) -> datetime:
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:
-    """Write a new file that nobody may read before it has its mode. Raises UsageError."""
+    """Create a file with this mode from the start. Raises UsageError, also if it exists."""
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`maritalk-vllm license serve`, and what its operator does beside it: keys, archives, the audit."""
+"""`maritalk-vllm license serve`, and the commands of its operator: keys, archives, audit log."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,11 +77,11 @@ def add_key(
 ) -> None:
     """Make a key and print it. It is told this once: the database keeps its digest alone."""
     models = tuple(dict.fromkeys(map(model_name, model)))
-    ends = expires.replace(tzinfo=UTC) if expires else None
-    if ends is not None and ends <= datetime.now(UTC):
-        raise UsageError(f"A key that ends on {ends:{_DATE}} would never be valid.", "Choose a later --expires.")
+    end = expires.replace(tzinfo=UTC) if expires else None
+    if end is not None and end <= datetime.now(UTC):
+        raise UsageError(f"A key that ends on {end:{_DATE}} would never be valid.", "Choose a later --expires.")
     with Database(database) as opened:
-        print(license_keys.add(opened, models, licensee, ends))
+        print(license_keys.add(opened, models, licensee, end))
 
 
 @app.command(name="keys")
@@ -90,7 +90,7 @@ def list_keys(database: DatabaseOption = _DATABASE) -> None:
     now = datetime.now(UTC)
     rows = [_head("id", "key", "models", "licensee", "expires", "state")]
     with Database(database) as opened:
-        for key in license_keys.everyone(opened):
+        for key in license_keys.list_keys(opened):
             until = f"{key.expires:{_DATE}}" if key.expires else translated("never")
             state = translated(key.state(now))
             rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, state))
@@ -123,8 +123,8 @@ def add_weights(
     weights_archive.check_unpacks(added)
     with Database(database) as opened:
         weights_archive.register(opened, added)
-    told = f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}"
-    print(translated(told))
+    message = f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}"
+    print(translated(message))
 
 
 @app.command(name="audit")
@@ -141,11 +141,11 @@ def show_audit(
     print(*table(rows), sep="\n")
 
 
-def model_name(asked: str) -> str:
-    """The profile's name, where it may be an alias. Raises UsageError."""
-    profile = find(asked)
+def model_name(name: str) -> str:
+    """Resolve a profile's name or alias. Raises UsageError."""
+    profile = find(name)
     if profile is None:
-        raise UsageError(f"There is no model {asked}.", did_you_mean(asked, profiles()))
+        raise UsageError(f"There is no model {name}.", did_you_mean(name, profiles()))
     return profile.name
 
 

@@ -1,4 +1,4 @@
-"""`--help` in the language chosen: what the commands say of themselves, and what Typer says around it."""
+"""`--help` in the selected language: the help texts of the commands, and Typer's own headings."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from ..language import Language, spoken
 from ..translation import translated
 
 
-def in_the_language_chosen(app: typer.Typer) -> Callable[..., Any]:
-    """The application, to be called with a command line. In English it is left alone."""
+def localized(app: typer.Typer) -> Callable[..., Any]:
+    """The application as a callable, with translated help; unchanged in English."""
     if spoken() is Language.ENGLISH:
         return app
     command = get_command(app)
@@ -21,7 +21,7 @@ def in_the_language_chosen(app: typer.Typer) -> Callable[..., Any]:
 
 def _translate(command: Any) -> None:  # noqa: ANN401  Typer exports no class of commands
     command.context_class = _Context
-    # A help text's lines are the source's. Of its first sentence Typer makes the line in the list of commands.
+    # Join the source's line breaks. Typer uses the first sentence in the list of commands.
     paragraphs = (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     command.help = "\n\n".join(map(translated, paragraphs))
     for other in getattr(command, "commands", {}).values():
@@ -29,7 +29,7 @@ def _translate(command: Any) -> None:  # noqa: ANN401  Typer exports no class of
 
 
 class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
-    """Writes Typer's own words, and what the options are for."""
+    """Translates Typer's headings and the help of options."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         super().write_usage(prog, args, prefix or translated("Usage: "))
@@ -38,11 +38,11 @@ class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type
         super().write_heading(translated(heading))
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl([(name, _described(text)) for name, text in rows], col_max, col_spacing)
+        super().write_dl([(name, _translated_help(text)) for name, text in rows], col_max, col_spacing)
 
 
-def _described(text: str) -> str:
-    """The help of an option or argument, and behind it, in brackets, where else it comes from and what it may be."""
+def _translated_help(text: str) -> str:
+    """Translate the help of an option or argument, and the facts that Typer appends in brackets."""
     help, bracket, more = text.rpartition("  [")
     if not bracket:
         return translated(text)

@@ -1,4 +1,4 @@
-"""Where an option's value comes from, for errors: a flag, a variable of the environment, or a line of the file."""
+"""Origin of an option's value, for error messages: flag, environment variable, or line of the file."""
 
 import os
 import re
@@ -11,27 +11,27 @@ from ..settings import OPTIONS, environment_variable, flag
 from .config_file import ConfigFile
 
 _FILE = "maritalk_vllm.config_file"
-_SHOWN = 100
-"""How many characters of a value are repeated."""
+_MAX_SHOWN = 100
+"""Characters of a value that an error message quotes."""
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
-"""What Kubernetes puts into a container's environment for a Service: MARITALK_PORT for one named maritalk."""
+"""Value that Kubernetes sets in a container's environment for a Service: MARITALK_PORT for one named maritalk."""
 
 
 def remember(ctx: typer.Context, file: ConfigFile) -> None:
-    """Keep the file's places for errors, and give its values to those options that have no other."""
-    # Click looks into default_map after the command line and the environment: our precedence, for nothing.
+    """Use the file's values as defaults, and keep their locations for error messages."""
+    # Click reads default_map after the command line and the environment, which is our precedence.
     ctx.default_map = dict(file.values)
     ctx.meta[_FILE] = file
 
 
 def is_service_link(value: str) -> bool:
-    """Whether Kubernetes has set this, and no person."""
+    """Whether Kubernetes has set this value, and not the user."""
     return _SERVICE_LINK.match(value) is not None
 
 
 def invalid(error: Any) -> tuple[str, str] | None:  # noqa: ANN401  Typer exports no class of parameters
-    """The sentence and the hint for a value that cannot be read; None for any other complaint of Typer's."""
+    """Message and hint for a value that cannot be parsed; None for any other error of Typer."""
     ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
     if not isinstance(error, typer.BadParameter) or ctx is None or param is None or not error.message:
         return None
@@ -58,13 +58,13 @@ def invalid(error: Any) -> tuple[str, str] | None:  # noqa: ANN401  Typer export
     return f"Invalid value for {param.envvar} in the environment, which is {_shown(value)}: {message}.", hint
 
 
-def of_file(ctx: typer.Context, name: str) -> str:
-    """Where an option stands in the file, as the end of a sentence; nothing for one of elsewhere."""
+def location_in_file(ctx: typer.Context, name: str) -> str:
+    """Location of an option in the file, as the end of a sentence; empty if it is not from the file."""
     return f" ({ctx.meta[_FILE].places[name]})" if _source(ctx, name) == "DEFAULT_MAP" else ""
 
 
-def of_what_is_named(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
-    """Where those options were set that an error names by their flag or their value; nothing for flags themselves."""
+def of_named_options(ctx: typer.Context, text: str, values: dict[str, Any]) -> str:
+    """Origin of each option that an error names by flag or value; empty for those given as flags."""
     places = []
     for name in OPTIONS:
         source = _source(ctx, name)
@@ -78,7 +78,7 @@ def of_what_is_named(ctx: typer.Context, text: str, values: dict[str, Any]) -> s
 def _is_named(name: str, value: Any, text: str) -> bool:  # noqa: ANN401
     if re.search(rf"{re.escape(flag(name))}(?![\w-])", text):
         return True
-    # A number or a short word may be in a sentence for another reason.
+    # Only paths: a number or a short word may be in the message for another reason.
     shown = str(value)
     return not _is_secret(name) and "/" in shown and shown in text
 
@@ -94,4 +94,4 @@ def _source(ctx: typer.Context, name: str) -> str:
 
 def _shown(value: str) -> str:
     shown = masked(value)
-    return repr(shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}...")
+    return repr(shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}...")

@@ -1,4 +1,4 @@
-"""Every option that is a path: `~` is expanded, and what no file system takes is refused with the option's name."""
+"""Callback of path options: expands `~`, and rejects paths that no file system accepts, naming the option."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import typer
 
 
 def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:  # noqa: ANN401
-    """The callback of each option and argument that is a path, or several. Raises typer.BadParameter."""
+    """Callback for options and arguments that are one or more paths. Raises typer.BadParameter."""
     if value is None:
         return None
     try:
@@ -19,7 +19,7 @@ def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any: 
 
 
 def _path(given: Path) -> Path:
-    """The path with its `~` expanded. Raises ValueError with a sentence."""
+    """Expand `~`. Raises ValueError with a message for the user."""
     try:
         path = given.expanduser()
     except RuntimeError:
@@ -29,7 +29,7 @@ def _path(given: Path) -> Path:
     try:
         path.stat()
     except OSError as error:
-        # Each use says by itself what is missing or closed. Of these two, some uses would not.
+        # Commands report missing or inaccessible paths themselves, but not all of them handle these two errors.
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise ValueError(f"{os.strerror(error.errno)}.") from None
     return path

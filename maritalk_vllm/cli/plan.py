@@ -1,4 +1,4 @@
-"""`maritalk-vllm plan`: how a model would be served, here or on other cards, before anything is loaded."""
+"""`maritalk-vllm plan`: how a model would be served, on this machine or on other GPUs, without loading it."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..settings import Device, Settings
 from ..text_format import gigabytes, table
 from ..translation import translated
-from .capacity import PARAMETERS, capacity, refuse_without_users
+from .capacity import PARAMETERS, capacity, reject_without_users
 from .settings_options import parameter, with_settings
 
 _DEFAULT_MODEL = "demo"
@@ -24,7 +24,7 @@ def plan(
     as_json: bool,
     suggest: bool,
     users: int | None,
-    **wishes: Any,  # noqa: ANN401
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
 
@@ -35,9 +35,9 @@ def plan(
     if users is not None:
         if suggest:
             raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
-        capacity(settings, gpus, as_json, users, wishes)
+        capacity(settings, gpus, as_json, users, options)
         return
-    refuse_without_users(wishes)
+    reject_without_users(options)
     if suggest:
         if gpus:
             raise UsageError("--suggest looks at all cards of the table.", "Leave --gpus out.")
@@ -65,16 +65,16 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
         settings = replace(settings, nodes=max(nodes, settings.nodes))
     try:
         if gpus:
-            inventory, wish, build = hypothetical_machine(gpus), Device.CUDA, Device.CUDA
+            inventory, requested_device, installed_device = hypothetical_machine(gpus), Device.CUDA, Device.CUDA
         else:
-            inventory, wish, build = (
+            inventory, requested_device, installed_device = (
                 probe_hardware(gpus=settings.device is not Device.CPU),
                 settings.device,
                 installed_vllm().device,
             )
-        need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
-        model = need.name
-        made = make_plan_or_suggest(need, inventory, wish, build)
+        requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
+        model = requirements.name
+        result = make_plan_or_suggest(requirements, inventory, requested_device, installed_device)
     except UsageError:
         raise
     except MariTalkError as error:
@@ -82,10 +82,10 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
             _print(as_refusal(model, error, unusable_gpus(inventory)))
         raise
     if as_json:
-        _print(as_data(made))
+        _print(as_data(result))
     else:
-        print("\n".join(report(made)))
-    if made.outcome is Outcome.NOT_CHECKED:
+        print("\n".join(report(result)))
+    if result.outcome is Outcome.NOT_CHECKED:
         raise typer.Exit(NotChecked.exit_code)
 
 
@@ -95,12 +95,12 @@ def _suggest(settings: Settings, as_json: bool) -> None:
     from ..planning.gpu_suggestions import suggest_gpus, suggestions
     from ..server.startup.launch import model_requirements
 
-    need = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
-    if need.footprint is None:
-        raise NotChecked(need.doubt or f"The size of {need.title} is unknown.", "Download it first.")
-    found = suggestions(need, gpu_models())
-    if not found:
-        raise DoesNotFit(f"No eight cards of one kind in the table hold {need.title} as it was asked for.")
+    requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
+    if requirements.footprint is None:
+        raise NotChecked(requirements.doubt or f"The size of {requirements.title} is unknown.", "Download it first.")
+    candidates = suggestions(requirements, gpu_models())
+    if not candidates:
+        raise DoesNotFit(f"No eight cards of one kind in the table hold {requirements.title} as it was asked for.")
     if as_json:
         rows = [
             {
@@ -109,13 +109,13 @@ def _suggest(settings: Settings, as_json: bool) -> None:
                 "name": each.gpu_model.names[0],
                 "memory_total_bytes": each.memory_total_bytes,
             }
-            for each in found
+            for each in candidates
         ]
-        _print({"model": need.name, "suggestions": rows})
+        _print({"model": requirements.name, "suggestions": rows})
     else:
-        print(translated(f"{need.title}. {suggest_gpus(need, gpu_models())}"))
+        print(translated(f"{requirements.title}. {suggest_gpus(requirements, gpu_models())}"))
         print()
-        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
+        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in candidates])))
 
 
 def _print(content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How far a benchmark is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a benchmark on stderr: a bar on a terminal, else a line every 10 s."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ _LINE_SECONDS = 10
 
 
 class Counter:
-    """Counts the answers of one load, of which there will be about `total`; to be entered."""
+    """Context manager that counts the responses of one load, about `total` of them."""
 
     def __init__(self, load: str, total: int) -> None:
         self._load = load
@@ -24,7 +24,7 @@ class Counter:
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,11 +40,11 @@ class Counter:
             self._bar.stop()
 
     def count(self) -> None:
-        """One more was answered."""
+        """Count one response."""
         self._done += 1
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done)
-        elif (now := time.monotonic()) >= self._told + _LINE_SECONDS:
-            self._told = now
+        elif (now := time.monotonic()) >= self._last_line + _LINE_SECONDS:
+            self._last_line = now
             line = translated(f"{self._done} of {self._total} requests answered")
             standard_streams.note(f"{self._load}: {line}")

@@ -1,4 +1,4 @@
-"""Runs a command line application; the one place where an error becomes a sentence and an exit code."""
+"""Runs a command line application: the one place where an error becomes a message and an exit code."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from ..settings import PREFIX
 from ..translation import translated
 from . import option_origin, standard_streams
 from .lang_option import take_language
-from .localized_help import in_the_language_chosen
+from .localized_help import localized
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command."""
@@ -23,72 +23,72 @@ INTERRUPTED = 130
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:
-    """Run `app` and leave the process with its exit code."""
-    # A licence, a key or a token in our arguments would be there for all to see in a process list.
+    """Run `app` and exit with its exit code."""
+    # Hides the arguments, which may contain a licence, a key or a token, from the process list.
     setproctitle.setproctitle(name)
     standard_streams.open_missing()
-    # Typer puts another in the place of an output that nothing reads.
+    # Typer replaces sys.stdout when its reader has exited: keep the original streams.
     output, remarks = sys.stdout, sys.stderr
     for stream in (output, remarks):
         standard_streams.write_utf8(stream)
     try:
         code = _run(app, name)
-    except SystemExit as left:
-        code = left.code
+    except SystemExit as error:
+        code = error.code
     except OSError as error:
-        if not standard_streams.is_of_writing(error):
+        if not standard_streams.is_write_error(error):
             raise
-        code = _tell_unwritten(name, error)
+        code = _report_unwritten(name, error)
     if (failed := standard_streams.finish(output)) is not None:
-        code = code or _tell_unwritten(name, failed)
+        code = code or _report_unwritten(name, failed)
     standard_streams.finish(remarks)
     sys.exit(code or 0)
 
 
 def _run(app: typer.Typer, name: str) -> int | str | None:
-    """The exit code of a command, once what went wrong is told."""
+    """Run a command, report its error if any, and return the exit code."""
     try:
         arguments = take_language(sys.argv[1:])
         _check_text(arguments, os.environ)
-        code: int | None = in_the_language_chosen(app)(args=arguments, prog_name=name, standalone_mode=False)
+        code: int | None = localized(app)(args=arguments, prog_name=name, standalone_mode=False)
         return code
     except typer.TyperException as error:
-        return _tell_usage(name, error)
+        return _report_usage(name, error)
     except MariTalkError as error:
-        return _tell(name, error)
+        return _report(name, error)
     except MemoryError:
-        return _tell(name, MariTalkError("There is not enough memory for this command.", "See the limit: ulimit -v."))
+        return _report(name, MariTalkError("There is not enough memory for this command.", "See the limit: ulimit -v."))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
 
 
-def _tell_unwritten(name: str, error: OSError) -> int:
-    """The exit code where the output cannot be written. Where nothing reads it as with `head`, nothing is said."""
+def _report_unwritten(name: str, error: OSError) -> int:
+    """Report that the output cannot be written, except for EPIPE (as with `head`); returns the exit code."""
     unwritten = MariTalkError(f"The output cannot be written: {error.strerror}.")
-    return unwritten.exit_code if error.errno == errno.EPIPE else _tell(name, unwritten)
+    return unwritten.exit_code if error.errno == errno.EPIPE else _report(name, unwritten)
 
 
-def _tell_usage(name: str, error: typer.TyperException) -> int:
-    # Typer does not export the class that has this method, of which all that it raises here are.
+def _report_usage(name: str, error: typer.TyperException) -> int:
+    # All errors here have this method, but Typer does not export the class that defines it.
     text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is not None and text == context.get_help():  # no command was named
         standard_streams.note(text)
         return UsageError.exit_code
     if (sentences := option_origin.invalid(error)) is not None:
-        return _tell(name, UsageError(sentences[0], sentences[1] or f"Try `{name} --help`."))
-    return _tell(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
+        return _report(name, UsageError(sentences[0], sentences[1] or f"Try `{name} --help`."))
+    return _report(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
 
 
-def _tell(name: str, error: MariTalkError) -> int:
+def _report(name: str, error: MariTalkError) -> int:
     standard_streams.note(f"{name}: {translated(error.message)} {translated(error.hint)}".rstrip())
     return error.exit_code
 
 
 def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Raises UsageError for bytes that are no UTF-8: later neither JSON nor a tokenizer takes them.
+    """Raises UsageError for bytes that are not UTF-8, which neither JSON nor a tokenizer would accept later.
 
-    No value is repeated: it may be a licence.
+    The message does not repeat the value, which may be a licence.
     """
     hint = "Rename the file, or write the value in UTF-8."
     for number, argument in enumerate(arguments):
@@ -96,13 +96,13 @@ def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> Non
             flag = next((each for each in reversed(arguments[:number]) if each.startswith("-")), None)
             if argument.startswith("-"):
                 flag = argument.partition("=")[0]
-            what = f"The value of {flag}" if flag is not None and _is_text(flag) else f"Argument {number + 1}"
-            raise UsageError(f"{what} is no text in UTF-8.", hint)
+            source = f"The value of {flag}" if flag is not None and _is_text(flag) else f"Argument {number + 1}"
+            raise UsageError(f"{source} is no text in UTF-8.", hint)
     for name, value in environment.items():
         if name.startswith(PREFIX) and not _is_text(value):
             raise UsageError(f"The value of {name} is no text in UTF-8.", hint)
 
 
 def _is_text(value: str) -> bool:
-    # Python has bytes that are no UTF-8 as lone surrogates.
+    # Python represents bytes that are not UTF-8 as lone surrogates.
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

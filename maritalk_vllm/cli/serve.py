@@ -17,13 +17,13 @@ from ..settings import Settings
 from ..translation import translated
 from . import container_home, lang_option, standard_streams
 from .runner import HELP, run
-from .settings_options import parameter, read_again, with_settings
+from .settings_options import parameter, reload_settings, with_settings
 
 if TYPE_CHECKING:
     from ..server.startup.launch import Launch
 
-_PAUSES = (1, 5, 10, 30, 60)
-"""Seconds until the licence service is asked again."""
+_RETRY_DELAYS = (1, 5, 10, 30, 60)
+"""Seconds between attempts to reach the licence service."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
 
@@ -38,10 +38,10 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..server.supervisor import supervise
 
     hangup = HangupSignal()
-    if told := container_home.mounted_home_warning():
-        standard_streams.note(told)
+    if warning := container_home.mounted_home_warning():
+        standard_streams.note(warning)
     try:
-        launch = _decided(settings)
+        launch = _resolve_launch(settings)
         if settings.dry_run:
             check_ports(settings)
             print("\n".join(report(launch.plan)))
@@ -50,41 +50,45 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
             check_head_address(launch.group)
         try:
             supervise(
-                launch, Console(), hangup=hangup, config=ctx.params["config"], reload_settings=partial(read_again, ctx)
+                launch,
+                Console(),
+                hangup=hangup,
+                config=ctx.params["config"],
+                reload_settings=partial(reload_settings, ctx),
             )
         finally:
-            standard_streams.finish(sys.stdout)  # a server may outlive what reads its first lines
+            standard_streams.finish(sys.stdout)  # the reader of its first lines may have exited
     except MariTalkError as error:
-        _leave_word(error)
+        _write_termination_message(error)
         raise
 
 
-def _decided(settings: Settings) -> "Launch":
-    """The start; as a service, once the licence service can be asked. Raises MariTalkError.
+def _resolve_launch(settings: Settings) -> "Launch":
+    """Resolve the launch; under a service manager, retry until the licence service is reachable. Raises MariTalkError.
 
-    A service manager gives up what ends again and again, and the network may come later than the service.
+    A service manager gives up on a service that exits repeatedly, and the network may come up after the service.
     """
     from ..licensing.service_client import Unreachable
     from ..server.startup.launch import decide
     from ..server.status.sd_notify import SystemdNotifier
 
-    manager, pauses = SystemdNotifier(), chain(_PAUSES, repeat(_PAUSES[-1]))
+    manager, delays = SystemdNotifier(), chain(_RETRY_DELAYS, repeat(_RETRY_DELAYS[-1]))
     while True:
         try:
             return decide(settings)
         except Unreachable as error:
             if settings.dry_run or not manager.is_enabled:
                 raise
-            pause = next(pauses)
+            delay = next(delays)
             standard_streams.note(
-                say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=pause)
+                say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=delay)
             )
             manager.status(error.message)
-            time.sleep(pause)
+            time.sleep(delay)
 
 
-def _leave_word(error: MariTalkError) -> None:
-    """Kubernetes shows what it finds there when a container has ended."""
+def _write_termination_message(error: MariTalkError) -> None:
+    """Write the error to the file that Kubernetes shows after a container has terminated."""
     with contextlib.suppress(OSError):
         if _TERMINATION_LOG.exists():
             _TERMINATION_LOG.write_text(f"{error}\n")

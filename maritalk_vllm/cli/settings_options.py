@@ -1,4 +1,4 @@
-"""Turns the settings dataclass into command line options, and what the user gave into settings."""
+"""Generates command line options from the settings dataclass, and settings from the parsed options."""
 
 import inspect
 import os
@@ -19,9 +19,9 @@ from .lang_option import take_language
 
 
 def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
-    """A command that has one option for each field of `Settings`, and `more`.
+    """Wrap a command to have one option for each field of `Settings`, and the parameters `more`.
 
-    It is called with the context, the settings, and the values of `more` by their names.
+    The command is called with the context, the settings, and the values of `more` as keyword arguments.
     """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
@@ -30,11 +30,11 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
         engine_args = values["engine_args"]
         if engine_args and not engine_args[0].startswith("-"):
             raise UsageError(
-                f"Unexpected argument: {engine_args[0]}{option_origin.of_file(ctx, 'engine_args')}.",
+                f"Unexpected argument: {engine_args[0]}{option_origin.location_in_file(ctx, 'engine_args')}.",
                 "Flags for vLLM itself come after `--` and begin with a dash.",
             )
         settings = Settings(**values)
-        if callable(ctx.obj):  # read_again asks for no more
+        if callable(ctx.obj):  # reload_settings needs only the settings
             ctx.obj(settings)
             return
         environment_variables.warn_of_unknown()
@@ -44,10 +44,10 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
             secrets = secrets_of(settings.engine_args, os.environ)
             if settings.debug:
                 print(without(secrets, traceback.format_exc()), end="", file=sys.stderr)
-            where = option_origin.of_what_is_named(ctx, str(error), values)
-            # vLLM and other libraries repeat what they refuse.
+            origin = option_origin.of_named_options(ctx, str(error), values)
+            # Errors of vLLM and other libraries quote the rejected value.
             error.message = without(secrets, error.message)
-            error.hint = without(secrets, f"{error.hint} {where}".strip())
+            error.hint = without(secrets, f"{error.hint} {origin}".strip())
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -57,8 +57,8 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     return run
 
 
-def read_again(ctx: typer.Context) -> Settings:
-    """The settings of a command that runs, as its configuration file is now. Raises UsageError."""
+def reload_settings(ctx: typer.Context) -> Settings:
+    """Re-read the settings of a running command, with the current configuration file. Raises UsageError."""
     found: list[Settings] = []
     try:
         arguments = take_language(sys.argv[1:])
@@ -92,21 +92,21 @@ _CONFIG = Annotated[
 
 
 _PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.or_auto}
-"""For numbers that are written in other ways than digits, by an option's `unit`."""
+"""Parsers of numbers with suffixes, by an option's `unit`."""
 
 
 def _is_path(typed: Any) -> bool:  # noqa: ANN401
-    """Whether this is Path, or that or nothing, or several of them."""
+    """Whether the type is Path, an optional Path, or a list of them."""
     return typed is Path or any(map(_is_path, get_args(typed)))
 
 
 def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
-    """A keyword parameter, as Typer reads it from a signature."""
+    """A keyword parameter for the signature that Typer inspects."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
 def _option(name: str) -> inspect.Parameter:
-    """One field of `Settings` as a parameter that Typer understands."""
+    """One field of `Settings` as a parameter for Typer."""
     field = OPTIONS[name]
     about = dict(field.metadata)
     if name == "engine_args":

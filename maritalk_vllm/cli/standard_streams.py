@@ -1,4 +1,4 @@
-"""The three standard streams: there even if the parent closed them, and written to the end without a traceback."""
+"""The standard streams: reopened if the parent closed them, and flushed at exit without a traceback."""
 
 import contextlib
 import errno
@@ -7,41 +7,41 @@ import sys
 from typing import Literal, TextIO
 
 _DESCRIPTORS = (0, 1, 2)
-_OF_WRITING = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT}
+_WRITE_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT}
 
 
 def open_missing() -> None:
-    """Open /dev/null for each stream that is closed. Call it first: the next file to be opened would take the number.
+    """Open /dev/null for each closed stream. Call it first, since the next opened file would get its descriptor.
 
-    A socket that has the number of stdin is lost to each child process, whose stdin is something else.
+    A socket with the descriptor of stdin would be lost in each child process, whose stdin is replaced.
     """
     for descriptor in _DESCRIPTORS:
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest number that is free, which is this one: those below are open.
+            # open() returns the lowest free descriptor, which is this one: those below are open.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    # Python has None for a stream that was closed when it began.
+    # Python sets a stream to None if it was closed at startup.
     sys.stdin = sys.stdin or _stream(0, "r")
     sys.stdout = sys.stdout or _stream(1, "w")
     sys.stderr = sys.stderr or _stream(2, "w")
 
 
 def write_utf8(stream: TextIO) -> None:
-    """Write UTF-8, whatever the locale: clients decode the output so."""
+    """Make a stream write UTF-8, whatever the locale: clients decode the output as UTF-8."""
     stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[attr-defined]
 
 
 def note(text: str) -> None:
-    """Print a remark to stderr. Where nothing reads it, the command goes on."""
+    """Print a line to stderr, and ignore a closed stderr."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def finish(stream: TextIO) -> OSError | None:
-    """Write what is left in the stream; the error if that fails, after which the stream is silent.
+    """Flush a stream; return the error if that fails, after which the stream is redirected to /dev/null.
 
-    Python would try once more as it ends, say so on stderr, and end with 120 in place of the command's exit code.
+    Python would flush again at exit, report the failure on stderr, and exit with 120 instead of the command's code.
     """
     try:
         stream.flush()
@@ -52,9 +52,9 @@ def finish(stream: TextIO) -> OSError | None:
     return None
 
 
-def is_of_writing(error: OSError) -> bool:
-    """Whether this is what a stream that takes no more raises: it has no name, as a file has that cannot be opened."""
-    return error.filename is None and error.errno in _OF_WRITING
+def is_write_error(error: OSError) -> bool:
+    """Whether a failed write to a stream raised this error: unlike an error of open(), it has no file name."""
+    return error.filename is None and error.errno in _WRITE_ERRORS
 
 
 def _stream(descriptor: int, mode: Literal["r", "w"]) -> TextIO:

@@ -1,4 +1,4 @@
-"""Numbers of tokens as vLLM takes them: `8000`, `8k` (8,000), `8K` (8,192), `25.6k`, `1M`."""
+"""Parses numbers of tokens in vLLM's notation: `8000`, `8k` (8,000), `8K` (8,192), `25.6k`, `1M`."""
 
 import re
 
@@ -6,11 +6,11 @@ _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _FORM = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)", re.ASCII)
 _HELM = re.compile(r"\d(?:\.\d+)?e\+?(?:0?\d|1[0-5])", re.ASCII)
-"""Helm writes a whole number from a million on as 1.048576e+06."""
+"""Helm writes integers from a million on as 1.048576e+06."""
 
 
 def tokens(value: str) -> int:
-    """The number. Raises ValueError with a sentence."""
+    """Parse the number. Raises ValueError with a message for the user."""
     text = value.strip()
     if _HELM.fullmatch(text) and float(text).is_integer():
         return int(float(text))
@@ -30,7 +30,7 @@ def tokens(value: str) -> int:
 
 
 def at_least_one(value: str) -> int:
-    """The number, from 1 on. Raises ValueError with a sentence."""
+    """Parse a number of at least 1. Raises ValueError with a message for the user."""
     number = tokens(value)
     if number < 1:
         raise ValueError(f"{value.strip()!r} is no number of tokens: the least is 1.")
@@ -38,5 +38,5 @@ def at_least_one(value: str) -> int:
 
 
 def or_auto(value: str) -> int | None:
-    """The number, or None for `auto` and -1, which are vLLM's for what the model and the memory allow."""
+    """Parse a number, or None for `auto` and -1, with which vLLM uses what the model and the memory allow."""
     return None if value.strip().lower() in ("auto", "-1") else at_least_one(value)

@@ -1,4 +1,4 @@
-"""`maritalk-vllm`: the toolbox around the server."""
+"""`maritalk-vllm`: the command line tools beside the server."""
 
 import typer
 

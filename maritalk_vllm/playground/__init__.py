@@ -1,1 +1,1 @@
-"""The page to chat in, at `/chat`."""
+"""The chat page, at `/chat`."""

@@ -1,4 +1,4 @@
-"""`GET /chat` and its files, answered in every state."""
+"""Serves `GET /chat` and its files, in every phase of the server."""
 
 from collections.abc import Callable
 
@@ -15,13 +15,13 @@ SERVER = f"{PAGE}/server.json"
 
 
 class Page:
-    """ASGI middleware: the page and its files, for GET and HEAD. They hold no secret: they need no key.
+    """ASGI middleware for the page and its files, for GET and HEAD. They contain no secret, so they need no key.
 
-    What else lies below `/chat` is the API's, and goes through. A browser that asks for `/` is sent to the page.
+    Other paths below `/chat` belong to the API and pass through. A browser that requests `/` is redirected to the page.
     """
 
     def __init__(self, app: ASGIApp, time_unit: TimeUnit, admits: Callable[[Scope], bool] = lambda _: True) -> None:
-        """`time_unit`: of the times in the API's answers, which a 0 does not show; `admits`: requests that get it."""
+        """`time_unit` is that of the API's times, which a 0 alone does not tell; `admits` selects the requests."""
         self._app = app
         self._admits = admits
         self._files = {PAGE if name == "index.html" else f"{PAGE}/{name}": file for name, file in files().items()}
@@ -29,20 +29,20 @@ class Page:
 
     @property
     def paths(self) -> frozenset[str]:
-        """All that is answered here, beside a browser's `/`."""
+        """All paths that are answered by this middleware, except a browser's `/`."""
         return frozenset({*self._files, SERVER})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a file, or let the request through."""
-        answer = self._answer(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
-        if answer is not None and not self._admits(scope):
-            answer = None
-        await (answer or self._app)(scope, receive, send)
+        """Respond with a file, or pass the request on."""
+        response = self._response(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
+        if response is not None and not self._admits(scope):
+            response = None
+        await (response or self._app)(scope, receive, send)
 
-    def _answer(self, scope: Scope) -> Response | None:
+    def _response(self, scope: Scope) -> Response | None:
         path, headers = scope["path"], Headers(raw=scope["headers"])
         if path == "/" and _reads_html(headers):
-            # Relative: a proxy may have put the server below a path of its own.
+            # Relative, since a proxy may serve this server below a path prefix.
             return Response(status_code=307, headers={"Location": "chat", "Vary": "Accept", **_FRESH})
         if path == SERVER:
             return JSONResponse(self._server, headers=_FRESH)
@@ -56,15 +56,15 @@ class Page:
 
 
 _FRESH = {"Cache-Control": "no-cache", **SECURITY}
-"""Asked for each time, and sent only when it has changed: a newer server never runs an older page."""
+"""Revalidated on each use, so that a newer server never runs with a cached older page."""
 
 
 def _reads_html(headers: Headers) -> bool:
-    """Whether a client names HTML among what it takes, as browsers do and programs do not."""
+    """Whether the Accept header lists HTML, as browsers send it and other programs do not."""
     kinds = (part.partition(";")[0].strip().lower() for part in headers.get("accept", "").split(","))
     return "text/html" in kinds
 
 
 def _strong(etag: str) -> str:
-    """An ETag without the mark that a proxy puts before it when it has packed the content."""
+    """An ETag without the weak mark `W/`, which a proxy adds when it compresses the content."""
     return etag.strip().removeprefix("W/")

@@ -1,4 +1,4 @@
-"""What a browser is told about the page, so that nothing of it, and nothing that a model says, reaches elsewhere."""
+"""Security headers of the page, so that neither the page nor a model's output can contact other sites."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -9,7 +9,7 @@ _POLICY = {
     "base-uri": "'none'",
     "form-action": "'none'",
     "frame-ancestors": "'none'",
-    # HTML is taken from the sanitizer alone, which marks it as its own.
+    # HTML is accepted only from the sanitizer, through its Trusted Types policy.
     "require-trusted-types-for": "'script'",
     "trusted-types": "dompurify",
 }

@@ -95,7 +95,7 @@ def make_key(service: Running, kind: str) -> str:
 
 
 def revoke(service: Running, kind: str) -> None:
-    for key in license_keys.everyone(service.database):
+    for key in license_keys.list_keys(service.database):
         if key.licensee == kind and key.revoked is None:
             license_keys.revoke(service.database, key.id)
 

@@ -1,4 +1,4 @@
-"""`maritalk-vllm plan --users`, as people and programs call it."""
+"""The command `maritalk-vllm plan --users`."""
 
 import json
 from pathlib import Path
@@ -11,24 +11,24 @@ from maritalk_vllm.errors import UsageError
 from tests.commands import run
 from tests.tools.capacity.test_benchmark_data import LOAD
 
-ASKED = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
+PLAN_50_USERS = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
 
 
-def test_cards_for_users(tmp_path: Path) -> None:
-    picture = tmp_path / "day.png"
-    result = run("maritalk-vllm", *ASKED, "--json", "--plot", picture)
+def test_json_and_plot(tmp_path: Path) -> None:
+    plot = tmp_path / "day.png"
+    result = run("maritalk-vllm", *PLAN_50_USERS, "--json", "--plot", plot)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert (found["fits"], found["users"], found["card"], found["cards_per_replica"]) == (True, 50, "NVIDIA A10", 1)
     assert found["cards"] == found["replicas"] == 1
     assert found["workload"]["prompt"] == 550 and found["workload"]["answer"] == 150
     assert found["busiest_hour"]["latency"]["p95"] <= 10
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_refusal_has_the_same_keys() -> None:
-    fits = json.loads(run("maritalk-vllm", *ASKED, "--json").stdout)
-    result = run("maritalk-vllm", *ASKED, "--json", "--latency-p95", "1s")
+def test_error_has_the_same_json_keys() -> None:
+    fits = json.loads(run("maritalk-vllm", *PLAN_50_USERS, "--json").stdout)
+    result = run("maritalk-vllm", *PLAN_50_USERS, "--json", "--latency-p95", "1s")
     assert result.returncode == 5
     found = json.loads(result.stdout)
     assert set(found) == set(fits)
@@ -36,34 +36,34 @@ def test_a_refusal_has_the_same_keys() -> None:
     assert found["error"]["message"] in result.stderr
 
 
-def test_by_what_was_measured(tmp_path: Path) -> None:
-    """A card on which a lone user's 32 tokens took half a second, and four users' as long: two of them do."""
+def test_measured_loads_replace_the_data_sheet(tmp_path: Path) -> None:
+    """A GPU on which 32 tokens took half a second for one user, and for four users at once."""
     file = tmp_path / "measured.json"
     file.write_text(json.dumps({"loads": [{**LOAD, "users": 1}, {**LOAD, "users": 4, "requests_per_second": 8.0}]}))
-    result = run("maritalk-vllm", *ASKED, "--output", "32", "--prompt", "30", "--measured", file)
+    result = run("maritalk-vllm", *PLAN_50_USERS, "--output", "32", "--prompt", "30", "--measured", file)
     assert result.returncode == 0, result.stderr
     assert "fitted to what was measured (--measured)" in result.stdout
     assert "data sheet" not in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["plan", "--think", "5s"], "--think belongs to --users"),
         (["plan", "--plot", "day.png"], "--plot belongs to --users"),
-        ([*ASKED, "--suggest"], "--suggest looks at what holds the model"),
-        ([*ASKED, "--replicas", "2"], "Leave --replicas out"),
-        ([*ASKED, "--latency-p95", "10"], "which is no time"),
-        ([*ASKED, "--think", "5s", "--requests-per-hour", "3"], "Give one of them"),
-        ([*ASKED, "--memory-efficiency", "1.5"], "--memory-efficiency is 1.5"),
-        ([*ASKED, "--measured", "nowhere.json"], "cannot be read"),
+        ([*PLAN_50_USERS, "--suggest"], "--suggest looks at what holds the model"),
+        ([*PLAN_50_USERS, "--replicas", "2"], "Leave --replicas out"),
+        ([*PLAN_50_USERS, "--latency-p95", "10"], "which is no time"),
+        ([*PLAN_50_USERS, "--think", "5s", "--requests-per-hour", "3"], "Give one of them"),
+        ([*PLAN_50_USERS, "--memory-efficiency", "1.5"], "--memory-efficiency is 1.5"),
+        ([*PLAN_50_USERS, "--measured", "nowhere.json"], "cannot be read"),
         (["plan", "--users", "5", "--gpus", "A10,L4"], "cards of one kind"),
         (["plan", "--users", "5", "--gpus", "0xA10"], "cards of one kind"),
         (["plan", "--users", "5", "--device", "cpu"], "how fast a CPU is"),
-        ([*ASKED, "--plot", "nowhere/day.png"], "cannot be written"),
+        ([*PLAN_50_USERS, "--plot", "nowhere/day.png"], "cannot be written"),
     ],
 )
-def test_usage(arguments: list[str], says: str) -> None:
+def test_usage_errors(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError) as error:
         get_command(tools_app.app).main(arguments, standalone_mode=False)
-    assert says in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""`maritalk-vllm chat` over pipes, with a server that has no model."""
+"""`maritalk-vllm chat` over pipes, with a fake server."""
 
 import os
 import shlex
@@ -10,52 +10,57 @@ from tests.cli.test_serve import LIGHT
 from tests.commands import run, start
 from tests.serving import BIN
 from tests.terminals import terminal
-from tests.tools.chat.pretended import pretended
+from tests.tools.chat.pretended import fake_server
 
 
-def chat(*arguments: str, said: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+def chat(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
     variables = {**os.environ, **environment}
-    return run("maritalk-vllm", "chat", *arguments, input=said, errors="surrogateescape", env=variables)
+    return run("maritalk-vllm", "chat", *arguments, input=stdin, errors="surrogateescape", env=variables)
 
 
-def test_a_question_a_line_and_answers_alone_on_stdout() -> None:
-    """Also with a byte that is no text."""
-    with pretended() as (model, server):
-        result = chat("--url", f"{server.url}/", "--system", "s", said="um\n\n\udcffdois")
-        assert [message["content"] for message in model.posted[1]["messages"]] == ["s", "um", "um", "\ufffddois"]
+def test_each_line_is_a_question_and_stdout_has_only_answers() -> None:
+    """Also with a byte that is not valid UTF-8."""
+    with fake_server() as (model, server):
+        result = chat("--url", f"{server.url}/", "--system", "s", stdin="um\n\n\udcffdois")
+        assert [message["content"] for message in model.requests_received[1]["messages"]] == [
+            "s",
+            "um",
+            "um",
+            "\ufffddois",
+        ]
     assert (result.returncode, result.stdout, result.stderr) == (0, "um\n\ufffddois\n", "")
 
 
-def test_all_of_the_input_as_one_question() -> None:
-    with pretended() as (model, server):
-        result = chat("--whole", said="/um\ndois\n", MARITALK_URL=server.url)
-        assert model.posted[0]["messages"] == [{"role": "user", "content": "/um\ndois"}]
+def test_whole_input_as_one_question() -> None:
+    with fake_server() as (model, server):
+        result = chat("--whole", stdin="/um\ndois\n", MARITALK_URL=server.url)
+        assert model.requests_received[0]["messages"] == [{"role": "user", "content": "/um\ndois"}]
     assert (result.returncode, result.stdout) == (0, "/um dois\n")
 
 
-def test_a_question_that_fails_shows_in_the_exit_code() -> None:
-    with pretended(context=520) as (_, server):
-        result = chat("--url", server.url, said=f"um\n{'b ' * 20}\ndois\n")
+def test_failed_question_sets_the_exit_code() -> None:
+    with fake_server(context=520) as (_, server):
+        result = chat("--url", server.url, stdin=f"um\n{'b ' * 20}\ndois\n")
     assert (result.returncode, result.stdout) == (1, "um\ndois\n")
     assert result.stderr == "The prompt has 22 tokens.\n"
 
 
-def test_nobody_is_there() -> None:
-    result = chat("--url", "http://127.0.0.1:9", "--lang", "pt", said="um\n")
+def test_no_server() -> None:
+    result = chat("--url", "http://127.0.0.1:9", "--lang", "pt", stdin="um\n")
     assert result.returncode == 1
     assert result.stderr.startswith("Nenhum servidor responde em http://127.0.0.1:9. Inicie um com `maritalk-serve`")
 
 
-def test_the_key_is_the_flags_or_the_first_of_the_environments() -> None:
-    with pretended() as (model, server):
-        chat("--url", server.url, "--api-key", "flag", said="um\n", MARITALK_API_KEY="one two")
-        chat("--url", server.url, said="um\n", MARITALK_API_KEY="one two")
+def test_api_key_from_the_flag_or_the_environment() -> None:
+    with fake_server() as (model, server):
+        chat("--url", server.url, "--api-key", "flag", stdin="um\n", MARITALK_API_KEY="one two")
+        chat("--url", server.url, stdin="um\n", MARITALK_API_KEY="one two")
     assert [headers["authorization"] for headers in model.headers] == ["Bearer flag"] * 2 + ["Bearer one"] * 2
 
 
-def test_whoever_reads_may_go_away() -> None:
+def test_closed_stdout_ends_without_an_error_message() -> None:
     with (
-        pretended() as (_, server),
+        fake_server() as (_, server),
         start("maritalk-vllm", "chat", "--url", server.url, stdin=-1, stdout=-1, stderr=-1) as process,
     ):
         assert process.stdin is not None
@@ -68,11 +73,11 @@ def test_whoever_reads_may_go_away() -> None:
     assert (process.returncode, errors) == (1, "")
 
 
-def test_a_person_whose_answers_go_elsewhere(tmp_path: Path) -> None:
-    """Nothing is edited, and what is written elsewhere has no control codes."""
+def test_terminal_input_with_redirected_output(tmp_path: Path) -> None:
+    """Without the line editor, and without control codes in the output."""
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "MARITALK_LANG") if name in os.environ}
     out = shlex.quote(str(tmp_path / "out"))
-    with pretended() as (_, server):
+    with fake_server() as (_, server):
         command = shlex.join([str(BIN / "maritalk-vllm"), "chat", "--url", server.url])
         with terminal(f"{command} > {out}", environment) as window:
             window.wait_for_prompt()
@@ -86,8 +91,8 @@ def test_a_person_whose_answers_go_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "MariTalk: um\n"
 
 
-def test_it_is_light() -> None:
-    """It imports neither an engine nor, without a terminal, an editor of lines."""
+def test_light_imports() -> None:
+    """The command imports no engine and, without a terminal, no line editor."""
     argv = ["maritalk-vllm", "chat", "--url", "http://127.0.0.1:9"]
     code = LIGHT.format(argv=argv, module="tools_app").replace('"numpy"', '"numpy", "prompt_toolkit", "fastapi"')
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, input="um\n")

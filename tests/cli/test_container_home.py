@@ -1,4 +1,4 @@
-"""The folder that a container is given, as another user than root meets it."""
+"""The mounted home folder of a container, as seen by a user other than root."""
 
 import multiprocessing
 import os
@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.cli.container_home import VARIABLE, mounted_home_warning, use_mounted_home
-from tests.cli.test_config import shown
+from tests.cli.test_config import shown_values
 
 NOBODY = 65534
 
 
-def moved_in(given: Path, user: int) -> tuple[str, str | None]:
-    """Whose home `user` has, and what they are told."""
+def home_and_warning(mounted_folder: Path, user: int) -> tuple[str, str | None]:
+    """HOME and the warning after `use_mounted_home` runs as `user`."""
 
-    def ask(answers: "multiprocessing.SimpleQueue[tuple[str, str | None]]") -> None:
+    def run_as_user(answers: "multiprocessing.SimpleQueue[tuple[str, str | None]]") -> None:
         if os.getuid() == 0:
             os.setgroups([])
             os.setgid(user)
             os.setuid(user)
-        environment = {"HOME": "/home/maritalk", VARIABLE: str(given)}
+        environment = {"HOME": "/home/maritalk", VARIABLE: str(mounted_folder)}
         use_mounted_home(environment)
         answers.put((environment["HOME"], mounted_home_warning(environment)))
 
     fork = multiprocessing.get_context("fork")
     answers = fork.SimpleQueue()
-    process = fork.Process(target=ask, args=(answers,))
+    process = fork.Process(target=run_as_user, args=(answers,))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -36,37 +36,37 @@ def moved_in(given: Path, user: int) -> tuple[str, str | None]:
 
 
 @pytest.fixture
-def given() -> Iterator[Path]:
-    """A folder that another user can reach: pytest's own are closed to them."""
+def mounted_folder() -> Iterator[Path]:
+    """A folder that other users can access, unlike pytest's own."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def test_a_folder_of_ones_own_is_home(given: Path) -> None:
+def test_own_folder_becomes_home(mounted_folder: Path) -> None:
     if os.getuid() == 0:
-        os.chown(given, NOBODY, NOBODY)
-    assert moved_in(given, NOBODY) == (str(given), None)
+        os.chown(mounted_folder, NOBODY, NOBODY)
+    assert home_and_warning(mounted_folder, NOBODY) == (str(mounted_folder), None)
 
 
-def test_a_folder_of_somebody_elses_is_told_of(given: Path) -> None:
-    given.chmod(0o555)
+def test_folder_of_another_user_causes_a_warning(mounted_folder: Path) -> None:
+    mounted_folder.chmod(0o555)
     user = NOBODY if os.getuid() == 0 else os.getuid()
-    home, told = moved_in(given, NOBODY)
+    home, warning = home_and_warning(mounted_folder, NOBODY)
     assert home == "/home/maritalk"
-    assert told == (
-        f"User {user} may not write to {given}: what is downloaded goes to /home/maritalk instead. "
+    assert warning == (
+        f"User {user} may not write to {mounted_folder}: what is downloaded goes to /home/maritalk instead. "
         f"Start the container as the folder's owner: docker run --user {os.getuid()}:{os.getgid()}."
     )
 
 
-def test_without_a_folder_nothing_changes(given: Path) -> None:
-    assert moved_in(given / "none", NOBODY) == ("/home/maritalk", None)
-    given.chmod(0o700)
-    assert moved_in(given / "none", NOBODY) == ("/home/maritalk", None)
+def test_home_is_unchanged_without_a_folder(mounted_folder: Path) -> None:
+    assert home_and_warning(mounted_folder / "none", NOBODY) == ("/home/maritalk", None)
+    mounted_folder.chmod(0o700)
+    assert home_and_warning(mounted_folder / "none", NOBODY) == ("/home/maritalk", None)
 
 
-def test_the_cache_is_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_below_the_mounted_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
-    value, _ = shown(**{VARIABLE: str(tmp_path)})["cache_dir"]
+    value, _ = shown_values(**{VARIABLE: str(tmp_path)})["cache_dir"]
     assert value == f"{tmp_path}/.cache/maritalk-vllm"

@@ -1,15 +1,15 @@
-"""`maritalk-vllm download`: what it prints outside a terminal."""
+"""`maritalk-vllm download`: its progress lines outside a terminal."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from maritalk_vllm.cli.download import Meter
+from maritalk_vllm.cli.download import ProgressDisplay
 from maritalk_vllm.language import Language, choose
 
 
 @pytest.fixture(autouse=True)
-def in_english_again() -> Iterator[None]:
+def reset_language() -> Iterator[None]:
     yield
     choose(Language.ENGLISH)
 
@@ -39,13 +39,13 @@ def in_english_again() -> Iterator[None]:
         ),
     ],
 )
-def test_the_lines_of_a_download(
+def test_download_progress_lines(
     language: Language, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(language)
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    with Meter() as meter:
+    with ProgressDisplay() as meter:
         meter.show("Looking for google/gemma-3", 0, None)
         meter.show("Downloading google/gemma-3", 0, 14_600_000_000)
         now += 130

@@ -1,4 +1,4 @@
-"""`maritalk-vllm health`, asked of real sockets in every state of a server."""
+"""`maritalk-vllm health` against real sockets, in every phase of a server."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.probes import Probes
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.server.test_tls import Authority
 from tests.serving import free_port
 
@@ -22,7 +22,7 @@ from tests.serving import free_port
 def health(
     phase: Phase, settings: Settings | None = None, host: str = "127.0.0.1", **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """What is told of a server in this phase by whoever knows its port."""
+    """Result of the command for a server in this phase."""
 
     async def scenario() -> "subprocess.CompletedProcess[str]":
         async def never(*_: object) -> None:
@@ -34,7 +34,7 @@ def health(
         serving = asyncio.create_task(server.serve([listener]))
         try:
             environment["MARITALK_PORT"] = str(listener.getsockname()[1])
-            return await asyncio.to_thread(toolbox, "health", **environment)
+            return await asyncio.to_thread(run_tool, "health", **environment)
         finally:
             server.should_exit = True
             await serving
@@ -67,34 +67,34 @@ def test_another_program() -> None:
     with HTTPServer(("127.0.0.1", 0), Page) as other:
         answering = threading.Thread(target=other.handle_request)
         answering.start()
-        result = toolbox("health", MARITALK_PORT=str(other.server_port))
+        result = run_tool("health", MARITALK_PORT=str(other.server_port))
         answering.join()
     assert (result.returncode, result.stdout) == (1, "")
     assert "is another program." in result.stderr
 
 
-def test_a_proxy_is_not_asked() -> None:
+def test_health_ignores_proxies() -> None:
     assert health(Phase.READY, http_proxy="http://127.0.0.1:9", all_proxy="http://127.0.0.1:9").returncode == 0
 
 
 def test_https(tmp_path: Path) -> None:
-    """The certificate's name is another than that of this machine's own address."""
+    """The certificate's name does not match the loopback address."""
     settings = Authority().certify(tmp_path)
     asked = health(Phase.READY, settings, "127.0.0.2", MARITALK_HOST="127.0.0.2", MARITALK_SSL_CERTFILE="cert.pem")
     assert (asked.returncode, asked.stdout) == (0, "ready\n")
 
 
 @pytest.mark.parametrize("host", ["::", "::1"])
-def test_an_address_of_the_other_kind(host: str) -> None:
+def test_health_of_other_listen_addresses(host: str) -> None:
     assert health(Phase.READY, host="::1", MARITALK_HOST=host).stdout == "ready\n"
 
 
-def test_nobody_there() -> None:
+def test_health_without_a_server() -> None:
     port = free_port()
-    result = toolbox("health", "--port", str(port))
+    result = run_tool("health", "--port", str(port))
     assert result.returncode == 1
     assert result.stderr == f"maritalk-vllm: No server answers at http://127.0.0.1:{port}.\n"
 
 
-def test_a_port_that_nobody_knows() -> None:
-    assert toolbox("health", "--port", "0").returncode == 2
+def test_health_needs_a_fixed_port() -> None:
+    assert run_tool("health", "--port", "0").returncode == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.commands import run
 from tests.licensing.keys import DAY, Keys
 
@@ -19,14 +19,14 @@ def keys(tmp_path: Path) -> Keys:
 
 
 def license(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return toolbox("license", *map(str, arguments))
+    return run_tool("license", *map(str, arguments))
 
 
 def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-serve", "--dry-run", "--port", "0", "--device", "cpu", *arguments)
 
 
-def test_from_a_pair_of_keys_to_a_start(tmp_path: Path) -> None:
+def test_key_pair_to_server_start(tmp_path: Path) -> None:
     assert license("keygen", "--folder", tmp_path).returncode == 0
     private, public = tmp_path / "maritalk-license.key", tmp_path / "maritalk-license.pub"
     assert private.stat().st_mode & 0o777 == 0o600
@@ -42,7 +42,7 @@ def test_from_a_pair_of_keys_to_a_start(tmp_path: Path) -> None:
     assert "SmolLM2" in start.stdout
 
 
-def test_issue_writes_a_file_for_its_owner_alone_and_never_over_another(keys: Keys, tmp_path: Path) -> None:
+def test_issue_creates_a_private_file_and_never_overwrites(keys: Keys, tmp_path: Path) -> None:
     issue = ["issue", "--private-key", keys.private, "--model", "small", "--licensee", "X", "--expires", SOON]
     out = tmp_path / "licence"
     assert license(*issue, "--out", out).returncode == 0
@@ -63,14 +63,14 @@ def test_issue_writes_a_file_for_its_owner_alone_and_never_over_another(keys: Ke
         (["--model", "small"], "--expires"),
     ],
 )
-def test_issue_refuses(keys: Keys, wrong: list[str], says: str) -> None:
+def test_issue_rejects_invalid_options(keys: Keys, wrong: list[str], says: str) -> None:
     refused = license("issue", "--private-key", keys.private, "--licensee", "X", *wrong)
     assert refused.returncode == 2
     assert says in refused.stderr
     assert refused.stdout == ""
 
 
-def test_inspect_says_what_is_wrong(keys: Keys, tmp_path: Path) -> None:
+def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
     for token, key, says in [
         (keys.license("small", ends=-DAY), keys.public, "expired"),
         (keys.license("small"), Keys(tmp_path, "other").public, "somebody else"),
@@ -90,7 +90,7 @@ def test_inspect_says_what_is_wrong(keys: Keys, tmp_path: Path) -> None:
     ("license", "says"),
     [("expired", "expired"), ("of another", "somebody else"), ("for another model", "is for small, not for demo")],
 )
-def test_a_start_that_the_licence_does_not_allow(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
+def test_start_with_an_unsuitable_licence(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
     token = {
         "expired": keys.license("demo", ends=-timedelta(seconds=1)),
         "of another": Keys(tmp_path, "other").license("demo"),

@@ -1,4 +1,4 @@
-"""A whole plan for machines with GPUs: the real pynvml, a library that plays the driver, and vLLM's CUDA build.
+"""A whole plan for machines with GPUs: the real pynvml, a fake driver library, and vLLM's CUDA build.
 
 Of that build only the metadata is there, which is all that a plan looks at.
 """
@@ -47,29 +47,29 @@ def uuids(found: dict[str, Any]) -> list[str]:
     return [gpu["uuid"] for gpu in found["gpus"]]
 
 
-def test_four_cards_for_medium(machine: Machine) -> None:
+def test_medium_uses_four_gpus(machine: Machine) -> None:
     found = machine.plan(gpus(*["A10"] * 4) + links(4, "40"), "--model", "medium")
     assert found["fits"]
     assert sorted(uuids(found)) == UUIDS[:4]
     assert found["tensor_parallel_size"] == 4
 
 
-def test_eight_cards_in_two_copies(machine: Machine) -> None:
+def test_eight_gpus_hold_two_replicas(machine: Machine) -> None:
     fleet = gpus(*["A10"] * 8) + links(4, "20")
     found = machine.plan(fleet, "--model", "medium", "--replicas", "auto")
     assert (found["tensor_parallel_size"], found["data_parallel_size"]) == (4, 2)
-    # The four that share a switch work together.
+    # The four GPUs that share a switch form one replica.
     assert sorted(uuids(found)[:4]) == UUIDS[:4]
 
 
-def test_the_pair_with_a_bridge(machine: Machine) -> None:
+def test_the_nvlink_pair_is_selected(machine: Machine) -> None:
     found = machine.plan(gpus(*["A6000"] * 4) + "link 1 3 nvlink\n", "--model", "medium")
     assert sorted(uuids(found)) == [UUIDS[1], UUIDS[3]]
     assert not any("NVLink" in each for each in found["warnings"])
     assert any("Idle: 2 GPUs" in each for each in found["warnings"])
 
 
-def test_mixed_kinds(machine: Machine) -> None:
+def test_mixed_gpu_types(machine: Machine) -> None:
     found = machine.plan(gpus("T4", "A10", "A100-80GB"), "--model", "medium")
     assert uuids(found) == [UUIDS[2]]
     reasons = {each["uuid"]: each["reason"] for each in found["rejected"]}
@@ -77,7 +77,7 @@ def test_mixed_kinds(machine: Machine) -> None:
     assert "another kind" in reasons[UUIDS[1]]
 
 
-def test_a_busy_card_is_passed_over(machine: Machine) -> None:
+def test_busy_gpu_is_skipped(machine: Machine) -> None:
     fleet = gpus("A10", "A10").replace(str((23028 - 512) << 20), str(3 * 10**9), 1)
     found = machine.plan(fleet, "--model", "small")
     assert uuids(found) == [UUIDS[1]]
@@ -87,7 +87,7 @@ def test_a_busy_card_is_passed_over(machine: Machine) -> None:
     assert "trainer (99) holds 20.0 GB" in alone["error"]["message"]
 
 
-def test_a_mig_instance_counts_with_its_own_memory(machine: Machine) -> None:
+def test_mig_instance_has_its_own_memory(machine: Machine) -> None:
     small = machine.plan(MIG, "--model", "small", CUDA_VISIBLE_DEVICES=",".join(MIG_UUIDS[:2]))
     assert not small["fits"]
     assert "NVIDIA A100-SXM4-40GB MIG 3g.20gb have 20.0 GB" in small["error"]["message"]
@@ -96,7 +96,7 @@ def test_a_mig_instance_counts_with_its_own_memory(machine: Machine) -> None:
     assert demo["gpus"][0]["memory_total_bytes"] == 20 * 10**9
 
 
-def test_a_lost_card(machine: Machine) -> None:
+def test_lost_gpu(machine: Machine) -> None:
     found = machine.plan(gpus("A10", "A10") + "error nvmlDeviceGetMemoryInfo 15 0\n", "--model", "small")
     assert uuids(found) == [UUIDS[1]]
     assert "fallen off the bus" in found["rejected"][0]["reason"]
@@ -108,7 +108,7 @@ def test_a_driver_that_does_not_answer(machine: Machine) -> None:
     assert "does not answer" in found["error"]["message"]
 
 
-def test_what_cuda_hides_is_left_alone(machine: Machine) -> None:
+def test_cuda_visible_devices_is_respected(machine: Machine) -> None:
     fleet = gpus(*["A10"] * 3)
     found = machine.plan(fleet, "--model", "small", CUDA_VISIBLE_DEVICES=UUIDS[2])
     assert uuids(found) == [UUIDS[2]]
@@ -126,7 +126,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_dry_run_of_the_server(machine: Machine, checkpoint: Path) -> None:
+def test_dry_run(machine: Machine, checkpoint: Path) -> None:
     result = machine.run("maritalk-serve", gpus("T4", "A10"), "--model", str(checkpoint), "--port", "0", "--dry-run")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("checkpoint fits: 1 x NVIDIA A10.\n")
@@ -138,7 +138,7 @@ def test_a_dry_run_of_the_server(machine: Machine, checkpoint: Path) -> None:
     assert refused.stdout == ""
 
 
-def test_medium_fits_and_its_weights_are_missing(machine: Machine) -> None:
+def test_missing_weights_of_medium(machine: Machine) -> None:
     result = machine.run("maritalk-serve", gpus(*["A10"] * 4), "--model", "medium", "--dry-run", "--port", "0")
     assert result.returncode == 3
     assert "licence" in result.stderr

@@ -1,4 +1,4 @@
-"""Values as people write them in a file or in the environment, and errors that name where they stand."""
+"""Values from a file and from the environment, and errors that name their origin."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from maritalk_vllm.cli import environment_variables, token_counts
 from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.cli.test_config import shown, toolbox
+from tests.cli.test_config import run_tool, shown_values
 from tests.commands import run
 
 
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "option", "value"),
     [
-        # What YAML 1.1 makes of them: 9, 9.0, 1350, 12.1, False, a date, 1000.0, None, 10.
+        # YAML 1.1 would parse them as: 9, 9.0, 1350, 12.1, False, a date, 1000.0, None, 10.
         ("port: 011", "port", "11"),
         ("port: 09000", "port", "9000"),
         ("host: 10:30", "host", "10:30"),
@@ -50,25 +50,28 @@ def file(tmp_path: Path) -> Path:
         ("\ufeffport: 1", "port", "1"),
     ],
 )
-def test_a_value_is_what_is_written(file: Path, line: str, option: str, value: str) -> None:
+def test_values_are_read_as_text(file: Path, line: str, option: str, value: str) -> None:
     file.write_text(f"{line}\n", encoding="utf-8")
-    assert shown("--config", str(file))[option][0] == value
+    assert shown_values("--config", str(file))[option][0] == value
 
 
-def test_one_key_or_several(file: Path) -> None:
+def test_single_and_repeated_values(file: Path) -> None:
     for written, values in (("abc", ["abc"]), ("0x10", ["0x10"]), ("[1_000, 'b c']", ["1_000", "b c"])):
         file.write_text(f"api_key: {written}\n")
         assert read_config(file).values == {"api_key": values}
 
 
-def test_home_is_found_in_every_path(file: Path, tmp_path: Path) -> None:
+def test_tilde_is_expanded_in_every_path(file: Path, tmp_path: Path) -> None:
     options = ("license_public_key", "api_key_file", "ssl_certfile", "ssl_keyfile", "cache_dir", "log_file")
     file.write_text("".join(f"{option}: ~/{option}\n" for option in options))
-    rows = shown("--config", str(file), HOME=str(tmp_path))
+    rows = shown_values("--config", str(file), HOME=str(tmp_path))
     assert [rows[option][0] for option in options] == [f"{tmp_path}/{option}" for option in options]
-    rows = shown(HOME=str(tmp_path), **{f"MARITALK_{option.upper()}": f"~/{option}" for option in options})
+    rows = shown_values(HOME=str(tmp_path), **{f"MARITALK_{option.upper()}": f"~/{option}" for option in options})
     assert [rows[option][0] for option in options] == [f"{tmp_path}/{option}" for option in options]
-    assert shown(HOME=str(tmp_path), MARITALK_CONFIG="~/maritalk.yaml")["log_file"] == (f"{tmp_path}/log_file", "file")
+    assert shown_values(HOME=str(tmp_path), MARITALK_CONFIG="~/maritalk.yaml")["log_file"] == (
+        f"{tmp_path}/log_file",
+        "file",
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_home_is_found_in_every_path(file: Path, tmp_path: Path) -> None:
         ("a: *b\n", "The configuration file FILE cannot be read: line 1: found undefined alias 'b'."),
     ],
 )
-def test_a_file_that_cannot_be_used(file: Path, content: str, says: str) -> None:
+def test_unusable_config_file(file: Path, content: str, says: str) -> None:
     file.write_text(content)
     with pytest.raises(UsageError) as raised:
         read_config(file)
@@ -113,16 +116,16 @@ def test_a_file_that_cannot_be_used(file: Path, content: str, says: str) -> None
         ("engine_args: x\n", "Unexpected argument: x (engine_args in line 1 of FILE)."),
     ],
 )
-def test_a_wrong_value_is_named_by_its_line(file: Path, content: str, says: str) -> None:
+def test_invalid_value_is_reported_with_its_line(file: Path, content: str, says: str) -> None:
     file.write_text(content)
-    result = toolbox("config", "show", "--config", str(file))
+    result = run_tool("config", "show", "--config", str(file))
     assert result.returncode == 2
     assert result.stderr.startswith(f"maritalk-vllm: {says}".replace("FILE", str(file)))
     assert result.stderr.count("\n") == 1
     assert "env var" not in result.stderr
 
 
-def test_what_a_start_complains_of_is_named_by_its_line_too(file: Path) -> None:
+def test_startup_error_is_reported_with_the_line(file: Path) -> None:
     for content, option in (("replicas: many", "replicas"), ("nodes: 2", "nodes"), ("model: ./nothere", "model")):
         file.write_text(f"# mine\n{content}\n")
         result = run("maritalk-serve", "--license", EVALUATION_KEY, "--dry-run", "--config", file)
@@ -130,27 +133,27 @@ def test_what_a_start_complains_of_is_named_by_its_line_too(file: Path) -> None:
         assert result.stderr.endswith(f" --{option} is set by {option} in line 2 of {file}.\n"), result.stderr
 
 
-def test_doctor_names_the_line_too(file: Path) -> None:
+def test_doctor_reports_the_line(file: Path) -> None:
     file.write_text("port: 0\nnodes: 2\nmodel: ./nothere\n")
-    said = toolbox("doctor", "--config", str(file)).stdout
+    said = run_tool("doctor", "--config", str(file)).stdout
     assert f" --model is set by model in line 3 of {file}.\n" in said
     assert f" --nodes is set by nodes in line 2 of {file}.\n" in said
 
 
-def test_a_wrong_value_of_the_environment_is_named_by_its_variable() -> None:
-    result = toolbox("config", "show", MARITALK_DEVICE="gpu")
+def test_invalid_environment_value_is_reported_with_its_variable() -> None:
+    result = run_tool("config", "show", MARITALK_DEVICE="gpu")
     assert result.returncode == 2
     assert result.stderr.startswith(
         "maritalk-vllm: Invalid value for MARITALK_DEVICE in the environment, which is 'gpu': 'gpu' is not one of "
     )
     assert "--device" not in result.stderr
-    assert toolbox("plan", MARITALK_MODEL="./nope").stderr.endswith(" --model is set by MARITALK_MODEL.\n")
-    result = toolbox("config", "show", "--device", "gpu")
+    assert run_tool("plan", MARITALK_MODEL="./nope").stderr.endswith(" --model is set by MARITALK_MODEL.\n")
+    result = run_tool("config", "show", "--device", "gpu")
     assert result.stderr.startswith("maritalk-vllm: Invalid value for --device: 'gpu' is not one of ")
 
 
-def test_what_kubernetes_puts_into_the_environment() -> None:
-    result = toolbox("config", "show", MARITALK_PORT="tcp://10.0.0.1:80", MARITALK_SERVICE_HOST="10.0.0.1")
+def test_service_variables_of_kubernetes() -> None:
+    result = run_tool("config", "show", MARITALK_PORT="tcp://10.0.0.1:80", MARITALK_SERVICE_HOST="10.0.0.1")
     assert result.returncode == 2
     assert result.stderr == (
         "maritalk-vllm: Invalid value for MARITALK_PORT in the environment, which is 'tcp://10.0.0.1:80': "
@@ -159,7 +162,7 @@ def test_what_kubernetes_puts_into_the_environment() -> None:
     )
 
 
-def test_a_variable_that_is_no_option() -> None:
+def test_unknown_variable_causes_a_warning() -> None:
     of_kubernetes = {
         "MARITALK_PORT_9000_TCP": "tcp://10.0.0.1:9000",
         "MARITALK_PORT_9000_TCP_ADDR": "10.0.0.1",
@@ -171,7 +174,7 @@ def test_a_variable_that_is_no_option() -> None:
     assert environment_variables.unknown(dict.fromkeys(environment_variables.KNOWN, "1")) == []
     names = {"MARITALK_PROT": "1", "MARITALK_MAX_LEN": "2", "MARITALK_ZZZ": "SECRET"}
     for command in (["config", "show"], ["plan"]):
-        result = toolbox(*command, **names, **of_kubernetes)
+        result = run_tool(*command, **names, **of_kubernetes)
         assert result.returncode == 0
         assert result.stderr.splitlines() == [
             "Warning: MARITALK_MAX_LEN in the environment is no option. Did you mean MARITALK_MAX_MODEL_LEN?",
@@ -180,9 +183,9 @@ def test_a_variable_that_is_no_option() -> None:
         ]
 
 
-def test_no_secret_is_repeated(file: Path) -> None:
+def test_errors_do_not_quote_secrets(file: Path) -> None:
     file.write_text("api_key: [SECRET, {SECRET: 1}]\nlicense: [SECRET]\n")
-    result = toolbox("config", "show", "--config", str(file), MARITALK_API_KEY="SECRET")
+    result = run_tool("config", "show", "--config", str(file), MARITALK_API_KEY="SECRET")
     assert result.returncode == 2
     assert "SECRET" not in result.stdout + result.stderr
 
@@ -206,21 +209,21 @@ def test_no_secret_is_repeated(file: Path) -> None:
         ("1.31072e+06", 1_310_720),
     ],
 )
-def test_numbers_of_tokens(written: str, number: int) -> None:
+def test_token_counts(written: str, number: int) -> None:
     assert token_counts.tokens(written) == number
 
 
 @pytest.mark.parametrize(
     "written", ["", "k", "8kk", "8 k", "1.5K", "1.5", "-8k", "8e", "0x10", "1e99", "nan", "1e-3", "٣"]
 )
-def test_what_is_no_number_of_tokens(written: str) -> None:
+def test_invalid_token_counts(written: str) -> None:
     with pytest.raises(ValueError, match=r"tokens|fraction"):
         token_counts.tokens(written)
 
 
 @pytest.mark.engine
-def test_as_vllm_reads_them() -> None:
-    """In a process of its own: its parser's module imports torch."""
+def test_token_counts_equal_vllms_parser() -> None:
+    """In a child process, because vLLM's parser imports torch."""
     program = """
 import sys
 from vllm.utils.argparse_utils import human_readable_int, human_readable_int_or_auto

@@ -1,4 +1,4 @@
-"""Paths as people mistype them: one sentence that names the option or the model, and the exit code."""
+"""Invalid paths: an error of one line that names the option or the model, and the exit code."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ SENTENCES: list[tuple[str, type[Exception], str]] = [
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a model, and with what looks like one."""
+    """A working folder with a model, and with folders that only look like one."""
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     for name in ("model", "empty", "quantised"):
         (tmp_path / name).mkdir()
@@ -58,14 +58,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("model", "kind", "says"), SENTENCES, ids=[each[0][:20] or "empty" for each in SENTENCES])
-def test_a_model_that_is_not_there(model: str, kind: type[Exception], says: str, folder: Path) -> None:
+def test_missing_model(model: str, kind: type[Exception], says: str, folder: Path) -> None:
     with pytest.raises(kind) as raised:
         open_model(model)
     assert says in str(raised.value)
     assert len(str(raised.value)) < 400
 
 
-def test_a_model_that_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     for model in ("model", "./model", "model/", "~/model", str(folder / "model")):
         source = open_model(model)
@@ -74,13 +74,13 @@ def test_a_model_that_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("command", [["maritalk-serve"], *(["maritalk-vllm", each] for each in ("plan", "download"))])
-def test_every_command_says_the_same(command: list[str], folder: Path) -> None:
+def test_all_commands_report_the_same_error(command: list[str], folder: Path) -> None:
     for model, exit_code in (("./nothere", 2), ("./model.gguf", 6)):
         result = run(*command, "--model", model)
         assert (result.returncode, result.stderr.count("\n")) == (exit_code, 1), result.stderr
 
 
-def test_doctor_goes_on_with_its_other_checks(folder: Path) -> None:
+def test_doctor_continues_after_a_missing_model(folder: Path) -> None:
     for model, exit_code in (("./nothere", 2), ("./model.gguf", 6)):
         result = run("maritalk-vllm", "doctor", "--model", model, "--port", "0")
         assert (result.returncode, result.stderr) == (exit_code, "")
@@ -103,8 +103,8 @@ for model in sys.argv[1:]:
 """
 
 
-def test_a_folder_that_is_closed_to_us(tmp_path: Path) -> None:
-    """Also for root, who gives its rights away first."""
+def test_inaccessible_folder(tmp_path: Path) -> None:
+    """Also as root, which drops its privileges first."""
     closed = tmp_path / "closed"
     (closed / "model").mkdir(parents=True)
     (closed / "model/config.json").write_text("{}")
@@ -125,7 +125,7 @@ def commands(command: Any = None) -> list[Any]:
     return [command, *(each for below in getattr(command, "commands", {}).values() for each in commands(below))]
 
 
-def test_every_path_is_checked() -> None:
+def test_every_path_option_has_the_callback() -> None:
     """`~` is expanded and errors name the option, wherever a command takes a path."""
     found = {
         (command.name, each.name): each
@@ -143,7 +143,7 @@ def test_every_path_is_checked() -> None:
         assert option.callback(ctx, option, None) is None, name
 
 
-def test_a_path_that_no_file_system_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "loop").symlink_to("loop")
     context, parameter = typer.Context(get_command(serve.app)), get_command(serve.app).params[0]
@@ -159,7 +159,7 @@ def test_a_path_that_no_file_system_takes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("option", ["config", "log-file", "cache-dir", "api-key-file", "ssl-keyfile"])
-def test_an_option_with_a_name_that_is_too_long(option: str) -> None:
+def test_path_that_is_too_long(option: str) -> None:
     for command in (["maritalk-serve", "--dry-run"], ["maritalk-vllm", "doctor"], ["maritalk-vllm", "plan"]):
         result = run(*command, f"--{option}={LONG}")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
@@ -177,7 +177,7 @@ def test_an_option_with_a_name_that_is_too_long(option: str) -> None:
         ([], {b"MARITALK_CACHE_DIR": b"/\xff"}, "The value of MARITALK_CACHE_DIR is no text"),
     ],
 )
-def test_bytes_that_are_no_utf8(arguments: list[bytes], environment: dict[bytes, bytes], says: str) -> None:
+def test_arguments_that_are_not_utf8(arguments: list[bytes], environment: dict[bytes, bytes], says: str) -> None:
     command = [os.fsencode(BIN / "maritalk-serve"), *arguments]
     result = subprocess.run(command, capture_output=True, env={**os.environb, **environment})
     assert result.returncode == 2

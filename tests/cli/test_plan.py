@@ -1,4 +1,4 @@
-"""`maritalk-vllm plan`, as people and programs call it."""
+"""The command `maritalk-vllm plan`."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def plan(*arguments: str | Path, exit_code: int = 0, env: dict[str, str] | None 
     return found
 
 
-def test_a_plan_for_cards_that_are_not_here() -> None:
+def test_plan_for_hypothetical_gpus() -> None:
     found = plan("--model", "medium", "--gpus", "4xA10")
     assert (found["model"], found["device"], found["error"]) == ("medium", "cuda", None)
     assert [found[f"{kind}_parallel_size"] for kind in ("tensor", "pipeline", "data")] == [4, 1, 1]
@@ -77,9 +77,7 @@ def test_a_plan_for_cards_that_are_not_here() -> None:
         (["--license", "AAAAA"], 3, "license_error", "licence"),
     ],
 )
-def test_what_does_not_fit_says_so_in_json_and_in_words(
-    arguments: list[str], exit_code: int, code: str, says: str
-) -> None:
+def test_does_not_fit_in_json_and_text(arguments: list[str], exit_code: int, code: str, says: str) -> None:
     error = plan(*arguments, exit_code=exit_code)["error"]
     assert set(error) == {"code", "message", "hint"}
     assert error["code"] == code
@@ -111,7 +109,7 @@ def test_usage(arguments: list[str], says: str) -> None:
 
 
 @pytest.mark.parametrize("written", [["--gpus", "2 nodes of 4xA10"], ["--gpus", "4xA10", "--nodes", "2"]])
-def test_a_plan_for_several_nodes(written: list[str]) -> None:
+def test_plan_for_several_nodes(written: list[str]) -> None:
     found = plan("--model", "medium", *written)
     assert [found[f"{kind}_parallel_size"] for kind in ("tensor", "pipeline", "data")] == [4, 2, 1]
     assert (found["nodes"], len(found["gpus"])) == (2, 4)
@@ -120,7 +118,7 @@ def test_a_plan_for_several_nodes(written: list[str]) -> None:
     assert memory["per_gpu_bytes"] == pytest.approx(total / 8, abs=8)
 
 
-def test_the_table_for_people() -> None:
+def test_plan_as_text() -> None:
     text = run("maritalk-vllm", "plan", "--model", "medium", "--gpus", "5xA10,1xT4", "--max-model-len", "4000").stdout
     assert text.startswith(
         "MariTalk Medium fits: 4 x NVIDIA A10, tensor parallel 4.\nSplit: over 4 of 5 GPUs, the fewest that hold all "
@@ -133,7 +131,7 @@ def test_the_table_for_people() -> None:
     assert "4000 tokens" in text
 
 
-def test_what_to_rent() -> None:
+def test_suggest() -> None:
     suggest = ("maritalk-vllm", "plan", "--model", "medium", "--suggest")
     assert "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10." in run(*suggest).stdout
     found = json.loads(run(*suggest, "--json").stdout)
@@ -146,7 +144,7 @@ def test_what_to_rent() -> None:
             break
 
 
-def test_this_machine_has_no_gpu() -> None:
+def test_plan_without_a_gpu() -> None:
     found = plan("--license", EVALUATION_KEY)
     if found["device"] == "cuda":
         pytest.skip("this machine has a GPU")
@@ -157,8 +155,8 @@ def test_this_machine_has_no_gpu() -> None:
     assert "serving on the CPU" in found["adjustments"][0]
 
 
-def test_the_cards_of_this_machine(nvml_library: Path, tmp_path: Path) -> None:
-    """Through the driver, but for vLLM's CPU build, which is what is installed here: it is the last obstacle."""
+def test_plan_with_this_machines_gpus(nvml_library: Path, tmp_path: Path) -> None:
+    """Through the fake driver. The installed vLLM is the CPU build, which is the error that remains."""
     machine = environment(nvml_library, gpus("A10", "T4", "A10") + links(3, "20"))
     error = plan("--model", "small", exit_code=4, env=machine)["error"]
     assert "the installed vLLM is its CPU build" in error["message"]
@@ -174,7 +172,7 @@ def test_the_cards_of_this_machine(nvml_library: Path, tmp_path: Path) -> None:
     assert [each["uuid"] for each in found["rejected"]] == [UUIDS[0], *MIG_UUIDS[:2]]
 
 
-def test_a_truncated_file_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_truncated_weights_file_is_reported(tmp_path: Path) -> None:
     folder = model(tmp_path / "broken", {"lm_head.weight": ("BF16", [128, 64])})
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
@@ -183,7 +181,7 @@ def test_a_truncated_file_is_found_before_anything_is_loaded(tmp_path: Path) -> 
     assert "is cut off" in error["message"]
 
 
-def test_a_model_of_hugging_face_that_is_in_its_cache(tmp_path: Path) -> None:
+def test_model_in_the_hugging_face_cache(tmp_path: Path) -> None:
     snapshot = tmp_path / "hub" / "models--org--name" / "snapshots" / "abc"
     model(snapshot, {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])})
     (tmp_path / "hub" / "models--org--name" / "refs").mkdir()

@@ -1,4 +1,4 @@
-"""Whoever waits for a benchmark sees how far it is."""
+"""Progress display of a benchmark."""
 
 import os
 import pty
@@ -11,7 +11,7 @@ from maritalk_vllm.cli import progress_counter
 from maritalk_vllm.cli.progress_counter import Counter
 
 
-def test_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with Counter("2 users", 3) as counting:
         counting.count()
         monkeypatch.setattr(progress_counter, "_LINE_SECONDS", 0)
@@ -22,7 +22,7 @@ def test_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert printed.out == ""
 
 
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:

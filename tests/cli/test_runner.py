@@ -1,4 +1,4 @@
-"""What a command line that cannot be read is told."""
+"""Error messages for an invalid command line."""
 
 import subprocess
 
@@ -12,7 +12,7 @@ def maritalk_vllm(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("group", [[], ["license"], ["config"]])
-def test_without_a_command_the_help(group: list[str]) -> None:
+def test_missing_subcommand_prints_the_help(group: list[str]) -> None:
     result = maritalk_vllm(*group)
     assert result.returncode == 2
     assert result.stdout == ""
@@ -27,6 +27,6 @@ def test_without_a_command_the_help(group: list[str]) -> None:
         (["--lang", "pt", "plann"], "Não existe o comando 'plann'. Você quis dizer 'plan'? Veja"),
     ],
 )
-def test_a_sentence_for_what_is_not_there(arguments: list[str], sentence: str) -> None:
+def test_unknown_commands_and_options(arguments: list[str], sentence: str) -> None:
     result = maritalk_vllm(*arguments)
     assert (result.returncode, result.stderr) == (2, f"maritalk-vllm: {sentence} `maritalk-vllm --help`.\n")

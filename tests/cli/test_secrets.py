@@ -1,4 +1,4 @@
-"""No command repeats a secret of its flags, its file or the environment: neither printed, nor in a process list."""
+"""No command prints a secret from flags, file or environment, or shows it in the process list."""
 
 import socket
 import subprocess
@@ -38,7 +38,7 @@ def test_config_show(flags: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--license-service", "--otlp-traces-endpoint"])
 @pytest.mark.parametrize("url", [f"http://user:{SECRET}@host/x", f"http://host/x?a=1&token={SECRET}"])
-def test_addresses(option: str, url: str) -> None:
+def test_config_show_masks_passwords_in_urls(option: str, url: str) -> None:
     shown = run("maritalk-vllm", "config", "show", option, url)
     assert (SECRET in shown.stdout, "http://" in shown.stdout) == (False, True)
 
@@ -58,15 +58,15 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=lambda command: " ".join(command).replace(SECRET, ""))
-def test_what_a_command_says(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_output_has_no_secret(command: tuple[str, ...], tmp_path: Path) -> None:
     ended = run(*command, env={"MARITALK_CACHE_DIR": str(tmp_path), "HF_TOKEN": SECRET})
     assert f"{ended.stdout}{ended.stderr}".strip()
     assert SECRET not in f"{ended.stdout}{ended.stderr}"
 
 
 @pytest.mark.parametrize("command", ["doctor", "plan"])
-def test_the_process_list(command: str, tmp_path: Path) -> None:
-    """While a licence service is asked, which is silent."""
+def test_process_list_has_no_secret(command: str, tmp_path: Path) -> None:
+    """While the command waits for a licence service that does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         given = ("--license", KEY, "--license-service", f"http://127.0.0.1:{silent.getsockname()[1]}")
         asked = [str(BIN / "maritalk-vllm"), command, *given, "--cache-dir", str(tmp_path), "--", "--hf-token", SECRET]

@@ -1,4 +1,4 @@
-"""`maritalk-serve` as it is typed: what it refuses, in one sentence and with which exit code."""
+"""`maritalk-serve` on the command line: usage errors, with one line and an exit code each."""
 
 import os
 import socket
@@ -50,7 +50,7 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         ([*LICENSED, "--host", "192.0.2.1"], 8, "192.0.2.1"),
     ],
 )
-def test_refuses_with_a_sentence(arguments: list[str], exit_code: int, says: str) -> None:
+def test_usage_errors(arguments: list[str], exit_code: int, says: str) -> None:
     result = serve(*arguments)
     assert result.returncode == exit_code
     assert result.stdout == ""
@@ -69,7 +69,7 @@ def test_a_port_in_use() -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_log_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "temporary").mkdir()
     file = str(tmp_path / "file" / "log")
@@ -80,12 +80,12 @@ def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_debug_shows_the_traceback() -> None:
+def test_debug_prints_the_traceback() -> None:
     assert "Traceback" in serve("--license", "AAAAA", "--debug").stderr
     assert "Traceback" in serve("--license", "AAAAA", MARITALK_DEBUG="1").stderr
 
 
-def test_an_error_never_repeats_the_licence() -> None:
+def test_errors_do_not_quote_the_licence() -> None:
     result = serve("--license", "SECRET-12345", "--debug")
     assert "SECRET-12345" not in result.stdout + result.stderr
 
@@ -120,21 +120,21 @@ finally:
         ("serve", ["maritalk-serve", *LICENSED, "--dry-run", "--port", "0"]),
     ],
 )
-def test_light(module: str, argv: list[str]) -> None:
+def test_light_imports(module: str, argv: list[str]) -> None:
     result = subprocess.run(
         [sys.executable, "-c", LIGHT.format(argv=argv, module=module)], capture_output=True, text=True
     )
     assert result.stderr.splitlines()[-1] == "imported 0"
 
 
-def test_the_supervisor_is_light() -> None:
-    """The process that answers while vllm is imported must not import it itself."""
+def test_supervisor_does_not_import_vllm() -> None:
+    """The process that serves HTTP while vLLM is imported must not import it itself."""
     code = "import sys, maritalk_vllm.server.supervisor; print({'torch', 'vllm', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
-def test_as_a_service_it_waits_for_the_licence_service(tmp_path: Path) -> None:
-    """The network may come later: a service manager gives up what ends again and again. Its last word is heard."""
+def test_under_systemd_it_retries_the_licence_service(tmp_path: Path) -> None:
+    """The network may come up later, and systemd gives up on a service that exits repeatedly."""
     answers = iter((503, 503, 401))
 
     def answer(request: Request) -> None:

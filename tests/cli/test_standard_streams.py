@@ -42,7 +42,7 @@ def shell(command: list[str], redirections: str, folder: Path) -> "subprocess.Co
 def test_closed_streams(command: list[str], exit_code: int, tmp_path: Path) -> None:
     usual = run(*command, cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert usual.returncode == exit_code, usual.stderr
-    # All commands begin alike: which of the streams is closed is tried on one that prints to both.
+    # All commands start alike: the combinations of closed streams are tested with one that prints to both.
     for redirections in ("<&- 2>&-", ">&-", "<&- >&- 2>&-") if "plan" in command else ("<&- >&- 2>&-",):
         result = shell(command, redirections, tmp_path)
         assert result.returncode == exit_code, (redirections, result.stderr)
@@ -51,14 +51,14 @@ def test_closed_streams(command: list[str], exit_code: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("command", PRINTING, ids=" ".join)
-def test_a_reader_that_ends_early(command: list[str], tmp_path: Path) -> None:
-    """`| head -1` as it looks to the command: a pipe of which the other end is closed before the first byte."""
+def test_reader_that_exits_early(command: list[str], tmp_path: Path) -> None:
+    """As with `| head -1`: a pipe whose read end is closed before the first byte."""
     result = shell(command, "| exec true; exit ${PIPESTATUS[0]}", tmp_path)
     assert (result.returncode, result.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("command", PRINTING, ids=" ".join)
-def test_a_full_disk(command: list[str], tmp_path: Path) -> None:
+def test_full_disk(command: list[str], tmp_path: Path) -> None:
     for before in ("", "env PYTHONUNBUFFERED=1"):
         result = shell([*before.split(), *command], ">/dev/full", tmp_path)
         assert result.returncode == 1
@@ -66,7 +66,7 @@ def test_a_full_disk(command: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "exit_code"), COMMANDS[2:4])
-def test_remarks_that_nothing_reads(command: list[str], exit_code: int, tmp_path: Path) -> None:
-    """The exit code says what the sentence would."""
+def test_failing_stderr_keeps_the_exit_code(command: list[str], exit_code: int, tmp_path: Path) -> None:
+    """The exit code is that of the error that could not be printed."""
     assert shell(command, "2>/dev/full", tmp_path).returncode == exit_code
     assert shell(command, "2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}", tmp_path).returncode == exit_code

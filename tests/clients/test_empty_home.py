@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from maritalk_vllm.models import demo_model
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.clients.environments import environment, python
 from tests.clients.questions import MESSAGES
 from tests.clients.redirect import LICENSES, redirect
@@ -51,7 +51,7 @@ def service(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def license(service: Running, *arguments: str) -> str:
-    result = toolbox("license", *arguments, "--database", str(service.file))
+    result = run_tool("license", *arguments, "--database", str(service.file))
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.clients.environments import run
 from tests.clients.questions import MESSAGES
 from tests.serving import free_port, marked_processes
@@ -22,7 +22,7 @@ STOP_SECONDS = 10
     [pytest.param("0.2.3", marks=pytest.mark.nightly), pytest.param("0.2.5", marks=pytest.mark.nightly), "0.3.2"],
 )
 def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path) -> None:
-    assert toolbox("install-launcher", HOME=str(tmp_path)).returncode == 0
+    assert run_tool("install-launcher", HOME=str(tmp_path)).returncode == 0
     mark = uuid.uuid4().hex
     variables = {
         "HOME": str(tmp_path),

@@ -1,4 +1,4 @@
-"""The page as it is served: over real sockets, in front of an application that stands for the rest of the server."""
+"""The page over real sockets, in front of a stand-in for the rest of the server."""
 
 import asyncio
 import json
@@ -26,12 +26,12 @@ from tests.server.loading.test_loading_app import running
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+async def inner_app(scope: Scope, receive: Receive, send: Send) -> None:
     answer = PlainTextResponse("" if scope["method"] == "HEAD" else f"inside {scope['path']}", 207)
     await answer(scope, receive, send)
 
 
-PAGE = Page(inside, TimeUnit.SECONDS)
+PAGE = Page(inner_app, TimeUnit.SECONDS)
 
 
 def with_page(scenario: Callable[[httpx.AsyncClient], Awaitable[None]], app: object = PAGE) -> None:
@@ -42,7 +42,7 @@ def with_page(scenario: Callable[[httpx.AsyncClient], Awaitable[None]], app: obj
     asyncio.run(run())
 
 
-def test_every_file_is_sent_with_what_a_browser_must_know() -> None:
+def test_every_file_has_its_headers() -> None:
     kinds = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
     kinds |= {".json": "application/json", ".svg": "image/svg+xml"}
 
@@ -56,14 +56,14 @@ def test_every_file_is_sent_with_what_a_browser_must_know() -> None:
             assert answer.headers["cache-control"] == "no-cache"
             for header, value in SECURITY.items():
                 assert answer.headers[header] == value, path
-            # The same, without the content.
+            # HEAD: the same headers without the content.
             assert (head.status_code, head.content) == (200, b"")
             assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
 
     with_page(scenario)
 
 
-def test_the_policy_lets_nothing_in_and_nothing_out() -> None:
+def test_content_security_policy() -> None:
     policy = dict(each.split(" ", 1) for each in SECURITY["Content-Security-Policy"].split("; "))
     assert policy == {
         "default-src": "'none'",
@@ -80,7 +80,7 @@ def test_the_policy_lets_nothing_in_and_nothing_out() -> None:
 
 
 @pytest.mark.parametrize("mark", ["{}", "W/{}", '"other", {}', '"other",W/{} , "third"'])
-def test_what_has_not_changed_is_not_sent_again(mark: str) -> None:
+def test_unchanged_file_is_not_sent_again(mark: str) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         etag = (await client.get("/chat")).headers["etag"]
         again = await client.get("/chat", headers={"If-None-Match": mark.format(etag)})
@@ -93,7 +93,7 @@ def test_what_has_not_changed_is_not_sent_again(mark: str) -> None:
     with_page(scenario)
 
 
-def test_each_content_has_a_name_of_its_own() -> None:
+def test_etags_are_distinct() -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         paths = PAGE.paths - {"/chat/server.json"}
         assert len({(await client.get(path)).headers["etag"] for path in paths}) == len(paths)
@@ -115,7 +115,7 @@ def test_each_content_has_a_name_of_its_own() -> None:
         (None, False),
     ],
 )
-def test_browsers_alone_are_sent_to_the_page(accept: str | None, sent: bool) -> None:
+def test_only_browsers_are_redirected_to_the_page(accept: str | None, sent: bool) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         del client.headers["accept"]
         headers = {} if accept is None else {"Accept": accept}
@@ -123,14 +123,14 @@ def test_browsers_alone_are_sent_to_the_page(accept: str | None, sent: bool) -> 
             answer = await client.request(method, "/", headers=headers)
             assert answer.status_code == (307 if sent else 207)
             if sent:
-                # Relative, for a proxy that has put the server elsewhere.
+                # Relative, for a proxy with a path prefix.
                 assert (answer.headers["location"], answer.headers["vary"]) == ("chat", "Accept")
         assert (await client.post("/", headers=headers)).status_code == 207
 
     with_page(scenario)
 
 
-def test_all_else_goes_through() -> None:
+def test_other_requests_pass_through() -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         names = ("/", "/generate", "/nothing", "/index.html", "/js", "/js/", "/js/none.js", "/vendor/marked.LICENSE")
         for path in ("/chat/generate", *(f"/chat{name}" for name in names), "/chatter", "/CHAT", "/readyz"):
@@ -143,7 +143,7 @@ def test_all_else_goes_through() -> None:
     with_page(scenario)
 
 
-def test_no_path_leads_out_of_the_folder() -> None:
+def test_path_traversal_is_impossible() -> None:
     async def scenario() -> None:
         answers: list[int] = []
 
@@ -159,16 +159,16 @@ def test_no_path_leads_out_of_the_folder() -> None:
 
 
 @pytest.mark.parametrize("unit", TimeUnit)
-def test_the_page_is_told_the_unit_of_times(unit: TimeUnit) -> None:
+def test_server_json_has_the_time_unit(unit: TimeUnit) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         answer = await client.get("/chat/server.json")
         assert answer.json() == {"time_unit": unit.value}
         assert answer.headers["cache-control"] == "no-cache"
 
-    with_page(scenario, Page(inside, unit))
+    with_page(scenario, Page(inner_app, unit))
 
 
-def test_it_is_there_while_the_model_loads_and_needs_no_key() -> None:
+def test_page_is_served_while_loading_and_without_a_key() -> None:
     state = ServerState()
     app = AccessConfig(digests=(hash_key("chave"),)).build_stack(
         LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, request_metrics()
@@ -186,7 +186,7 @@ def test_it_is_there_while_the_model_loads_and_needs_no_key() -> None:
     with_page(scenario, app)
 
 
-def test_it_asks_neither_torch_nor_vllm_nor_the_disk_before_somebody_looks() -> None:
+def test_page_imports_no_torch_and_reads_files_lazily() -> None:
     code = (
         "import json, sys\n"
         "from pathlib import Path\n"

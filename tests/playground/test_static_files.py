@@ -1,4 +1,4 @@
-"""What the page is made of: its sentences, what it names, and the libraries that it takes from elsewhere."""
+"""The page's files: messages, references, and third-party libraries."""
 
 import json
 import re
@@ -19,7 +19,7 @@ INDEX = (STATIC / "index.html").read_text()
 MOST_LINES = 300
 
 
-def test_both_languages_say_the_same_things() -> None:
+def test_both_languages_have_the_same_messages() -> None:
     assert STRINGS.keys() == {"pt", "en"}
     assert list(STRINGS["pt"]) == list(STRINGS["en"])
     for key, sentence in STRINGS["pt"].items():
@@ -27,12 +27,12 @@ def test_both_languages_say_the_same_things() -> None:
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", STRINGS["en"][key])), key
 
 
-def test_every_sentence_is_there_and_is_said() -> None:
+def test_every_message_exists_and_is_used() -> None:
     code = "\n".join(SCRIPTS.values())
     asked = set(re.findall(r'data-(?:text|label|placeholder)="([^"]+)"', INDEX))
     asked |= set(re.findall(r'\bt\(\s*"([^"]+)"', code))
     assert asked <= STRINGS["pt"].keys()
-    # Some are chosen among several, and some are put together of a group and a name that the server says.
+    # Some keys are selected conditionally, and some are composed of a group and a name from the server.
     written = asked | set(re.findall(r'"([^"\n]+)"', code))
     groups = set(re.findall(r"\bt\([^)]*`(\w+\.)\$\{", code)) | {
         f"{name}." for name in re.findall(r'told\("(\w+)"', code)
@@ -42,7 +42,7 @@ def test_every_sentence_is_there_and_is_said() -> None:
     assert unsaid == set()
 
 
-def test_steps_of_loading_are_those_that_the_server_tells() -> None:
+def test_loading_steps_equal_the_servers() -> None:
     package = "\n".join(path.read_text() for path in (STATIC.parent.parent).rglob("*.py"))
     for key in STRINGS["en"]:
         if key.startswith("step.") and key != "step.loading":
@@ -51,7 +51,7 @@ def test_steps_of_loading_are_those_that_the_server_tells() -> None:
 
 
 class Tags(HTMLParser):
-    """Notes what may not be in the page, and what it names."""
+    """Collects forbidden inline content, and references."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Tags(HTMLParser):
             self.inline.append(self.get_starttag_text() or tag)
 
 
-def test_the_page_names_its_own_files_alone_and_has_nothing_inline() -> None:
+def test_page_references_only_its_own_files_and_nothing_inline() -> None:
     tags = Tags()
     tags.feed(INDEX)
     assert tags.inline == []
@@ -79,21 +79,21 @@ def test_the_page_names_its_own_files_alone_and_has_nothing_inline() -> None:
         assert not elsewhere.search(text), path.name
 
 
-def test_every_module_that_is_imported_is_there_and_every_one_is_used() -> None:
+def test_every_module_exists_and_is_used() -> None:
     named = {name for text in SCRIPTS.values() for name in re.findall(r'from "\.{1,2}/([^"]+)"', text)}
     assert {name.removeprefix("vendor/") for name in named if "vendor/" in name} == {"marked.esm.js", "purify.es.mjs"}
     own = {name for name in named if "vendor/" not in name}
     assert own | {"main.js", "early.js"} == SCRIPTS.keys()
 
 
-def test_modules_are_asked_for_at_once() -> None:
+def test_modules_are_preloaded() -> None:
     preloaded = re.findall(r'rel="modulepreload" href="chat/([^"]+)"', INDEX)
     modules = {f"js/{name}" for name in SCRIPTS if name != "early.js"}
     assert set(preloaded) == modules | {"vendor/marked.esm.js", "vendor/purify.es.mjs"}
     assert len(preloaded) == len(set(preloaded))
 
 
-def test_icons_and_ids_that_the_code_asks_for_are_in_the_page() -> None:
+def test_referenced_icons_and_ids_exist() -> None:
     code = "\n".join(SCRIPTS.values())
     ids = set(re.findall(r'\bid="([^"]+)"', INDEX))
     assert set(re.findall(r'byId\("([^"]+)"\)', code)) <= ids
@@ -108,7 +108,7 @@ def test_files_are_small() -> None:
         assert len(path.read_text().splitlines()) <= MOST_LINES, path.name
 
 
-def test_libraries_are_those_of_the_lock() -> None:
+def test_libraries_match_the_lock_file() -> None:
     packages = json.loads((ROOT / "requirements" / "page" / "package-lock.json").read_text())["packages"]
     for name, file in {"marked": "marked.esm.js", "dompurify": "purify.es.mjs"}.items():
         pinned = packages[f"node_modules/{name}"]
@@ -117,7 +117,7 @@ def test_libraries_are_those_of_the_lock() -> None:
         assert re.search(rf"{name} v?{re.escape(pinned['version'])}\b", head)
 
 
-def test_libraries_are_what_npm_has() -> None:
+def test_libraries_match_npm() -> None:
     if shutil.which("npm") is None:
         pytest.skip("this machine has no npm")
     checked = subprocess.run([ROOT / "scripts" / "vendor", "--check"], capture_output=True, text=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.answering import Answering
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.serving import NOBODY
 from tests.weights import archives
 from tests.weights.hub import COMMIT, NAME, hub
@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
 def download(
     home: Path, endpoint: str, model: str = NAME, *more: str, **extra: str
 ) -> "subprocess.CompletedProcess[str]":
-    return toolbox("download", "--model", model, *more, HF_HOME=str(home), HF_ENDPOINT=endpoint, **extra)
+    return run_tool("download", "--model", model, *more, HF_HOME=str(home), HF_ENDPOINT=endpoint, **extra)
 
 
 def test_download_into_the_hub_cache_happens_once(server: Answering, tmp_path: Path) -> None:

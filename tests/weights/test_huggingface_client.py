@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.answering import Request, answering
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.weights import archives
 from tests.weights.hub import COMMIT, NAME, hub_answer
 
@@ -70,7 +70,7 @@ def test_malicious_download(first: Callable[[Request], bool], message: str, tmp_
     folder = archives.model(tmp_path / "model", WEIGHTS)
     answer = hub_answer(folder)
     with answering(lambda request: None if first(request) else answer(request)) as server:
-        result = toolbox("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
+        result = run_tool("download", "--model", NAME, HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url)
     assert (result.returncode, result.stderr.count("\n")) == (6, 1), result.stderr
     assert message in result.stderr
     written = sum(file.stat().st_size for file in (tmp_path / "home").rglob("*") if file.is_file())
@@ -88,7 +88,7 @@ def test_malicious_plan(where: str, tmp_path: Path) -> None:
             request.reply(200, json.dumps({"model_type": "llama"}).encode())
 
     with answering(answer) as server:
-        result = toolbox(
+        result = run_tool(
             "plan", "--model", NAME, "--gpus", "1xL4", HF_HOME=str(tmp_path / "home"), HF_ENDPOINT=server.url
         )
     assert result.returncode == 9, result.stderr

@@ -1,1 +1,1 @@
-"""Load on a server, and what it makes of it."""
+"""Load generator and latency metrics of `maritalk-vllm bench`."""

@@ -1,4 +1,4 @@
-"""The same request in each API that a server may speak, and how its answer is read."""
+"""The same request in each API that a server may offer, and how to read the response."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What an answer says that it took: tokens, and seconds where it tells them."""
+class Usage:
+    """Token counts of a response, and its times in seconds where the API reports them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -19,34 +19,34 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
-    """One way to ask. `body` makes the request's body of a prompt and max_tokens.
+class ApiFormat:
+    """One route and request form. `body` builds the request body from a prompt and max_tokens.
 
-    `spent` reads the answer, or the events of a stream that have figures (None: this one has none). `has_text` says
-    whether an event of a stream brings text.
+    `usage` reads a response or a stream event; it returns None for an event without usage. `is_text_event` tells
+    whether a stream event carries text.
     """
 
     name: str
     path: str
     streamed: bool
     body: Callable[[str, int], Body]
-    spent: Callable[[Body], Spent | None]
-    has_text: Callable[[Body], bool] = lambda _: False
+    usage: Callable[[Body], Usage | None]
+    is_text_event: Callable[[Body], bool] = lambda _: False
 
 
 def _messages(prompt: str) -> list[Body]:
     return [{"role": "user", "content": prompt}]
 
 
-def _local(prompt: str, max_tokens: int) -> Body:
+def _local_body(prompt: str, max_tokens: int) -> Body:
     return {"prompt": prompt, "max_tokens": max_tokens, "do_sample": False, "return_usage": True}
 
 
-def _local_chat(prompt: str, max_tokens: int) -> Body:
+def _local_chat_body(prompt: str, max_tokens: int) -> Body:
     return {"messages": _messages(prompt), "max_tokens": max_tokens, "do_sample": False, "return_usage": True}
 
 
-def _cloud(prompt: str, max_tokens: int) -> Body:
+def _cloud_body(prompt: str, max_tokens: int) -> Body:
     return {
         "messages": _messages(prompt),
         "max_tokens": max_tokens,
@@ -56,41 +56,41 @@ def _cloud(prompt: str, max_tokens: int) -> Body:
     }
 
 
-def _openai_chat(prompt: str, max_tokens: int) -> Body:
+def _openai_chat_body(prompt: str, max_tokens: int) -> Body:
     return {"messages": _messages(prompt), "max_tokens": max_tokens, "temperature": 0}
 
 
-def _openai_text(prompt: str, max_tokens: int) -> Body:
+def _openai_text_body(prompt: str, max_tokens: int) -> Body:
     return {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
 
 
-def _streamed(body: Callable[[str, int], Body], **more: Any) -> Callable[[str, int], Body]:  # noqa: ANN401
+def _streaming(body: Callable[[str, int], Body], **more: Any) -> Callable[[str, int], Body]:  # noqa: ANN401
     return lambda prompt, max_tokens: {**body(prompt, max_tokens), "stream": True, **more}
 
 
-def _local_spent(answer: Body) -> Spent | None:
-    usage = answer.get("usage")
+def _local_usage(response: Body) -> Usage | None:
+    usage = response.get("usage")
     if usage is None:
         return None
-    # Whole milliseconds or float seconds: a server has one of the two (its --time-unit).
+    # Integers are milliseconds, floats are seconds: --time-unit of the server sets which.
     times = [
         value / 1000 if isinstance(value, int) else value
-        for value in (answer["queue_time"], answer["prompt_time"], answer["generation_time"])
+        for value in (response["queue_time"], response["prompt_time"], response["generation_time"])
     ]
-    return Spent(usage["prompt_tokens"], usage["completion_tokens"], *times)
+    return Usage(usage["prompt_tokens"], usage["completion_tokens"], *times)
 
 
-def _flat_spent(answer: Body) -> Spent | None:
-    if "completion_tokens" not in answer:
+def _top_level_usage(response: Body) -> Usage | None:
+    if "completion_tokens" not in response:
         return None
-    return Spent(answer["prompt_tokens"], answer["completion_tokens"])
+    return Usage(response["prompt_tokens"], response["completion_tokens"])
 
 
-def _usage_spent(answer: Body) -> Spent | None:
-    return _flat_spent(answer.get("usage") or {})
+def _nested_usage(response: Body) -> Usage | None:
+    return _top_level_usage(response.get("usage") or {})
 
 
-def _is_text(event: Body) -> bool:
+def _has_text(event: Body) -> bool:
     return bool(event.get("text"))
 
 
@@ -100,23 +100,23 @@ def _openai_has_text(event: Body) -> bool:
 
 _STREAM_USAGE = {"stream_options": {"include_usage": True}}
 
-WIRES = {
-    wire.name: wire
-    for wire in (
-        Wire("generate", "/generate", False, _local, _local_spent),
-        Wire("generate-stream", "/generate", True, _streamed(_local), _local_spent, _is_text),
-        Wire("chat-generate", "/chat/generate", False, _local_chat, _local_spent),
-        Wire("cloud-stream", "/api/chat/inference", True, _cloud, _flat_spent, _is_text),
-        Wire("openai-text", "/v1/completions", False, _openai_text, _usage_spent),
-        Wire("openai-chat", "/v1/chat/completions", False, _openai_chat, _usage_spent),
-        Wire(
+API_FORMATS = {
+    api_format.name: api_format
+    for api_format in (
+        ApiFormat("generate", "/generate", False, _local_body, _local_usage),
+        ApiFormat("generate-stream", "/generate", True, _streaming(_local_body), _local_usage, _has_text),
+        ApiFormat("chat-generate", "/chat/generate", False, _local_chat_body, _local_usage),
+        ApiFormat("cloud-stream", "/api/chat/inference", True, _cloud_body, _top_level_usage, _has_text),
+        ApiFormat("openai-text", "/v1/completions", False, _openai_text_body, _nested_usage),
+        ApiFormat("openai-chat", "/v1/chat/completions", False, _openai_chat_body, _nested_usage),
+        ApiFormat(
             "openai-chat-stream",
             "/v1/chat/completions",
             True,
-            _streamed(_openai_chat, **_STREAM_USAGE),
-            _usage_spent,
+            _streaming(_openai_chat_body, **_STREAM_USAGE),
+            _nested_usage,
             _openai_has_text,
         ),
     )
 }
-"""By name."""
+"""Each format by the name that `--wire` takes."""

@@ -1,4 +1,4 @@
-"""One server's client: light enough that what is measured is the server."""
+"""HTTP client of the benchmark: light, so that the measurement shows the server and not the client."""
 
 import json
 import time
@@ -9,22 +9,22 @@ from typing import Any, Self
 import aiohttp
 
 from ...errors import Unavailable
-from .api_formats import Spent, Wire
+from .api_formats import ApiFormat, Usage
 from .request_result import RequestResult
 
 IDLE_SECONDS = 2.0
-"""How long a connection waits for its next request: servers on uvicorn close it after 5 s, maybe under a request."""
+"""Keep-alive of an idle connection. uvicorn closes one after 5 s, which would race with a new request."""
 
 
 class BenchClient:
-    """Asks the server at `url`; to be entered. `headers` go with every request."""
+    """Async context manager that sends requests to the server at `url`, each with `headers`."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
         self._headers = headers
 
     async def __aenter__(self) -> Self:
-        # No limit of connections: how many there are is the load's business. No proxy: what is on the way counts.
+        # No connection limit: the load decides how many are open. No proxy: it would add to the latency.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -39,52 +39,52 @@ class BenchClient:
         await self._session.close()
 
     async def post(self, path: str, body: object) -> Any:  # noqa: ANN401
-        """What the server answers, as JSON. Raises Unavailable if it answers with an error, or not at all."""
+        """POST `body` and return the response's JSON. Raises Unavailable on an error response or no response."""
         try:
-            async with self._session.post(self._url + path, json=body) as reply:
-                if reply.status != 200:
-                    raise Unavailable(f"{self._url}{path} answers {reply.status}: {(await reply.text())[:200]}")
-                return await reply.json()
+            async with self._session.post(self._url + path, json=body) as response:
+                if response.status != 200:
+                    raise Unavailable(f"{self._url}{path} answers {response.status}: {(await response.text())[:200]}")
+                return await response.json()
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self._url} does not answer: {error}") from error
 
-    async def ask(self, wire: Wire, prompt: str, max_tokens: int) -> RequestResult:
-        """One request, whatever becomes of it."""
-        body, texts_at, spent, failure = wire.body(prompt, max_tokens), [], None, ""
+    async def ask(self, api_format: ApiFormat, prompt: str, max_tokens: int) -> RequestResult:
+        """Send one request. A failure is recorded in the result, not raised."""
+        body, texts_at, usage, failure = api_format.body(prompt, max_tokens), [], None, ""
         began = time.monotonic()
         try:
-            async with self._session.post(self._url + wire.path, json=body) as reply:
-                if reply.status != 200:
-                    failure = f"{reply.status}: {(await reply.text())[:200]}"
-                elif not wire.streamed:
-                    spent = wire.spent(json.loads(await reply.read()))
+            async with self._session.post(self._url + api_format.path, json=body) as response:
+                if response.status != 200:
+                    failure = f"{response.status}: {(await response.text())[:200]}"
+                elif not api_format.streamed:
+                    usage = api_format.usage(json.loads(await response.read()))
                 else:
-                    async for line in reply.content:
+                    async for line in response.content:
                         if not line.startswith(b"data: {"):
                             continue
                         event = json.loads(line[6:])
                         if "error" in event or "detail" in event:
                             failure = line.decode().strip()
                             continue
-                        spent = wire.spent(event) or spent
-                        if wire.has_text(event):
+                        usage = api_format.usage(event) or usage
+                        if api_format.is_text_event(event):
                             texts_at.append(time.monotonic())
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = f"{type(error).__name__}: {error}"
         ended = time.monotonic()
-        return _outcome(began, ended, texts_at, spent, failure)
+        return _result(began, ended, texts_at, usage, failure)
 
 
-def _outcome(began: float, ended: float, texts_at: list[float], spent: Spent | None, failure: str) -> RequestResult:
-    if failure or spent is None:
+def _result(began: float, ended: float, texts_at: list[float], usage: Usage | None, failure: str) -> RequestResult:
+    if failure or usage is None:
         return RequestResult(began=began, ended=ended, failure=failure or "The answer says nothing of its tokens.")
     return RequestResult(
         began=began,
         ended=ended,
         texts_at=tuple(texts_at),
-        prompt_tokens=spent.prompt_tokens,
-        completion_tokens=spent.completion_tokens,
-        queue_time=spent.queue_time,
-        prompt_time=spent.prompt_time,
-        generation_time=spent.generation_time,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        queue_time=usage.queue_time,
+        prompt_time=usage.prompt_time,
+        generation_time=usage.generation_time,
     )

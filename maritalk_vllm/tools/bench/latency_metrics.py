@@ -1,4 +1,4 @@
-"""What a run comes to."""
+"""Throughput and latency percentiles of a load run."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +9,8 @@ from .request_result import RequestResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Of many values: the middle, what 95 and 99 of a hundred do not exceed, the least and the greatest."""
+class Percentiles:
+    """Median, 95th and 99th percentile, minimum and maximum of many values."""
 
     p50: float
     p95: float
@@ -19,8 +19,8 @@ class Spread:
     greatest: float
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """None of no values; those that are None are left out."""
+    def of(cls, values: Iterable[float | None]) -> "Percentiles | None":
+        """Ignores values that are None; returns None if no value is left."""
         known = sorted(value for value in values if value is not None)
         if not known:
             return None
@@ -35,10 +35,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyMetrics:
-    """Seconds, tokens and requests; rates are those of the whole run, failures left out.
+    """Metrics of one run: times in seconds, rates over the whole run, failed requests excluded.
 
-    `inside` is what the server reports that a request took (queue, prompt and generation together); `outside` is what
-    its client waited beyond that.
+    `outside` is the client's latency minus the times that the server reports (queue, prompt and generation together).
     """
 
     requests: int
@@ -48,49 +47,49 @@ class LatencyMetrics:
     requests_per_second: float
     generated_tokens_per_second: float
     total_tokens_per_second: float
-    latency: Spread | None
-    time_to_first_token: Spread | None
-    inter_token: Spread | None
-    queue_time: Spread | None
-    prompt_time: Spread | None
-    generation_time: Spread | None
-    outside: Spread | None
+    latency: Percentiles | None
+    time_to_first_token: Percentiles | None
+    inter_token: Percentiles | None
+    queue_time: Percentiles | None
+    prompt_time: Percentiles | None
+    generation_time: Percentiles | None
+    outside: Percentiles | None
 
     @classmethod
     def of(cls, run: LoadRun) -> "LatencyMetrics":
-        """The figures of one run."""
-        good = [outcome for outcome in run.outcomes if not outcome.failure]
-        bad = [outcome for outcome in run.outcomes if outcome.failure]
-        generated = sum(outcome.completion_tokens for outcome in good)
-        prompts = sum(outcome.prompt_tokens for outcome in good)
+        """Compute the metrics of one run."""
+        succeeded = [result for result in run.results if not result.failure]
+        failed = [result for result in run.results if result.failure]
+        generated = sum(result.completion_tokens for result in succeeded)
+        prompts = sum(result.prompt_tokens for result in succeeded)
 
-        def spread(value: Callable[[RequestResult], float | None]) -> Spread | None:
-            return Spread.of(map(value, good))
+        def percentiles(value: Callable[[RequestResult], float | None]) -> Percentiles | None:
+            return Percentiles.of(map(value, succeeded))
 
         return cls(
-            requests=len(good),
-            failed=len(bad),
-            failure=bad[0].failure if bad else "",
+            requests=len(succeeded),
+            failed=len(failed),
+            failure=failed[0].failure if failed else "",
             seconds=run.seconds,
-            requests_per_second=len(good) / run.seconds,
+            requests_per_second=len(succeeded) / run.seconds,
             generated_tokens_per_second=generated / run.seconds,
             total_tokens_per_second=(prompts + generated) / run.seconds,
-            latency=spread(lambda each: each.seconds),
-            time_to_first_token=spread(lambda each: each.time_to_first_token),
-            inter_token=spread(lambda each: each.inter_token_seconds),
-            queue_time=spread(lambda each: each.queue_time),
-            prompt_time=spread(lambda each: each.prompt_time),
-            generation_time=spread(lambda each: each.generation_time),
-            outside=spread(_outside),
+            latency=percentiles(lambda each: each.seconds),
+            time_to_first_token=percentiles(lambda each: each.time_to_first_token),
+            inter_token=percentiles(lambda each: each.inter_token_seconds),
+            queue_time=percentiles(lambda each: each.queue_time),
+            prompt_time=percentiles(lambda each: each.prompt_time),
+            generation_time=percentiles(lambda each: each.generation_time),
+            outside=percentiles(_outside),
         )
 
 
-def _outside(outcome: RequestResult) -> float | None:
-    times = (outcome.queue_time, outcome.prompt_time, outcome.generation_time)
+def _outside(result: RequestResult) -> float | None:
+    times = (result.queue_time, result.prompt_time, result.generation_time)
     known = [each for each in times if each is not None]
-    return outcome.seconds - sum(known) if len(known) == len(times) else None
+    return result.seconds - sum(known) if len(known) == len(times) else None
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """The least of the sorted `values` that this share of them does not exceed."""
+    """Nearest-rank quantile of the sorted `values`; `share` is between 0 and 1."""
     return values[min(len(values) - 1, int(share * len(values)))]

@@ -1,4 +1,4 @@
-"""How requests come: as soon as the one before is answered, or when they come."""
+"""Closed-loop load (a user sends again once answered) and open-loop load (Poisson arrivals)."""
 
 import asyncio
 import random
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 
 from .request_result import RequestResult
 
-Ask = Callable[[int], Awaitable[RequestResult]]
-"""One request, by its number."""
+SendRequest = Callable[[int], Awaitable[RequestResult]]
+"""Sends one request, given its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """The requests of one load, and the seconds from the first to the end of the last."""
+    """The results of one load, and the seconds from its start to the last response."""
 
-    outcomes: tuple[RequestResult, ...]
+    results: tuple[RequestResult, ...]
     seconds: float
 
 
-async def closed(ask: Ask, users: int, requests: int) -> LoadRun:
-    """So many users, each of whom asks again as soon as it is answered, until `requests` were asked in all."""
+async def run_closed_loop(send: SendRequest, users: int, requests: int) -> LoadRun:
+    """Run `users` concurrent users, each of whom sends again once answered, until `requests` were sent in total."""
     numbers = iter(range(requests))
-    outcomes: list[RequestResult] = []
+    results: list[RequestResult] = []
 
     async def user() -> None:
         for number in numbers:
-            outcomes.append(await ask(number))
+            results.append(await send(number))
 
-    began = time.monotonic()
+    started = time.monotonic()
     await asyncio.gather(*(user() for _ in range(users)))
-    return LoadRun(tuple(outcomes), time.monotonic() - began)
+    return LoadRun(tuple(results), time.monotonic() - started)
 
 
-async def opened(ask: Ask, rate: float, seconds: float, seed: int = 0) -> LoadRun:
-    """`rate` requests a second on average, independent of each other (Poisson), for `seconds`; then all are waited for.
+async def run_open_loop(send: SendRequest, rate: float, seconds: float, seed: int = 0) -> LoadRun:
+    """Send `rate` requests a second on average, as a Poisson process, for `seconds`; then wait for all responses.
 
-    The same seed makes the same arrivals.
+    The same seed gives the same arrival times.
     """
-    chance = random.Random(seed)
-    began = time.monotonic()
+    rng = random.Random(seed)
+    started = time.monotonic()
     tasks: list[asyncio.Task[RequestResult]] = []
-    due = chance.expovariate(rate)
+    due = rng.expovariate(rate)
     while due < seconds:
-        await asyncio.sleep(began + due - time.monotonic())
-        tasks.append(asyncio.ensure_future(_awaited(ask(len(tasks)))))
-        due += chance.expovariate(rate)
-    outcomes = await asyncio.gather(*tasks)
-    return LoadRun(tuple(outcomes), time.monotonic() - began)
+        await asyncio.sleep(started + due - time.monotonic())
+        tasks.append(asyncio.ensure_future(_as_coroutine(send(len(tasks)))))
+        due += rng.expovariate(rate)
+    results = await asyncio.gather(*tasks)
+    return LoadRun(tuple(results), time.monotonic() - started)
 
 
-async def _awaited(work: Awaitable[RequestResult]) -> RequestResult:
-    return await work
+async def _as_coroutine(awaitable: Awaitable[RequestResult]) -> RequestResult:
+    return await awaitable

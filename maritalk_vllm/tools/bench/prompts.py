@@ -1,4 +1,4 @@
-"""What is asked: each prompt is another, so that no answer comes from the prefix cache as a whole."""
+"""Prompts of the benchmark. Each differs from the others, so that none is answered from the prefix cache alone."""
 
 _REVIEWS = """Classifique a resenha de filme como "positiva" ou "negativa".
 
@@ -14,17 +14,17 @@ Classe:"""
 
 
 def counting(number: int) -> str:
-    """A short text that models go on with for as long as they are let."""
+    """A short text that models continue up to max_tokens."""
     return f"{number}: 1 2 3 4 5 6 7 8 9 10 11 12"
 
 
 def review(number: int) -> str:
-    """One film review of many to classify: all but the review is the same."""
+    """A few-shot prompt to classify one film review; only the review changes with `number`."""
     return _REVIEWS.format(review=f"Foi fantástico, valeu o ingresso {number}..")
 
 
 def document(number: int) -> str:
-    """A text of some 550 tokens where each digit is one, as long as what the public MariTalk Local benchmark sends."""
+    """About 550 tokens where each digit is a token: as long as the prompt of the public MariTalk Local benchmark."""
     return f"{number}: {numbers(165)}"
 
 

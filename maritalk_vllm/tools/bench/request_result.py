@@ -1,14 +1,14 @@
-"""What became of one request, as its client saw it."""
+"""The result of one request, as the client saw it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestResult:
-    """Times in seconds by the monotonic clock. `texts_at` is when each piece of a stream came.
+    """Times in seconds of the monotonic clock. `texts_at` holds the arrival time of each piece of a stream.
 
-    The three reported times are seconds by the server's own account, None where it gives none. `failure` is a
-    sentence; then nothing else but the times counts.
+    `queue_time`, `prompt_time` and `generation_time` are the server's, in seconds, None where it reports none.
+    `failure` is a sentence; if it is set, only the times are valid.
     """
 
     began: float
@@ -23,17 +23,17 @@ class RequestResult:
 
     @property
     def seconds(self) -> float:
-        """From the request to the last byte of its answer."""
+        """Seconds from sending the request to the last byte of the response."""
         return self.ended - self.began
 
     @property
     def time_to_first_token(self) -> float | None:
-        """None where the answer came whole."""
+        """Seconds to the first piece of a stream; None for a response that was not streamed."""
         return self.texts_at[0] - self.began if self.texts_at else None
 
     @property
     def inter_token_seconds(self) -> float | None:
-        """The mean over what came after the first piece, which is counted as one token."""
+        """Mean seconds per token after the first piece, which counts as one token."""
         if len(self.texts_at) < 2 or self.completion_tokens < 2:
             return None
         return (self.texts_at[-1] - self.texts_at[0]) / (self.completion_tokens - 1)

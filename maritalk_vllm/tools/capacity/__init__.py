@@ -1,1 +1,1 @@
-"""How many cards so many users need: arrivals, a replica under them, the search. No I/O but `plot` and `measured`."""
+"""How many GPUs a number of users needs: arrivals, replica simulation, search. I/O only in `plot`, `benchmark_data`."""

@@ -1,4 +1,4 @@
-"""What a server was measured to do, and what the simulator says to the same load."""
+"""Measured loads of a server, and the simulator's prediction for the same loads."""
 
 import json
 from dataclasses import dataclass
@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ..bench.latency_metrics import Spread
+from ..bench.latency_metrics import Percentiles
 from .arrivals import Arrivals, PoissonArrivals, SaturatingUsers
 from .replica_model import ReplicaModel
-from .simulate import Run
-from .token_lengths import Lengths
+from .simulate import SimulationRun
+from .token_lengths import TokenLengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Of one load: requests a second, medians and the 95th percentile of latency; seconds. None was not told."""
+    """Metrics of one load: requests/s, and in seconds the median and p95 of latency and median phase times.
+
+    A phase time is None where the server does not report it.
+    """
 
     requests_per_second: float
     latency_p50: float
@@ -25,8 +28,8 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """So many `users` at once, or a `rate` a second; `requests` in all, with these tokens each; what came of it."""
+class BenchmarkLoad:
+    """A load of `users` concurrent users or `rate` requests/s, its tokens per request, and the measured outcome."""
 
     users: int | None
     rate: float | None
@@ -35,39 +38,43 @@ class Load:
     answer: int
     outcome: Measurement
 
-    def arrivals(self, longest: int) -> Arrivals:
-        """The same requests: at a rate, the very times of bench/load."""
-        lengths = Lengths(prompt=self.prompt, answer=self.answer, spread=0.0, longest=longest)
+    def arrivals(self, max_model_len: int) -> Arrivals:
+        """The same requests; at a rate, with exactly the arrival times of bench/load_generator.py."""
+        lengths = TokenLengths(prompt=self.prompt, answer=self.answer, spread=0.0, max_model_len=max_model_len)
         if self.rate is not None:
             return PoissonArrivals(self.rate, self.requests / self.rate, lengths, seed=0)
         return SaturatingUsers(self.users or 1, self.requests, lengths, seed=0)
 
 
-def predict(load: Load, site: ReplicaModel) -> Measurement:
-    """What the simulator makes of it."""
-    return outcome(site.run(load.arrivals(site.longest), float("inf")))
+def predict(load: BenchmarkLoad, replica: ReplicaModel) -> Measurement:
+    """Simulate a load."""
+    return measure(replica.run(load.arrivals(replica.longest), float("inf")))
 
 
-def outcome(run: Run) -> Measurement:
-    """What a simulated run comes to, as `maritalk-vllm bench` would tell it."""
-    latency = Spread.of(each.latency for each in run.answered)
+def measure(run: SimulationRun) -> Measurement:
+    """Metrics of a simulated run, as `maritalk-vllm bench` would report them."""
+    latency = Percentiles.of(each.latency for each in run.answered)
     assert latency is not None
-    prompts = Spread.of(each.first - each.began for each in run.answered if each.first and each.began is not None)
-    rest = Spread.of(each.ended - each.first for each in run.answered if each.ended and each.first)
+    prompts = Percentiles.of(
+        each.first_token_at - each.started for each in run.answered if each.first_token_at and each.started is not None
+    )
+    generation = Percentiles.of(
+        each.finished - each.first_token_at for each in run.answered if each.finished and each.first_token_at
+    )
     return Measurement(
         requests_per_second=len(run.answered) / run.seconds,
         latency_p50=latency.p50,
         latency_p95=latency.p95,
         prompt=prompts.p50 if prompts else None,
-        generation=rest.p50 if rest else None,
+        generation=generation.p50 if generation else None,
     )
 
 
-def read(file: Path) -> list[Load]:
-    """The loads of a file that `maritalk-vllm bench --out FILE` wrote. Raises UsageError."""
+def read_loads(file: Path) -> list[BenchmarkLoad]:
+    """Read the loads of a file that `maritalk-vllm bench --out FILE` wrote. Raises UsageError."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return [load(each) for each in content["loads"]]
+        return [parse_load(each) for each in content["loads"]]
     except OSError as error:
         raise UsageError(f"The file {file} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
@@ -76,25 +83,25 @@ def read(file: Path) -> list[Load]:
         ) from error
 
 
-def load(told: dict[str, Any]) -> Load:
-    """One load as `bench` tells it. Raises KeyError, TypeError, ValueError or ZeroDivisionError if it is none."""
-    rate = told["requests_per_second"]
-    answer = told["generated_tokens_per_second"] / rate
+def parse_load(row: dict[str, Any]) -> BenchmarkLoad:
+    """Parse one load of `bench`. Raises KeyError, TypeError, ValueError or ZeroDivisionError if it is not one."""
+    rate = row["requests_per_second"]
+    answer = row["generated_tokens_per_second"] / rate
 
-    def middle(name: str) -> float | None:
-        return told[name]["p50"] if told.get(name) else None
+    def median(name: str) -> float | None:
+        return row[name]["p50"] if row.get(name) else None
 
-    return Load(
-        users=int(told["users"]) if "users" in told else None,
-        rate=float(told["rate"]) if "rate" in told else None,
-        requests=told["requests"],
-        prompt=max(1, round(told["total_tokens_per_second"] / rate - answer)),
+    return BenchmarkLoad(
+        users=int(row["users"]) if "users" in row else None,
+        rate=float(row["rate"]) if "rate" in row else None,
+        requests=row["requests"],
+        prompt=max(1, round(row["total_tokens_per_second"] / rate - answer)),
         answer=max(1, round(answer)),
         outcome=Measurement(
             requests_per_second=rate,
-            latency_p50=told["latency"]["p50"],
-            latency_p95=told["latency"]["p95"],
-            prompt=middle("prompt_time"),
-            generation=middle("generation_time"),
+            latency_p50=row["latency"]["p50"],
+            latency_p95=row["latency"]["p95"],
+            prompt=median("prompt_time"),
+            generation=median("generation_time"),
         ),
     )

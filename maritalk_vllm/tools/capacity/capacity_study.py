@@ -1,4 +1,4 @@
-"""From the ways to spread one replica and a workload to how many are needed, or why no number would do."""
+"""The capacity study: how many replicas a workload needs for each parallelism, or why no number is enough."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,138 +10,142 @@ from ...planning.plan import Plan
 from ...planning.planner import make_plan
 from ...planning.roofline import Efficiency
 from ...settings import Device
-from .benchmark_data import Load
+from .benchmark_data import BenchmarkLoad
 from .calibrate import calibrate
 from .day_profile import Day, simulate_day
 from .replica_model import ReplicaModel, of_plan
-from .sizing import Sized, alone, most_users, size
+from .sizing import SizingResult, most_users, single_user, size
 from .workload import Workload
 
-MOST_CARDS = 8
-"""Of one machine, over which a replica may be spread."""
+MAX_GPUS = 8
+"""GPUs of one machine that a replica may use."""
 
-_SUGGESTED = 3
+_MAX_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked: a model, a workload, how much of a data sheet is reached, and what was measured instead of that.
+class StudyInputs:
+    """The model, the workload, and the speed: data-sheet efficiency, or measured `loads` instead.
 
-    `limit` is how many cards there are, None where as many as are needed.
+    `limit` is the number of available GPUs, None for no limit.
     """
 
-    need: ModelRequirements
+    requirements: ModelRequirements
     workload: Workload
     efficiency: Efficiency
-    loads: Sequence[Load] = ()
+    loads: Sequence[BenchmarkLoad] = ()
     limit: int | None = None
 
-    def site(self, plan: Plan) -> ReplicaModel:
-        """One replica of this plan. Raises UsageError where nothing tells its speed, or requests are too long."""
-        if self.need.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
-            raise NotChecked(self.need.doubt or f"The size of {self.need.title} is unknown.", "Download it first.")
-        self.workload.fits(plan.max_model_len)
-        # While it is answered a request has its prompt, and half of its answer.
+    def replica(self, plan: Plan) -> ReplicaModel:
+        """One replica of this plan.
+
+        Raises NotChecked if the model's size is unknown, UsageError if its speed is unknown or requests are too long.
+        """
+        if self.requirements.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
+            raise NotChecked(
+                self.requirements.doubt or f"The size of {self.requirements.title} is unknown.", "Download it first."
+            )
+        self.workload.check_context(plan.max_model_len)
+        # On average over its generation, a request's context is its prompt and half of its answer.
         middle = self.workload.prompt + self.workload.answer // 2
-        site = of_plan(plan, self.need.footprint, self.efficiency, middle, measured=bool(self.loads))
-        return replace(site, cost=calibrate(site, self.loads)) if self.loads else site
+        replica = of_plan(plan, self.requirements.footprint, self.efficiency, middle, measured=bool(self.loads))
+        return replace(replica, cost=calibrate(replica, self.loads)) if self.loads else replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was found out: of all ways to spread a replica, the one that takes the fewest cards; and the others."""
+    """The result: the plan that needs the fewest GPUs in total, and the alternatives that were considered."""
 
-    question: Question
+    inputs: StudyInputs
     plan: Plan
-    site: ReplicaModel
-    sized: Sized
+    replica: ReplicaModel
+    sized: SizingResult
     day: Day
     considered: tuple[str, ...]
 
     @property
-    def cards(self) -> int:
-        """Of all replicas."""
-        return self.sized.replicas * self.site.cards
+    def gpus(self) -> int:
+        """GPUs of all replicas together."""
+        return self.sized.replicas * self.replica.cards
 
 
-def study(question: Question, plans: Sequence[Plan]) -> Study:
-    """The fewest cards that answer in time; `plans` spread one replica over more and more cards.
+def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
+    """Find the fewest GPUs that meet the latency target; `plans` spread one replica over more and more GPUs.
 
-    Raises DoesNotFit, or UsageError for requests that are too long and cards whose speed is not known.
+    Raises DoesNotFit, or UsageError for requests that are too long and GPUs of unknown speed.
     """
-    best: tuple[Plan, ReplicaModel, Sized] | None = None
+    best: tuple[Plan, ReplicaModel, SizingResult] | None = None
     considered: list[str] = []
     for plan in plans:
-        site = question.site(plan)
-        sized = size(question.workload, site)
-        considered.append(_said(site, plan, sized, question.workload))
+        replica = inputs.replica(plan)
+        sized = size(inputs.workload, replica)
+        considered.append(_summary(replica, plan, sized, inputs.workload))
         if sized is None:
             continue
-        if best is not None and sized.replicas * site.cards >= best[2].replicas * best[1].cards:
-            break  # what is spread further shares more and gains less
-        best = plan, site, sized
+        if best is not None and sized.replicas * replica.cards >= best[2].replicas * best[1].cards:
+            break  # more tensor parallelism communicates more and gains less
+        best = plan, replica, sized
     if best is None:
-        raise _too_slow(question, plans)
-    plan, site, sized = best
-    found = sized.replicas * site.cards
-    if question.limit is not None and found > question.limit:
-        users = most_users(question.workload, site, question.limit // site.cards)
+        raise _too_slow(inputs, plans)
+    plan, replica, sized = best
+    gpus = sized.replicas * replica.cards
+    if inputs.limit is not None and gpus > inputs.limit:
+        users = most_users(inputs.workload, replica, inputs.limit // replica.cards)
         raise DoesNotFit(
-            f"{question.workload.users} users need {found} x {site.name}, and there are {question.limit}.",
+            f"{inputs.workload.users} users need {gpus} x {replica.name}, and there are {inputs.limit}.",
             f"These answer {users} users in time." if users else "",
         )
     return Study(
-        question=question,
+        inputs=inputs,
         plan=plan,
-        site=site,
+        replica=replica,
         sized=sized,
-        day=simulate_day(question.workload, site, sized.replicas, queues=sized.busiest.queues),
+        day=simulate_day(inputs.workload, replica, sized.replicas, queues=sized.peak_hour.queues),
         considered=tuple(considered) if len(considered) > 1 else (),
     )
 
 
-def _said(site: ReplicaModel, plan: Plan, sized: Sized | None, workload: Workload) -> str:
-    degree = plan.tensor_parallel_size
+def _summary(replica: ReplicaModel, plan: Plan, sized: SizingResult | None, workload: Workload) -> str:
+    tensor_parallel_size = plan.tensor_parallel_size
     if sized is None:
-        return f"tensor parallel {degree}: {alone(workload, site).p95:.1f} s for a user alone"
-    return f"tensor parallel {degree}: {sized.replicas * site.cards} x {site.name}"
+        return f"tensor parallel {tensor_parallel_size}: {single_user(workload, replica).p95:.1f} s for a user alone"
+    return f"tensor parallel {tensor_parallel_size}: {sized.replicas * replica.cards} x {replica.name}"
 
 
-def _too_slow(question: Question, plans: Sequence[Plan]) -> DoesNotFit:
-    workload = question.workload
-    seconds, site = min(
-        ((alone(workload, site).p95, site) for site in map(question.site, plans)), key=lambda one: one[0]
+def _too_slow(inputs: StudyInputs, plans: Sequence[Plan]) -> DoesNotFit:
+    workload = inputs.workload
+    seconds, replica = min(
+        ((single_user(workload, replica).p95, replica) for replica in map(inputs.replica, plans)),
+        key=lambda pair: pair[0],
     )
-    faster = ", ".join(_faster(question, plans[0])) if not question.loads else ""
+    faster = ", ".join(_faster(inputs, plans[0])) if not inputs.loads else ""
     return DoesNotFit(
         f"A request of {workload.prompt} and {workload.answer} tokens takes {seconds:.1f} s on "
-        f"{site.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of such replicas "
+        f"{replica.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of such replicas "
         "would do.",
         f"What would do: {faster}." if faster else "Ask for shorter answers, or for more time.",
     )
 
 
-def _faster(question: Question, plan: Plan) -> Iterator[str]:
-    """Of the cards that clouds rent, the slowest that answer a lone user in time."""
-    rented = sorted(
-        (card for card in gpu_models() if card.cloud and card.bandwidth), key=lambda card: card.bandwidth or 0
-    )
-    found = 0
-    for card in rented:
-        if found == _SUGGESTED or (plan.gpus and card is find_gpu(plan.gpus[0].name)):
+def _faster(inputs: StudyInputs, plan: Plan) -> Iterator[str]:
+    """The slowest GPUs of cloud providers that answer a single user in time."""
+    rented = sorted((gpu for gpu in gpu_models() if gpu.cloud and gpu.bandwidth), key=lambda gpu: gpu.bandwidth or 0)
+    suggested = 0
+    for gpu in rented:
+        if suggested == _MAX_SUGGESTIONS or (plan.gpus and gpu is find_gpu(plan.gpus[0].name)):
             continue
-        seconds = _alone(question, card)
-        if seconds is not None and seconds <= question.workload.latency_p95:
-            found += 1
-            yield f"{card.short_name} ({seconds:.1f} s)"
+        seconds = _single_user_seconds(inputs, gpu)
+        if seconds is not None and seconds <= inputs.workload.latency_p95:
+            suggested += 1
+            yield f"{gpu.short_name} ({seconds:.1f} s)"
 
 
-def _alone(question: Question, card: GpuModel) -> float | None:
-    """Seconds of a lone user's request; None where the model does not fit on such cards."""
+def _single_user_seconds(inputs: StudyInputs, gpu: GpuModel) -> float | None:
+    """Seconds of a single user's request; None where the model does not fit on such GPUs."""
     try:
-        plan = make_plan(question.need, idle_machine([card] * MOST_CARDS), Device.CUDA, Device.CUDA)
+        plan = make_plan(inputs.requirements, idle_machine([gpu] * MAX_GPUS), Device.CUDA, Device.CUDA)
     except UsageError:
         raise
     except MariTalkError:
         return None
-    return alone(question.workload, question.site(plan)).p95
+    return single_user(inputs.workload, inputs.replica(plan)).p95

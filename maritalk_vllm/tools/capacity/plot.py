@@ -1,4 +1,4 @@
-"""A day as a picture: what is asked, and how soon it is answered."""
+"""Plot of a day: requests and latency by hour."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ from .capacity_study import Study
 
 
 def check(file: Path) -> None:
-    """Whether it can be drawn there, before anything is reckoned for it. Raises UsageError."""
+    """Check that the plot can be written, before the study runs. Raises UsageError."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib.", 'Install it: pip install "maritalk-vllm[plot]".')
     if not file.parent.is_dir():
@@ -17,8 +17,8 @@ def check(file: Path) -> None:
 
 
 def draw(study: Study, file: Path) -> None:
-    """Requests a second above, seconds to an answer below. Raises UsageError."""
-    # Without a display, and without pyplot, which keeps what it drew.
+    """Plot requests a second above and latency in seconds below. Raises UsageError."""
+    # Agg needs no display; pyplot would keep a reference to each figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,8 +27,8 @@ def draw(study: Study, file: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, sharex=True)
-    workload = study.question.workload
-    title = f"{study.question.need.title}: {workload.users} users, {study.cards} x {study.site.name}"
+    workload = study.inputs.workload
+    title = f"{study.inputs.requirements.title}: {workload.users} users, {study.gpus} x {study.replica.name}"
     above.set_title(translated(title))
     above.bar(at, [hour.requests / 3600 for hour in hours], width=0.9, color="tab:gray")
     above.set_ylabel(translated("requests/s"))

@@ -1,26 +1,26 @@
-"""What a run comes to: the slowest twentieth, and how full the replica was."""
+"""Metrics of a simulated run: latency percentiles and the replica's utilization."""
 
 from dataclasses import dataclass
 
-from ..bench.latency_metrics import Spread
-from .simulate import Run
+from ..bench.latency_metrics import Percentiles
+from .simulate import SimulationRun
 from .simulated_request import SimulatedRequest
 
-_QUEUED = 0.1
+_MAX_QUEUE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """Of one replica; seconds, requests and tokens. Spreads are None where nothing was answered.
+    """Metrics of one replica, in seconds, requests and tokens. Percentiles are None where nothing was answered.
 
-    `running` requests at once on average, `busy` share of the time with a step under way, `cached` the most tokens of
-    KV cache.
+    `running` is the average number of concurrent requests, `busy` the share of time with a step in progress, `cached`
+    the peak of the KV cache in tokens.
     """
 
     requests_per_second: float
-    latency: Spread | None
-    first_token: Spread | None
-    queue: Spread | None
+    latency: Percentiles | None
+    first_token: Percentiles | None
+    queue: Percentiles | None
     running: float
     busy: float
     cached: int
@@ -28,33 +28,33 @@ class RunMetrics:
 
     @property
     def p95(self) -> float:
-        """Seconds within which 95 of 100 answers are there; without end where there are none."""
+        """95th percentile of latency in seconds; infinity where nothing was answered."""
         return self.latency.p95 if self.latency else float("inf")
 
     @property
     def queues(self) -> bool:
-        """Whether waiting for others is a good part of what the slowest wait: more may come than is answered."""
-        return bool(self.queue and self.queue.p95 > _QUEUED * self.p95)
+        """Whether queueing is a large part of the p95 latency: the arrival rate may exceed the throughput."""
+        return bool(self.queue and self.queue.p95 > _MAX_QUEUE_SHARE * self.p95)
 
 
-def figures(run: Run, warm: float, until: float) -> RunMetrics:
-    """Of what was asked from `warm` on, in seconds; the replica's own over all of the run."""
-    counted = [request for request in run.answered if request.asked >= warm]
+def compute_metrics(run: SimulationRun, warm: float, until: float) -> RunMetrics:
+    """Metrics of requests that arrived after `warm` seconds; the replica's utilization is over the whole run."""
+    counted = [request for request in run.answered if request.arrived >= warm]
     return RunMetrics(
-        requests_per_second=sum(1 for each in run.answered if _ended(each) >= warm) / (until - warm),
-        latency=Spread.of(each.latency for each in counted),
-        first_token=Spread.of(each.first_token for each in counted),
-        queue=Spread.of(_queued(each) for each in counted),
-        running=run.used.running_seconds / until,
-        busy=min(1.0, run.used.seconds / until),
-        cached=run.used.most_cached,
-        preemptions=run.used.preemptions,
+        requests_per_second=sum(1 for each in run.answered if _finish_time(each) >= warm) / (until - warm),
+        latency=Percentiles.of(each.latency for each in counted),
+        first_token=Percentiles.of(each.time_to_first_token for each in counted),
+        queue=Percentiles.of(_queue_seconds(each) for each in counted),
+        running=run.stats.running_seconds / until,
+        busy=min(1.0, run.stats.seconds / until),
+        cached=run.stats.most_cached,
+        preemptions=run.stats.preemptions,
     )
 
 
-def _ended(request: SimulatedRequest) -> float:
-    return request.ended or 0.0
+def _finish_time(request: SimulatedRequest) -> float:
+    return request.finished or 0.0
 
 
-def _queued(request: SimulatedRequest) -> float | None:
-    return None if request.began is None else request.began - request.asked
+def _queue_seconds(request: SimulatedRequest) -> float | None:
+    return None if request.started is None else request.started - request.arrived

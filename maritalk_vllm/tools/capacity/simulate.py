@@ -1,7 +1,7 @@
-"""Requests come to one replica until all are answered, or the time is over.
+"""Event loop of the simulation: requests arrive at one replica until all are answered, or time is up.
 
-A heap of what is to come is all that is needed: a library of processes would do for each request, in Python, what is
-taken here in one step for many.
+A heap of future arrivals is enough: a process-based simulation library would run Python code for each request and step,
+where the replica simulates many steps as one.
 """
 
 import heapq
@@ -10,49 +10,49 @@ import math
 from dataclasses import dataclass
 
 from .arrivals import Arrivals
-from .replica_simulator import Replica, Used
+from .replica_simulator import ReplicaSimulator, ReplicaStats
 from .simulated_request import SimulatedRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What was answered, in the order of its end; when the last was; what the replica did for it; what still ran."""
+class SimulationRun:
+    """Answered requests in order of completion, the end of the run in seconds, the stats, and unanswered requests."""
 
     answered: tuple[SimulatedRequest, ...]
     seconds: float
-    used: Used
+    stats: ReplicaStats
     unanswered: int
 
 
-def simulate(arrivals: Arrivals, replica: Replica, until: float = math.inf) -> Run:
-    """Seconds from 0 on. With `until`, what is asked from then on does not come, and no step begins."""
-    to_come: list[tuple[float, int, SimulatedRequest]] = []
+def simulate(arrivals: Arrivals, replica: ReplicaSimulator, until: float = math.inf) -> SimulationRun:
+    """Run from second 0. With `until`, later requests do not arrive and no step starts after it."""
+    pending: list[tuple[float, int, SimulatedRequest]] = []
     numbers = itertools.count()
-    own = arrivals.first()
+    initial = arrivals.initial()
     answered: list[SimulatedRequest] = []
-    now, outside = 0.0, replica.cost.request
+    now, overhead = 0.0, replica.cost.request
 
-    def expect(request: SimulatedRequest | None) -> None:
+    def schedule(request: SimulatedRequest | None) -> None:
         if request is not None:
-            # What a client waits for beside the engine, it waits for before it here.
-            heapq.heappush(to_come, (request.asked + outside, next(numbers), request))
+            # The whole latency outside the engine is added before the engine.
+            heapq.heappush(pending, (request.arrived + overhead, next(numbers), request))
 
-    # Requests that come by themselves are ordered: the next one is enough.
-    expect(coming := next(own, None))
+    # Initial requests are ordered by arrival: the next one is enough.
+    schedule(next_initial := next(initial, None))
     while now < until:
-        while to_come and to_come[0][0] <= now:
-            request = heapq.heappop(to_come)[2]
-            if request is coming:
-                expect(coming := next(own, None))
+        while pending and pending[0][0] <= now:
+            request = heapq.heappop(pending)[2]
+            if request is next_initial:
+                schedule(next_initial := next(initial, None))
             replica.waiting.append(request)
-        upcoming = to_come[0][0] if to_come else math.inf
+        upcoming = pending[0][0] if pending else math.inf
         if replica.idle:
             if upcoming == math.inf:
                 break
             now = upcoming
             continue
-        now, ended = replica.advance(now, min(upcoming, until))
-        answered += ended
-        for request in ended:
-            expect(arrivals.after(request))
-    return Run(tuple(answered), now, replica.used, replica.running + len(replica.waiting))
+        now, finished = replica.advance(now, min(upcoming, until))
+        answered += finished
+        for request in finished:
+            schedule(arrivals.follow_up(request))
+    return SimulationRun(tuple(answered), now, replica.stats, replica.running + len(replica.waiting))

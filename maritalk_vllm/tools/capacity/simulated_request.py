@@ -1,38 +1,38 @@
-"""One request on its way through a replica."""
+"""State of one request in the simulation."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedRequest:
-    """Lengths in tokens, times in seconds since the simulation began. `user` is whose it is, by number.
+    """Lengths in tokens, times in seconds since the start of the simulation. `user` is the number of its user.
 
-    `cached` tokens are in the KV cache; `due` are still to be computed before the next token comes: the prompt at
-    first, and after a preemption the answer so far as well. `left` tokens of the answer are to come.
+    `cached` tokens are in the KV cache. `uncomputed` tokens have to be computed before the next token: at first the
+    prompt, after a preemption also the answer so far. `remaining` tokens of the answer are still to be generated.
     """
 
     user: int
-    asked: float
+    arrived: float
     prompt: int
     answer: int
-    due: int = 0
-    left: int = 0
+    uncomputed: int = 0
+    remaining: int = 0
     cached: int = 0
-    began: float | None = None
-    first: float | None = None
-    ended: float | None = None
+    started: float | None = None
+    first_token_at: float | None = None
+    finished: float | None = None
 
     def __post_init__(self) -> None:
-        self.due, self.left = self.prompt, self.answer
+        self.uncomputed, self.remaining = self.prompt, self.answer
 
     @property
     def latency(self) -> float:
-        """Seconds from the question to the whole answer, which has come."""
-        assert self.ended is not None
-        return self.ended - self.asked
+        """Seconds from arrival to the whole answer, once the request is finished."""
+        assert self.finished is not None
+        return self.finished - self.arrived
 
     @property
-    def first_token(self) -> float:
-        """Seconds from the question to the first token, which has come."""
-        assert self.first is not None
-        return self.first - self.asked
+    def time_to_first_token(self) -> float:
+        """Seconds from arrival to the first token, once it is generated."""
+        assert self.first_token_at is not None
+        return self.first_token_at - self.arrived

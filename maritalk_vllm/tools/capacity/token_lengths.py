@@ -1,4 +1,4 @@
-"""How long prompts and answers are."""
+"""Token lengths of prompts and answers."""
 
 import math
 import random
@@ -6,25 +6,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """Tokens of a prompt and of an answer, on average; no two together exceed `longest`.
+class TokenLengths:
+    """Average tokens of a prompt and of an answer; the two of a request never exceed `max_model_len` together.
 
-    `spread` is the standard deviation over the average, of both (log-normal); 0 makes all alike.
+    `spread` is the standard deviation over the average of both (log-normal); 0 gives constant lengths.
     """
 
     prompt: int
     answer: int
     spread: float
-    longest: int
+    max_model_len: int
 
-    def draw(self, chance: random.Random) -> tuple[int, int]:
-        """One prompt's and its answer's. What is too long is cut: the answer first, as a server's limit would."""
-        prompt, answer = self._one(self.prompt, chance), self._one(self.answer, chance)
-        prompt = min(prompt, self.longest - 1)
-        return prompt, min(answer, self.longest - prompt)
+    def draw(self, rng: random.Random) -> tuple[int, int]:
+        """Draw a prompt and an answer length. Too long ones are cut, the answer first, as a server's limit would."""
+        prompt, answer = self._draw_length(self.prompt, rng), self._draw_length(self.answer, rng)
+        prompt = min(prompt, self.max_model_len - 1)
+        return prompt, min(answer, self.max_model_len - prompt)
 
-    def _one(self, average: int, chance: random.Random) -> int:
+    def _draw_length(self, average: int, rng: random.Random) -> int:
         if not self.spread:
             return average
         variance = math.log1p(self.spread**2)
-        return max(1, round(chance.lognormvariate(math.log(average) - variance / 2, math.sqrt(variance))))
+        return max(1, round(rng.lognormvariate(math.log(average) - variance / 2, math.sqrt(variance))))

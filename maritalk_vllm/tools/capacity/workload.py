@@ -1,4 +1,4 @@
-"""What is asked of the cards: how many users, how often, how long, and how soon they want their answers."""
+"""The workload: number of users, request rate, token lengths, and the latency target."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from ...errors import UsageError
 
 THINK_SECONDS = 60.0
-"""Between an answer and the same user's next question: an assumption, to be set."""
+"""Default time between an answer and the same user's next request: an assumption."""
 
 PEAK_SHARE = 0.12
-"""Of a day's requests, in its busiest hour: an assumption, to be set. All hours alike would be 0.042."""
+"""Default share of the peak hour in a day's requests: an assumption. 0.042 would be an even day."""
 
-_EVEN = 1 / 24
-_MOST = 0.5
+_MIN_PEAK_SHARE = 1 / 24
+_MAX_PEAK_SHARE = 0.5
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -20,10 +20,10 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Lengths in tokens, times in seconds; `users` are there in the busiest hour, all at once.
+    """Lengths in tokens, times in seconds. All `users` are active in the peak hour.
 
-    Each asks again `think` after an answer or, if `hourly` is given, so often an hour, whenever it comes. Prompts and
-    answers vary by `spread`, their standard deviation over their average.
+    Each sends its next request `think` seconds after an answer or, if `hourly` is given, so many requests an hour as a
+    Poisson process. `spread` is the standard deviation of prompt and answer lengths over their average.
     """
 
     users: int
@@ -36,7 +36,7 @@ class Workload:
     spread: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what cannot be."""
+        """Raises UsageError for a value out of range."""
         for name, value in (("users", self.users), ("prompt", self.prompt), ("output", self.answer)):
             if value < 1:
                 raise UsageError(f"--{name} is {value}.", "Give a number from 1 on.")
@@ -46,26 +46,26 @@ class Workload:
             raise UsageError("--think is 0.", "Give a time such as 60s; users who never think ask without end.")
         if self.hourly is not None and self.hourly <= 0:
             raise UsageError(f"--requests-per-hour is {self.hourly:g}.", "Give a number over 0.")
-        if not _EVEN < self.peak_share <= _MOST:
+        if not _MIN_PEAK_SHARE < self.peak_share <= _MAX_PEAK_SHARE:
             raise UsageError(
                 f"--peak-share is {self.peak_share:g}.",
-                f"Give a share over 0.042, which is an even day's, up to {_MOST}.",
+                f"Give a share over 0.042, which is an even day's, up to {_MAX_PEAK_SHARE}.",
             )
         if not 0 <= self.spread <= 2:
             raise UsageError(f"--spread is {self.spread:g}.", "Give a number from 0 to 2.")
 
-    def fits(self, longest: int) -> None:
+    def check_context(self, max_model_len: int) -> None:
         """Raises UsageError if a request is longer than the model's context."""
-        if self.prompt + self.answer > longest:
+        if self.prompt + self.answer > max_model_len:
             raise UsageError(
                 f"--prompt {self.prompt} and --output {self.answer} are {self.prompt + self.answer} tokens together, "
-                f"over the context of {longest}.",
+                f"over the context of {max_model_len}.",
                 "Give shorter ones, or a longer --max-model-len if the model has it.",
             )
 
 
 def seconds(option: str, text: str) -> float:
-    """A time such as `10s`, `800ms`, `2min` or `1h`. Raises UsageError."""
+    """Parse a time such as `10s`, `800ms`, `2min` or `1h` into seconds. Raises UsageError."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{option} is {text!r}, which is no time.", "Write it as 10s, 800ms, 2min or 1h.")

@@ -1,1 +1,1 @@
-"""The chat in a terminal, or in a pipe: a client of any server that speaks MariTalk Local's API."""
+"""Chat client for a terminal or a pipe, for any server with MariTalk Local's API."""

@@ -1,7 +1,7 @@
 """The chat of `maritalk-serve --interactive`: `python -m maritalk_vllm.tools.chat DESCRIPTOR`, started by the server.
 
-The descriptor is a pipe's. A line of JSON comes through it: `url`, `key` and `language`. As long as it stays open the
-server is there; when it closes the chat ends, with the terminal as it was.
+The descriptor is the read end of a pipe, which receives one line of JSON: `url`, `key` and `language`. The pipe stays
+open while the server runs; when it closes, the chat exits and restores the terminal.
 """
 
 import json
@@ -20,14 +20,14 @@ from .chat_runner import run
 from .server_address import ServerAddress
 
 
-def main(server: TextIO) -> int:
-    """Chat until the end of the input, or of the server. Returns the exit code."""
-    order = json.loads(server.readline())
-    choose(Language(order["language"]))
-    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+def main(control_pipe: TextIO) -> int:
+    """Chat until the input ends or the server exits. Returns the exit code."""
+    config = json.loads(control_pipe.readline())
+    choose(Language(config["language"]))
+    threading.Thread(target=_exit_when_closed, args=(control_pipe,), daemon=True).start()
     try:
-        # The server itself, whose certificate is made out to another name than the loopback's.
-        return 0 if run(ServerAddress(url=order["url"], key=order["key"], verified=False)) else 1
+        # The peer is the parent server; its certificate is not for a loopback name.
+        return 0 if run(ServerAddress(url=config["url"], key=config["key"], verify=False)) else 1
     except MariTalkError as error:
         print(translated(str(error)), file=sys.stderr)
         return error.exit_code
@@ -35,8 +35,8 @@ def main(server: TextIO) -> int:
         return 128 + signal.SIGINT
 
 
-def _end_with(server: TextIO) -> None:
-    server.read()
+def _exit_when_closed(control_pipe: TextIO) -> None:
+    control_pipe.read()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""A whole answer, as its last event tells it: what was said, and what it took."""
+"""A complete answer with its timings and token counts, as the last event of the stream has them."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,32 +16,32 @@ class Answer:
     generation_time: float
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    was_cut: bool = False
-    """Whether max_tokens ended it."""
+    is_truncated: bool = False
+    """Whether max_tokens ended the answer."""
 
     @classmethod
-    def read(cls, told: dict[str, Any]) -> Self:
-        """From the wire, in either unit of time. Raises KeyError, TypeError or AttributeError for what is none."""
-        usage = told.get("usage") or {}
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Parse a response, in either time unit. Raises KeyError, TypeError or AttributeError for other content."""
+        usage = content.get("usage") or {}
         return cls(
-            text=told["output"],
-            queue_time=_seconds(told["queue_time"]),
-            prompt_time=_seconds(told["prompt_time"]),
-            generation_time=_seconds(told["generation_time"]),
+            text=content["output"],
+            queue_time=_seconds(content["queue_time"]),
+            prompt_time=_seconds(content["prompt_time"]),
+            generation_time=_seconds(content["generation_time"]),
             prompt_tokens=usage.get("prompt_tokens"),
             completion_tokens=usage.get("completion_tokens"),
-            was_cut=told.get("finish_reason") == "length",
+            is_truncated=content.get("finish_reason") == "length",
         )
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of what came after the first token, whose time is the prompt's."""
+        """Tokens a second after the first token, whose time belongs to the prompt."""
         if not self.completion_tokens or self.completion_tokens < 2 or not self.generation_time:
             return None
         return (self.completion_tokens - 1) / self.generation_time
 
     def times(self) -> str:
-        """A line for people."""
+        """The timings as one line of text."""
         line = say(
             "queue {queue} s, prompt {prompt} s, generation {generation} s",
             queue=decimal(self.queue_time, 3),
@@ -57,5 +57,5 @@ class Answer:
 
 
 def _seconds(time: int | float) -> float:
-    # Whole milliseconds or float seconds: a server has one of the two (its --time-unit).
+    # Integers are milliseconds, floats are seconds: --time-unit of the server sets which.
     return time / 1000 if isinstance(time, int) else time

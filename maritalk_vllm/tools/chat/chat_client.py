@@ -1,4 +1,4 @@
-"""Asks one server, by MariTalk Local's API."""
+"""HTTP client of the chat, for MariTalk Local's API."""
 
 import contextlib
 import time
@@ -17,38 +17,38 @@ from .server_address import ServerAddress
 from .sse_parser import events
 
 _CONNECT_SECONDS = 10
-_SILENCE_SECONDS = 120
-"""Servers that stream send something every few seconds; one that answers whole may take its time."""
+_READ_TIMEOUT_SECONDS = 120
+"""Long enough for a server that does not stream; streams send something every few seconds."""
 
-_LOOK_SECONDS = 0.5
-_PATIENCE_SECONDS = 5
-"""How long a server that was there may be away: whose engine has died answers again after an instant."""
+_POLL_SECONDS = 0.5
+_RECONNECT_SECONDS = 5
+"""How long a server that has answered may refuse connections: after an engine's death it soon listens again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How many tokens some messages are, and how many the context has for them and the answer together."""
+class ContextUsage:
+    """Tokens of some messages, and the context length, which includes the answer."""
 
     tokens: int
-    context: int
+    max_model_len: int
 
 
 class ChatClient:
-    """One server's client; to be entered."""
+    """Client of one server; a context manager."""
 
     def __init__(self, address: ServerAddress) -> None:
         """Raises UsageError for an address or a certificate that cannot be used."""
         self._url = address.url
         self._client = httpx.Client(
-            base_url=address.checked(),
-            # As bytes, since a key may be more than ASCII.
+            base_url=address.parsed_url(),
+            # As bytes, since a key may have characters beyond ASCII.
             headers={b"Authorization": f"Bearer {address.key}".encode()} if address.key else {},
-            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
-            verify=address.trusted(),
-            # A proxy of the environment is for other machines.
-            trust_env=not address.is_here,
+            timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+            verify=address.ssl_verify(),
+            # Proxies from the environment do not apply to this machine.
+            trust_env=not address.is_local,
         )
-        self._seen = -float("inf")
+        self._last_response = -float("inf")
 
     def __enter__(self) -> Self:
         return self
@@ -56,40 +56,40 @@ class ChatClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
 
-    def wait(self, tell: Callable[[], None]) -> bool:
-        """Until the server does not load any more. `tell` is called if that takes a while; returns whether it did.
+    def wait_until_loaded(self, on_loading: Callable[[], None]) -> bool:
+        """Wait while the server is loading, and return whether it was. Calls `on_loading` once if so.
 
-        Raises Unavailable where none answers.
+        Raises Unavailable where no server answers.
         """
-        told = False
+        was_loading = False
         while self._is_loading():
-            if not told:
-                tell()
-                told = True
-            time.sleep(_LOOK_SECONDS)
-        return told
+            if not was_loading:
+                on_loading()
+                was_loading = True
+            time.sleep(_POLL_SECONDS)
+        return was_loading
 
     def answer(self, messages: list[Message], fields: dict[str, Any]) -> Generator[str | Answer, None, None]:
-        """The next answer of a conversation: an empty text when it begins, its pieces as they come, and last the whole.
+        """Stream the next answer of a conversation: an empty string when it starts, its pieces, then the `Answer`.
 
-        Raises RequestError for what cannot be answered as it was asked (400), and Unavailable where the server takes
-        nothing now, takes nothing from us, breaks off or is not there.
+        Raises RequestError for an invalid request (400), and Unavailable for any other error response, a broken stream,
+        or no response.
         """
-        asked = {**fields, "messages": messages, "stream": True, "return_usage": True}
-        with self._border(), self._client.stream("POST", "/chat/generate", json=asked) as reply:
-            self._seen = time.monotonic()
-            if not reply.is_success:
-                reply.read()
-                raise _refused(reply)
+        payload = {**fields, "messages": messages, "stream": True, "return_usage": True}
+        with self._mapped_errors(), self._client.stream("POST", "/chat/generate", json=payload) as response:
+            self._last_response = time.monotonic()
+            if not response.is_success:
+                response.read()
+                raise _error_of(response)
             yield ""
-            if not reply.headers.get("content-type", "").startswith("text/event-stream"):
-                # MariTalk Local itself had no streams.
-                whole = Answer.read(_content(reply))
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                # MariTalk Local itself does not stream.
+                whole = Answer.from_json(_content(response))
                 yield from (whole.text, whole)
                 return
-            for kind, content in events(reply.iter_lines()):
+            for kind, content in events(response.iter_lines()):
                 if kind == "end":
-                    yield Answer.read(content)
+                    yield Answer.from_json(content)
                     return
                 if kind == "error":
                     raise Unavailable(str(content.get("error", content)))
@@ -97,73 +97,77 @@ class ChatClient:
                     yield text
             raise Unavailable(say("The answer broke off."), say("Ask again."))
 
-    def count(self, messages: list[Message]) -> Room | None:
-        """How much of the context these messages take; None where the server does not say."""
-        with self._border():
-            reply = self._client.post("/tokenize", json={"messages": messages})
-            if not reply.is_success:
+    def count(self, messages: list[Message]) -> ContextUsage | None:
+        """Count the tokens of these messages; None where the server cannot."""
+        with self._mapped_errors():
+            response = self._client.post("/tokenize", json={"messages": messages})
+            if not response.is_success:
                 return None
-            told = _content(reply)
-            return Room(told["count"], told["max_model_len"])
+            content = _content(response)
+            return ContextUsage(content["count"], content["max_model_len"])
 
     def _is_loading(self) -> bool:
         while True:
             try:
-                with self._border():
-                    reply = self._client.get("/")
-                self._seen = time.monotonic()
+                with self._mapped_errors():
+                    response = self._client.get("/")
+                self._last_response = time.monotonic()
                 break
             except Unavailable:
-                if time.monotonic() > self._seen + _PATIENCE_SECONDS:
+                if time.monotonic() > self._last_response + _RECONNECT_SECONDS:
                     raise
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
         with contextlib.suppress(ValueError, AttributeError):
-            return bool(reply.json().get("status") == "loading")
-        return False  # whatever this is, the question's own answer says more
+            return bool(response.json().get("status") == "loading")
+        return False  # some other server: the error response to a question explains more
 
     @contextlib.contextmanager
-    def _border(self) -> Iterator[None]:
-        """Turn what httpx and odd servers do into sentences."""
+    def _mapped_errors(self) -> Iterator[None]:
+        """Map errors of httpx, and of unexpected responses, to Unavailable."""
         try:
             yield
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                told = say("The certificate of {url} is not trusted: {reason}.", url=self._url, reason=error)
-                raise Unavailable(told, say("Name whoever signed it with --cacert FILE.")) from error
-            raise self._absent() from error
+                message = say("The certificate of {url} is not trusted: {reason}.", url=self._url, reason=error)
+                raise Unavailable(message, say("Name whoever signed it with --cacert FILE.")) from error
+            raise self._no_server_error() from error
         except httpx.ConnectTimeout as error:
-            raise self._absent() from error
+            raise self._no_server_error() from error
         except httpx.ReadTimeout as error:
-            told = say("{url} was silent for {seconds} s.", url=self._url, seconds=_SILENCE_SECONDS)
-            raise Unavailable(told, say("Ask again.")) from error
+            message = say("{url} was silent for {seconds} s.", url=self._url, seconds=_READ_TIMEOUT_SECONDS)
+            raise Unavailable(message, say("Ask again.")) from error
         except httpx.TransportError as error:
-            told = say("The connection to {url} broke off.", url=self._url)
-            raise Unavailable(told, say("Ask again.")) from error
+            message = say("The connection to {url} broke off.", url=self._url)
+            raise Unavailable(message, say("Ask again.")) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Unavailable(say("{url} does not answer as a MariTalk server does.", url=self._url)) from error
 
-    def _absent(self) -> Unavailable:
+    def _no_server_error(self) -> Unavailable:
         return Unavailable(
             say("No server answers at {url}.", url=self._url),
             say("Start one with `maritalk-serve`, or give the address of another with --url."),
         )
 
 
-def _refused(reply: httpx.Response) -> MariTalkError:
-    """The server's own sentence."""
+def _error_of(response: httpx.Response) -> MariTalkError:
+    """The error for a failed response, with the server's own message."""
     sentence = ""
     with contextlib.suppress(ValueError, AttributeError, TypeError):
-        told = reply.json()
-        sentence = str(told.get("error") or told.get("detail") or "")
+        content = response.json()
+        sentence = str(content.get("error") or content.get("detail") or "")
     if not sentence:
-        sentence = say("The server answers {status}.", status=f"{reply.status_code} {reply.reason_phrase}".strip())
-    if reply.status_code == RequestError.http_status:
+        sentence = say(
+            "The server answers {status}.", status=f"{response.status_code} {response.reason_phrase}".strip()
+        )
+    if response.status_code == RequestError.http_status:
         return RequestError(sentence)
-    hint = say("Give it with --api-key or MARITALK_API_KEY.") if reply.status_code == Unauthorized.http_status else ""
+    hint = (
+        say("Give it with --api-key or MARITALK_API_KEY.") if response.status_code == Unauthorized.http_status else ""
+    )
     return Unavailable(sentence, hint)
 
 
-def _content(reply: httpx.Response) -> dict[str, Any]:
-    reply.read()
-    content: dict[str, Any] = reply.json()
+def _content(response: httpx.Response) -> dict[str, Any]:
+    response.read()
+    content: dict[str, Any] = response.json()
     return content

@@ -1,4 +1,4 @@
-"""Questions and answers, one after the other, until there are no more."""
+"""The chat loop: reads lines, runs commands, sends questions and prints answers."""
 
 import contextlib
 from collections.abc import Iterable
@@ -8,63 +8,63 @@ from ...language import say
 from ...translation import translated
 from . import slash_commands
 from .answer import Answer
-from .context_trimming import too_many
+from .context_trimming import turns_to_drop
 from .session import Session
 
 
 class Chat:
-    """Asks what it is given. `attended`: somebody sits there, who may stop an answer and ask another question."""
+    """One chat. If `interactive`, a user at a terminal may interrupt an answer and go on."""
 
-    def __init__(self, session: Session, *, attended: bool) -> None:
+    def __init__(self, session: Session, *, interactive: bool) -> None:
         self._session = session
-        self._attended = attended
+        self._interactive = interactive
         self._text = ""
-        """What has come of the answer that is under way."""
+        """Text received so far of the current answer."""
 
     def run(self, lines: Iterable[str]) -> bool:
-        """Answer each line, or obey it, to the last. Raises KeyboardInterrupt if unattended.
+        """Answer each line, or run it as a command. Raises KeyboardInterrupt if not interactive.
 
-        Returns whether all went well; whoever sat there has seen what did not.
+        Returns whether all lines succeeded; always true if interactive, since the user has seen the errors.
         """
-        all_well = True
-        with contextlib.suppress(slash_commands.Leave):
+        succeeded = True
+        with contextlib.suppress(slash_commands.ExitChat):
             for line in lines:
                 if line.strip():
-                    all_well &= self._survive(line)
-        return all_well or self._attended
+                    succeeded &= self._handle_line(line)
+        return succeeded or self._interactive
 
     def ask(self, question: str) -> bool:
-        """Ask, show the answer and remember both; whether it was answered. An answer that is stopped is one."""
+        """Send a question, print the answer and keep both. Returns whether it was answered, in full or interrupted."""
         session, self._text = self._session, ""
         try:
-            self._wait()
+            self._wait_until_loaded()
             self._answer(question)
         except KeyboardInterrupt:
-            self._stopped(question)
-            if not self._attended:
+            self._keep_interrupted_answer(question)
+            if not self._interactive:
                 raise
         except MariTalkError as error:
             session.screen.error(translated(str(error)))
-            self._look_after()
+            self._wait_for_recovery()
             return False
         finally:
             session.screen.end()
         return True
 
-    def _survive(self, line: str) -> bool:
+    def _handle_line(self, line: str) -> bool:
         try:
-            return self._take(line)
-        except KeyboardInterrupt:  # once more, while what the first had stopped was tidied up
-            if not self._attended:
+            return self._ask_or_run(line)
+        except KeyboardInterrupt:  # a second one, while the first was being handled
+            if not self._interactive:
                 raise
             return True
 
-    def _take(self, line: str) -> bool:
-        twice = slash_commands.SIGN * 2
-        if not line.startswith(slash_commands.SIGN) or line.startswith(twice):
-            return self.ask(line[1:] if line.startswith(twice) else line)
+    def _ask_or_run(self, line: str) -> bool:
+        escaped = slash_commands.PREFIX * 2
+        if not line.startswith(slash_commands.PREFIX) or line.startswith(escaped):
+            return self.ask(line[1:] if line.startswith(escaped) else line)
         try:
-            slash_commands.obey(self._session, line)
+            slash_commands.run_command(self._session, line)
         except MariTalkError as error:
             self._session.screen.error(translated(str(error)))
             return False
@@ -73,46 +73,46 @@ class Chat:
     def _answer(self, question: str) -> None:
         session = self._session
         try:
-            self._hear(question)
-        except RequestError as refused:
-            # The server knows best what fits. Only when it says no is it asked for figures.
-            excess = too_many(session.client, session.conversation, question, session.parameters.max_tokens)
+            self._stream_answer(question)
+        except RequestError as error:
+            # The server decides what fits. Tokens are counted only once it has rejected the question.
+            excess = turns_to_drop(session.client, session.conversation, question, session.parameters.max_tokens)
             if not excess:
-                raise refused
-            session.conversation.forget(excess)
+                raise error
+            session.conversation.drop_oldest(excess)
             session.screen.note(
                 say("The context is full. Oldest turns that are not sent any more: {count}.", count=excess)
             )
-            self._hear(question)
+            self._stream_answer(question)
 
-    def _hear(self, question: str) -> None:
+    def _stream_answer(self, question: str) -> None:
         session = self._session
-        asked = session.client.answer(session.conversation.messages(question), dict(session.parameters.fields))
-        # However this ends, the connection is closed, by which the server knows that nobody listens any more.
-        with contextlib.closing(asked):
-            for part in asked:
+        stream = session.client.answer(session.conversation.messages(question), dict(session.parameters.fields))
+        # Closing the stream closes the connection, on which the server aborts the request.
+        with contextlib.closing(stream):
+            for part in stream:
                 if isinstance(part, Answer):
-                    self._whole(question, part)
+                    self._keep_answer(question, part)
                 elif part:
                     self._text += part
                     session.screen.piece(part)
                 else:
                     session.screen.begin()
 
-    def _whole(self, question: str, answer: Answer) -> None:
-        session, self._session.last, self._text = self._session, answer, ""
+    def _keep_answer(self, question: str, answer: Answer) -> None:
+        session, self._session.last_answer, self._text = self._session, answer, ""
         session.conversation.add(question, answer.text)
-        if answer.was_cut:
-            longer = f"{slash_commands.named('parameters')} max_tokens={2 * session.parameters.max_tokens}"
+        if answer.is_truncated:
+            command = f"{slash_commands.command_name('parameters')} max_tokens={2 * session.parameters.max_tokens}"
             limit = session.parameters.max_tokens
-            told = say(
-                "The answer was cut at {limit} tokens. {command} lets it be longer.", limit=limit, command=longer
+            message = say(
+                "The answer was cut at {limit} tokens. {command} lets it be longer.", limit=limit, command=command
             )
-            session.screen.note(told)
+            session.screen.note(message)
         if session.shows_times:
             session.screen.note(answer.times())
 
-    def _stopped(self, question: str) -> None:
+    def _keep_interrupted_answer(self, question: str) -> None:
         session = self._session
         if self._text:
             session.conversation.add(question, self._text)
@@ -120,15 +120,17 @@ class Chat:
         else:
             session.screen.note(say("Stopped."))
 
-    def _wait(self) -> bool:
-        """Until the server does not load any more; whether that took a while."""
+    def _wait_until_loaded(self) -> bool:
+        """Wait while the server is loading; returns whether it was."""
         screen = self._session.screen
-        return self._session.client.wait(lambda: screen.note(say("The model is being loaded. This waits for it.")))
+        return self._session.client.wait_until_loaded(
+            lambda: screen.note(say("The model is being loaded. This waits for it."))
+        )
 
-    def _look_after(self) -> None:
-        """After a question that failed: the engine may have died, and is waited for before the next is asked."""
-        if not self._attended:
+    def _wait_for_recovery(self) -> None:
+        """After a failed question, wait for the engine, which may have died, before the next one."""
+        if not self._interactive:
             return
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
-            if self._wait():
+            if self._wait_until_loaded():
                 self._session.screen.note(say("The model is there again."))

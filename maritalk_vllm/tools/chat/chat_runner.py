@@ -1,4 +1,4 @@
-"""A chat at this process's own stdin and stdout, to its end."""
+"""Runs a chat on this process's stdin and stdout."""
 
 import os
 import signal
@@ -15,41 +15,41 @@ from .conversation import Conversation
 from .line_editor import PROMPT, Editor
 from .server_address import ServerAddress
 from .session import Session
-from .slash_commands import named
+from .slash_commands import command_name
 from .terminal_output import TerminalOutput
 
 
-def run(address: ServerAddress, *, system: str = "", whole: bool = False) -> bool:
-    """Chat until the end of the input; whether every question was answered, and every command done.
+def run(address: ServerAddress, *, system: str = "", single_question: bool = False) -> bool:
+    """Chat until the end of the input. Returns whether every question was answered and every command succeeded.
 
-    On a terminal lines are edited. From a pipe each line is a question, or with `whole` all of it is one, and stdout
-    has the answers alone. SIGTERM leaves the terminal as it was. Raises UsageError for an address that cannot be used.
+    A terminal gets a line editor. From a pipe each line is a question, or with `single_question` the whole input is
+    one, and stdout has only the answers. SIGTERM restores the terminal. Raises UsageError for an invalid address.
     """
     if sys.stdin is not None:
-        # As the answers are written, whatever the locale; a byte that is no text must not end the chat.
+        # UTF-8 like the output, whatever the locale; an invalid byte must not end the chat.
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-    attended = sys.stdin is not None and sys.stdin.isatty() and not whole
-    screen = TerminalOutput(sys.stdout, sys.stderr, labelled=attended)
-    with _ended_by_signal(), ChatClient(address) as client:
+    interactive = sys.stdin is not None and sys.stdin.isatty() and not single_question
+    screen = TerminalOutput(sys.stdout, sys.stderr, labelled=interactive)
+    with _exit_on_sigterm(), ChatClient(address) as client:
         session = Session(client=client, screen=screen, conversation=Conversation(system))
-        chat = Chat(session, attended=attended)
+        chat = Chat(session, interactive=interactive)
         try:
-            if whole:
-                question = "\n".join(_plain()).strip()
+            if single_question:
+                question = "\n".join(_input_lines()).strip()
                 return not question or chat.ask(question)
-            return chat.run(_lines(screen) if attended else _plain())
+            return chat.run(_lines(screen) if interactive else _input_lines())
         except BrokenPipeError:
-            # Whoever read has gone. What is still to be flushed at the end goes nowhere, without a word.
+            # The reader of stdout has exited: discard the final flush, so that Python prints no error for it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return False
 
 
 def _lines(screen: TerminalOutput) -> Iterator[str]:
-    screen.note(say("{help} shows the commands, Ctrl-D leaves.", help=named("help")))
+    screen.note(say("{help} shows the commands, Ctrl-D leaves.", help=command_name("help")))
     if sys.stdout.isatty():
         yield from Editor(screen)
         return
-    # Nowhere to edit in: the terminal's own line is good enough, and stdout stays free of control codes.
+    # stdout is not a terminal: read lines without the editor, so that stdout gets no control codes.
     while True:
         sys.stderr.write(PROMPT)
         sys.stderr.flush()
@@ -64,20 +64,20 @@ def _lines(screen: TerminalOutput) -> Iterator[str]:
         yield line.removesuffix("\n")
 
 
-def _plain() -> Iterator[str]:
+def _input_lines() -> Iterator[str]:
     for line in sys.stdin or ():
         yield line.removesuffix("\n")
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """SIGTERM unwinds all that is open, the line editor with its terminal among it."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM, so that open contexts are closed; the line editor's restores the terminal."""
 
-    def leave(number: int, _: FrameType | None) -> NoReturn:
+    def exit_process(number: int, _: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, exit_process)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

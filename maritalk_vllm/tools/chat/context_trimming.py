@@ -1,4 +1,4 @@
-"""Which of the oldest turns have to go, for a question to fit into the model's context."""
+"""How many of the oldest turns to drop for a question to fit into the model's context."""
 
 import bisect
 
@@ -6,18 +6,18 @@ from .chat_client import ChatClient
 from .conversation import Conversation
 
 
-def too_many(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:
-    """How many turns are too many, by the server's own count of tokens: the fewest without which the question fits.
+def turns_to_drop(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:
+    """The fewest oldest turns without which the question fits, by the server's own token count.
 
-    0 where length is not what was wrong, where the question does not even fit alone, and where the server does not
-    count. Raises MariTalkError.
+    0 where everything fits, where the question does not even fit alone, and where the server cannot count tokens.
+    Raises MariTalkError.
     """
 
-    def fits(without: int) -> bool:
-        room = client.count(conversation.messages(question, without=without))
-        return room is not None and room.tokens + max_tokens <= room.context
+    def fits(skip: int) -> bool:
+        usage = client.count(conversation.messages(question, skip=skip))
+        return usage is not None and usage.tokens + max_tokens <= usage.max_model_len
 
-    all_of_them = conversation.remembered
-    if all_of_them == 0 or fits(0) or not fits(all_of_them):
+    all_turns = conversation.active_turns
+    if all_turns == 0 or fits(0) or not fits(all_turns):
         return 0
-    return bisect.bisect_left(range(all_of_them), True, lo=1, key=fits)
+    return bisect.bisect_left(range(all_turns), True, lo=1, key=fits)

@@ -1,4 +1,4 @@
-"""What was said, and what of it the model is still told."""
+"""The turns of a conversation, and which of them are still sent to the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,57 +8,57 @@ Message = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question and its answer, or as much of the answer as was waited for."""
+    """A question and its answer, which may be partial if it was interrupted."""
 
     question: str
     answer: str
 
 
 class Conversation:
-    """Turns in their order. Those that the context has no room for are kept, and not sent any more."""
+    """Turns in order. Turns that no longer fit into the context are kept, but not sent."""
 
     def __init__(self, system: str = "") -> None:
         self.system = system
-        """What the model is told before all else; nothing by default."""
+        """The system message; empty for none."""
         self._turns: list[Turn] = []
-        self._forgotten = 0
+        self._dropped = 0
 
     @property
     def turns(self) -> Sequence[Turn]:
-        """All of them."""
+        """All turns."""
         return self._turns
 
     @property
-    def remembered(self) -> int:
-        """How many of the last turns are sent with a question."""
-        return len(self._turns) - self._forgotten
+    def active_turns(self) -> int:
+        """Number of the latest turns that are sent with a question."""
+        return len(self._turns) - self._dropped
 
-    def messages(self, question: str, *, without: int = 0) -> list[Message]:
-        """What is posted with a question, `without` so many of the oldest turns that are still remembered."""
-        return [*self._told(self._turns[self._forgotten + without :]), _message("user", question)]
+    def messages(self, question: str, *, skip: int = 0) -> list[Message]:
+        """The messages of a request, without the first `skip` of the active turns."""
+        return [*self._to_messages(self._turns[self._dropped + skip :]), _message("user", question)]
 
     def transcript(self) -> list[Message]:
-        """All that was said, also what is not sent any more."""
-        return self._told(self._turns)
+        """The messages of all turns, including those no longer sent."""
+        return self._to_messages(self._turns)
 
     def add(self, question: str, answer: str) -> None:
-        """One more turn."""
+        """Add a turn."""
         self._turns.append(Turn(question, answer))
 
-    def forget(self, count: int) -> None:
-        """Send so many of the oldest turns no more."""
-        self._forgotten += count
+    def drop_oldest(self, count: int) -> None:
+        """Stop sending the oldest `count` of the active turns."""
+        self._dropped += count
 
     def clear(self) -> None:
-        """Begin anew, with the same system message."""
+        """Remove all turns; keep the system message."""
         self._turns.clear()
-        self._forgotten = 0
+        self._dropped = 0
 
-    def _told(self, turns: Sequence[Turn]) -> list[Message]:
-        told = [_message("system", self.system)] if self.system else []
+    def _to_messages(self, turns: Sequence[Turn]) -> list[Message]:
+        messages = [_message("system", self.system)] if self.system else []
         for turn in turns:
-            told += [_message("user", turn.question), _message("assistant", turn.answer)]
-        return told
+            messages += [_message("user", turn.question), _message("assistant", turn.answer)]
+        return messages
 
 
 def _message(role: str, content: str) -> Message:

@@ -1,4 +1,4 @@
-"""Lines that a person types: edited, remembered from one run to the next, and pasted whole."""
+"""Line editor with a persistent history and multi-line paste."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import platformdirs
 
 from ...language import say
 from ...settings import APP_NAME
-from .slash_commands import named
+from .slash_commands import command_name
 from .terminal_output import TerminalOutput
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ PROMPT = ">> "
 
 
 def history_file() -> Path:
-    """Where questions are remembered, for their user alone."""
+    """File of the question history, readable only by its owner."""
     return platformdirs.user_state_path(APP_NAME) / "chat-history"
 
 
 class Editor:
-    """The lines, until Ctrl-D. Both ends of the terminal are ours: stdin and stdout."""
+    """Iterates over the lines typed, until Ctrl-D. Needs a terminal at stdin and stdout."""
 
     def __init__(self, screen: TerminalOutput) -> None:
         self._screen = screen
 
     def __iter__(self) -> Iterator[str]:
-        """Ask for one line after the other. Ctrl-C clears what is typed, and on an empty line says how to leave."""
+        """Prompt for one line after the other. Ctrl-C clears the line, and on an empty one prints how to exit."""
         from prompt_toolkit import PromptSession
         from prompt_toolkit.formatted_text import FormattedText
 
@@ -48,20 +48,22 @@ class Editor:
             except EOFError:
                 return
             except KeyboardInterrupt:
-                self._screen.note(say("Ctrl-D or {command} leaves.", command=named("exit")))
+                self._screen.note(say("Ctrl-D or {command} leaves.", command=command_name("exit")))
 
     def _history(self, file: Path) -> "History":
         from prompt_toolkit.history import FileHistory, InMemoryHistory
 
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Before anything is written, also where an earlier umask had left it open.
+            # Before anything is written, and also for an existing file with a wider mode.
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
             file.chmod(0o600)
         except OSError as error:
             reason = error.strerror
-            told = say("Questions are not remembered: {file} cannot be written ({reason}).", file=file, reason=reason)
-            self._screen.note(told)
+            message = say(
+                "Questions are not remembered: {file} cannot be written ({reason}).", file=file, reason=reason
+            )
+            self._screen.note(message)
             return InMemoryHistory()
         return FileHistory(file)
 

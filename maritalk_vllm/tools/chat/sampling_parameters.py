@@ -1,4 +1,4 @@
-"""How the model is to answer: the fields of MariTalk Local's API that a chat leaves open, checked by its own types."""
+"""The user's sampling parameters: fields of MariTalk Local's API, validated by the API's own types."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,32 +12,32 @@ from ...errors import RequestError, UsageError
 from ...language import say
 from ...text_format import did_you_mean
 
-_OURS = ("stream", "n", "return_usage")
-"""What a chat decides itself: it streams one answer, and counts its tokens."""
+_FIXED = ("stream", "n", "return_usage")
+"""Fields that the chat sets: it streams one answer, and counts its tokens."""
 
-_FIELDS = {field.name: field for field in msgspec.structs.fields(LocalRequest) if field.name not in _OURS}
+_FIELDS = {field.name: field for field in msgspec.structs.fields(LocalRequest) if field.name not in _FIXED}
 
 
 class SamplingParameters:
-    """Their values; whatever is not set is as the API has it."""
+    """Values of the parameters; those that are not set have the API's defaults."""
 
     def __init__(self) -> None:
-        self._set: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """What is posted. `max_tokens` is always part of it: whoever counts the context has to know it."""
-        return {"max_tokens": self.max_tokens, **self._set}
+        """The fields to send. `max_tokens` is always included, since context trimming depends on it."""
+        return {"max_tokens": self.max_tokens, **self._values}
 
     @property
     def max_tokens(self) -> int:
-        """Longest answer, in tokens."""
-        limit: int = self._set.get("max_tokens", _FIELDS["max_tokens"].default)
+        """Maximum length of an answer, in tokens."""
+        limit: int = self._values.get("max_tokens", _FIELDS["max_tokens"].default)
         return limit
 
     def change(self, assignments: Iterable[str]) -> None:
-        """`temperature=0.2`; `temperature=` sets the default back. Raises UsageError, and then changes none."""
-        changed = dict(self._set)
+        """Set `temperature=0.2`, or the default with `temperature=`. Raises UsageError, and then changes nothing."""
+        changed = dict(self._values)
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if name not in _FIELDS:
@@ -48,11 +48,11 @@ class SamplingParameters:
                 changed[name] = _value(name, text)
             else:
                 changed.pop(name, None)
-        self._set = changed
+        self._values = changed
 
     def lines(self) -> list[tuple[str, str]]:
-        """Each name and its value, as it is written in JSON."""
-        return [(name, json.dumps(self._set.get(name, _default(name)), ensure_ascii=False)) for name in _FIELDS]
+        """Each name with its value as JSON."""
+        return [(name, json.dumps(self._values.get(name, _default(name)), ensure_ascii=False)) for name in _FIELDS]
 
 
 def _default(name: str) -> object:
@@ -60,7 +60,7 @@ def _default(name: str) -> object:
 
 
 def _value(name: str, text: str) -> object:
-    """Raises UsageError for a value that the API would refuse."""
+    """Parse a value. Raises UsageError for one that the API would reject."""
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -70,17 +70,18 @@ def _value(name: str, text: str) -> object:
     try:
         return field_value(name, value)
     except RequestError as error:
-        what = _meaning(inspect.type_info(_FIELDS[name].type))
-        raise UsageError(say("{name}={text} does not do: it is {what}.", name=name, text=text, what=what)) from error
+        what = _describe(inspect.type_info(_FIELDS[name].type))
+        message = say("Invalid value for {name}: expected {what}, got {text}.", name=name, what=what, text=text)
+        raise UsageError(message) from error
 
 
-def _meaning(kind: inspect.Type) -> str:
-    """`a number, over 0, at most 1`."""
+def _describe(kind: inspect.Type) -> str:
+    """The allowed values as text, such as `a number, over 0, at most 1`."""
     match kind:
         case inspect.Metadata(type=inner):
-            return _meaning(inner)
+            return _describe(inner)
         case inspect.UnionType(types=types):
-            return _meaning(next(each for each in types if not isinstance(each, inspect.NoneType)))
+            return _describe(next(each for each in types if not isinstance(each, inspect.NoneType)))
         case inspect.BoolType():
             return say("true or false")
         case inspect.ListType(max_length=most):

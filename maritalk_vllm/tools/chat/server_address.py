@@ -1,4 +1,4 @@
-"""Where a server is, and how it is asked."""
+"""Address of a server, with its API key and TLS settings."""
 
 import ipaddress
 import ssl
@@ -13,45 +13,42 @@ from ...language import say
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAddress:
-    """`authorities` is a file with the certificates that are trusted instead of the usual ones.
-
-    `verified` false: whoever answers there is trusted.
-    """
+    """`ca_file` has the CA certificates to trust instead of the default ones; `verify` false disables verification."""
 
     url: str
     key: str | None = None
-    authorities: Path | None = None
-    verified: bool = True
+    ca_file: Path | None = None
+    verify: bool = True
 
-    def checked(self) -> httpx.URL:
-        """The address. Raises UsageError for what is none."""
+    def parsed_url(self) -> httpx.URL:
+        """The parsed URL. Raises UsageError for an invalid one."""
         try:
             parsed = httpx.URL(self.url)
         except httpx.InvalidURL:
             parsed = httpx.URL("")
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            told = say("{url} is no address of a server.", url=self.url)
-            raise UsageError(told, say("Write it as http://localhost:9000."))
+            message = say("{url} is no address of a server.", url=self.url)
+            raise UsageError(message, say("Write it as http://localhost:9000."))
         return parsed
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is this machine's own."""
-        host = self.checked().host
+    def is_local(self) -> bool:
+        """Whether the host is this machine."""
+        host = self.parsed_url().host
         try:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
 
-    def trusted(self) -> ssl.SSLContext | bool:
-        """Whom to trust, as httpx takes it. Raises UsageError for a file that cannot be used."""
-        if self.checked().scheme == "http":
-            return False  # there is nobody to trust, and to read all authorities takes a tenth of a second
-        if self.authorities is None:
-            return self.verified
+    def ssl_verify(self) -> ssl.SSLContext | bool:
+        """The `verify` argument of httpx. Raises UsageError for a file that cannot be used."""
+        if self.parsed_url().scheme == "http":
+            return False  # nothing to verify, and loading the default CA certificates takes 0.1 s
+        if self.ca_file is None:
+            return self.verify
         try:
-            return ssl.create_default_context(cafile=self.authorities)
+            return ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             reason = error.strerror or error
-            told = say("The certificates in {file} cannot be used: {reason}.", file=self.authorities, reason=reason)
-            raise UsageError(told, say("Give a file in PEM form.")) from error
+            message = say("The certificates in {file} cannot be used: {reason}.", file=self.ca_file, reason=reason)
+            raise UsageError(message, say("Give a file in PEM form.")) from error

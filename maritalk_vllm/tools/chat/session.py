@@ -1,4 +1,4 @@
-"""All that a chat has at hand: what was said, how it goes on, and where it is seen."""
+"""State of a chat session."""
 
 from dataclasses import dataclass, field
 
@@ -12,14 +12,14 @@ from .transcript import Transcript
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One chat with one server."""
+    """One chat with one server: conversation, sampling parameters, output and transcript file."""
 
     client: ChatClient
     screen: TerminalOutput
     conversation: Conversation
     parameters: SamplingParameters = field(default_factory=SamplingParameters)
-    record: Transcript = field(default_factory=Transcript)
-    last: Answer | None = None
-    """The last whole answer."""
+    transcript: Transcript = field(default_factory=Transcript)
+    last_answer: Answer | None = None
+    """The last complete answer."""
     shows_times: bool = False
-    """Whether each answer is followed by its times."""
+    """Whether the times of each answer are printed after it."""

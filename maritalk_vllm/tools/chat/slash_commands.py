@@ -1,4 +1,4 @@
-"""The lines that are no questions: `/ajuda`, `/clear` and the others, each by its Portuguese and its English name."""
+"""Commands of the chat, such as `/clear`; each has a Portuguese and an English name."""
 
 import shlex
 import unicodedata
@@ -11,17 +11,17 @@ from ...language import Language, say, spoken
 from ...text_format import did_you_mean, table
 from .session import Session
 
-SIGN = "/"
-"""What a command begins with. Twice, it begins a question that begins with it."""
+PREFIX = "/"
+"""Prefix of a command. Doubled, it starts a question that begins with a slash."""
 
 
-class Leave(Exception):
-    """The chat is over, as was asked for."""
+class ExitChat(Exception):
+    """Raised by the command that ends the chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`argument` is what it takes, as the help shows it; `run` is given that, and raises UsageError."""
+    """`argument` and `about` are its help texts; `run` gets the argument, and may raise UsageError."""
 
     portuguese: str
     english: str
@@ -31,29 +31,29 @@ class Command:
 
     @property
     def name(self) -> str:
-        """In the language chosen."""
-        return SIGN + (self.portuguese if spoken() is Language.PORTUGUESE else self.english)
+        """The name in the selected language."""
+        return PREFIX + (self.portuguese if spoken() is Language.PORTUGUESE else self.english)
 
     @property
     def names(self) -> tuple[str, str]:
-        """Both, that of the language chosen first."""
-        first, second = SIGN + self.portuguese, SIGN + self.english
+        """Both names, the one in the selected language first."""
+        first, second = PREFIX + self.portuguese, PREFIX + self.english
         return (first, second) if self.name == first else (second, first)
 
 
-def obey(session: Session, line: str) -> None:
-    """Do what a line says that begins with the sign. Raises UsageError, and Leave where that was asked for."""
+def run_command(session: Session, line: str) -> None:
+    """Run a line that begins with the prefix. Raises UsageError, and ExitChat for `/exit`."""
     word, _, rest = line.strip().partition(" ")
     command = _BY_NAME.get(_unaccented(word))
     if command is None:
-        told = say("There is no command {word}.", word=word)
-        raise UsageError(told, did_you_mean(_unaccented(word), [name for each in COMMANDS for name in each.names]))
+        message = say("There is no command {word}.", word=word)
+        raise UsageError(message, did_you_mean(_unaccented(word), [name for each in COMMANDS for name in each.names]))
     command.run(session, rest.strip())
 
 
-def named(english: str) -> str:
-    """A command's name in the language chosen, for a sentence."""
-    return _BY_NAME[SIGN + english].name
+def command_name(english: str) -> str:
+    """A command's name in the selected language, for use in a sentence."""
+    return _BY_NAME[PREFIX + english].name
 
 
 def _unaccented(word: str) -> str:
@@ -67,22 +67,22 @@ def _help(session: Session, _: str) -> None:
         ("Ctrl-C", say("Stop the answer, or clear the line.")),
         ("Ctrl-D", say("Leave.")),
         ("Alt-Enter", say("Begin a new line of the question.")),
-        (2 * SIGN + "...", say("A question that begins with /.")),
+        (2 * PREFIX + "...", say("A question that begins with /.")),
     ]
     session.screen.show("\n".join(table(rows)))
 
 
 def _clear(session: Session, _: str) -> None:
     session.conversation.clear()
-    session.last = None
+    session.last_answer = None
     session.screen.note(say("The conversation begins anew."))
 
 
 def _system(session: Session, text: str) -> None:
-    conversation, command = session.conversation, named("system")
+    conversation, command = session.conversation, command_name("system")
     if not text:
-        none = say("There is no system message. {command} TEXT sets one.", command=command)
-        session.screen.show(conversation.system or none)
+        empty = say("There is no system message. {command} TEXT sets one.", command=command)
+        session.screen.show(conversation.system or empty)
         return
     conversation.system = "" if text == "-" else text
     if conversation.system:
@@ -93,9 +93,9 @@ def _system(session: Session, text: str) -> None:
 
 def _save(session: Session, file: str) -> None:
     if not file:
-        raise UsageError(say("There is no file named."), say("Write {command} FILE.", command=named("save")))
-    told = session.record.write(Path(file), session.conversation, session.parameters.fields)
-    session.screen.note(told)
+        raise UsageError(say("There is no file named."), say("Write {command} FILE.", command=command_name("save")))
+    message = session.transcript.write(Path(file), session.conversation, session.parameters.fields)
+    session.screen.note(message)
 
 
 def _parameters(session: Session, text: str) -> None:
@@ -111,25 +111,25 @@ def _parameters(session: Session, text: str) -> None:
 
 def _times(session: Session, _: str) -> None:
     session.shows_times = not session.shows_times
-    if session.last is not None:
-        session.screen.show(session.last.times())
+    if session.last_answer is not None:
+        session.screen.show(session.last_answer.times())
     if session.shows_times:
         session.screen.note(say("Each answer is followed by its times from now on."))
     else:
         session.screen.note(say("Answers come without their times from now on."))
 
 
-def _leave(session: Session, _: str) -> None:
-    raise Leave
+def _exit(session: Session, _: str) -> None:
+    raise ExitChat
 
 
-def _nothing() -> str:
+def _no_argument() -> str:
     return ""
 
 
 COMMANDS = (
-    Command("ajuda", "help", _nothing, lambda: say("Show the commands."), _help),
-    Command("limpar", "clear", _nothing, lambda: say("Begin the conversation anew."), _clear),
+    Command("ajuda", "help", _no_argument, lambda: say("Show the commands."), _help),
+    Command("limpar", "clear", _no_argument, lambda: say("Begin the conversation anew."), _clear),
     Command("sistema", "system", lambda: say("TEXT"), lambda: say("Set the system message, or show it."), _system),
     Command("salvar", "save", lambda: say("FILE"), lambda: say("Write the conversation to a file."), _save),
     Command(
@@ -139,9 +139,9 @@ COMMANDS = (
         lambda: say("Show the parameters, or change some."),
         _parameters,
     ),
-    Command("tempos", "times", _nothing, lambda: say("Show the times of answers, or no more."), _times),
-    Command("sair", "exit", _nothing, lambda: say("Leave."), _leave),
+    Command("tempos", "times", _no_argument, lambda: say("Show the times of answers, or no more."), _times),
+    Command("sair", "exit", _no_argument, lambda: say("Leave."), _exit),
 )
-"""In the order of the help."""
+"""In the order of `/help`."""
 
 _BY_NAME = {name: command for command in COMMANDS for name in command.names}

@@ -1,4 +1,4 @@
-"""Server-sent events, as a client reads them: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Client-side parser of server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each event's type (`message` where it has none) and content. Raises ValueError for content that is no object.
+    """Yield each event's type (`message` by default) and content. Raises ValueError for data that is not a JSON object.
 
-    Comments, which keep a stream alive, are passed over; so is a last event that is not whole.
+    Comments (keep-alive) and an incomplete last event are ignored.
     """
     kind, data = "", list[str]()
     for line in lines:

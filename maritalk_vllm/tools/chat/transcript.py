@@ -1,4 +1,4 @@
-"""A conversation in a file: as Markdown to read, or as JSON by a file name's ending."""
+"""Writes a conversation to a file: JSON if its name ends in .json, else Markdown."""
 
 import json
 from collections.abc import Mapping
@@ -11,30 +11,32 @@ from .conversation import Conversation
 
 
 class Transcript:
-    """Writes conversations. What it has written itself it may write over, and nothing else."""
+    """Writes conversations to files. Overwrites only files that it has written itself."""
 
     def __init__(self) -> None:
         self._written: set[Path] = set()
 
     def write(self, file: Path, conversation: Conversation, parameters: Mapping[str, Any]) -> str:
-        """Write it, and say so. Raises UsageError where it cannot be written."""
+        """Write a conversation and return a confirmation message. Raises UsageError where it cannot be written."""
         file = file.expanduser().absolute()
         is_json = file.suffix.lower() == ".json"
         text = _json(conversation, parameters) if is_json else _markdown(conversation)
-        again = file in self._written
+        overwrite = file in self._written
         try:
-            with file.open("w" if again else "x", encoding="utf-8") as opened:
+            with file.open("w" if overwrite else "x", encoding="utf-8") as opened:
                 opened.write(text)
         except FileExistsError as error:
             raise UsageError(
                 say("{file} is there already, and nothing is written over.", file=file), say("Give another name.")
             ) from error
         except OSError as error:
-            told = say("{file} cannot be written: {reason}.", file=file, reason=error.strerror)
-            raise UsageError(told, say("Give another name.")) from error
+            message = say("{file} cannot be written: {reason}.", file=file, reason=error.strerror)
+            raise UsageError(message, say("Give another name.")) from error
         self._written.add(file)
         return (
-            say("Written again, over the same file: {file}", file=file) if again else say("Written: {file}", file=file)
+            say("Written again, over the same file: {file}", file=file)
+            if overwrite
+            else say("Written: {file}", file=file)
         )
 
 

@@ -1,1 +1,1 @@
-"""Finds what would make a start fail."""
+"""Checks everything that would make a start fail."""

@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from ...errors import MariTalkError
 
 
 class Status(StrEnum):
-    """How a check ended: a start works, works less well, or fails."""
+    """Result of a check: a start would work, work with limitations, or fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was seen, and for a problem what to do and the exit code with which a start would end."""
+    """What was found, and for a problem the hint and the exit code of a start."""
 
     name: str
     status: Status
@@ -27,15 +27,15 @@ class Check:
 
     @classmethod
     def ok(cls, name: str, message: str) -> Self:
-        """All is well."""
+        """A check that found nothing wrong."""
         return cls(name, Status.OK, message)
 
     @classmethod
     def warning(cls, name: str, message: str, hint: str = "") -> Self:
-        """A start works, but something is amiss."""
+        """A start would work, but with a limitation."""
         return cls(name, Status.WARNING, message, hint)
 
     @classmethod
     def problem(cls, name: str, error: MariTalkError) -> Self:
-        """A start would end with this error."""
+        """A start would fail with this error."""
         return cls(name, Status.PROBLEM, error.message, error.hint, error.exit_code)

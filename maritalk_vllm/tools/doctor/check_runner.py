@@ -1,4 +1,4 @@
-"""Runs every check, whatever the others say."""
+"""Runs all checks, also after one has failed."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def examine(settings: Settings) -> list[Check]:
-    """All checks, in the order in which a start would meet them."""
+    """Run all checks, in the order in which a start would reach them."""
     checks: list[Check] = []
 
     def tried(name: str, ask: Callable[[], T]) -> T | None:
@@ -42,14 +42,16 @@ def examine(settings: Settings) -> list[Check]:
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
     license = LicenseCheck(settings)
-    need = tried("model", lambda: model_requirements(settings, license, ask_hub=True, require_downloadable=True))
-    if need is not None:
-        run("licence", lambda: startup_checks.check_license(settings, need.profile, license))
-        run("weights", lambda: startup_checks.check_weights(settings, need, license))
-        run("files", lambda: startup_checks.check_place(settings, need, license))
-        run("disk", lambda: startup_checks.check_disk(settings, need, license))
+    requirements = tried(
+        "model", lambda: model_requirements(settings, license, ask_hub=True, require_downloadable=True)
+    )
+    if requirements is not None:
+        run("licence", lambda: startup_checks.check_license(settings, requirements.profile, license))
+        run("weights", lambda: startup_checks.check_weights(settings, requirements, license))
+        run("files", lambda: startup_checks.check_place(settings, requirements, license))
+        run("disk", lambda: startup_checks.check_disk(settings, requirements, license))
         if inventory is not None and vllm is not None:
-            run("plan", lambda: startup_checks.check_plan(settings, need, inventory, vllm.device))
+            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm.device))
     run("nodes", lambda: startup_checks.check_group(settings))
     run("access", lambda: startup_checks.check_access(settings))
     run("limits", startup_checks.check_limits)
@@ -58,5 +60,5 @@ def examine(settings: Settings) -> list[Check]:
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """That of the first problem; 0 if there is none."""
+    """Exit code of the first problem; 0 if there is none."""
     return next((check.exit_code for check in checks if check.status is Status.PROBLEM), 0)

@@ -16,23 +16,27 @@ from ...settings import Device
 from ...text_format import gigabytes, pluralize
 from .check import Check
 
-_FILES = 16384
+_MIN_FILES = 16384
 """Each connection is an open file; a thousand users and vLLM's own sockets need a few thousand."""
-_THREADS = 4096
-_SHARED_BYTES = 1 << 30
-_VECTORS = {"avx2", "avx512f", "asimd"}
+_MIN_THREADS = 4096
+_MIN_SHARED_MEMORY_BYTES = 1 << 30
+_VECTOR_EXTENSIONS = {"avx2", "avx512f", "asimd"}
 
 
-def check_driver(inventory: Inventory, build: Device | None) -> Iterator[Check]:
-    """The driver, and whether it runs the CUDA that the installed vLLM was built for."""
+def check_driver(inventory: Inventory, installed_device: Device | None) -> Iterator[Check]:
+    """Check the driver, and that it supports the CUDA version that the installed vLLM was built for."""
     driver = inventory.driver
     if driver is None:
-        where = "serving is possible on the CPU alone" if build is not Device.CUDA else "vLLM's CUDA build needs one"
+        where = (
+            "serving is possible on the CPU alone"
+            if installed_device is not Device.CUDA
+            else "vLLM's CUDA build needs one"
+        )
         yield Check.warning("driver", f"No NVIDIA driver: {inventory.absent}; {where}.")
         return
     cuda = dotted(driver.cuda_version)
     yield Check.ok("driver", f"NVIDIA driver {driver.version}, NVML answers.")
-    needed = _cuda_of_torch() if build is Device.CUDA else None
+    needed = _cuda_of_torch() if installed_device is Device.CUDA else None
     if needed is not None and driver.cuda_version[0] < needed:
         error = NoSuitableGPU(
             f"The driver runs CUDA up to {cuda}, and the installed torch was built for CUDA {needed}.",
@@ -44,7 +48,7 @@ def check_driver(inventory: Inventory, build: Device | None) -> Iterator[Check]:
 
 
 def check_gpus(inventory: Inventory) -> Iterator[Check]:
-    """Each card: its capability, who holds its memory, and how the cards are linked."""
+    """Check each GPU: its compute capability, the processes that use its memory, and the links between GPUs."""
     for gpu in inventory.gpus:
         yield from _check_gpu(gpu)
     for each in inventory.unusable:
@@ -78,18 +82,18 @@ def _check_gpu(gpu: Gpu) -> Iterator[Check]:
         yield Check.warning(name, held, "Stop it if the model does not fit.")
 
 
-def check_processor(inventory: Inventory, build: Device) -> Iterator[Check]:
-    """Whether the processor knows the instructions that vLLM's CPU build was compiled for. Raises EngineError."""
-    if inventory.host is None or build is not Device.CPU:
+def check_processor(inventory: Inventory, installed_device: Device) -> Iterator[Check]:
+    """Check that the processor has the instructions that vLLM's CPU build needs. Raises EngineError."""
+    if inventory.host is None or installed_device is not Device.CPU:
         return
-    if not _VECTORS & inventory.host.cpu_features:
+    if not _VECTOR_EXTENSIONS & inventory.host.cpu_features:
         raise EngineError("This processor has neither AVX2 nor AVX-512, which vLLM's CPU build needs.")
     kind = "bfloat16 is fast" if inventory.host.fast_bfloat16 else "bfloat16 is slow, float32 will be used"
     yield Check.ok("processor", f"{pluralize(len(inventory.host.cores), 'core')}; {kind}.")
 
 
 def check_host(inventory: Inventory) -> Iterator[Check]:
-    """Memory, the container's limits, shared memory and the limits on files and threads."""
+    """Check memory, the container's limit, shared memory, and the limits on open files and threads."""
     host = inventory.host
     if host is None:
         return
@@ -99,7 +103,7 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
         limit = f", the container's limit is {gigabytes(host.memory_bound_bytes)}"
     yield Check.ok("memory", f"{available} of {total} of memory available{limit}.")
     shared = host.shared_memory_bytes
-    if shared is None or shared < _SHARED_BYTES:
+    if shared is None or shared < _MIN_SHARED_MEMORY_BYTES:
         text = "/dev/shm is missing." if shared is None else f"/dev/shm is only {gigabytes(shared)}."
         hint = "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory."
         if len(inventory.gpus) > 1:
@@ -109,18 +113,18 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
     else:
         yield Check.ok("shared memory", f"/dev/shm has {gigabytes(shared)}.")
     threads, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    for kind, soft, least, what in (
-        ("open files", resource_limits.descriptors(), _FILES, "ulimit -n"),
-        ("threads", threads, _THREADS, "ulimit -u"),
+    for kind, soft, minimum, command in (
+        ("open files", resource_limits.descriptors(), _MIN_FILES, "ulimit -n"),
+        ("threads", threads, _MIN_THREADS, "ulimit -u"),
     ):
-        if soft != resource.RLIM_INFINITY and soft < least:
-            yield Check.warning(kind, f"This user may have {soft} {kind}.", f"Raise it: {what} {least}.")
+        if soft != resource.RLIM_INFINITY and soft < minimum:
+            yield Check.warning(kind, f"This user may have {soft} {kind}.", f"Raise it: {command} {minimum}.")
         else:
-            yield Check.ok(kind, f"No limit ({what})." if soft == resource.RLIM_INFINITY else f"{soft} ({what}).")
+            yield Check.ok(kind, f"No limit ({command})." if soft == resource.RLIM_INFINITY else f"{soft} ({command}).")
 
 
 def _cuda_of_torch() -> int | None:
-    """The major version of CUDA that the installed torch brings along, told without importing it."""
+    """Major CUDA version of the installed torch, from its package metadata: importing torch is slow."""
     for name in metadata.requires("torch") or ():
         if found := re.match(r"(?:nvidia-cuda-runtime|cuda-toolkit)\S*?==(\d+)\.", name.replace(" ", "")):
             return int(found[1])

@@ -27,13 +27,13 @@ _LOG_BYTES = 10**9
 
 
 def check_vllm(vllm: Vllm) -> Iterator[Check]:
-    """Its version; one outside the window does not come this far."""
+    """Report vLLM's version; `installed_vllm` has already raised for an unsupported one."""
     kind = "CPU" if vllm.device is Device.CPU else "CUDA"
     yield Check.ok("vllm", f"{vllm.name} {vllm.version}, the {kind} build, within {vllm.window}.")
 
 
 def check_license(settings: Settings, profile: Profile | None, license: LicenseCheck) -> Iterator[Check]:
-    """What the licence is for. Raises LicenseError."""
+    """Check the licence. Raises LicenseError."""
     if profile is None:
         yield Check.ok("licence", f"{settings.model} is an open model and needs none.")
     elif settings.license is None:
@@ -44,21 +44,25 @@ def check_license(settings: Settings, profile: Profile | None, license: LicenseC
             yield Check.warning("licence", license.entitlement.warning)
 
 
-def check_weights(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
-    """Where the weights are, and that each file is whole by its header. Raises LicenseError or WeightsError."""
-    source = locate(settings, need.profile, license)
+def check_weights(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
+    """Check where the weights are, and each file against its header. Raises LicenseError or WeightsError."""
+    source = locate(settings, requirements.profile, license)
     if source.fetch is not None:
-        yield Check.warning("weights", f"{need.title} is not on this machine: the first start will download it.")
+        yield Check.warning(
+            "weights", f"{requirements.title} is not on this machine: the first start will download it."
+        )
     elif source.must_be_prepared:
-        yield Check.ok("weights", f"{need.title} will be prepared in {source.location} at the first start.")
-    elif need.footprint is not None:
-        size = gigabytes(need.footprint.weights_bytes)
+        yield Check.ok("weights", f"{requirements.title} will be prepared in {source.location} at the first start.")
+    elif requirements.footprint is not None:
+        size = gigabytes(requirements.footprint.weights_bytes)
         yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
 
 
-def check_plan(settings: Settings, need: ModelRequirements, inventory: Inventory, build: Device) -> Iterator[Check]:
-    """Whether it fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
-    plan = make_plan_or_suggest(need, inventory, settings.device, build)
+def check_plan(
+    settings: Settings, requirements: ModelRequirements, inventory: Inventory, installed_device: Device
+) -> Iterator[Check]:
+    """Check that the model fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
+    plan = make_plan_or_suggest(requirements, inventory, settings.device, installed_device)
     first, *more = summary(plan)
     if plan.checked:
         yield Check.ok("plan", first.removeprefix("Plan: "))
@@ -71,25 +75,25 @@ def check_plan(settings: Settings, need: ModelRequirements, inventory: Inventory
         yield Check.warning("plan", line.removeprefix("Warning: "))
 
 
-def check_place(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
-    """Tokenizer, files that flags name, folders. Raises UsageError, WeightsError or LicenseError."""
-    source = locate(settings, need.profile, license)
+def check_place(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
+    """Check the tokenizer, files named by flags, and folders. Raises UsageError, WeightsError or LicenseError."""
+    source = locate(settings, requirements.profile, license)
     check_folders(settings, source)
     check_files(settings, source)
     yield Check.ok("files", "Each file is there, and each folder can be written to.")
 
 
-def check_disk(settings: Settings, need: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
-    """Space for what is downloaded or prepared, and for logs. Raises WeightsError, or LicenseError."""
+def check_disk(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
+    """Check the disk space for a download, a prepared model, and logs. Raises WeightsError or LicenseError."""
     folder: Path = settings.cache_dir
     free = free_disk_bytes(folder)
     needed = _LOG_BYTES
-    source = locate(settings, need.profile, license)
-    if source.must_be_prepared and need.profile and need.profile.embedded:
-        needed += need.profile.embedded.checkpoint_bytes
-    elif source.fetch is not None and need.profile:
-        # The archive, and the same once more unpacked.
-        needed += 2 * need.profile.weights_bytes
+    source = locate(settings, requirements.profile, license)
+    if source.must_be_prepared and requirements.profile and requirements.profile.embedded:
+        needed += requirements.profile.embedded.checkpoint_bytes
+    elif source.fetch is not None and requirements.profile:
+        # The archive, and its unpacked content.
+        needed += 2 * requirements.profile.weights_bytes
     if free < needed:
         raise WeightsError(
             f"{folder} has {gigabytes(free)} free, and {gigabytes(needed)} are needed for the model and logs.",
@@ -99,7 +103,7 @@ def check_disk(settings: Settings, need: ModelRequirements, license: LicenseChec
 
 
 def check_group(settings: Settings) -> Iterator[Check]:
-    """Nothing for a machine alone; else whether it finds node 0, or is it. Raises UsageError or PortError."""
+    """With several nodes, check that this one is node 0 or can reach it. Raises UsageError or PortError."""
     if (group := ClusterConfig.from_settings(settings)) is None:
         return
     if group.is_leader:
@@ -118,7 +122,7 @@ def check_group(settings: Settings) -> Iterator[Check]:
 
 
 def check_access(settings: Settings) -> Iterator[Check]:
-    """Who may ask, and that keys and certificate can be used. Raises UsageError."""
+    """Check API keys and certificate, and warn of open access. Raises UsageError."""
     if warning := AccessConfig.from_settings(settings).warning(settings.host):
         yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
     else:
@@ -126,13 +130,13 @@ def check_access(settings: Settings) -> Iterator[Check]:
 
 
 def check_limits() -> Iterator[Check]:
-    """Open files and memory that the system allows. Raises UsageError for too few to serve."""
+    """Check the limits on open files and memory. Raises UsageError if they are too low to serve."""
     resource_limits.check()
     for warning in resource_limits.warnings():
         yield Check.warning("limits", f"{warning[0].upper()}{warning[1:]}")
 
 
 def check_port(settings: Settings) -> Iterator[Check]:
-    """Whether the server could listen. Raises PortError."""
+    """Check that the server could listen. Raises PortError."""
     listen(settings.host, settings.port).close()
     yield Check.ok("port", f"{settings.host}, port {settings.port} is free.")

@@ -1,4 +1,4 @@
-"""The service's two routes."""
+"""HTTP application of the licence service: its two routes and error responses."""
 
 import logging
 import re
@@ -19,28 +19,28 @@ from .issuing import LicenseIssuer
 from .prefer_header import Preference
 from .service_errors import Malformed, ServiceError, TooLong
 
-_LONGEST_BODY = 64 * 1024
+_MAX_BODY_BYTES = 64 * 1024
 _RANGE = re.compile(r"bytes=[\d ,-]{1,100}")
 
 
-class _Asked(msgspec.Struct):
+class _IssueRequest(msgspec.Struct):
     license: str
 
 
 def create_app(database: Database, *, public_url: str | None, link_seconds: int) -> FastAPI:
-    """The application. Links begin with `public_url`, or with the address by which they were asked for."""
+    """Create the application. Links begin with `public_url`, or else with the base URL of the request."""
     service = LicenseIssuer(database, link_seconds)
     app = FastAPI(openapi_url=None)
 
-    # Plain functions, which run in threads: they wait for the database.
+    # Not async: they block on the database, so FastAPI runs them in threads.
     @app.post("/local/download")
     def issue(request: Request, body: Annotated[bytes, Depends(_read_body)]) -> JSONResponse:
         try:
-            asked = json_body.read(body, _Asked)
+            payload = json_body.read(body, _IssueRequest)
         except RequestError as error:
             raise Malformed(str(error)) from error
-        wish = Preference.read(request.headers.getlist("prefer"))
-        return JSONResponse(service.issue(asked.license, wish, base(request), _client(request)))
+        preference = Preference.parse(request.headers.getlist("prefer"))
+        return JSONResponse(service.issue(payload.license, preference, base_url(request), _client(request)))
 
     @app.api_route("/files/{name}", methods=["GET", "HEAD"])
     def download(name: str, request: Request) -> Response:
@@ -49,21 +49,21 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
         if request.method == "GET":
             model = archive.model if archive else ""
             service.record(Entry("download", delivery.key, model, _client(request), _range(request)))
-        # What a cache kept would be given out to revoked keys too.
+        # A cache would also serve the file for revoked keys.
         headers = {"Cache-Control": "no-store"}
         if archive is None:
-            return Response(launcher_script.script(base(request)), headers=headers, media_type="text/x-shellscript")
+            return Response(launcher_script.script(base_url(request)), headers=headers, media_type="text/x-shellscript")
         headers["ETag"] = f'"{archive.sha256}"'
         kind = "application/octet-stream"
         return FileResponse(archive.path, headers=headers, media_type=kind, stat_result=delivery.file)
 
-    def base(request: Request) -> str:
+    def base_url(request: Request) -> str:
         return (public_url or str(request.base_url)).rstrip("/")
 
     @app.exception_handler(ServiceError)
-    def refuse(request: Request, refusal: ServiceError) -> JSONResponse:
-        service.record(Entry("refused", refusal.key, refusal.model, _client(request), str(refusal)))
-        return _error(refusal.http_status, str(refusal))
+    def reject(request: Request, error: ServiceError) -> JSONResponse:
+        service.record(Entry("refused", error.key, error.model, _client(request), str(error)))
+        return _error(error.http_status, str(error))
 
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(BodyTooSlow, _too_slow)
@@ -73,11 +73,11 @@ def create_app(database: Database, *, public_url: str | None, link_seconds: int)
 
 
 async def _read_body(request: Request) -> bytes:
-    """Raises TooLong as soon as it is, BodyTooSlow, and Malformed if the client goes away."""
+    """Read the body. Raises TooLong at the limit, BodyTooSlow, and Malformed if the client disconnects."""
     try:
-        body = await body_limits.read_body(request.receive, _LONGEST_BODY)
+        body = await body_limits.read_body(request.receive, _MAX_BODY_BYTES)
     except BodyTooLarge as error:
-        raise TooLong(f"The body is longer than {_LONGEST_BODY // 1024} KiB.") from error
+        raise TooLong(f"The body is longer than {_MAX_BODY_BYTES // 1024} KiB.") from error
     if body is None:
         raise Malformed("The body broke off.")
     return body
@@ -88,9 +88,9 @@ def _client(request: Request) -> str:
 
 
 def _range(request: Request) -> str:
-    """The header Range, for the audit; nothing else that a client may write there."""
-    asked = request.headers.get("range", "")
-    return asked if _RANGE.fullmatch(asked) else ""
+    """The Range header for the audit log, if it is well formed."""
+    value = request.headers.get("range", "")
+    return value if _RANGE.fullmatch(value) else ""
 
 
 def _unavailable(_: Request, error: Exception) -> JSONResponse:
@@ -107,7 +107,7 @@ def _no_route(_: Request, error: Any) -> JSONResponse:  # noqa: ANN401
 
 
 def _failed(_: Request, __: Exception) -> JSONResponse:
-    """What went wrong is written to stderr by uvicorn."""
+    """Response for an unexpected exception, which uvicorn logs to stderr."""
     return _error(500, "The service failed.")
 
 

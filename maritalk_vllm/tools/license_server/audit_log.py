@@ -1,4 +1,4 @@
-"""The audit: one row for each answer, refusal and download, and for what the operator did."""
+"""The audit log: one row for each response, rejected request and download, and for each change by the operator."""
 
 import sqlite3
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from .database import Database
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row. `key` is a key's id, `client` an address; what is not known is left out."""
+    """One row. `key` is a key's id, `client` an address; unknown values are empty."""
 
     event: str
     key: int | None = None
@@ -20,7 +20,7 @@ class Entry:
 
 
 def record(connection: sqlite3.Connection, entry: Entry) -> None:
-    """Write a row, as a part of the transaction that is open."""
+    """Write a row within the current transaction."""
     connection.execute(
         "INSERT INTO audit (time, event, key, model, client, detail) VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -35,7 +35,7 @@ def record(connection: sqlite3.Connection, entry: Entry) -> None:
 
 
 def last(database: Database, number: int) -> list[Entry]:
-    """The latest rows, the latest of them last."""
+    """The latest `number` rows, in chronological order."""
     rows = database.read("SELECT event, key, model, client, detail, time FROM audit ORDER BY id DESC LIMIT ?", number)
     return [
         Entry(event, key, model, client, detail, datetime.fromisoformat(time))

@@ -1,4 +1,4 @@
-"""The service's database: one SQLite file, for several processes and many threads at once."""
+"""The service's SQLite database, safe for several processes and many threads."""
 
 import os
 import secrets
@@ -14,9 +14,9 @@ from ...errors import Unavailable, UsageError
 
 _VERSION = 1
 _BUSY_SECONDS = 30
-"""So long does one process wait while another writes."""
+"""How long a process waits while another one writes."""
 
-# Times are ISO 8601 in UTC. Of a key only its digest is kept, and its first group, by which people know it again.
+# Times are ISO 8601 in UTC. Of a key only its digest is stored, and its first group as a hint for people.
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE service (secret BLOB NOT NULL);
@@ -37,13 +37,13 @@ COMMIT;
 
 
 class Database:
-    """One connection, which the threads of this process share; made at its first use, for its owner alone."""
+    """One connection, shared by this process's threads. The file is created if missing, for its owner only."""
 
     def __init__(self, file: Path) -> None:
-        """Raises UsageError if there is something else, or nothing can be written there."""
+        """Open or create the database. Raises UsageError if the file is something else or cannot be written."""
         try:
             if not file.exists():
-                _make(file)
+                _create(file)
             self._connection = _connect(file)
             try:
                 (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -65,20 +65,20 @@ class Database:
         self._connection.close()
 
     def read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows of one query, as they are now, whichever process wrote them. Raises Unavailable."""
-        with self._alone() as connection:
+        """The rows of one query, including those committed by other processes. Raises Unavailable."""
+        with self._locked() as connection:
             return connection.execute(query, parameters).fetchall()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it or nothing is written. Raises Unavailable."""
-        # The connection's own context commits, and rolls back whatever goes wrong, the commit too.
-        with self._alone() as connection, connection:
+        """A write transaction. Raises Unavailable."""
+        # The connection's own context manager commits, and rolls back on any error, also of the commit.
+        with self._locked() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
     @contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
+    def _locked(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._lock:
                 yield self._connection
@@ -90,18 +90,18 @@ def _connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def _make(file: Path) -> None:
-    """Whole when it gets its name, which another process may be about to open, or to give to its own."""
+def _create(file: Path) -> None:
+    """Create the database under a temporary name and link it into place, since other processes may do the same."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # mkstemp makes it 0600, and SQLite gives the same mode to the files that it lays beside it.
-    descriptor, aside = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    # mkstemp sets mode 0600, and SQLite gives the same mode to its WAL files.
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name)
     os.close(descriptor)
     try:
-        with closing(_connect(Path(aside))) as connection:
+        with closing(_connect(Path(temporary))) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
             connection.execute("INSERT INTO service VALUES (?)", (secrets.token_bytes(32),))
         with suppress(FileExistsError):
-            os.link(aside, file)
+            os.link(temporary, file)
     finally:
-        Path(aside).unlink()
+        Path(temporary).unlink()

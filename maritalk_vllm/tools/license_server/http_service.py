@@ -1,4 +1,4 @@
-"""The process that serves: its socket, its certificate and its signals."""
+"""The serving process of the licence service: socket, certificate and signals."""
 
 import asyncio
 import signal
@@ -20,10 +20,10 @@ from .app import create_app
 from .database import Database
 
 RENEW_SECONDS = 10.0
-"""How soon a renewed certificate is seen: it has to be the same at two looks."""
+"""Interval between checks for a renewed certificate, which has to be unchanged in two of them."""
 
 STOP_SECONDS = 2
-"""So long may a download go on after the order to stop; it can be resumed."""
+"""How long downloads may go on after a stop signal; they can be resumed."""
 
 
 def serve(
@@ -39,7 +39,7 @@ def serve(
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
     renewal = Renewal(certificate, private_key) if certificate is not None and private_key is not None else None
     with Database(file) as database, listen(host, port) as listener:
-        # It writes no access log: the audit has more, and without the signatures. A download needs a file too.
+        # No access log: the audit log has more, and without signatures. A download needs a second descriptor.
         config = web_config(
             create_app(database, public_url=public_url, link_seconds=link_seconds),
             renewal.identity if renewal is not None else None,
@@ -52,47 +52,47 @@ def serve(
 
 
 class Renewal:
-    """The certificate that is shown, as its files are now: the last one that could be used."""
+    """Keeps the certificate in step with its files, and the last usable one if they become invalid."""
 
     def __init__(self, certificate: Path, private_key: Path) -> None:
         """Raises UsageError for files that cannot be used."""
         read = partial(Certificate.read, certificate, private_key)
         self._files = WatchedFile((certificate, private_key), read, read())
-        self._trouble = ""
+        self._problem = ""
         self.identity = Identity(self._files.value)
 
-    def look(self) -> None:
-        """Take over what is new, and print why it cannot be used, once."""
+    def check(self) -> None:
+        """Take over a renewed certificate; print once why it cannot be used."""
         self._files.poll()
-        trouble = self._files.problem
+        problem = self._files.problem
         try:
             self.identity.update(self._files.value)
         except UsageError as error:
-            trouble = error.message
-        if trouble and trouble != self._trouble:
-            kept = "The certificate that was read before stays in use."
-            print(f"{translated(trouble)} {translated(kept)}", file=sys.stderr, flush=True)
-        self._trouble = trouble
+            problem = error.message
+        if problem and problem != self._problem:
+            fallback = "The certificate that was read before stays in use."
+            print(f"{translated(problem)} {translated(fallback)}", file=sys.stderr, flush=True)
+        self._problem = problem
 
 
 async def _until_stopped(server: uvicorn.Server, listener: socket.socket, renewal: Renewal | None) -> None:
     loop = asyncio.get_running_loop()
 
-    def look() -> None:
-        loop.call_later(RENEW_SECONDS, look)
+    def check_certificate() -> None:
+        loop.call_later(RENEW_SECONDS, check_certificate)
         if renewal is not None:
-            renewal.look()
+            renewal.check()
 
     def stop() -> None:
         server.should_exit = True
-        loop.call_later(STOP_SECONDS, cut)
+        loop.call_later(STOP_SECONDS, abort_connections)
 
-    def cut() -> None:
-        # uvicorn's own limit would write a traceback for each download.
+    def abort_connections() -> None:
+        # uvicorn's own shutdown timeout would log a traceback for each download.
         for connection in server.server_state.connections:
             connection.transport.abort()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    look()
+    check_certificate()
     await server.serve(sockets=[listener])

@@ -1,4 +1,4 @@
-"""What the service decides: who gets a link to what, and which links are good. It knows nothing of HTTP."""
+"""The service's decisions, independent of HTTP: which key gets a link to which file, and which links are valid."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from .weights_archive import WeightsArchive
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a good link leads to: an archive and its file as it is now, or without them the launcher."""
+    """Target of a valid link: an archive with its file status, or without them the launcher."""
 
     key: int
     archive: WeightsArchive | None = None
@@ -24,41 +24,41 @@ class Delivery:
 
 
 class LicenseIssuer:
-    """Keys and archives are looked up at each request, so that what the operator does holds for the next one."""
+    """Issues links and resolves them. Keys and archives are looked up per request, so that changes apply at once."""
 
     def __init__(self, database: Database, link_seconds: int) -> None:
         self._database = database
         self._link_seconds = link_seconds
         ((self._secret,),) = database.read("SELECT secret FROM service")
 
-    def issue(self, text: str, wish: Preference, base: str, client: str) -> dict[str, object]:
-        """The answer to the key `text`, with a link that begins with `base`. Raises a Refusal."""
+    def issue(self, text: str, preference: Preference, base_url: str, client: str) -> dict[str, object]:
+        """The response for the key `text`, with a link that begins with `base_url`. Raises ServiceError."""
         now = datetime.now(UTC)
         key = license_keys.find(self._database, text)
         if key is None:
             raise UnknownKey("This key is unknown here.")
         key.check(now)
-        model, name, about = key.models[0], launcher_script.NAME, dict[str, object]()
-        if wish.weights:
-            model = _allowed(key, wish.model)
-            found = weights_archive.of_model(self._database, model)
-            if found is None:
+        model, name, details = key.models[0], launcher_script.NAME, dict[str, object]()
+        if preference.weights:
+            model = _allowed_model(key, preference.model)
+            archive = weights_archive.of_model(self._database, model)
+            if archive is None:
                 raise NotHere(f"This service has no weights of {model}.", key=key.id, model=model)
-            name, about = found.name, {"size": found.size, "sha256": found.sha256}
-        # Rounded up, so that it is good for at least as long as was said.
+            name, details = archive.name, {"size": archive.size, "sha256": archive.sha256}
+        # Rounded up, so that the link is valid for at least `link_seconds`.
         expires = math.ceil(now.timestamp() + self._link_seconds)
-        self.record(audit_log.Entry("issued", key.id, model, client, "weights" if wish.weights else "launcher"))
+        self.record(audit_log.Entry("issued", key.id, model, client, "weights" if preference.weights else "launcher"))
         return {
-            "presigned_url": base + signed_urls.sign(self._secret, name, key.id, expires),
+            "presigned_url": base_url + signed_urls.sign(self._secret, name, key.id, expires),
             "model_size": model,
             "models": key.models,
             "expires": key.expires.isoformat() if key.expires else None,
             "licensee": key.licensee,
-            **about,
+            **details,
         }
 
     def open(self, name: str, query: Mapping[str, str]) -> Delivery:
-        """What the link to `name` with this query leads to. Raises a Refusal."""
+        """Resolve a link to `name` with this query. Raises ServiceError."""
         now = datetime.now(UTC)
         id = signed_urls.verify(self._secret, name, query, now.timestamp())
         key = license_keys.get(self._database, id)
@@ -67,22 +67,22 @@ class LicenseIssuer:
         key.check(now)
         if name == launcher_script.NAME:
             return Delivery(id)
-        found = weights_archive.named(self._database, name)
-        if found is None:
+        archive = weights_archive.named(self._database, name)
+        if archive is None:
             raise NotHere("This archive is no longer given out: ask for a new link.", key=id)
-        return Delivery(id, found, found.look())
+        return Delivery(id, archive, archive.check_unchanged())
 
     def record(self, entry: audit_log.Entry) -> None:
-        """Write a row of the audit."""
+        """Write a row of the audit log."""
         with self._database.write() as connection:
             audit_log.record(connection, entry)
 
 
-def _allowed(key: license_keys.Key, asked: str | None) -> str:
-    """The model that is meant. Raises Forbidden, which does not repeat what was asked: it may be anything."""
-    if asked is None:
+def _allowed_model(key: license_keys.Key, requested: str | None) -> str:
+    """The name of the requested model. Raises Forbidden, whose message does not repeat the untrusted input."""
+    if requested is None:
         return key.models[0]
-    profile = find_profile(asked)
+    profile = find_profile(requested)
     if profile is None or profile.name not in key.models:
         raise Forbidden(f"This key is for {', '.join(key.models)}, not for the model asked for.", key=key.id)
     return profile.name

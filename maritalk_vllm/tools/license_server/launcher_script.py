@@ -1,9 +1,9 @@
-"""The launcher: what the published client saves as ~/bin/maritalk, and runs with `--license L --port P`."""
+"""The launcher script, which the published client saves as ~/bin/maritalk and runs with `--license L --port P`."""
 
 import shlex
 
 NAME = "maritalk"
-"""What links call it."""
+"""Its name in links."""
 
 _SCRIPT = """\
 #!/bin/sh
@@ -20,5 +20,5 @@ exec maritalk-serve "$@"
 
 
 def script(service: str) -> str:
-    """The shell script, for hosts that reach this service at the address `service`."""
+    """The shell script for hosts that reach this service at the URL `service`."""
     return _SCRIPT.format(service=shlex.quote(service))

@@ -1,4 +1,4 @@
-"""Licence keys: made here, known again by their digests, revoked."""
+"""Licence keys: created, found by their digest, and revoked."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from . import audit_log
 from .database import Database
 from .service_errors import Forbidden
 
-# No two signs that look alike: neither I, L and 1 nor O and 0.
+# Without characters that look alike: I, L and 1, O and 0.
 _ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 _GROUPS, _GROUP = 4, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key without it. `models` are what it allows, the usual one first; None is without an end."""
+    """The stored data of a key. `models` are the allowed ones, the default first; `expires` None means never."""
 
     id: int
     hint: str
@@ -34,7 +34,7 @@ class Key:
         return "expired" if self.expires is not None and now >= self.expires else "valid"
 
     def check(self, now: datetime) -> None:
-        """Raises Forbidden if it is good no more."""
+        """Raises Forbidden if the key is expired or revoked."""
         state = self.state(now)
         if state != "valid":
             since = self.revoked or self.expires
@@ -43,7 +43,7 @@ class Key:
 
 
 def add(database: Database, models: tuple[str, ...], licensee: str = "", expires: datetime | None = None) -> str:
-    """Make a key, and return it: nothing else will ever tell it."""
+    """Create a key and return it; only its digest is stored."""
     groups = ["".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS)]
     text = "-".join(groups)
     with database.write() as connection:
@@ -62,23 +62,23 @@ def add(database: Database, models: tuple[str, ...], licensee: str = "", expires
 
 
 def find(database: Database, text: str) -> Key | None:
-    """The key that reads so."""
-    # A key is drawn from more than can be tried: no salt and no slow hash is needed.
+    """The key with this text; None if there is none."""
+    # Keys are random and too long to guess, so a plain SHA-256 without a salt is enough.
     return _one(database, "digest", _digest(text))
 
 
 def get(database: Database, id: int) -> Key | None:
-    """The key of this id."""
+    """The key with this id; None if there is none."""
     return _one(database, "id", id)
 
 
-def everyone(database: Database) -> list[Key]:
+def list_keys(database: Database) -> list[Key]:
     """All keys, the oldest first."""
     return [_key(row) for row in database.read(f"{_SELECT} ORDER BY id")]
 
 
 def revoke(database: Database, id: int) -> None:
-    """From the next request on, neither the key nor a link that was made for it is good. Once revoked, it stays so."""
+    """Revoke the key and all its links, from the next request on and for good."""
     now = datetime.now(UTC)
     with database.write() as connection:
         connection.execute(

@@ -1,10 +1,10 @@
-"""Every way in which the service says no: one sentence, an HTTP status, and a row of the audit."""
+"""Error responses of the service: each has a message, an HTTP status, and a row in the audit log."""
 
 from ...errors import MariTalkError
 
 
 class ServiceError(MariTalkError):
-    """A request that is refused; `key` is the id of the key that it was about, and `model` its model, where known."""
+    """A rejected request; `key` is the key's id and `model` the model, where known."""
 
     def __init__(self, message: str, *, key: int | None = None, model: str = "") -> None:
         super().__init__(message)
@@ -13,36 +13,36 @@ class ServiceError(MariTalkError):
 
 
 class Malformed(ServiceError):
-    """A body that is no request."""
+    """An invalid request body."""
 
     http_status = 400
 
 
 class UnknownKey(ServiceError):
-    """A key that was never given out."""
+    """A key that does not exist."""
 
     http_status = 401
 
 
 class Forbidden(ServiceError):
-    """A key or a link that is good no more, or not for this."""
+    """A key or link that is expired, revoked, or not valid for this request."""
 
     http_status = 403
 
 
 class NotHere(ServiceError):
-    """Weights that this service has not."""
+    """Weights that this service does not have."""
 
     http_status = 404
 
 
 class TooLong(ServiceError):
-    """A body that is longer than any request."""
+    """A body over the size limit."""
 
     http_status = 413
 
 
 class Changed(ServiceError):
-    """An archive on the disk that is not what was registered."""
+    """An archive whose file differs from the registered one."""
 
     http_status = 503

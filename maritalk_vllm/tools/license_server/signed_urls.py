@@ -1,4 +1,4 @@
-"""Links that need no key and are good for a while. Nothing of them is kept: their signature says that they are ours."""
+"""Links that need no key and expire. They are not stored: an HMAC signature authenticates them."""
 
 import hmac
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from .service_errors import Forbidden
 
 
 def sign(secret: bytes, name: str, key: int, expires: int) -> str:
-    """The path of a link to the file of this name, made for the key of this id, good until `expires` (Unix seconds)."""
+    """The path of a link to the file `name` for the key with this id, valid until `expires` (Unix seconds)."""
     signature = _signature(secret, name, str(key), str(expires))
     return f"/files/{name}?{urlencode({'key': key, 'expires': expires, 'signature': signature})}"
 
 
 def verify(secret: bytes, name: str, query: Mapping[str, str], now: float) -> int:
-    """The id of the key that a link was made for. Raises Forbidden if it is not ours, or its time is over."""
+    """Verify a link and return the id of its key. Raises Forbidden if the signature is wrong or the link expired."""
     key, expires, signature = (query.get(part, "") for part in ("key", "expires", "signature"))
-    # Of texts with other signs than ASCII, compare_digest takes the bytes alone.
+    # As bytes: compare_digest rejects strings with characters beyond ASCII.
     if not hmac.compare_digest(signature.encode(), _signature(secret, name, key, expires).encode()):
         raise Forbidden("This link is not whole, or was changed.")
     if now >= int(expires):
@@ -25,5 +25,5 @@ def verify(secret: bytes, name: str, query: Mapping[str, str], now: float) -> in
 
 
 def _signature(secret: bytes, *parts: str) -> str:
-    # No part that we sign holds a line break, so that no other parts make the same lines.
+    # No part contains a line break, so that the joined text is unambiguous.
     return hmac.digest(secret, "\n".join(parts).encode(), "sha256").hex()

@@ -1,4 +1,4 @@
-"""Archives of weights: registered with their SHA-256, and given out as long as they are what was registered."""
+"""Archives of weights, registered with their SHA-256 and served as long as the file is unchanged."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from .service_errors import Changed
 
 @dataclass(frozen=True, slots=True)
 class WeightsArchive:
-    """A file on this machine, its size in bytes, when it was last modified in nanoseconds, and its SHA-256 in hex."""
+    """A local file, its size in bytes, modification time in nanoseconds, and SHA-256 in hex."""
 
     model: str
     path: Path
@@ -26,11 +26,11 @@ class WeightsArchive:
 
     @property
     def name(self) -> str:
-        """What links call it: an archive that takes its place has another."""
+        """Its name in links, which changes with the content."""
         return f"{self.model}-{self.sha256[:16]}"
 
-    def look(self) -> os.stat_result:
-        """The file as it is now. Raises Changed if it is not what was registered."""
+    def check_unchanged(self) -> os.stat_result:
+        """The file's current status. Raises Changed if it differs from the registered one."""
         try:
             now = self.path.stat()
         except OSError:
@@ -41,7 +41,7 @@ class WeightsArchive:
 
 
 def read(model: str, file: Path) -> WeightsArchive:
-    """The file as it is, with its SHA-256. Raises UsageError."""
+    """Read a file's metadata and compute its SHA-256. Raises UsageError."""
     try:
         return _read(model, file.resolve())
     except OSError as error:
@@ -49,7 +49,7 @@ def read(model: str, file: Path) -> WeightsArchive:
 
 
 def check_unpacks(archive: WeightsArchive) -> None:
-    """Raises UsageError if a host would not unpack it."""
+    """Raises UsageError if a host would reject the archive when unpacking it."""
     try:
         unpacked_bytes(archive.path)
     except WeightsError as error:
@@ -60,7 +60,7 @@ def check_unpacks(archive: WeightsArchive) -> None:
 
 
 def register(database: Database, archive: WeightsArchive) -> None:
-    """Give it out from now on, instead of the one before."""
+    """Serve this archive from now on, in place of the model's previous one."""
     with database.write() as connection:
         connection.execute(
             "INSERT OR REPLACE INTO archives (model, path, size, modified, sha256) VALUES (?, ?, ?, ?, ?)",
@@ -72,13 +72,13 @@ def register(database: Database, archive: WeightsArchive) -> None:
 
 
 def of_model(database: Database, model: str) -> WeightsArchive | None:
-    """The archive of this model."""
+    """The archive of this model; None if there is none."""
     rows = database.read(f"{_SELECT} WHERE model = ?", model)
     return _archive(rows[0]) if rows else None
 
 
 def named(database: Database, name: str) -> WeightsArchive | None:
-    """The archive that links call so."""
+    """The archive with this name in links; None if there is none."""
     return next((archive for archive in map(_archive, database.read(_SELECT)) if archive.name == name), None)
 
 

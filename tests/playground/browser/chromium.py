@@ -1,4 +1,4 @@
-"""A real Chromium, and what a test wants of a page in it."""
+"""A real Chromium, and helpers for pages in it."""
 
 import os
 import subprocess
@@ -17,14 +17,14 @@ GRAVE = ("serious", "critical")
 
 def launch(playwright: Playwright) -> Browser:
     path = os.environ.get("CHROMIUM") or subprocess.run([SCRIPT], capture_output=True, text=True).stdout.strip()
-    # A container has no user namespaces for its sandbox, and a small /dev/shm. No name but ours leads anywhere.
+    # A container has no user namespaces for the sandbox, and a small /dev/shm. Only our host name resolves.
     alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage", alone])
 
 
 @dataclass
 class Tab:
-    """One tab, to which there is no network but our server. What went wrong in it is noted."""
+    """One tab, whose only network is our server. Its errors and requests to other hosts are recorded."""
 
     page: Page
     url: str
@@ -48,32 +48,37 @@ def tab(browser: Browser, url: str, **options: Any) -> Tab:
         if address.netloc != ours and address.scheme != "blob":
             opened.elsewhere.append(request.url)
 
-    # Seen, not held up: what Playwright lets pass one by one comes late.
+    # Observed without interception, which would delay each request.
     context.on("request", see)
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
-    opened.page.on("console", lambda said: opened.errors.append(said.text) if _is_wrong(said.type, said.text) else None)
+    opened.page.on(
+        "console",
+        lambda send_and_wait: (
+            opened.errors.append(send_and_wait.text) if _is_wrong(send_and_wait.type, send_and_wait.text) else None
+        ),
+    )
     opened.page.goto(f"{url}/chat")
     opened.page.wait_for_selector("body.begun")
     return opened
 
 
 def _is_wrong(kind: str, text: str) -> bool:
-    # A status that is no 2xx is told so too; what the page makes of those is what the tests look at.
+    # The console also reports error statuses; the tests check how the page handles those.
     return kind == "error" and not text.startswith("Failed to load resource")
 
 
 def assert_accessible(page: Page, state: str, schemes: tuple[str, ...] = ("light", "dark")) -> None:
-    """axe finds nothing serious."""
+    """Assert that axe reports no serious violation."""
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = [each for each in Axe().run(page).response["violations"] if each["impact"] in GRAVE]
-        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-        assert told == [], f"{state}, {scheme}"
+        violations = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert violations == [], f"{state}, {scheme}"
     page.emulate_media(color_scheme="light", reduced_motion="no-preference")
 
 
 def picture(page: Page, name: str) -> None:
-    """For docs/page.md, if somebody asks for new ones: SCREENSHOTS names the folder."""
+    """Save a screenshot for docs/page.md to the folder that SCREENSHOTS names, if it is set."""
     if folder := os.environ.get("SCREENSHOTS"):
         content = page.screenshot(animations="disabled", caret="hide")
         assert len(content) < MOST_PICTURE_BYTES, name

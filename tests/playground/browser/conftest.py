@@ -1,4 +1,4 @@
-"""What the tests in a browser share: the browser itself, and a server whose engine is played."""
+"""Fixtures of the browser tests: the browser, and a server with a fake engine."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,14 +7,14 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.playground.browser.chromium import Tab, launch, tab
-from tests.playground.browser.played import Played, playing
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
 
 Open = Callable[..., Tab]
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Closed before tests of other folders: while its driver runs, nobody else in this thread has an event loop."""
+    """Closed before the tests of other folders: its driver blocks other event loops in this thread."""
     with sync_playwright() as playwright:
         opened = launch(playwright)
         yield opened
@@ -22,14 +22,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def played() -> Iterator[Played]:
-    with playing() as server:
+def fake_engine() -> Iterator[FakeEngine]:
+    with serve_fake_engine() as server:
         yield server
 
 
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Open]:
-    """Opens tabs; at the end none of them may have asked anybody else, nor have met an error."""
+    """Opens tabs; at the end asserts that none had an error or contacted another host."""
     tabs: list[Tab] = []
 
     def opening(url: str, **options: Any) -> Tab:

@@ -1,4 +1,4 @@
-"""The real shell of the server, page, door and probes, around an engine that is played: each test sets what it says."""
+"""The server's real middleware (page, authentication, probes) around a fake engine, whose answers each test sets."""
 
 import asyncio
 import json
@@ -24,18 +24,18 @@ TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
 
 
 @dataclass
-class Played:
-    """What is played, and what was asked."""
+class FakeEngine:
+    """The fake engine: the answers to give, and the requests received."""
 
     url: str = ""
     state: ServerState = field(default_factory=lambda: ServerState(Phase.READY))
     pieces: list[str] = field(default_factory=lambda: ["Ol", "á!"])
     pause: float = 0
     fails: str = ""
-    """A sentence that a stream ends with, instead of its end."""
+    """Error message that a stream ends with."""
     breaks: bool = False
     refuses: tuple[int, str] | None = None
-    """A status and a sentence, instead of a stream."""
+    """Status and message of an error response in place of a stream."""
     metrics: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
 
@@ -78,17 +78,19 @@ class Played:
 
 
 @contextmanager
-def playing(unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None) -> Iterator[Played]:
-    """Serve what is played."""
-    played = Played()
-    around = (access or AccessConfig()).build_stack(played.app, played.state, unit, request_metrics())
-    with served(around) as played.url:
-        yield played
+def serve_fake_engine(
+    unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None
+) -> Iterator[FakeEngine]:
+    """Serve the fake engine."""
+    fake_engine = FakeEngine()
+    around = (access or AccessConfig()).build_stack(fake_engine.app, fake_engine.state, unit, request_metrics())
+    with served(around) as fake_engine.url:
+        yield fake_engine
 
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """Serve it, in a thread of its own: the browser's driver has this one."""
+    """Serve the application in a separate thread, since the browser's driver uses this one."""
     begun, over = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     urls: list[str] = []

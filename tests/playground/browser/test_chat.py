@@ -1,4 +1,4 @@
-"""Chatting, with answers that are played: what is sent, what is kept, and what is said when something goes wrong."""
+"""Chatting with a fake engine: requests, stored conversations, and error messages."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from maritalk_vllm.api.local_schema import ChatGenerateRequest, LocalRequest
 from maritalk_vllm.settings import TimeUnit
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played, playing
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
 
 pytestmark = pytest.mark.page
 
@@ -29,37 +29,37 @@ print('olá')
 """
 
 
-def say(page: Page, text: str) -> None:
+def send_message(page: Page, text: str) -> None:
     page.get_by_label("Sua mensagem").fill(text)
     page.keyboard.press("Enter")
 
 
-def said(page: Page, text: str) -> None:
-    """Say something, and wait for the end of its answer."""
+def send_and_wait(page: Page, text: str) -> None:
+    """Send a message and wait for the end of its answer."""
     before = page.locator(".assistant").count()
-    say(page, text)
+    send_message(page, text)
     expect(page.locator(".assistant:not(.running)")).to_have_count(before + 1)
 
 
-def test_a_conversation_is_sent_as_the_api_takes_it(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
-    said(page, "oi")
-    said(page, "e agora?\nduas linhas")
-    first, second = played.asked
+def test_conversation_is_a_valid_request(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
+    send_and_wait(page, "oi")
+    send_and_wait(page, "e agora?\nduas linhas")
+    first, second = fake_engine.asked
     assert first["messages"] == [{"role": "user", "content": "oi"}]
     turns = [{"role": "assistant", "content": "Olá!"}, {"role": "user", "content": "e agora?\nduas linhas"}]
     assert second["messages"] == [*first["messages"], *turns]
     path = second.pop("path")
     assert path == "/chat/generate"
-    # It is a request that the server takes, with the defaults that it would take by itself.
+    # The server accepts the request, whose values are the server's own defaults.
     request = msgspec.json.decode(json.dumps(second), type=ChatGenerateRequest, strict=True)
     plain = ChatGenerateRequest(messages=request.messages, stream=True, return_usage=True, stop_sequences=[])
     assert request == plain
     assert {field.name for field in msgspec.structs.fields(LocalRequest)} == second.keys() - {"messages"}
 
 
-def test_settings_and_instructions_are_sent_and_kept(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_settings_and_system_message_are_sent_and_stored(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     page.get_by_role("button", name="Ajustes").click()
     page.get_by_label("Instruções para o modelo").fill("Responda em versos.")
     page.get_by_label("Temperatura").fill("0,2")
@@ -71,8 +71,8 @@ def test_settings_and_instructions_are_sent_and_kept(played: Played, open_tab: O
     page.get_by_label("Sortear").uncheck()
     page.keyboard.press("Escape")
     page.reload()
-    said(page, "oi")
-    (asked,) = played.asked
+    send_and_wait(page, "oi")
+    (asked,) = fake_engine.asked
     assert asked["messages"][0] == {"role": "system", "content": "Responda em versos."}
     assert (asked["temperature"], asked["seed"], asked["stop_sequences"]) == (0.2, 7, ["fim\n", "###"])
     assert (asked["do_sample"], asked["top_p"]) == (False, 0.95)
@@ -82,11 +82,11 @@ def test_settings_and_instructions_are_sent_and_kept(played: Played, open_tab: O
     expect(page.get_by_label("Temperatura")).to_have_value("0.7")
 
 
-def test_markdown_is_drawn_and_code_can_be_copied(played: Played, open_tab: Open) -> None:
-    played.pieces = [MARKDOWN]
-    tab = open_tab(played.url)
+def test_markdown_is_rendered_and_code_can_be_copied(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.pieces = [MARKDOWN]
+    tab = open_tab(fake_engine.url)
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    said(tab.page, "oi")
+    send_and_wait(tab.page, "oi")
     body = tab.page.locator(".assistant .body")
     expect(body.locator("strong")).to_have_text("lista")
     assert body.locator("li").all_text_contents() == ["☑ um", "☐ dois"]
@@ -97,15 +97,15 @@ def test_markdown_is_drawn_and_code_can_be_copied(played: Played, open_tab: Open
     assert tab.page.evaluate("navigator.clipboard.readText()") == "print('olá')\n"
 
 
-def test_a_reader_hears_the_whole_answer_once(played: Played, open_tab: Open) -> None:
-    played.pieces, played.pause = ["Um ", "dois ", "três."], 0.1
-    page = open_tab(played.url).page
+def test_screen_reader_gets_the_whole_answer_once(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.pieces, fake_engine.pause = ["Um ", "dois ", "três."], 0.1
+    page = open_tab(fake_engine.url).page
     page.evaluate("""() => {
         window.heard = [];
         new MutationObserver(() => heard.push(document.getElementById("announcer").textContent))
             .observe(document.getElementById("announcer"), {childList: true});
     }""")
-    said(page, "oi")
+    send_and_wait(page, "oi")
     expect(page.locator("#announcer")).to_have_text("Resposta: Um dois três.")
     assert [each for each in page.evaluate("heard") if each] == [
         "O modelo está respondendo.",
@@ -113,7 +113,7 @@ def test_a_reader_hears_the_whole_answer_once(played: Played, open_tab: Open) ->
     ]
 
 
-def test_figures_in_either_unit(open_tab: Open) -> None:
+def test_metrics_in_both_time_units(open_tab: Open) -> None:
     for unit, shown in (
         (
             TimeUnit.MILLISECONDS,
@@ -121,16 +121,16 @@ def test_figures_in_either_unit(open_tab: Open) -> None:
         ),
         (TimeUnit.SECONDS, ["fila 0 ms", "entrada 158 s (20 tokens)", "resposta 1.200 s (49 tokens)", "0 tokens/s"]),
     ):
-        with playing(unit) as played:
-            page = open_tab(played.url).page
-            said(page, "oi")
+        with serve_fake_engine(unit) as fake_engine:
+            page = open_tab(fake_engine.url).page
+            send_and_wait(page, "oi")
             assert page.locator(".assistant .figures span").all_text_contents() == shown
 
 
-def test_stopped_what_came_stays_and_goes_on_in_the_conversation(played: Played, open_tab: Open) -> None:
-    played.pieces, played.pause = ["um "] * 200, 0.05
-    page = open_tab(played.url).page
-    say(page, "conte")
+def test_stopped_answer_is_kept_in_the_conversation(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.pieces, fake_engine.pause = ["um "] * 200, 0.05
+    page = open_tab(fake_engine.url).page
+    send_message(page, "conte")
     expect(page.locator(".assistant .body")).to_contain_text("um um")
     expect(page.locator("#send")).to_be_hidden()
     page.keyboard.press("Escape")
@@ -139,19 +139,19 @@ def test_stopped_what_came_stays_and_goes_on_in_the_conversation(played: Played,
     assert 2 <= kept.count("um") < 200
     page.reload()
     expect(page.locator(".assistant .body")).to_contain_text(kept)
-    played.pieces, played.pause = ["fim"], 0
-    said(page, "e?")
-    assert played.asked[-1]["messages"][1]["content"].strip() == kept.strip()
+    fake_engine.pieces, fake_engine.pause = ["fim"], 0
+    send_and_wait(page, "e?")
+    assert fake_engine.asked[-1]["messages"][1]["content"].strip() == kept.strip()
 
 
-def test_an_earlier_message_is_edited_and_an_answer_made_anew(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
-    said(page, "primeira")
-    said(page, "segunda")
-    played.pieces = ["Outra."]
+def test_edit_a_message_and_regenerate_an_answer(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
+    send_and_wait(page, "primeira")
+    send_and_wait(page, "segunda")
+    fake_engine.pieces = ["Outra."]
     page.get_by_role("button", name="Gerar outra resposta").last.click()
     expect(page.locator(".assistant .body").last).to_have_text("Outra.")
-    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["primeira", "Olá!", "segunda"]
+    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["primeira", "Olá!", "segunda"]
     first = page.locator(".user").first
     first.hover()
     first.get_by_role("button", name="Editar").click()
@@ -160,28 +160,30 @@ def test_an_earlier_message_is_edited_and_an_answer_made_anew(played: Played, op
     page.keyboard.press("Enter")
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator(".assistant:not(.running) .body")).to_have_text("Outra.")
-    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["primeira mudada"]
+    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["primeira mudada"]
 
 
-def test_several_answers_of_which_one_goes_on(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_selected_answer_continues_the_conversation(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     page.get_by_role("button", name="Ajustes").click()
     page.get_by_label("Quantas respostas").fill("3")
     page.keyboard.press("Escape")
-    said(page, "oi")
+    send_and_wait(page, "oi")
     expect(page.locator(".place")).to_have_text("1 de 3")
     page.get_by_role("button", name="Próxima resposta").click()
     expect(page.locator(".assistant .body")).to_have_text("Olá! (2)")
-    said(page, "e?")
-    assert played.asked[-1]["messages"][1]["content"] == "Olá! (2)"
+    send_and_wait(page, "e?")
+    assert fake_engine.asked[-1]["messages"][1]["content"] == "Olá! (2)"
 
 
-def test_conversations_are_kept_renamed_exported_and_deleted(played: Played, open_tab: Open, tmp_path: Path) -> None:
-    page = open_tab(played.url).page
-    said(page, "A primeira conversa")
+def test_conversations_are_stored_renamed_exported_and_deleted(
+    fake_engine: FakeEngine, open_tab: Open, tmp_path: Path
+) -> None:
+    page = open_tab(fake_engine.url).page
+    send_and_wait(page, "A primeira conversa")
     page.get_by_role("button", name="Nova conversa").click()
     expect(page.locator(".message")).to_have_count(0)
-    said(page, "A segunda")
+    send_and_wait(page, "A segunda")
     page.reload()
     titles = page.locator("#conversations .title")
     assert titles.all_text_contents() == ["A segunda", "A primeira conversa"]
@@ -217,18 +219,21 @@ def test_conversations_are_kept_renamed_exported_and_deleted(played: Played, ope
     expect(titles).to_have_text(["A segunda"])
 
 
-def test_a_refusal_and_a_stream_that_fails_are_told_in_the_servers_own_words(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
-    played.refuses = (400, "The prompt has 6000 tokens and max_tokens is 9000: together 15000. Shorten the prompt.")
-    said(page, "oi")
-    expect(page.locator(".error")).to_have_text(played.refuses[1])
-    played.refuses, played.fails = None, "The engine has died, and is started again. Try again in a moment."
+def test_errors_are_shown_with_the_servers_message(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
+    fake_engine.refuses = (
+        400,
+        "The prompt has 6000 tokens and max_tokens is 9000: together 15000. Shorten the prompt.",
+    )
+    send_and_wait(page, "oi")
+    expect(page.locator(".error")).to_have_text(fake_engine.refuses[1])
+    fake_engine.refuses, fake_engine.fails = None, "The engine has died, and is started again. Try again in a moment."
     page.get_by_role("button", name="Gerar outra resposta").click()
-    expect(page.locator(".error")).to_have_text(played.fails)
-    # What came before stays, and is told beside what went wrong.
+    expect(page.locator(".error")).to_have_text(fake_engine.fails)
+    # The text received before the error stays, and the error is shown with it.
     expect(page.locator(".assistant .body")).to_contain_text("Olá!")
-    played.fails, played.breaks = "", True
+    fake_engine.fails, fake_engine.breaks = "", True
     page.get_by_role("button", name="Gerar outra resposta").click()
     expect(page.locator(".error")).to_have_text("A conexão caiu antes do fim da resposta.")
-    # None of them was an answer that goes on in the conversation, but for what came.
-    assert [turn["content"] for turn in played.asked[-1]["messages"]] == ["oi"]
+    # Failed answers are not sent on in the conversation, except for the text received before the error.
+    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["oi"]

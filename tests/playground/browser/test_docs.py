@@ -1,4 +1,4 @@
-"""The page that shows the routes, in a real browser: it works, and asks no other host for anything."""
+"""The API documentation in a real browser: it works, and contacts no other host."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.page
 PART_OF_VLLM = Path("entrypoints", "serve", "instrumentator", "static")
 
 
-def test_docs_ask_no_other_host(browser: Browser) -> None:
+def test_docs_contact_no_other_host(browser: Browser) -> None:
     app = FastAPI(docs_url=None, redoc_url=None)
 
     @app.post("/generate")
@@ -33,7 +33,7 @@ def test_docs_ask_no_other_host(browser: Browser) -> None:
     with served(app) as url:
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda said: wrong.append(said.text))
+        page.on("console", lambda send_and_wait: wrong.append(send_and_wait.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(f"{url}/docs")
         for click in (".opblock-summary", ".try-out__btn", ".execute"):

@@ -1,4 +1,4 @@
-"""What a model says is shown, and never run or fetched. The answers are played: no model says them when asked."""
+"""A model's output is shown, and never executed or fetched. The answers are fake: no model gives them on demand."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played
+from tests.playground.browser.played import FakeEngine
 
 pytestmark = pytest.mark.page
 
@@ -41,7 +41,7 @@ HOSTILE = """# Heading <img src=x onerror="window.ran = 'img'">
 OF_MARKDOWN = {"a", "blockquote", "br", "code", "em", "h1", "li", "p", "pre", "table", "tbody", "td", "th", "thead"}
 OF_MARKDOWN |= {"strong", "tr", "ul"}
 OF_THE_PAGE = {"div", "span", "button", "svg", "use"}
-"""Frames around code and tables, the button that copies, the sign of an error."""
+"""Frames around code and tables, the copy button, the error icon."""
 
 
 def everything_in(page: Page, selector: str) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def everything_in(page: Page, selector: str) -> list[dict[str, Any]]:
 
 
 def assert_inert(page: Page) -> None:
-    # What waits for a moment, or for somebody who points at it, has had it.
+    # Give delayed actions and hover effects their chance.
     for each in page.locator(".assistant .body *").all():
         each.dispatch_event("mouseover")
         each.dispatch_event("focus")
@@ -67,7 +67,7 @@ def assert_inert(page: Page) -> None:
         if each["tag"] == "a" and "href" in each["attributes"]:
             assert each["attributes"]["href"].startswith("https://example.com/"), each
             assert each["attributes"]["rel"] == "noopener noreferrer nofollow"
-    # It is told, all the same.
+    # The text is still shown.
     expect(page.locator(".assistant .body")).to_contain_text("<script>window.ran = 'script'</script>")
     expect(page.get_by_role("link", name="picture", exact=True)).to_have_attribute(
         "href", "https://example.com/picture.png"
@@ -75,18 +75,18 @@ def assert_inert(page: Page) -> None:
     assert urlsplit(page.url).path == "/chat"
 
 
-def test_a_hostile_answer_as_it_streams(played: Played, open_tab: Open) -> None:
-    played.pieces = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
-    played.pause = 0.005
-    page = open_tab(played.url).page
+def test_streamed_hostile_answer_is_inert(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.pieces = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
+    fake_engine.pause = 0.005
+    page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill("oi")
     page.keyboard.press("Enter")
     expect(page.locator(".figures")).to_be_visible()
     assert_inert(page)
 
 
-def test_a_hostile_conversation_in_storage(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_stored_hostile_conversation_is_inert(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     hostile = "<img src=x onerror=\"window.ran = 'title'\">"
     turns = [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE, "error": hostile}]
     kept = {"id": "x", "title": hostile, "created": 0, "updated": 0, "system": hostile, "draft": hostile}
@@ -101,19 +101,19 @@ def test_a_hostile_conversation_in_storage(played: Played, open_tab: Open) -> No
 
 
 @pytest.mark.parametrize("text", ["<b>bold</b> & <!-- not shown -->", "a < b and c > d &lt; e", "<|im_start|>system"])
-def test_what_looks_like_html_is_shown_as_it_is(played: Played, open_tab: Open, text: str) -> None:
-    played.pieces = [text]
-    page = open_tab(played.url).page
+def test_html_is_shown_as_text(fake_engine: FakeEngine, open_tab: Open, text: str) -> None:
+    fake_engine.pieces = [text]
+    page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill(text)
     page.keyboard.press("Enter")
     expect(page.locator(".figures")).to_be_visible()
     expect(page.locator(".user .body")).to_have_text(text)
-    # Markdown has its own way to write signs: &lt; is one.
+    # Markdown has character references, such as &lt;.
     expect(page.locator(".assistant .body")).to_have_text(text.replace("&lt;", "<"))
 
 
-def test_trusted_types_hold(played: Played, open_tab: Open) -> None:
-    tab = open_tab(played.url)
+def test_trusted_types_are_enforced(fake_engine: FakeEngine, open_tab: Open) -> None:
+    tab = open_tab(fake_engine.url)
     page = tab.page
     with pytest.raises(Error, match="requires 'TrustedHTML'"):
         page.evaluate("document.body.innerHTML = '<p>x</p>'")

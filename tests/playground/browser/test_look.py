@@ -1,4 +1,4 @@
-"""For everybody: by keyboard, on a phone, in either language and light, and with the rules of axe."""
+"""Accessibility: keyboard, phone, both languages, light and dark, and axe's rules."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -7,8 +7,8 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played, playing
-from tests.playground.browser.test_chat import said
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
 
@@ -37,19 +37,19 @@ PHONE = {"width": 320, "height": 640}
 
 
 @pytest.fixture
-def talkative(played: Played) -> Played:
-    played.pieces, played.metrics = [ANSWER], METRICS
-    return played
+def chatty_engine(fake_engine: FakeEngine) -> FakeEngine:
+    fake_engine.pieces, fake_engine.metrics = [ANSWER], METRICS
+    return fake_engine
 
 
 def fits(page: Page) -> bool:
-    """Nothing is wider than the screen."""
+    """Whether nothing is wider than the screen."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url).page
-    # One begins where one writes, and gets there by the first link of the page.
+def test_keyboard_only(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url).page
+    # The input has the focus at first, and the page's first link leads to it.
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
     assert page.evaluate("document.querySelector('a, button, input, textarea').id") == "skip"
     expect(page.locator("#skip")).not_to_be_in_viewport()
@@ -64,14 +64,14 @@ def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
     expect(page.locator(".user .body")).to_have_text("uma\nduas")
     expect(page.locator(".assistant .figures")).to_be_visible()
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
-    # Whatever has the focus is seen to have it.
+    # The focused element has a visible outline.
     seen = set()
     for _ in range(30):
         page.keyboard.press("Shift+Tab")
         name, outline = page.evaluate(
             """() => {
                 const has = document.activeElement;
-                // The field for the message is told by its frame.
+                // The message field shows the focus by its frame.
                 const shows = has.id === "message" ? has.parentElement : has;
                 return [has.id || has.ariaLabel, getComputedStyle(shows).outlineStyle];
             }"""
@@ -98,15 +98,17 @@ def test_by_keyboard_alone(talkative: Played, open_tab: Open) -> None:
         ("de-DE", "en", "What shall we talk about?"),
     ],
 )
-def test_the_browsers_language(played: Played, open_tab: Open, locale: str, shown: str, greeting: str) -> None:
-    page = open_tab(played.url, locale=locale).page
+def test_language_of_the_browser(
+    fake_engine: FakeEngine, open_tab: Open, locale: str, shown: str, greeting: str
+) -> None:
+    page = open_tab(fake_engine.url, locale=locale).page
     expect(page.locator("html")).to_have_attribute("lang", shown)
     expect(page.locator(".greeting")).to_have_text(greeting)
 
 
-def test_the_switches_hold(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url).page
-    said(page, "oi")
+def test_switches_persist(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url).page
+    send_and_wait(page, "oi")
     page.get_by_role("button", name="English").click()
     expect(page.get_by_label("Your message")).to_have_attribute("placeholder", "Write a message")
     expect(page.locator(".figures")).to_contain_text("queue 0 ms")
@@ -123,14 +125,14 @@ def test_the_switches_hold(talkative: Played, open_tab: Open) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 800}], ids=["phone", "desk"])
-def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[str, int]) -> None:
-    page = open_tab(talkative.url, viewport=size).page
+def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: Open, size: dict[str, int]) -> None:
+    page = open_tab(chatty_engine.url, viewport=size).page
     # Colours do not depend on the width.
     schemes = ("light",) if size is PHONE else ("light", "dark")
     expect(page.locator("#model")).to_have_text("demo")
     assert fits(page)
     assert_accessible(page, "nothing said yet", schemes)
-    said(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
+    send_and_wait(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
     assert fits(page)
     assert_accessible(page, "a conversation", schemes)
     picture(page, "phone" if size is PHONE else "chat")
@@ -148,8 +150,8 @@ def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[s
     page.keyboard.press("Escape")
     if size is PHONE:
         page.get_by_role("button", name="Fechar as conversas").click()
-    talkative.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
-    said(page, "oi")
+    chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
+    send_and_wait(page, "oi")
     assert_accessible(page, "an error", schemes)
     page.get_by_role("link", name="Texto").click()
     page.get_by_role("button", name="Exemplo").click()
@@ -157,10 +159,10 @@ def test_axe_finds_nothing_grave(talkative: Played, open_tab: Open, size: dict[s
     assert_accessible(page, "the text", schemes)
 
 
-def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
-    with playing(access=AccessConfig(digests=(hash_key("chave"),))) as played:
-        played.metrics = METRICS
-        page = open_tab(played.url).page
+def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
+    with serve_fake_engine(access=AccessConfig(digests=(hash_key("chave"),))) as fake_engine:
+        fake_engine.metrics = METRICS
+        page = open_tab(fake_engine.url).page
         dialog = page.get_by_role("dialog", name="Este servidor pede uma chave")
         expect(dialog).to_be_visible()
         assert_accessible(page, "the key")
@@ -174,7 +176,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
         expect(dialog).to_contain_text("Esta chave não serve.")
         field.fill("chave")
         field.press("Enter")
-        # What was asked for without one is answered, with no more to be done.
+        # The question that was sent without a key is answered without another action.
         expect(page.locator(".assistant .body")).to_have_text("Olá!")
         expect(page.locator("#state-name")).to_have_text("livre")
         assert "chave" not in page.evaluate("JSON.stringify(localStorage)")
@@ -183,20 +185,20 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(open_tab: Open) -> None:
         expect(dialog).to_be_hidden()
 
 
-def test_motion_is_left_out_for_those_who_want_none(talkative: Played, open_tab: Open) -> None:
-    page = open_tab(talkative.url, reduced_motion="reduce").page
-    said(page, "oi")
+def test_reduced_motion(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(chatty_engine.url, reduced_motion="reduce").page
+    send_and_wait(page, "oi")
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_below_a_path_of_a_proxy_all_is_found(talkative: Played, open_tab: Open) -> None:
-    """The proxy is played by the browser's driver, which takes the path away before it asks the server."""
-    tab = open_tab(talkative.url)
+def test_page_works_below_a_proxy_path(chatty_engine: FakeEngine, open_tab: Open) -> None:
+    """The browser's driver acts as the proxy, and strips the path prefix before it contacts the server."""
+    tab = open_tab(chatty_engine.url)
 
     def without_prefix(route, request) -> None:  # type: ignore[no-untyped-def]
         route.fulfill(response=route.fetch(url=request.url.replace("/below/", "/")))
 
-    tab.page.context.route(f"{talkative.url}/below/**", without_prefix)
-    tab.page.goto(f"{talkative.url}/below/chat")
-    said(tab.page, "oi")
+    tab.page.context.route(f"{chatty_engine.url}/below/**", without_prefix)
+    tab.page.goto(f"{chatty_engine.url}/below/chat")
+    send_and_wait(tab.page, "oi")
     expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")

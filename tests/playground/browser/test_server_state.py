@@ -1,4 +1,4 @@
-"""What the page tells of the server: its state and its figures, with an engine that is played."""
+"""The server's state and metrics on the page, with a fake engine."""
 
 import re
 
@@ -7,45 +7,45 @@ from playwright.sync_api import expect
 
 from maritalk_vllm.server.status.server_state import Phase
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import Played, playing
-from tests.playground.browser.test_chat import said
+from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
 
 
-def test_in_each_state_it_says_what_is_and_nothing_typed_is_lost(open_tab: Open) -> None:
-    with playing() as played:
-        played.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
-        page = open_tab(played.url).page
+def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> None:
+    with serve_fake_engine() as fake_engine:
+        fake_engine.metrics = 'vllm:num_requests_running{engine="0"} 0.0\n'
+        page = open_tab(fake_engine.url).page
         expect(page.locator("#state-name")).to_have_text("livre")
         page.get_by_label("Sua mensagem").fill("ainda não enviada")
         banner = page.locator("#banner")
         expect(banner).to_be_hidden()
-        played.state.transition_to(Phase.LOADING)
-        played.state.set_step("Loading weights 3/12", 0.25)
+        fake_engine.state.transition_to(Phase.LOADING)
+        fake_engine.state.set_step("Loading weights 3/12", 0.25)
         expect(banner).to_contain_text("O motor parou e está sendo iniciado de novo.")
         expect(banner).to_contain_text("Carregando os pesos 3/12")
         expect(page.locator("#banner-bar")).to_have_js_property("value", 0.25)
-        played.state.set_step("Importing vLLM")
+        fake_engine.state.set_step("Importing vLLM")
         expect(banner).to_contain_text("Importando o vLLM")
         assert page.locator("#banner-bar").get_attribute("value") is None
-        played.state.transition_to(Phase.READY)
+        fake_engine.state.transition_to(Phase.READY)
         expect(banner).to_be_hidden()
         expect(page.locator("#announcer")).to_have_text("O modelo está pronto.")
-        played.state.transition_to(Phase.DRAINING)
+        fake_engine.state.transition_to(Phase.DRAINING)
         expect(banner).to_contain_text("O servidor está encerrando")
-        played.state.transition_to(Phase.FAILED)
+        fake_engine.state.transition_to(Phase.FAILED)
         expect(banner).to_contain_text("não conseguiu carregar")
     expect(banner).to_contain_text("O servidor não responde.")
     expect(page.locator("#state-name")).to_have_text("sem resposta")
-    said(page, "vai falhar")
+    send_and_wait(page, "vai falhar")
     expect(page.locator(".error")).to_have_text("O servidor não responde. Tente de novo em um momento.")
     page.get_by_label("Sua mensagem").fill("ainda não enviada")
     kept = page.evaluate("JSON.stringify(localStorage)")
     assert "ainda não enviada" in kept and "vai falhar" in kept
 
 
-def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -> None:
+def test_status_bar_shows_the_metrics(fake_engine: FakeEngine, open_tab: Open) -> None:
     def metrics(tokens: int) -> str:
         return "\n".join(
             [
@@ -59,19 +59,19 @@ def test_the_strip_tells_what_the_metrics_tell(played: Played, open_tab: Open) -
             ]
         )
 
-    played.metrics = metrics(1000)
-    page = open_tab(played.url).page
+    fake_engine.metrics = metrics(1000)
+    page = open_tab(fake_engine.url).page
     expect(page.locator("#running")).to_have_text("3")
     expect(page.locator("#waiting")).to_have_text("4")
     expect(page.locator("#cache")).to_have_text("38%")
     expect(page.locator("#state-name")).to_have_text("ocupado")
     expect(page.locator("#rate")).to_have_text("–")
-    played.metrics = metrics(1500)
+    fake_engine.metrics = metrics(1500)
     expect(page.locator("#rate")).to_have_text(re.compile(r"^(1[5-9]\d|2[0-4]\d)$"))
 
 
-def test_nobody_looks_nobody_asks(played: Played, open_tab: Open) -> None:
-    page = open_tab(played.url).page
+def test_hidden_page_does_not_poll(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
     expect(page.locator("#state-name")).to_have_text("pronto")
     page.evaluate("""() => {
         Object.defineProperty(document, "hidden", {configurable: true, get: () => true});

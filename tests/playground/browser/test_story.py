@@ -1,4 +1,4 @@
-"""The page with the real server and the real engine: from loading, through a conversation, to the end."""
+"""The page with the real server and engine: from loading, through a conversation, to the shutdown."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.test_chat import say
+from tests.playground.browser.test_chat import send_message
 from tests.serving import Server, note
 
 pytestmark = pytest.mark.page
@@ -36,7 +36,7 @@ def server(tmp_path: Path, prepared_cache: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def first_token_seconds(server: Server, prompt: str) -> float:
-    """From sending until the first event is there, for a client without a page."""
+    """Seconds from the request to the first event, for a plain HTTP client."""
     body = json.dumps({"messages": [{"role": "user", "content": prompt}], "stream": True, "max_tokens": ANSWER_TOKENS})
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
@@ -64,11 +64,11 @@ def stop_answer(page: Page) -> None:
     expect(page.locator(".assistant").last.locator(".note")).to_contain_text("Interrompida")
 
 
-def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
+def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
     tab = open_tab(f"http://127.0.0.1:{server.port}")
     page = tab.page
 
-    # A browser that asks for the server itself gets the page, while the model loads, without a key.
+    # A browser that opens the root URL gets the page, while the model loads, without a key.
     page.goto(f"{tab.url}/")
     assert page.url == f"{tab.url}/chat"
     expect(page.locator("#banner")).to_contain_text("O modelo está carregando.")
@@ -78,7 +78,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     assert_accessible(page, "loading")
     page.get_by_label("Sua mensagem").fill("Count from one to five.")
 
-    # It goes on by itself, and asks for the key.
+    # Once loaded, the page continues by itself and asks for the key.
     expect(page.locator("#banner")).to_be_hidden(timeout=LOADED_MILLISECONDS)
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Este servidor pede uma chave")
@@ -87,7 +87,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     expect(page.locator("#state-name")).to_have_text("livre")
     expect(page.locator("#model")).to_have_text("demo")
 
-    # What was typed meanwhile is still there, and is answered.
+    # The draft typed meanwhile is still there, and is answered.
     page.get_by_role("button", name="Ajustes").click()
     page.get_by_label("Sortear").uncheck()
     page.get_by_label("Tamanho máximo").fill("48")
@@ -101,9 +101,9 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     rate = re.search(r"([\d.,]+) tokens/s", figures)
     assert rate and float(rate[1].replace(",", ".")) > 0
 
-    # While it answers the strip tells so; stopped, the engine is free.
+    # The status bar shows the running answer; once it is stopped, the engine is idle.
     set_longest(page, 512)
-    say(page, "Write a long story about a parrot.")
+    send_message(page, "Write a long story about a parrot.")
     expect(page.locator("#running")).to_have_text("1")
     expect(page.locator("#state-name")).to_have_text("ocupado")
     stop_answer(page)
@@ -111,7 +111,7 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
 
     compare_first_tokens(server, page)
 
-    # A text with examples is gone on with.
+    # Text completion with few-shot examples.
     page.get_by_role("link", name="Texto").click()
     page.get_by_role("button", name="Exemplo").click()
     page.get_by_role("button", name="Continuar").click()
@@ -121,14 +121,14 @@ def test_from_loading_to_the_end(server: Server, open_tab: Open) -> None:
     picture(page, "text")
     page.get_by_role("link", name="Conversa").click()
 
-    # The server goes; what was typed stays.
+    # The server stops; the draft stays.
     page.get_by_label("Sua mensagem").fill("ainda não enviada")
     server.stop()
     expect(page.locator("#banner")).to_contain_text("O servidor não responde.")
     expect(page.get_by_label("Sua mensagem")).to_have_value("ainda não enviada")
 
 
-# The page clicks and waits by itself: whoever asks it from here meanwhile takes a processor from the engine.
+# The script runs in the page: polling it from here would take CPU time from the engine.
 FIRST_TOKEN = """
 () => new Promise((resolve) => {
   let shown, request;
@@ -146,10 +146,10 @@ FIRST_TOKEN = """
 
 
 def compare_first_tokens(server: Server, page: Page) -> None:
-    """How much later than a plain client a reader has the first token: in turn, each time with another prompt.
+    """Compare the time to the first token of the page and of a plain client, alternating, with different prompts.
 
     Engine and browser share the machine's processors here, so that the engine reads a question more slowly while the
-    page draws it: what is the page's own, before its request and after the answer's first byte, is told apart.
+    page renders it: the page's own time, before its request and after the first byte, is measured separately.
     """
     plain, shown, own = [], [], []
     set_longest(page, ANSWER_TOKENS)

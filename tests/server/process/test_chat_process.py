@@ -19,7 +19,7 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.settings import Settings
 from tests.serving import marked_processes
 from tests.terminals import Terminal, terminal
-from tests.tools.chat.pretended import pretended
+from tests.tools.chat.pretended import fake_server
 
 SUPERVISOR = """
 import asyncio, signal, sys
@@ -63,7 +63,7 @@ def test_the_terminal_is_restored_however_the_chat_ends(
     environment = {"SERVER_UNDER_TEST": mark, "SPT_NOENV": "1", "XDG_STATE_HOME": str(tmp_path), "TERM": "screen"}
     environment |= {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "MARITALK_LANG")}
     before, after = shlex.quote(str(tmp_path / "before")), shlex.quote(str(tmp_path / "after"))
-    with pretended() as (model, server):
+    with fake_server() as (model, server):
         run = shlex.join([sys.executable, "-c", SUPERVISOR, server.url])
         shell = f"stty -g > {before}; {run}; code=$?; sleep 0.5; stty -g > {after}; (exit $code)"
         with terminal(shell, environment) as window:

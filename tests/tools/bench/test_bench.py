@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.tools.bench.api_formats import WIRES
+from maritalk_vllm.tools.bench.api_formats import API_FORMATS
 from tests.commands import run
 from tests.serving import NOBODY, Server
 
@@ -15,8 +15,8 @@ def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-vllm", "bench", *arguments)
 
 
-@pytest.mark.parametrize("wire", WIRES)
-def test_each_api(shared_server: Server, tmp_path: Path, wire: str) -> None:
+@pytest.mark.parametrize("wire", API_FORMATS)
+def test_each_api_format(shared_server: Server, tmp_path: Path, wire: str) -> None:
     out = tmp_path / "figures.json"
     url = f"http://127.0.0.1:{shared_server.port}"
     result = bench("--url", url, "--wire", wire, "--users", "1,2", "--requests", 2, "--max-tokens", 8, "--out", out)
@@ -24,10 +24,10 @@ def test_each_api(shared_server: Server, tmp_path: Path, wire: str) -> None:
     for load in json.loads(out.read_text())["loads"]:
         assert (load["requests"], load["failed"]) == (2, 0)
         assert load["generated_tokens_per_second"] > 0
-        assert (load["time_to_first_token"] is not None) == WIRES[wire].streamed
+        assert (load["time_to_first_token"] is not None) == API_FORMATS[wire].streamed
 
 
-def test_arrivals(shared_server: Server) -> None:
+def test_open_loop_load(shared_server: Server) -> None:
     url = f"http://127.0.0.1:{shared_server.port}"
     result = bench("--url", url, "--rate", "20", "--requests", 10, "--max-tokens", 2, "--prompt", "review")
     assert result.returncode == 0, result.stderr
@@ -35,7 +35,7 @@ def test_arrivals(shared_server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("--wire", "generat"), "Did you mean generate?"),
         (("--users", "1,x"), "--users 1,x is no list of numbers over 0."),
@@ -43,8 +43,8 @@ def test_arrivals(shared_server: Server) -> None:
         (("--url", NOBODY), "The server does not answer"),
     ],
 )
-def test_what_cannot_be_measured_is_a_sentence(arguments: tuple[str, ...], words: str) -> None:
+def test_errors_are_sentences_with_exit_code_2(arguments: tuple[str, ...], message: str) -> None:
     result = bench(*arguments)
     assert result.returncode == 2
-    assert words in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr

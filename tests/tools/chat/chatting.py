@@ -1,4 +1,4 @@
-"""A chat with a pretended server, and what it writes."""
+"""A chat connected to a fake server, with captured output."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -12,20 +12,20 @@ from maritalk_vllm.tools.chat.conversation import Conversation
 from maritalk_vllm.tools.chat.server_address import ServerAddress
 from maritalk_vllm.tools.chat.session import Session
 from maritalk_vllm.tools.chat.terminal_output import TerminalOutput
-from tests.tools.chat.pretended import Pretended, pretended
+from tests.tools.chat.pretended import FakeServer, fake_server
 
 
 @dataclass
-class Chatting:
-    """`out` is stdout, `notes` stderr."""
+class ChatHarness:
+    """A chat with its server; `out` captures stdout, `notes` captures stderr."""
 
-    model: Pretended
+    model: FakeServer
     session: Session
     chat: Chat
     out: io.StringIO
     notes: io.StringIO
 
-    def says(self, *lines: str) -> bool:
+    def send(self, *lines: str) -> bool:
         return self.chat.run(lines)
 
     def runs(self, lines: Iterable[str]) -> bool:
@@ -33,9 +33,9 @@ class Chatting:
 
 
 @contextmanager
-def chatting(*, attended: bool = False, system: str = "", **options: Any) -> Iterator[Chatting]:
+def chat_with_fake_server(*, interactive: bool = False, system: str = "", **options: Any) -> Iterator[ChatHarness]:
     out, notes = io.StringIO(), io.StringIO()
-    with pretended(**options) as (model, server), ChatClient(ServerAddress(url=server.url)) as client:
-        screen = TerminalOutput(out, notes, labelled=attended)
+    with fake_server(**options) as (model, server), ChatClient(ServerAddress(url=server.url)) as client:
+        screen = TerminalOutput(out, notes, labelled=interactive)
         session = Session(client=client, screen=screen, conversation=Conversation(system))
-        yield Chatting(model, session, Chat(session, attended=attended), out, notes)
+        yield ChatHarness(model, session, Chat(session, interactive=interactive), out, notes)

@@ -1,4 +1,4 @@
-"""A server without a model: it speaks MariTalk Local's API, and answers as it is told."""
+"""A fake server with MariTalk Local's API, which echoes the question and can be made to fail."""
 
 import json
 import threading
@@ -17,17 +17,17 @@ def event(content: object, kind: str = "") -> bytes:
 
 
 @dataclass
-class Pretended:
-    """Echoes the last message, word by word. A word is a token; `context` is how many fit, with max_tokens."""
+class FakeServer:
+    """Echoes the last message, word by word. A word is a token; `context` is the limit, including max_tokens."""
 
     status: str = "idle"
     context: int = 10_000
-    goes_on: threading.Event = field(default_factory=threading.Event)
-    """A question that says "wait" is answered by half until this is set."""
-    posted: list[dict[str, Any]] = field(default_factory=list)
+    resume: threading.Event = field(default_factory=threading.Event)
+    """The answer to a question with the word "wait" pauses after that word until this is set."""
+    requests_received: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    counted: int = 0
-    hung_up: threading.Event = field(default_factory=threading.Event)
+    tokenize_calls: int = 0
+    disconnected: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, request: Request) -> None:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
@@ -37,10 +37,10 @@ class Pretended:
         body = json.loads(request.content)
         tokens = sum(len(message["content"].split()) for message in body["messages"])
         if request.path == "/tokenize":
-            self.counted += 1
+            self.tokenize_calls += 1
             reply(request, 200, {"count": tokens, "max_model_len": self.context, "tokens": []})
             return
-        self.posted.append(body)
+        self.requests_received.append(body)
         if tokens + body["max_tokens"] > self.context:
             reply(request, 400, {"error": f"The prompt has {tokens} tokens."})
             return
@@ -63,11 +63,11 @@ class Pretended:
         write(request, event({"output": " ".join(words), **END, "usage": usage, "finish_reason": reason}, "end"))
 
     def _wait(self, request: Request) -> None:
-        while not self.goes_on.wait(0.02):
+        while not self.resume.wait(0.02):
             try:
                 write(request, b": keep-alive\n\n")
             except OSError:
-                self.hung_up.set()
+                self.disconnected.set()
                 raise
 
     def _recover(self) -> None:
@@ -84,10 +84,10 @@ def write(request: Request, data: bytes) -> None:
 
 
 @contextmanager
-def pretended(**options: Any) -> Iterator[tuple[Pretended, Answering]]:
-    model = Pretended(**options)
+def fake_server(**options: Any) -> Iterator[tuple[FakeServer, Answering]]:
+    model = FakeServer(**options)
     with answering(model) as server:
         try:
             yield model, server
         finally:
-            model.goes_on.set()
+            model.resume.set()

@@ -1,4 +1,4 @@
-"""The client, against servers that answer well, badly, late and not at all."""
+"""The chat client, with servers that answer, fail, are slow, or are down."""
 
 import json
 import ssl
@@ -12,10 +12,10 @@ import trustme
 from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable, UsageError
 from maritalk_vllm.tools.chat import chat_client as client_module
 from maritalk_vllm.tools.chat.answer import Answer
-from maritalk_vllm.tools.chat.chat_client import ChatClient, Room
+from maritalk_vllm.tools.chat.chat_client import ChatClient, ContextUsage
 from maritalk_vllm.tools.chat.server_address import ServerAddress
 from tests.answering import Request, answering
-from tests.tools.chat.pretended import END, event, pretended, reply, write
+from tests.tools.chat.pretended import END, event, fake_server, reply, write
 
 MESSAGES = [{"role": "user", "content": "um dois"}]
 
@@ -25,8 +25,8 @@ def ask(url: str, **options: object) -> list[str | Answer]:
         return list(client.answer(MESSAGES, {"max_tokens": 9}))
 
 
-def test_an_answer_comes_piece_by_piece_and_then_whole() -> None:
-    with pretended() as (model, server):
+def test_answer_streams_pieces_and_then_the_answer() -> None:
+    with fake_server() as (model, server):
         *pieces, whole = ask(server.url)
     assert pieces == ["", "um", " dois"]
     assert whole == Answer(
@@ -37,30 +37,30 @@ def test_an_answer_comes_piece_by_piece_and_then_whole() -> None:
         prompt_tokens=7,
         completion_tokens=2,
     )
-    assert model.posted == [{"messages": MESSAGES, "max_tokens": 9, "stream": True, "return_usage": True}]
+    assert model.requests_received == [{"messages": MESSAGES, "max_tokens": 9, "stream": True, "return_usage": True}]
 
 
-def test_a_key_goes_with_each_request() -> None:
-    with pretended() as (model, server), ChatClient(ServerAddress(url=server.url, key="ção")) as client:
-        client.wait(lambda: None)
+def test_api_key_is_sent_with_each_request() -> None:
+    with fake_server() as (model, server), ChatClient(ServerAddress(url=server.url, key="ção")) as client:
+        client.wait_until_loaded(lambda: None)
         list(client.answer(MESSAGES, {"max_tokens": 9}))
         client.count(MESSAGES)
     sent = [headers["authorization"].encode("latin-1").decode() for headers in model.headers]
     assert sent == ["Bearer ção"] * 3
 
 
-def test_a_server_that_does_not_stream() -> None:
-    """MariTalk Local itself, from 2024 on in float seconds."""
-    told = {"output": "oi", "queue_time": 0.5, "prompt_time": 1.5, "generation_time": 2.0}
-    with answering(lambda request: reply(request, 200, told)) as server:
+def test_non_streaming_response() -> None:
+    """MariTalk Local itself, whose times are float seconds from 2024 on."""
+    content = {"output": "oi", "queue_time": 0.5, "prompt_time": 1.5, "generation_time": 2.0}
+    with answering(lambda request: reply(request, 200, content)) as server:
         first, text, whole = ask(server.url)
     assert (first, text) == ("", "oi")
     assert whole == Answer(text="oi", queue_time=0.5, prompt_time=1.5, generation_time=2.0)
     assert whole.tokens_per_second is None
 
 
-def test_what_the_times_come_to() -> None:
-    answer = Answer.read({"output": "x", **END, "usage": {"prompt_tokens": 7, "completion_tokens": 26}})
+def test_times_and_tokens_per_second() -> None:
+    answer = Answer.from_json({"output": "x", **END, "usage": {"prompt_tokens": 7, "completion_tokens": 26}})
     assert answer.tokens_per_second == 50
     assert answer.times() == (
         "queue 0.000 s, prompt 0.038 s, generation 0.500 s; tokens: 7 of the prompt, 26 of the answer; 50.0 tokens/s"
@@ -81,7 +81,7 @@ def json_answer(status: int, content: object) -> Callable[[Request], None]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "says"),
+    ("answer", "kind", "message"),
     [
         (json_answer(400, {"error": "Too long by 3."}), RequestError, "Too long by 3."),
         (json_answer(429, {"detail": "Not so fast."}), Unavailable, "Not so fast."),
@@ -98,18 +98,18 @@ def json_answer(status: int, content: object) -> Callable[[Request], None]:
         (lambda request: request.begin(200, content_length=9), Unavailable, "broke off"),
     ],
 )
-def test_what_goes_wrong_is_a_sentence(answer: Callable[[Request], None], kind: type[MariTalkError], says: str) -> None:
+def test_error_messages(answer: Callable[[Request], None], kind: type[MariTalkError], message: str) -> None:
     def once(request: Request) -> None:
         request.close_connection = True
         answer(request)
 
     with answering(once) as server, pytest.raises(kind) as error:
         ask(server.url)
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_nobody_is_there() -> None:
+def test_no_server() -> None:
     with answering(lambda _: None) as server:
         url = server.url
     with pytest.raises(Unavailable, match=r"No server answers at http.*maritalk-serve"):
@@ -117,57 +117,57 @@ def test_nobody_is_there() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:9000", "ftp://localhost", "http://", "9000", "http://a:b"])
-def test_what_is_no_address(url: str) -> None:
+def test_invalid_address(url: str) -> None:
     with pytest.raises(UsageError, match="no address"):
         ChatClient(ServerAddress(url=url))
 
 
-def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_ca_file(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     for file in (tmp_path / "text", tmp_path / "absent"):
         with pytest.raises(UsageError, match="cannot be used"):
-            ChatClient(ServerAddress(url="https://localhost", authorities=file))
+            ChatClient(ServerAddress(url="https://localhost", ca_file=file))
 
 
 @pytest.mark.parametrize(
-    ("url", "here"),
+    ("url", "is_local"),
     [("http://localhost:1", True), ("http://127.0.0.2", True), ("http://[::1]:9", True), ("http://192.0.2.1", False)],
 )
-def test_a_proxy_is_for_other_machines(url: str, here: bool) -> None:
-    assert ServerAddress(url=url).is_here is here
+def test_is_local(url: str, is_local: bool) -> None:
+    assert ServerAddress(url=url).is_local is is_local
 
 
-def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+def test_https_with_a_private_ca(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with pretended() as (_, server):
+    with fake_server() as (_, server):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         url = f"https://localhost:{server.server_port}"
-        assert ask(url, authorities=tmp_path / "ca.pem")[1:-1] == ["um", " dois"]
-        assert ask(url, verified=False)[1:-1] == ["um", " dois"]
+        assert ask(url, ca_file=tmp_path / "ca.pem")[1:-1] == ["um", " dois"]
+        assert ask(url, verify=False)[1:-1] == ["um", " dois"]
         with pytest.raises(Unavailable, match=r"is not trusted: .* --cacert"):
             ask(url)
 
 
-def test_it_waits_while_the_server_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
-    told = []
-    with pretended(status="loading") as (model, server), ChatClient(ServerAddress(url=server.url)) as client:
+def test_wait_until_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.01)
+    notifications = []
+    with fake_server(status="loading") as (model, server), ChatClient(ServerAddress(url=server.url)) as client:
 
-        def tell() -> None:
-            told.append(time.monotonic())
+        def on_loading() -> None:
+            notifications.append(time.monotonic())
             model.status = "idle"
 
-        assert client.wait(tell)
-        assert not client.wait(tell)
-    assert len(told) == 1
+        assert client.wait_until_loaded(on_loading)
+        assert not client.wait_until_loaded(on_loading)
+    assert len(notifications) == 1
 
 
-def test_a_server_that_is_away_for_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose engine has died: what had a connection to it hears nothing, and the next finds the gate."""
-    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
+def test_short_outage_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an engine's death open connections break, and new ones reach the loading app."""
+    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.01)
     answers = iter([b'{"status": "idle"}', None, None, b'{"status": "busy"}'])
 
     def answer(request: Request) -> None:
@@ -176,14 +176,14 @@ def test_a_server_that_is_away_for_an_instant(monkeypatch: pytest.MonkeyPatch) -
             request.reply(200, content)
 
     with answering(answer) as server, ChatClient(ServerAddress(url=server.url)) as client:
-        assert not client.wait(lambda: None)
-        assert not client.wait(lambda: None)
+        assert not client.wait_until_loaded(lambda: None)
+        assert not client.wait_until_loaded(lambda: None)
         assert len(server.requests) == 4
 
 
-def test_a_server_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.1)
+def test_longer_outage_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "_RECONNECT_SECONDS", 0.1)
 
     def answer(request: Request) -> None:
         request.close_connection = True
@@ -191,23 +191,23 @@ def test_a_server_that_is_gone_for_good(monkeypatch: pytest.MonkeyPatch) -> None
 
     with answering(answer) as server:
         client = ChatClient(ServerAddress(url=server.url))
-        client.wait(lambda: None)
+        client.wait_until_loaded(lambda: None)
     with client, pytest.raises(Unavailable, match="No server answers"):
-        client.wait(lambda: None)
+        client.wait_until_loaded(lambda: None)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"status": "loading"'])
-def test_a_status_that_says_nothing_is_not_waited_for(content: bytes) -> None:
+def test_unknown_status_does_not_count_as_loading(content: bytes) -> None:
     with (
         answering(lambda request: request.reply(200, content)) as server,
         ChatClient(ServerAddress(url=server.url)) as client,
     ):
-        assert not client.wait(lambda: None)
+        assert not client.wait_until_loaded(lambda: None)
 
 
-def test_counting() -> None:
-    with pretended(context=77) as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
-        assert client.count(MESSAGES) == Room(tokens=2, context=77)
+def test_count() -> None:
+    with fake_server(context=77) as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
+        assert client.count(MESSAGES) == ContextUsage(tokens=2, max_model_len=77)
     with (
         answering(lambda request: request.reply(404, b"")) as server,
         ChatClient(ServerAddress(url=server.url)) as client,

@@ -1,4 +1,4 @@
-"""Parameters are taken and refused as the API takes and refuses its fields."""
+"""Parameters are accepted and rejected exactly as the API accepts and rejects its fields."""
 
 import json
 
@@ -21,7 +21,7 @@ VALUES = {
 }
 
 
-def api_takes(name: str, value: str) -> bool:
+def api_accepts(name: str, value: str) -> bool:
     body = f'{{"messages": [{{"role": "user", "content": "x"}}], {json.dumps(name)}: {value}}}'
     try:
         read(body.encode(), ChatGenerateRequest)
@@ -30,7 +30,7 @@ def api_takes(name: str, value: str) -> bool:
     return True
 
 
-def chat_takes(name: str, value: str) -> bool:
+def chat_accepts(name: str, value: str) -> bool:
     try:
         SamplingParameters().change([f"{name}={value}"])
     except UsageError as error:
@@ -40,17 +40,17 @@ def chat_takes(name: str, value: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in VALUES.items() for value in values])
-def test_a_value_is_taken_where_the_api_takes_it(name: str, value: str) -> None:
-    assert chat_takes(name, value) == api_takes(name, value)
+def test_value_is_accepted_if_the_api_accepts_it(name: str, value: str) -> None:
+    assert chat_accepts(name, value) == api_accepts(name, value)
 
 
-def test_all_fields_of_the_api_are_there_but_what_a_chat_decides_itself() -> None:
+def test_all_api_fields_are_offered_except_fixed_ones() -> None:
     names = [name for name, _ in SamplingParameters().lines()]
     assert names == list(VALUES)
     assert {*names, "stream", "n", "return_usage", "messages", "prompt"} == set(ChatGenerateRequest.__struct_fields__)
 
 
-def test_only_what_was_set_is_sent_and_the_longest_answer_always() -> None:
+def test_fields_has_set_parameters_and_max_tokens() -> None:
     parameters = SamplingParameters()
     assert parameters.fields == {"max_tokens": 512}
     parameters.change(["temperature=0.2", "stop_sequences=Fim", "seed=7"])
@@ -62,20 +62,26 @@ def test_only_what_was_set_is_sent_and_the_longest_answer_always() -> None:
 
 
 @pytest.mark.parametrize(
-    ("assignment", "says"),
+    ("assignment", "message"),
     [
         ("temprature=1", "There is no parameter temprature. Did you mean temperature?"),
         ("stream=true", "There is no parameter stream."),
         ("seed", "seed has no value. Write seed=VALUE."),
-        ("top_p=2", "top_p=2 does not do: it is a number, over 0, at most 1."),
-        ("top_k=many", "top_k=many does not do: it is a whole number, at least -1, at most 2147483647."),
-        ("do_sample=yes", "do_sample=yes does not do: it is true or false."),
-        ("stop_sequences=7", 'stop_sequences=7 does not do: it is a list of at most 64 texts, such as ["a", "b"].'),
+        ("top_p=2", "Invalid value for top_p: expected a number, over 0, at most 1, got 2."),
+        (
+            "top_k=many",
+            "Invalid value for top_k: expected a whole number, at least -1, at most 2147483647, got many.",
+        ),
+        ("do_sample=yes", "Invalid value for do_sample: expected true or false, got yes."),
+        (
+            "stop_sequences=7",
+            'Invalid value for stop_sequences: expected a list of at most 64 texts, such as ["a", "b"], got 7.',
+        ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_would_do(assignment: str, says: str) -> None:
+def test_error_messages_name_the_allowed_values(assignment: str, message: str) -> None:
     parameters = SamplingParameters()
     with pytest.raises(UsageError) as error:
         parameters.change(["temperature=0.3", assignment])
-    assert str(error.value).startswith(says)
+    assert str(error.value).startswith(message)
     assert parameters.fields == {"max_tokens": 512}, "all or nothing"

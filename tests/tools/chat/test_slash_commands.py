@@ -1,4 +1,4 @@
-"""The lines that are no questions."""
+"""Slash commands."""
 
 import json
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ import pytest
 
 from maritalk_vllm.language import Language, choose
 from maritalk_vllm.tools.chat.slash_commands import COMMANDS
-from tests.tools.chat.chatting import chatting
+from tests.tools.chat.chatting import chat_with_fake_server
 
 
 @pytest.fixture(autouse=True)
-def english_afterwards() -> Iterator[None]:
+def reset_language() -> Iterator[None]:
     yield
     choose(Language.ENGLISH)
 
 
-def test_help_has_every_command_by_both_names() -> None:
-    with chatting() as chat:
-        assert chat.says("/help")
+def test_help_lists_every_command_with_both_names() -> None:
+    with chat_with_fake_server() as chat:
+        assert chat.send("/help")
     first, *_ = chat.notes.getvalue().splitlines()
     assert first.split() == ["/help,", "/ajuda", "Show", "the", "commands."]
     assert all(name in chat.notes.getvalue() for command in COMMANDS for name in command.names)
@@ -27,17 +27,17 @@ def test_help_has_every_command_by_both_names() -> None:
     assert chat.out.getvalue() == "", "in a pipe, stdout is for answers"
 
 
-def test_a_person_reads_what_a_command_shows_where_answers_are() -> None:
-    with chatting(attended=True) as chat:
-        chat.says("/help")
+def test_interactive_command_output_goes_to_stdout() -> None:
+    with chat_with_fake_server(interactive=True) as chat:
+        chat.send("/help")
     assert chat.out.getvalue().startswith("/help, /ajuda")
     assert chat.notes.getvalue() == ""
 
 
 def test_in_portuguese() -> None:
     choose(Language.PORTUGUESE)
-    with chatting() as chat:
-        assert not chat.says("/ajuda", "/PARÂMETROS", "/temps")
+    with chat_with_fake_server() as chat:
+        assert not chat.send("/ajuda", "/PARÂMETROS", "/temps")
     assert chat.notes.getvalue().startswith("/ajuda, /help")
     assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
     assert chat.notes.getvalue().endswith("\nNão existe o comando /temps. Você quis dizer /tempos?\n")
@@ -45,39 +45,39 @@ def test_in_portuguese() -> None:
 
 @pytest.mark.parametrize("leave", ["/exit", "/sair"])
 def test_leaving(leave: str) -> None:
-    with chatting() as chat:
-        assert chat.says(leave, "um")
-        assert chat.model.posted == []
+    with chat_with_fake_server() as chat:
+        assert chat.send(leave, "um")
+        assert chat.model.requests_received == []
 
 
 @pytest.mark.parametrize(("clear", "system"), [("/clear", "/system"), ("/limpar", "/sistema")])
-def test_system_message_and_a_new_beginning(clear: str, system: str) -> None:
-    with chatting() as chat:
-        assert chat.says("um", f"{system} Be brief.", clear, "dois", system)
-        assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["Be brief.", "dois"]
+def test_system_message_and_clear(clear: str, system: str) -> None:
+    with chat_with_fake_server() as chat:
+        assert chat.send("um", f"{system} Be brief.", clear, "dois", system)
+        assert [m["content"] for m in chat.model.requests_received[-1]["messages"]] == ["Be brief.", "dois"]
         assert chat.notes.getvalue().endswith("Be brief.\n")
-        assert chat.says(f"{system} -", clear, "três", system)
-        assert [m["content"] for m in chat.model.posted[-1]["messages"]] == ["três"]
+        assert chat.send(f"{system} -", clear, "três", system)
+        assert [m["content"] for m in chat.model.requests_received[-1]["messages"]] == ["três"]
     assert chat.notes.getvalue().endswith("There is no system message. /system TEXT sets one.\n")
 
 
-def test_parameters_are_shown_changed_and_sent() -> None:
-    with chatting() as chat:
-        assert chat.says("/parametros", "/parameters temperature=0.2 'stop_sequences=[\"a b\"]'", "um")
-        assert chat.model.posted[0]["temperature"] == 0.2
-        assert chat.model.posted[0]["stop_sequences"] == ["a b"]
-        assert not chat.says("/parameters top_p=3", "/parameters 'x", "dois")
-        assert "top_p" not in chat.model.posted[1]
+def test_parameters_command() -> None:
+    with chat_with_fake_server() as chat:
+        assert chat.send("/parametros", "/parameters temperature=0.2 'stop_sequences=[\"a b\"]'", "um")
+        assert chat.model.requests_received[0]["temperature"] == 0.2
+        assert chat.model.requests_received[0]["stop_sequences"] == ["a b"]
+        assert not chat.send("/parameters top_p=3", "/parameters 'x", "dois")
+        assert "top_p" not in chat.model.requests_received[1]
     assert "temperature         0.7\n" in chat.notes.getvalue()
-    assert 'temperature     0.2\nstop_sequences  ["a b"]\n' in chat.notes.getvalue(), "what has changed"
-    assert "top_p=3 does not do" in chat.notes.getvalue()
+    assert 'temperature     0.2\nstop_sequences  ["a b"]\n' in chat.notes.getvalue(), "only the changed parameters"
+    assert "Invalid value for top_p: expected a number, over 0, at most 1, got 3." in chat.notes.getvalue()
     assert "A quotation mark is not closed." in chat.notes.getvalue()
 
 
-def test_times_are_shown_after_each_answer_until_they_are_not() -> None:
+def test_times_command_toggles_the_times() -> None:
     line = "queue 0.000 s, prompt 0.038 s, generation 0.500 s; tokens: 7 of the prompt, {} of the answer"
-    with chatting() as chat:
-        chat.says("um", "/times", "um dois", "/tempos", "três")
+    with chat_with_fake_server() as chat:
+        chat.send("um", "/times", "um dois", "/tempos", "três")
     assert chat.out.getvalue() == "um\num dois\ntrês\n"
     assert chat.notes.getvalue().splitlines() == [
         line.format(1),
@@ -88,18 +88,18 @@ def test_times_are_shown_after_each_answer_until_they_are_not() -> None:
     ]
 
 
-def test_a_conversation_is_saved_to_be_read(tmp_path: Path) -> None:
+def test_save_as_markdown(tmp_path: Path) -> None:
     file = tmp_path / "my chat.md"
-    with chatting(system="Be brief.") as chat:
-        assert chat.says("um", f"/save {file}")
+    with chat_with_fake_server(system="Be brief.") as chat:
+        assert chat.send("um", f"/save {file}")
     assert file.read_text() == "## System\n\nBe brief.\n\n## You\n\num\n\n## MariTalk\n\num\n"
     assert chat.notes.getvalue() == f"Written: {file}\n"
 
 
-def test_a_conversation_is_saved_for_programs(tmp_path: Path) -> None:
+def test_save_as_json(tmp_path: Path) -> None:
     file = tmp_path / "chat.JSON"
-    with chatting() as chat:
-        assert chat.says("olá", "/parameters temperature=0", f"/salvar {file}")
+    with chat_with_fake_server() as chat:
+        assert chat.send("olá", "/parameters temperature=0", f"/salvar {file}")
     assert json.loads(file.read_text()) == {
         "messages": [{"role": "user", "content": "olá"}, {"role": "assistant", "content": "olá"}],
         "parameters": {"max_tokens": 512, "temperature": 0},
@@ -107,12 +107,12 @@ def test_a_conversation_is_saved_for_programs(tmp_path: Path) -> None:
     assert "olá" in file.read_text()
 
 
-def test_nothing_is_written_over_but_what_this_chat_wrote(tmp_path: Path) -> None:
+def test_save_overwrites_only_its_own_files(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     other.write_text("precious")
-    with chatting() as chat:
-        assert not chat.says("um", f"/save {mine}", "dois", f"/save {mine}", f"/save {other}", "/save")
-        assert not chat.says(f"/save {tmp_path / 'absent' / 'x'}")
+    with chat_with_fake_server() as chat:
+        assert not chat.send("um", f"/save {mine}", "dois", f"/save {mine}", f"/save {other}", "/save")
+        assert not chat.send(f"/save {tmp_path / 'absent' / 'x'}")
     assert "dois" in mine.read_text()
     assert other.read_text() == "precious"
     assert chat.notes.getvalue().splitlines() == [

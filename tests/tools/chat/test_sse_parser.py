@@ -1,4 +1,4 @@
-"""Server-sent events."""
+"""The parser of server-sent events."""
 
 import pytest
 
@@ -19,11 +19,11 @@ from maritalk_vllm.tools.chat.sse_parser import events
         ("", []),
     ],
 )
-def test_a_stream(stream: str, expected: list[tuple[str, object]]) -> None:
+def test_events(stream: str, expected: list[tuple[str, object]]) -> None:
     assert list(events(stream.splitlines())) == expected
 
 
 @pytest.mark.parametrize("data", ["[1]", "{", "[DONE]"])
-def test_what_is_no_object(data: str) -> None:
+def test_data_must_be_a_json_object(data: str) -> None:
     with pytest.raises(ValueError):
         list(events([f"data: {data}", ""]))

@@ -1,4 +1,4 @@
-"""A person at a terminal, with the real server."""
+"""The chat in a real terminal (tmux), with the real server."""
 
 import os
 import shlex
@@ -13,9 +13,9 @@ from tests.terminals import Terminal, terminal
 LONG = "Count from 1 to 1000: 1, 2, 3, 4, 5, 6,"
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -27,8 +27,8 @@ def set_up(window: Terminal) -> None:
     window.wait_for_prompt()
 
 
-def test_a_session(shared_server: Server, tmp_path: Path) -> None:
-    """Several turns, an answer that is stopped, a line that is cleared, several lines pasted, and the next day."""
+def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
+    """Several turns, an interrupted answer, a cleared line, a multi-line paste, and the history in the next chat."""
     chat = shlex.join([str(BIN / "maritalk-vllm"), "chat", "--url", f"http://127.0.0.1:{shared_server.port}"])
     variables = ("PATH", "HOME", "PYTHONPATH", "MARITALK_LANG")
     environment = {name: os.environ[name] for name in variables if name in os.environ}
@@ -55,11 +55,11 @@ def test_a_session(shared_server: Server, tmp_path: Path) -> None:
         window.wait_for_prompt()
         window.enter(LONG)
         window.wait_for("MariTalk: ", times=3)
-        until(lambda: window.screen().rpartition("MariTalk: ")[2].strip() != "")
+        wait_until(lambda: window.screen().rpartition("MariTalk: ")[2].strip() != "")
         window.press("C-c")
         window.wait_for("Stopped. What came is kept.")
         window.wait_for_prompt()
-        until(lambda: shared_server.ask().json["status"] == "idle")
+        wait_until(lambda: shared_server.ask().json["status"] == "idle")
 
         window.enter(f"/save {record}")
         window.wait_for("Written: ")
@@ -83,8 +83,8 @@ def test_a_session(shared_server: Server, tmp_path: Path) -> None:
     assert history.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_full_context_is_known_by_the_servers_own_count(shared_server: Server, tmp_path: Path) -> None:
-    """8192 tokens, of which the answer may take 8000: what does not fit is dropped, or told in its sentence."""
+def test_context_is_trimmed_by_the_servers_token_count(shared_server: Server, tmp_path: Path) -> None:
+    """8192 tokens, of which the answer may take 8000: old turns are dropped, or the server's error is printed."""
     short = """/parameters do_sample=false max_tokens=8000 'stop_sequences=["a", "e", "i", "o", "u", " "]'"""
     lines = [short, "one " * 100, "two " * 100, "three " * 300]
     result = subprocess.run(

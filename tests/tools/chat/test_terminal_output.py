@@ -1,4 +1,4 @@
-"""What reaches a terminal, and what a file."""
+"""Output to a terminal and to a file."""
 
 import io
 
@@ -12,7 +12,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(out: io.StringIO) -> str:
+def output_of(out: io.StringIO) -> str:
     screen = TerminalOutput(out, out, labelled=True)
     screen.begin()
     screen.piece("a\x1b[2Jb\x9bc\td\n")
@@ -21,25 +21,25 @@ def shown(out: io.StringIO) -> str:
     return out.getvalue()
 
 
-def test_a_file_has_the_answer_as_it_came_and_no_colours() -> None:
-    assert shown(io.StringIO()) == "MariTalk: a\x1b[2Jb\x9bc\td\nn\n"
+def test_file_output_is_verbatim_without_colours() -> None:
+    assert output_of(io.StringIO()) == "MariTalk: a\x1b[2Jb\x9bc\td\nn\n"
 
 
-def test_an_answer_cannot_move_the_cursor_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_are_replaced_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert shown(Terminal()) == "\x1b[1mMariTalk: \x1b[0ma\ufffd[2Jb\ufffdc\td\n\x1b[2mn\x1b[0m\n"
+    assert output_of(Terminal()) == "\x1b[1mMariTalk: \x1b[0ma\ufffd[2Jb\ufffdc\td\n\x1b[2mn\x1b[0m\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_no_colours_with_no_color_or_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv(name, value)
-    assert shown(Terminal()) == "MariTalk: a\ufffd[2Jb\ufffdc\td\nn\n"
+    assert output_of(Terminal()) == "MariTalk: a\ufffd[2Jb\ufffdc\td\nn\n"
 
 
-def test_what_follows_an_answer_begins_a_line() -> None:
+def test_notes_start_on_a_new_line() -> None:
     out = io.StringIO()
     screen = TerminalOutput(out, out, labelled=False)
     for text in ("a", "a\n", ""):

@@ -1,4 +1,4 @@
-"""`maritalk-vllm doctor`: each thing that would make a start fail, found on a machine that has it."""
+"""`maritalk-vllm doctor`: each problem is detected on a machine that has it."""
 
 import importlib.metadata
 import json
@@ -35,16 +35,16 @@ def doctor(*arguments: str | Path, env: dict[str, str] | None = None) -> tuple[i
     return result.returncode, found["checks"]
 
 
-def told(checks: list[dict[str, Any]], status: str) -> str:
+def messages_of(checks: list[dict[str, Any]], status: str) -> str:
     return "\n".join(
         f"{check['name']}: {check['message']} {check['hint']}" for check in checks if check["status"] == status
     )
 
 
-def test_a_machine_that_can_serve() -> None:
+def test_machine_that_can_serve() -> None:
     code, checks = doctor(*LICENSED)
     assert code == 0
-    assert told(checks, "problem") == ""
+    assert messages_of(checks, "problem") == ""
     names = {check["name"] for check in checks}
     assert {"vllm", "driver", "processor", "memory", "shared memory", "open files", "threads"} <= names
     assert {"licence", "weights", "disk", "plan", "port"} <= names
@@ -70,49 +70,51 @@ def test_a_machine_that_can_serve() -> None:
         ([*LICENSED, "--host", "192.0.2.1"], 8, "port: The server cannot listen on 192.0.2.1"),
     ],
 )
-def test_a_problem_and_its_exit_code(arguments: list[str], code: int, problem: str) -> None:
+def test_problem_and_exit_code(arguments: list[str], code: int, problem: str) -> None:
     found, checks = doctor(*arguments)
     assert found == code
-    assert problem in told(checks, "problem")
+    assert problem in messages_of(checks, "problem")
 
 
-def test_a_node_of_several() -> None:
+def test_node_of_a_group() -> None:
     group = ("--nodes", "2", "--head", "127.0.0.1:{}")
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group))
-        assert "nodes: Node 0 of 2, at 127.0.0.1." in told(checks, "ok")
+        assert "nodes: Node 0 of 2, at 127.0.0.1." in messages_of(checks, "ok")
         code, checks = doctor(*LICENSED, *(word.format(port - 1) for word in group))
         assert code == 8
-        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in told(checks, "problem")
+        assert f"nodes: Port {port} is in use by another program. Choose another with --head" in messages_of(
+            checks, "problem"
+        )
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group), "--node-rank", "1")
-        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in told(checks, "ok")
+        assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in messages_of(checks, "ok")
 
 
 def test_a_port_in_use() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor(*LICENSED, "--port", str(other.getsockname()[1]))
     assert code == 8
-    assert "is in use" in told(checks, "problem")
+    assert "is in use" in messages_of(checks, "problem")
 
 
-def test_a_damaged_weights_file(tmp_path: Path) -> None:
+def test_damaged_weights_file(tmp_path: Path) -> None:
     folder = model(tmp_path / "model", {"lm_head.weight": ("BF16", [128, 64])})
     (folder / "model.safetensors").write_bytes(b"short")
     code, checks = doctor("--model", folder)
     assert code == 6
-    assert "model.safetensors is damaged or cut off" in told(checks, "problem")
+    assert "model.safetensors is damaged or cut off" in messages_of(checks, "problem")
 
 
-def test_every_problem_is_told_once() -> None:
+def test_each_problem_is_reported_once() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor("--model", ".", "--port", str(other.getsockname()[1]))
-    problems = told(checks, "problem").splitlines()
+    problems = messages_of(checks, "problem").splitlines()
     assert len(problems) == len(set(problems)) == 2
     assert code == 6
 
 
-def test_the_cards_of_a_machine(nvml_library: Path) -> None:
+def test_gpus_of_a_machine(nvml_library: Path) -> None:
     fleet = (
         gpus("A10", "T4", "A10", "A10")
         + links(4, "30")
@@ -120,10 +122,10 @@ def test_the_cards_of_a_machine(nvml_library: Path) -> None:
     )
     code, checks = doctor(*LICENSED, env=environment(nvml_library, fleet, CUDA_VISIBLE_DEVICES="0,1,2"))
     assert code == 0
-    assert "driver: NVIDIA driver 570.86.15, NVML answers." in told(checks, "ok")
-    assert "cuda: CUDA 12.8" in told(checks, "ok")
-    assert "gpu 0: GPU 0 (NVIDIA A10): 23.6 GB of 24.1 GB free, compute capability 8.6." in told(checks, "ok")
-    warnings = told(checks, "warning")
+    assert "driver: NVIDIA driver 570.86.15, NVML answers." in messages_of(checks, "ok")
+    assert "cuda: CUDA 12.8" in messages_of(checks, "ok")
+    assert "gpu 0: GPU 0 (NVIDIA A10): 23.6 GB of 24.1 GB free, compute capability 8.6." in messages_of(checks, "ok")
+    warnings = messages_of(checks, "warning")
     assert "gpu 1: GPU 1 (Tesla T4)" in warnings and "too old" in warnings
     assert "python3 (process 4711) holds 9.0 GB of GPU 2 (NVIDIA A10)" in warnings
     assert "GPU 3 cannot be used: it has fallen off the bus" in warnings
@@ -135,11 +137,11 @@ def test_the_cards_of_a_machine(nvml_library: Path) -> None:
 def test_a_driver_that_does_not_answer(nvml_library: Path, error: int) -> None:
     code, checks = doctor(*LICENSED, env=environment(nvml_library, f"error nvmlInitWithFlags {error}\n"))
     assert code == 4
-    assert "driver: The NVIDIA driver" in told(checks, "problem")
+    assert "driver: The NVIDIA driver" in messages_of(checks, "problem")
 
 
 @pytest.mark.parametrize(("needed", "status"), [(12, Status.OK), (13, Status.PROBLEM), (None, Status.OK)])
-def test_a_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int | None, status: Status) -> None:
+def test_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int | None, status: Status) -> None:
     monkeypatch.setattr(hardware_checks, "_cuda_of_torch", lambda: needed)
     seen = Inventory((), None, driver=Driver("570.86.15", (12, 8)))
     assert list(hardware_checks.check_driver(seen, Device.CUDA))[-1].status is status
@@ -153,31 +155,31 @@ def test_a_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int
         ("numpy", None),
     ],
 )
-def test_the_cuda_that_torch_wants(monkeypatch: pytest.MonkeyPatch, requirement: str, major: int | None) -> None:
+def test_cuda_version_of_torch(monkeypatch: pytest.MonkeyPatch, requirement: str, major: int | None) -> None:
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
     assert hardware_checks._cuda_of_torch() == major
 
 
 @pytest.mark.parametrize(("features", "says"), [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "bfloat16 is fast")])
-def test_the_processor(features: set[str], says: str) -> None:
+def test_processor(features: set[str], says: str) -> None:
     seen = Inventory((), replace(host(), cpu_features=frozenset(features)))
     assert says in next(hardware_checks.check_processor(seen, Device.CPU)).message
     assert list(hardware_checks.check_processor(seen, Device.CUDA)) == []
 
 
-def test_a_processor_that_is_too_old() -> None:
+def test_processor_too_old() -> None:
     seen = Inventory((), replace(host(), cpu_features=frozenset({"sse4_2"})))
     with pytest.raises(EngineError, match="AVX2"):
         list(hardware_checks.check_processor(seen, Device.CPU))
 
 
-def test_the_exit_code_is_the_first_problems() -> None:
+def test_exit_code_is_that_of_the_first_problem() -> None:
     fine, odd = Check.ok("a", ""), Check.warning("b", "")
     assert exit_code([fine, odd]) == 0
     assert exit_code([fine, Check("c", Status.PROBLEM, "", "", 6), Check("d", Status.PROBLEM, "", "", 8)]) == 6
 
 
-def test_for_people() -> None:
+def test_text_output() -> None:
     result = run("maritalk-vllm", "doctor", *LICENSED, "--port", free_port(), "--device", "cuda")
     assert result.returncode == 4
     assert "✓ vllm" in result.stdout

@@ -1,4 +1,4 @@
-"""One service for all tests that only ask it something; each makes keys of its own."""
+"""One service shared by all tests that do not change it; each creates its own keys."""
 
 import hashlib
 import random
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Running]:
-    """For tests that change what all others rely on."""
+    """A separate service, for tests that change shared state."""
     with Running(tmp_path) as running:
         add_weights(running)
         yield running

@@ -1,4 +1,4 @@
-"""Starts the real licence service, as its operator would."""
+"""Starts the real licence service with its command."""
 
 import signal
 import subprocess
@@ -13,11 +13,11 @@ from maritalk_vllm.tools.license_server.database import Database
 from tests.commands import start
 
 READY_SECONDS = 60
-"""For a machine that is busy with other work; a start takes a second or two."""
+"""Generous, for a busy machine; a start takes one or two seconds."""
 
 
 class Running:
-    """One `maritalk-vllm license serve`, and its database opened by this process as well."""
+    """A running `maritalk-vllm license serve`, whose database this process has open too."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class Running:
             assert self.stop() == 0, self.stderr.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit code."""
+        """Stop the service and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -64,7 +64,7 @@ class Running:
             self.process.wait()
 
     def ask(self, key: str, prefer: str | None = None, **more: object) -> httpx.Response:
-        """As the published client asks, or with our header."""
+        """Request a link like the published client, or with our Prefer header."""
         headers = {} if prefer is None else {"Prefer": prefer}
         return self.client.post("/local/download", json={"license": key, **more}, headers=headers)
 
@@ -78,10 +78,10 @@ class Running:
 
 
 def error(answer: httpx.Response) -> str:
-    """The sentence of a refusal."""
+    """The message of an error response."""
     assert answer.headers["content-type"] == "application/json"
-    told: dict[str, Any] = answer.json()
-    assert list(told) == ["error"]
-    sentence: str = told["error"]
+    content: dict[str, Any] = answer.json()
+    assert list(content) == ["error"]
+    sentence: str = content["error"]
     assert sentence.endswith(".")
     return sentence

@@ -1,4 +1,4 @@
-"""What the operator types, beside a service that runs."""
+"""The operator's commands, while a service is running."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.tools.license_server.running import Running, error
 from tests.weights import archives
 
@@ -15,10 +15,10 @@ SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
 def license(database: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    return toolbox("license", *map(str, arguments), "--database", str(database))
+    return run_tool("license", *map(str, arguments), "--database", str(database))
 
 
-def test_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
+def test_life_of_a_key_from_creation_to_revocation(tmp_path: Path) -> None:
     archive = archives.tar(archives.model(tmp_path / "model"), tmp_path / "weights.tar")
     with Running(tmp_path) as service:
         added = license(service.file, "add-key", "--model", "small", "--licensee", "ACME", "--expires", SOON)
@@ -38,14 +38,16 @@ def test_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
             assert answer.status_code == 403
             assert "revoked" in error(answer)
 
-        shown = license(service.file, "audit")
+        shown_values = license(service.file, "audit")
         events = ["key added", "weights added", "issued", "download", "refused", "key revoked", "refused", "refused"]
         assert [row.event for row in service.last(100)] == events
-        assert [event in line for event, line in zip(events, shown.stdout.splitlines()[1:], strict=True)] == [True] * 8
-        assert "bytes=2-" in shown.stdout
+        assert [event in line for event, line in zip(events, shown_values.stdout.splitlines()[1:], strict=True)] == [
+            True
+        ] * 8
+        assert "bytes=2-" in shown_values.stdout
         assert len(license(service.file, "audit", "--last", 2).stdout.splitlines()) == 3
         nowhere = [file.read_bytes() for file in (*service.file.parent.iterdir(), service.stdout, service.stderr)]
-        nowhere += [shown.stdout.encode(), "".join(listed).encode(), answer.content]
+        nowhere += [shown_values.stdout.encode(), "".join(listed).encode(), answer.content]
     nowhere += [file.read_bytes() for file in (*service.file.parent.iterdir(), service.stderr)]
     assert not any(key.encode() in text for text in nowhere)
 
@@ -69,8 +71,8 @@ def test_what_is_refused(tmp_path: Path, arguments: list[str], says: str) -> Non
     assert says in refused.stderr
 
 
-def test_an_alias_becomes_the_name_and_the_database_has_a_place_of_its_own(tmp_path: Path) -> None:
-    added = toolbox("license", "add-key", "--model", "large", "--model", "medium", XDG_DATA_HOME=str(tmp_path))
+def test_alias_is_resolved_and_default_database_path(tmp_path: Path) -> None:
+    added = run_tool("license", "add-key", "--model", "large", "--model", "medium", XDG_DATA_HOME=str(tmp_path))
     assert added.returncode == 0, added.stderr
     listed = license(tmp_path / "maritalk-vllm" / "licenses.db", "keys").stdout.splitlines()
     assert listed[1].split()[2:] == ["medium", "never", "valid"]

@@ -1,4 +1,4 @@
-"""One file for several processes and many threads."""
+"""The database, with several processes and many threads."""
 
 import multiprocessing
 import sqlite3
@@ -20,7 +20,7 @@ def add_keys(file: Path) -> list[str]:
         return [license_keys.add(database, ("small",)) for _ in range(ROUNDS)]
 
 
-def test_processes_that_make_it_at_the_same_time(tmp_path: Path) -> None:
+def test_processes_create_the_database_concurrently(tmp_path: Path) -> None:
     file = tmp_path / "new" / "licenses.db"
     with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
         made = [key for each in pool.map(add_keys, [file] * 4) for key in each]
@@ -36,7 +36,7 @@ def test_threads_share_one_connection(tmp_path: Path) -> None:
         assert all(pool.map(lambda key: license_keys.find(database, key), made))
 
 
-def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_database_is_private_to_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with Database(folder / "licenses.db") as database:
         license_keys.add(database, ("small",))
@@ -46,7 +46,7 @@ def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["licenses.db"]
 
 
-def test_half_a_transaction_is_none(tmp_path: Path) -> None:
+def test_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     with Database(tmp_path / "licenses.db") as database:
         with pytest.raises(Unavailable, match="no such table"), database.write() as connection:
             audit_log.record(connection, audit_log.Entry("x"))
@@ -54,7 +54,7 @@ def test_half_a_transaction_is_none(tmp_path: Path) -> None:
         assert audit_log.last(database, 1) == []
 
 
-def test_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_are_rejected_unchanged(tmp_path: Path) -> None:
     text, empty, other = tmp_path / "text", tmp_path / "empty", tmp_path / "other"
     text.write_text("no database, but long enough to be taken for one\n" * 30)
     empty.touch()
@@ -68,7 +68,7 @@ def test_something_else_is_left_alone(tmp_path: Path) -> None:
         assert before is None or file.read_bytes() == before
 
 
-def test_keys_are_of_signs_that_do_not_look_alike(tmp_path: Path) -> None:
+def test_keys_have_no_ambiguous_characters(tmp_path: Path) -> None:
     made = add_keys(tmp_path / "licenses.db")
     assert len(set(made)) == ROUNDS
     for key in made:

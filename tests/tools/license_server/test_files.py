@@ -1,4 +1,4 @@
-"""GET /files/...: whole and in parts, and which links are good."""
+"""GET /files/...: complete and range downloads, and which links are valid."""
 
 import os
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def key_id(link: str) -> int:
     return int(httpx.URL(link).params["key"])
 
 
-def test_whole(service: Running, link: str) -> None:
+def test_complete_download(service: Running, link: str) -> None:
     answer = service.client.get(link)
     assert answer.content == SMALL
     assert answer.headers["content-length"] == str(len(SMALL))
@@ -39,7 +39,7 @@ def test_whole(service: Running, link: str) -> None:
 @pytest.mark.parametrize(
     ("range", "part"), [("0-0", SMALL[:1]), ("100-199", SMALL[100:200]), ("299990-", SMALL[-10:]), ("-5", SMALL[-5:])]
 )
-def test_a_part(service: Running, link: str, range: str, part: bytes) -> None:
+def test_range_download(service: Running, link: str, range: str, part: bytes) -> None:
     for condition in (None, f'"{SHA256["small"]}"'):
         headers = {"Range": f"bytes={range}"} | ({"If-Range": condition} if condition else {})
         answer = service.client.get(link, headers=headers)
@@ -49,22 +49,22 @@ def test_a_part(service: Running, link: str, range: str, part: bytes) -> None:
         assert service.last()[0].detail == f"bytes={range}"
 
 
-def test_a_part_of_another_file_is_the_whole_of_this_one(service: Running, link: str) -> None:
+def test_stale_if_range_gets_the_complete_file(service: Running, link: str) -> None:
     answer = service.client.get(link, headers={"Range": "bytes=5-", "If-Range": f'"{SHA256["demo"]}"'})
     assert (answer.status_code, answer.content) == (200, SMALL)
 
 
-def test_nothing_lies_behind_the_end(service: Running, link: str) -> None:
+def test_range_past_the_end(service: Running, link: str) -> None:
     answer = service.client.get(link, headers={"Range": f"bytes={len(SMALL)}-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(SMALL)}")
 
 
-def test_the_audit_takes_no_other_text_for_a_range(service: Running, link: str) -> None:
+def test_audit_records_only_well_formed_ranges(service: Running, link: str) -> None:
     service.client.get(link, headers={b"Range": b"bytes=\x9b31m"})
     assert service.last()[0].detail == ""
 
 
-def test_a_link_that_was_changed(service: Running, link: str) -> None:
+def test_tampered_link(service: Running, link: str) -> None:
     url = httpx.URL(link)
     demo = httpx.URL(service.weights_link(license_keys.add(service.database, ("demo",))))
     signature, expires = url.params["signature"], url.params["expires"]
@@ -96,7 +96,7 @@ def test_a_link_that_was_changed(service: Running, link: str) -> None:
     assert service.client.get(link).status_code == 200
 
 
-def test_a_revocation_holds_for_links_that_are_out(service: Running, link: str) -> None:
+def test_revocation_invalidates_issued_links(service: Running, link: str) -> None:
     license_keys.revoke(service.database, key_id(link))
     for range in ({}, {"Range": "bytes=5-"}):
         answer = service.client.get(link, headers=range)
@@ -105,7 +105,7 @@ def test_a_revocation_holds_for_links_that_are_out(service: Running, link: str) 
     assert service.last()[0].key == key_id(link)
 
 
-def test_a_file_that_was_changed_or_is_gone(own_service: Running) -> None:
+def test_changed_or_missing_archive(own_service: Running) -> None:
     link = own_service.weights_link(license_keys.add(own_service.database, ("small",)))
     file = own_service.folder / "small.tar"
     before = file.stat()
@@ -124,7 +124,7 @@ def test_a_file_that_was_changed_or_is_gone(own_service: Running) -> None:
     assert own_service.last()[0].model == "small"
 
 
-def test_an_archive_that_takes_the_place_of_another(own_service: Running) -> None:
+def test_replaced_archive_invalidates_old_links(own_service: Running) -> None:
     key = license_keys.add(own_service.database, ("small",))
     link = own_service.weights_link(key)
     other = own_service.folder / "other.tar"

@@ -1,4 +1,4 @@
-"""What a host does with a key: our own client against our own service."""
+"""Downloads with a key: our client against our service."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.tools.license_server.running import Running
 from tests.weights import archives
 
@@ -22,19 +22,19 @@ def packed(tmp_path: Path) -> Path:
 def service(packed: Path, tmp_path: Path) -> Iterator[Running]:
     archive = archives.tar(packed, tmp_path / "small.tar")
     with Running(tmp_path) as running:
-        toolbox("license", "add-weights", "--model", "small", str(archive), "--database", str(running.file))
+        run_tool("license", "add-weights", "--model", "small", str(archive), "--database", str(running.file))
         yield running
 
 
 @pytest.fixture
 def key(service: Running) -> str:
-    return toolbox("license", "add-key", "--model", "small", "--database", str(service.file)).stdout.strip()
+    return run_tool("license", "add-key", "--model", "small", "--database", str(service.file)).stdout.strip()
 
 
 @pytest.fixture
 def download(service: Running, key: str, tmp_path: Path) -> Download:
     def run(*arguments: str, cache: str = "cache") -> "subprocess.CompletedProcess[str]":
-        result = toolbox(
+        result = run_tool(
             "download",
             *arguments,
             MARITALK_LICENSE=key,
@@ -47,7 +47,7 @@ def download(service: Running, key: str, tmp_path: Path) -> Download:
     return run
 
 
-def test_into_the_cache_and_once(packed: Path, download: Download, service: Running, tmp_path: Path) -> None:
+def test_download_into_the_cache_once(packed: Path, download: Download, service: Running, tmp_path: Path) -> None:
     place = tmp_path / "cache" / "models" / "small"
     first = download()
     assert first.returncode == 0, first.stderr
@@ -58,7 +58,7 @@ def test_into_the_cache_and_once(packed: Path, download: Download, service: Runn
     assert sum(entry.event == "download" for entry in service.last(100)) == 1
 
 
-def test_into_a_folder_of_ones_own(packed: Path, download: Download, tmp_path: Path) -> None:
+def test_download_into_a_given_folder(packed: Path, download: Download, tmp_path: Path) -> None:
     place = tmp_path / "my" / "model.v1"
     assert download("--path", str(place)).returncode == 0
     assert archives.content(place) == archives.content(packed)
@@ -73,7 +73,7 @@ def test_into_a_folder_of_ones_own(packed: Path, download: Download, tmp_path: P
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
-def test_another_model_than_the_key_s(download: Download) -> None:
+def test_model_that_the_key_does_not_allow(download: Download) -> None:
     refused = download("--model", "medium")
     assert refused.returncode == 3
     assert "This licence is for small, not for medium" in refused.stderr
@@ -81,8 +81,8 @@ def test_another_model_than_the_key_s(download: Download) -> None:
 
 def test_revoked(download: Download, service: Running, tmp_path: Path) -> None:
     assert download().returncode == 0
-    toolbox("license", "revoke", "1", "--database", str(service.file))
-    # What is here already is no more allowed than what would have to come.
+    run_tool("license", "revoke", "1", "--database", str(service.file))
+    # A cached model is not allowed either.
     for cache in ("cache", "empty"):
         refused = download(cache=cache)
         assert refused.returncode == 3

@@ -1,4 +1,4 @@
-"""The process: its line, its end, its certificate, its proxy."""
+"""The service's process: output, stop, certificate, proxy."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ from maritalk_vllm.tools.license_server import license_keys, weights_archive
 from maritalk_vllm.tools.license_server.app import create_app
 from maritalk_vllm.tools.license_server.database import Database
 from maritalk_vllm.tools.license_server.http_service import Renewal
-from tests.cli.test_config import toolbox
+from tests.cli.test_config import run_tool
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import wire
 from tests.tools.license_server.running import Running, error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+def test_stop_signal_ends_the_service_cleanly(tmp_path: Path, number: int) -> None:
     with Running(tmp_path) as service:
         license_keys.add(service.database, ("small",))
         service.client.get("/")
@@ -40,7 +40,7 @@ def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: int) -> None:
         assert service.stderr.read_text() == ""
 
 
-def test_a_download_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+def test_running_download_does_not_delay_the_stop(tmp_path: Path) -> None:
     large = tmp_path / "large.tar"
     with large.open("wb") as file:
         file.truncate(64 << 20)
@@ -56,10 +56,10 @@ def test_a_download_does_not_keep_it_from_ending(tmp_path: Path) -> None:
         assert service.stderr.read_text() == ""
 
 
-def test_a_port_in_use_and_a_certificate_that_is_none(tmp_path: Path) -> None:
+def test_port_in_use_and_invalid_certificate(tmp_path: Path) -> None:
     database = ["--database", str(tmp_path / "licenses.db")]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = toolbox("license", "serve", *database, "--port", str(taken.getsockname()[1]))
+        refused = run_tool("license", "serve", *database, "--port", str(taken.getsockname()[1]))
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (8, "", 1)
     for wrong in (
         ["--ssl-certfile", "/etc/hostname", "--ssl-keyfile", "/etc/hostname"],
@@ -68,21 +68,21 @@ def test_a_port_in_use_and_a_certificate_that_is_none(tmp_path: Path) -> None:
         ["--public-url", "https://x/?y"],
         ["--public-url", "http://["],
     ):
-        refused = toolbox("license", "serve", "--port", "0", *database, *wrong)
+        refused = run_tool("license", "serve", "--port", "0", *database, *wrong)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), wrong
 
 
-def test_links_begin_with_the_public_address(tmp_path: Path) -> None:
+def test_links_begin_with_the_public_url(tmp_path: Path) -> None:
     with Running(tmp_path, "--public-url", "https://licences.example.org/x/") as service:
         link = httpx.URL(service.ask(license_keys.add(service.database, ("small",))).json()["presigned_url"])
         assert str(link).startswith("https://licences.example.org/x/files/maritalk?key=1&expires=")
-        # As a proxy would pass it on.
+        # As a proxy would forward the request.
         script = service.client.get(link.raw_path.decode().removeprefix("/x")).text
         assert "MARITALK_LICENSE_SERVICE=https://licences.example.org/x\n" in script
 
 
 def write_certificate(folder: Path) -> None:
-    """A new one for localhost, with its key, as cert.pem and key.pem."""
+    """Create a certificate for localhost, with its key, as cert.pem and key.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -110,7 +110,7 @@ def test_tls(tmp_path: Path) -> None:
             assert client.get(link).status_code == 200
 
 
-def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
+def test_invalid_renewed_certificate_is_reported_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -128,7 +128,7 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
 
     def looks() -> str:
         for _ in range(4):
-            renewal.look()
+            renewal.check()
         return capsys.readouterr().err
 
     monkeypatch.setattr(renewal.identity, "update", noted)
@@ -146,7 +146,7 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
     key.write_text("not a key")
     assert looks() == said
 
-    # What is new is good, and cannot be shown yet.
+    # The new certificate is valid, but cannot be loaded yet.
     monkeypatch.setattr(renewal.identity, "update", poor)
     write_certificate(tmp_path)
     assert looks().startswith("The certificate cannot be used: Too many open files. ")
@@ -156,8 +156,8 @@ def test_a_renewed_certificate_that_cannot_be_used_is_named_once(
 
 
 @pytest.mark.parametrize("begins", [b"", b"POST /local/download HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"])
-def test_silent_clients_take_no_descriptor_from_others(tmp_path: Path, begins: bytes) -> None:
-    """Here there are fewer than the service believes, as if another part of it had them."""
+def test_idle_clients_do_not_exhaust_descriptors(tmp_path: Path, begins: bytes) -> None:
+    """There are fewer descriptors than the service assumes, as if other parts of it used them."""
     with Running(tmp_path) as service, contextlib.ExitStack() as stack:
         license = license_keys.add(service.database, ("small",))
         assert service.ask(license).status_code == 200
@@ -170,12 +170,12 @@ def test_silent_clients_take_no_descriptor_from_others(tmp_path: Path, begins: b
         for _ in range(3):
             with httpx.Client(base_url=service.url, timeout=15, trust_env=False) as other:
                 assert other.post("/local/download", json={"license": license}).status_code == 200
-        told = service.stderr.read_text()
-        assert told.count("\n") == told.count("No more connections can be accepted for now: Too many open files.") == 1
+        log = service.stderr.read_text()
+        assert log.count("\n") == log.count("No more connections can be accepted for now: Too many open files.") == 1
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.1)
+def test_slow_body_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.1)
     with Database(tmp_path / "licenses.db") as database:
         app = create_app(database, public_url=None, link_seconds=60)
 
@@ -190,7 +190,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch
         asyncio.run(scenario())
 
 
-def test_a_damaged_database_gives_nothing_out(tmp_path: Path) -> None:
+def test_damaged_database_is_unavailable(tmp_path: Path) -> None:
     with Running(tmp_path) as service:
         key = license_keys.add(service.database, ("small",))
         with service.database.write() as connection:
@@ -201,12 +201,12 @@ def test_a_damaged_database_gives_nothing_out(tmp_path: Path) -> None:
             connection.execute("UPDATE keys SET models = 'none'")
         failed = service.ask(key)
         assert (failed.status_code, error(failed)) == (500, "The service failed.")
-        told = service.stderr.read_text()
-        assert "no such table" in told
-        assert key not in told
+        log = service.stderr.read_text()
+        assert "no such table" in log
+        assert key not in log
 
 
-def test_help_does_not_import_what_serves() -> None:
+def test_help_does_not_import_the_server() -> None:
     code = "import json, sys, maritalk_vllm.cli.tools_app; print(json.dumps(list(sys.modules)))"
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert not {"fastapi", "starlette", "uvicorn"} & set(modules)

@@ -1,4 +1,4 @@
-"""POST /local/download: what a key gets, and who is refused."""
+"""POST /local/download: responses for valid keys, and rejected requests."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ TOMORROW = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 
 
 @pytest.mark.parametrize("more", [{"cuda_version": "12.2"}, {"cuda_version": 12}, {"openssl_version": "3"}, {}])
-def test_the_published_client_gets_the_launcher(service: Running, more: dict[str, Any]) -> None:
+def test_published_client_gets_the_launcher(service: Running, more: dict[str, Any]) -> None:
     key = license_keys.add(service.database, ("small", "demo"), "ACME", TOMORROW)
     answer = service.ask(key, **more).json()
     link = answer.pop("presigned_url")
@@ -57,19 +57,19 @@ def test_weights(service: Running, prefer: str, model: str) -> None:
     assert service.client.get(link).content == WEIGHTS[model]
 
 
-def test_two_lines_of_preferences_are_one(service: Running) -> None:
+def test_two_prefer_headers_are_combined(service: Running) -> None:
     key = license_keys.add(service.database, ("small", "demo"))
     lines = [("Prefer", "artifact=weights"), ("Prefer", "model=demo")]
     answer = service.client.post("/local/download", json={"license": key}, headers=lines)
     assert answer.json()["sha256"] == SHA256["demo"]
 
 
-def test_what_is_refused_for_its_key(service: Running) -> None:
+def test_unknown_expired_and_revoked_keys_are_rejected(service: Running) -> None:
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     expired = license_keys.add(service.database, ("small",), expires=hour_ago)
     revoked = license_keys.add(service.database, ("small",))
     (key,) = [
-        key for key in license_keys.everyone(service.database) if license_keys.find(service.database, revoked) == key
+        key for key in license_keys.list_keys(service.database) if license_keys.find(service.database, revoked) == key
     ]
     license_keys.revoke(service.database, key.id)
     medium = license_keys.add(service.database, ("medium",))
@@ -110,14 +110,14 @@ def test_what_is_refused_for_its_key(service: Running) -> None:
         b'{"a":' * 10_000,
     ],
 )
-def test_a_body_that_is_no_request(service: Running, body: bytes) -> None:
+def test_malformed_body(service: Running, body: bytes) -> None:
     answer = service.client.post("/local/download", content=body)
     assert answer.status_code == 400
     assert error(answer)
     assert service.last()[0].event == "refused"
 
 
-def test_a_body_that_is_too_long(service: Running) -> None:
+def test_body_too_long(service: Running) -> None:
     key = license_keys.add(service.database, ("small",))
     fits = b'{"license": "%s"}' % key.encode()
     assert service.client.post("/local/download", content=fits.ljust(64 * 1024)).status_code == 200
@@ -126,7 +126,7 @@ def test_a_body_that_is_too_long(service: Running) -> None:
     assert "64 KiB" in error(service.client.post("/local/download", content=chunks))
 
 
-def test_a_key_that_expires_while_the_service_runs(service: Running) -> None:
+def test_key_expires_while_the_service_runs(service: Running) -> None:
     key = license_keys.add(service.database, ("small",), expires=TOMORROW)
     link = service.weights_link(key)
     now = datetime.now(UTC).isoformat()
@@ -163,7 +163,7 @@ def launch(launcher: Path, **environment: str) -> "subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def test_the_launcher_starts_the_server(service: Running, launcher: Path, tmp_path: Path) -> None:
+def test_launcher_starts_the_server(service: Running, launcher: Path, tmp_path: Path) -> None:
     server = tmp_path / "maritalk-serve"
     server.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "$MARITALK_LICENSE_SERVICE"; exit 3\n')
     server.chmod(0o755)
@@ -175,14 +175,14 @@ def test_the_launcher_starts_the_server(service: Running, launcher: Path, tmp_pa
         assert launch(launcher, PATH=path, MARITALK_LICENSE_SERVICE=own).stdout.splitlines()[4] == own
 
 
-def test_the_launcher_says_what_is_missing(launcher: Path) -> None:
+def test_launcher_reports_a_missing_server(launcher: Path) -> None:
     missing = launch(launcher, PATH="/usr/bin:/bin")
     assert (missing.returncode, missing.stdout, missing.stderr.count("\n")) == (127, "", 1)
     assert "pip install" in missing.stderr
 
 
 @pytest.mark.parametrize("host", ["it's", "$(touch x)", "a b", "`x`", "x;y", '"'])
-def test_an_odd_host_does_not_break_out_of_the_launcher(service: Running, host: str, tmp_path: Path) -> None:
+def test_host_header_cannot_inject_into_the_launcher(service: Running, host: str, tmp_path: Path) -> None:
     link = httpx.URL(service.ask(license_keys.add(service.database, ("small",))).json()["presigned_url"])
     answer = service.client.get(link, headers={"Host": host})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Signatures and their time, as pure functions."""
+"""Signatures and expiry of links."""
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ def query(link: str) -> dict[str, str]:
     return dict(httpx.URL(link).params)
 
 
-def test_a_link_is_good_until_its_time_and_not_after() -> None:
+def test_link_is_valid_until_it_expires() -> None:
     good = query(sign(SECRET, "small-1", 7, 1000))
     assert verify(SECRET, "small-1", good, 999.999) == 7
     for late in (1000, 1001):
@@ -22,7 +22,7 @@ def test_a_link_is_good_until_its_time_and_not_after() -> None:
         assert refused.value.key == 7
 
 
-def test_other_parts_never_fit_a_signature() -> None:
+def test_signature_does_not_match_other_parts() -> None:
     good = query(sign(SECRET, "small-1", 7, 1000))
     for name, changed in [
         ("small-1", {"key": "71", "expires": "000"}),
