@@ -23,7 +23,7 @@ def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path) -> None:
         server.wait_for_port()
         held = server.ask("/generate", {"prompt": "1 2 3"})
         server.process.wait(timeout=120)
-        _, told = manager.heard()
+        _, told = manager.received()
     error = server.stderr.read_text()
     assert server.process.returncode == 7
     assert says in error

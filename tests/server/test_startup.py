@@ -63,7 +63,7 @@ def test_the_lines_that_scripts_wait_for(startup: Startup) -> None:
 
 def test_a_service_manager_is_told_when_it_is_ready(startup: Startup) -> None:
     listening = f"READY=1\nSTATUS=Listening on http://0.0.0.0:{startup.server.port}"
-    assert startup.told == ["STATUS=Loading demo", listening]
+    assert startup.notifications == ["STATUS=Loading demo", listening]
 
 
 def test_stdout_stays_small_and_requests_write_nothing(startup: Startup) -> None:

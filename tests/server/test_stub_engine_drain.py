@@ -53,7 +53,7 @@ def test_what_a_stub_engine_works_on_is_finished(tmp_path: Path, monkeypatch: py
         assert running.result().status == 200
         assert server.process.wait(timeout=10) == 0
         assert_nothing_left(server)
-        heard = manager.heard()
+        heard = manager.received()
         # Twice as often as it has to, from the first moment to the last.
         alive = [each for each in heard if each == "WATCHDOG=1"]
         assert len(alive) >= 2 / 0.3

@@ -92,7 +92,7 @@ def test_why_a_stub_engine_does_not_start(
         assert error.count("\n") == 1
         assert answer.status == 503
         assert error == f"maritalk-serve: {answer.json['error']}\n"
-        _, told = manager.heard()
+        _, told = manager.received()
         assert told.startswith("STOPPING=1\nSTATUS=")
         assert len(server.reached(moment)) == 1
         assert "starting it again" not in server.stdout.read_text()

@@ -19,7 +19,7 @@ def test_the_words(tmp_path: Path, address: str) -> None:
         systemd.status("Loading demo")
         systemd.ready("Listening on http://0.0.0.0:9000")
         systemd.stopping("Finishing what runs")
-        assert manager.heard() == [
+        assert manager.received() == [
             "STATUS=Loading demo",
             "READY=1\nSTATUS=Listening on http://0.0.0.0:9000",
             "STOPPING=1\nSTATUS=Finishing what runs",
@@ -29,14 +29,14 @@ def test_the_words(tmp_path: Path, address: str) -> None:
 def test_no_line_of_a_text_is_taken_for_a_word(tmp_path: Path) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         SystemdNotifier().status("The engine died:\nREADY=1\n")
-        assert manager.heard() == ["STATUS=The engine died: READY=1"]
+        assert manager.received() == ["STATUS=The engine died: READY=1"]
 
 
 def test_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         monkeypatch.delenv(VARIABLE)
         SystemdNotifier().ready("Listening")
-        assert manager.heard() == []
+        assert manager.received() == []
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "nonsense", "/" + 200 * "x"])
@@ -80,7 +80,7 @@ def test_how_often_it_wants_to_hear_that_the_service_is_alive(
         systemd = SystemdNotifier()
         assert systemd.alive_seconds == seconds
         systemd.alive()
-        assert manager.heard() == ["WATCHDOG=1"]
+        assert manager.received() == ["WATCHDOG=1"]
     monkeypatch.delenv(VARIABLE, raising=False)
     assert SystemdNotifier().alive_seconds is None
 
@@ -93,12 +93,12 @@ def test_it_hears_nothing_as_long_as_something_hangs(tmp_path: Path, monkeypatch
         hangs = False
         watched = asyncio.create_task(SystemdNotifier().watched(lambda: hangs))
         await asyncio.sleep(0.1)
-        assert set(manager.heard()) == {"WATCHDOG=1"}
+        assert set(manager.received()) == {"WATCHDOG=1"}
         hangs = True
         await asyncio.sleep(0.05)
-        manager.heard()
+        manager.received()
         await asyncio.sleep(0.05)
-        assert manager.heard() == []
+        assert manager.received() == []
         watched.cancel()
 
     with service_manager(f"{tmp_path}/notify") as manager:
