@@ -18,7 +18,7 @@ def test_panels_use_the_selected_data_source() -> None:
     source, *others = board["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
     assert {each["name"] for each in others} == {"job", "instance"}
-    # Another dashboard may use the name for another data source.
+    # An `id` is specific to one Grafana: in another it belongs to another dashboard.
     assert board["uid"] == "maritalk-vllm"
     assert "id" not in board
     for asking in (*others, *panels(), *(target for panel in panels() for target in panel["targets"])):
