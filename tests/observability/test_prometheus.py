@@ -43,11 +43,11 @@ def asked_server(shared_server: Server) -> Server:
 
 
 def test_every_metric_of_panels_and_rules_exists(asked_server: Server) -> None:
-    told = {name for name, _ in samples(asked_server.ask("/metrics").body.decode())}
+    exported = {name for name, _ in samples(asked_server.ask("/metrics").body.decode())}
     queries = [*(query for _, query in panel_queries()), *(rule["expr"] for rule in alerts().values())]
     asked = set().union(*map(metric_names, queries))
     assert len(asked) > 15
-    assert asked - told == NOT_HERE | OF_PROMETHEUS
+    assert asked - exported == NOT_HERE | OF_PROMETHEUS
 
 
 def test_the_server_reports_its_state_memory_and_start(asked_server: Server) -> None:
