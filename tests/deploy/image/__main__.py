@@ -59,7 +59,7 @@ class Check:
         pod = Pod(of_example("demo-cpu"), self.image, self._runs / "volumes")
         for name in ("doctor", "plan"):
             checking = self._start(pod.options(name), name)
-            assert checking.wait(READY_SECONDS) == 0, checking.output()
+            assert checking.wait(READY_SECONDS) == 0, checking.logs()
         server = self._start(pod.options("server"), "server")
         try:
             self._serve("as a pod, with a read-only root", server)
@@ -113,7 +113,7 @@ class Check:
         assert (health.returncode, health.stdout) == (0, "ready\n"), health
         assert defunct(server) == []
         code, seconds = server.stop(self.image.stop_signal)
-        assert code == 0, server.output()
+        assert code == 0, server.logs()
         say(f"{how}: ready in {ready:.1f} s, ended {seconds:.1f} s after {self.image.stop_signal}")
 
 

@@ -63,7 +63,7 @@ class Container:
         """The host's pid of the container's first process."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         while not (found := children.read_text().split()):  # not forked yet
-            assert self._process.poll() is None, self.output()
+            assert self._process.poll() is None, self.logs()
             time.sleep(0.01)
         return int(found[0])
 
@@ -84,8 +84,8 @@ class Container:
     def wait_until(self, path: str, seconds: float, port: int = 9000) -> float:
         """Wait until a probe answers 200; return the seconds since the start."""
         while self.ask(path, port=port)[0] != 200:
-            assert self._process.poll() is None, self.output()
-            assert time.monotonic() < self.began + seconds, f"not ready after {seconds:.0f} s: {self.output()}"
+            assert self._process.poll() is None, self.logs()
+            assert time.monotonic() < self.began + seconds, f"not ready after {seconds:.0f} s: {self.logs()}"
             time.sleep(0.2)
         return time.monotonic() - self.began
 
@@ -104,7 +104,7 @@ class Container:
         self._process.kill()
         self._process.wait()
 
-    def output(self) -> str:
+    def logs(self) -> str:
         return self.output.read_text() + self.errors.read_text()
 
 
