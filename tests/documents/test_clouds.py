@@ -18,7 +18,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     """Each machine: model, GPUs as an argument of `plan`, replicas, and users at full context."""
     for page in PAGES:
         for model, count, gpu, users in re.findall(
-            r"^\| MariTalk (\w+(?:, two copies)?) \| `[\w.-]+` \| (\d) x (\w+(?: \(\d\d GB\))?).* \| ([\d.]+) \|$",
+            r"^\| MariTalk (\w+(?:, two replicas)?) \| `[\w.-]+` \| (\d) x (\w+(?: \(\d\d GB\))?).* \| ([\d.]+) \|$",
             read(page).replace(" (24 GB)", ""),
             re.MULTILINE,
         ):
