@@ -1,22 +1,22 @@
-# make serve         set up, prepare the demo model, and serve it on port 9000
-# make test          set up and run the fast tests and the core of those on the real engine
-# make test-all      every lane of tests but what is for the night
-# make test-rest     what test-all runs beside test
-# make nightly       test-all in full, and the generated requests, kills, interpreters and images that take long
-# make install       the set-up alone, into .venv
-# make PYTHON=python3.12 serve    the same with another Python, of 3.11 to 3.13
-# make lock          all locks anew; with UPGRADE=1 the newest versions
+# make serve         install, prepare the demo model, and serve it on port 9000
+# make test          install, and run the unit lane and the core of the engine lane
+# make test-all      every lane except nightly
+# make test-rest     what test-all runs besides test
+# make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
+# make install       install into .venv only
+# make PYTHON=python3.12 serve    use another Python, 3.11 to 3.13
+# make lock          write all locks again; with UPGRADE=1 the newest versions
 #
-# One lane, where its name in pyproject.toml is not enough to run it:
+# Single lanes, and other checks:
 # make test-unit, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
 # make test-pythons  the unit lane on Python 3.12 and 3.13, where this machine has them
-# make screenshots   the page's lane, which takes the pictures of docs/page.md again
-# make fuzz          the generated requests of the clients' lane, more than 50,000 of them
-# make image-check   build the image for the CPU without Docker, and run it (as root, some minutes)
-# make audit         look every pinned package up in the database of known vulnerabilities, which has to be in reach
-# make digests       pin what the images begin with by digest, as their registry has it now
-# make mutations     break decisions of the supervisor one at a time: the unit lane has to find each
-# make coverage      the unit lane, and what it covers
+# make screenshots   the page lane, which also takes the screenshots of docs/page.md
+# make fuzz          the generated requests of the clients lane, more than 50,000
+# make image-check   build the CPU image without Docker, and run it (as root, some minutes)
+# make audit         look up every pinned package in the database of known vulnerabilities, which must be reachable
+# make digests       pin the base images by the current digests of their registry
+# make mutations     break decisions of the supervisor one at a time: the unit lane must notice each
+# make coverage      the unit lane with its code coverage
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,7 +33,7 @@ serve: install
 
 install: $(VENV)/.installed
 
-# Each target sets up first, and so asks this first: nothing is downloaded for a Python that does not do.
+# Every target depends on this, so that nothing is downloaded for an unsupported Python.
 check-python:
 	@scripts/python $(PYTHON) $(VENV) "$(origin PYTHON)"
 
@@ -47,7 +47,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
 	scripts/install $(VENV) requirements/dev.lock
 	@touch $@
 
-# The published clients that the tests run, each in an environment of its own, as its users have it.
+# The published clients, each in an environment of its own with the dependencies that its users have.
 $(VENV)/clients/%/.installed: requirements/clients/%.lock | $(VENV)/.installed
 	$(BIN)/python -m venv --clear --without-pip $(VENV)/clients/$*
 	$(BIN)/python scripts/uv pip install --quiet --python $(VENV)/clients/$*/bin/python --no-deps --require-hashes \
@@ -58,9 +58,8 @@ CLIENTS := $(patsubst requirements/clients/%.lock,$(VENV)/clients/%/.installed,$
 CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed,$(CLIENTS))
 
 PYTEST = $(BIN)/python -m pytest
-# An engine takes both cores of a small machine, and one server is shared by a whole session of pytest: tests that use an
-# engine run one after the other.
-# Three, for two cores: many tests wait for processes that they have started.
+# Tests that use an engine run one after the other: an engine uses both cores of a small machine, and a session of pytest
+# shares one server. Other tests run in three processes on two cores, since many wait for child processes.
 PARALLEL = --numprocesses 3 --dist worksteal
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
@@ -73,8 +72,8 @@ test-unit: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
-# One session for all that an engine takes part in, without what `make test` has run. With `make --jobs 2`, the rest of the
-# deploy lane, which starts no engine, runs beside it.
+# One session for all tests with an engine that `make test` has not run. With `make --jobs 2`, the rest of the deploy lane,
+# which starts no engine, runs in parallel.
 test-rest: test-rest-engine test-rest-deploy
 
 test-rest-engine: $(VENV)/.installed-all
@@ -83,7 +82,7 @@ test-rest-engine: $(VENV)/.installed-all
 test-rest-deploy: $(VENV)/.installed-all
 	$(PYTEST) -m "deploy and not shares_server"
 
-# Every client's environment.
+# The environments of all clients.
 clients: $(CLIENTS)
 
 nightly: test test-rest-deploy
@@ -119,7 +118,7 @@ screenshots:
 test-chaos: $(VENV)/.installed-dev
 	$(PYTEST) -m "chaos and not nightly"
 
-# As root: that makes network namespaces. Elsewhere it is skipped.
+# Needs root, for network namespaces; otherwise the tests are skipped.
 test-nodes: $(VENV)/.installed-dev
 	scripts/debian iproute2:ip
 	$(PYTEST) -m "nodes and not nightly"
@@ -133,7 +132,7 @@ $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scrip
 deploy-check: $(VENV)/.installed-deploy
 	$(PYTEST) -m "deploy and not nightly"
 
-# What every lane needs.
+# Requirements of all lanes.
 $(VENV)/.installed-all: $(VENV)/.installed-page $(VENV)/.installed-deploy $(CLIENTS)
 	scripts/debian tmux iproute2:ip openjdk-17-jdk-headless:javac
 	@touch $@
@@ -182,7 +181,7 @@ build: $(VENV)/.installed-dev
 lock: $(VENV)/.installed-dev
 	UPGRADE=$(UPGRADE) $(BIN)/python scripts/lock
 
-# What the installed classes of transformers and vLLM make of keys that config.json leaves out.
+# Defaults of the installed classes of transformers and vLLM for keys that config.json omits.
 architectures: $(VENV)/.installed-dev
 	$(BIN)/python scripts/architectures
 

@@ -1,4 +1,4 @@
-"""A server on the loopback that answers as a test says: also as no good server would."""
+"""An HTTP server on the loopback interface that answers with a test's own function, malformed responses included."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request; what it is asked, `server.answer` answers with the methods of the standard library's handler."""
+    """One request, which `server.answer` answers with the methods of the standard library's handler."""
 
     protocol_version = "HTTP/1.1"
     server: "Answering"
 
     def do_GET(self) -> None:
         self.server.requests.append(self)
-        # A client may be killed in the midst of an answer.
+        # The client may be killed before it has read the whole response.
         with suppress(ConnectionError):
             self.server.answer(self)
 
@@ -26,7 +26,7 @@ class Request(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def reply(self, status: int, body: bytes = b"", **headers: Any) -> None:
-        """A whole answer; `content_type="text/html"` is a header, and so is each other name."""
+        """Send a whole response. Each keyword argument is a header: `content_type="text/html"`."""
         self.begin(status, **{"content_length": len(body), **headers})
         self.wfile.write(body)
 
@@ -42,6 +42,8 @@ class Request(BaseHTTPRequestHandler):
 
 
 class Answering(ThreadingHTTPServer):
+    """Keeps every request in `requests`, and passes each to `answer`."""
+
     daemon_threads = True
     request_queue_size = 64
 
@@ -52,11 +54,12 @@ class Answering(ThreadingHTTPServer):
         self.url = f"http://{host}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke in the midst is what some tests are about."""
+        """Print no traceback: some tests break connections on purpose."""
 
 
 @contextmanager
 def answering(answer: Callable[[Request], None], host: str = "127.0.0.1", port: int = 0) -> Iterator[Answering]:
+    """Run an `Answering` server in a thread; port 0 is any free port."""
     with Answering(answer, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

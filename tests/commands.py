@@ -1,9 +1,9 @@
-"""Our commands as a user runs them, for a small part of the time that Python takes to import them.
+"""Run our commands as a user does, in a fraction of the time that Python takes to import them.
 
-A command is a process of its own either way. The first in an environment is the installed program. Each later one is
-a child of a process that has imported our modules in the same environment (`tests/fork_server.py`). What tests look at
-is the same, as `tests/test_commands.py` holds: arguments, folder, variables, streams, umask, session, signals, status.
-Use `subprocess` where a test is about how a program begins: its imports, closed descriptors, limits.
+Each command is a process of its own. The first in an environment is the installed program. Each later one is forked
+from a process that has imported our modules in the same environment (`tests/fork_server.py`). `tests/test_commands.py`
+checks that both have the same arguments, folder, variables, streams, umask, session, signals and exit status.
+Use `subprocess` where a test is about how a program starts: its imports, closed descriptors, limits.
 """
 
 import atexit
@@ -30,11 +30,11 @@ READ_LATER = re.compile(
     r"MARITALK_(?!HOME$)|HF_|PYTEST_|SERVER_UNDER_TEST$"
     r"|(\w+_proxy|FAKE_NVML_FLEET|CUDA_VISIBLE_DEVICES|COLUMNS|NO_COLOR|NOTIFY_SOCKET|VLLM_ALLOW_LONG_MAX_MODEL_LEN)$"
 )
-"""Variables that a command reads after its imports. Any other that differs makes another environment."""
+"""Variables that a command reads after its imports. Any other that differs needs a fork server of its own."""
 
 
 class ForkServer:
-    """One process that forks for commands whose environment begins like this."""
+    """A process that forks the commands whose import-time variables equal `environment`."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -45,7 +45,7 @@ class ForkServer:
             )
 
     def ask(self, descriptors: Sequence[int], request: Request) -> tuple[int, socket.socket]:
-        """The process id of a new command, and where its wait status will be read."""
+        """Fork a command with these descriptors as its streams; return its pid and its status connection."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [b"c"], [theirs.fileno(), *descriptors])
@@ -65,17 +65,17 @@ class ForkServer:
 
 _lock = threading.Lock()
 _servers: dict[frozenset[tuple[str, str]], ForkServer | None] = {}
-"""By environment; None after the first command in it."""
+"""By environment. None: one command ran in it, and no fork server has been started yet."""
 
 
 def _server(environment: Mapping[str, str]) -> ForkServer | None:
-    beginning = frozenset((name, value) for name, value in environment.items() if not READ_LATER.match(name))
+    import_time = frozenset((name, value) for name, value in environment.items() if not READ_LATER.match(name))
     with _lock:
-        if beginning not in _servers:
-            _servers[beginning] = None
-        elif _servers[beginning] is None:
-            _servers[beginning] = ForkServer(dict(beginning))
-        return _servers[beginning]
+        if import_time not in _servers:
+            _servers[import_time] = None
+        elif _servers[import_time] is None:
+            _servers[import_time] = ForkServer(dict(import_time))
+        return _servers[import_time]
 
 
 @atexit.register
@@ -92,10 +92,11 @@ class _Forked(subprocess.Popen[str]):
         self._server, self._new_session = server, new_session
         super().__init__(command, **more)
 
-    def _execute_child(self, *given: Any) -> None:
-        """Start it. The standard library gives the same arguments in each Python that we support."""
-        command, folder, environment, pipes = given[0], given[5], given[6], given[10:16]
-        own = (pipes[0], pipes[3], pipes[5])
+    def _execute_child(self, *popen_arguments: Any) -> None:
+        """Start the command. The arguments are the same in the standard library of each Python that we support."""
+        command, folder, environment = popen_arguments[0], popen_arguments[5], popen_arguments[6]
+        pipes = popen_arguments[10:16]
+        child_ends = (pipes[0], pipes[3], pipes[5])
         request = Request(
             arguments=command,
             environment=environment,
@@ -104,14 +105,14 @@ class _Forked(subprocess.Popen[str]):
             new_session=self._new_session,
         )
         try:
-            inherited = [standard if given == -1 else given for standard, given in enumerate(own)]
+            inherited = [standard if end == -1 else end for standard, end in enumerate(child_ends)]
             self.pid, self._status = self._server.ask(inherited, request)
             self._child_created = True
         finally:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
-        """What `os.waitpid` gives."""
+        """Return what `os.waitpid` returns."""
         if not select.select([self._status], [], [], 0 if wait_flags & os.WNOHANG else None)[0]:
             return 0, 0
         with self._status:
@@ -119,7 +120,7 @@ class _Forked(subprocess.Popen[str]):
         return self.pid, status
 
     def _internal_poll(self, _deadstate: int | None = None) -> int | None:
-        """The exit status, if it has ended."""
+        """Return the exit status, or None while the command runs."""
         if self.returncode is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.wait(timeout=0)
@@ -139,10 +140,10 @@ def start(
     fork: bool = True,
     **more: Any,
 ) -> "subprocess.Popen[str]":
-    """One of our programs, as `subprocess.Popen` starts it; `fork=False`: always as that does.
+    """Start one of our programs. `fork=False`: with `subprocess.Popen`, never from the fork server.
 
-    `program`: the name of an installed one, or the path of a Python file. `env` None: the environment of the tests.
-    `more`: its streams, their encoding, and `cwd`.
+    `program`: the name of an installed program, or the path of a Python file. `env` None: the environment of the tests.
+    `more`: the streams, their encoding, and `cwd`, as for `subprocess.Popen`.
     """
     command = [str(BIN / program), *map(str, arguments)]
     environment = dict(os.environ if env is None else env)
@@ -157,7 +158,7 @@ def start(
 def run(
     program: str | Path, *arguments: object, input: str | None = None, timeout: float = SECONDS, **more: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """One of our programs and all that it printed. `more`: as for `start`."""
+    """Run one of our programs, capture its output, and kill it after `timeout` seconds. `more`: as for `start`."""
     if input is not None:
         more["stdin"] = subprocess.PIPE
     with start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:

@@ -1,4 +1,4 @@
-"""What every test shares: folders of its own, and one real server for all that need one."""
+"""Fixtures for all tests: isolated folders, and one real server that tests share."""
 
 import importlib.util
 import multiprocessing
@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, settings
 
 from maritalk_vllm.models import demo_model
 from maritalk_vllm.settings import environment_variable
-from tests.demo_model import CHECKPOINTS, PROFILE, link_or_copy, made_by, make
+from tests.demo_model import CHECKPOINTS, PROFILE, fingerprint, link_or_copy, make
 from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
 
 LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "nodes"})
-"""Each test is in exactly one. pyproject.toml says what they are; `core` and `nightly` are marked beside them."""
+"""Each test is in exactly one lane. pyproject.toml describes them; `core` and `nightly` are additional markers."""
 
-# Packages that one lane alone needs, and where: a newcomer's `make test` has none of them.
+# Packages that a single lane needs, and its folder. `make test` in a fresh checkout installs none of them.
 _FOLDER = Path(__file__).parent
 _OPTIONAL = {"playwright": "playground/browser", "kubernetes_validate": "deploy"}
 collect_ignore = [folder for package, folder in _OPTIONAL.items() if importlib.util.find_spec(package) is None]
@@ -28,11 +28,11 @@ collect_ignore = [folder for package, folder in _OPTIONAL.items() if importlib.u
 _PROPERTIES = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, print_blob=True)
 settings.register_profile("change", _PROPERTIES, max_examples=100, derandomize=True)
 settings.register_profile("nightly", _PROPERTIES, max_examples=3000)
-"""For each change the same examples, so that a failure is the change's; each night other ones."""
+"""Derandomized for each change, so that the change causes any new failure; new examples each night."""
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C: a shell ignores it for what runs in the background, and what the tests start would inherit that."""
+    """Restore SIGINT: a shell ignores it for background jobs, and processes that tests start would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "change"))
 
@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its lane, and put those that use the shared server last: before them others start engines."""
+    """Mark each test with its lane. Tests of the shared server run last: those before start engines of their own."""
     for item in items:
         shares_server = "startup" in getattr(item, "fixturenames", ())
         if shares_server:
@@ -64,11 +64,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that has the demo model.
+    """A cache folder with the prepared demo model.
 
-    The model is prepared once per machine, and again when its source, our code or a library that converts it changes.
+    The model is prepared once per machine, and again when its source, our code or a conversion library changes.
     """
-    kept = CHECKPOINTS / made_by()
+    kept = CHECKPOINTS / fingerprint()
     if not kept.exists():
         process = multiprocessing.get_context("spawn").Process(target=make, args=(kept,))
         process.start()
@@ -81,7 +81,7 @@ def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test, and no server that tests share, reads or writes the user's own folders and options."""
+    """Keep tests and the shared server from reading or writing the user's own folders and options."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in MARITALK_VARIABLES & os.environ.keys():
@@ -89,16 +89,16 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
-        # What is said is English here, wherever a developer is at home.
+        # Messages are in English, whatever the developer's locale is.
         patch.setenv(environment_variable("lang"), "en")
-        # Nobody listens there: no test asks a licence service other than its own.
+        # Nothing listens at this address, so that no test reaches a licence service other than its own.
         patch.setenv(environment_variable("license_service"), NOBODY)
         yield
 
 
 @pytest.fixture(scope="session")
 def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a libnvidia-ml.so.1 that plays the fleet which a file describes."""
+    """A folder with a fake libnvidia-ml.so.1, which reports the GPUs that a file describes."""
     from tests.hardware.fleet import compile_nvml
 
     return compile_nvml(tmp_path_factory.mktemp("nvml"))
@@ -106,15 +106,15 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def startup(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Startup]:
-    """The shared server, and what was seen of it while it started."""
+    """The shared server, and what was observed while it started."""
     folder = tmp_path_factory.mktemp("server")
     with service_manager(str(folder / "notify")) as manager:
-        # The name that some clients have written into them: tests/clients/redirect.py has them ask here by it.
+        # Some clients have this host name hard-coded; tests/clients/redirect.py redirects them to this server.
         allowed = ("--allowed-host", "chat.maritaca.ai")
         server = Server(folder, "--cache-dir", str(prepared_cache), *allowed, port=9000)
         try:
             seen = observe_startup(server)
-            seen.told = manager.heard()
+            seen.notifications = manager.received()
             yield seen
         finally:
             server.stop()
@@ -122,5 +122,5 @@ def startup(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def shared_server(startup: Startup) -> Server:
-    """A server on the real engine, ready, for all tests that only ask it something."""
+    """A ready server with the real engine, for tests that only send it requests."""
     return startup.server

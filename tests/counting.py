@@ -1,4 +1,4 @@
-"""A tally of its own for each test, and what its registry tells."""
+"""Request metrics with a registry of their own for each test, and a parser of the metrics text."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +12,18 @@ from maritalk_vllm.server.status.server_state import ServerState
 
 
 def request_metrics(state: ServerState | None = None) -> RequestMetrics:
-    """One that nobody reads."""
+    """New request metrics, in a registry that nothing else uses."""
     return RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state or ServerState())
 
 
 def generated(tokens: int) -> Any:
-    """What vLLM keeps of an answer that has so many tokens."""
+    """vLLM's statistics of a finished request that generated `tokens` tokens."""
     times = dict.fromkeys(("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts"), 0.0)
     return SimpleNamespace(num_generation_tokens=tokens, **times)
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample as Prometheus reads it, by its name and its sorted labels."""
+    """Parse the metrics text as Prometheus does. Keys: the name and the sorted labels of each sample."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)

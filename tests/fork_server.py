@@ -1,8 +1,8 @@
-"""Runs our commands without importing them again: one process that has imported their modules, and forks for each.
+"""Fork server for our commands: imports their modules once, then forks a child for each command.
 
-It is a program of its own, which imports nothing of the tests. `tests/commands.py` starts it, in the environment that
-the commands are to have, and sends it over a socket what each of them needs. A child then runs the installed script, as
-the main program of an interpreter that ends by itself: its exit status and what it does at its end are Python's.
+It is a program of its own and imports nothing from tests. `tests/commands.py` starts it in the environment of the
+commands and sends it a request for each over a socket. The child runs the installed script as `__main__` and exits as
+any interpreter does: its exit status and its atexit handlers are Python's.
 """
 
 import atexit
@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import TextIO, TypedDict
 
 NUMBER = struct.Struct("q")
-"""How the length of a request, a process id and a wait status are sent."""
+"""Wire format of a request's length, a process id and a wait status."""
 
 IMPORTED_LATER = frozenset({"torch", "vllm", "transformers", "numpy", "ray", "huggingface_hub"})
-"""By the commands that need them: some read the environment, or start threads, when they are imported."""
+"""Not imported before a fork: some of these modules read the environment or start threads when imported."""
 
 NEEDED_LATER = ("filelock", "fsspec", "httpx2", "tqdm.auto", "yaml")
-"""What huggingface_hub imports, and takes most of its time for."""
+"""Modules that take up most of the time of importing huggingface_hub."""
 
 
 class Request(TypedDict):
-    """What a command needs beside its three descriptors."""
+    """What a command needs besides its three descriptors."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -43,7 +43,7 @@ class Request(TypedDict):
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises EOFError."""
+    """Receive exactly `size` bytes. Raises EOFError if the other side closes first."""
     data = b""
     while len(data) < size:
         if not (more := connection.recv(size - len(data))):
@@ -61,13 +61,13 @@ def _import_the_commands() -> None:
     for name in NEEDED_LATER:
         importlib.import_module(name)
     assert not IMPORTED_LATER & sys.modules.keys()
-    # What a command has of its own is not decided yet.
+    # No import may start a thread or change the environment: each command has its own.
     assert threading.active_count() == 1
     assert dict(os.environ) == before
 
 
 def _keep_what_is_imported() -> None:
-    """Let Python's end leave these modules as they are: a child that took them apart would copy all of their memory."""
+    """Keep the interpreter's shutdown from clearing these modules: that would copy all their memory in each child."""
     modules = {name: module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")}
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
 
@@ -78,7 +78,7 @@ def _keep_what_is_imported() -> None:
 
 
 def _serve(control: socket.socket) -> Request | None:
-    """Fork for each request, and send its process id and later its wait status; in a child, the request."""
+    """Fork for each request; send the pid, later the wait status. Returns the request in a child, None at the end."""
     connections: dict[int, socket.socket] = {}
     with selectors.PollSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -100,7 +100,7 @@ def _serve(control: socket.socket) -> Request | None:
                     for other in (control, *connections.values()):
                         other.close()
                     for watched in selector.get_map().values():
-                        if watched.fileobj is not control:  # another child, which still runs
+                        if watched.fileobj is not control:  # the pidfd of another running child
                             os.close(watched.fd)
                     return _begin(connection, descriptors)
                 for descriptor in descriptors:
@@ -111,7 +111,7 @@ def _serve(control: socket.socket) -> Request | None:
 
 
 def _begin(connection: socket.socket, descriptors: list[int]) -> Request:
-    """Become what the request says, as far as that is done before a program begins."""
+    """Apply the request's descriptors, session, umask, folder and environment to this process."""
     with connection:
         request: Request = json.loads(receive(connection, *NUMBER.unpack(receive(connection, NUMBER.size))))
     for standard, descriptor in enumerate(descriptors):
@@ -127,7 +127,7 @@ def _begin(connection: socket.socket, descriptors: list[int]) -> Request:
 
 
 def _opened(number: int, former: TextIO) -> TextIO:
-    """A standard stream as Python opens it: what a stream remembers of its file was true of the fork server's."""
+    """Reopen a standard stream as Python does: the inherited object describes the fork server's file."""
     assert isinstance(former, TextIOWrapper)
     unbuffered = former.write_through
     raw = FileIO(number, "w" if number else "r", closefd=False)

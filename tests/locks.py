@@ -1,4 +1,4 @@
-"""What the locks of requirements/ pin."""
+"""Reads the lock files in requirements/."""
 
 import re
 
@@ -11,7 +11,7 @@ REQUIREMENTS = ROOT / "requirements"
 
 
 def entries(lock: str) -> list[tuple[Requirement, list[str]]]:
-    """Each package and its hashes."""
+    """Each pinned requirement and its hashes."""
     text = re.sub(r"^#.*\n", "", (REQUIREMENTS / lock).read_text(), flags=re.MULTILINE).replace(" \\\n", " ")
     found = []
     for line in text.splitlines():
@@ -21,9 +21,11 @@ def entries(lock: str) -> list[tuple[Requirement, list[str]]]:
 
 
 def pins(lock: str, python: str) -> dict[str, str]:
-    """Name and version of all that is installed on this Python."""
-    there = {"python_version": python, "python_full_version": f"{python}.0"}
-    chosen = [each for each, _ in entries(lock) if (each.marker or Marker("python_version > '0'")).evaluate(there)]
+    """Name and version of each package that the lock installs on this Python, such as `3.11`."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    chosen = [
+        each for each, _ in entries(lock) if (each.marker or Marker("python_version > '0'")).evaluate(environment)
+    ]
     found = {each.name: str(each.specifier).removeprefix("==") for each in chosen}
     assert len(found) == len(chosen), f"{lock} pins a package twice for Python {python}"
     return found

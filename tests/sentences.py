@@ -1,4 +1,4 @@
-"""What the code says to people, read from its source: the counterpart of the catalogue."""
+"""Extract the messages for users from the source code, to compare them with the catalogue."""
 
 import ast
 import functools
@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 
-# Rooms and files that say nothing to whoever runs a command: what they say goes over HTTP, into a log or a database.
+# Packages and files without messages for the terminal: theirs go over HTTP, into a log or into a database.
 SILENT = (
     "api",
     "tools/bench/prompts.py",
@@ -45,12 +45,12 @@ _SEVERAL_WORDS = re.compile(r"[A-Za-z]{2,}\W* \W*[A-Za-z]{2,}|\} [a-z]{2,}|[a-z]
 
 
 def normal(sentence: str) -> str:
-    """With `{}` for each thing that is filled in, and without what only joins it to others."""
+    """Normalize a message: `{}` for each placeholder, single spaces, no separators at the ends."""
     return re.sub(r"\{[^{}]*\}", "{}", " ".join(sentence.split())).strip(" ;,")
 
 
 def spelled(node: ast.AST) -> str | None:
-    """A constant or an f-string as the catalogue would have it."""
+    """The text of a string constant or an f-string, with `{}` for each expression; None for any other node."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -60,13 +60,13 @@ def spelled(node: ast.AST) -> str | None:
 
 @functools.cache
 def modules() -> dict[str, ast.Module]:
-    """Each file that says something to people, by its place in the package."""
+    """Each module with messages for the terminal, parsed, by its path in the package."""
     places = {str(file.relative_to(PACKAGE)): file for file in sorted(PACKAGE.rglob("*.py"))}
     return {place: ast.parse(file.read_text()) for place, file in places.items() if not place.startswith(SILENT)}
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Every string but docstrings, and each f-string as one, with its line."""
+    """Every string except docstrings and annotations, each f-string as one, with its line number."""
     skipped = set()
     for node in ast.walk(tree):
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
@@ -85,5 +85,5 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def is_sentence(text: str) -> bool:
-    """Whether this is more than a name."""
+    """Whether the text has several words, and so is more than a name."""
     return _SEVERAL_WORDS.search(text) is not None

@@ -1,4 +1,4 @@
-"""What systemd has of a service of the type `notify`: a socket that is told how the service stands."""
+"""A stand-in for systemd with a service of `Type=notify`: a socket that receives the service's state."""
 
 import os
 import socket
@@ -11,9 +11,9 @@ from maritalk_vllm.server.status.sd_notify import VARIABLE
 
 
 class ServiceManager:
-    """Receives what is sent to `address`, which is a path, or a name after an `@`.
+    """Receives messages at `address`: a path, or a name in the abstract namespace after an `@`.
 
-    It reads all the time, as systemd does: a socket that is not read takes few messages, and the sender drops the rest.
+    A thread reads continuously, as systemd does: the socket's queue is short, and a sender drops what does not fit.
     """
 
     def __init__(self, address: str) -> None:
@@ -29,9 +29,9 @@ class ServiceManager:
             with self._lock:
                 self._messages.append(message.decode())
 
-    def heard(self) -> list[str]:
-        """Every message since the last time."""
-        # What was sent before this call is in the socket: an empty message after it ends the thread's reading.
+    def received(self) -> list[str]:
+        """Every message since the last call."""
+        # The messages sent before this call are in the socket; an empty one after them ends the thread.
         self._end()
         messages, self._messages = self._messages, []
         self._thread = threading.Thread(target=self._receive, daemon=True)
@@ -50,7 +50,7 @@ class ServiceManager:
 
 @contextmanager
 def service_manager(address: str) -> Iterator[ServiceManager]:
-    """One that whoever is started meanwhile finds by its environment."""
+    """Run a service manager, whose address the processes started meanwhile find in their environment."""
     manager = ServiceManager(address)
     try:
         with patch.dict(os.environ, {VARIABLE: address}):

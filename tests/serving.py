@@ -1,4 +1,4 @@
-"""Starts the real server as a user would, and watches it."""
+"""Start the real server as a user does, and observe it."""
 
 import json
 import os
@@ -24,19 +24,23 @@ MARITALK_VARIABLES = {environment_variable(name) for name in (*OPTIONS, "config"
 BIN = Path(sys.executable).parent
 NOBODY = "http://127.0.0.1:9"
 READY_SECONDS = 240
-"""For a machine that is busy with other work; a start takes 10 to 40 s on two cores."""
+"""Deadline on a busy machine; a start takes 10 to 40 s on two cores."""
 
 
 figures: list[str] = []
-"""What was measured on the way: printed at the end of a run, never asserted, since machines are shared and noisy."""
+"""Measurements, printed at the end of a run. Never asserted, since machines are shared and noisy."""
 
 
 def note(figure: str) -> None:
+    """Add a measurement to the report at the end of the run."""
     figures.append(figure)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait until the condition holds; looking at it takes a third of the time at most, since others need the core."""
+    """Poll until the condition holds, in at most a third of the time, since other processes need the core.
+
+    Fails with `what` after `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         asked = time.monotonic()
@@ -48,6 +52,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 30) -> No
 
 
 def free_port(preferred: int = 0) -> int:
+    """The preferred port if it is free, otherwise any free one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -58,7 +63,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def marked_processes(mark: str) -> dict[int, str]:
-    """Every process that has this mark in its environment: its id and its command line."""
+    """Pid and command line of every process whose environment has SERVER_UNDER_TEST=`mark`."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -86,13 +91,13 @@ def _headers(message: Message) -> dict[str, str]:
 
 
 class Port:
-    """A server on this machine, by its port."""
+    """A client of a server on this machine, by its port."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def ask(self, path: str = "/", body: object = None, timeout: float = 120) -> Answer:
-        """GET, or POST what is given: bytes as they are, anything else as JSON. Errors are answers too."""
+        """GET, or POST a body: bytes as they are, anything else as JSON. Returns error responses too."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
         request.add_header("Content-Type", "application/json")
@@ -106,7 +111,7 @@ class Port:
 
 
 class Server(Port):
-    """One `maritalk-serve` process. Every process that it starts carries a mark in its environment."""
+    """A `maritalk-serve` process. Its descendants inherit a mark in their environment, which `processes` looks for."""
 
     program: Sequence[str | Path] = (BIN / "maritalk-serve",)
 
@@ -118,12 +123,12 @@ class Server(Port):
         license: str | None = EVALUATION_KEY,
         via: Sequence[str] = (),
     ) -> None:
-        """`license` None: the environment has one. `via`: what runs the command, and becomes it."""
+        """`license` None: it is in the environment. `via`: a command prefix that execs the server: `ip netns exec`."""
         super().__init__(free_port(port))
         self.mark = uuid.uuid4().hex
         self.stdout = folder / "stdout"
         self.stderr = folder / "stderr"
-        # A process that gives itself a title writes over its environment in /proc, unless it is told not to.
+        # setproctitle overwrites the environment in /proc unless SPT_NOENV is set.
         environment = {**os.environ, "SERVER_UNDER_TEST": self.mark, "SPT_NOENV": "1"}
         licensed = () if license is None else ("--license", license)
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
@@ -138,12 +143,12 @@ class Server(Port):
 
     @property
     def engine_log(self) -> Path:
-        """vLLM's own log, as the start has told."""
+        """The path of vLLM's log, which the server prints at start."""
         (line,) = (line for line in self.stdout.read_text().splitlines() if line.startswith("vLLM's log: "))
         return Path(line.removeprefix("vLLM's log: "))
 
     def wait_for(self, line: str, seconds: float = READY_SECONDS) -> None:
-        """Until stdout has this text."""
+        """Wait until stdout contains this text. Fails if the process exits or `seconds` pass."""
         deadline = time.monotonic() + seconds
         while line not in self.stdout.read_text():
             assert self.process.poll() is None, f"ended: {self.stderr.read_text()}"
@@ -164,11 +169,11 @@ class Server(Port):
         self.wait_for("Listening on http://")
 
     def processes(self) -> dict[int, str]:
-        """Every process that carries the mark: its id and its command line."""
+        """Pid and command line of every process that carries this server's mark."""
         return marked_processes(self.mark)
 
     def stop(self, number: int = signal.SIGTERM) -> float:
-        """Send a signal and wait for the end; the seconds it took."""
+        """Send a signal and wait for the process to exit, for 60 s at most. Returns the seconds it took."""
         began = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -182,7 +187,7 @@ class Server(Port):
 
 @dataclass
 class Startup:
-    """What was seen from the start of a process until the engine was ready."""
+    """Observations from the start of the process until the engine was ready."""
 
     server: Server
     port_seconds: float = 0
@@ -190,15 +195,15 @@ class Startup:
     polls: list[Answer] = field(default_factory=list)
     held: Answer | None = None
     other_route: Answer | None = None
-    told: list[str] = field(default_factory=list)
-    """What a service manager heard of it."""
+    notifications: list[str] = field(default_factory=list)
+    """Messages that the service manager received."""
 
 
 POLLS = 1000
 
 
 def observe_startup(server: Server) -> Startup:
-    """Ask the status a thousand times while the engine loads, and send a request that has to wait for it."""
+    """While the engine loads, request the status `POLLS` times and send a generation request that waits for it."""
     seen = Startup(server)
     server.wait_for_port()
     seen.first_status = server.ask()

@@ -1,4 +1,4 @@
-"""A terminal with a person at it: tmux, whose keys are pressed and whose screen is read."""
+"""A terminal under test control: tmux, to which tests send keys and whose screen they read."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 60
 
 
 class Terminal:
-    """One window. What it is given to run is followed by a shell, so that the screen can still be read."""
+    """One tmux window. It stays open after the command has ended, so that the screen can still be read."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -34,17 +34,17 @@ class Terminal:
         self.press("Enter")
 
     def paste(self, text: str) -> None:
-        """As a terminal pastes: in brackets, where the program has asked for them."""
+        """Paste as a terminal does: as a bracketed paste where the program has enabled that."""
         self.tmux("set-buffer", text)
         self.tmux("paste-buffer", "-p")
 
     def screen(self) -> str:
-        """All lines so far, without the blanks at their ends."""
+        """All lines so far, history included, without trailing blanks."""
         lines = [line.rstrip() for line in self.tmux("capture-pane", "-p", "-J", "-S", "-").splitlines()]
         return "\n".join(lines).rstrip() + "\n"
 
     def wait_for(self, text: str, times: int = 1, seconds: float = PATIENCE_SECONDS) -> str:
-        """Until the screen has this text so many times."""
+        """Wait until the screen contains this text `times` times; return the screen."""
         deadline = time.monotonic() + seconds
         while (screen := self.screen()).count(text) < times:
             assert time.monotonic() < deadline, f"no {text!r} in:\n{screen}"
@@ -52,7 +52,7 @@ class Terminal:
         return screen
 
     def wait_for_prompt(self, seconds: float = PATIENCE_SECONDS) -> str:
-        """Until the last line is an empty `>>`."""
+        """Wait until the last line is an empty `>>` prompt; return the screen."""
         deadline = time.monotonic() + seconds
         while not (screen := self.screen()).endswith("\n>>\n"):
             assert time.monotonic() < deadline, f"no prompt in:\n{screen}"
@@ -62,10 +62,10 @@ class Terminal:
 
 @contextmanager
 def terminal(command: str, environment: dict[str, str], *, width: int = 100) -> Iterator[Terminal]:
-    """A window in which this shell command runs."""
+    """Open a window that runs this shell command. Skips the test where tmux is not installed."""
     if shutil.which("tmux") is None:
         pytest.skip("this machine has no tmux: scripts/debian tmux")
-    # A socket's path may not be longer than about a hundred characters.
+    # The path of a Unix socket is limited to about a hundred characters.
     socket = Path("/tmp") / f"maritalk-test-{uuid.uuid4().hex[:12]}"
     window = Terminal(socket)
     variables = [each for name, value in environment.items() for each in ("-e", f"{name}={value}")]

@@ -1,4 +1,4 @@
-"""The catalogue has all that the commands say to people, and nothing else."""
+"""The catalogue has a translation of every message that the commands print, and no other entries."""
 
 import ast
 import errno
@@ -37,7 +37,7 @@ NO_SENTENCE = {
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
-    "for whoever changes the code": (
+    "for developers": (
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|nobody plans for a CPU that is not here"
         r"|an event that is no object|presigned_url and model_size must be .*"
     ),
@@ -63,10 +63,10 @@ OF_NUMBERS: tuple[tuple[Any, Any], ...] = (
     ("less_than_equal", {"le": 0}),
     ("value_error", {"error": ""}),
 )
-"""What pydantic, with which Typer reads values, finds wrong with numbers and switches."""
+"""Pydantic's errors about numbers and switches: Typer parses values with it."""
 
 SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
-"""Words that are no others in Portuguese."""
+"""Words that are the same in Portuguese."""
 
 
 def keys() -> set[str]:
@@ -74,7 +74,7 @@ def keys() -> set[str]:
 
 
 def commands() -> Iterator[Any]:
-    """Both commands, and all below them."""
+    """Both commands and all their subcommands."""
     waiting: list[Any] = [get_command(serve.app), get_command(tools_app.app)]
     while waiting:
         command = waiting.pop()
@@ -83,7 +83,7 @@ def commands() -> Iterator[Any]:
 
 
 def helps() -> Iterator[str]:
-    """What `--help` says of each command and each of its options."""
+    """The help text of each command and of each of its options."""
     for command in commands():
         yield from (command.help or "").split("\n\n")
         for parameter in command.params:
@@ -93,7 +93,7 @@ def helps() -> Iterator[str]:
 
 
 def counted() -> Iterator[str]:
-    """What `text_format.pluralize` and what it is given come to."""
+    """Singular and plural of each noun that is passed to `pluralize`."""
     for tree in modules().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "pluralize":
@@ -104,7 +104,7 @@ def counted() -> Iterator[str]:
 
 
 def errors() -> Iterator[tuple[str, str]]:
-    """Each message and hint that an error is made with, where it stands there as text."""
+    """Each literal message and hint that an error is constructed with, and its place."""
     for place, tree in modules().items():
         for node in ast.walk(tree):
             name = getattr(getattr(node, "func", None), "id", "")
@@ -117,7 +117,7 @@ def errors() -> Iterator[tuple[str, str]]:
 
 
 def of_others() -> Iterator[str]:
-    """What we pass on from those who speak through us: Typer, pydantic, the system."""
+    """Messages of libraries that we print: Typer's, pydantic's, the operating system's."""
     for file in Path(typer.__file__).parent.rglob("*.py"):
         yield from (text for _, text in strings(ast.parse(file.read_text())))
     yield from (PydanticKnownError(kind, context).message_template for kind, context in OF_NUMBERS)
@@ -126,16 +126,16 @@ def of_others() -> Iterator[str]:
 
 @functools.cache
 def said() -> set[str]:
-    """Every text in the code that says something to people."""
+    """Every string in the modules that print messages."""
     return {normal(text) for tree in modules().values() for _, text in strings(tree)}
 
 
 @pytest.mark.parametrize("reason", NO_SENTENCE)
-def test_what_is_exempt_is_there(reason: str) -> None:
+def test_each_exemption_matches_a_string(reason: str) -> None:
     assert any(re.fullmatch(NO_SENTENCE[reason], text) for text in said())
 
 
-def test_it_has_every_sentence_of_the_code() -> None:
+def test_every_sentence_in_the_code_has_an_entry() -> None:
     known, exempt = keys(), re.compile("|".join(f"(?:{each})" for each in NO_SENTENCE.values()))
     missing = [
         f"{place}:{line}: {text}"
@@ -146,18 +146,18 @@ def test_it_has_every_sentence_of_the_code() -> None:
     assert missing == []
 
 
-def test_it_has_every_error() -> None:
+def test_every_error_message_has_an_entry() -> None:
     known = keys()
     assert [(place, text) for place, text in errors() if normal(text) not in known] == []
 
 
-def test_it_has_all_help() -> None:
+def test_every_help_text_has_an_entry() -> None:
     known = keys()
     assert [text for text in helps() if text and normal(text) not in known] == []
 
 
-def test_it_has_the_words_that_stand_alone() -> None:
-    """The names of checks, and what is translated word by word: heads of tables, and what is in them."""
+def test_single_words_that_are_translated_have_entries() -> None:
+    """The names of checks, and what is translated word by word: table headings and cells."""
     words = set()
     for tree in modules().values():
         for node in ast.walk(tree):
@@ -171,25 +171,25 @@ def test_it_has_the_words_that_stand_alone() -> None:
     assert {word for word in alone if normal(word) not in keys()} == SAME_IN_BOTH
 
 
-def test_it_has_whatever_is_counted() -> None:
+def test_every_counted_noun_has_singular_and_plural_entries() -> None:
     assert [text for text in counted() if text not in keys()] == []
 
 
-def test_each_entry_is_said() -> None:
+def test_every_entry_occurs_in_the_code() -> None:
     ours = {normal(text) for file in PACKAGE.rglob("*.py") for _, text in strings(ast.parse(file.read_text()))}
     every = {*ours, *map(normal, (*helps(), *counted(), *of_others()))}
     assert [key for key in catalogue() if normal(key) not in every] == []
 
 
-def test_both_languages_fill_in_the_same() -> None:
+def test_both_languages_have_the_same_placeholders() -> None:
     def names(sentence: str) -> list[str]:
         return sorted(name for _, name, *_ in string.Formatter().parse(sentence) if name is not None)
 
     assert [english for english, said in catalogue().items() if names(english) != names(said)] == []
 
 
-def test_no_entry_has_a_name_twice() -> None:
-    """What stands in one place would have to be what stands in the other."""
+def test_no_entry_repeats_a_placeholder() -> None:
+    """Translating a finished sentence would have to find the same value in both places."""
     for english in catalogue():
         names = [name for _, name, *_ in string.Formatter().parse(english) if name is not None]
         assert len(names) == len(set(names)), english

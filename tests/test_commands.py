@@ -1,4 +1,4 @@
-"""The commands that tests run are the installed programs: what a fork server starts cannot be told from them."""
+"""A forked command is indistinguishable from the installed program."""
 
 import json
 import os
@@ -46,7 +46,7 @@ sys.exit(int(sys.argv[2]) if sys.argv[2].isdigit() else None)
 
 @pytest.fixture
 def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A program that tells all that it sees of itself, beside where ours are."""
+    """A program that prints its own process state, in a folder that stands in for that of our programs."""
     program = tmp_path / "bin" / "probe"
     program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\n{PROBE}")
@@ -57,7 +57,7 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("manner", ["0", "3", "end", "sentence", "raise", "interrupt", "kill", "read"])
-def test_what_a_program_sees_of_itself(probe: str, manner: str) -> None:
+def test_a_forked_command_has_the_process_state_of_an_installed_program(probe: str, manner: str) -> None:
     given: dict[str, Any] = {"input": "one line\n"} if manner == "read" else {}
     really, forked = (
         run(probe, os.getpgid(0), manner, "ç", fork=fork, env={**os.environ, "MARITALK_X": "é"}, **given)
@@ -69,14 +69,14 @@ def test_what_a_program_sees_of_itself(probe: str, manner: str) -> None:
     assert ("at the end" in forked.stderr) == (manner != "kill")
 
 
-def test_beside_one_that_runs(probe: str) -> None:
+def test_a_forked_command_inherits_no_descriptor_of_a_running_one(probe: str) -> None:
     with start("maritalk-vllm", "chat", "--url", "http://127.0.0.1:9", stdin=subprocess.PIPE) as process:
         seen = json.loads(run(probe, os.getpgid(0), 0).stdout)
         assert seen["descriptors"] == ["0", "1", "2"]
         process.kill()
 
 
-def test_its_folder_umask_and_session(probe: str, tmp_path: Path) -> None:
+def test_a_forked_command_has_its_own_folder_umask_and_session(probe: str, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         own: dict[str, Any] = {"cwd": tmp_path, "new_session": True}
@@ -89,7 +89,7 @@ def test_its_folder_umask_and_session(probe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_terminal(probe: str, unbuffered: str) -> None:
+def test_a_forked_command_opens_a_terminal_as_python_does(probe: str, unbuffered: str) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     start(probe, os.getpgid(0), "0", env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait()
     seen = []
@@ -120,13 +120,13 @@ def test_a_terminal(probe: str, unbuffered: str) -> None:
     ],
     ids=" ".join,
 )
-def test_our_commands(command: tuple[str, ...]) -> None:
+def test_our_commands_print_the_same_when_forked(command: tuple[str, ...]) -> None:
     run("maritalk-vllm", "--help")
     really, forked = run(*command, fork=False), run(*command)
     assert (forked.returncode, forked.stdout, forked.stderr) == (really.returncode, really.stdout, really.stderr)
 
 
-def test_one_that_is_stopped_and_one_that_is_waited_for() -> None:
+def test_a_forked_command_is_signalled_and_reaped() -> None:
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM)):
         run("maritalk-vllm", "--help")
         with start("maritalk-vllm", "chat", "--url", "http://127.0.0.1:9", stdin=subprocess.PIPE) as process:
@@ -140,8 +140,8 @@ def test_one_that_is_stopped_and_one_that_is_waited_for() -> None:
         assert not Path(f"/proc/{process.pid}").exists()
 
 
-def test_several_at_once_and_in_another_environment(tmp_path: Path) -> None:
-    """Where a variable differs that is read while a program begins, it is the environment's own program."""
+def test_forked_commands_run_in_parallel_and_in_other_environments(tmp_path: Path) -> None:
+    """A variable that is read during import gets a fork server of its own."""
     run("maritalk-vllm", "--help")
     with (
         start("maritalk-vllm", "config", "show", stdout=subprocess.PIPE) as one,

@@ -1,4 +1,4 @@
-"""`--lang` chooses between the languages, and all that people read follows."""
+"""`--lang` selects the language of all messages."""
 
 import ast
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def english_afterwards() -> Iterator[None]:
 
 
 def said() -> list[tuple[str, ast.expr]]:
-    """The first argument of each `say(...)`, and where it is."""
+    """The place and the first argument of each call of `say`."""
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -30,12 +30,12 @@ def said() -> list[tuple[str, ast.expr]]:
     return found
 
 
-def test_each_sentence_stands_in_the_code_as_it_is() -> None:
-    """One that is put together first would be in no catalogue."""
+def test_every_sentence_passed_to_say_is_a_constant() -> None:
+    """The catalogue has no entry for a sentence that is composed at run time."""
     assert [place for place, argument in said() if not isinstance(argument, ast.Constant)] == []
 
 
-def test_a_sentence_in_each_language() -> None:
+def test_say_and_decimal_follow_the_language() -> None:
     assert say("Did you mean {word}?", word="port") == "Did you mean port?"
     assert decimal(1.25, 1) == "1.2"
     choose(Language.PORTUGUESE)
@@ -55,7 +55,7 @@ def test_a_sentence_in_each_language() -> None:
         (["--port", "1", "--", "--lang", "pt"], {}, "en", ["--port", "1", "--", "--lang", "pt"]),
     ],
 )
-def test_where_the_language_comes_from(
+def test_language_from_option_environment_and_locale(
     arguments: list[str], environment: dict[str, str], language: str, rest: list[str]
 ) -> None:
     assert take_language(arguments, environment) == rest
@@ -65,7 +65,7 @@ def test_where_the_language_comes_from(
 @pytest.mark.parametrize(
     ("arguments", "environment"), [(["--lang", "fr"], {}), (["--lang"], {}), ([], {"MARITALK_LANG": "fr"})]
 )
-def test_a_language_that_is_none(arguments: list[str], environment: dict[str, str]) -> None:
+def test_an_unknown_language_is_an_error(arguments: list[str], environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="Known: en, pt"):
         take_language(arguments, environment)
 
@@ -73,7 +73,7 @@ def test_a_language_that_is_none(arguments: list[str], environment: dict[str, st
 @pytest.mark.parametrize(
     "command", [["maritalk-serve", "--prot", "1", "--lang", "pt"], ["maritalk-vllm", "chat", "--lang=pt", "--prot"]]
 )
-def test_it_holds_for_what_is_wrong_with_the_command_line(command: list[str]) -> None:
+def test_usage_errors_are_in_the_chosen_language(command: list[str]) -> None:
     result = run(*command)
     assert result.returncode == 2
     assert result.stderr.endswith(f"Veja `{command[0]} --help`.\n")

@@ -1,4 +1,4 @@
-"""The locks: what is installed is pinned by the hashes of its files, for each Python and from any index."""
+"""Lock files: every package is pinned by version and hashes, for each Python, whatever the index is."""
 
 import json
 import os
@@ -46,27 +46,27 @@ def test_each_package_has_one_version_and_hashes(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_no_index_is_named(lock: str) -> None:
-    """It is the one that the reader's pip is configured for."""
+def test_no_lock_names_an_index(lock: str) -> None:
+    """The index is that of the user's pip configuration."""
     lines = [line for line in (REQUIREMENTS / lock).read_text().splitlines() if not line.startswith("#")]
     assert not [line for line in lines if "://" in line or line.startswith("-")]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_a_machine_without_a_gpu_has_the_same_versions_on_each(python: str) -> None:
-    here, oldest = pins("cpu.lock", python), pins("cpu.lock", PYTHONS[0])
-    assert {name: version for name, version in here.items() if oldest.get(name, version) != version} == {}
-    assert oldest.keys() <= here.keys()
+def test_cpu_versions_are_the_same_on_each_python(python: str) -> None:
+    pinned, oldest = pins("cpu.lock", python), pins("cpu.lock", PYTHONS[0])
+    assert {name: version for name, version in pinned.items() if oldest.get(name, version) != version} == {}
+    assert oldest.keys() <= pinned.keys()
     assert pins("torch-cpu.lock", python) == {"torch": "2.13.0+cpu"}
-    assert not [name for name in here if name.startswith(("nvidia-cu", "nvidia-nccl", "torch", "triton", "cuda-"))]
+    assert not [name for name in pinned if name.startswith(("nvidia-cu", "nvidia-nccl", "torch", "triton", "cuda-"))]
 
 
-def test_the_build_for_the_cpu_is_of_the_version_for_gpus() -> None:
+def test_torch_has_the_same_version_on_cpu_and_gpu() -> None:
     for python in PYTHONS:
         assert pins("torch-cpu.lock", python)["torch"] == pins("cuda13.lock", python)["torch"] + "+cpu"
 
 
-def test_what_is_asked_for_is_pinned() -> None:
+def test_every_requirement_is_pinned_by_one_lock() -> None:
     before = {"cpu": ["torch-cpu"], "dev": ["cpu"], "page": ["cpu", "dev"], "deploy": ["cpu", "dev"]}
     for name in ("audit", "build", "cpu", "cuda13", "deploy", "dev", "image", "page", "router", "uv"):
         lines = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
@@ -80,10 +80,10 @@ def test_what_is_asked_for_is_pinned() -> None:
 
 
 FLOORS = {"starlette": "1.3", "ray": "2.54"}
-"""What is older has known holes: PYSEC-2026-248; CVE-2025-62593 and CVE-2026-27482, and no tokens."""
+"""Older versions are vulnerable: PYSEC-2026-248; CVE-2025-62593 and CVE-2026-27482, and Ray without tokens."""
 
 
-def test_nothing_is_asked_for_that_may_have_known_holes() -> None:
+def test_no_requirement_allows_a_version_with_known_vulnerabilities() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
     found = {requirement.name: requirement for requirement in map(Requirement, asked)}
@@ -98,15 +98,15 @@ def test_nothing_is_asked_for_that_may_have_known_holes() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_nothing_is_pinned_that_has_known_holes(lock: str) -> None:
+def test_no_lock_pins_a_version_with_known_vulnerabilities(lock: str) -> None:
     for requirement, _ in entries(lock):
         least = FLOORS.get(canonicalize_name(requirement.name))
-        if least is not None and not lock.startswith("clients/"):  # as their users have them
+        if least is not None and not lock.startswith("clients/"):  # users of these clients have these versions
             (version,) = requirement.specifier
             assert Version(version.version) >= Version(least), requirement
 
 
-def test_without_hashes_no_other_index_wins_by_a_version() -> None:
+def test_installs_without_hashes_use_the_first_index() -> None:
     uv = script("uv")
     assert uv.strategy(["uv", "pip", "install", "--require-hashes", "--requirement", "a.lock"]) == {}
     assert uv.strategy(["uv", "pip", "install", "torch"]) == {"UV_INDEX_STRATEGY": "first-index"}
@@ -115,12 +115,12 @@ def test_without_hashes_no_other_index_wins_by_a_version() -> None:
     assert any("$locked" in line for line in installs)
     (unhashed,) = (line for line in installs if line.startswith("$install"))
     assert "--index-strategy first-index" in unhashed
-    # vLLM's own index has vLLM alone, and goes before that of PyTorch.
+    # vLLM's index has vLLM alone, and precedes PyTorch's.
     assert unhashed.index("wheels.vllm.ai") < unhashed.index("$pytorch")
 
 
-def test_the_first_index_is_the_only_one_of_a_name(tmp_path: Path) -> None:
-    """By uv itself: an index that has a higher version of a name that is taken is not asked."""
+def test_uv_takes_a_package_from_the_first_index_that_has_it(tmp_path: Path) -> None:
+    """With uv itself: a higher version in a later index is ignored."""
     for index, version in (("ours", "1.0"), ("others", "9.9")):
         folder = tmp_path / index / "wanted"
         folder.mkdir(parents=True)
@@ -149,7 +149,7 @@ def test_the_first_index_is_the_only_one_of_a_name(tmp_path: Path) -> None:
     assert "wanted==1.0" in resolved.stdout, resolved.stderr
 
 
-def test_the_audit_asks_for_all_that_is_pinned() -> None:
+def test_the_audit_covers_every_pinned_package() -> None:
     audit = script("audit")
     pinned = set(audit.pinned())
     for lock in LOCKS:
@@ -164,15 +164,15 @@ def test_the_audit_asks_for_all_that_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 405, 401, 403, 407, 502])
-def test_a_database_that_a_proxy_keeps_away_is_not_reached(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_audit_reports_a_database_that_a_proxy_blocks(status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with answering(lambda request: request.reply(status, b"{}")) as server:
         assert script("audit").is_reached(server.url) == (status in (200, 400, 404, 405))
     assert ("Nothing was audited" in capsys.readouterr().out) == (status not in (200, 400, 404, 405))
 
 
 @pytest.mark.nightly
-def test_the_audit_by_pip_audit_itself(tmp_path: Path) -> None:
-    """A stand-in of the database, since the real one changes by the day: it knows of one version's hole, or of none."""
+def test_the_audit_fails_on_a_known_vulnerability(tmp_path: Path) -> None:
+    """With pip-audit itself and a stand-in for the database, which changes daily: it has one vulnerability or none."""
     asked: list[str] = []
     known = ""
 
@@ -198,8 +198,8 @@ def test_the_audit_by_pip_audit_itself(tmp_path: Path) -> None:
         assert (ended.returncode, "Nothing was audited" in ended.stdout) == (code, True)
 
 
-def test_pips_configuration_reaches_uv() -> None:
-    """As `pip config list` prints it: several values on lines of their own, and the environment before files."""
+def test_uv_uses_pips_configuration() -> None:
+    """In the format of `pip config list`: several values on separate lines; variables take precedence over files."""
     uv = script("uv")
     listing = (
         "global.index-url='https://mirror/simple'\nglobal.extra-index-url='https://a/simple\\nfile:///b/simple'\n"
@@ -217,7 +217,7 @@ def test_pips_configuration_reaches_uv() -> None:
     }
 
 
-def test_markers_are_as_short_as_they_can_be() -> None:
+def test_lock_markers_are_minimal() -> None:
     lock = script("lock")
     assert lock.PYTHONS == PYTHONS
     assert lock.marker(["3.11", "3.12", "3.13"]) == ""

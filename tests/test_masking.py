@@ -1,4 +1,4 @@
-"""Secrets are known by their names, in each form of flags, JSON, addresses and variables; nothing else is hidden."""
+"""Secrets are masked by their names, in flags, JSON, URLs and variables; nothing else is masked."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ SECRET = "s3cr3t-v4lue"
         "PGPASSWORD", "MYSQLPASSWD", "pgpassword",
     ],
 )  # fmt: skip
-def test_names_of_secrets(name: str) -> None:
+def test_a_name_of_a_secret_is_recognized(name: str) -> None:
     assert is_secret(name)
 
 
@@ -34,12 +34,12 @@ def test_names_of_secrets(name: str) -> None:
         "PGPASSWORD_FILE", "passwords_path", "public_key",
     ],
 )  # fmt: skip
-def test_names_of_none(name: str) -> None:
+def test_a_name_of_no_secret_is_not_recognized(name: str) -> None:
     assert not is_secret(name)
 
 
-def test_flags_that_hold_none() -> None:
-    """Of all flags of vLLM's and all options of ours, these hold a secret and no other."""
+def test_only_flags_of_secrets_are_masked() -> None:
+    """Of all vLLM flags and all our options, exactly these hold a secret."""
     ours = {flag(name) for name in OPTIONS if is_secret(flag(name))}
     assert ours == {flag(name) for name, option in OPTIONS.items() if option.metadata.get("secret")}
     assert {each for each in known_flags() if is_secret(each)} == {"--api-key", "--hf-token"}
@@ -60,7 +60,7 @@ def test_flags_that_hold_none() -> None:
         ([f"--x=http://host/?a=1&token={SECRET}&b=2"], [f"--x=http://host/?a=1&token={MASK}&b=2"]),
     ],
 )  # fmt: skip
-def test_words(words: list[str], shown: list[str]) -> None:
+def test_secrets_in_arguments_are_masked(words: list[str], shown: list[str]) -> None:
     assert list(masked_words(words)) == shown
     assert SECRET not in without(secrets_of(words), f"It failed: {' '.join(words)}.")
 
@@ -79,7 +79,7 @@ def test_words(words: list[str], shown: list[str]) -> None:
     ],
     ids=json.dumps,
 )
-def test_json(config: dict[str, object]) -> None:
+def test_secrets_in_json_arguments_are_masked(config: dict[str, object]) -> None:
     for words in (["--additional-config", json.dumps(config)], [f"--additional-config={json.dumps(config)}"]):
         shown = " ".join(masked_words(words))
         assert SECRET not in shown
@@ -96,7 +96,7 @@ def test_json_without_secrets_keeps_its_values() -> None:
 @pytest.mark.parametrize(
     "text", [f"{{'token': '{SECRET}', 'a': 1", f'{{"token": "{SECRET}"', f"{{password: {SECRET}}}"]
 )
-def test_what_is_nearly_json(text: str) -> None:
+def test_secrets_in_malformed_json_are_masked(text: str) -> None:
     assert SECRET not in masked(text)
 
 
@@ -109,17 +109,17 @@ def test_what_is_nearly_json(text: str) -> None:
         "Time: 12:30, see https://host/a@b.",
     ],
 )
-def test_sentences_stay(text: str) -> None:
+def test_sentences_without_secrets_are_unchanged(text: str) -> None:
     assert masked(text) == text
 
 
-def test_variables() -> None:
+def test_secrets_in_variables_are_found() -> None:
     environment = {"HF_TOKEN": SECRET, "HOME": "/home/longer", "API_KEY": "x", "TOKENIZERS_PARALLELISM": "false"}
     assert secrets_of(environment=environment) == {SECRET}
 
 
 @pytest.mark.parametrize("form", ["%(message)s", "%(name)s %(message)s"])
-def test_a_log(form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_in_log_records_are_masked(form: str, caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("test_masking")
     caplog.handler.addFilter(hidden := LogFilter({SECRET}))
     caplog.handler.setFormatter(logging.Formatter(form))
@@ -140,8 +140,8 @@ def test_a_log(form: str, caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     "piece", ["x", "X", "a.", "a-", "1", " ", "=", "a=", "a:", "://", "a://", "a://b:", "@", "'", '"', "\\", "Bearer "]
 )
-def test_a_long_text_takes_no_time_to_speak_of(piece: str) -> None:
-    """With 100,000 characters, each tried anew with all after it, this process would work for minutes."""
+def test_masking_takes_linear_time(piece: str) -> None:
+    """Quadratic matching of 100,000 characters would take minutes."""
     for text in (
         piece * (100_000 // len(piece)),
         "https://" + piece * (100_000 // len(piece)),

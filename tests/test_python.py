@@ -1,4 +1,4 @@
-"""Which Python the Makefile sets up with: what is wrong with another one is said before anything is downloaded."""
+"""The Makefile checks its Python interpreter before it downloads anything."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from tests.documents.pages import ROOT
 
 
 def interpreter(path: Path, version: str, name: str = "CPython", venv: bool = True, free: int = 0) -> Path:
-    """A program that answers the two questions of scripts/python as such an interpreter does, and nothing else."""
+    """Write a fake interpreter that answers only the two questions of scripts/python."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'#!/bin/sh\ncase "$2" in\n*python_implementation*) echo {name} {version} {free} ;;\n'
@@ -23,7 +23,7 @@ def interpreter(path: Path, version: str, name: str = "CPython", venv: bool = Tr
     return path
 
 
-def environment(folder: Path, version: str) -> Path:
+def fake_venv(folder: Path, version: str) -> Path:
     folder.mkdir()
     (folder / "pyvenv.cfg").touch()
     interpreter(folder / "bin" / "python", version)
@@ -48,7 +48,7 @@ def check(python: Path | str, venv: Path, origin: str = "command line") -> tuple
         ("3.13", "CPython", 1, "CPython 3.13 without the global interpreter lock"),
     ],
 )
-def test_one_outside_the_range(tmp_path: Path, version: str, name: str, free: int, found: str) -> None:
+def test_an_unsupported_python_is_rejected(tmp_path: Path, version: str, name: str, free: int, found: str) -> None:
     python = interpreter(tmp_path / "python", version, name, free=free)
     assert check(python, tmp_path / "none") == (
         1,
@@ -58,31 +58,31 @@ def test_one_outside_the_range(tmp_path: Path, version: str, name: str, free: in
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_one_within_the_range(tmp_path: Path, version: str) -> None:
+def test_a_supported_python_is_accepted(tmp_path: Path, version: str) -> None:
     assert check(interpreter(tmp_path / "python", version), tmp_path / "none") == (0, "")
-    assert check(tmp_path / "python", environment(tmp_path / "same", version)) == (0, "")
+    assert check(tmp_path / "python", fake_venv(tmp_path / "same", version)) == (0, "")
 
 
 @pytest.mark.parametrize("python", ["python3.99", "/bin/true", "/bin/false"])
-def test_what_is_no_python(tmp_path: Path, python: str) -> None:
+def test_a_program_that_is_no_python_is_rejected(tmp_path: Path, python: str) -> None:
     code, said = check(python, tmp_path / "none")
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith(f"There is no Python that runs as {python}: install Python 3.11 to 3.13.")
 
 
-def test_without_the_module_that_makes_environments(tmp_path: Path) -> None:
+def test_a_python_without_venv_is_rejected(tmp_path: Path) -> None:
     python = interpreter(tmp_path / "python", "3.12", venv=False)
     assert check(python, tmp_path / ".venv") == (
         1,
         f"{python} has no module venv to make {tmp_path}/.venv with: install it (on Debian and Ubuntu: "
         "apt-get install python3.12-venv).\n",
     )
-    # One that is there needs none.
-    assert check(python, environment(tmp_path / ".venv", "3.12")) == (0, "")
+    # An existing environment needs no venv module.
+    assert check(python, fake_venv(tmp_path / ".venv", "3.12")) == (0, "")
 
 
-def test_an_environment_with_another_python(tmp_path: Path) -> None:
-    venv = environment(tmp_path / ".venv", "3.12")
+def test_an_environment_of_another_python_is_rejected(tmp_path: Path) -> None:
+    venv = fake_venv(tmp_path / ".venv", "3.12")
     python = interpreter(tmp_path / "python", "3.11")
     assert check(python, venv) == (
         1,
@@ -90,24 +90,24 @@ def test_an_environment_with_another_python(tmp_path: Path) -> None:
         "or leave PYTHON out.\n",
     )
     assert check(python, venv, "environment")[0] == 1
-    # make's own default is no wish: what is there is used, whatever `python3` has become.
+    # make's default is no request of the user: an existing environment is used, whichever version `python3` is now.
     assert check(interpreter(tmp_path / "python", "3.14"), venv, "file") == (0, "")
-    assert "CPython 3.10, and" in check(python, environment(tmp_path / "old", "3.10"), "file")[1]
+    assert "CPython 3.10, and" in check(python, fake_venv(tmp_path / "old", "3.10"), "file")[1]
 
 
-def test_an_environment_whose_python_is_gone(tmp_path: Path) -> None:
-    venv = environment(tmp_path / ".venv", "3.12")
+def test_an_environment_without_its_python_is_rejected(tmp_path: Path) -> None:
+    venv = fake_venv(tmp_path / ".venv", "3.12")
     (venv / "bin" / "python").unlink()
     said = f"The Python of {venv} does not run any more: remove that folder (make clean).\n"
     assert check(sys.executable, venv) == check(sys.executable, venv, "file") == (1, said)
 
 
-def test_this_one(tmp_path: Path) -> None:
+def test_the_running_python_is_accepted(tmp_path: Path) -> None:
     assert check(sys.executable, tmp_path / "none") == check(sys.executable, Path(sys.prefix)) == (0, "")
 
 
 @pytest.mark.parametrize("target", ["serve", "install", "test", "lint"])
-def test_make_asks_before_anything_else(tmp_path: Path, target: str) -> None:
+def test_make_checks_the_python_first(tmp_path: Path, target: str) -> None:
     for name in ("Makefile", "pyproject.toml", "scripts", "requirements"):
         (tmp_path / name).symlink_to(ROOT / name)
     python = interpreter(tmp_path / "python", "3.10")
@@ -119,14 +119,14 @@ def test_make_asks_before_anything_else(tmp_path: Path, target: str) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
-def test_the_range_is_what_is_tested() -> None:
+def test_the_supported_range_is_that_of_the_classifiers() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     versions = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)", "\n".join(project["classifiers"]))]
     assert versions == list(range(versions[0], versions[-1] + 1))
     assert project["requires-python"] == f">=3.{versions[0]},<3.{versions[-1] + 1}"
 
 
-def test_those_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_pythons_reports_missing_interpreters(tmp_path: Path) -> None:
     for name in ("scripts", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     tools = tmp_path / "tools"

@@ -1,4 +1,4 @@
-"""What the documents print of the code is what it says. Their commands are run in tests/documents."""
+"""The help and the defaults that documents quote match the code. tests/documents runs their commands."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from tests.commands import run
 from tests.documents.pages import blocks, read
 
 
-def test_the_help_is_printed_as_it_is() -> None:
+def test_the_documented_help_is_the_printed_help() -> None:
     text = run("maritalk-serve", "--help", env={**os.environ, "COLUMNS": "80"}).stdout
     assert text in [block.text for block in blocks("docs/options.md")]
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.pt-BR.md"])
-def test_the_table_of_fields(page: str) -> None:
+def test_the_table_of_fields_has_the_defaults(page: str) -> None:
     for field in msgspec.structs.fields(LocalRequest):
         default = [] if field.name == "stop_sequences" else field.default
         assert f"| `{field.name}` | `{json.dumps(default)}` |" in read(page)

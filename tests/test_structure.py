@@ -1,4 +1,4 @@
-"""The rules of docs/structure.md, held against the code's own imports."""
+"""Checks the rules of docs/structure.md, mostly by the imports of each module."""
 
 import ast
 import re
@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 DOCUMENT = (PACKAGE.parent / "docs" / "structure.md").read_text()
-GROUND = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking")
-# Each room may import those after it, and the ground.
-ROOMS = (
+BASE = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking")
+# Each package may import those after it, and the modules of the base.
+PACKAGES = (
     "cli",
     "tools",
     "server",
@@ -31,7 +31,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imports(file: Path) -> Iterator[tuple[str, str]]:
-    """Every module that a file imports, by its full name, and when: `now`, `later` in a function, `typing` never."""
+    """Each imported module's full name, and when it is imported: `now`, `later` (in a function), `typing` (never)."""
     tree = ast.parse(file.read_text())
     when: dict[int, str] = {}
     for part in ast.walk(tree):
@@ -39,12 +39,12 @@ def imports(file: Path) -> Iterator[tuple[str, str]]:
             when |= {id(node): "later" for node in ast.walk(part)}
         elif isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING":
             when |= {id(node): "typing" for node in ast.walk(part)}
-    here = ("maritalk_vllm", *file.relative_to(PACKAGE).parts[:-1])
+    package = ("maritalk_vllm", *file.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = here[: len(here) - node.level + 1] if node.level else ()
+            base = package[: len(package) - node.level + 1] if node.level else ()
             names = [".".join((*base, *filter(None, [node.module])))]
             if node.module is None:
                 names = [f"{names[0]}.{alias.name}" for alias in node.names]
@@ -56,15 +56,15 @@ def imports(file: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_run_downwards(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    package = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for name, _ in imports(file):
         if not name.startswith("maritalk_vllm."):
             continue
         other = name.split(".")[1]
-        if other in GROUND or other == room or other.startswith("__"):
+        if other in BASE or other == package or other.startswith("__"):
             continue
-        assert room in ROOMS, f"{file.name} imports {name}"
-        assert ROOMS.index(room) < ROOMS.index(other), f"{file.name} imports {name}"
+        assert package in PACKAGES, f"{file.name} imports {name}"
+        assert PACKAGES.index(package) < PACKAGES.index(other), f"{file.name} imports {name}"
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.glob("server/*/*.py")), ids=lambda file: file.stem)
@@ -77,14 +77,14 @@ def test_imports_run_downwards_within_the_server(file: Path) -> None:
 
 
 def test_tools_do_not_import_each_other() -> None:
-    """But for what is planned from a benchmark's figures."""
+    """Except capacity, which plans from benchmark results."""
     for file in PACKAGE.glob("tools/*/*.py"):
         tools = {name.split(".")[2] for name, _ in imports(file) if name.startswith("maritalk_vllm.tools.")}
         assert tools <= {file.parent.name} | ({"bench"} if file.parent.name == "capacity" else set()), file
 
 
-def test_no_module_has_the_name_of_another() -> None:
-    """But a command's, which is called as users call it."""
+def test_module_names_are_unique() -> None:
+    """Except in cli/, where modules have the names of their commands."""
     names = [file.stem for file in FILES if not file.stem.startswith("__") and file.parent.name != "cli"]
     assert sorted(names) == sorted(set(names))
 
@@ -95,7 +95,7 @@ def test_no_module_is_long(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
+def test_heavy_libraries_are_imported_lazily_and_only_where_allowed(file: Path) -> None:
     place = file.relative_to(PACKAGE)
     for name, when in imports(file):
         top = name.partition(".")[0]
@@ -107,20 +107,20 @@ def test_heavy_and_special_modules_stay_in_their_rooms(file: Path) -> None:
             assert place == Path("hardware/nvml.py")
 
 
-def test_the_chat_is_a_client_like_any_other() -> None:
-    """It starts at once, anywhere, and takes from the server's side no more than the types of the wire."""
-    taken = {name for file in FILES if file.parent.name == "chat" for name, _ in imports(file)}
-    ours = {name.removeprefix("maritalk_vllm.") for name in taken if name.startswith("maritalk_vllm.")}
-    ground_or_own = {name for name in ours if name.split(".")[0] in GROUND or name.startswith("tools.chat")}
-    assert ours - ground_or_own == {"api.local_schema"}
+def test_the_chat_imports_only_schemas_of_the_server() -> None:
+    """It starts quickly on any machine, since it shares only the request and response schemas with the server."""
+    imported = {name for file in FILES if file.parent.name == "chat" for name, _ in imports(file)}
+    ours = {name.removeprefix("maritalk_vllm.") for name in imported if name.startswith("maritalk_vllm.")}
+    base_or_own = {name for name in ours if name.split(".")[0] in BASE or name.startswith("tools.chat")}
+    assert ours - base_or_own == {"api.local_schema"}
 
 
-def test_every_package_is_in_the_document() -> None:
-    assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == set(ROOMS)
-    assert all(f"| `{room}/` |" in DOCUMENT for room in ROOMS)
+def test_every_package_is_documented() -> None:
+    assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == set(PACKAGES)
+    assert all(f"| `{package}/` |" in DOCUMENT for package in PACKAGES)
 
 
-def test_contributors_find_what_they_ask_for() -> None:
+def test_the_table_of_locations_is_correct() -> None:
     page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
     rows = page.split("## Where is ...?")[1].split("\n## ")[0].strip().splitlines()[2:]
     assert len(rows) >= 8
@@ -131,7 +131,7 @@ def test_contributors_find_what_they_ask_for() -> None:
             assert re.search(rf"\b(def|class) {name}\b", text), row
 
 
-def test_every_file_of_the_document_is_there() -> None:
+def test_every_documented_file_exists() -> None:
     named = set(re.findall(r"\b(?:[a-z_]+/)+[a-z_]+\.py\b", DOCUMENT))
     missing = {name for name in named if not (PACKAGE / name).exists() and not (PACKAGE.parent / name).exists()}
     assert missing == set()

@@ -1,4 +1,4 @@
-"""Finished sentences are found again in the catalogue, and what is none stays as it is."""
+"""Finished sentences are translated by matching the catalogue; other text is unchanged."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.commands import run
 ENGLISH = re.compile(
     r"\b(the|of|is|are|and|with|needs?|needed|from|for|not|which|fits?|free|what|cores?|cards?)\b", re.I
 )
-"""Words that are in nearly every English sentence, and in no Portuguese one."""
+"""Words of nearly every English sentence, and of no Portuguese one."""
 
 DEMO = ("--license", "000000-00000-00000-00000", "--device", "cpu")
 
@@ -35,7 +35,7 @@ def in_portuguese() -> Iterator[None]:
         ("Print JSON.", "Imprime JSON."),
         ("  Print JSON.", "  Imprime JSON."),
         ("There is no key 7.", "Não existe a chave 7."),
-        # What is filled in is translated in its turn,
+        # Placeholders are translated in turn,
         ("4 cards, tensor parallel: 4 does not divide its 9 attention heads",
          "4 placas, tensor parallel: 4 não divide seus 9 attention heads"),
         (
@@ -44,7 +44,7 @@ def in_portuguese() -> Iterator[None]:
             "MariTalk Small não roda em uma CPU: ele precisa de uma GPU NVIDIA de compute capability 8.0 ou mais "
             "e de 24 GB de memória de GPU no total (testado em A10).",
         ),
-        # by itself if it is a list, and without what joins it to the rest.
+        # element by element in a list, without the separators.
         (
             "Plan: the CPU, 4 cores by 2 workers, bfloat16; "
             "0.3 GB of weights and 1.1 GB of KV cache for each in 24.7 GB of memory, for 5.7 users at 8192 tokens.",
@@ -52,28 +52,28 @@ def in_portuguese() -> Iterator[None]:
             "0.3 GB de pesos e 1.1 GB de KV cache para cada um em 24.7 GB de memória, "
             "para 5.7 usuários com 8192 tokens.",
         ),
-        # A sentence may be another's part, with another first letter and without its full stop.
+        # A sentence may be part of another, with another first letter and without its full stop.
         ("The engine died: starting it again now.", "O motor caiu: ele está sendo reiniciado."),
         ("Whoever reaches this port may use the model.", "Whoever reaches this port may use the model."),
         (
             "The engine died. It was started again 3 times within 10 minutes before. Check --revision.",
             "O motor caiu. Ele já foi reiniciado 3 vezes em 10 minutos. Verifique --revision.",
         ),
-        # Of two readings the one that knows more: not all that follows the colon is the reason.
+        # Of two matches, the one that translates more: not everything after the colon is the reason.
         (
             "The licence service http://a cannot be asked about this key: it answers 500. "
             "Its last answer is of 2026-01-01 and served for 14 days.",
             "Não é possível consultar o serviço de licenças http://a sobre esta chave: ele responde 500. "
             "A última resposta dele é de 2026-01-01 e valeu por 14 dias.",
         ),
-        # Line by line, and what is unknown stays.
+        # Line by line; unknown text is unchanged.
         ("Print JSON.\n\nNobody did.\n  Sign a licence.", "Imprime JSON.\n\nNobody did.\n  Assina uma licença."),
         ("Nobody wrote this. Give both or neither.", "Nobody wrote this. Informe os dois ou nenhum."),
-        # A single word in a sentence may be a name: the file, not "arquivo".
+        # A single word in a sentence may be a name: `file`, not "arquivo".
         ("There is no model file.", "Não existe o modelo file."),
         ("file", "arquivo"),
         ("x is no public key in PEM.", "x não é uma chave pública em PEM."),
-        # Where a value stands, in the midst of a sentence and at its end.
+        # The place of a value, within a sentence and at its end.
         (
             "Invalid value for port in line 1 of a.yaml, which is '22:30': Input should be a valid integer, "
             "unable to parse string as an integer.",
@@ -90,14 +90,14 @@ def in_portuguese() -> Iterator[None]:
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_is_said(english: str, portuguese: str) -> None:
+def test_sentences_are_translated_into_portuguese(english: str, portuguese: str) -> None:
     assert translated(english) == portuguese
     choose(Language.ENGLISH)
     assert translated(english) == english
 
 
-def test_a_long_text_of_somebody_else_costs_little() -> None:
-    """vLLM's own errors go the same way, and some of them are pages."""
+def test_translating_a_long_foreign_text_is_fast() -> None:
+    """vLLM's errors are translated too, and some are pages long."""
     began = time.monotonic()
     for parts in (7, 35, 2000):
         text = "; ".join(f"part {number} of something, that is (nothing) at all: no" for number in range(parts))
@@ -121,7 +121,7 @@ def test_a_long_text_of_somebody_else_costs_little() -> None:
     ],
     ids=" ".join,
 )
-def test_no_english_is_left(command: tuple[str, ...]) -> None:
+def test_commands_print_no_english_in_portuguese(command: tuple[str, ...]) -> None:
     result = run(*command)
     said = re.sub(r"\[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
     assert said.strip()
@@ -136,13 +136,13 @@ def test_no_english_is_left(command: tuple[str, ...]) -> None:
         ("plan", "--json", "--suggest", "--model", "small"),
     ],
 )
-def test_json_is_the_same_in_both(arguments: tuple[str, ...]) -> None:
+def test_json_is_the_same_in_both_languages(arguments: tuple[str, ...]) -> None:
     english, portuguese = (run("maritalk-vllm", *arguments, "--lang", language).stdout for language in ("en", "pt"))
     assert portuguese == english
     assert json.loads(english)
 
 
-def test_a_start_says_what_programs_look_for_in_english(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.starting("demo", ["Warning: this licence is nearly over.", "Warning: Give both or neither."], Path("/log"))
     console.progress("Importing vLLM")

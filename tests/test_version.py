@@ -1,4 +1,4 @@
-"""One version: the program's, the package's and the image's, and the one that documents and examples install."""
+"""The program, the package, the image, the documents and the examples have the same version."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ PRINTED = [
 _OURS = re.compile(r"maritalk[-_]vllm[-:](\d+\.\d+\.\d+)|\btag: (\d+\.\d+\.\d+)")
 
 
-def test_the_package_and_the_image_have_the_programs() -> None:
+def test_the_package_and_the_image_have_the_version_of_the_program() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
     assert f"\nARG VERSION={__version__}\n" in (ROOT / "Dockerfile").read_text()
 
@@ -28,11 +28,11 @@ def printed(file: Path) -> list[Version]:
 
 
 @pytest.mark.parametrize("file", [*filter(printed, PRINTED)], ids=lambda file: str(file.relative_to(ROOT)))
-def test_documents_and_examples_install_this_one(file: Path) -> None:
-    """An upgrade leads from it to a later one."""
+def test_documents_and_examples_install_this_version(file: Path) -> None:
+    """Examples of an upgrade may also name a later version."""
     assert min(printed(file)) == Version(__version__)
 
 
-def test_the_pattern_finds_what_it_is_for() -> None:
+def test_the_pattern_matches_known_files() -> None:
     found = {file.name for file in PRINTED if printed(file)}
     assert {"systemd.md", "kubernetes.md", "demo-cpu.yaml", "weights.yaml", "colab.ipynb"} <= found

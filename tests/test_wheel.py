@@ -1,4 +1,4 @@
-"""The wheel, installed where no checkout is: it has what it needs."""
+"""The wheel contains all its data files: it works without a checkout."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from maritalk_vllm.playground.static_files import files
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.engine  # slow: it makes an environment
+@pytest.mark.engine  # slow: creates an environment
 def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
@@ -24,7 +24,7 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     python = environment / "bin" / "python"
     subprocess.run([python, *pip[1:], "install", "--no-deps", wheel], check=True)
-    # Its dependencies are the ones that are here; what is imported of ours must be the wheel's.
+    # Its dependencies are those of this environment; our own modules must come from the wheel.
     site = next((environment / "lib").glob("*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     show = "import maritalk_vllm; from maritalk_vllm.models.profile import profiles; "
@@ -41,5 +41,5 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     assert names == ["demo", "medium", "small"]
     serve: list[str | Path] = [environment / "bin" / "maritalk-serve", "--model", "medium"]
     serve += ["--license", "000000-00000-00000-00000"]
-    refused = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)
-    assert refused.returncode == 4, refused.stderr
+    rejected = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)
+    assert rejected.returncode == 4, rejected.stderr

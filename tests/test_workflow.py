@@ -1,4 +1,4 @@
-"""What runs before a commit and after a push: the same scripts as by hand, and programs and files that are there."""
+"""The CI workflow and the pre-commit hooks run scripts, tools and files that exist."""
 
 import os
 import re
@@ -17,14 +17,14 @@ HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
 
 
 def commands() -> Iterator[list[str]]:
-    """All that the workflow runs, without what installs packages of the system."""
+    """The workflow's commands, except those that install system packages."""
     for job in WORKFLOW["jobs"].values():
         for step in job["steps"]:
             if "apt-get" not in (command := step.get("run", "apt-get")):
                 yield shlex.split(command)
 
 
-def test_it_runs_scripts_of_this_repository() -> None:
+def test_the_workflow_runs_scripts_of_this_repository() -> None:
     for program, *words in commands():
         if program == "make":
             assert set(words) <= make_targets()
@@ -39,13 +39,13 @@ def test_every_python_of_the_package_runs_the_unit_lane() -> None:
     assert WORKFLOW["jobs"]["unit"]["strategy"]["matrix"]["python"] == supported
 
 
-def test_it_may_only_read() -> None:
+def test_the_workflow_has_only_read_permission() -> None:
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in WORKFLOW["jobs"].values())
 
 
-def test_hooks_take_their_tools_from_the_locked_environment() -> None:
-    """None comes from another repository, which would pin a version of its own."""
+def test_hooks_use_tools_of_the_locked_environment() -> None:
+    """A hook from another repository would pin a version of its own."""
     wanted = (ROOT / "requirements" / "dev.in").read_text().splitlines()
     for repository in HOOKS:
         assert repository["repo"] == "local"

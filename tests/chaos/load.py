@@ -1,4 +1,4 @@
-"""Clients that ask again and again, plain and streamed, and note what became of each request."""
+"""Load generator: clients that send plain and streamed requests continuously, and record each outcome."""
 
 import http.client
 import json
@@ -11,31 +11,31 @@ from enum import StrEnum
 from tests.serving import Port
 
 ENDLESS = {"prompt": "1 2 3", "max_tokens": 6000, "do_sample": False}
-"""The demo model counts on, for minutes."""
+"""A request that the demo model generates for minutes."""
 
 
-class Fate(StrEnum):
-    """What became of a request, as its client sees it."""
+class Outcome(StrEnum):
+    """How a request ended for its client."""
 
     ANSWERED = "answered"
-    REFUSED = "refused"
+    REJECTED = "rejected"
     ENDED = "ended with an error"
     CUT = "cut off"
 
 
 @dataclass
-class Seen:
-    """When a request was sent and when its end came, by the monotonic clock, and how it ended."""
+class Result:
+    """When a request was sent and when it ended, in seconds of the monotonic clock, and its outcome."""
 
     began: float
     ended: float
-    fate: Fate
+    outcome: Outcome
     status: int = 0
     retry_after: str | None = None
 
 
-def ask(port: Port, body: dict[str, object], timeout: float = 120) -> Seen:
-    """One `/generate`. An answer counts once it is whole; an error counts if it came in the form of the API."""
+def ask(port: Port, body: dict[str, object], timeout: float = 120) -> Result:
+    """Send one `/generate`. A response counts once it is complete, an error if it has the form of the API."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port.port, timeout=timeout)
     try:
@@ -43,38 +43,38 @@ def ask(port: Port, body: dict[str, object], timeout: float = 120) -> Seen:
         reply = connection.getresponse()
         content = reply.read()
     except (OSError, http.client.HTTPException):
-        return Seen(began, time.monotonic(), Fate.CUT)
+        return Result(began, time.monotonic(), Outcome.CUT)
     finally:
         connection.close()
-    fate = _streamed(content) if reply.status == 200 and body.get("stream") else _plain(reply.status, content)
-    return Seen(began, time.monotonic(), fate, reply.status, reply.headers.get("Retry-After"))
+    outcome = _streamed(content) if reply.status == 200 and body.get("stream") else _plain(reply.status, content)
+    return Result(began, time.monotonic(), outcome, reply.status, reply.headers.get("Retry-After"))
 
 
-def _plain(status: int, content: bytes) -> Fate:
-    told = json.loads(content)
+def _plain(status: int, content: bytes) -> Outcome:
+    answer = json.loads(content)
     if status == 200:
-        assert isinstance(told["output"], str)
-        return Fate.ANSWERED
-    assert told["error"]
-    return Fate.REFUSED
+        assert isinstance(answer["output"], str)
+        return Outcome.ANSWERED
+    assert answer["error"]
+    return Outcome.REJECTED
 
 
-def _streamed(content: bytes) -> Fate:
-    """By its last event, of which there must be exactly one."""
+def _streamed(content: bytes) -> Outcome:
+    """The outcome by the stream's final event, of which there must be exactly one."""
     events = content.decode().removesuffix("\n\n").split("\n\n")
     ends = [event for event in events if event.startswith("event: ")]
     if not content.endswith(b"\n\n") or not ends:
-        return Fate.CUT
+        return Outcome.CUT
     assert len(ends) == 1
     assert events[-1] == ends[0]
-    return Fate.ANSWERED if ends[0].startswith("event: end\n") else Fate.ENDED
+    return Outcome.ANSWERED if ends[0].startswith("event: end\n") else Outcome.ENDED
 
 
 class Load:
-    """So many clients at once, until they are told to stop."""
+    """Runs `clients` concurrent clients until `stop`. `results` grows meanwhile."""
 
     def __init__(self, port: Port, clients: int, tokens: int) -> None:
-        self.seen: list[Seen] = []
+        self.results: list[Result] = []
         self._port = port
         self._tokens = tokens
         self._stop = threading.Event()
@@ -85,13 +85,14 @@ class Load:
     def _run(self, number: int) -> None:
         while not self._stop.is_set():
             body = {"prompt": f"{number} 1 2 3", "max_tokens": self._tokens, "stream": bool(number % 2)}
-            seen = ask(self._port, body)
-            self.seen.append(seen)
-            if seen.fate is not Fate.ANSWERED:
+            result = ask(self._port, body)
+            self.results.append(result)
+            if result.outcome is not Outcome.ANSWERED:
                 time.sleep(0.05)
 
-    def stop(self) -> Counter[Fate]:
+    def stop(self) -> Counter[Outcome]:
+        """Stop the clients after their current requests; count the outcomes of all requests."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        return Counter(seen.fate for seen in self.seen)
+        return Counter(result.outcome for result in self.results)

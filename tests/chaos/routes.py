@@ -1,6 +1,6 @@
-"""Prints every route that the served application has, vLLM's and ours: paths with their methods, as JSON.
+"""Print every route of the served application, vLLM's and ours, as JSON pairs of path and method.
 
-Run as a program, in a process of its own, since it imports vllm: python -m tests.chaos.routes FOLDER_OF_THE_MODEL
+It is run in a process of its own, since it imports vllm: python -m tests.chaos.routes FOLDER_OF_THE_MODEL
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A server with a key: every route is shut without it, it is nowhere to be read, and what is seen of requests is."""
+"""Authentication on the real engine: every route needs a key, and no secret is shown. Also request logs and traces."""
 
 import http.client
 import json
@@ -30,15 +30,15 @@ pytestmark = pytest.mark.chaos
 
 KEY = "chave-secreta-4f9d2c"
 FILE_KEY = "outra-chave-7a1b3e"
-MOST = 4
-"""Requests that the engine takes at once."""
+MAX_REQUESTS = 4
+"""Requests that the engine accepts at once."""
 
 PROBES = {"/livez", "/readyz", "/health"}
 
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Answering]:
-    """Takes OpenTelemetry's traces, and keeps them."""
+    """A stand-in for an OpenTelemetry collector, which keeps the traces that it receives."""
     with answering(lambda request: request.reply(200)) as server:
         yield server
 
@@ -50,7 +50,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 @pytest.fixture(scope="module")
 def licence(keys: Keys) -> str:
-    """A signed one, for the demo model."""
+    """A signed licence for the demo model."""
     return keys.license("demo")
 
 
@@ -64,12 +64,12 @@ def server(
         patch.setenv("MARITALK_API_KEY", KEY)
         patch.setenv("MARITALK_LICENSE", licence)
         options = ["--cache-dir", str(prepared_cache), "--api-key-file", str(folder / "keys"), "--log-format", "json"]
-        # One key may have all that the engine takes: more than that is what a test asks for.
+        # One key may use all that the engine accepts: a test sends more than that.
         options += ["--answers-per-key", "1000"]
         options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces", "--license-public-key", str(keys.public)]
-        running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MOST), license=None)
+        running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MAX_REQUESTS), license=None)
     try:
-        # The gate has the same door.
+        # The server demands keys while it loads, too.
         running.wait_for_port()
         assert send(running, "POST", "/generate") == 401
         assert send(running, "GET", "/livez") == 200
@@ -102,15 +102,15 @@ def send(server: Server, method: str, path: str, **headers: str) -> int:
         connection.close()
 
 
-def test_every_route_is_shut(server: Server, routes: list[tuple[str, str]]) -> None:
+def test_every_route_rejects_requests_without_a_key(server: Server, routes: list[tuple[str, str]]) -> None:
     for path, method in routes:
         if path in PROBES and method == "GET":
-            continue  # vLLM's own name for one
+            continue  # vLLM has a probe of this name
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"x-api-key": "x"}):
             assert send(server, method, path, **headers) == 401, (method, path, headers)
 
 
-def test_what_is_no_route_is_shut_too(server: Server) -> None:
+def test_unknown_paths_reject_requests_without_a_key(server: Server) -> None:
     for path in ("/", "/nothing", "/start_profile", "/collective_rpc", "/livez/", "//livez", "/livez/../metrics"):
         assert send(server, "GET", path) == 401, path
     for path in PROBES:
@@ -118,9 +118,9 @@ def test_what_is_no_route_is_shut_too(server: Server) -> None:
         assert send(server, "POST", path) == 401
 
 
-def test_the_page_is_open_to_be_read_and_nothing_beside_it(server: Server) -> None:
+def test_only_the_files_of_the_page_need_no_key(server: Server) -> None:
     async def inside(*_: object) -> None:
-        """What lies behind the page."""
+        """The application below the page's middleware."""
 
     page = Page(inside, TimeUnit.MILLISECONDS).paths
     assert {"/chat", "/chat/js/main.js", "/chat/server.json"} <= page
@@ -134,7 +134,7 @@ def test_the_page_is_open_to_be_read_and_nothing_beside_it(server: Server) -> No
 
 
 @pytest.mark.parametrize("key", [KEY, FILE_KEY])
-def test_a_key_opens(server: Server, key: str) -> None:
+def test_a_valid_key_is_accepted_in_each_header(server: Server, key: str) -> None:
     for header, value in (("Authorization", f"Bearer {key}"), ("Authorization", f"Key {key}"), ("x-api-key", key)):
         for path in ("/", "/metrics", "/v1/models", "/docs", "/openapi.json"):
             assert send(server, "GET", path, **{header: value}) == 200, path
@@ -148,8 +148,10 @@ def test_a_key_opens(server: Server, key: str) -> None:
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "1"}]}, ["error", "message"]),
     ],
 )
-def test_more_than_it_takes_at_once(server: Server, path: str, body: dict[str, object], words: list[str]) -> None:
-    """Refused at once, in the form of each API, and told when to come again. The others are answered."""
+def test_a_full_queue_answers_503_in_the_form_of_each_api(
+    server: Server, path: str, body: dict[str, object], words: list[str]
+) -> None:
+    """Requests beyond the limit are rejected at once, with Retry-After. The others are answered."""
 
     def ask() -> tuple[int, str | None, object]:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
@@ -161,26 +163,26 @@ def test_more_than_it_takes_at_once(server: Server, path: str, body: dict[str, o
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(4 * MOST) as pool:
-        seen = list(pool.map(lambda _: ask(), range(4 * MOST)))
+    with ThreadPoolExecutor(4 * MAX_REQUESTS) as pool:
+        seen = list(pool.map(lambda _: ask(), range(4 * MAX_REQUESTS)))
     assert {status for status, _, _ in seen} == {200, 503}
-    assert sum(status == 200 for status, _, _ in seen) >= MOST
-    for status, retry_after, told in seen:
+    assert sum(status == 200 for status, _, _ in seen) >= MAX_REQUESTS
+    for status, retry_after, error in seen:
         if status == 503:
             assert int(retry_after or 0) >= 1
             for word in words:
-                told = told[word]  # type: ignore[index]
-            assert isinstance(told, str)
+                error = error[word]  # type: ignore[index]
+            assert isinstance(error, str)
 
 
-def test_vllms_inside_is_not_served(server: Server) -> None:
+def test_vllms_development_routes_are_not_served(server: Server) -> None:
     for path in ("/start_profile", "/collective_rpc", "/reset_prefix_cache", "/sleep", "/server_info"):
         for method in ("GET", "POST"):
             assert send(server, method, path, Authorization=f"Bearer {KEY}") == 404, path
 
 
 def post(server: Server, path: str, body: dict[str, object], **headers: str) -> dict[str, str]:
-    """The headers of the answer, which is 200."""
+    """POST with a key, and return the headers of the response, which must be 200."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     headers |= {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     try:
@@ -197,7 +199,7 @@ CHAT = {"messages": [{"role": "user", "content": "segredo"}], "max_tokens": 5}
 
 
 def logged(server: Server, request_id: str) -> dict[str, Any]:
-    """The request's line. Another process writes the log, a little later."""
+    """The request's line in the log, which another process writes a little later."""
 
     def found() -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in server.engine_log.read_text().splitlines() if line.startswith("{")]
@@ -209,7 +211,7 @@ def logged(server: Server, request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/chat/generate", "/v1/chat/completions"])
-def test_a_line_of_json_for_each_request(server: Server, path: str) -> None:
+def test_each_request_has_a_json_line_in_the_log(server: Server, path: str) -> None:
     answered = post(server, path, CHAT)
     line = logged(server, answered["x-request-id"])
     assert (line["status"], line["completion_tokens"]) == (200, 5)
@@ -220,7 +222,7 @@ def test_a_line_of_json_for_each_request(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/chat/generate", "/v1/chat/completions"])
-def test_a_trace_from_the_client_to_the_engine(server: Server, collector: Answering, path: str) -> None:
+def test_a_trace_spans_client_server_and_engine(server: Server, collector: Answering, path: str) -> None:
     trace = os.urandom(16).hex()
     post(server, path, CHAT, traceparent=f"00-{trace}-{os.urandom(8).hex()}-01")
     deadline = time.monotonic() + 30
@@ -236,7 +238,7 @@ def test_a_trace_from_the_client_to_the_engine(server: Server, collector: Answer
 
 
 def attributes_in_the_documents() -> set[str]:
-    """Those of vLLM's span that docs/observability.md names."""
+    """The attributes of vLLM's span that docs/observability.md names."""
     page = (Path(__file__).parent.parent.parent / "docs" / "observability.md").read_text()
     (row,) = (line for line in page.splitlines() if line.startswith("| `llm_request`"))
     return set(re.findall(r"`(gen_ai[\w.]+)`", row))
@@ -250,8 +252,8 @@ def spans_of(collector: Answering, trace: str) -> list[Span]:
     return [span for span in found if span.trace_id.hex() == trace]
 
 
-def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepared_cache: Path) -> None:
-    """In nothing that was written or sent, no command line, and the environment of none that it has started."""
+def test_no_file_response_or_process_shows_a_secret(server: Server, licence: str, prepared_cache: Path) -> None:
+    """Except the supervisor's own environment, which the caller set."""
     secrets = [KEY, FILE_KEY, licence, licence.rpartition(".")[2]]
     folders = [server.stdout.parent, prepared_cache, Path(os.environ["HOME"])]
     written = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != "keys"]
@@ -262,9 +264,9 @@ def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepar
             assert not any(secret.encode() in content for secret in secrets), file
     metrics = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     metrics.request("GET", "/metrics", headers={"Authorization": f"Bearer {KEY}"})
-    told = metrics.getresponse().read()
+    text = metrics.getresponse().read()
     metrics.close()
-    assert not any(secret.encode() in told for secret in secrets)
+    assert not any(secret.encode() in text for secret in secrets)
     for pid, line in server.processes().items():
         assert not any(secret in line for secret in secrets)
         if pid != server.process.pid:
@@ -272,33 +274,36 @@ def test_the_secrets_are_nowhere_to_be_read(server: Server, licence: str, prepar
             assert not any(secret.encode() in environment for secret in secrets)
 
 
-def test_what_it_was_started_from_is_gone_when_its_engine_dies(server: Server, prepared_cache: Path) -> None:
-    """Key file, log's disk, temporary folder, model: it serves on, starts another engine, and says what is wrong."""
+def test_the_engine_is_restarted_without_the_files_of_the_start(server: Server, prepared_cache: Path) -> None:
+    """Key file, log's disk, temporary folder, model: the server works on, restarts the engine and reports problems."""
     keys, log, model = server.stdout.parent / "keys", server.engine_log, demo_model.folder(PROFILE, prepared_cache)
-    (nursery,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: nursery"))
-    environment = Path(f"/proc/{nursery}/environ").read_bytes().split(b"\0")
+    (fork_server,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: nursery"))
+    environment = Path(f"/proc/{fork_server}/environ").read_bytes().split(b"\0")
     (temporary,) = (Path(each[7:].decode()) for each in environment if each.startswith(b"TMPDIR="))
     keys.unlink()
     log.unlink()
     log.symlink_to("/dev/full")  # a disk that is full
     shutil.rmtree(temporary)
     shutil.rmtree(model)
-    until(lambda: len(problems(server)) == 3 and temporary.is_dir(), "what is wrong is told, and what can be is made")
+    until(
+        lambda: len(problems(server)) == 3 and temporary.is_dir(),
+        "the problems are reported, and the folder is created again",
+    )
     assert generates(server, FILE_KEY) == generates(server, KEY) == 200
     (engine,) = (pid for pid, line in server.processes().items() if line.startswith("VLLM::EngineCore"))
     os.kill(engine, signal.SIGKILL)
     until(lambda: server.stdout.read_text().count("Listening on http://") == 2, "ready again", READY_SECONDS)
     assert generates(server, FILE_KEY) == generates(server, KEY) == 200
     assert model.is_dir()
-    until(lambda: len(problems(server)) == 2, "the keys and the log are not in order yet")
+    until(lambda: len(problems(server)) == 2, "the problems of the keys and the log remain")
     log.unlink()
     keys.write_text("")
     until(lambda: generates(server, FILE_KEY) == 401, "the file's key is revoked")
     assert generates(server, KEY) == 200
-    until(lambda: len(problems(server)) == 1, "the log is in order")
+    until(lambda: len(problems(server)) == 1, "the log is writable again")
     assert "bytes of this log were lost" in log.read_text()
     keys.write_text(f"{FILE_KEY}\n")
-    until(lambda: generates(server, FILE_KEY) == 200 and not problems(server), "all is in order")
+    until(lambda: generates(server, FILE_KEY) == 200 and not problems(server), "no problem remains")
 
 
 def problems(server: Server) -> list[str]:

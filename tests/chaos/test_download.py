@@ -1,4 +1,4 @@
-"""A download that is killed at random points."""
+"""A download whose process is killed at random points."""
 
 import multiprocessing
 import random
@@ -20,8 +20,8 @@ KILLS = 20
 MiB = 1 << 20
 
 
-def test_killed_at_random_points(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    """Each time it is started again it goes on where it was killed, and the model is the same to the byte."""
+def test_a_killed_download_resumes_and_is_complete(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """Each restart continues at the killed position, and the model is identical to the byte."""
     model = archives.model(tmp_path_factory.mktemp("original") / "model", 24 * MiB)
     archive = archives.tar(model, model.with_name("archive")).read_bytes()
     context = multiprocessing.get_context("spawn")
@@ -42,7 +42,7 @@ def test_killed_at_random_points(tmp_path_factory: pytest.TempPathFactory, tmp_p
                 process.start()
                 while process.is_alive() and len(file.starts) == begun and not folder.exists():
                     time.sleep(0.002)
-                # From the first bytes to the moment when the folder gets its name.
+                # Any moment between the first bytes and the rename of the folder.
                 process.join(chance.uniform(0, 0.4 if kills < KILLS else 60))
                 if process.is_alive() and kills < KILLS:
                     process.kill()

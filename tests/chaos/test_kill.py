@@ -1,4 +1,4 @@
-"""`kill -9` of one process or another, under load, again and again: an end to each request, and the server is back."""
+"""Repeated `kill -9` of the server's processes under load: each request ends, and the server recovers."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from maritalk_vllm.http.listener import listen
-from tests.chaos.load import Fate, Load
+from tests.chaos.load import Load, Outcome
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import READY_SECONDS, Server, note, until
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.chaos
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "30"))
 VICTIMS = ("maritalk: serve", "VLLM::EngineCore", "VLLM::Worker")
-"""The API process, the engine, and the one that computes."""
+"""The API process, the engine, and the worker."""
 
 HANG_SECONDS = 5
 CLIENTS = 8
@@ -43,9 +43,9 @@ def is_ready(server: Server) -> bool:
         return False
 
 
-def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
+def test_the_server_recovers_from_repeated_kills(tmp_path: Path, prepared_cache: Path) -> None:
     before = shared_memory()
-    # By itself, a single worker has no process of its own.
+    # By default, a single worker has no process of its own.
     workers = ["--", "--distributed-executor-backend", "mp"]
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000", *workers)
     server.wait_until_ready()
@@ -64,31 +64,31 @@ def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
             generations |= generation
             killed = time.monotonic()
             os.kill(victim, signal.SIGKILL)
-            # The gate says that it loads before anything says that it is ready again.
+            # The supervisor answers `loading` before the next engine is ready.
             until(lambda: not is_ready(server), "not ready", HANG_SECONDS)
             wait_until_ready(server)
             times.append(time.monotonic() - killed - last_pause(server))
             left = generation & set(server.processes())
             assert not left
             hangs += [
-                seen.ended - killed
-                for seen in list(load.seen)
-                if seen.began < killed < seen.ended and seen.fate is not Fate.ANSWERED
+                result.ended - killed
+                for result in list(load.results)
+                if result.began < killed < result.ended and result.outcome is not Outcome.ANSWERED
             ]
-        told = samples(server.ask("/metrics").body.decode())
+        found = samples(server.ask("/metrics").body.decode())
     finally:
-        fates = load.stop()
+        outcomes = load.stop()
     note(
         f"{KILLS} kills under load: ready again after {median(times):.1f} s (at most {max(times):.1f}) and the pause "
-        f"before it; first start {first:.1f} s; requests {dict(fates)}; those that a kill ended knew after "
+        f"before it; first start {first:.1f} s; requests {dict(outcomes)}; those that a kill ended knew after "
         f"{max(hangs, default=0):.2f} s at most"
     )
-    assert told["maritalk_engine_restarts_total", ()] == KILLS
-    # What was imported for the first start serves each after it.
-    steps = {dict(labels)["phase"] for name, labels in told if name == "maritalk_start_seconds"}
+    assert found["maritalk_engine_restarts_total", ()] == KILLS
+    # Restarts import nothing again.
+    steps = {dict(labels)["phase"] for name, labels in found if name == "maritalk_start_seconds"}
     assert steps == {"loading", "warming_up", "ready"}
     assert max(hangs, default=0) < HANG_SECONDS
-    assert fates[Fate.ANSWERED] > 0
+    assert outcomes[Outcome.ANSWERED] > 0
     assert server.stop() < 30
     assert server.process.returncode == 0
     assert_nothing_left(server)
@@ -96,17 +96,17 @@ def test_killed_again_and_again(tmp_path: Path, prepared_cache: Path) -> None:
 
 
 def last_pause(server: Server) -> float:
-    """The seconds that the server has waited before it started its engine again, as it says."""
+    """The last restart delay, in seconds, that the server printed."""
     said = re.findall(r"starting it again (?:now|in (\d+) s)", server.stdout.read_text())
     return float(said[-1] or 0)
 
 
-def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
-    """Nobody is left to clean up: the kernel ends all that it has started, and the port is free."""
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, prepared_cache: Path) -> None:
+    """The kernel ends its descendants, and the port is free."""
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_until_ready()
     load = Load(server, 2, TOKENS)
-    until(lambda: load.seen, "requests under way")
+    until(lambda: load.results, "requests in flight")
     killed = time.monotonic()
     server.process.kill()
     server.process.wait()
@@ -117,13 +117,13 @@ def test_the_supervisor_killed(tmp_path: Path, prepared_cache: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_a_hung_engine_counts_as_dead(tmp_path: Path, prepared_cache: Path) -> None:
+def test_a_hung_engine_is_restarted(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--engine-timeout", "3")
     server.wait_until_ready()
     (victim,) = processes(server, VICTIMS[1])
     load = Load(server, 2, TOKENS)
     try:
-        until(lambda: load.seen, "requests under way")
+        until(lambda: load.results, "requests in flight")
         os.kill(victim, signal.SIGSTOP)
         until(lambda: not is_ready(server), "not ready")
         wait_until_ready(server)

@@ -1,4 +1,4 @@
-"""200 clients at once, with good and bad keys, while some keys are revoked and the links run out."""
+"""The licence service with 200 concurrent clients, while some keys are revoked and links expire."""
 
 import http.client
 import json
@@ -23,18 +23,18 @@ pytestmark = pytest.mark.chaos
 CLIENTS = 200
 ROUNDS = 3
 LINK_SECONDS = 2
-REFUSALS = {
+REJECTIONS = {
     "unknown": (401, b"unknown"),
     "expired": (403, b"expired on"),
     "revoked": (403, b"revoked on"),
     "other model": (403, b"not for the model"),
 }
-KINDS = ["small", "demo", "small", "demo", "revoked meanwhile", *REFUSALS]
+KINDS = ["small", "demo", "small", "demo", "revoked meanwhile", *REJECTIONS]
 
 
 @dataclass
-class Seen:
-    """When a request was sent and answered, in Unix seconds, and what came back."""
+class Exchange:
+    """When a request was sent and answered, in Unix seconds, and its response."""
 
     began: float
     ended: float
@@ -43,13 +43,13 @@ class Seen:
 
 
 class Client:
-    """One connection that asks with its own key, again and again."""
+    """A client with its own key, which sends requests on one connection."""
 
     def __init__(self, service: Running, kind: str) -> None:
         self.kind = kind
         self.model = kind if kind in WEIGHTS else "small"
-        self.asked: list[Seen] = []
-        self.fetched: list[tuple[str, Seen]] = []
+        self.asked: list[Exchange] = []
+        self.fetched: list[tuple[str, Exchange]] = []
         self._key = make_key(service, kind)
         self._connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=60)
 
@@ -60,7 +60,7 @@ class Client:
         self.close()
 
     def ask(self) -> None:
-        """A link, and at once what it leads to."""
+        """Request a link, and download from it at once."""
         body = json.dumps({"license": self._key, "cuda_version": "12.2"})
         seen = self._send("POST", "/local/download", body, Prefer=f"artifact=weights, model={self.model}")
         self.asked.append(seen)
@@ -72,15 +72,15 @@ class Client:
         self.fetched.append((link, self._send("GET", f"{parts.path}?{parts.query}")))
 
     def close(self) -> None:
-        """For a while: the service ends a connection that is not used, and the next request makes a new one."""
+        """Close the connection, since the service would close it when idle; the next request opens a new one."""
         self._connection.close()
 
-    def _send(self, method: str, path: str, body: str | None = None, **headers: str) -> Seen:
+    def _send(self, method: str, path: str, body: str | None = None, **headers: str) -> Exchange:
         began = time.time()
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
         content = answer.read()
-        return Seen(began, time.time(), answer.status, content)
+        return Exchange(began, time.time(), answer.status, content)
 
 
 def make_key(service: Running, kind: str) -> str:
@@ -101,9 +101,9 @@ def revoke(service: Running, kind: str) -> None:
 
 
 def check(client: Client, revoked: tuple[float, float]) -> None:
-    """Every answer is right for its key and its time. `revoked` is when that was begun and done."""
-    if client.kind in REFUSALS:
-        status, says = REFUSALS[client.kind]
+    """Check each response against the key and the time. `revoked`: when the revocation began and ended."""
+    if client.kind in REJECTIONS:
+        status, says = REJECTIONS[client.kind]
         assert not client.fetched
         assert all(seen.status == status and says in seen.body for seen in client.asked)
         return
@@ -112,7 +112,7 @@ def check(client: Client, revoked: tuple[float, float]) -> None:
         good_until, bad_from = ends, ends
         if client.kind == "revoked meanwhile":
             good_until, bad_from = min(ends, revoked[0]), min(ends, revoked[1])
-        # Between the two either may be.
+        # During the revocation, either status is right.
         assert seen.status in (200, 403)
         assert seen.status == 200 or seen.ended >= good_until
         assert seen.status == 403 or seen.began < bad_from
@@ -124,7 +124,7 @@ def expires(link: str) -> int:
     return int(parse_qs(urlsplit(link).query)["expires"][0])
 
 
-def test_every_answer_is_right_for_its_key(tmp_path: Path) -> None:
+def test_every_response_is_right_for_its_key_and_time(tmp_path: Path) -> None:
     with Running(tmp_path, "--link-seconds", str(LINK_SECONDS)) as service:
         add_weights(service)
         clients = [Client(service, KINDS[number % len(KINDS)]) for number in range(CLIENTS)]
@@ -163,9 +163,9 @@ def test_every_answer_is_right_for_its_key(tmp_path: Path) -> None:
     note(
         f"licence service: {CLIENTS} clients, {total} requests in {seconds:.1f} s, {total / seconds:.0f} a second; "
         f"median {_milliseconds(asked)} ms for an answer, {_milliseconds(fetched)} ms for a download; "
-        f"{len(links)} links refused after their time"
+        f"{len(links)} links rejected after they expired"
     )
 
 
-def _milliseconds(seen: list[Seen]) -> str:
+def _milliseconds(seen: list[Exchange]) -> str:
     return f"{1000 * statistics.median(each.ended - each.began for each in seen):.0f}"

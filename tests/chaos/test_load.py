@@ -1,4 +1,4 @@
-"""Thousands of requests from clients of which some go away and some talk nonsense; and hundreds that are slow."""
+"""Thousands of requests, of which some are aborted and some invalid; and hundreds of slow bodies."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ REQUESTS = int(os.environ.get("CHAOS_REQUESTS", "10000"))
 CLIENTS = 64
 TOKENS = 4
 SLOW = 500
-NONSENSE = [b"", b"{", b"[]", b'{"prompt": 3}', b'{"prompt": "a", "max_tokens": -1}', b"\xff\xfe", b'{"messages": []}']
+INVALID = [b"", b"{", b"[]", b'{"prompt": 3}', b'{"prompt": "a", "max_tokens": -1}', b"\xff\xfe", b'{"messages": []}']
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def prompt(words: int) -> dict[str, object]:
     return {"prompt": "um " * words, "max_tokens": TOKENS, "do_sample": False, "return_usage": True}
 
 
-def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
-    # By its number of tokens each answer shows that it is the answer to its own prompt.
+def test_aborted_and_invalid_requests_do_not_affect_the_others(server: Server) -> None:
+    # Each prompt has its own number of tokens, which shows that a response belongs to it.
     tokens = {words: server.ask("/generate", prompt(words)).json["usage"]["prompt_tokens"] for words in range(1, 21)}
     assert len(set(tokens.values())) == len(tokens)
     process = api_process(server)
@@ -59,17 +59,17 @@ def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
                 body = json.dumps({"prompt": "Era uma vez", "max_tokens": 200, "stream": number % 20 == 0})
                 connection.request("POST", "/generate", body)
                 time.sleep(random.Random(number).uniform(0, 0.3))
-                return "went away"
+                return "aborted"
             if number % 10 == 1:
-                connection.request("POST", "/generate", NONSENSE[number // 10 % len(NONSENSE)])
+                connection.request("POST", "/generate", INVALID[number // 10 % len(INVALID)])
                 assert connection.getresponse().status == 400
-                return "nonsense"
+                return "invalid"
             words = number % 20 + 1
             connection.request("POST", "/generate", json.dumps(prompt(words)))
             reply = connection.getresponse()
-            told = json.loads(reply.read())
-            assert reply.status == 200, told
-            assert told["usage"]["prompt_tokens"] == tokens[words]
+            answer = json.loads(reply.read())
+            assert reply.status == 200, answer
+            assert answer["usage"]["prompt_tokens"] == tokens[words]
             return "answered"
         finally:
             connection.close()
@@ -103,18 +103,18 @@ def test_a_tenth_goes_away_and_a_tenth_talks_nonsense(server: Server) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_frees_its_place(server: Server, stream: bool) -> None:
+def test_a_disconnected_client_frees_its_place(server: Server, stream: bool) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     connection.request("POST", "/generate", json.dumps({**ENDLESS, "stream": stream}))
-    until(lambda: server.ask().json["status"] == "busy", "a request under way")
+    until(lambda: server.ask().json["status"] == "busy", "a request in flight")
     connection.close()
-    gone = time.monotonic()
+    closed = time.monotonic()
     until(lambda: server.ask().json["status"] == "idle", "idle", 10)
     how = "with a stream" if stream else "without a stream"
-    note(f"a client that goes away, {how}: its place is free {time.monotonic() - gone:.2f} s later")
+    note(f"a client that disconnects, {how}: its place is free {time.monotonic() - closed:.2f} s later")
 
 
-def test_slow_bodies_hold_nobody_up(server: Server) -> None:
+def test_slow_bodies_do_not_delay_other_requests(server: Server) -> None:
     def latency() -> float:
         return median(server.ask("/generate", prompt(5)).seconds for _ in range(15))
 

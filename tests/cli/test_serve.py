@@ -146,7 +146,7 @@ def test_under_systemd_it_retries_the_licence_service(tmp_path: Path) -> None:
         checked = serve(*options, *cache, "--dry-run")
         assert checked.returncode == 10
         result = serve(*options, *cache)
-        assert manager.heard() == [
+        assert manager.received() == [
             f"STATUS=The licence service {service.url} cannot be asked about this key: it answers 503."
         ]
     assert result.returncode == 3

@@ -1,4 +1,4 @@
-"""The published clients, each in a virtual environment of its own, which `make test-clients` sets up."""
+"""The published clients, each in a virtual environment of its own, which `make test-clients` creates."""
 
 import json
 import os
@@ -11,31 +11,31 @@ from typing import Any
 FOLDER = Path(sys.prefix) / "clients"
 SCRIPTS = Path(__file__).with_name("scripts")
 OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
-"""No client looks elsewhere for its own lists: what it asks goes to our server alone."""
+"""Clients use their built-in lists, and send requests to our server only."""
 
 
 def python(client: str) -> Path:
-    """The interpreter that has this client, named as its lock is: maritalk-0.2.3."""
+    """The interpreter of this client's environment, which has the name of its lock: maritalk-0.2.3."""
     return FOLDER / client / "bin" / "python"
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a client sees: ours, without the machine's own proxies, whose lower case would win."""
+    """The client's environment: ours without the machine's proxies, whose lower-case variables take precedence."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return {**kept, **OFFLINE, **extra}
 
 
-def run(client: str, script: str, asked: dict[str, Any], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Run one of the scripts in a client's environment: it is given JSON, and what it told comes back by name."""
+def run(client: str, script: str, inputs: dict[str, Any], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a script in a client's environment with `inputs` as JSON; return the values that it reported, by name."""
     result = subprocess.run(
-        [python(client), SCRIPTS / f"{script}.py", json.dumps(asked)],
+        [python(client), SCRIPTS / f"{script}.py", json.dumps(inputs)],
         capture_output=True,
         text=True,
         timeout=600,
         env=environment(variables or {}),
     )
     assert result.returncode == 0, result.stderr
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     for line in result.stdout.splitlines():
-        told |= json.loads(line)
-    return told
+        reported |= json.loads(line)
+    return reported

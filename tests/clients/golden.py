@@ -1,4 +1,4 @@
-"""The same questions, answered by vLLM itself: run by its tests in a process of its own, which prints the answers.
+"""The golden questions, and as a program vLLM's own answers to them without a server, printed as JSON.
 
 python golden.py CHECKPOINT DTYPE
 """
@@ -24,7 +24,7 @@ def main(checkpoint: str, dtype: str) -> None:
 
     model = LLM(checkpoint, dtype=dtype, enforce_eager=True, max_model_len=2048, kv_cache_memory_bytes=1 << 28)
     greedy = SamplingParams(temperature=0, max_tokens=MAX_TOKENS)
-    # One by one, as a server that nobody else asks: in a batch, the same sums are rounded otherwise.
+    # One by one, as an otherwise idle server does: a batch changes the rounding.
     outputs = [model.generate([text], greedy, use_tqdm=False)[0] for text in TEXTS]
     outputs += model.chat(CHAT, greedy, use_tqdm=False)
     print(json.dumps([output.outputs[0].text for output in outputs]))

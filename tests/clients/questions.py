@@ -1,7 +1,7 @@
-"""What the clients ask, in the words of the wire.
+"""The requests of the clients, with the field names of the wire.
 
-The demo model's likeliest answers to these lie far before its next ones, so that every processor gives the same, and
-those to the conversations end by themselves.
+The demo model's most likely tokens lead by a wide margin, so that every processor generates the same, and the answers
+to the conversations end by themselves.
 """
 
 MESSAGE = "What is the capital of Japan?"
@@ -15,7 +15,7 @@ MESSAGES = [
 
 LINE = "metadata: x\n"
 PROMPT = LINE * 4
-"""The model goes on with the same line."""
+"""The model continues with the same line."""
 
 ECHO = [
     {"role": "user", "content": "Some data: x"},
@@ -24,13 +24,13 @@ ECHO = [
     {"role": "assistant", "content": "Some data: y"},
     {"role": "user", "content": "Some data: z"},
 ]
-"""The model says it after the user. Clients take every `data: ` out of what they are streamed, wherever it stands."""
+"""The model repeats the user's text. Clients remove every `data: ` from a stream, wherever it is."""
 
 STOPS = [" Rome", " x"]
-"""The answers to `MESSAGES` and to `PROMPT` would go on with one of these."""
+"""The answers to `MESSAGES` and to `PROMPT` would continue with one of these."""
 
 TOO_MANY = 9000
-"""More tokens than the demo model's context of 8192 has."""
+"""More tokens than the demo model's context of 8192."""
 
 WEATHER = {
     "type": "function",
@@ -46,4 +46,4 @@ WEATHER = {
         "strict": True,
     },
 }
-"""The demo model calls no tool unless it has to, and then `strict` holds it to this form."""
+"""The demo model calls a tool only if required, and then `strict` enforces this schema."""

@@ -1,8 +1,8 @@
-"""The way from a client with a fixed address to a server of ours: an HTTPS proxy on the loopback.
+"""Redirect clients with a hard-coded address to our server, by an HTTPS proxy on the loopback interface.
 
-Some clients have https://chat.maritaca.ai written into them, and https://functions.maritaca.ai for licences. They stay
-as they are: they are told of a proxy, which answers for one host with a certificate of its own, and hands what it gets
-to our server.
+Some clients have https://chat.maritaca.ai hard-coded, and https://functions.maritaca.ai for licences. They are tested
+unmodified: their environment names a proxy, which terminates TLS for one host with a certificate of its own, and
+forwards the data to our server.
 """
 
 import select
@@ -22,10 +22,10 @@ LICENSES = "functions.maritaca.ai"
 
 
 def pass_on(client: ssl.SSLSocket, server: socket.socket) -> None:
-    """What either side sends goes to the other, until one of them closes."""
+    """Forward data in both directions until one side closes."""
     other = {client: server, server: client}
     while True:
-        # What TLS has read and decoded already is not seen by select().
+        # select() does not see data that TLS has already decoded.
         ready = [client] if client.pending() else select.select(list(other), [], [])[0]
         for side in ready:
             data = side.recv(65536)
@@ -54,7 +54,7 @@ class Tunnel(BaseHTTPRequestHandler):
             return
         with socket.create_connection(self.server.behind) as server:
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            # A client may go away in the midst of an answer: that is its own business.
+            # A client may disconnect before it has read the response.
             with (
                 suppress(ConnectionError, ssl.SSLError),
                 self.server.context.wrap_socket(self.connection, server_side=True) as client,
@@ -67,7 +67,7 @@ class Tunnel(BaseHTTPRequestHandler):
 
 @contextmanager
 def redirect(port: int, folder: Path, host: str = CLOUD) -> Iterator[dict[str, str]]:
-    """The variables with which a client's calls to https://HOST come to this port instead."""
+    """Environment variables that redirect a client's requests for https://HOST to this port."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(host).configure_cert(context)

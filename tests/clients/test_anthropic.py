@@ -1,4 +1,4 @@
-"""Anthropic's published client, against the Messages API that vLLM brings along."""
+"""Anthropic's published client with vLLM's Messages API."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ ENDS = {"plain": ("end_turn", None), "stopped": ("stop_sequence", " Rome")}
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> dict[str, Any]:
-    asked = {
+def reported(shared_server: Server) -> dict[str, Any]:
+    inputs = {
         "base_url": f"http://127.0.0.1:{shared_server.port}",
         "system": MESSAGES[0]["content"],
         "messages": MESSAGES[1:],
         "stops": STOPS,
         "too many": TOO_MANY,
     }
-    return run("anthropic-2.12.0", "anthropic_messages", asked)
+    return run("anthropic-2.12.0", "anthropic_messages", inputs)
 
 
 @pytest.fixture(scope="module")
 def plain(shared_server: Server) -> dict[str, Any]:
-    """What the server answers to the same in OpenAI's API, without a client."""
+    """The server's answers to the same requests in OpenAI's API, without a client."""
     body = {"model": "demo", "messages": MESSAGES, "temperature": 0, "max_tokens": 12}
     stops = {"plain": [], "stopped": STOPS}
     return {name: shared_server.ask("/v1/chat/completions", body | {"stop": stop}).json for name, stop in stops.items()}
@@ -35,8 +35,10 @@ def plain(shared_server: Server) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["", ", streamed"])
 @pytest.mark.parametrize("name", ENDS)
-def test_messages(told: dict[str, Any], plain: dict[str, Any], name: str, how: str) -> None:
-    message = told[name + how]
+def test_a_message_has_the_answer_and_usage(
+    reported: dict[str, Any], plain: dict[str, Any], name: str, how: str
+) -> None:
+    message = reported[name + how]
     assert (message["type"], message["role"], message["model"]) == ("message", "assistant", "demo")
     (content,) = message["content"]
     assert content["type"] == "text"
@@ -47,24 +49,24 @@ def test_messages(told: dict[str, Any], plain: dict[str, Any], name: str, how: s
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_stream_comes_in_pieces(told: dict[str, Any], plain: dict[str, Any], name: str) -> None:
-    pieces = told[f"{name}, in pieces"]
+def test_a_stream_has_several_deltas(reported: dict[str, Any], plain: dict[str, Any], name: str) -> None:
+    pieces = reported[f"{name}, in pieces"]
     assert len(pieces) > 1
     assert "".join(pieces) == plain[name]["choices"][0]["message"]["content"]
 
 
-def test_the_limit_of_tokens(told: dict[str, Any]) -> None:
-    assert told["cut"] == "max_tokens"
+def test_max_tokens_cuts_the_answer(reported: dict[str, Any]) -> None:
+    assert reported["cut"] == "max_tokens"
 
 
-def test_tokens_are_counted_without_an_answer(told: dict[str, Any], plain: dict[str, Any]) -> None:
-    assert told["tokens"] == plain["plain"]["usage"]["prompt_tokens"]
+def test_count_tokens_returns_the_prompt_tokens(reported: dict[str, Any], plain: dict[str, Any]) -> None:
+    assert reported["tokens"] == plain["plain"]["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [("too many tokens", "BadRequestError", str(TOO_MANY)), ("no such model", "NotFoundError", "gpt-nope")],
 )
-def test_errors(told: dict[str, Any], name: str, kind: str, words: str) -> None:
-    assert told[name]["raised"] == kind
-    assert words in told[name]["text"]
+def test_an_error_has_its_class_and_message(reported: dict[str, Any], name: str, kind: str, words: str) -> None:
+    assert reported[name]["raised"] == kind
+    assert words in reported[name]["text"]

@@ -1,7 +1,7 @@
-"""The public benchmark's requests: 550 tokens of numbers in, 150 out, temperature 3, and figures in seconds.
+"""The requests of the public benchmark: 550 prompt tokens of numbers, 150 tokens out, temperature 3, times in seconds.
 
-The script itself reads its tokenizer from a hub, which not every machine reaches: its requests are made by the
-published client all the same, and its figures are calculated in its way.
+The benchmark's script downloads its tokenizer from a hub, which not every machine reaches. This test sends the same
+requests with the published client, and computes the same figures.
 """
 
 import math
@@ -25,16 +25,16 @@ def test_the_figures_are_finite(one_layer_server: Server) -> None:
     server = one_layer_server
     numbers = tokens(server, " ".join(map(str, range(PROMPT_TOKENS))))[:PROMPT_TOKENS]
     prompt = server.ask("/detokenize", {"tokens": numbers}).json["prompt"]
-    asked = {"port": server.port, "prompt": prompt, "max_tokens": MAX_TOKENS, "concurrency": [1, 4]}
-    told = run("maritalk-0.2.3", "benchmark", asked)
+    inputs = {"port": server.port, "prompt": prompt, "max_tokens": MAX_TOKENS, "concurrency": [1, 4]}
+    reported = run("maritalk-0.2.3", "benchmark", inputs)
     for concurrency in (1, 4):
-        results = told[str(concurrency)]
+        results = reported[str(concurrency)]
         assert len(results) == concurrency
         generated = [len(tokens(server, result["output"])) for result in results]
         for result, count in zip(results, generated, strict=True):
             assert isinstance(result["generation_time"], float)
             assert 0 < result["generation_time"] < result["wall_time"]
-            assert count > 100  # the benchmark leaves out what is shorter
+            assert count > 100  # the benchmark ignores shorter answers
         rates = [n / result["generation_time"] for n, result in zip(generated, results, strict=True)]
         wall = max(result["wall_time"] for result in results)
         system = sum(n + PROMPT_TOKENS for n in generated) / wall

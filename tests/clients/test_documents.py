@@ -1,4 +1,4 @@
-"""The documents' Python examples for clients that only these tests have."""
+"""The documents' Python examples for clients that only this lane installs."""
 
 import pytest
 
@@ -12,5 +12,5 @@ CLIENTS = {"langchain_maritaca": "langchain-maritaca-0.4.1", "litellm": "litellm
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_examples(client: str, shared_server: Server) -> None:
+def test_a_documented_example_prints_its_answer(client: str, shared_server: Server) -> None:
     assert run(python(CLIENTS[client]), examples()[client], shared_server)

@@ -1,7 +1,7 @@
-"""From an empty home to an answer, as the published client goes: it asks for its executable, downloads it and runs it.
+"""From an empty home to an answer with the published client, which downloads its executable and runs it.
 
-The client and the server know https://functions.maritaca.ai; what answers there is our licence service. The driver is
-played by an nvidia-smi and a libnvidia-ml.so.1 of our own.
+Our licence service answers for https://functions.maritaca.ai, which client and server have hard-coded. A fake
+nvidia-smi and a fake libnvidia-ml.so.1 stand in for the driver.
 """
 
 import os
@@ -41,7 +41,7 @@ STOP_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def service(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A licence service that has the demo model's weights, and the launcher for the client."""
+    """A licence service with the demo model's weights and the launcher for the client."""
     folder = tmp_path_factory.mktemp("service")
     with tarfile.open(folder / "demo.tar", "w") as archive:
         archive.add(demo_model.folder(PROFILE, prepared_cache), "demo")
@@ -63,7 +63,7 @@ def key(service: Running) -> str:
 
 @pytest.fixture
 def home(service: Running, nvml_library: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables of a user whose home is empty, and whose calls for a licence come to the service."""
+    """The environment of a user with an empty home, whose licence requests are redirected to the service."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "nvidia-smi").write_text(NVIDIA_SMI)
@@ -87,23 +87,23 @@ def client(version: str, module: str, *arguments: str) -> list[str | Path]:
 
 
 def surroundings(home: dict[str, str]) -> dict[str, str]:
-    # Without the address that keeps other tests to themselves: the launcher tells the server where to ask.
+    # Without the address that isolates other tests: the launcher passes the service's address to the server.
     return {name: value for name, value in environment(home).items() if name != "MARITALK_LICENSE_SERVICE"}
 
 
 @pytest.mark.parametrize("version", ["0.2.5", "0.3.2"])
-def test_download(version: str, key: str, home: dict[str, str]) -> None:
+def test_the_client_downloads_the_launcher(version: str, key: str, home: dict[str, str]) -> None:
     command = client(version, "download", "--license", key)
     result = subprocess.run(command, env=surroundings(home), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Downloading MariTalk-demo" in result.stdout
     launcher = Path(home["HOME"]) / "bin" / "maritalk"
     assert os.access(launcher, os.X_OK)
-    told = subprocess.run([launcher, "--version"], env=surroundings(home), capture_output=True, text=True)
-    assert told.stdout.startswith("maritalk-serve ")
+    printed = subprocess.run([launcher, "--version"], env=surroundings(home), capture_output=True, text=True)
+    assert printed.stdout.startswith("maritalk-serve ")
 
 
-def test_a_wrong_key(home: dict[str, str]) -> None:
+def test_a_wrong_key_is_rejected(home: dict[str, str]) -> None:
     command = client("0.3.2", "download", "--license", "AAAAA-BBBBB-CCCCC-DDDDD")
     result = subprocess.run(command, env=surroundings(home), capture_output=True, text=True)
     assert result.returncode == 1
@@ -112,8 +112,10 @@ def test_a_wrong_key(home: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.2.3", pytest.param("0.3.2", marks=pytest.mark.nightly)])
-def test_start(version: str, key: str, service: Running, home: dict[str, str]) -> None:
-    """The launcher comes, runs maritalk-serve with the key, whose weights come, and the model answers."""
+def test_the_client_starts_a_server_from_an_empty_home(
+    version: str, key: str, service: Running, home: dict[str, str]
+) -> None:
+    """It downloads the launcher, which runs maritalk-serve; that downloads the weights, and the model answers."""
     port, mark = Port(free_port()), uuid.uuid4().hex
     command = client(version, "start", "--license", key, "--port", str(port.port))
     variables = {**surroundings(home), "SERVER_UNDER_TEST": mark, "SPT_NOENV": "1"}
@@ -132,9 +134,9 @@ def test_start(version: str, key: str, service: Running, home: dict[str, str]) -
             assert key not in re.sub(r".*maritalk\.start.*", "", listed)
         finally:
             process.send_signal(signal.SIGINT)
-            told, _ = process.communicate(timeout=60)
-    assert "Downloading MariTalk-demo" in told
-    assert "Listening on http://" in told
+            output, _ = process.communicate(timeout=60)
+    assert "Downloading MariTalk-demo" in output
+    assert "Listening on http://" in output
     cache = Path(home["HOME"]) / ".cache" / "maritalk-vllm"
     assert (cache / "models" / "demo" / "config.json").is_file()
     assert not [file for file in small_files(cache) if key.encode() in file.read_bytes()]

@@ -1,4 +1,4 @@
-"""The same answers wherever they come from."""
+"""Our server gives the same answers as vLLM."""
 
 import pytest
 

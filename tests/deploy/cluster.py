@@ -1,4 +1,4 @@
-"""A stand-in for the API of a cluster: the pods that a test says there are, listed and watched."""
+"""A stand-in for a cluster's API server: lists and watches the pods that a test defines."""
 
 import json
 import queue
@@ -25,8 +25,10 @@ class Cluster:
         self._pods: dict[str, Document] = {}
         self._watchers: list[queue.Queue[dict[str, Any] | None]] = []
 
-    def has(self, name: str, address: str, labels: dict[str, str], *, ready: bool = True, ending: bool = False) -> None:
-        """There is such a pod from now on, or it has become so."""
+    def set_pod(
+        self, name: str, address: str, labels: dict[str, str], *, ready: bool = True, ending: bool = False
+    ) -> None:
+        """Add or change a pod."""
         metadata: Document = {"name": name, "namespace": "llm", "uid": name, "resourceVersion": "1", "labels": labels}
         if ending:
             metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -64,7 +66,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[Cluster, Path]]:
-    """A cluster without pods, and the file by which its clients find it."""
+    """A cluster without pods, and a kubeconfig for its clients."""
     made = Cluster()
     with answering(made.answer) as server:
         config = folder / "kubeconfig"

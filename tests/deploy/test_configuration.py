@@ -1,4 +1,4 @@
-"""What the pods run, run here: the configuration that is rendered is one that our programs take."""
+"""Run the pods' commands locally: our programs accept the rendered configuration."""
 
 import os
 import subprocess
@@ -16,14 +16,14 @@ from tests.serving import BIN
 
 pytestmark = pytest.mark.deploy
 
-CARDS = {
+GPUS = {
     **dict.fromkeys(("small-a10", "autoscaled", "air-gapped", "routed"), "1xA10"),
     "medium-2xa100": "2xA100-40GB",
 }
 
 
 def placed(name: str, folder: Path) -> dict[str, str]:
-    """The environment of an example's containers, with the pod's volumes as folders here."""
+    """The environment of an example's containers, with the pod's volumes as local folders."""
     documents = of_example(name)
     text = configuration(documents)
     for mount in ("/cache", "/var/log/maritalk-vllm", "/etc/maritalk-license", "/etc/maritalk"):
@@ -36,14 +36,14 @@ def placed(name: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
-def test_every_option_is_one_of_ours(name: str, tmp_path: Path) -> None:
+def test_every_rendered_option_is_known(name: str, tmp_path: Path) -> None:
     placed(name, tmp_path)
     options = read_config(tmp_path / "etc" / "maritalk" / "maritalk.yaml").values
     assert options["device"] == ("cpu" if options["model"] == "demo" else "cuda")
     assert options["cache_dir"] == f"{tmp_path}/cache/maritalk-vllm"
 
 
-def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
+def test_allowed_hosts_include_services_and_ingress() -> None:
     hosts = ("--set", "ingress.enabled=true", "--set", "ingress.hosts={chat.example.org}")
     options = (
         *hosts,
@@ -63,8 +63,8 @@ def test_the_servers_know_the_names_by_which_they_are_asked() -> None:
 ENDS = (".llm", ".llm.svc", ".llm.svc.cluster.local")
 
 
-def test_the_checks_of_the_demo_model_pass_here(tmp_path: Path) -> None:
-    """Their very commands, as the pod has them, but for the port, which another server may have here."""
+def test_the_checks_of_the_demo_model_pass(tmp_path: Path) -> None:
+    """With the pod's own commands, except the port, which another server may use."""
     environment = placed("demo-cpu", tmp_path) | {"MARITALK_LICENSE": EVALUATION_KEY, "MARITALK_PORT": "0"}
     for container in pod(of_example("demo-cpu"))["initContainers"][:2]:
         program, *words = container["command"]
@@ -73,19 +73,19 @@ def test_the_checks_of_the_demo_model_pass_here(tmp_path: Path) -> None:
         assert "SmolLM2-135M-Instruct" in result.stdout
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_the_cards_that_an_example_names_hold_its_model(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", GPUS)
+def test_the_gpus_of_an_example_hold_its_model(name: str, tmp_path: Path) -> None:
     environment = placed(name, tmp_path)
-    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--gpus", CARDS[name]]
+    command: list[str | Path] = [BIN / "maritalk-vllm", "plan", "--gpus", GPUS[name]]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    count = int(CARDS[name].partition("x")[0])
+    count = int(GPUS[name].partition("x")[0])
     assert pod(of_example(name))["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == count
     assert f" fits: {count} x NVIDIA A1" in result.stdout
 
 
-def test_the_log_is_followed_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
-    """Also a log that is begun anew, as each start of the server does; Kubernetes tells a sidecar by SIGTERM."""
+def test_the_log_container_follows_the_log_and_stops_on_sigterm(tmp_path: Path) -> None:
+    """Also a new log file, which each start of the server creates. Kubernetes stops a sidecar with SIGTERM."""
     (container,) = (each for each in pod(of_example("demo-cpu"))["initContainers"] if each["name"] == "log")
     log = tmp_path / "serve.log"
     command = [word.replace("/var/log/maritalk-vllm", str(tmp_path)) for word in container["command"]]

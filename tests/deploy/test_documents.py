@@ -1,4 +1,4 @@
-"""The commands of the documents that need helm or kubectl: run here, as far as no cluster is needed."""
+"""Run the documents' commands of helm and kubectl, as far as they need no cluster."""
 
 import re
 import shlex
@@ -23,13 +23,13 @@ KUBECTL = [step.command for step in steps(PAGE) if step.command.startswith("kube
 
 
 def by_hand() -> list[Document]:
-    """What is made for the weights without the chart."""
+    """The documents of deploy/weights.yaml, which is applied without the chart."""
     return list(yaml.safe_load_all((ROOT / "deploy" / "weights.yaml").read_text()))
 
 
 @pytest.mark.parametrize("command", [each for each in HELM if each != UNINSTALL])
-def test_helm(command: str) -> None:
-    """An installation or an upgrade is rendered, which reads the same files and refuses the same values."""
+def test_a_helm_command_renders(command: str) -> None:
+    """Installations and upgrades are rendered, which reads the same files and rejects the same values."""
     offline = re.sub(r"^helm (install|upgrade --install) ", "helm template ", command)
     result = tool("bash", "-c", offline)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -37,7 +37,7 @@ def test_helm(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [each for each in KUBECTL if " create " in each])
-def test_what_kubectl_makes(command: str, tmp_path: Path) -> None:
+def test_a_kubectl_create_command_is_valid(command: str, tmp_path: Path) -> None:
     (tmp_path / "api-keys.txt").write_text("one\n")
     (tmp_path / "licence.txt").write_text("eyJ.a.b\n")
     certificate = trustme.CA().issue_cert("maritalk.example.org")
@@ -48,8 +48,8 @@ def test_what_kubectl_makes(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [each for each in KUBECTL if " create " not in each])
-def test_what_kubectl_is_asked_for_is_there(command: str) -> None:
-    """Its options are kubectl's, and what it names is in what the chart makes."""
+def test_objects_of_kubectl_commands_exist(command: str) -> None:
+    """kubectl accepts the options, and the chart creates the named objects."""
     result = tool(*shlex.split(command), "--help")
     assert result.returncode == 0, result.stderr
     (verb,) = re.findall(r"^Usage:\n  kubectl ([a-z-]+(?: [a-z]+)?)", result.stdout, re.MULTILINE)
@@ -65,12 +65,12 @@ def test_what_kubectl_is_asked_for_is_there(command: str) -> None:
         assert template(serving(documents))["metadata"]["labels"][label] == value
 
 
-def test_what_is_installed_is_taken_away() -> None:
+def test_the_installed_release_is_uninstalled() -> None:
     assert UNINSTALL in HELM
     assert any(each.startswith("helm install maritalk-vllm ") and "--namespace llm " in each for each in HELM)
 
 
-def test_the_secrets_of_the_page_are_those_of_the_examples() -> None:
+def test_the_pages_secrets_are_those_of_the_examples() -> None:
     made = set(re.findall(r"secret generic (\S+) --from-(?:literal|file)=([\w.]+?)(?==|$)", "\n".join(KUBECTL), re.M))
     used = {("maritalk-license", "license"), ("maritalk-keys", "keys"), ("maritalk-license", "licence.txt")}
     assert made == used | {("maritalk-metrics", "token")}
@@ -83,15 +83,15 @@ def test_the_secrets_of_the_page_are_those_of_the_examples() -> None:
 
 
 def named_secrets(name: str) -> set[str]:
-    """The Secrets that an example does not make itself."""
+    """The Secrets that an example expects to exist."""
     text = example(name).read_text()
     found = set(re.findall(r"(?:existingSecret|secretName|authorization: {name|pullSecrets: \[{name): ([\w-]+)", text))
     assert found
     return found
 
 
-def test_the_weights_are_put_where_the_server_looks() -> None:
-    """As its user, on its nodes, with its image, into the folder of the model in the cache of its volume."""
+def test_the_weights_are_copied_to_the_servers_cache() -> None:
+    """As the server's user, on its nodes, with its image, into the model's folder on its cache volume."""
     claim, copying = by_hand()
     serves = pod(of_example("air-gapped"))
     (server,) = serves["containers"]
@@ -112,24 +112,24 @@ def test_the_weights_are_put_where_the_server_looks() -> None:
     assert f"mkdir -p {target.removesuffix('/small')} " in copy["command"][-1]
 
 
-def test_ray_is_put_into_an_image_as_the_project_bounds_it() -> None:
+def test_the_documented_ray_version_is_that_of_the_project() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (command,) = (step.command for step in steps(PAGE) if "pip install" in step.command)
     assert f'"{extras["ray"][0]}"' in command
 
 
-def test_every_example_is_in_the_charts_page() -> None:
+def test_the_charts_page_lists_every_example() -> None:
     text = (CHART / "README.md").read_text()
     assert set(re.findall(r"^\| `([\w-]+\.yaml)` \|", text, re.M)) == {file.name for file in EXAMPLES}
 
 
-def test_the_charts_page_leads_somewhere() -> None:
+def test_the_links_of_the_charts_page_have_targets() -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / CHART_PAGE).read_text()):
         assert (CHART / link).exists(), link
     assert blocks(CHART_PAGE)
 
 
-def test_the_values_that_the_page_names_are_values() -> None:
+def test_the_values_in_the_page_exist() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     named = re.findall(r"`([a-z]\w+\.[a-zA-Z.]+)(?:: .*?)?`", read(PAGE))
     for name in {name for name in named if name.partition(".")[0] in values}:

@@ -1,4 +1,4 @@
-"""A model on several nodes: a LeaderWorkerSet in the place of the Deployment, and what has to know of it."""
+"""A model on several nodes: a LeaderWorkerSet replaces the Deployment, with options, policies and scaling to match."""
 
 import json
 import subprocess
@@ -39,16 +39,16 @@ def test_a_group_has_a_pod_on_each_node() -> None:
     assert not [each for each in documents if each["kind"] == "Deployment"]
 
 
-def test_its_pods_are_those_of_the_deployment() -> None:
-    """But for the variables that say which node one is."""
+def test_a_groups_pods_equal_those_of_the_deployment() -> None:
+    """Except for the variables that identify the node."""
     alone, grouped = (deepcopy(template(serving(rendered(*SHARED, "--set", f"nodes={nodes}")))) for nodes in (1, 2))
     for container in (*grouped["spec"]["containers"], *grouped["spec"]["initContainers"][:2]):
         container["env"] = [each for each in container["env"] if each["name"] not in KNOWN_BY_THE_GROUP]
     assert grouped == alone
 
 
-def test_each_pod_knows_its_node() -> None:
-    """The checks too: a plan for one node alone would refuse what two hold."""
+def test_each_pod_has_the_variables_of_its_node() -> None:
+    """In the checks, too: a plan for a single node would reject a model that needs two."""
     documents = of_example("large-2-nodes")
     doctor, plan, _ = pod(documents)["initContainers"]
     for container in (doctor, plan, server(documents)):
@@ -58,13 +58,13 @@ def test_each_pod_knows_its_node() -> None:
             "MARITALK_HEAD": "$(LWS_LEADER_ADDRESS)",
             "MARITALK_DISTRIBUTED_BACKEND": "mp",
         }
-    # No group, nobody who sets those: what is not expanded would be taken for a value.
+    # Without a group nothing sets those variables, and an unexpanded reference would be used as a value.
     for container in (*only(documents, "Job")["spec"]["template"]["spec"]["containers"], server(rendered())):
         assert not variables(container).keys() & KNOWN_BY_THE_GROUP
 
 
-def test_the_nodes_know_each_other_by_a_secret() -> None:
-    """Its file is where the server looks for it, in each container that has the group's options."""
+def test_the_nodes_secret_is_mounted_where_the_server_reads_it() -> None:
+    """In each container that has the group's options."""
     documents = rendered(*SHARED, "--set", "group.existingSecret=nodes", "--set", "group.secretKey=key")
     (volume,) = (each for each in pod(documents)["volumes"] if each["name"] == "nodes-secret")
     assert volume["secret"] == {
@@ -81,7 +81,7 @@ def test_the_nodes_know_each_other_by_a_secret() -> None:
     assert "nodes-secret" not in json.dumps(alone)
 
 
-def test_the_leader_alone_answers() -> None:
+def test_the_service_selects_the_leader_only() -> None:
     for options, more in ((SHARED, LEADER), ((), {})):
         documents = rendered(*options)
         labels = template(serving(documents))["metadata"]["labels"]
@@ -89,23 +89,23 @@ def test_the_leader_alone_answers() -> None:
         assert selector.items() - labels.items() == more.items()
 
 
-def test_a_groups_name_for_its_leader_is_not_the_services() -> None:
-    """The controller makes a headless Service unless there is one of that name, and finds the one that answers."""
+def test_the_headless_service_of_a_group_has_another_name() -> None:
+    """Otherwise the controller would find the chart's Service, and create no headless one."""
     documents = of_example("large-2-nodes")
     assert only(documents, "Service")["metadata"]["name"] == serving(documents)["metadata"]["name"]
     assert serving(documents)["spec"]["networkConfig"] == {"subdomainPolicy": "UniquePerReplica"}
 
 
-def test_where_a_group_is_placed() -> None:
+def test_a_group_may_be_placed_in_one_topology() -> None:
     annotation = "leaderworkerset.sigs.k8s.io/exclusive-topology"
     label = "topology.kubernetes.io/rack"
     metadata = serving(rendered(*SHARED, "--set", f"group.exclusiveTopology={label}"))["metadata"]
     assert metadata["annotations"] == {annotation: label}
-    # Where no node has the label, no pod would find a node.
+    # Not by default: without nodes of that label, no pod could be scheduled.
     assert "annotations" not in serving(of_example("large-2-nodes"))["metadata"]
 
 
-def test_a_group_is_changed_by_what_it_can_afford() -> None:
+def test_a_group_is_updated_without_surge() -> None:
     spec = serving(of_example("large-2-nodes"))["spec"]
     assert spec["rolloutStrategy"]["rollingUpdateConfiguration"] == {"maxSurge": 0, "maxUnavailable": 1}
     assert spec["startupPolicy"] == "LeaderCreated"
@@ -118,7 +118,7 @@ def test_a_group_is_changed_by_what_it_can_afford() -> None:
     ("options", "scaler"),
     [((*SCALED, *PROMETHEUS), "ScaledObject"), ((*SCALED, "--set", "autoscaling.kind=hpa"), "HorizontalPodAutoscaler")],
 )
-def test_groups_are_scaled(options: tuple[str, ...], scaler: str) -> None:
+def test_the_scaler_scales_groups(options: tuple[str, ...], scaler: str) -> None:
     for nodes in ("1", "2"):
         documents = rendered(*options, "--set", f"nodes={nodes}")
         workload = serving(documents)
@@ -130,25 +130,25 @@ def test_groups_are_scaled(options: tuple[str, ...], scaler: str) -> None:
         assert "replicas" not in workload["spec"]
 
 
-def test_no_node_of_a_second_group_is_drained_beside_one_of_the_first() -> None:
+def test_the_disruption_budget_covers_all_groups() -> None:
     documents = of_example("large-2-nodes")
     selector = only(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
     assert selector.items() <= template(serving(documents))["metadata"]["labels"].items()
 
 
-def test_the_nodes_of_a_group_reach_each_other() -> None:
-    """On every port: those of gloo and NCCL are the kernel's choice."""
+def test_the_network_policy_connects_the_nodes_of_a_group() -> None:
+    """On every port: the kernel chooses those of gloo and NCCL."""
     documents = of_example("large-2-nodes")
     policy = only(documents, "NetworkPolicy", "maritalk-vllm-group")["spec"]
     (source,), (target,) = (rule["from"] for rule in policy["ingress"]), (rule["to"] for rule in policy["egress"])
     assert source == target == [{"podSelector": policy["podSelector"]}]
     assert "ports" not in policy["ingress"][0] | policy["egress"][0]
-    # A pod alone has nobody to talk with.
+    # A single pod has no peers.
     assert only(rendered("--set", "networkPolicy.enabled=true"), "NetworkPolicy")["metadata"]["name"] == "maritalk-vllm"
 
 
-def test_one_node_alone_does_not_hold_the_model_and_all_of_them_do(tmp_path: Path) -> None:
-    """Of the cards that the example names: split within a node by tensors, and between the nodes by layers."""
+def test_only_the_whole_group_holds_the_model(tmp_path: Path) -> None:
+    """With the example's GPUs: tensor parallel within a node, pipeline parallel between nodes."""
     documents = of_example("large-2-nodes")
     gpus = server(documents)["resources"]["limits"]["nvidia.com/gpu"]
     nodes = serving(documents)["spec"]["leaderWorkerTemplate"]["size"]

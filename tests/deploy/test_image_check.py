@@ -1,4 +1,4 @@
-"""The parts of `make image-check`, each by itself: it takes minutes and is not run with the tests."""
+"""Unit tests of `make image-check`, which takes minutes and is not run with the tests."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ FROM ${BASE} AS other
 """
 
 
-def test_stages_are_built_as_they_are_needed() -> None:
+def test_only_needed_stages_are_built() -> None:
     builder = Recorded()
     image = Dockerfile(SMALL, {"VERSION": "2"}).build("whole", builder)
     assert builder.begun == ["tools", "other", "whole"]
@@ -48,12 +48,12 @@ def test_stages_are_built_as_they_are_needed() -> None:
 
 
 @pytest.mark.parametrize("line", ["USER ${NOBODY}", "ONBUILD RUN true", "WORKDIR ${PLACE:-/}"])
-def test_what_is_not_known_is_not_passed_over(line: str) -> None:
+def test_an_unknown_instruction_is_an_error(line: str) -> None:
     with pytest.raises((KeyError, ValueError)):
         Dockerfile(f"FROM x AS y\n{line}\n").build("y", Recorded())
 
 
-def test_what_docker_would_not_see(tmp_path: Path) -> None:
+def test_dockerignore_is_applied(tmp_path: Path) -> None:
     for name in ("kept/a.py", "kept/__pycache__/a.pyc", "left/b.py", "kept.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
@@ -65,19 +65,19 @@ def test_what_docker_would_not_see(tmp_path: Path) -> None:
         context.files("left")
 
 
-def test_how_pip_is_set_up_here() -> None:
-    """A variable of the environment goes before a file, and several values stand on one line."""
+def test_pips_configuration_is_read() -> None:
+    """Environment variables take precedence over files, and several values become one line."""
     listing = ":env:.timeout='180'\nglobal.extra-index-url='file:///a/simple\\nhttps://b/simple'\nglobal.timeout='15'\n"
     assert pip_settings(listing) == {"extra-index-url": "file:///a/simple https://b/simple", "timeout": "180"}
     assert paths("file:///a/simple https://b/simple /c") == [Path("/a"), Path("/c")]
 
 
-def test_how_apt_fetches_here() -> None:
+def test_apts_download_settings_are_read() -> None:
     dump = 'APT "";\nAcquire::http::Proxy "http://p";\nAcquire::IndexTargets::deb "";\nDPkg::Post-Invoke:: "x";\n'
     assert apt_settings(dump) == ['Acquire::http::Proxy "http://p";']
 
 
-def test_of_which_debian_an_image_is() -> None:
+def test_the_debian_release_of_an_image() -> None:
     assert (
         suite(Dockerfile((Path(__file__).parents[2] / "Dockerfile").read_text()).stages["cpu-system"].base)
         == "bookworm"
@@ -86,7 +86,7 @@ def test_of_which_debian_an_image_is() -> None:
         suite("nvidia/cuda:13.0.2-runtime-ubuntu24.04")
 
 
-def test_the_pod_is_the_charts(tmp_path: Path) -> None:
+def test_the_containers_options_are_those_of_the_chart(tmp_path: Path) -> None:
     image = Image(environment={"HOME": "/home/maritalk", "PATH": "/bin"}, folder="/home/maritalk")
     options = Pod(of_example("demo-cpu"), image, tmp_path).options("server")
     assert options.command == ["maritalk-serve"]

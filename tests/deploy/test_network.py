@@ -1,11 +1,11 @@
-"""The NetworkPolicies: on by default, the served port open to the clients that the values let in, and nothing else."""
+"""The NetworkPolicies: on by default, they open the served port to the clients that the values name, and no other."""
 
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.chart import CHART, EXAMPLES, Document, of_example, refusal, rendered, serving, template
+from tests.deploy.chart import CHART, EXAMPLES, Document, helm_error, of_example, rendered, serving, template
 from tests.deploy.test_group import SHARED
 
 pytestmark = pytest.mark.deploy
@@ -47,7 +47,7 @@ def test_by_default_the_served_port_is_open_in_the_namespace() -> None:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
-def test_every_example_has_one_for_each_pod(name: str) -> None:
+def test_every_pod_of_an_example_has_a_policy(name: str) -> None:
     documents = of_example(name)
     for workload in documents:
         if workload["kind"] in ("Deployment", "LeaderWorkerSet", "Job"):
@@ -66,22 +66,22 @@ def test_every_example_has_one_for_each_pod(name: str) -> None:
         ((*ROUTED, "--set", "ingress.enabled=true", "--set", "ingress.hosts={a}"), "networkPolicy.from is empty"),
     ],
 )
-def test_refused_without(options: tuple[str, ...], says: str) -> None:
-    said = refusal(*options)
-    assert says in said
-    assert "et networkPolicy.enabled to true" in said or "name the Ingress's controller" in said
+def test_options_that_need_a_policy_are_rejected_without(options: tuple[str, ...], says: str) -> None:
+    error = helm_error(*options)
+    assert says in error
+    assert "et networkPolicy.enabled to true" in error or "name the Ingress's controller" in error
 
 
-def test_ray_has_a_token() -> None:
+def test_ray_needs_a_token() -> None:
     ray = (*SHARED, "--set", "group.backend=ray")
-    assert "give it in extraEnv, [{name: RAY_AUTH_TOKEN" in refusal(*ray)
+    assert "give it in extraEnv, [{name: RAY_AUTH_TOKEN" in helm_error(*ray)
     assert rendered(*ray, "--set", "group.existingSecret=nodes")
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         assert rendered(*ray, "--set-json", f'extraEnv=[{{"name": "{name}", "value": "x"}}]')
 
 
-def test_nodes_are_reached_by_each_other_alone() -> None:
-    """On every port but the served one, of which the others need no key either."""
+def test_only_nodes_of_the_group_reach_each_other() -> None:
+    """On every port except the served one. The other ports need no key."""
     documents = rendered(*SHARED)
     labels = template(serving(documents))["metadata"]["labels"]
     (own,) = (rule for rule in of_server(documents) if "ports" not in rule)
@@ -102,7 +102,9 @@ def test_nodes_are_reached_by_each_other_alone() -> None:
     ],
 )
 @pytest.mark.parametrize("nodes", [(), SHARED])
-def test_what_the_values_open_is_reached(options: tuple[str, ...], peers: Rules | None, nodes: tuple[str, ...]) -> None:
+def test_enabled_features_open_the_served_port(
+    options: tuple[str, ...], peers: Rules | None, nodes: tuple[str, ...]
+) -> None:
     found = [rule for rule in of_server(rendered(*options, *nodes)) if "ports" in rule]
     assert peers in [rule.get("from") for rule in found]
     assert ports(found) == {"http"}
@@ -120,7 +122,7 @@ def test_the_router_is_not_opened_to_the_cluster() -> None:
     assert ports(open_to_all) == {"metrics"}
 
 
-def test_what_the_values_name_outside_is_reached() -> None:
+def test_configured_external_addresses_are_reachable() -> None:
     environment = '[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "OTHER", "value": "http://x:77"}]'
     documents = rendered(
         *("--set", "license.service=http://licences:9100", "--set-json", f"extraEnv={environment}"),
@@ -145,10 +147,10 @@ def test_what_the_values_name_outside_is_reached() -> None:
         ("http://100%proxy", 80),
     ],
 )
-def test_a_proxy_is_reached_in_whichever_form_it_is_given(value: str, port: int | None) -> None:
+def test_the_port_of_a_proxy_is_opened(value: str, port: int | None) -> None:
     documents = rendered("--set-json", f'extraEnv=[{{"name": "HTTPS_PROXY", "value": "{value}"}}]')
     assert ports(of_server(documents, "egress")) - {53, 443} == {port} - {None}
 
 
-def test_the_default_is_written_down() -> None:
+def test_the_default_is_in_the_values_file() -> None:
     assert yaml.safe_load((CHART / "values.yaml").read_text())["networkPolicy"]["enabled"] is True

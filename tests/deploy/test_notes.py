@@ -1,4 +1,4 @@
-"""What helm says after an installation: commands that can be typed, and warnings."""
+"""Helm's notes after an installation: commands and warnings."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ WARNINGS = ("no API keys", "one node alone", "share the claim")
 
 
 def notes(*options: str) -> str:
-    """Of an installation that stops before it would ask a cluster."""
+    """The notes of a dry run, which needs no cluster."""
     result = tool("helm", "install", "maritalk-vllm", str(CHART), "--namespace", "llm", "--dry-run=client", *options)
     assert result.returncode == 0, result.stderr
     return result.stdout.partition("\nNOTES:\n")[2]
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_what_is_named_is_there(file: Path) -> None:
+def test_the_notes_name_existing_objects(file: Path) -> None:
     made = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in rendered("--values", str(file))}
     named = set(re.findall(r"\b(?:deployment|leaderworkerset|service)/[\w-]+", notes("--values", str(file))))
     assert named <= made
@@ -30,8 +30,8 @@ def test_what_is_named_is_there(file: Path) -> None:
     assert ("service/maritalk-vllm-router" in named) == (file.stem == "routed")
 
 
-def test_a_group_is_waited_for_as_long_as_its_load_may_take() -> None:
-    """By what is typed after an installation, and by the page."""
+def test_the_wait_for_a_group_is_as_long_as_its_startup_probe() -> None:
+    """In the notes and in the page."""
     startup = server(of_example("large-2-nodes"))["startupProbe"]
     seconds = startup["periodSeconds"] * startup["failureThreshold"]
     waits = r"wait leaderworkerset/\S+ --for=condition=Available --timeout=(\w+)"
@@ -39,7 +39,7 @@ def test_a_group_is_waited_for_as_long_as_its_load_may_take() -> None:
     assert re.findall(waits, read("docs/kubernetes.md")) == [f"{seconds // 60}m"]
 
 
-def test_the_request_is_one_that_the_server_answers() -> None:
+def test_the_notes_have_a_valid_request() -> None:
     assert "curl http://localhost:9000/chat/generate -d" in notes()
     guarded = notes("--values", str(example("air-gapped")))
     assert 'curl -k https://localhost:9000/chat/generate -H "Authorization: Bearer $KEY" -d' in guarded
@@ -57,6 +57,6 @@ def test_the_request_is_one_that_the_server_answers() -> None:
         (("--set", "nodes=2", "--set", "persistence.enabled=false"), {"no API keys"}),
     ],
 )
-def test_warnings(options: tuple[str, ...], warned: set[str]) -> None:
-    said = notes(*options)
-    assert {words for words in WARNINGS if words in said} == warned
+def test_the_notes_warn_about_missing_keys_and_shared_volumes(options: tuple[str, ...], warned: set[str]) -> None:
+    text = notes(*options)
+    assert {words for words in WARNINGS if words in text} == warned

@@ -1,4 +1,4 @@
-"""The pods: what they may do, how they are asked, and how they are stopped."""
+"""The pods: privileges, volumes, probes, resources and termination."""
 
 import pytest
 
@@ -11,10 +11,10 @@ NAMES = [file.stem for file in EXAMPLES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_container_may_do_more_than_it_has_to(name: str) -> None:
+def test_containers_have_minimal_privileges(name: str) -> None:
     documents = of_example(name)
     for each in pods(documents):
-        # The router alone asks the cluster anything.
+        # Only the router uses the cluster's API.
         assert each["automountServiceAccountToken"] is (each["containers"][0]["name"] == "router")
         assert each["securityContext"]["runAsNonRoot"] is True
         assert each["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -29,7 +29,7 @@ def test_no_container_may_do_more_than_it_has_to(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_mount_has_its_volume_and_every_volume_its_mount(name: str) -> None:
+def test_mounts_and_volumes_match(name: str) -> None:
     for each in pods(of_example(name)):
         mounted = {
             mount["name"]
@@ -39,8 +39,8 @@ def test_every_mount_has_its_volume_and_every_volume_its_mount(name: str) -> Non
         assert mounted == {volume["name"] for volume in each.get("volumes", ())}
 
 
-def test_what_is_written_to_is_there() -> None:
-    """The root is read-only: the cache, temporary files, the log and shared memory have folders of their own."""
+def test_written_folders_are_writable_volumes() -> None:
+    """The root file system is read-only: cache, temporary files, log and shared memory have volumes."""
     mounts = {mount["mountPath"]: mount for mount in server(of_example("small-a10"))["volumeMounts"]}
     for path in ("/cache", "/tmp", "/var/log/maritalk-vllm", "/dev/shm"):
         assert not mounts[path].get("readOnly")
@@ -49,7 +49,7 @@ def test_what_is_written_to_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pod_has_longer_than_its_requests(name: str) -> None:
+def test_the_grace_period_exceeds_the_drain_timeout(name: str) -> None:
     documents = of_example(name)
     (line,) = (line for line in configuration(documents).splitlines() if line.startswith("drain_timeout: "))
     drain = float(line.removeprefix("drain_timeout: "))
@@ -59,13 +59,13 @@ def test_a_pod_has_longer_than_its_requests(name: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 30, 3600])
-def test_the_drain_is_one_value(seconds: int) -> None:
+def test_the_drain_timeout_sets_the_grace_period(seconds: int) -> None:
     documents = rendered("--set", f"drain.timeoutSeconds={seconds}")
     assert f"drain_timeout: {seconds}\n" in configuration(documents)
     assert pod(documents)["terminationGracePeriodSeconds"] == seconds + 25
 
 
-def test_the_probes() -> None:
+def test_the_probes_use_readyz_and_livez() -> None:
     container = server(rendered())
     startup, readiness, liveness = (container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness"))
     assert startup["httpGet"] == readiness["httpGet"] == {"path": "/readyz", "port": "http", "scheme": "HTTP"}
@@ -74,13 +74,13 @@ def test_the_probes() -> None:
     assert container["ports"] == [{"name": "http", "containerPort": 9000}]
 
 
-def test_a_long_load_is_no_failed_rollout() -> None:
+def test_the_progress_deadline_exceeds_the_startup_probe() -> None:
     documents = rendered("--set", "probes.startup.failureThreshold=1000")
     assert server(documents)["startupProbe"]["failureThreshold"] == 1000
     assert only(documents, "Deployment")["spec"]["progressDeadlineSeconds"] > 5000
 
 
-def test_https_is_asked_as_such() -> None:
+def test_probes_use_https_with_a_certificate() -> None:
     documents = of_example("air-gapped")
     container = server(documents)
     for kind in ("startup", "readiness", "liveness"):
@@ -88,8 +88,8 @@ def test_https_is_asked_as_such() -> None:
     assert "ssl_certfile: /etc/maritalk-tls/tls.crt\n" in configuration(documents)
 
 
-def test_the_checks_run_as_the_server_does() -> None:
-    """With its GPUs, memory, options and secrets: or else they would tell of another start."""
+def test_the_checks_run_with_the_servers_environment() -> None:
+    """With the server's GPUs, memory, options and secrets: otherwise they would check a different start."""
     documents = rendered(
         *("--set", "model=small", "--set", "gpus=2", "--set", "license.key=ABCDE-FGHJK"),
         *("--set", "extraArgs={--max-num-seqs,64}"),
@@ -101,12 +101,12 @@ def test_the_checks_run_as_the_server_does() -> None:
     for field in ("args", "env", "image", "resources", "volumeMounts"):
         assert doctor[field] == plan[field] == serves[field]
     assert serves["args"] == ["--", "--max-num-seqs", "64"]
-    # Its end is what `kubectl describe` shows.
+    # `kubectl describe` then shows the end of its output.
     assert doctor["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert log["restartPolicy"] == "Always"
 
 
-def test_gpus_are_limits() -> None:
+def test_gpus_are_resource_limits() -> None:
     assert server(of_example("medium-2xa100"))["resources"]["limits"] == {"nvidia.com/gpu": 2}
     assert "limits" not in server(of_example("demo-cpu"))["resources"]
     both = rendered("--set", "gpus=1", "--set", "gpuResource=nvidia.com/mig-1g.10gb", "--set", "resources.limits.cpu=8")
@@ -114,7 +114,7 @@ def test_gpus_are_limits() -> None:
 
 
 @pytest.mark.parametrize(("model", "example"), [("small", "small-a10"), ("medium", "medium-2xa100")])
-def test_memory_is_what_the_profile_asks_for(model: str, example: str) -> None:
+def test_memory_requests_are_those_of_the_profile(model: str, example: str) -> None:
     profile = find(model)
     assert profile is not None
     assert server(of_example(example))["resources"]["requests"]["memory"] == f"{profile.host_memory_gb:g}G"

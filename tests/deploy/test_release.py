@@ -1,4 +1,4 @@
-"""What a release is together: names, labels, and what a change of it replaces."""
+"""A release: its names and labels, and which changes replace which objects."""
 
 import pytest
 
@@ -7,21 +7,21 @@ from tests.deploy.chart import EXAMPLES, of_example, only, pods, rendered
 pytestmark = pytest.mark.deploy
 
 
-def test_no_service_becomes_an_option() -> None:
-    """Kubernetes would set MARITALK_PORT=tcp://... for a Service that is called maritalk."""
+def test_service_links_set_no_options() -> None:
+    """For a Service named maritalk, Kubernetes would set MARITALK_PORT=tcp://... by default."""
     documents = rendered("--set", "fullnameOverride=maritalk", "--set", "download.enabled=true")
     assert only(documents, "Service")["metadata"]["name"] == "maritalk"
     assert all(each["enableServiceLinks"] is False for each in pods(documents))
 
 
-def test_names_are_short_enough() -> None:
+def test_names_and_labels_have_at_most_63_characters() -> None:
     documents = rendered("--set", "download.enabled=true", "--values", str(EXAMPLES[0]), release="a" * 53)
     for each in documents:
         assert len(each["metadata"]["name"]) <= 63
         assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
 
 
-def test_the_service_sends_requests_to_servers_alone() -> None:
+def test_the_service_selects_only_servers() -> None:
     documents = of_example("autoscaled")
     selector = only(documents, "Service")["spec"]["selector"]
     deployment, job = only(documents, "Deployment"), only(documents, "Job")
@@ -30,8 +30,8 @@ def test_the_service_sends_requests_to_servers_alone() -> None:
     assert not selector.items() <= job["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_a_changed_download_is_another_job() -> None:
-    """A Job cannot be changed: an upgrade that tried to would fail."""
+def test_a_changed_download_has_another_job_name() -> None:
+    """A Job is immutable: an upgrade that changed it would fail."""
     first, same, other = (
         only(rendered("--set", "download.enabled=true", *more), "Job")["metadata"]["name"]
         for more in ((), ("--set", "service.port=80"), ("--set", "image.tag=0.2.0"))
@@ -40,7 +40,7 @@ def test_a_changed_download_is_another_job() -> None:
     assert first != other
 
 
-def test_a_changed_configuration_is_another_pod() -> None:
+def test_a_changed_configuration_restarts_the_pods() -> None:
     before, after = (
         only(rendered(*more), "Deployment")["spec"]["template"]["metadata"]["annotations"]
         for more in ((), ("--set", "options.time_unit=s"))
@@ -49,7 +49,7 @@ def test_a_changed_configuration_is_another_pod() -> None:
     assert before["checksum/license"] == after["checksum/license"]
 
 
-def test_autoscaling_owns_the_number_of_pods() -> None:
+def test_autoscaling_leaves_replicas_unset() -> None:
     assert only(rendered("--set", "replicas=3"), "Deployment")["spec"]["replicas"] == 3
     documents = of_example("autoscaled")
     assert "replicas" not in only(documents, "Deployment")["spec"]

@@ -1,7 +1,7 @@
-"""vLLM's router, the real one, started as the chart starts it: what it finds, and what it passes on.
+"""vLLM's real router, started as by the chart: which pods it discovers, and what it forwards.
 
-The cluster and the servers are stand-ins: these show a request as it arrives. docs/kubernetes.md says what our own
-server made of it.
+The cluster and the servers are stand-ins; the servers echo a request as it arrives. docs/kubernetes.md describes the
+results with our own server.
 """
 
 import json
@@ -44,14 +44,14 @@ def arguments(documents: list[Document]) -> list[str]:
 
 
 def echo(request: Request) -> None:
-    """What a server is asked: itself the answer."""
-    told = {
+    """Answer with the request itself."""
+    received = {
         "host": request.headers["host"].partition(":")[0],
         "path": request.path,
         "headers": {name.lower(): value for name, value in request.headers.items()},
         "body": json.loads(getattr(request, "content", b"null") or b"null"),
     }
-    request.reply(200, json.dumps(told).encode(), content_type="application/json")
+    request.reply(200, json.dumps(received).encode(), content_type="application/json")
 
 
 @dataclass
@@ -87,10 +87,10 @@ def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
         port = stack.enter_context(answering(echo, FIRST)).server_port
         for host in (SECOND, OTHER):
             stack.enter_context(answering(echo, host, port))
-        pods.has("first", FIRST, server)
-        pods.has("download", OTHER, job)
+        pods.set_pod("first", FIRST, server)
+        pods.set_pod("download", OTHER, job)
         own, metrics = free_port(), free_port()
-        # The last of a flag counts: these would meet others here.
+        # The last occurrence of a flag counts; the chart's own ports may be in use.
         here = ("--host=127.0.0.1", f"--port={own}", f"--prometheus-port={metrics}", f"--service-discovery-port={port}")
         command = [sys.executable, "-m", "vllm_router.launch_router", *arguments(documents), *here]
         log = stack.enter_context((folder / "log").open("wb"))
@@ -105,7 +105,7 @@ def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
 
 
 def ready(client: httpx.Client) -> bool:
-    """By the router's own readiness probe."""
+    """Whether the router's readiness probe succeeds."""
     (container,) = template(only(rendered(*ROUTED), "Deployment", NAME))["spec"]["containers"]
     try:
         return client.get(container["readinessProbe"]["httpGet"]["path"]).status_code == 200
@@ -113,11 +113,11 @@ def ready(client: httpx.Client) -> bool:
         return False
 
 
-def test_it_finds_the_pods_that_serve_while_they_are_ready(routed: Routed) -> None:
+def test_the_router_discovers_ready_server_pods(routed: Routed) -> None:
     server = labels(rendered(*ROUTED), "Deployment", "maritalk-vllm")
     assert routed.found() == {FIRST}
-    routed.cluster.has("second", SECOND, server, ready=False)
-    routed.cluster.has("router", OTHER, labels(rendered(*ROUTED), "Deployment", NAME))
+    routed.cluster.set_pod("second", SECOND, server, ready=False)
+    routed.cluster.set_pod("router", OTHER, labels(rendered(*ROUTED), "Deployment", NAME))
     time.sleep(0.5)
     assert routed.found() == {FIRST}
     for state, expected in (
@@ -126,11 +126,11 @@ def test_it_finds_the_pods_that_serve_while_they_are_ready(routed: Routed) -> No
         ({"ready": True}, {FIRST, SECOND}),
         ({"ending": True}, {FIRST}),
     ):
-        routed.cluster.has("second", SECOND, server, **state)
+        routed.cluster.set_pod("second", SECOND, server, **state)
         until(partial(finds, routed, expected))
 
 
-def test_of_a_group_it_finds_the_leader() -> None:
+def test_the_router_selects_the_leader_of_a_group() -> None:
     documents = rendered(*ROUTED, *SHARED)
     selector = only(documents, "Service", "maritalk-vllm")["spec"]["selector"]
     asked = {f"{name}={value}" for name, value in selector.items()}
@@ -152,46 +152,49 @@ WITHOUT_HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def passed_on(routed: Routed, path: str, body: dict[str, Any]) -> Any:
+def forwarded(routed: Routed, path: str, body: dict[str, Any]) -> Any:
     answer = routed.client.post(path, json=body, headers=KEY)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 @pytest.mark.parametrize("path", WHOLE)
-def test_what_the_ingress_sends_it_is_passed_on_with_its_key(routed: Routed, path: str) -> None:
-    told = passed_on(routed, path, WHOLE[path])
-    assert told["path"] == path
-    assert KEY.items() <= {name.title().replace("-Id", "-ID"): value for name, value in told["headers"].items()}.items()
-    assert WHOLE[path].items() <= told["body"].items()
+def test_routes_of_the_ingress_are_forwarded_with_headers(routed: Routed, path: str) -> None:
+    received = forwarded(routed, path, WHOLE[path])
+    assert received["path"] == path
+    assert (
+        KEY.items()
+        <= {name.title().replace("-Id", "-ID"): value for name, value in received["headers"].items()}.items()
+    )
+    assert WHOLE[path].items() <= received["body"].items()
 
 
 @pytest.mark.parametrize("path", WITHOUT_HEADERS)
-def test_all_else_is_passed_on_without_its_headers(routed: Routed, path: str) -> None:
-    """So it is with 0.1.17. Should another version pass keys on, the page and the Ingress can be made simpler."""
-    told = passed_on(routed, path, WITHOUT_HEADERS[path])
-    assert told["body"] == WITHOUT_HEADERS[path]
-    assert not {"authorization", "x-api-key", "x-session-id"} & told["headers"].keys()
+def test_other_routes_are_forwarded_without_headers(routed: Routed, path: str) -> None:
+    """True of 0.1.17. If a later version forwards keys, the page and the Ingress can be simplified."""
+    received = forwarded(routed, path, WITHOUT_HEADERS[path])
+    assert received["body"] == WITHOUT_HEADERS[path]
+    assert not {"authorization", "x-api-key", "x-session-id"} & received["headers"].keys()
 
 
-def test_generate_is_taken_for_another_route(routed: Routed) -> None:
-    """And its options are dropped: as docs/kubernetes.md warns."""
-    told = passed_on(routed, "/generate", {"prompt": "Olá", "max_tokens": 2, "do_sample": False})
-    assert told["body"]["prompt"] == "Olá"
-    assert not {"max_tokens", "do_sample"} & told["body"].keys()
+def test_generate_is_mistaken_for_another_route(routed: Routed) -> None:
+    """The router drops its options, as docs/kubernetes.md warns."""
+    received = forwarded(routed, "/generate", {"prompt": "Olá", "max_tokens": 2, "do_sample": False})
+    assert received["body"]["prompt"] == "Olá"
+    assert not {"max_tokens", "do_sample"} & received["body"].keys()
 
 
-def test_the_ingress_sends_it_what_it_passes_on_whole() -> None:
+def test_the_ingress_routes_to_the_router_what_it_forwards_completely() -> None:
     documents = of_example("routed")
     (rule,) = only(documents, "Ingress")["spec"]["rules"]
     paths = {each["path"]: (each["pathType"], each["backend"]["service"]["name"]) for each in rule["http"]["paths"]}
     assert paths == {**dict.fromkeys(WHOLE, ("Exact", NAME)), "/": ("Prefix", "maritalk-vllm")}
 
 
-def test_it_is_watched_and_its_figures_are_collected(routed: Routed) -> None:
+def test_the_router_has_a_liveness_probe_and_metrics(routed: Routed) -> None:
     (container,) = template(only(rendered(*ROUTED), "Deployment", NAME))["spec"]["containers"]
     assert routed.client.get(container["livenessProbe"]["httpGet"]["path"]).status_code == 200
-    passed_on(routed, "/v1/completions", WHOLE["/v1/completions"])
+    forwarded(routed, "/v1/completions", WHOLE["/v1/completions"])
     assert 'vllm_router_requests_total{route="/v1/completions"}' in httpx.get(routed.metrics).text
     monitor = only(of_example("routed"), "ServiceMonitor", NAME)["spec"]
     service = only(of_example("routed"), "Service", NAME)
@@ -199,13 +202,13 @@ def test_it_is_watched_and_its_figures_are_collected(routed: Routed) -> None:
     assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
 
 
-def test_pages_of_other_sites_get_no_answers(routed: Routed) -> None:
+def test_the_router_allows_no_other_origins(routed: Routed) -> None:
     origin = {"Origin": "https://elsewhere.example"}
     answer = routed.client.post("/v1/completions", json=WHOLE["/v1/completions"], headers=origin)
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_it_may_look_at_pods_and_at_nothing_else() -> None:
+def test_the_router_may_only_read_pods() -> None:
     documents = of_example("routed")
     (rule,) = only(documents, "Role")["rules"]
     assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
@@ -215,8 +218,8 @@ def test_it_may_look_at_pods_and_at_nothing_else() -> None:
     assert not kinds & {"Role", "RoleBinding"}
 
 
-def test_the_servers_figures_are_not_asked_of_the_router() -> None:
-    """It would pass `/metrics` on to one pod or another."""
+def test_the_servers_metrics_are_not_scraped_from_the_router() -> None:
+    """It would forward `/metrics` to an arbitrary pod."""
     documents = of_example("routed")
     wanted = only(documents, "ServiceMonitor", "maritalk-vllm")["spec"]["selector"]["matchLabels"]
     services = [each for each in documents if each["kind"] == "Service"]
@@ -224,7 +227,7 @@ def test_the_servers_figures_are_not_asked_of_the_router() -> None:
     assert found == ["maritalk-vllm"]
 
 
-def test_an_affinity_of_the_service_is_an_option() -> None:
+def test_session_affinity_is_a_value() -> None:
     assert "sessionAffinity" not in only(rendered(), "Service")["spec"]
     spec = only(rendered("--set", "service.sessionAffinity=ClientIP"), "Service")["spec"]
     assert spec["sessionAffinity"] == "ClientIP"

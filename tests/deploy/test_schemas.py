@@ -1,4 +1,4 @@
-"""What is rendered is what Kubernetes takes, by its own schemas: of the oldest version it is for, and of the newest."""
+"""Rendered documents are valid by Kubernetes's schemas of the oldest supported and the newest version."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.deploy
 OLDEST = "1.29"
 KUBERNETES = [OLDEST, kubernetes_validate.latest_version()]
 CRDS = json.loads((Path(__file__).parent / "crds.json").read_text())
-"""The fields of other projects' resources that the chart uses; Kubernetes's own schemas have none of them."""
+"""Schemas of the fields that the chart uses of custom resources, which Kubernetes's schemas lack."""
 
 SWITCHES = {
     "defaults": (),
@@ -33,7 +33,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_every_document(case: str, version: str) -> None:
+def test_every_document_is_valid(case: str, version: str) -> None:
     for document in rendered(*CASES[case]):
         check(document, version)
 
@@ -42,20 +42,20 @@ def check(document: Document, version: str) -> None:
     if (crd := CRDS.get(f"{document['apiVersion']}/{document['kind']}")) is not None:
         jsonschema.validate(document["spec"], crd)
         if document["kind"] == "LeaderWorkerSet":
-            # Its pods are Kubernetes's own.
+            # Its pod template has Kubernetes's own schema.
             pods = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pods"}}
             kubernetes_validate.validate({**pods, "template": template(document)}, version, strict=True)
     else:
         kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_a_wrong_document_is_seen() -> None:
+def test_an_invalid_document_is_detected() -> None:
     (service,) = (each for each in rendered() if each["kind"] == "Service")
     with pytest.raises(kubernetes_validate.ValidationError, match="typo"):
         check({**service, "spec": {**service["spec"], "typo": 1}}, OLDEST)
 
 
-def test_every_kind_of_the_chart_is_rendered_by_some_example() -> None:
+def test_the_cases_render_every_kind() -> None:
     kinds = {document["kind"] for case in CASES.values() for document in rendered(*case)}
     written = {
         line.removeprefix("kind: ")
@@ -67,16 +67,16 @@ def test_every_kind_of_the_chart_is_rendered_by_some_example() -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_helm_finds_nothing_to_say(file: Path) -> None:
+def test_helm_lint_passes(file: Path) -> None:
     result = tool("helm", "lint", "--strict", str(CHART), "--values", str(file))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_oldest_version_is_the_charts() -> None:
+def test_the_oldest_version_is_that_of_the_chart() -> None:
     assert f'kubeVersion: ">={OLDEST}.0-0"' in (CHART / "Chart.yaml").read_text()
 
 
-def test_the_chart_has_the_programs_version() -> None:
+def test_the_chart_has_the_version_of_the_program() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     (version,) = (line for line in project.splitlines() if line.startswith("version = "))
     chart = (CHART / "Chart.yaml").read_text()

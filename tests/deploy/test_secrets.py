@@ -1,4 +1,4 @@
-"""Licences and API keys: in Secrets, and nowhere else."""
+"""Licences and API keys are only in Secrets."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ SECRET = "6NK44-SZ8PR-YATKY-JMP4Z"
 
 
 @pytest.mark.parametrize("kind", ["environment", "file"])
-def test_secrets_are_in_secrets_alone(kind: str) -> None:
+def test_secret_values_are_only_in_secrets(kind: str) -> None:
     documents = rendered(
         *("--set", "download.enabled=true", "--set", f"license.as={kind}"),
         *("--set", f"license.key={SECRET}", "--set", "apiKeys.keys={key-one,key-two}"),
@@ -41,7 +41,7 @@ def test_secrets_are_in_secrets_alone(kind: str) -> None:
     assert "api_key_file: /etc/maritalk-keys/keys\n" in configuration(documents)
 
 
-def test_the_key_for_prometheus_is_the_servers_own_form_of_a_scope(tmp_path: Path) -> None:
+def test_the_key_for_prometheus_has_the_scope_metrics(tmp_path: Path) -> None:
     secret = only(rendered("--set", "apiKeys.keys={key-one}"), "Secret", "maritalk-vllm-api-keys")
     file = tmp_path / "keys"
     file.write_bytes(base64.b64decode(secret["data"]["keys"]))
@@ -51,7 +51,7 @@ def test_the_key_for_prometheus_is_the_servers_own_form_of_a_scope(tmp_path: Pat
     assert (keys.scope_of(one), keys.scope_of(prometheus), keys.label_of(prometheus)) == ("", "metrics", "prometheus")
 
 
-def test_secrets_of_ones_own_are_used() -> None:
+def test_existing_secrets_are_used() -> None:
     documents = of_example("small-a10")
     assert not [each for each in documents if each["kind"] == "Secret"]
     (license,) = (each for each in server(documents)["env"] if each["name"] == "MARITALK_LICENSE")
@@ -61,6 +61,6 @@ def test_secrets_of_ones_own_are_used() -> None:
     assert keys["secret"]["defaultMode"] == 0o440
 
 
-def test_the_demo_model_has_its_licence() -> None:
+def test_the_demo_model_uses_the_evaluation_key() -> None:
     secret = only(of_example("demo-cpu"), "Secret")
     assert base64.b64decode(secret["data"]["license"]).decode() == EVALUATION_KEY

@@ -1,4 +1,4 @@
-"""The unit for systemd: what systemd itself says of it, and that its environment is one that the server takes."""
+"""The systemd unit: systemd's own checks of it, and the server's reading of its environment."""
 
 import os
 import re
@@ -30,18 +30,18 @@ UNIT = ROOT / "deploy" / "systemd" / "maritalk-vllm.service"
 EXAMPLE = ROOT / "deploy" / "systemd" / "environment"
 PROGRAMS = "/opt/maritalk-vllm/bin"
 PAGE = (ROOT / "docs" / "systemd.md").read_text()
-MOST_EXPOSURE = 2.5
-"""Of 10, where a unit without any of this has 9.6. What is left is the network, the GPUs, and code that is compiled."""
+MAX_EXPOSURE = 2.5
+"""On a scale to 10; a unit without sandboxing has 9.6. The rest: the network, the GPUs and just-in-time compilation."""
 
 
 def of_unit(name: str) -> list[str]:
-    """Each value that the unit gives this directive."""
+    """The values of a directive in the unit."""
     return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with our programs where they are here."""
+    """The unit with the local path of our programs."""
     file = tmp_path / UNIT.name
     file.write_text(UNIT.read_text().replace(PROGRAMS, str(BIN)))
     return file
@@ -54,19 +54,19 @@ def analyze(*words: str | Path) -> str:
     return result.stdout
 
 
-def test_systemd_finds_nothing_wrong(unit: Path) -> None:
+def test_systemd_verifies_the_unit(unit: Path) -> None:
     assert analyze("verify", unit) == ""
 
 
-def test_how_much_it_may(unit: Path) -> None:
-    told = analyze("security", "--offline=yes", "--no-pager", unit)
-    found = re.search(r"Overall exposure level for maritalk-vllm.service: ([\d.]+)", told)
-    assert found is not None, told
-    assert float(found[1]) < MOST_EXPOSURE
+def test_the_exposure_level_is_low(unit: Path) -> None:
+    report = analyze("security", "--offline=yes", "--no-pager", unit)
+    found = re.search(r"Overall exposure level for maritalk-vllm.service: ([\d.]+)", report)
+    assert found is not None, report
+    assert float(found[1]) < MAX_EXPOSURE
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the unit's environment comes to, with systemd's own folders here."""
+    """The environment that the unit sets, with local folders for systemd's specifiers."""
     folders = {"%d": folder / "credentials", "%C": folder / "cache", "%L": folder / "log"}
     for each in folders.values():
         each.mkdir()
@@ -80,8 +80,8 @@ def environment(folder: Path) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words.split())
 
 
-def test_the_server_takes_its_environment(tmp_path: Path) -> None:
-    """The licence and the keys from their files; nothing else of ours is set, and the port may be another server's."""
+def test_the_server_accepts_the_units_environment(tmp_path: Path) -> None:
+    """Licence and keys come from files. The port is changed, since another server may use the default."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("MARITALK_")}
     variables = {**others, **environment(tmp_path), "MARITALK_PORT": "0"}
     (command,) = of_unit("ExecStart")
@@ -94,8 +94,8 @@ def test_the_server_takes_its_environment(tmp_path: Path) -> None:
     assert from_environment == {"license", "api_key_file", "cache_dir", "log_file", "port"}
 
 
-def test_the_checks_of_the_pages_have_the_options_of_the_service(tmp_path: Path) -> None:
-    """A key is asked of the service's own licence service, and what is learned is in the service's own cache."""
+def test_the_pages_checks_use_the_options_of_the_service(tmp_path: Path) -> None:
+    """doctor uses the licence service and the cache of the systemd service."""
     pages = ("systemd", "google-cloud", "oracle-cloud", "nuvem-google")
     found = [step.command for page in pages for step in steps(f"docs/{page}.md") if " doctor --license" in step.command]
     assert len(found) == 5
@@ -113,7 +113,7 @@ def test_the_checks_of_the_pages_have_the_options_of_the_service(tmp_path: Path)
     assert (tmp_path / "cache" / "maritalk-vllm" / "clock").is_file()
 
 
-def test_what_a_restart_cannot_help_is_not_restarted() -> None:
+def test_permanent_errors_prevent_restarts() -> None:
     (codes,) = of_unit("RestartPreventExitStatus")
     hopeless = (UsageError, LicenseError, NoSuitableGPU, DoesNotFit)
     assert set(map(int, codes.split())) == {error.exit_code for error in hopeless}
@@ -122,11 +122,11 @@ def test_what_a_restart_cannot_help_is_not_restarted() -> None:
     )
 
 
-def test_a_reload_is_the_signal_that_reloads() -> None:
+def test_a_reload_sends_sighup() -> None:
     assert of_unit("ExecReload") == ["/bin/kill -HUP $MAINPID"]
 
 
-def test_a_drain_has_its_time() -> None:
+def test_the_stop_timeout_exceeds_the_drain_timeout() -> None:
     (stop,) = of_unit("TimeoutStopSec")
     assert Settings().drain_timeout + STOP_SECONDS + 10 <= float(stop)
     named = re.search(r"^# With more than (\d+) seconds raise TimeoutStopSec", EXAMPLE.read_text(), re.MULTILINE)
@@ -134,7 +134,7 @@ def test_a_drain_has_its_time() -> None:
     assert int(named[1]) + STOP_SECONDS < float(stop)
 
 
-def test_every_line_of_the_example_is_an_option() -> None:
+def test_the_example_sets_only_known_options() -> None:
     known = {environment_variable(name) for name in OPTIONS}
     names = re.findall(r"^#?(MARITALK_\w+)=", EXAMPLE.read_text(), re.MULTILINE)
     assert len(names) == EXAMPLE.read_text().count("MARITALK_")
@@ -142,7 +142,7 @@ def test_every_line_of_the_example_is_an_option() -> None:
     assert f"EnvironmentFile=-/etc/maritalk-vllm/{EXAMPLE.name}" in UNIT.read_text().splitlines()
 
 
-def test_the_page_names_what_the_unit_has() -> None:
+def test_the_pages_paths_are_those_of_the_unit() -> None:
     text = UNIT.read_text()
     for path in re.findall(r"/etc/maritalk-vllm/[\w-]+|/opt/maritalk-vllm/bin/maritalk-serve", PAGE):
         assert path in text, path

@@ -1,4 +1,4 @@
-"""The values: each is told of, and a wrong one is refused with what is wrong with it."""
+"""The chart's values: each is documented, and a wrong one is rejected with its reason."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from maritalk_vllm.settings import OPTIONS
-from tests.deploy.chart import CHART, configuration, refusal, rendered
+from tests.deploy.chart import CHART, configuration, helm_error, rendered
 
 pytestmark = pytest.mark.deploy
 
@@ -17,23 +17,23 @@ VALUES = (CHART / "values.yaml").read_text()
 LICENSED = ("--set", "model=small", "--set", "gpus=1", "--set", "license.existingSecret=licence")
 GROUPED = ("--set", "nodes=2", "--set", "persistence.enabled=false")
 SET_BY_THE_GROUP = {"nodes", "node_rank", "head", "distributed_backend"}
-"""By variables, of which each pod has other values."""
+"""By environment variables, which differ between pods."""
 SET_BY_THE_CHART = {
     *("model", "device", "port", "cache_dir", "log_file", "drain_timeout", "license_service", "license_public_key"),
     *("license", "api_key_file", "nodes_secret_file", "ssl_certfile", "ssl_keyfile", "engine_args"),
 }
-OF_NO_USE_HERE = {"api_key", "interactive", "dry_run"}
-"""A key in a file that anybody may read, a chat without a terminal, a server that serves nothing."""
+NOT_SUPPORTED = {"api_key", "interactive", "dry_run"}
+"""They would put a key into a ConfigMap, start a chat without a terminal, and end without serving."""
 
 
-def test_every_option_of_the_server_can_be_set_or_is() -> None:
+def test_every_option_of_the_server_is_a_value_or_excluded() -> None:
     options = SCHEMA["properties"]["options"]["properties"].keys()
-    assert options | SET_BY_THE_CHART | SET_BY_THE_GROUP | OF_NO_USE_HERE == OPTIONS.keys()
-    assert not options & (SET_BY_THE_CHART | SET_BY_THE_GROUP | OF_NO_USE_HERE)
+    assert options | SET_BY_THE_CHART | SET_BY_THE_GROUP | NOT_SUPPORTED == OPTIONS.keys()
+    assert not options & (SET_BY_THE_CHART | SET_BY_THE_GROUP | NOT_SUPPORTED)
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> None:
-    """Each value is in the schema and each of the schema in the values, section by section."""
+    """Assert that values and schema have the same keys, section by section."""
     if schema.get("additionalProperties") is not False:
         return
     assert values.keys() <= schema["properties"].keys(), path
@@ -45,33 +45,33 @@ def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> No
 
 
 OPEN = {".options", ".resources"}
-"""Of which none has to be set."""
+"""Sections whose keys are all optional."""
 
 
-def test_values_and_schema_are_of_the_same() -> None:
+def test_values_and_schema_have_the_same_keys() -> None:
     leaves(yaml.safe_load(VALUES), SCHEMA)
 
 
-def test_every_value_has_its_comment() -> None:
-    """Above it; a section's first line may stand for those within that say all by their names."""
+def test_every_value_has_a_comment() -> None:
+    """Above it. In a section, self-explanatory names need none."""
     lines = VALUES.splitlines()
     uncommented = [
         line.strip()
         for before, line in zip(["", *lines], lines, strict=False)
         if re.match(r" *\w+:", line) and not before.strip().startswith("#") and not line.endswith(":")
     ]
-    said_by_their_names = {
+    self_explanatory = {
         *("enabled", "pullPolicy", "type", "port", "annotations", "backoffLimit", "maxReplicas", "interval"),
         *("periodSeconds", "failureThreshold", "timeoutSeconds", "pollingSeconds", "minReplicas", "resources"),
         *("kvCacheMetric", "podAnnotations", "podLabels", "priorityClassName", "nodeSelector", "affinity", "create"),
         *("runAsNonRoot", "runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy", "seccompProfile"),
         *("allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"),
     }
-    assert {line.partition(":")[0] for line in uncommented} <= said_by_their_names
+    assert {line.partition(":")[0] for line in uncommented} <= self_explanatory
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "error"),
     [
         ("gpus=-1", "at '/gpus': minimum: got -1, want 0"),
         ("gpu=1", "additional properties 'gpu' not allowed"),
@@ -92,8 +92,8 @@ def test_every_value_has_its_comment() -> None:
         ("router.extraArgs={policy}", "at '/router/extraArgs/0'"),
     ],
 )
-def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
-    assert told in refusal("--set", wrong)
+def test_a_wrong_value_is_rejected(wrong: str, error: str) -> None:
+    assert error in helm_error("--set", wrong)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_wrong_value_is_refused(wrong: str, told: str) -> None:
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(options: tuple[str, ...], sentence: str) -> None:
-    assert sentence in refusal(*options)
+def test_conflicting_values_are_rejected(options: tuple[str, ...], sentence: str) -> None:
+    assert sentence in helm_error(*options)
 
 
-def test_large_numbers_stay_whole() -> None:
-    """Helm has every number of a file as a float, which it would write as 1e+06."""
+def test_large_numbers_are_rendered_as_integers() -> None:
+    """Helm parses numbers of files as floats, which it would render as 1e+06."""
     documents = rendered(
         *("--set", "options.tokens_per_minute=12000000"),
         *("--set", "extraArgs={--max-num-batched-tokens,1000000}"),

@@ -1,4 +1,4 @@
-"""The Python examples of the documents, by the published client that they are for."""
+"""The Python examples of the documents, by the published client that they use."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ _SECONDS = 300
 
 
 def examples() -> dict[str, list[str]]:
-    """Each one's code, by the module that it imports."""
+    """The code of each example, by the module that it imports."""
     found: dict[str, list[str]] = {}
     for page in ORIGINALS:
         for block in blocks(page):
@@ -28,7 +28,7 @@ def _client(code: str) -> str:
 
 
 def run(python: Path, codes: list[str], server: Server) -> str:
-    """What they print, run as one program, which imports its client once."""
+    """Run the examples as one program, which imports its client once; return its output."""
     code = "\n".join(codes).replace(SERVER, f"localhost:{server.port}")
     if server.port != 9000:
         code = code.replace("MariTalkLocal()", f"MariTalkLocal(port={server.port})")

@@ -1,4 +1,4 @@
-"""The documents, and what is in them: fenced blocks, commands with what they print, headings, tables, links."""
+"""Parse the documents: fenced blocks, commands with their output, headings, tables, links."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ PAGES = [
     *(str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))),
 ]
 ORIGINALS = [page for page in PAGES if page not in TRANSLATIONS.values()]
-"""A translation's commands are held against its original's, and run there."""
+"""A translation's commands are compared with those of its original, which are run."""
 
 _BLOCK = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _SHELL = ("bash", "console", "sh")
@@ -27,7 +27,7 @@ _PROMPT = "$ "
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: what it is marked as, and its text without the indentation of a list that it is part of."""
+    """A fenced block: its language, and its text without the indentation of a surrounding list."""
 
     language: str
     text: str
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command as a page has it, without its comment, and what it is said to print, if that is shown."""
+    """A command of a page without its comment, and its output if the page shows it."""
 
     command: str
     output: str | None = None
@@ -46,7 +46,7 @@ def read(page: str) -> str:
 
 
 def prose(page: str) -> str:
-    """All that is not in fenced blocks."""
+    """The page's text without fenced blocks."""
     return _BLOCK.sub("", read(page))
 
 
@@ -83,7 +83,7 @@ def _text(lines: list[str]) -> str:
 
 
 def _whole(line: str, rest: Iterator[str]) -> str:
-    """A command and the lines that it goes on in: after a backslash, or within quotes."""
+    """A command with its continuation lines: after a backslash, or within quotes."""
     while line.endswith("\\") or _is_open(line):
         line += "\n" + next(rest)
     return line
@@ -119,16 +119,16 @@ def tables(page: str) -> list[int]:
 
 
 def links(page: str) -> list[str]:
-    """The relative ones, to files or to headings."""
+    """The relative links, to files or to headings."""
     found: list[str] = re.findall(r"\]\(([^)\s]+)\)", prose(page))
     return [link for link in found if "://" not in link]
 
 
 def make_targets() -> set[str]:
-    """What the Makefile can be asked for by name."""
+    """The named targets of the Makefile."""
     return set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.MULTILINE))
 
 
 def inline(page: str) -> list[str]:
-    """What stands between backticks in the text; a line's end within it is a space."""
+    """The inline code of the text; a line break within it becomes a space."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose(page))]

@@ -1,4 +1,4 @@
-"""Where a page's commands are run: what they name is there, and what they would do for long is made short."""
+"""The environment in which a page's commands are run: their files exist, and long commands are shortened."""
 
 import os
 import re
@@ -14,21 +14,21 @@ from tests.weights import archives
 
 SERVER = "localhost:9000"
 SERVICE = "https://licences.example.org:9100"
-"""How the pages call a licence service."""
+"""The address of a licence service in the pages."""
 
-ASKING = {
+CLIENT_COMMANDS = {
     "maritalk-vllm bench": "--url http://127.0.0.1:{port} --requests 2 --max-tokens 4",
     "maritalk-vllm chat": "--url http://127.0.0.1:{port}",
     "maritalk-vllm health": "--port {port}",
 }
-"""Our commands that ask a server on port 9000 without being told where it is; what tells them, and makes them short."""
+"""Our commands that connect to port 9000 by default, and the options that set the test's port and shorten the run."""
 
 _KEY = re.compile(r"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3}\b")
 
 
 @dataclass
 class Place:
-    """A folder with what pages name. `key` is what they call KEY; `server` and `service` are ports."""
+    """A folder with the files that pages name. `key` replaces KEY in commands; `server` and `service` are ports."""
 
     folder: Path
     server: int = 9000
@@ -38,7 +38,7 @@ class Place:
     def __post_init__(self) -> None:
         home = self.folder / "home"
         (home / "bin").mkdir(parents=True)
-        (home / "bin" / "maritalk").write_bytes(b"\x7fELF")  # MariTalk Local's own program
+        (home / "bin" / "maritalk").write_bytes(b"\x7fELF")  # stands in for MariTalk Local's own program
         self.checkpoint = archives.model(self.folder / "checkpoint")
         self.archive = archives.tar(self.checkpoint, self.folder / "small.tar")
         authority = trustme.CA()
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """A user's whose home is here, with our programs on the PATH."""
+        """The environment of a user with a home in this folder and our programs on the PATH."""
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         home = self.folder / "home"
         own = {"HOME": home, "XDG_CACHE_HOME": home / ".cache", "XDG_DATA_HOME": home / ".local" / "share"}
@@ -58,26 +58,26 @@ class Place:
         return {**kept, **{name: str(value) for name, value in own.items()}, **authority, "PATH": path}
 
     def real(self, step: Step) -> str:
-        """The command as it is run here."""
+        """The command as the tests run it."""
         command = step.command
         for named, real in {
             SERVER: f"localhost:{self.server}",
             SERVICE: f"https://localhost:{self.service}",
             "/path/to/checkpoint": str(self.checkpoint),
             "/srv/weights/small.tar": str(self.archive),
-            "--head 10.0.0.1": "--head 127.0.0.1",  # node 0 has to be this machine
+            "--head 10.0.0.1": "--head 127.0.0.1",  # the leader's address has to be one of this machine
         }.items():
             command = command.replace(named, real)
         command = re.sub(r"\bKEY\b", self.key, command)
-        # Nothing is built, and no server stays: what is to be seen is that each would begin as it is written.
+        # Nothing is built, and no server is left running: the tests check that each command is accepted.
         command = re.sub(r"^make ", f"make --dry-run --directory {shlex.quote(str(ROOT))} ", command)
         if re.match(r"maritalk-serve (?!--help|--version)", command):
-            # The port of a start is the shared server's.
+            # The shared server may use the documented port.
             command = command.replace("maritalk-serve ", "maritalk-serve --dry-run --port 0 ", 1)
             command = command.replace(" --port 9000", "")
         command = re.sub(r"^maritalk-vllm doctor ", "maritalk-vllm doctor --port 0 ", command)
-        for asking, briefly in ASKING.items():
-            command = command.replace(asking, f"{asking} {briefly.format(port=self.server)}")
+        for name, options in CLIENT_COMMANDS.items():
+            command = command.replace(name, f"{name} {options.format(port=self.server)}")
         if command.startswith("maritalk-vllm license serve"):
             command += f" --port {self.service} >service.log 2>&1 & until (: </dev/tcp/localhost/{self.service}); do "
             command += "kill -0 $! || break; sleep 0.05; done 2>/dev/null; kill -0 $!"
@@ -86,6 +86,6 @@ class Place:
         return command
 
     def learn(self, output: str) -> None:
-        """A key that was printed is what the page calls KEY from now on."""
+        """Use a key in this output for KEY in later commands."""
         if found := _KEY.search(output):
             self.key = found[0]

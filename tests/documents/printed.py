@@ -1,4 +1,4 @@
-"""What a command printed, held against what a page shows of it."""
+"""Compare a command's output with the output that a page shows."""
 
 import re
 
@@ -8,9 +8,9 @@ _REST = "...\n"
 
 
 def same(printed: str, shown: str, *, exact: bool) -> bool:
-    """Whether they are the same, where a line `...` stands for any number of lines.
+    """Whether both are the same; a line `...` matches any number of lines.
 
-    What is not `exact` has numbers, times, keys and widths of its own on each machine: those are not compared.
+    Without `exact`, numbers, times, keys and column widths, which differ between machines, are not compared.
     """
     if not exact:
         printed, shown = _usual(printed), _usual(shown)
@@ -19,7 +19,7 @@ def same(printed: str, shown: str, *, exact: bool) -> bool:
 
 
 def _stripped(text: str) -> str:
-    """Without spaces at the ends of lines and empty lines at the end, which no page has."""
+    """Remove trailing spaces and trailing empty lines, which no page has."""
     return "".join(f"{line.rstrip()}\n" for line in text.rstrip().splitlines())
 
 

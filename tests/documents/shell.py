@@ -1,4 +1,4 @@
-"""A shell in which a page's commands are typed, one after the other, as its reader would."""
+"""A shell session that runs a page's commands one after the other, as a reader would."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _SECONDS = 120
 
 
 class Shell:
-    """One bash: what a command exports, or where it goes, holds for the next. Nothing that it started outlives it."""
+    """One bash process: exported variables and the current folder persist. Its descendants are killed at the end."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -37,12 +37,12 @@ class Shell:
         self._process.communicate()
 
     def run(self, command: str) -> tuple[str, int]:
-        """What it prints, on either stream, and its exit status, which the next command sees as `$?`."""
+        """Run a command; return its output on both streams and its exit status, which the next command sees as `$?`."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         mark = uuid.uuid4().hex
-        # What it reads is not what is typed next.
+        # The command must not read the next command from stdin.
         stdin.write(f"{{ {command}\n}} </dev/null\nstatus=$?; printf '\\n%s %s\\n' {mark} $status; (exit $status)\n")
         stdin.flush()
         timer = threading.Timer(_SECONDS, self._kill)

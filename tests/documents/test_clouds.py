@@ -1,4 +1,4 @@
-"""The pages on clouds: their figures are the planner's, and what they copy and install is there."""
+"""The pages on clouds: their figures match the planner's, and the files that they copy and install exist."""
 
 import re
 from collections.abc import Iterator
@@ -11,34 +11,34 @@ from tests.documents.pages import ROOT, read, steps
 
 PAGES = ("docs/google-cloud.md", "docs/oracle-cloud.md")
 TRANSLATED = "docs/nuvem-google.md"
-CARDS = {"L4": "L4", "A10": "A10", "A100 (40 GB)": "A100-40GB", "A100 (80 GB)": "A100-80GB"}
+GPUS = {"L4": "L4", "A10": "A10", "A100 (40 GB)": "A100-40GB", "A100 (80 GB)": "A100-80GB"}
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    """Each machine: model, GPUs as `plan` takes them, copies, and how many requests it holds at once."""
+    """Each machine: model, GPUs as an argument of `plan`, replicas, and users at full context."""
     for page in PAGES:
-        for model, count, card, users in re.findall(
-            r"^\| MariTalk (\w+(?:, two copies)?) \| `[\w.-]+` \| (\d) x (\w+(?: \(\d\d GB\))?).* \| ([\d.]+) \|$",
+        for model, count, gpu, users in re.findall(
+            r"^\| MariTalk (\w+(?:, two replicas)?) \| `[\w.-]+` \| (\d) x (\w+(?: \(\d\d GB\))?).* \| ([\d.]+) \|$",
             read(page).replace(" (24 GB)", ""),
             re.MULTILINE,
         ):
-            yield model.partition(",")[0].lower(), f"{count}x{CARDS[card]}", "2" if "," in model else "1", users
+            yield model.partition(",")[0].lower(), f"{count}x{GPUS[gpu]}", "2" if "," in model else "1", users
 
 
-def test_every_machine_is_looked_at() -> None:
+def test_every_machine_of_the_pages_is_parsed() -> None:
     machines = [line for page in PAGES for line in read(page).splitlines() if line.startswith("| MariTalk ")]
     assert len(list(rows())) == len(machines) == 8
 
 
-@pytest.mark.parametrize(("model", "gpus", "copies", "users"), list(rows()))
-def test_what_a_machine_holds(model: str, gpus: str, copies: str, users: str) -> None:
-    result = run("maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", copies)
+@pytest.mark.parametrize(("model", "gpus", "replicas", "users"), list(rows()))
+def test_a_machine_has_the_planned_users(model: str, gpus: str, replicas: str, users: str) -> None:
+    result = run("maritalk-vllm", "plan", "--model", model, "--gpus", gpus, "--replicas", replicas)
     assert result.returncode == 0, result.stderr
     assert re.findall(r"^users at full context +(.+)$", result.stdout, re.MULTILINE) == [users]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_is_copied_is_there_and_what_is_installed_was_copied(page: str) -> None:
+def test_installed_files_exist_and_were_copied(page: str) -> None:
     commands = [step.command for step in steps(page)]
     (copied,) = (re.findall(r"dist/\S+|deploy/\S+", command) for command in commands if "scp " in command)
     wheel, *files = copied
@@ -49,8 +49,8 @@ def test_what_is_copied_is_there_and_what_is_installed_was_copied(page: str) -> 
     assert {one or other for one, other in installed} == names
 
 
-def test_both_clouds_and_the_service_have_the_same_installation() -> None:
-    """But for where the files and the licence come from."""
+def test_clouds_and_systemd_have_the_same_installation() -> None:
+    """Except for the sources of the files and the licence."""
 
     def installation(page: str) -> list[str]:
         commands = [step.command for step in steps(page)]
@@ -64,8 +64,8 @@ def test_both_clouds_and_the_service_have_the_same_installation() -> None:
     assert len(google) == 8
 
 
-def test_the_service_is_started_after_its_options_and_its_checks() -> None:
-    """A service that was refused stays down."""
+def test_the_service_is_started_after_options_and_checks() -> None:
+    """systemd does not restart a service whose options were rejected."""
     for page in PAGES:
         commands = [step.command for step in steps(page)]
         edit, checks, start = (

@@ -1,4 +1,4 @@
-"""Every command of the documents is run, in the order of its page, and prints what the page says."""
+"""Run every command of the documents in the order of its page, and compare its output with the page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from maritalk_vllm.tools.license_server import license_keys, weights_archive
 from tests.documents.pages import ORIGINALS, PAGES, Step, steps
-from tests.documents.place import ASKING, SERVER, SERVICE, Place
+from tests.documents.place import CLIENT_COMMANDS, SERVER, SERVICE, Place
 from tests.documents.printed import same
 from tests.documents.shell import Shell
 from tests.documents.unrun import UNRUN
@@ -17,12 +17,12 @@ from tests.tools.license_server.running import Running
 RUN = {page: found for page in ORIGINALS if (found := [step for step in steps(page) if step.command not in UNRUN])}
 
 
-def asks(page: str, *words: str) -> bool:
+def mentions(page: str, *words: str) -> bool:
     return any(word in step.command for step in RUN[page] for word in words)
 
 
-WITH_SERVER = [page for page in RUN if asks(page, SERVER, *ASKING)]
-WITH_SERVICE = [page for page in RUN if asks(page, SERVICE) and not asks(page, "license serve")]
+WITH_SERVER = [page for page in RUN if mentions(page, SERVER, *CLIENT_COMMANDS)]
+WITH_SERVICE = [page for page in RUN if mentions(page, SERVICE) and not mentions(page, "license serve")]
 ALONE = [page for page in RUN if page not in WITH_SERVER + WITH_SERVICE]
 
 
@@ -32,25 +32,25 @@ def run(page: str, place: Place) -> None:
             printed, ended = shell.run(place.real(step))
             assert ended == status, f"{step.command}\n{printed}"
             if step.output is not None:
-                # Cards that are not here are the same everywhere.
+                # Plans for hypothetical GPUs are the same on every machine.
                 exact = "--gpus " in step.command or "--suggest" in step.command
                 assert same(printed, step.output, exact=exact), f"{step.command}\n{printed}"
             place.learn(printed)
 
 
 def expected(found: list[Step]) -> Iterator[tuple[Step, int]]:
-    """Each step with its exit status: what the page shows of `echo $?` after it, or else 0."""
+    """Each step and its expected exit status: that of a following `echo $?`, otherwise 0."""
     for step, after in zip(found, [*found[1:], Step("")], strict=True):
         yield step, int(after.output or 0) if after.command == "echo $?" else 0
 
 
 @pytest.mark.parametrize("page", ALONE)
-def test_a_page(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page(page: str, tmp_path: Path) -> None:
     run(page, Place(tmp_path))
 
 
 @pytest.mark.parametrize("page", WITH_SERVICE)
-def test_a_page_for_hosts_with_a_licence_service(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_that_uses_a_licence_service(page: str, tmp_path: Path) -> None:
     place = Place(tmp_path)
     certificate = ["--ssl-certfile", str(tmp_path / "cert.pem"), "--ssl-keyfile", str(tmp_path / "key.pem")]
     (tmp_path / "service").mkdir()
@@ -62,10 +62,10 @@ def test_a_page_for_hosts_with_a_licence_service(page: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("page", WITH_SERVER)
-def test_a_page_that_asks_a_server(page: str, tmp_path: Path, shared_server: Server) -> None:
+def test_the_commands_of_a_page_that_uses_a_server(page: str, tmp_path: Path, shared_server: Server) -> None:
     run(page, Place(tmp_path, server=shared_server.port))
 
 
-def test_what_is_not_run_is_in_a_page() -> None:
+def test_every_excluded_command_is_in_a_page() -> None:
     written = {step.command for page in PAGES for step in steps(page)}
     assert set(UNRUN) <= written

@@ -1,4 +1,4 @@
-"""The Python examples, with the clients that `make test` has; tests/clients/test_documents.py has the others."""
+"""The Python examples, with the clients that `make test` installs; tests/clients/test_documents.py has the others."""
 
 import sys
 from pathlib import Path
@@ -12,17 +12,17 @@ from tests.serving import Server
 
 CLIENTS = {
     "maritalk": python("maritalk-0.3.2"),
-    # vLLM brings these two along.
+    # Dependencies of vLLM.
     "openai": Path(sys.executable),
     "anthropic": Path(sys.executable),
 }
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_examples(client: str, shared_server: Server) -> None:
+def test_a_documented_example_prints_its_answer(client: str, shared_server: Server) -> None:
     printed = run(CLIENTS[client], examples()[client], shared_server)
     assert printed.strip()
-    if client != "anthropic":  # whose client has no argument for the temperature any more
+    if client != "anthropic":  # its client has no argument for the temperature
         assert "Tokyo" in printed
     if client == "maritalk":
         assert printed.startswith("{'status': 'idle'}\n")

@@ -1,4 +1,4 @@
-"""The documents: what they lead to is there, and what they name of ours is so."""
+"""The documents: their links, files, commands and options exist."""
 
 import io
 import re
@@ -17,12 +17,12 @@ OURS = {"maritalk-serve": serve.app, "maritalk-vllm": tools_app.app}
 
 
 def anchors(page: str) -> set[str]:
-    """Of each heading, as GitHub makes them."""
+    """The anchors that GitHub creates for the headings."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_links_lead_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     missing = set()
     for page in PAGES:
         for link in links(page):
@@ -36,21 +36,21 @@ def test_links_lead_somewhere() -> None:
     assert missing == set()
 
 
-def test_every_page_is_in_the_list() -> None:
+def test_every_page_is_in_the_index() -> None:
     listed = {str(((ROOT / "docs") / link).resolve().relative_to(ROOT)) for link in links("docs/README.md")}
     assert set(PAGES) - {"docs/README.md"} <= listed
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_are_marked_as_such(page: str) -> None:
+def test_commands_are_in_shell_blocks(page: str) -> None:
     for block in blocks(page):
         if block.language not in ("bash", "console", "sh"):
             assert not re.search(r"^\$ ", block.text, re.MULTILINE), block.text
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_the_text_names_is_there(page: str) -> None:
-    """Targets of make, and our own commands with their options, in the text as in blocks that are not run."""
+def test_named_commands_and_options_exist(page: str) -> None:
+    """Targets of make, and our commands with their options, in the text and in blocks that are not run."""
     for code in (*inline(page), *(step.command for step in steps(page) if step.command in UNRUN)):
         first, *words = shlex.split(code) if code.startswith(("make ", "maritalk-")) else [""]
         if first == "make":
@@ -60,8 +60,8 @@ def test_what_the_text_names_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_files_of_this_repository_are_there(page: str) -> None:
-    """Those that the text names by their path from the top; `*` stands for any part of a name."""
+def test_named_files_exist(page: str) -> None:
+    """Files named by their path from the repository's root; `*` matches any part of a name."""
     folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
     for code in inline(page):
         if re.fullmatch(r"[\w.*/-]+", code) and "/" in code and code.split("/")[0] in folders:
@@ -69,9 +69,9 @@ def test_files_of_this_repository_are_there(page: str) -> None:
 
 
 def parsed(name: str, words: list[str]) -> bool:
-    """Whether our program knows the subcommand and every option. It prints its help, whatever the values are."""
+    """Whether our program accepts the subcommand and every option. With --help it ignores the values."""
     ours = words[: words.index("--") if "--" in words else None]
-    words = [word for word in ours if word not in ("...", "--version")]  # which would be printed before the help
+    words = [word for word in ours if word not in ("...", "--version")]  # --version would print before the help
     try:
         with redirect_stdout(io.StringIO()) as printed:
             OURS[name]([*words, "--help"], prog_name=name, standalone_mode=False)
@@ -80,7 +80,7 @@ def parsed(name: str, words: list[str]) -> bool:
     return printed.getvalue().startswith("Usage: ")
 
 
-def test_configuration_files_can_be_used(tmp_path: Path) -> None:
+def test_the_documented_configuration_file_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "maritalk.yaml"
     for block in blocks("docs/options.md"):
         if block.language == "yaml":
@@ -88,8 +88,8 @@ def test_configuration_files_can_be_used(tmp_path: Path) -> None:
             assert read_config(file).values["time_unit"] == "s"
 
 
-def test_every_client_is_in_the_table() -> None:
-    """Each published client that is run, with each of its versions, and none that is not."""
+def test_the_table_has_exactly_the_tested_clients() -> None:
+    """Each published client with each tested version."""
     lines = (ROOT / "requirements" / "clients.in").read_text().splitlines()
     asked = {tuple(line.split(" ;")[0].split("==")) for line in lines if not line.startswith("#")}
     table = re.search(r"^\| client \| versions .*?\n\n", read("docs/clients.md"), re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""How the documents are read, and what counts as the same output."""
+"""How documents are parsed and outputs are compared."""
 
 import pytest
 
@@ -31,7 +31,7 @@ six()
 """
 
 
-def test_commands_and_what_they_print(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_their_output_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "read", lambda page: PAGE)
     assert steps("page.md") == [
         Step('one --text "a # b"'),
@@ -57,6 +57,6 @@ def test_commands_and_what_they_print(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AB2DE-FGHJK-LMNPQ-RSTUV\n", "6NK44-SZ8PR-YATKY-JMP4Z\n", False, True),
     ],
 )
-def test_the_same_output(printed: str, shown: str, exactly: bool, nearly: bool) -> None:
+def test_outputs_are_compared(printed: str, shown: str, exactly: bool, nearly: bool) -> None:
     assert same(printed, shown, exact=True) is exactly
     assert same(printed, shown, exact=False) is nearly

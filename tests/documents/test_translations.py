@@ -1,4 +1,4 @@
-"""A page in Portuguese says what its original says, in the same order."""
+"""A page in Portuguese has the same structure, commands and blocks as its original."""
 
 import ast
 import shlex
@@ -11,14 +11,14 @@ PAIRS = list(TRANSLATIONS.items())
 
 
 @pytest.mark.parametrize(("original", "translation"), PAIRS)
-def test_the_same_parts(original: str, translation: str) -> None:
+def test_a_translation_has_the_same_headings_and_tables(original: str, translation: str) -> None:
     assert headings(original) == headings(translation)
     assert tables(original) == tables(translation)
 
 
 @pytest.mark.parametrize(("original", "translation"), PAIRS)
-def test_the_same_commands(original: str, translation: str) -> None:
-    """Comments are left out, and what is printed stays in the words of the program."""
+def test_a_translation_has_the_same_commands(original: str, translation: str) -> None:
+    """Without comments. Printed output is not translated."""
 
     def words(page: str) -> list[tuple[list[str], str | None]]:
         return [(shlex.split(step.command), step.output) for step in steps(page)]
@@ -27,7 +27,7 @@ def test_the_same_commands(original: str, translation: str) -> None:
 
 
 @pytest.mark.parametrize(("original", "translation"), PAIRS)
-def test_the_same_blocks(original: str, translation: str) -> None:
+def test_a_translation_has_the_same_blocks(original: str, translation: str) -> None:
     pairs = zip(blocks(original), blocks(translation), strict=True)
     for one, other in pairs:
         assert one.language == other.language
@@ -38,7 +38,7 @@ def test_the_same_blocks(original: str, translation: str) -> None:
 
 
 @pytest.mark.parametrize(("original", "translation"), PAIRS)
-def test_each_leads_to_the_other(original: str, translation: str) -> None:
+def test_original_and_translation_link_to_each_other(original: str, translation: str) -> None:
     for page, other in ((original, translation), (translation, original)):
         beginning = "".join(read(page).splitlines(keepends=True)[:4])
         assert f"]({(ROOT / other).name})" in beginning

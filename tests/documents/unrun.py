@@ -1,6 +1,6 @@
-"""The commands of the documents that the tests do not run, each with the reason.
+"""The documents' commands that the tests do not run, with reasons.
 
-Those that are ours are parsed all the same: their options are there.
+Our own commands are parsed nevertheless, so that their options exist.
 """
 
 from tests.documents.pages import steps
@@ -19,7 +19,7 @@ _KUBERNETES = steps("docs/kubernetes.md")
 
 
 def _of(page: str, *words: str) -> list[str]:
-    """The commands of a page that have one of these words in them."""
+    """The commands of a page that contain one of these words."""
     return [step.command for step in steps(page) if any(word in step.command for word in words)]
 
 

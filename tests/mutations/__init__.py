@@ -1,1 +1,1 @@
-"""Decisions of the supervisor, broken one at a time: the unit lane has to notice each. `python -m tests.mutations`."""
+"""Mutation tests of the supervisor: the unit lane must notice each changed decision. `python -m tests.mutations`."""

@@ -1,6 +1,6 @@
-"""Break each decision in a copy of the code, and run the tests that have to notice: `python -m tests.mutations [WORD]`.
+"""Apply each mutation to a copy of the code, and run the tests that must fail: `python -m tests.mutations [WORD]`.
 
-With a word, only those mutations whose description has it. Ends with 1 where a mutation survives, or cannot be made.
+With a word, only the mutations whose description contains it. Exits with 1 if a mutation survives or cannot be made.
 """
 
 import os
@@ -17,17 +17,17 @@ from pathlib import Path
 from tests.mutations.table import MUTATIONS, ROOT, Mutation
 
 _LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".*cache", "__pycache__", "dist", "build", "node_modules")
-_MOST_SECONDS = 600
-"""Over all that is slow in a test that a mutation lets wait: those have deadlines of their own."""
+_TIMEOUT_SECONDS = 600
+"""Longer than the deadlines that the tests themselves have."""
 
 
 class Unclear(Exception):
-    """The tests say nothing of a mutation."""
+    """The tests' result does not show whether they notice a mutation."""
 
 
 def run(copy: Path, tests: Iterable[str]) -> str | None:
-    """The test that fails first; None if none does. Raises Unclear."""
-    # No bytecode: Python takes it for current where a file changes twice in a second and keeps its length.
+    """Return the first test that fails, None if all pass. Raises Unclear."""
+    # No bytecode: Python considers it current if a file changes twice within a second and keeps its length.
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     process = subprocess.Popen(
@@ -40,20 +40,20 @@ def run(copy: Path, tests: Iterable[str]) -> str | None:
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=_MOST_SECONDS)
+        output, _ = process.communicate(timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        raise Unclear(f"no end within {_MOST_SECONDS} s") from None
+        raise Unclear(f"no end within {_TIMEOUT_SECONDS} s") from None
     if process.returncode == 0:
         return None
-    if found := re.search(r"^FAILED tests/server/(.+?)(?: - .*)?$", said, re.MULTILINE):
+    if found := re.search(r"^FAILED tests/server/(.+?)(?: - .*)?$", output, re.MULTILINE):
         return found[1]
-    raise Unclear(said[-2000:])
+    raise Unclear(output[-2000:])
 
 
 @contextmanager
 def made(copy: Path, mutation: Mutation) -> Iterator[None]:
-    """The copy with one decision broken. Raises Unclear."""
+    """Apply a mutation to the copy, and revert it at the end. Raises Unclear."""
     file = copy / mutation.file
     text = file.read_text()
     if (times := text.count(mutation.old)) != 1:
@@ -79,11 +79,11 @@ def main(word: str = "") -> int:
                 with made(copy, mutation):
                     caught = run(copy, mutation.tests)
             except Unclear as why:
-                caught, told = None, f"unclear: {why}"
+                caught, result = None, f"unclear: {why}"
             else:
-                told = f"caught by {caught}" if caught else "SURVIVED"
+                result = f"caught by {caught}" if caught else "SURVIVED"
             survived += caught is None
-            print(f"{mutation.why:<60} {told}", flush=True)
+            print(f"{mutation.why:<60} {result}", flush=True)
     print(f"{len(chosen) - survived} of {len(chosen)} mutations were caught.")
     return 1 if survived or not chosen else 0
 

@@ -21,18 +21,18 @@ _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
 _RESTARTS = "maritalk_vllm/server/process/restart_policy.py"
 
-_START = "test_stub_engine_start.py::test_requests_wait_for_a_stub_engine_that_loads"
-_FAILED = "test_stub_engine_start.py::test_why_a_stub_engine_does_not_start"
-_STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped"
-_DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_started_again"
+_START = "test_stub_engine_start.py::test_requests_wait_while_a_stub_engine_loads"
+_FAILED = "test_stub_engine_start.py::test_a_failed_start_of_a_stub_engine_reports_its_cause"
+_STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped_at_any_moment"
+_DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_restarted"
 _TOO_OFTEN = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_too_often_is_given_up"
-_PAUSES = "test_stub_engine_restart.py::test_a_stub_engine_waits_longer_before_each_restart"
+_PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
-_CONNECTIONS = "test_stub_engine_connections.py::test_no_connection_of_a_stub_engine_is_lost"
-_API = "test_stub_engine_restart.py::test_the_api_process_of_a_stub_engine_dies_or_hangs"
-_DRAINS = "test_stub_engine_drain.py::test_what_a_stub_engine_works_on_is_finished"
-_OUT_OF_TIME = "test_stub_engine_drain.py::test_what_a_stub_engine_does_not_finish_in_time_is_told_so"
-_LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_as_it_starts_is_given_up"
+_CONNECTIONS = "test_stub_engine_connections.py::test_restarts_and_stop_of_a_stub_engine_lose_no_connection"
+_API = "test_stub_engine_restart.py::test_an_api_process_that_dies_or_hangs_is_replaced_with_its_stub_engine"
+_DRAINS = "test_stub_engine_drain.py::test_a_draining_stub_engine_finishes_its_requests"
+_OUT_OF_TIME = "test_stub_engine_drain.py::test_the_drain_timeout_of_a_stub_engine_aborts_the_rest"
+_LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_while_starting_is_given_up"
 _LATE_AGAIN = "test_stub_engine_deadline.py::test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed"
 
 MUTATIONS = (
@@ -90,7 +90,7 @@ MUTATIONS = (
         _PROCESSES,
         "        self.kill_leftovers(*exclude)\n        await self._wait_for_exit_within(STOP_SECONDS)\n",
         "        await self._wait_for_exit_within(STOP_SECONDS)\n",
-        ("test_stub_engine_restart.py::test_what_a_dead_stub_engine_has_leaked_ends_before_the_next",),
+        ("test_stub_engine_restart.py::test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart",),
     ),
     Mutation(
         "hand over too early",
@@ -204,7 +204,7 @@ MUTATIONS = (
         _SUPERVISOR,
         "if self._signal_count > 1:",
         "if False:",
-        ("test_stub_engine_drain.py::test_a_second_signal_ends_a_stub_engine_at_once",),
+        ("test_stub_engine_drain.py::test_a_second_signal_stops_a_draining_stub_engine_at_once",),
     ),
     Mutation(
         "do not hear SIGINT",
@@ -218,7 +218,7 @@ MUTATIONS = (
         _PROCESSES,
         'await asyncio.wait_for(self._wait_for_event("ended"), seconds)',
         'await self._wait_for_event("ended")',
-        ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_end_is_killed",),
+        ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
     ),
     Mutation(
         "end with the wrong exit code",
@@ -274,6 +274,6 @@ MUTATIONS = (
         _PROCESSES,
         "raise failure or late from late",
         "raise late",
-        ("test_stub_engine_deadline.py::test_a_stub_engine_that_has_failed_and_does_not_end_tells_its_cause",),
+        ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
     ),
 )

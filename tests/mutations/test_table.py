@@ -1,4 +1,4 @@
-"""Each mutation can still be made, and names tests that are there."""
+"""Each mutation still applies to the code, and names tests that exist."""
 
 import ast
 

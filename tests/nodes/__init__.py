@@ -1,1 +1,1 @@
-"""Two machines that are none: network namespaces of this one, with a cable between them."""
+"""Two nodes in network namespaces of one machine, joined by a virtual cable."""

@@ -1,4 +1,4 @@
-"""Two hosts on one machine, as far as the network and shared memory go, and a cable between them that can be pulled."""
+"""Two simulated hosts with their own network and shared memory, and a cable between them that can be unplugged."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _NETWORK = "198.18.77"
-"""Of the addresses that are kept for tests of networks (RFC 2544)."""
+"""From the range reserved for benchmark tests of networks (RFC 2544)."""
 
 
 def ip(*words: str) -> str:
@@ -21,7 +21,7 @@ def ip(*words: str) -> str:
 
 
 class Host:
-    """One end of the cable: a network of its own, and with `inside` a /dev/shm of its own and a share of the cores."""
+    """One end of the cable: a network namespace. `inside` adds a /dev/shm of its own and a share of the cores."""
 
     def __init__(self, rank: int, cores: Sequence[int]) -> None:
         self.name = f"maritalk-{os.getpid()}-{rank}"
@@ -32,23 +32,23 @@ class Host:
 
     @property
     def inside(self) -> list[str]:
-        """What a command begins with that is to run here; the process keeps its id."""
+        """Prefix of a command that runs it on this host; the process keeps its pid."""
         own = 'mount -t tmpfs tmpfs /dev/shm && exec "$@"'
         return ["ip", "netns", "exec", self.name, "taskset", "-c", self._cores, "sh", "-c", own, "sh"]
 
     def call(self, function: Callable[[], T]) -> T:
-        """What a function returns that is called in this network."""
+        """Call a function in this host's network namespace, and return its result."""
         if self._pool is None:
-            # A thread of its own: in whatever network it is, the others stay where they are.
+            # setns() affects only the calling thread.
             self._pool = ThreadPoolExecutor(8, initializer=self._enter)
         return self._pool.submit(function).result()
 
     def received_bytes(self) -> int:
-        """What has come through the cable."""
+        """Bytes received through the cable."""
         return self.call(lambda: int(_counted(self.interface)[0]))
 
     def sent_bytes(self) -> int:
-        """What has gone through the cable."""
+        """Bytes sent through the cable."""
         return self.call(lambda: int(_counted(self.interface)[8]))
 
     def leave(self) -> None:
@@ -68,13 +68,13 @@ def _counted(interface: str) -> list[str]:
 
 
 class Cable:
-    """What joins two hosts."""
+    """The connection of two hosts."""
 
     def __init__(self, hosts: tuple[Host, Host]) -> None:
         self.hosts = hosts
 
     def pull(self) -> None:
-        """Nothing gets through any more, and nobody is told: no connection is closed."""
+        """Drop all packets silently: no connection is closed."""
         ip("-n", self.hosts[1].name, "link", "set", self.hosts[1].interface, "down")
 
     def plug(self) -> None:
@@ -83,7 +83,7 @@ class Cable:
 
 @contextmanager
 def two_hosts() -> Iterator[Cable]:
-    """Raises OSError or CalledProcessError where this machine allows no namespaces."""
+    """Create two connected hosts. Raises OSError or CalledProcessError where network namespaces are not permitted."""
     cores = sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
     hosts = Host(0, cores[:half]), Host(1, cores[-half:])

@@ -1,4 +1,4 @@
-"""One `maritalk-serve` of a group, on a host of its own."""
+"""One `maritalk-serve` of a group, on a simulated host of its own."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.serving import READY_SECONDS, Answer, Server
 
 
 class Node(Server):
-    """Asked from its own host, where it is localhost."""
+    """A node, to which requests are sent from its own host, as localhost."""
 
     def __init__(self, folder: Path, cable: Cable, rank: int, port: int, *arguments: str) -> None:
         self.rank = rank
@@ -27,7 +27,7 @@ class Node(Server):
             return False
 
     def wait_until(self, ready: bool, seconds: float = READY_SECONDS) -> float:
-        """Until `/readyz` says so; the seconds it took."""
+        """Wait until `/readyz` reports this; return the seconds that it took."""
         began = time.monotonic()
         while self.is_ready() is not ready:
             assert self.process.poll() is None, self.stderr.read_text()

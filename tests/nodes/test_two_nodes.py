@@ -1,4 +1,4 @@
-"""A model that is split over two nodes: it answers, loses one, says which, and comes back."""
+"""A model that is split over two nodes: it generates, reports a lost node, and recovers."""
 
 import contextlib
 import signal
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.nodes
 TOKENS = 8
 QUESTION = {"prompt": "1 2 3 4", "max_tokens": TOKENS, "do_sample": False, "return_usage": True}
 HIDDEN_BYTES = 576 * 2
-"""What one stage sends to the next for a token, at the least: the demo model's hidden state in bfloat16."""
+"""The least that a pipeline stage sends to the next for a token: the demo model's hidden state in bfloat16."""
 
 BUSY_SECONDS = 30
 NOTICED_SECONDS = TIMEOUT_SECONDS + 10
@@ -41,13 +41,13 @@ def cable() -> Iterator[Cable]:
 
 
 def computed_seconds(node: Node) -> float:
-    """What the processes of a node that hold layers have computed."""
+    """User CPU time, in seconds, of a node's workers."""
     workers = [pid for pid, line in node.processes().items() if line.startswith("VLLM::Worker")]
     return sum(psutil.Process(pid).cpu_times().user for pid in workers)
 
 
 def total(node: Node, name: str) -> float:
-    """Of vLLM's own metric of this name, the sum over its labels."""
+    """The sum of a vLLM metric over its labels."""
     found = samples(node.ask("/metrics").body.decode())
     return sum(value for (each, _), value in found.items() if each == name)
 
@@ -61,25 +61,25 @@ def generated(node: Node) -> float:
 
 
 @dataclass
-class UnderWay:
-    """Two requests that last for as long as they are let: a plain one and a stream."""
+class InFlight:
+    """Two long in-flight requests: a plain one and a stream."""
 
     plain: Future[Answer]
     stream: Future[Answer]
 
     @classmethod
-    def at(cls, head: Node, pool: ThreadPoolExecutor) -> "UnderWay":
-        asked = [pool.submit(head.ask, "/generate", {**ENDLESS, "stream": stream}) for stream in (False, True)]
-        before = generated(head)
+    def at(cls, leader: Node, pool: ThreadPoolExecutor) -> "InFlight":
+        asked = [pool.submit(leader.ask, "/generate", {**ENDLESS, "stream": stream}) for stream in (False, True)]
+        before = generated(leader)
         deadline = time.monotonic() + BUSY_SECONDS
-        # Both run, and the stream has begun.
-        while running(head) < 2 or generated(head) < before + 8:
+        # Wait until both run and the stream has begun.
+        while running(leader) < 2 or generated(leader) < before + 8:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert not any(each.done() for each in asked)
         return cls(*asked)
 
-    def assert_told(self, words: str) -> None:
+    def assert_failed(self, words: str) -> None:
         plain, stream = self.plain.result(timeout=NOTICED_SECONDS), self.stream.result(timeout=NOTICED_SECONDS)
         assert plain.status == 503
         assert words in plain.json["error"]
@@ -94,7 +94,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_one_answers_for_both_and_a_node_that_is_lost_comes_back(
+def test_two_nodes_serve_one_model_and_recover_from_a_lost_node(
     tmp_path: Path, prepared_cache: Path, cable: Cable, pool: ThreadPoolExecutor
 ) -> None:
     port = free_port()
@@ -103,87 +103,87 @@ def test_one_answers_for_both_and_a_node_that_is_lost_comes_back(
         log = tmp_path / f"{name}.log"
         return Node(tmp_path / name, cable, rank, port, "--cache-dir", str(prepared_cache), "--log-file", str(log))
 
-    started = [start(0, "head"), start(1, "other")]
-    head, other = started
+    started = [start(0, "leader"), start(1, "follower")]
+    leader, follower = started
     address = cable.hosts[1].address
     lost = f"Node 1 ({address}) is gone"
     try:
-        first = head.wait_until(ready=True)
-        assert other.is_ready()
-        assert "This node's part of the model is up." in other.stdout.read_text()
-        answer = assert_both_compute(head, other)
-        assert_a_signpost(other, f"http://{cable.hosts[0].address}:{port}")
+        first = leader.wait_until(ready=True)
+        assert follower.is_ready()
+        assert "This node's part of the model is up." in follower.stdout.read_text()
+        answer = assert_both_compute(leader, follower)
+        assert_refers_to_the_leader(follower, f"http://{cable.hosts[0].address}:{port}")
 
-        under_way = UnderWay.at(head, pool)
+        in_flight = InFlight.at(leader, pool)
         began = time.monotonic()
         cable.pull()
-        noticed = head.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        under_way.assert_told(f"{lost}: nothing was heard of it for {TIMEOUT_SECONDS:.0f} s.")
-        told = time.monotonic() - began
-        waits(head, f"Waiting for node 1 ({address})")
-        refused = head.ask("/generate", QUESTION)
-        assert (refused.status, lost in refused.json["error"]) == (503, True)
-        other.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        assert other.ask().json["status"] == "loading"
+        noticed = leader.wait_until(ready=False, seconds=NOTICED_SECONDS)
+        in_flight.assert_failed(f"{lost}: nothing was heard of it for {TIMEOUT_SECONDS:.0f} s.")
+        failed = time.monotonic() - began
+        waits(leader, f"Waiting for node 1 ({address})")
+        rejected = leader.ask("/generate", QUESTION)
+        assert (rejected.status, lost in rejected.json["error"]) == (503, True)
+        follower.wait_until(ready=False, seconds=NOTICED_SECONDS)
+        assert follower.ask().json["status"] == "loading"
         cable.plug()
-        back = head.wait_until(ready=True)
-        assert head.ask("/generate", QUESTION).json["output"] == answer
+        back = leader.wait_until(ready=True)
+        assert leader.ask("/generate", QUESTION).json["output"] == answer
 
-        under_way = UnderWay.at(head, pool)
-        other.process.kill()
-        other.process.wait()
-        killed = head.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        under_way.assert_told(f"{lost}: it closed its connection.")
-        assert_nothing_left(other)
-        other = start(1, "again")
-        started.append(other)
-        again = head.wait_until(ready=True)
-        assert head.ask("/generate", QUESTION).json["output"] == answer
+        in_flight = InFlight.at(leader, pool)
+        follower.process.kill()
+        follower.process.wait()
+        killed = leader.wait_until(ready=False, seconds=NOTICED_SECONDS)
+        in_flight.assert_failed(f"{lost}: it closed its connection.")
+        assert_nothing_left(follower)
+        follower = start(1, "again")
+        started.append(follower)
+        again = leader.wait_until(ready=True)
+        assert leader.ask("/generate", QUESTION).json["output"] == answer
 
-        assert head.stdout.read_text().count(lost) == 2
-        assert samples(head.ask("/metrics").body.decode())["maritalk_engine_restarts_total", ()] == 2
-        last = pool.submit(head.ask, "/generate", QUESTION)
-        while head.ask().json != {"status": "busy"}:
+        assert leader.stdout.read_text().count(lost) == 2
+        assert samples(leader.ask("/metrics").body.decode())["maritalk_engine_restarts_total", ()] == 2
+        last = pool.submit(leader.ask, "/generate", QUESTION)
+        while leader.ask().json != {"status": "busy"}:
             time.sleep(0.01)
-        # As a cluster ends a group: all at once. The answer that is under way still needs both.
-        for node in (other, head):
+        # As an orchestrator ends a group: all nodes at once. The in-flight request still needs both.
+        for node in (follower, leader):
             node.process.send_signal(signal.SIGTERM)
         assert last.result().json["output"] == answer
     finally:
         ended = max(node.stop() for node in started)
-    assert [node.process.returncode for node in (head, other)] == [0, 0]
+    assert [node.process.returncode for node in (leader, follower)] == [0, 0]
     for node in started:
         assert_nothing_left(node)
     note(
-        f"two nodes: ready {first:.1f} s after their start; cut off, noticed after {noticed:.1f} s and all told after "
-        f"{told:.1f} s; back {back:.1f} s after the cable; killed, noticed after {killed:.1f} s; "
+        f"two nodes: ready {first:.1f} s after their start; cut off, noticed after {noticed:.1f} s, requests failed "
+        f"after {failed:.1f} s; back {back:.1f} s after the cable; killed, noticed after {killed:.1f} s; "
         f"back {again:.1f} s after its start; both stopped in {ended:.1f} s"
     )
 
 
-def waits(head: Node, phase: str) -> None:
-    """Until `/readyz` says that it waits for this."""
+def waits(leader: Node, phase: str) -> None:
+    """Wait until `/readyz` reports this phase."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
         with contextlib.suppress(OSError):
-            told = head.ask("/readyz", timeout=5)
-            assert told.status == 503
-            if told.json["phase"] == phase:
+            answer = leader.ask("/readyz", timeout=5)
+            assert answer.status == 503
+            if answer.json["phase"] == phase:
                 return
-        assert time.monotonic() < deadline, head.stdout.read_text()
+        assert time.monotonic() < deadline, leader.stdout.read_text()
         time.sleep(0.05)
 
 
-def assert_both_compute(head: Node, other: Node) -> str:
-    """Ask node 0, and see on the cable and at the other node's worker that it has only half of the layers."""
-    head.ask("/generate", QUESTION)
-    received, sent, worked = other.host.received_bytes(), other.host.sent_bytes(), computed_seconds(other)
-    answer = head.ask("/generate", QUESTION)
+def assert_both_compute(leader: Node, follower: Node) -> str:
+    """Generate on the leader; assert by the cable's traffic and the follower's CPU time that both compute."""
+    leader.ask("/generate", QUESTION)
+    received, sent, worked = follower.host.received_bytes(), follower.host.sent_bytes(), computed_seconds(follower)
+    answer = leader.ask("/generate", QUESTION)
     assert answer.status == 200
-    received, sent = other.host.received_bytes() - received, other.host.sent_bytes() - sent
+    received, sent = follower.host.received_bytes() - received, follower.host.sent_bytes() - sent
     tokens = answer.json["usage"]["completion_tokens"]
     assert received > tokens * HIDDEN_BYTES
-    assert computed_seconds(other) > worked
+    assert computed_seconds(follower) > worked
     note(
         f"two nodes: {received / tokens / 1000:.1f} kB a token to node 1 and {sent / tokens / 1000:.1f} kB back, "
         f"{answer.json['generation_time'] / (tokens - 1):.0f} ms a token"
@@ -193,10 +193,10 @@ def assert_both_compute(head: Node, other: Node) -> str:
     return output
 
 
-def assert_a_signpost(other: Node, head_url: str) -> None:
-    assert other.ask("/livez").status == 200
-    assert other.ask().json == {"status": "ready", "node": 1, "nodes": 2, "head": head_url}
+def assert_refers_to_the_leader(follower: Node, leader_url: str) -> None:
+    assert follower.ask("/livez").status == 200
+    assert follower.ask().json == {"status": "ready", "node": 1, "nodes": 2, "head": leader_url}
     for path, body in (("/generate", QUESTION), ("/v1/models", None), ("/chat", None)):
-        answer = other.ask(path, body)
+        answer = follower.ask(path, body)
         assert answer.status == 503
-        assert head_url in answer.body.decode()
+        assert leader_url in answer.body.decode()

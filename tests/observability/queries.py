@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules as they are given out, and what they ask Prometheus for."""
+"""Read the published dashboard and alert rules, and their queries."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _WORDS = {"and", "or", "unless", "by", "without"}
 
 
 def panels() -> list[dict[str, Any]]:
-    """All but the rows between them."""
+    """The dashboard's panels without its rows."""
     return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
 
 
@@ -31,7 +31,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 def panel_queries() -> Iterator[tuple[str, str]]:
-    """A panel's title, and each of its queries as Grafana sends them when all is chosen."""
+    """Title and query of each panel target, with variables replaced as Grafana does for `All`."""
     for panel in panels():
         for target in panel["targets"]:
             query = target["expr"].replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*")
@@ -40,13 +40,13 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def metric_names(query: str) -> set[str]:
-    """The series that a query reads."""
+    """The names of the metrics that a query reads."""
     bare = _GROUPING.sub(" ", _LABELS_OR_RANGE.sub(" ", _STRING.sub("", query)))
     return {name for name in _METRIC.findall(bare) if name not in _WORDS}
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What it says to a task that it has not failed in. Of Debian's package `prometheus`: scripts/debian prometheus."""
+    """Run promtool, which must succeed; return its output. From Debian's package: scripts/debian prometheus."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

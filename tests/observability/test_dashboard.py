@@ -1,4 +1,4 @@
-"""The dashboard's form: what Grafana takes, and what Prometheus can read."""
+"""The dashboard's JSON: its data source, panels and layout; Prometheus parses its queries."""
 
 import json
 from pathlib import Path
@@ -13,19 +13,19 @@ pytestmark = pytest.mark.deploy
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
-def test_it_asks_whichever_prometheus_is_chosen() -> None:
+def test_panels_use_the_selected_data_source() -> None:
     board = json.loads(DASHBOARD.read_text())
     source, *others = board["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
     assert {each["name"] for each in others} == {"job", "instance"}
-    # Elsewhere it is another dashboard's.
+    # An `id` is specific to one Grafana: in another it belongs to another dashboard.
     assert board["uid"] == "maritalk-vllm"
     assert "id" not in board
     for asking in (*others, *panels(), *(target for panel in panels() for target in panel["targets"])):
         assert asking["datasource"] == SOURCE
 
 
-def test_its_panels_have_names_words_and_units() -> None:
+def test_panels_have_titles_descriptions_and_units() -> None:
     titles = [panel["title"] for panel in panels()]
     assert len(set(titles)) == len(titles)
     for panel in panels():
@@ -35,7 +35,7 @@ def test_its_panels_have_names_words_and_units() -> None:
         assert len(set(references)) == len(references) >= 1
 
 
-def test_no_panel_lies_on_another() -> None:
+def test_panels_do_not_overlap() -> None:
     every = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in every}) == len(every)
     taken: set[tuple[int, int]] = set()
@@ -47,7 +47,7 @@ def test_no_panel_lies_on_another() -> None:
         taken |= cells
 
 
-def test_prometheus_can_read_each_query(tmp_path: Path) -> None:
+def test_prometheus_parses_each_query(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{number}", "expr": query} for number, (_, query) in enumerate(panel_queries())]
     file = tmp_path / "panels.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))

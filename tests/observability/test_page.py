@@ -1,4 +1,4 @@
-"""docs/observability.md: its metrics are those that there are, and its configuration is one."""
+"""docs/observability.md lists the metrics that exist, and its configuration is valid."""
 
 import re
 import time
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.deploy
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 
 
-def test_it_names_each_metric_and_no_other() -> None:
+def test_the_page_lists_exactly_the_existing_metrics() -> None:
     registry, state = CollectorRegistry(), ServerState()
     server_metrics.register(state, StartupTimings(time.time() + 1), registry)
     RequestMetrics(registry, RouteLabels(()), state)
@@ -29,19 +29,19 @@ def test_it_names_each_metric_and_no_other() -> None:
     assert sorted(rows) == sorted(there)
 
 
-def test_it_names_each_reason() -> None:
+def test_the_page_lists_each_reason() -> None:
     (row,) = (line for line in PAGE.splitlines() if line.startswith("| `maritalk_refused_total"))
     assert set(re.findall(r"`(\w+)`", row)) == set(_REASONS)
 
 
-def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+def test_the_pages_prometheus_configuration_is_valid(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", PAGE, re.DOTALL)
     file = tmp_path / "prometheus.yaml"
     file.write_text(block)
     assert "SUCCESS" in promtool("check", "config", "--syntax-only", file)
 
 
-def test_the_page_on_operations_names_each_alert_as_it_is() -> None:
+def test_the_operations_page_lists_each_alert() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| \[(\w+)\]\(observability\.md#(\w+)\) \| (\w+) \|", page, re.MULTILINE)
     rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]

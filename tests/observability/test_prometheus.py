@@ -1,4 +1,4 @@
-"""A real Prometheus on the real server: each panel of the dashboard has something to show, and no alert is amiss."""
+"""A real Prometheus scrapes the real server: each panel has data, and each alert evaluates."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from tests.serving import Server, free_port
 
 pytestmark = pytest.mark.deploy
 
-# The evaluation licence has no end. tests/server/status/test_server_metrics.py has one that does.
+# The evaluation licence does not expire. tests/server/status/test_server_metrics.py has one that does.
 NOT_HERE = {"maritalk_license_days_left"}
 OF_PROMETHEUS = {"up"}
 DEADLINE_SECONDS = 40
@@ -28,7 +28,7 @@ SCRAPE_SECONDS = 0.5
 
 
 def ask_all(server: Server) -> None:
-    """A request of each kind that the panels tell apart."""
+    """Send a request of each kind that the panels distinguish."""
     prompt = {"prompt": "Olá", "max_tokens": 3}
     assert server.ask("/generate", prompt).status == 200
     assert server.ask("/v1/completions", {**prompt, "model": "demo", "stream": True}).status == 200
@@ -42,15 +42,15 @@ def asked_server(shared_server: Server) -> Server:
     return shared_server
 
 
-def test_each_metric_of_panels_and_rules_is_one(asked_server: Server) -> None:
-    told = {name for name, _ in samples(asked_server.ask("/metrics").body.decode())}
+def test_every_metric_of_panels_and_rules_exists(asked_server: Server) -> None:
+    exported = {name for name, _ in samples(asked_server.ask("/metrics").body.decode())}
     queries = [*(query for _, query in panel_queries()), *(rule["expr"] for rule in alerts().values())]
     asked = set().union(*map(metric_names, queries))
     assert len(asked) > 15
-    assert asked - told == NOT_HERE | OF_PROMETHEUS
+    assert asked - exported == NOT_HERE | OF_PROMETHEUS
 
 
-def test_what_the_server_tells_of_itself(asked_server: Server) -> None:
+def test_the_server_reports_its_state_memory_and_start(asked_server: Server) -> None:
     found = samples(asked_server.ask("/metrics").body.decode())
 
     def by(name: str, label: str) -> dict[str, float]:
@@ -67,7 +67,7 @@ def test_what_the_server_tells_of_itself(asked_server: Server) -> None:
     )
     memory = by("maritalk_process_resident_memory_bytes", "process")
     assert set(memory) - {"other"} == {"supervisor", "nursery", "api", "engine"}
-    # The engine has the weights, and the supervisor does not even import torch.
+    # The engine holds the weights; the supervisor does not import torch.
     assert memory["engine"] > 300e6 > memory["supervisor"] > 10e6
     routes = set(by("maritalk_requests_total", "route"))
     assert {"/generate", "/v1/completions", "other"} <= routes
@@ -84,14 +84,14 @@ class Prometheus:
             return json.load(answer)["data"]
 
     def numbers(self, query: str) -> list[float]:
-        """What a query comes to now; what is not a number is nothing to show."""
+        """The current values of a query, without NaN, which a panel does not show."""
         result = self.ask("/api/v1/query", query=query)["result"]
         return [number for each in result if math.isfinite(number := float(each["value"][1]))]
 
 
 @pytest.fixture
 def prometheus(shared_server: Server, tmp_path: Path) -> Iterator[Prometheus]:
-    """Of Debian's package; scrapes the shared server twice a second, and is set up as docs/observability.md has it."""
+    """Prometheus of Debian's package, configured as in docs/observability.md; scrapes the server twice a second."""
     target = {"job_name": "maritalk", "static_configs": [{"targets": [f"127.0.0.1:{shared_server.port}"]}]}
     every = {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms", "evaluation_interval": "1s"}
     config = tmp_path / "prometheus.yaml"
@@ -110,18 +110,18 @@ def prometheus(shared_server: Server, tmp_path: Path) -> Iterator[Prometheus]:
         process.wait()
 
 
-def test_each_panel_shows_something_and_no_alert_is_amiss(shared_server: Server, prometheus: Prometheus) -> None:
+def test_every_panel_has_data_and_no_alert_fires(shared_server: Server, prometheus: Prometheus) -> None:
     assert {title for title, query in panel_queries() if metric_names(query) <= NOT_HERE} == {"Licence"}
     waiting = [(title, query) for title, query in panel_queries() if title != "Licence"]
     deadline = time.monotonic() + DEADLINE_SECONDS
     while waiting:
         assert time.monotonic() < deadline, f"nothing to show: {waiting}"
-        # A rate is one of two scrapes with a request in between.
+        # A rate needs two scrapes with a request in between.
         ask_all(shared_server)
         time.sleep(SCRAPE_SECONDS)
         try:
             waiting = [(title, query) for title, query in waiting if not prometheus.numbers(query)]
-        except OSError:  # it does not listen yet
+        except OSError:  # not listening yet
             continue
     (group,) = prometheus.ask("/api/v1/rules")["groups"]
     assert {rule["name"]: (rule["health"], rule["state"]) for rule in group["rules"]} == dict.fromkeys(

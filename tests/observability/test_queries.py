@@ -1,4 +1,4 @@
-"""How metrics' names are read out of queries: what the other tests stand on."""
+"""Extraction of metric names from queries, on which other tests rely."""
 
 import pytest
 
@@ -18,5 +18,5 @@ pytestmark = pytest.mark.deploy
         ("time() - a", {"a"}),
     ],
 )
-def test_the_names_in_a_query(query: str, names: set[str]) -> None:
+def test_metric_names_are_extracted_from_a_query(query: str, names: set[str]) -> None:
     assert metric_names(query) == names

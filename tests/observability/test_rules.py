@@ -1,4 +1,4 @@
-"""Each alert on made-up series, by Prometheus' own promtool: a case in which it fires, and one in which it doesn't."""
+"""Each alert on synthetic series, with Prometheus' promtool: one case in which it fires, one in which it does not."""
 
 import re
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ START, RESTARTS = OF % "maritalk_server_start_time_seconds", OF % "maritalk_engi
 DAYS = OF % "maritalk_license_days_left"
 
 Series = dict[str, str]
-"""By their names and labels, a value a minute: `1+2x3` is 1, 3, 5, 7."""
+"""Series by name and labels, with a value a minute: `1+2x3` is 1, 3, 5, 7."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What an alert is tried on: `fires` after so many minutes with these words, and is silent on what is `quiet`."""
+    """Test data of an alert: it fires on `fires` after some minutes with this text, and does not fire on `quiet`."""
 
     minutes: int
     fires: Series
@@ -50,7 +50,7 @@ CASES = {
     ),
     "MariTalkFailed": case(
         6,
-        # Seen once, before it was gone.
+        # Scraped once before it disappeared.
         {STATE % "failed": "0 0 1 stale"},
         {STATE % "failed": "0x9", STATE % "draining": "1x9"},
         "a:9000 has given up.",
@@ -60,7 +60,7 @@ CASES = {
     "MariTalkStartedRepeatedly": case(
         20,
         {START: "1000x3 1300x3 1600x3 1900x9"},
-        # An update, and another.
+        # Two updates.
         {START: "1000x3 1300x3 1600x13"},
         "a:9000 is started again and again.",
         "The server at a:9000 was started 3 times within 30 minutes.",
@@ -76,7 +76,7 @@ CASES = {
     "MariTalkEngineRestarts": case(
         30,
         {RESTARTS: "0x9 1x9 2x20"},
-        # One more than before is not too many, whenever it was; and with a new server it begins anew.
+        # One restart is not too many, whenever it was; a new server starts at zero.
         {RESTARTS: "7x9 8x30", OF.replace("a:", "b:") % "maritalk_engine_restarts_total": "3x9 0x30"},
         "The engine of a:9000 dies again and again.",
         "It was started again about 2 times within 30 minutes.",
@@ -84,7 +84,7 @@ CASES = {
     "MariTalkWaitingGrows": case(
         30,
         {WAITING: "0+5x40"},
-        # Many, but they become fewer.
+        # Many, but fewer and fewer.
         {WAITING: "200-5x40"},
         "More requests come to a:9000 than it answers.",
         "150 requests wait, and it has become more for 10 minutes.",
@@ -92,7 +92,7 @@ CASES = {
     "MariTalkKVCacheFull": case(
         15,
         {KV_CACHE: "0.5 0.97x30"},
-        # Full at times, as it may be.
+        # Full for short times, which is normal.
         {KV_CACHE: "0.97x8 0.9 0.97x30"},
         "The KV cache of a:9000 is full.",
         "97% of it has been taken for 10 minutes: new requests wait until others are over.",
@@ -100,7 +100,7 @@ CASES = {
     "MariTalkErrors": case(
         20,
         {REQUESTS % "200": "0+90x30", REQUESTS % "503": "0+6x30", REQUESTS % "500": "0+4x30"},
-        # As many, but by whoever asks.
+        # As many, but caused by the clients.
         {REQUESTS % "200": "0+90x30", REQUESTS % "400": "0+10x30", REQUESTS % "500": "0+1x30"},
         "a:9000 answers many requests with errors.",
         "10% of its requests have ended with a status of 500 or more for 5 minutes.",
@@ -111,7 +111,7 @@ CASES = {
             SECONDS % ("/generate", "60"): "0+92x40",
             SECONDS % ("/generate", "120"): "0+100x40",
             SECONDS % ("/generate", "+Inf"): "0+100x40",
-            # Many quick ones that generate nothing.
+            # Many fast requests that generate nothing.
             SECONDS % ("/", "60"): "0+9000x40",
             SECONDS % ("/", "+Inf"): "0+9000x40",
         },
@@ -140,7 +140,7 @@ CASES = {
 }
 
 
-def test_prometheus_takes_them_and_each_is_tried() -> None:
+def test_the_rules_are_valid_and_each_has_a_case() -> None:
     assert f"{len(CASES)} rules found" in promtool("check", "rules", RULES)
     assert set(CASES) == set(alerts())
 
@@ -157,7 +157,7 @@ def tried(name: str, series: Series, expected: list[dict[str, object]], folder: 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_fires_and_says_so_in_sentences(name: str, tmp_path: Path) -> None:
+def test_the_alert_fires_with_its_text(name: str, tmp_path: Path) -> None:
     case, rule = CASES[name], alerts()[name]
     annotations = {**rule["annotations"], "summary": case.summary, "description": case.description}
     tried(
@@ -166,12 +166,12 @@ def test_it_fires_and_says_so_in_sentences(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_is_silent(name: str, tmp_path: Path) -> None:
+def test_the_alert_does_not_fire(name: str, tmp_path: Path) -> None:
     tried(name, CASES[name].quiet, [], tmp_path)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_its_page_says_what_to_do(name: str) -> None:
+def test_the_alert_has_a_section_in_the_runbook(name: str) -> None:
     rule = alerts()[name]
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)

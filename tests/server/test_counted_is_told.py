@@ -1,4 +1,4 @@
-"""On the real engine: the tokens that the log and the metrics count are those that the answer told its client."""
+"""On the real engine: the log and the metrics count the tokens that the response's usage reports."""
 
 import http.client
 import itertools
@@ -14,7 +14,7 @@ from tests.counting import samples
 from tests.serving import Server, until
 
 Tokens = tuple[int, int]
-"""Of the prompts, and of all answers."""
+"""Prompt tokens and completion tokens."""
 
 PROMPT, OTHER = "1 2 3 4", "Once upon a time"
 CHAT = [{"role": "user", "content": "Count to twenty."}]
@@ -51,8 +51,8 @@ CASES = [
 ]
 
 
-class Asked:
-    """One request, by whose number the log is read."""
+class SentRequest:
+    """One request. Its id finds its line in the log."""
 
     def __init__(self, server: Server, path: str, body: dict[str, Any]) -> None:
         self.number = uuid.uuid4().hex
@@ -62,7 +62,7 @@ class Asked:
         self._connection.request("POST", path, json.dumps(body), headers)
 
     def objects(self) -> list[Any]:
-        """The answer's objects: one, or those of a stream's events."""
+        """The JSON objects of the response: one, or one for each event of a stream."""
         answer = self._connection.getresponse()
         body = answer.read().decode()
         self._connection.close()
@@ -71,7 +71,7 @@ class Asked:
         return [json.loads(line) for line in lines or [body]]
 
     def hang_up(self, events: int) -> int:
-        """Leave after so many events of a stream; without waiting for any answer at 0."""
+        """Close the connection after this many events of a stream; 0: without waiting for the response."""
         if events:
             answer = self._connection.getresponse()
             left = events
@@ -82,8 +82,8 @@ class Asked:
         self._connection.close()
         return events
 
-    def counted(self) -> Tokens:
-        """What the log says of it, once it is over."""
+    def logged(self) -> Tokens:
+        """The tokens in the log's line of this request, once it has ended."""
         log, found = self._server.engine_log, list[str]()
 
         def is_logged() -> bool:
@@ -95,8 +95,8 @@ class Asked:
         return (int(tokens[1]), int(tokens[2])) if tokens else (0, 0)
 
 
-def told(objects: list[Any]) -> Tokens:
-    """The last figures of an answer, as its API has them."""
+def reported(objects: list[Any]) -> Tokens:
+    """The last usage that a response reports, in the form of its API."""
     prompt = answer = 0
     for each in objects:
         usage = each.get("response", each).get("usage") or each
@@ -106,6 +106,7 @@ def told(objects: list[Any]) -> Tokens:
 
 
 def metric(server: Server) -> Tokens:
+    """The server's token counters."""
     found = samples(server.ask("/metrics").body.decode())
     labels = ((("key", ""), ("kind", kind)) for kind in ("prompt", "answer"))
     prompt, answer = (int(found.get(("maritalk_tokens_total", each), 0)) for each in labels)
@@ -113,12 +114,12 @@ def metric(server: Server) -> Tokens:
 
 
 @pytest.mark.parametrize(("path", "body"), CASES)
-def test_whole_answers_and_streams(shared_server: Server, path: str, body: dict[str, Any]) -> None:
+def test_log_and_metrics_count_the_reported_usage(shared_server: Server, path: str, body: dict[str, Any]) -> None:
     before = metric(shared_server)
-    asked = Asked(shared_server, path, body)
-    usage = told(asked.objects())
+    request = SentRequest(shared_server, path, body)
+    usage = reported(request.objects())
     assert min(usage) > 0
-    assert asked.counted() == usage
+    assert request.logged() == usage
     after = metric(shared_server)
     assert (after[0] - before[0], after[1] - before[1]) == usage
 
@@ -134,19 +135,19 @@ HUNG_UP = [
 
 
 @pytest.mark.parametrize(("path", "body", "events"), HUNG_UP)
-def test_a_client_that_hangs_up_pays_for_its_prompt_and_for_what_was_generated(
+def test_a_disconnected_request_counts_its_prompt_and_the_generated_tokens(
     shared_server: Server, path: str, body: dict[str, Any], events: int
 ) -> None:
     short = {**body, "stream": False, ("max_output_tokens" if "input" in body else "max_tokens"): 1}
     if path == "/generate":
         short["return_usage"] = True
-    prompt, _ = told(Asked(shared_server, path, short).objects())
-    asked = Asked(shared_server, path, body)
+    prompt, _ = reported(SentRequest(shared_server, path, short).objects())
+    request = SentRequest(shared_server, path, body)
     if not events:
-        # Until the engine has it.
+        # Wait until the engine has the request.
         until(lambda: shared_server.ask().json["status"] == "busy", "the engine's work")
-    asked.hang_up(events)
-    counted = asked.counted()
+    request.hang_up(events)
+    counted = request.logged()
     assert counted[0] == prompt
-    # Some of a stream's first events bring no text.
+    # Some of a stream's first events have no text.
     assert max(0, events - 5) <= counted[1] < 400

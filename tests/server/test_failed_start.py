@@ -1,6 +1,6 @@
-"""A real engine that does not start says why in one sentence, also to those who wait, and leaves nothing behind.
+"""A failed start of the real engine: one sentence gives the cause, to waiting clients too, and no process remains.
 
-Other causes: test_stub_engine_start.py; vLLM's own words for them: tests/engine/test_startup_errors.py.
+Other causes: test_stub_engine_start.py; vLLM's messages for them: tests/engine/test_startup_errors.py.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.serving import Server
 
 @pytest.mark.engine
 @pytest.mark.core
-def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path) -> None:
-    """One that the engine's process finds, and tells in its log alone."""
+def test_a_failed_start_reports_its_cause(tmp_path: Path, prepared_cache: Path) -> None:
+    """A cause that the engine's process detects and writes only to its log."""
     says = "one request of 8192 tokens needs 0."
     with service_manager(str(tmp_path / "notify")) as manager:
         flags = ("--", "--kv-cache-memory-bytes", "100000000")
@@ -23,7 +23,7 @@ def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path) -> None:
         server.wait_for_port()
         held = server.ask("/generate", {"prompt": "1 2 3"})
         server.process.wait(timeout=120)
-        _, told = manager.heard()
+        _, notified = manager.received()
     error = server.stderr.read_text()
     assert server.process.returncode == 7
     assert says in error
@@ -31,8 +31,8 @@ def test_the_cause_is_told(tmp_path: Path, prepared_cache: Path) -> None:
     assert "pydantic" not in error
     assert held.status == 503
     assert error == f"maritalk-serve: {held.json['error']}\n"
-    assert told.startswith("STOPPING=1\nSTATUS=")
-    assert says in told
+    assert notified.startswith("STOPPING=1\nSTATUS=")
+    assert says in notified
     assert_nothing_left(server)
 
 
@@ -52,7 +52,7 @@ class Killed(Scheduler):
     def schedule(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
 """
-"""Schedulers that vLLM loads by their names, and that end the engine at its first step."""
+"""Scheduler classes for `--scheduler-cls` that end the engine at its first step."""
 
 
 @pytest.mark.engine
@@ -60,7 +60,7 @@ class Killed(Scheduler):
     ("scheduler", "says"),
     [("Raises", "the first step failed"), ("Killed", "the engine's process was killed by SIGKILL")],
 )
-def test_an_engine_that_dies_in_the_warm_up(
+def test_an_engine_that_dies_during_warm_up_fails_the_start(
     tmp_path: Path, prepared_cache: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str, says: str
 ) -> None:
     (tmp_path / "dying.py").write_text(DYING)

@@ -1,4 +1,4 @@
-"""The first start on a machine: the server prepares the demo model before it serves it."""
+"""The first start on a machine: the server prepares the demo model before it loads it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.serving import Server, note
 
 
 @pytest.mark.engine
-def test_the_demo_model_is_prepared_from_nothing(tmp_path: Path) -> None:
+def test_a_first_start_prepares_the_demo_model(tmp_path: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(tmp_path / "cache"))
     try:
         server.wait_until_ready()

@@ -1,6 +1,6 @@
-"""`maritalk-serve --interactive` with a stub engine: the server, and a person who talks with it at the same terminal.
+"""`maritalk-serve --interactive` with a stub engine: the server and its chat share one terminal.
 
-That this chat talks with a real model is in tests/tools/chat/test_terminal.py; it is a client like any other.
+tests/tools/chat/test_terminal.py tests the chat, which is a client like any other, with a real model.
 """
 
 import os
@@ -24,13 +24,13 @@ def running(mark: str, title: str) -> int:
 
 
 def count_for_long(window: Terminal, answers: int) -> None:
-    """Until the answer to a question that it takes long to answer has begun."""
+    """Send a question with a long answer, and wait until the answer has begun."""
     window.enter("Count from 1 to 1000: 1, 2, 3, 4, 5, 6,")
     window.wait_for("MariTalk: token", times=answers)
 
 
-def test_a_server_with_a_stub_engine_and_its_chat(tmp_path: Path) -> None:
-    """With a key and HTTPS. Ctrl-C stops an answer and not the server; an engine that dies is waited for."""
+def test_the_chat_of_a_stub_engine_survives_ctrl_c_and_an_engine_death(tmp_path: Path) -> None:
+    """With an API key and HTTPS. Ctrl-C stops the answer, not the server; the chat waits while the engine restarts."""
     script.write(tmp_path, loading=["go", "wait 2"])
     settings, mark = Authority().certify(tmp_path), uuid.uuid4().hex
     command = [*COMMAND, "--license", EVALUATION_KEY, "--port", str(free_port()), "--interactive"]
@@ -72,7 +72,7 @@ def test_a_server_with_a_stub_engine_and_its_chat(tmp_path: Path) -> None:
         window.wait_for_prompt()
         window.press("C-d")
         screen = window.wait_for("ended with 0", seconds=30)
-        # The window's own shell is still there, and what holds it open.
+        # Except for the window's shell and the `cat` that keeps it open.
         left = [line for line in marked_processes(mark).values() if "ended with" not in line and line != "cat "]
         assert left == []
     assert "Traceback" not in screen

@@ -1,7 +1,7 @@
-"""On the real engine: no body, taken or refused, keeps the event loop for longer than half a second.
+"""On the real engine: no body, accepted or rejected, blocks the event loop for longer than half a second.
 
-What is measured is the processor time of the loop's thread over the whole request, with all pauses in which other
-requests go on. That is more than the longest stretch without one, and other work on the machine adds little to it.
+The tests measure the CPU time of the loop's thread over the whole request. That is an upper bound of the longest
+time without a switch to other requests, and other load on the machine adds little to it.
 """
 
 import json
@@ -14,12 +14,12 @@ import pytest
 
 from tests.serving import Server
 
-MOST_SECONDS = 0.5
+MAX_SECONDS = 0.5
 TEXT = "a b " * 3_700_000
-"""15 MB, of which an earlier version made tokens for 16 s."""
+"""15 MB, which an earlier version tokenized for 16 s."""
 
 LONGEST = "a b " * 160_000
-"""Nearly as many characters as the context of the demo model may have."""
+"""Nearly as many characters as the demo model's context allows."""
 
 MESSAGE = {"role": "user", "content": "a"}
 NAMED: dict[str, Any] = {"model": "demo", "max_tokens": 1}
@@ -28,7 +28,7 @@ OPEN: dict[str, Any] = {
     "messages": [MESSAGE],
     "logprobs": True,
     "top_logprobs": 20,
-    # It ends soon, of what might fill the context.
+    # Ends the answer early, although it might fill the context.
     "stop": ["a", "e", " "],
 }
 DEEP = b'{"prompt": "\\u0000", "x": ' + b"[" * 1300 + b"]" * 1300 + b"}"
@@ -39,7 +39,7 @@ def tool(number: int) -> dict[str, Any]:
     return {"type": "function", "function": {"name": f"f{number}", "parameters": parameters}}
 
 
-REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
+REJECTED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a text, completions": ("/v1/completions", lambda: {**NAMED, "prompt": TEXT}),
     "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": TEXT}),
     "a text, generate": ("/generate", lambda: {"prompt": TEXT}),
@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "depth": ("/v1/completions", lambda: DEEP),
 }
 
-TAKEN: dict[str, tuple[str, Callable[[], Any]]] = {
+ACCEPTED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": LONGEST}),
     "logprobs of an answer without max_tokens": ("/v1/chat/completions", lambda: OPEN),
     "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 760, "prompt_logprobs": 20}),
@@ -80,7 +80,7 @@ TAKEN: dict[str, tuple[str, Callable[[], Any]]] = {
 
 def loop_seconds(server: Server) -> float:
     (process,) = (pid for pid, line in server.processes().items() if line.startswith("maritalk: serve"))
-    # The loop runs in the first thread of its process.
+    # The event loop runs in the main thread.
     ticks = Path(f"/proc/{process}/task/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
@@ -93,13 +93,13 @@ def seconds_for(server: Server, path: str, body: Any, status: int) -> float:
     return loop_seconds(server) - before
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_refused_bodies(shared_server: Server, what: str) -> None:
-    path, body = REFUSED[what]
-    assert seconds_for(shared_server, path, body(), 400) < MOST_SECONDS
+@pytest.mark.parametrize("what", REJECTED)
+def test_a_rejected_body_does_not_block_the_event_loop(shared_server: Server, what: str) -> None:
+    path, body = REJECTED[what]
+    assert seconds_for(shared_server, path, body(), 400) < MAX_SECONDS
 
 
-@pytest.mark.parametrize("what", TAKEN)
-def test_bodies_at_the_limit(shared_server: Server, what: str) -> None:
-    path, body = TAKEN[what]
-    assert seconds_for(shared_server, path, body(), 200) < MOST_SECONDS
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_a_body_at_the_limit_does_not_block_the_event_loop(shared_server: Server, what: str) -> None:
+    path, body = ACCEPTED[what]
+    assert seconds_for(shared_server, path, body(), 200) < MAX_SECONDS

@@ -1,4 +1,4 @@
-"""What a user sees of a start, on the real engine."""
+"""What a user observes of a start, on the real engine."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.core
 LOADING = {"status": "loading"}
 
 
-def test_the_port_answers_at_once(startup: Startup) -> None:
+def test_the_port_answers_while_loading(startup: Startup) -> None:
     assert startup.first_status is not None
     assert startup.first_status.json == LOADING
     note(f"the port answered {startup.port_seconds:.2f} s after the process was started")
@@ -34,14 +34,14 @@ def test_a_generation_request_waits_for_the_engine(startup: Startup) -> None:
     assert startup.held.json["output"]
 
 
-def test_other_routes_say_that_the_model_is_loading(startup: Startup) -> None:
+def test_other_routes_answer_503_while_loading(startup: Startup) -> None:
     assert startup.other_route is not None
     assert startup.other_route.status == 503
     assert int(startup.other_route.headers["retry-after"]) >= 1
     assert "loading" in startup.other_route.json["error"]["message"]
 
 
-def test_the_lines_that_scripts_wait_for(startup: Startup) -> None:
+def test_stdout_has_the_lines_that_scripts_parse(startup: Startup) -> None:
     text = startup.server.stdout.read_text()
     port = startup.server.port
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000\]"
@@ -61,9 +61,9 @@ def test_the_lines_that_scripts_wait_for(startup: Startup) -> None:
     assert [place.start() for place in places if place] == sorted(place.start() for place in places if place)
 
 
-def test_a_service_manager_is_told_when_it_is_ready(startup: Startup) -> None:
+def test_a_service_manager_is_notified_when_the_server_is_ready(startup: Startup) -> None:
     listening = f"READY=1\nSTATUS=Listening on http://0.0.0.0:{startup.server.port}"
-    assert startup.told == ["STATUS=Loading demo", listening]
+    assert startup.notifications == ["STATUS=Loading demo", listening]
 
 
 def test_stdout_stays_small_and_requests_write_nothing(startup: Startup) -> None:
@@ -78,8 +78,8 @@ def test_stdout_stays_small_and_requests_write_nothing(startup: Startup) -> None
     assert server.stderr.read_text() == ""
 
 
-def test_nothing_shows_the_licence(startup: Startup) -> None:
-    # Our own argument vector is what the caller wrote; all else that lists or keeps it is ours.
+def test_no_process_or_log_shows_the_licence(startup: Startup) -> None:
+    # The test passes it on the command line, which the process title replaces.
     assert all(EVALUATION_KEY not in command for command in startup.server.processes().values())
     log = re.search(r"vLLM's log: (\S+)", startup.server.stdout.read_text())
     assert log

@@ -1,4 +1,4 @@
-"""SIGTERM at any moment ends every process and leaves none behind. More moments: test_stub_engine_stop.py."""
+"""SIGTERM at any moment ends every process. More moments: test_stub_engine_stop.py."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.serving import READY_SECONDS, Answer, Server, note, until
 
 LIMIT_SECONDS = 10
 ENGINE = "VLLM::EngineCore"
-"""How vLLM's engine is called in the list of processes."""
+"""Process title of vLLM's engine."""
 
 
 def at_once(server: Server) -> None:
@@ -22,7 +22,7 @@ def at_once(server: Server) -> None:
 
 
 def before_the_port_opens(server: Server) -> None:
-    """Our own code has begun: the process has its name."""
+    """Wait until our own code runs, which sets the process title."""
     until(lambda: server.processes().get(server.process.pid, "").startswith("maritalk-serve"), "the process's name")
 
 
@@ -41,7 +41,7 @@ def assert_nothing_left(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", [at_once, before_the_port_opens])
-def test_stopped_before_anything_is_started(
+def test_a_signal_before_the_port_opens_stops_the_server(
     tmp_path: Path, moment: Callable[[Server], None], number: signal.Signals
 ) -> None:
     server = Server(tmp_path)
@@ -53,8 +53,8 @@ def test_stopped_before_anything_is_started(
 
 @pytest.mark.engine
 @pytest.mark.nightly
-def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path) -> None:
-    """In the midst of it: the engine's process is there, and has not yet all that it needs."""
+def test_sigterm_while_loading_stops_all_processes(tmp_path: Path, prepared_cache: Path) -> None:
+    """The engine's process exists, and has not loaded the model yet."""
     before = shared_memory()
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))
     server.wait_for("Loading the model")
@@ -67,8 +67,8 @@ def test_stopped_while_loading(tmp_path: Path, prepared_cache: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.core
-def test_killed_and_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
-    """An engine that dies is there again; one that has to stop gives up what it does not finish in time."""
+def test_an_engine_is_restarted_and_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
+    """A dead engine is restarted; a stopping one aborts the requests that exceed the drain timeout."""
     before = shared_memory()
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--time-unit", "s", "--drain-timeout", "2")
     server.wait_until_ready()
@@ -90,16 +90,16 @@ def test_killed_and_stopped_while_generating(tmp_path: Path, prepared_cache: Pat
 
 
 def generating(server: Server, pool: ThreadPoolExecutor) -> list[Future[Answer]]:
-    """Requests under way, longer than anybody waits for them."""
+    """In-flight requests that last longer than the test."""
     running = [pool.submit(server.ask, "/generate", {"prompt": "Era uma vez", "max_tokens": 6000}) for _ in "1234"]
     until(lambda: server.ask().json["status"] == "busy", "requests under way")
     return running
 
 
 def shared_memory() -> set[Path]:
-    """What there is of it that no process uses: another server may run beside the one that is looked at."""
+    """Files in /dev/shm that no process maps: another server may run beside the one under test."""
     used: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             used.update(re.findall(r"/dev/shm/\S+", maps.read_text()))
     return {path for path in Path("/dev/shm").iterdir() if str(path) not in used}

@@ -1,4 +1,4 @@
-"""A stub engine that does not come up: the start is given up in time, and says how far it came."""
+"""A stub engine that does not start: --start-timeout ends the start and reports the step that it had reached."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.server.test_stop import assert_nothing_left
 from tests.stub_engine.server import StubServer
 
 SECONDS = "6"
-"""More than a start with a stub takes on a machine that is busy with other work."""
+"""More than a start with a stub engine takes on a busy machine."""
 
 LATE = rf'The engine did not start within {SECONDS} s: the step "%s" took [0-6] s of it\.'
 
@@ -27,10 +27,10 @@ LATE = rf'The engine did not start within {SECONDS} s: the step "%s" took [0-6] 
         ({"warming_up": ["hang"]}, "Warming up"),
     ],
 )
-def test_a_stub_engine_that_hangs_as_it_starts_is_given_up(
+def test_a_stub_engine_that_hangs_while_starting_is_given_up(
     tmp_path: Path, actions: dict[str, Sequence[str]], step: str
 ) -> None:
-    """With the step, how long it took, and the log; who waits is told the same."""
+    """The error has the step, how long it took, and the log's path; a waiting client receives it too."""
     with StubServer(tmp_path, "--start-timeout", SECONDS, **actions) as server, ThreadPoolExecutor() as pool:
         server.wait_for_port()
         held = pool.submit(server.ask, "/generate", {"prompt": "1 2 3"})
@@ -53,7 +53,7 @@ def test_a_stub_engine_that_hangs_as_it_starts_is_given_up(
 def test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed(
     tmp_path: Path, victims: Sequence[str], actions: dict[str, Sequence[str]], step: str
 ) -> None:
-    """And the next is made in its turn."""
+    """Another attempt follows."""
     with StubServer(tmp_path, "--start-timeout", SECONDS, **actions) as server:
         server.wait_until_ready()
         for victim in victims:
@@ -67,16 +67,16 @@ def test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed(
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_that_has_failed_and_does_not_end_tells_its_cause(tmp_path: Path) -> None:
-    """It waits for a process of its own, which does not end either."""
+def test_a_failed_stub_engine_that_does_not_exit_reports_its_cause(tmp_path: Path) -> None:
+    """It waits for a child process that does not exit."""
     with StubServer(tmp_path, "--start-timeout", SECONDS, loading=["cling; fail No room."]) as server:
         assert server.process.wait(timeout=20) == 7
         assert server.stderr.read_text().startswith("maritalk-serve: vLLM failed to start: No room. Its log: /")
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_that_is_up_has_no_deadline(tmp_path: Path) -> None:
-    """With a request that takes longer than a start may."""
+def test_a_started_stub_engine_has_no_start_deadline(tmp_path: Path) -> None:
+    """With a request that takes longer than --start-timeout."""
     with StubServer(tmp_path, "--start-timeout", SECONDS) as server:
         server.wait_until_ready()
         assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 650}).status == 200

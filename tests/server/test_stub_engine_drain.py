@@ -1,4 +1,4 @@
-"""A stub engine that drains: what runs is finished, what comes is refused, and the time for it is kept."""
+"""Draining a stub engine: in-flight requests finish, new ones are rejected, --drain-timeout is observed."""
 
 import os
 import signal
@@ -18,20 +18,20 @@ LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
 
 
 def lasting(seconds: float) -> dict[str, object]:
-    """A request that takes so long at least."""
+    """A request that takes at least this long."""
     return {"prompt": "1 2 3", "max_tokens": int(seconds / STEP_SECONDS)}
 
 
-def under_way(server: StubServer, pool: ThreadPoolExecutor, *bodies: dict[str, object]) -> list[Future[Answer]]:
-    """Requests that the engine works on."""
+def in_flight(server: StubServer, pool: ThreadPoolExecutor, *bodies: dict[str, object]) -> list[Future[Answer]]:
+    """Send requests, and wait until the engine runs them all."""
     running = [pool.submit(server.ask, "/generate", body) for body in bodies]
     text = f"{RUNNING} {float(len(bodies))}".encode()
     until(lambda: text in server.ask("/metrics").body, f"{len(bodies)} requests under way")
     return running
 
 
-def test_what_a_stub_engine_works_on_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes meanwhile is told that the server stops, and so are probes and the service manager."""
+def test_a_draining_stub_engine_finishes_its_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New requests, probes and the service manager learn that the server stops."""
     monkeypatch.setenv("WATCHDOG_USEC", "600000")
     with (
         service_manager(str(tmp_path / "notify")) as manager,
@@ -39,7 +39,7 @@ def test_what_a_stub_engine_works_on_is_finished(tmp_path: Path, monkeypatch: py
         ThreadPoolExecutor() as pool,
     ):
         server.wait_until_ready()
-        (running,) = under_way(server, pool, lasting(2))
+        (running,) = in_flight(server, pool, lasting(2))
         engine = server.engine
         server.process.send_signal(signal.SIGTERM)
         server.wait_until_draining()
@@ -53,18 +53,18 @@ def test_what_a_stub_engine_works_on_is_finished(tmp_path: Path, monkeypatch: py
         assert running.result().status == 200
         assert server.process.wait(timeout=10) == 0
         assert_nothing_left(server)
-        heard = manager.heard()
-        # Twice as often as it has to, from the first moment to the last.
-        alive = [each for each in heard if each == "WATCHDOG=1"]
-        assert len(alive) >= 2 / 0.3
-        *_, told = (each for each in heard if each not in alive)
-        assert told == "STOPPING=1\nSTATUS=Finishing what runs"
+        messages = manager.received()
+        # Twice as often as WATCHDOG_USEC demands, from start to end.
+        watchdog = [each for each in messages if each == "WATCHDOG=1"]
+        assert len(watchdog) >= 2 / 0.3
+        *_, last = (each for each in messages if each not in watchdog)
+        assert last == "STOPPING=1\nSTATUS=Finishing what runs"
 
 
-def test_what_a_stub_engine_does_not_finish_in_time_is_told_so(tmp_path: Path) -> None:
+def test_the_drain_timeout_of_a_stub_engine_aborts_the_rest(tmp_path: Path) -> None:
     with StubServer(tmp_path, "--drain-timeout", "1.5") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        short, long = under_way(server, pool, lasting(0.8), LONG)
+        short, long = in_flight(server, pool, lasting(0.8), LONG)
         seconds = server.stop()
         assert short.result().status == 200
         assert (long.result().status, long.result().json["error"]) == (
@@ -76,10 +76,10 @@ def test_what_a_stub_engine_does_not_finish_in_time_is_told_so(tmp_path: Path) -
         assert_nothing_left(server)
 
 
-def test_a_second_signal_ends_a_stub_engine_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_stops_a_draining_stub_engine_at_once(tmp_path: Path) -> None:
     with StubServer(tmp_path, "--drain-timeout", "60") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        (running,) = under_way(server, pool, LONG)
+        (running,) = in_flight(server, pool, LONG)
         server.process.send_signal(signal.SIGTERM)
         server.wait_until_draining()
         assert server.process.poll() is None
@@ -88,10 +88,10 @@ def test_a_second_signal_ends_a_stub_engine_at_once(tmp_path: Path) -> None:
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_that_dies_while_it_drains_is_not_started_again(tmp_path: Path) -> None:
+def test_a_stub_engine_that_dies_while_draining_is_not_restarted(tmp_path: Path) -> None:
     with StubServer(tmp_path, "--drain-timeout", "60") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        (running,) = under_way(server, pool, LONG)
+        (running,) = in_flight(server, pool, LONG)
         engine = server.engine
         server.process.send_signal(signal.SIGTERM)
         server.wait_until_draining()

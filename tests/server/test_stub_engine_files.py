@@ -1,4 +1,4 @@
-"""A stub engine is killed, and started again, while what the server was started from is gone, empty, half or wrong."""
+"""A server with a stub engine serves, and restarts it, while its files are missing, empty, truncated or wrong."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 
 
 class Rig:
-    """A server that serves HTTPS with keys in a file."""
+    """A server with HTTPS, an API key file, a log file and a configuration file."""
 
     def __init__(self, folder: Path) -> None:
         self.keys = folder / "keys"
@@ -38,7 +38,7 @@ class Rig:
         self.server = StubServer(folder, "--max-restarts", "1000", *map(str, options))
 
     def ask(self, path: str, key: str = "", body: object = None, authority: Authority | None = None) -> httpx.Response:
-        """On a connection of its own, so that each sees the certificate as it is now."""
+        """Send a request on a new connection, which receives the current certificate."""
         with httpx.Client(verify=(authority or self.authority).trusted, timeout=30, follow_redirects=True) as client:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             url = f"https://127.0.0.1:{self.server.port}{path}"
@@ -48,7 +48,7 @@ class Rig:
         return self.ask("/generate", key, PROMPT).status_code
 
     def shows(self, authority: Authority) -> bool:
-        """Whether the certificate is one of this authority's."""
+        """Whether the server's certificate is signed by this authority."""
         try:
             return self.ask("/", FIRST, authority=authority).status_code == 200
         except httpx.ConnectError:
@@ -56,19 +56,19 @@ class Rig:
 
     @property
     def problems(self) -> list[str]:
-        told: dict[str, Any] = self.ask("/readyz").json()
-        return list(told.get("problems", []))
+        status: dict[str, Any] = self.ask("/readyz").json()
+        return list(status.get("problems", []))
 
     def usable(self, key: str) -> dict[str, float]:
-        """What the metric says of each file."""
+        """The value of maritalk_file_usable for each file."""
         text = self.ask("/metrics", key).text
         return {dict(labels)["file"]: value for (name, labels), value in samples(text).items() if name == USABLE}
 
     def expect(self, usable: Mapping[str, float]) -> None:
-        """That it serves, and that what is not in order is told."""
+        """Assert that the server generates, checks keys, and reports these files as unusable."""
         assert self.generates(FIRST) == 200
         assert self.generates("wrong") == 401
-        until(lambda: self.usable(FIRST) == {**IN_ORDER, **usable}, "all problems are told")
+        until(lambda: self.usable(FIRST) == {**IN_ORDER, **usable}, "all problems are reported")
 
     @property
     def temporary_folder(self) -> Path:
@@ -81,7 +81,7 @@ class Rig:
         return self.log_file.read_text()
 
     def kill_engine(self) -> None:
-        """Until the next one answers."""
+        """Kill the engine, and wait until the next one is ready."""
         times = self.server.stdout.read_text().count("Listening on https://")
         os.kill(self.server.engine, signal.SIGKILL)
         self.server.wait_for_text("Listening on https://", times + 1)
@@ -99,28 +99,28 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
-def gone(file: Path) -> None:
+def remove(file: Path) -> None:
     file.unlink()
 
 
-def half(file: Path) -> None:
+def corrupt(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2] + b"\xff\xfe")
 
 
-@pytest.mark.parametrize("spoil", [gone, half])
-def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -> None:
-    """While it serves, and for the next engine, with a full disk for the log; then what is good again is taken over."""
+@pytest.mark.parametrize("spoil", [remove, corrupt])
+def test_files_that_become_unusable_do_not_stop_the_server(rig: Rig, spoil: Callable[[Path], None]) -> None:
+    """Not its restart either, even with the log on a full disk. Repaired files are read again."""
     files = (rig.keys, rig.certfile, rig.keyfile)
     good = [file.read_bytes() for file in files]
     temporary = rig.temporary_folder
     spoil(rig.keys)
     shutil.rmtree(temporary)
-    if spoil is half:
+    if spoil is corrupt:
         temporary.write_text("a file in its place")
     shutil.rmtree(rig.server.folder / "cache")
-    told = 3 if spoil is half else 2
-    until(lambda: len(rig.problems) == told, "the problems are told")
+    count = 3 if spoil is corrupt else 2
+    until(lambda: len(rig.problems) == count, "the problems are reported")
     assert temporary.exists()
     assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
     rig.log_file.unlink()
@@ -128,11 +128,11 @@ def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -
     until(lambda: "/dev/full" in _open_files(rig.server.process.pid), "the log is on a full disk")
     spoil(rig.certfile)
     spoil(rig.keyfile)
-    lost = {"api_keys": 0, "certificate": 0, "log": 0}
-    rig.expect({**lost, "model": 0, "temporary_folder": 3 - told})
+    unusable = {"api_keys": 0, "certificate": 0, "log": 0}
+    rig.expect({**unusable, "model": 0, "temporary_folder": 3 - count})
     rig.kill_engine()
-    rig.expect(lost)
-    assert (rig.temporary_folder == temporary) == (spoil is gone)
+    rig.expect(unusable)
+    assert (rig.temporary_folder == temporary) == (spoil is remove)
     for file, content in zip(files, good, strict=True):
         file.write_bytes(content)
     rig.log_file.unlink()
@@ -141,23 +141,23 @@ def test_what_was_read_last_is_enough(rig: Rig, spoil: Callable[[Path], None]) -
     assert "bytes of this log were lost" in rig.log
 
 
-def test_a_certificate_is_renewed_before_its_key(rig: Rig) -> None:
+def test_a_renewed_certificate_is_used_once_its_key_matches(rig: Rig) -> None:
     new, old_key = Authority(), rig.keyfile.read_bytes()
     new.certify(rig.certfile.parent)
     new_key = rig.keyfile.read_bytes()
     rig.keyfile.write_bytes(old_key)
-    until(lambda: rig.problems, "the pair does not fit")
+    until(lambda: rig.problems, "the pair does not match")
     assert rig.generates(FIRST) == 200
     rig.keyfile.write_bytes(new_key)
-    until(lambda: rig.shows(new), "the pair fits")
+    until(lambda: rig.shows(new), "the pair matches")
     rig.authority = new
     assert rig.problems == []
 
 
-def test_the_last_key_is_revoked(rig: Rig) -> None:
-    """By a file that is empty; nothing brings it back, not even another engine, and nobody comes in without one."""
+def test_an_empty_key_file_revokes_all_keys(rig: Rig) -> None:
+    """Also for the next engine, and requests without a key are still rejected."""
     rig.keys.write_text("")
-    until(lambda: rig.problems, "it is told")
+    until(lambda: rig.problems, "the problem is reported")
     assert [rig.generates(key) for key in (FIRST, SECOND, "")] == [401] * 3
     rig.keys.unlink()
     rig.kill_engine()
@@ -170,45 +170,45 @@ def test_the_last_key_is_revoked(rig: Rig) -> None:
     assert not any(key in rig.log for key in (FIRST, SECOND))
 
 
-def hang_up(rig: Rig) -> None:
-    """SIGHUP, until it was heard."""
-    heard = rig.log.count("read again on SIGHUP")
+def send_sighup(rig: Rig) -> None:
+    """Send SIGHUP, and wait until the server has reloaded."""
+    reloads = rig.log.count("read again on SIGHUP")
     rig.server.process.send_signal(signal.SIGHUP)
-    until(lambda: rig.log.count("read again on SIGHUP") > heard, "SIGHUP is heard")
+    until(lambda: rig.log.count("read again on SIGHUP") > reloads, "SIGHUP is handled")
 
 
-def test_sighup_takes_over_what_can_change(rig: Rig) -> None:
-    """At once, without an end to any request; a file that cannot be used changes nothing."""
+def test_sighup_reloads_the_configuration(rig: Rig) -> None:
+    """In-flight requests go on; an invalid configuration file changes nothing."""
     large = {**PROMPT, "padding": "x" * 1_500_000}
     assert rig.ask("/generate", FIRST, large).status_code != 413
     rig.config.write_text("max_body_mb: 1\nhost: 127.0.0.1\nrequests_per_minute: 1000\n")
     with ThreadPoolExecutor() as pool:
         running = pool.submit(rig.ask, "/generate", FIRST, {**PROMPT, "max_tokens": 150})
-        until(lambda: rig.ask("/", FIRST).json() == {"status": "busy"}, "a request under way")
+        until(lambda: rig.ask("/", FIRST).json() == {"status": "busy"}, "a request in flight")
         rig.keys.write_text(f"{SECOND}\n")
-        hang_up(rig)
+        send_sighup(rig)
         until(lambda: rig.generates(SECOND) == 200, "the new key is valid")
         assert running.result().status_code == 200
     until(lambda: rig.ask("/generate", SECOND, large).status_code == 413, "the new limit holds")
     assert "to these options take effect at the next start: --host." in rig.log
     for spoilt in ("max_body_mb: many\n", "max_bodymb: 2\n", "[", "max_body_mb: 0"):
         rig.config.write_text(spoilt)
-        hang_up(rig)
+        send_sighup(rig)
         assert any("configuration file" in problem for problem in rig.problems)
         assert rig.ask("/generate", SECOND, large).status_code == 413
     rig.config.unlink()
-    hang_up(rig)
+    send_sighup(rig)
     assert any("configuration file" in problem for problem in rig.problems)
     rig.config.write_text("max_body_mb: 2\n")
     rig.keys.write_text(f"{FIRST}\n")
-    hang_up(rig)
+    send_sighup(rig)
     until(lambda: rig.ask("/generate", FIRST, large).status_code != 413, "the old limit holds")
     assert rig.problems == []
     assert rig.server.process.poll() is None
 
 
-def test_the_log_is_gone(rig: Rig) -> None:
-    """With its folder; then another has its name: each time it is there again, with lines of every process."""
+def test_a_removed_or_rotated_log_is_created_again(rig: Rig) -> None:
+    """After its folder is removed, and after it is renamed; the supervisor writes to the new file."""
     shutil.rmtree(rig.log_file.parent)
     until(rig.log_file.exists, "made again")
     assert rig.log_file.stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""A start with little of what others have, and much to pass on: closed streams, few open files, thousands of keys."""
+"""Starts with closed standard streams, a low limit of open files, and a very large configuration."""
 
 import json
 import threading
@@ -14,13 +14,13 @@ DESCRIPTORS = 512
 
 
 class PoorServer(StubServer):
-    """Started with stdin and stderr closed, and with as few open files as are allowed."""
+    """Started with stdin and stderr closed, and with the lowest supported limit of open files."""
 
     program = ("bash", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@" <&- 2>&-', "bash", *COMMAND)
 
 
 class SilentServer(StubServer):
-    """Started with no stream at all, as some service managers do."""
+    """Started with all three standard streams closed, as some service managers do."""
 
     program = ("bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *COMMAND)
 
@@ -37,15 +37,15 @@ def status(server: StubServer, key: str) -> int:
             return error.code
 
 
-def test_a_poor_start_with_a_stub_engine_serves(tmp_path: Path) -> None:
-    """More flags for vLLM than a command line can hold go from process to process too; the stub does not read them."""
+def test_a_stub_engine_serves_with_few_descriptors_and_a_large_configuration(tmp_path: Path) -> None:
+    """The flags for vLLM are longer than a command line may be; the stub engine ignores them."""
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({"api_key": KEYS, "engine_args": ["--tokenizer-revision", "x" * 3_000_000]}))
     with PoorServer(tmp_path, "--config", str(config)) as server:
         server.wait_until_ready()
         assert f"at most {DESCRIPTORS - 256} connections at once" in server.stdout.read_text()
         assert [status(server, key) for key in (KEYS[0], KEYS[-1], "key-2000")] == [200, 200, 401]
-        # As many at once as there are connections for, and a few less.
+        # A little fewer than the limit of simultaneous connections.
         together = threading.Barrier(200)
 
         def ask(number: int) -> int:
@@ -58,10 +58,10 @@ def test_a_poor_start_with_a_stub_engine_serves(tmp_path: Path) -> None:
         assert server.process.returncode == 0
 
 
-def test_a_server_with_a_stub_engine_and_without_streams(tmp_path: Path) -> None:
+def test_a_stub_engine_serves_with_closed_standard_streams(tmp_path: Path) -> None:
     with SilentServer(tmp_path) as server:
         server.wait_for_port()
-        # It waits until the engine is there.
+        # The request waits until the engine is ready.
         assert server.ask("/generate", {"prompt": "1", "max_tokens": 1}).status == 200
         assert (server.stdout.read_text(), server.stderr.read_text()) == ("", "")
         server.stop()

@@ -1,4 +1,4 @@
-"""A stub engine that dies or hangs: who is told what, how often and how soon it is started again, and when no more."""
+"""A stub engine that dies or hangs: what its clients receive, when it is restarted, and when it is given up."""
 
 import os
 import re
@@ -29,20 +29,20 @@ def metrics(server: StubServer) -> dict[tuple[str, tuple[tuple[str, str], ...]],
     return samples(server.ask("/metrics").body.decode())
 
 
-def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
-    """Who was answered is told at once, who comes meanwhile waits, and what was imported is not imported again."""
+def test_a_stub_engine_that_dies_is_restarted(tmp_path: Path) -> None:
+    """In-flight requests fail at once, new ones wait, and nothing is imported again."""
     with StubServer(tmp_path, loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         first = {server.fork_server, server.api, server.engine}
         running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: is_busy(server), "a request under way")
+        until(lambda: is_busy(server), "a request in flight")
         killed = time.monotonic()
         kill(server.engine)
         answer = running.result(timeout=5)
         assert (answer.status, answer.json["error"]) == (503, DIED)
         server.wait_until_reached("loading", times=2)
         assert server.reached("loading")[1].seconds - killed < 5
-        # Neither a load nor what waits for it ends of a reload.
+        # SIGHUP ends neither the load nor the requests that wait for it.
         server.process.send_signal(signal.SIGHUP)
         os.kill(server.fork_server, signal.SIGHUP)
         assert server.ask("/", timeout=1).json == {"status": "loading"}
@@ -53,24 +53,24 @@ def test_a_stub_engine_that_dies_is_started_again(tmp_path: Path) -> None:
         assert len(server.reached("importing")) == 1
         assert server.fork_server in first
         assert not {server.api, server.engine} & first
-        told = metrics(server)
-        assert told["maritalk_engine_restarts_total", ()] == 1
-        steps = {dict(labels)["phase"] for name, labels in told if name == "maritalk_start_seconds"}
+        found = metrics(server)
+        assert found["maritalk_engine_restarts_total", ()] == 1
+        steps = {dict(labels)["phase"] for name, labels in found if name == "maritalk_start_seconds"}
         assert steps == {"loading", "warming_up", "ready"}
         server.stop()
         assert server.process.returncode == 0
         assert_nothing_left(server)
 
 
-def test_the_api_process_of_a_stub_engine_dies_or_hangs(tmp_path: Path) -> None:
-    """It is replaced with its engine. A loop that is blocked for less than --api-timeout is none that hangs."""
+def test_an_api_process_that_dies_or_hangs_is_replaced_with_its_stub_engine(tmp_path: Path) -> None:
+    """An event loop that is blocked for less than --api-timeout does not count as hanging."""
     with StubServer(tmp_path, "--api-timeout", "3") as server:
         server.wait_until_ready()
         before = server.processes().keys() - {server.process.pid}
         kill(server.api)
         server.wait_until_ready_again()
         assert server.ask("/generate", PROMPT).status == 200
-        assert "The process that was to serve the model was killed by SIGKILL: starting it again now." in said(server)
+        assert "The process that was to serve the model was killed by SIGKILL: starting it again now." in output(server)
         assert before & server.processes().keys() == {server.fork_server}
 
         hung = server.api
@@ -78,7 +78,7 @@ def test_the_api_process_of_a_stub_engine_dies_or_hangs(tmp_path: Path) -> None:
         time.sleep(1)
         os.kill(hung, signal.SIGCONT)
         assert server.ask("/generate", PROMPT).status == 200
-        # The machine, or all of the server, stands still: a clock that goes on meanwhile counts for nothing.
+        # The whole server is suspended, as on a suspended machine: that time does not count.
         os.kill(server.process.pid, signal.SIGSTOP)
         os.kill(hung, signal.SIGSTOP)
         time.sleep(4)
@@ -90,24 +90,24 @@ def test_the_api_process_of_a_stub_engine_dies_or_hangs(tmp_path: Path) -> None:
         os.kill(hung, signal.SIGSTOP)
         with ThreadPoolExecutor() as pool:
             server.wait_until_ready_again(2)
-            # In the queue of the port, which outlives the process.
+            # The request is in the listening socket's queue, which outlives the process.
             assert pool.submit(server.ask, "/generate", PROMPT).result().status == 200
         assert hung not in server.processes()
-        assert "The API process hangs: it gave no sign of life for 3 s: starting it again in 1 s." in said(server)
+        assert "The API process hangs: it gave no sign of life for 3 s: starting it again in 1 s." in output(server)
         assert len(server.reached("importing")) == 1
 
 
-def test_a_stub_engine_serves_on_without_the_process_that_forked_it(tmp_path: Path) -> None:
-    """No request is lost, it is said, the process is reaped, and the next start of the engine has another."""
+def test_a_stub_engine_serves_without_its_fork_server(tmp_path: Path) -> None:
+    """No request is lost, the death is reported, the process is reaped, and the next start has a new fork server."""
     with StubServer(tmp_path, "--api-timeout", "3") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         running = pool.submit(server.ask, "/generate", {"prompt": "1 2 3", "max_tokens": 200})
-        until(lambda: is_busy(server), "a request under way")
-        api, nursery = server.api, server.fork_server
-        kill(nursery)
+        until(lambda: is_busy(server), "a request in flight")
+        api, fork_server = server.api, server.fork_server
+        kill(fork_server)
         server.wait_for("The fork server was killed by SIGKILL. The engine serves on;")
         assert "The fork server was killed by SIGKILL." in server.engine_log.read_text()
-        assert not Path(f"/proc/{nursery}").exists()
+        assert not Path(f"/proc/{fork_server}").exists()
         assert running.result().status == 200
         assert server.ask("/generate", PROMPT).status == 200
         assert server.api == api
@@ -115,22 +115,22 @@ def test_a_stub_engine_serves_on_without_the_process_that_forked_it(tmp_path: Pa
         server.wait_until_ready_again()
         assert len(server.reached("importing")) == 2
 
-        # One that hangs is replaced when it is needed.
+        # A hanging fork server is replaced when it is needed.
         os.kill(server.fork_server, signal.SIGSTOP)
         kill(server.engine)
         server.wait_until_ready_again(2)
-        assert "The fork server hangs: it started no process within 3 s" in said(server)
+        assert "The fork server hangs: it started no process within 3 s" in output(server)
         assert len(server.reached("importing")) == 3
         server.stop()
         assert server.process.returncode == 0
         assert_nothing_left(server)
 
 
-def said(server: StubServer) -> str:
+def output(server: StubServer) -> str:
     return server.stdout.read_text()
 
 
-def test_what_a_dead_stub_engine_has_leaked_ends_before_the_next(tmp_path: Path) -> None:
+def test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart(tmp_path: Path) -> None:
     with StubServer(tmp_path, loading=["leak", "go"]) as server:
         server.wait_until_ready()
         leaked = server.pid_of("sleep 600")
@@ -146,19 +146,21 @@ def test_a_stub_engine_that_dies_too_often_is_given_up(tmp_path: Path) -> None:
             kill(server.engine)
             server.wait_until_ready_again(times)
         running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: is_busy(server), "a request under way")
+        until(lambda: is_busy(server), "a request in flight")
         kill(server.engine)
         assert server.process.wait(timeout=20) == 7
         assert running.result().status == 503
         error = server.stderr.read_text()
-        said = "maritalk-serve: The engine died. It was started again 2 times within 10 minutes before. vLLM's log says"
-        assert error.startswith(said)
+        expected = (
+            "maritalk-serve: The engine died. It was started again 2 times within 10 minutes before. vLLM's log says"
+        )
+        assert error.startswith(expected)
         assert error.count("\n") == 1
         assert len(server.reached("loading")) == 3
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_is_not_started_again_where_the_user_wants_none(tmp_path: Path) -> None:
+def test_a_stub_engine_is_not_restarted_with_max_restarts_0(tmp_path: Path) -> None:
     with StubServer(tmp_path, "--max-restarts", "0") as server:
         server.wait_until_ready()
         kill(server.engine)
@@ -168,8 +170,8 @@ def test_a_stub_engine_is_not_started_again_where_the_user_wants_none(tmp_path: 
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_waits_longer_before_each_restart(tmp_path: Path) -> None:
-    """Not at all before the first, and a second before the next, also where that one has failed."""
+def test_the_restart_delay_of_a_stub_engine_grows(tmp_path: Path) -> None:
+    """No delay before the first restart, a second before the next, also after a failed restart."""
     with StubServer(tmp_path, loading=["go", "die", "go"]) as server:
         server.wait_until_ready()
         kill(server.engine)
@@ -177,26 +179,28 @@ def test_a_stub_engine_waits_longer_before_each_restart(tmp_path: Path) -> None:
         loads = [each.seconds for each in server.reached("loading")]
         assert len(loads) == 3
         assert 1 <= loads[2] - loads[1] < 5
-        said = re.findall(r"\] (.*): starting it again (.*)\n", server.stdout.read_text())
-        assert said == [
+        restarts = re.findall(r"\] (.*): starting it again (.*)\n", server.stdout.read_text())
+        assert restarts == [
             ("The engine died", "now."),
             ("The process that was to serve the model was killed by SIGKILL", "in 1 s."),
         ]
         assert metrics(server)["maritalk_engine_restarts_total", ()] == 2
 
 
-def test_a_restart_of_a_stub_engine_that_fails_counts(tmp_path: Path) -> None:
-    """And the last cause is told."""
+def test_a_failed_restart_of_a_stub_engine_counts_as_a_restart(tmp_path: Path) -> None:
+    """The error has the cause of the last attempt."""
     with StubServer(tmp_path, "--max-restarts", "1", loading=["go", "fail No room."]) as server:
         server.wait_until_ready()
         kill(server.engine)
         server.wait_until_reached("loading", times=2)
         assert server.process.wait(timeout=20) == 7
-        said = "maritalk-serve: vLLM failed to start: No room. It was started again 1 time within 10 minutes before."
-        assert server.stderr.read_text().startswith(said)
+        expected = (
+            "maritalk-serve: vLLM failed to start: No room. It was started again 1 time within 10 minutes before."
+        )
+        assert server.stderr.read_text().startswith(expected)
 
 
-def test_a_stub_engine_is_stopped_while_it_is_started_again(tmp_path: Path) -> None:
+def test_a_stub_engine_is_stopped_during_a_restart(tmp_path: Path) -> None:
     with StubServer(tmp_path, loading=["go", "hang"]) as server:
         server.wait_until_ready()
         kill(server.engine)
@@ -206,7 +210,7 @@ def test_a_stub_engine_is_stopped_while_it_is_started_again(tmp_path: Path) -> N
         assert_nothing_left(server)
 
 
-def test_a_stub_engine_is_stopped_in_the_pause_before_a_restart(tmp_path: Path) -> None:
+def test_a_stub_engine_is_stopped_in_the_delay_before_a_restart(tmp_path: Path) -> None:
     with StubServer(tmp_path, loading=["go", "die"]) as server:
         server.wait_until_ready()
         kill(server.engine)
@@ -217,20 +221,20 @@ def test_a_stub_engine_is_stopped_in_the_pause_before_a_restart(tmp_path: Path) 
 
 
 def test_a_stub_engine_that_hangs_counts_as_dead(tmp_path: Path) -> None:
-    """With a request under way; one that has nothing to do does not hang."""
+    """With a request in flight. An idle engine does not count as hanging."""
     with StubServer(tmp_path, "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         began = time.monotonic()
         while time.monotonic() - began < 1.5:
             assert server.ask("/").json == {"status": "idle"}
         running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: is_busy(server), "a request under way")
+        until(lambda: is_busy(server), "a request in flight")
         hung = server.engine
         os.kill(hung, signal.SIGSTOP)
         answer: Answer = running.result(timeout=10)
         assert (answer.status, answer.json["error"]) == (503, DIED)
         server.wait_until_ready_again()
         assert hung not in server.processes()
-        said = re.findall(r"\] (The engine.*)\n", server.stdout.read_text())
-        assert len(said) == 1
-        assert re.fullmatch(r"The engine hangs: it made no step for \d s: starting it again now\.", said[0])
+        restarts = re.findall(r"\] (The engine.*)\n", server.stdout.read_text())
+        assert len(restarts) == 1
+        assert re.fullmatch(r"The engine hangs: it made no step for \d s: starting it again now\.", restarts[0])

@@ -1,4 +1,4 @@
-"""A start with a stub engine: requests wait and are handed over, and a failed start says why to all."""
+"""A start with a stub engine: requests wait and are handed over; a failed start reports its cause to all."""
 
 import threading
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from tests.stub_engine.server import StubServer
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 
 
-def test_requests_wait_for_a_stub_engine_that_loads(tmp_path: Path) -> None:
-    """The status is there meanwhile, which it is not if the port is handed over before the engine is ready."""
+def test_requests_wait_while_a_stub_engine_loads(tmp_path: Path) -> None:
+    """The status answers meanwhile: it would not if the port were handed over before the engine is ready."""
     with StubServer(tmp_path, loading=["wait 1.5"]) as server, ThreadPoolExecutor() as pool:
         server.wait_for_port()
         held = pool.submit(server.ask, "/generate", PROMPT)
         server.wait_until_reached("loading")
         assert server.ask("/", timeout=1).json == {"status": "loading"}
         assert server.ask("/readyz", timeout=1).status == 503
-        refused = server.ask("/v1/models", timeout=1)
-        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        rejected = server.ask("/v1/models", timeout=1)
+        assert (rejected.status, rejected.headers["retry-after"]) == (503, "1")
         assert not held.done()
         server.wait_until_ready()
         assert (held.result().status, held.result().json["output"]) == (200, "token token")
@@ -33,14 +33,14 @@ def test_requests_wait_for_a_stub_engine_that_loads(tmp_path: Path) -> None:
         assert moments == ["importing", "loading"]
 
 
-def test_none_is_lost_as_the_port_is_handed_over_to_a_stub_engine(tmp_path: Path) -> None:
+def test_the_hand_over_to_a_stub_engine_loses_no_request(tmp_path: Path) -> None:
     with StubServer(tmp_path, loading=["wait 0.5"]) as server, ThreadPoolExecutor(8) as pool:
         server.wait_for_port()
 
         ready = threading.Event()
 
         def ask() -> list[int]:
-            """Before, while, and afterwards."""
+            """Send requests before, during and after the hand-over."""
             seen = []
             while not ready.is_set():
                 seen.append(server.ask("/generate", PROMPT).status)
@@ -72,14 +72,14 @@ def test_none_is_lost_as_the_port_is_handed_over_to_a_stub_engine(tmp_path: Path
         ),
     ],
 )
-def test_why_a_stub_engine_does_not_start(
+def test_a_failed_start_of_a_stub_engine_reports_its_cause(
     tmp_path: Path, actions: dict[str, Sequence[str]], exit_code: int, says: str
 ) -> None:
-    """In one sentence, to the user, a service manager and who waits; it is tried once, and nothing is left."""
+    """In one sentence, to the user, the service manager and waiting clients. One attempt, and no process remains."""
     (moment,) = actions
     with (
         service_manager(str(tmp_path / "notify")) as manager,
-        # Only after a request waits.
+        # The start fails only once a request waits.
         StubServer(tmp_path, **{"importing": ["wait 1"], **actions}) as server,
         ThreadPoolExecutor() as pool,
     ):
@@ -92,8 +92,8 @@ def test_why_a_stub_engine_does_not_start(
         assert error.count("\n") == 1
         assert answer.status == 503
         assert error == f"maritalk-serve: {answer.json['error']}\n"
-        _, told = manager.heard()
-        assert told.startswith("STOPPING=1\nSTATUS=")
+        _, notified = manager.received()
+        assert notified.startswith("STOPPING=1\nSTATUS=")
         assert len(server.reached(moment)) == 1
         assert "starting it again" not in server.stdout.read_text()
         assert_nothing_left(server)

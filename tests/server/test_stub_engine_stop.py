@@ -1,4 +1,4 @@
-"""A stub engine that is stopped or killed at any moment of its start: everything ends soon, and nothing is left."""
+"""A stub engine that is stopped or killed at any moment of its start: all processes end within the limit."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -44,19 +44,21 @@ HANGS: dict[Callable[[StubServer], None], dict[str, Sequence[str]]] = {
     while_warming_up: {"warming_up": ["hang"]},
     when_ready: {},
 }
-"""What is done at which moment, so that it lasts."""
+"""What the stub engine does, so that the moment lasts."""
 
 
-# Both signals have one handler, which is there from the moment that the port answers.
+# Both signals have the same handler, which is installed when the port opens.
 @pytest.mark.parametrize(
     ("moment", "number"),
     [(as_the_port_opens, signal.SIGINT), (while_importing, signal.SIGINT), *((each, signal.SIGTERM) for each in HANGS)],
 )
-def test_a_stub_engine_is_stopped(tmp_path: Path, moment: Callable[[StubServer], None], number: signal.Signals) -> None:
+def test_a_stub_engine_is_stopped_at_any_moment(
+    tmp_path: Path, moment: Callable[[StubServer], None], number: signal.Signals
+) -> None:
     with StubServer(tmp_path, **HANGS[moment]) as server:
         moment(server)
         assert_stops(server, f"{moment.__name__} of a stub engine", number)
-        # Between the two the signal may be Python's, which ends the process, or the command line's.
+        # Before that, Python's default action or the command line's handler ends the process.
         early = {-number, INTERRUPTED} if moment is as_the_port_opens else set()
         assert server.process.returncode in {0, *early}
         assert server.stderr.read_text() == ""
@@ -66,7 +68,7 @@ def test_a_stub_engine_is_stopped(tmp_path: Path, moment: Callable[[StubServer],
 
 
 @pytest.mark.parametrize("moment", [while_importing, while_loading, when_ready])
-def test_nothing_of_a_stub_engine_outlives_a_killed_supervisor(
+def test_no_process_of_a_stub_engine_outlives_a_killed_supervisor(
     tmp_path: Path, moment: Callable[[StubServer], None]
 ) -> None:
     with StubServer(tmp_path, **HANGS[moment]) as server:
@@ -75,8 +77,8 @@ def test_nothing_of_a_stub_engine_outlives_a_killed_supervisor(
         assert_nothing_left(server)
 
 
-def test_what_a_stub_engine_leaks_ends_with_it(tmp_path: Path) -> None:
-    """A process in a session of its own, which is tied to no other and which no signal of a terminal reaches."""
+def test_a_leaked_process_of_a_stub_engine_ends_with_the_server(tmp_path: Path) -> None:
+    """A process in a session of its own, without a parent-death signal, which no signal of a terminal reaches."""
     with StubServer(tmp_path, loading=["leak"]) as server:
         server.wait_until_ready()
         assert server.pid_of("sleep 600")
@@ -92,8 +94,8 @@ def test_a_second_signal_ends_a_stub_engine_that_ignores_the_first(tmp_path: Pat
         assert_stops(server, "for the second time, with a stub engine that ignored it")
 
 
-def test_a_stub_engine_that_does_not_end_is_killed(tmp_path: Path) -> None:
-    """After its time to drain, and as many seconds as every stop may take."""
+def test_a_stub_engine_that_does_not_exit_is_killed(tmp_path: Path) -> None:
+    """After --drain-timeout and STOP_SECONDS."""
     with StubServer(tmp_path, "--drain-timeout", "0", stopping=["hang"]) as server:
         server.wait_until_ready()
         assert STOP_SECONDS <= server.stop() < STOP_SECONDS + LIMIT_SECONDS

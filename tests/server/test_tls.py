@@ -1,4 +1,4 @@
-"""HTTPS, with a certificate that is renewed while the server runs."""
+"""HTTPS, and certificates that are renewed while the server runs."""
 
 import asyncio
 import ssl
@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 
 
 class Authority:
-    """Signs certificates, and knows who trusts them."""
+    """A certificate authority, and an SSL context that trusts it."""
 
     def __init__(self, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> None:
         self._kind = kind
@@ -50,8 +50,8 @@ async def status(url: str, authority: Authority) -> object:
         return (await client.get(url)).json()
 
 
-def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path) -> None:
-    """Also one whose key is of another kind, of which OpenSSL would keep both; its files are needed no more."""
+def test_a_renewed_certificate_is_used_from_the_next_connection_on(tmp_path: Path) -> None:
+    """Also with a key of another type, where OpenSSL would keep both. The certificate's files are no longer needed."""
 
     async def scenario() -> None:
         old, new = Authority(trustme.KeyType.RSA), Authority(trustme.KeyType.ECDSA)
@@ -81,8 +81,8 @@ def test_another_certificate_is_shown_from_the_next_connection_on(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
-    """The certificate comes first, as renewing programs write it: the pair is looked at before anything is changed."""
+def test_a_certificate_without_its_new_key_is_not_used(tmp_path: Path) -> None:
+    """Renewal programs write the certificate before the key: the pair is checked before it replaces the old one."""
     first = AccessConfig.from_settings(Authority().certify(tmp_path)).certificate
     assert first is not None
     identity = Identity(first)
@@ -102,7 +102,7 @@ def test_a_key_that_is_not_there_yet_changes_nothing(tmp_path: Path) -> None:
     assert identity._current is not shown
 
 
-def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
+def test_an_unusable_certificate_is_an_error_at_start(tmp_path: Path) -> None:
     good = Authority().certify(tmp_path)
     assert good.ssl_keyfile is not None
     (tmp_path / "text").write_text("text")
@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_found_before_the_start(tmp_path: Path) -> None:
             AccessConfig.from_settings(wrong)
 
 
-def test_the_private_key_is_in_no_text_that_is_made_of_it(tmp_path: Path) -> None:
+def test_repr_does_not_show_the_private_key(tmp_path: Path) -> None:
     access = AccessConfig.from_settings(Authority().certify(tmp_path))
     assert access.certificate is not None
     assert access.certificate.key not in repr(access)

@@ -4,7 +4,7 @@ import asyncio
 
 from langchain_community.chat_models.maritalk import ChatMaritalk, MaritalkHTTPError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from report import asked, tell, tell_error
+from report import inputs, report, report_error
 
 KINDS = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -17,15 +17,15 @@ async def astream(messages, stop):
     return [chunk.content async for chunk in chat().astream(messages, stop=stop)]
 
 
-for name, call in asked["calls"].items():
+for name, call in inputs["calls"].items():
     messages = [KINDS[message["role"]](message["content"]) for message in call["messages"]]
     stop = call["stopping_tokens"]
-    tell(f"{name}, invoke", chat().invoke(messages, stop=stop).content)
-    tell(f"{name}, ainvoke", asyncio.run(chat().ainvoke(messages, stop=stop)).content)
-    tell(f"{name}, stream", [chunk.content for chunk in chat().stream(messages, stop=stop)])
-    tell(f"{name}, astream", asyncio.run(astream(messages, stop)))
+    report(f"{name}, invoke", chat().invoke(messages, stop=stop).content)
+    report(f"{name}, ainvoke", asyncio.run(chat().ainvoke(messages, stop=stop)).content)
+    report(f"{name}, stream", [chunk.content for chunk in chat().stream(messages, stop=stop)])
+    report(f"{name}, astream", asyncio.run(astream(messages, stop)))
 
-endless, message = chat(asked["too many"]), asked["message"]
-tell_error("too many tokens, invoke", MaritalkHTTPError, lambda: endless.invoke(message))
-tell_error("too many tokens, ainvoke", MaritalkHTTPError, lambda: asyncio.run(endless.ainvoke(message)))
-tell_error("too many tokens, stream", MaritalkHTTPError, lambda: list(endless.stream(message)))
+endless, message = chat(inputs["too many"]), inputs["message"]
+report_error("too many tokens, invoke", MaritalkHTTPError, lambda: endless.invoke(message))
+report_error("too many tokens, ainvoke", MaritalkHTTPError, lambda: asyncio.run(endless.ainvoke(message)))
+report_error("too many tokens, stream", MaritalkHTTPError, lambda: list(endless.stream(message)))

@@ -1,4 +1,4 @@
-"""ChatOpenAI of langchain-openai: tools that have to be called, and answers in a form by a tool."""
+"""ChatOpenAI of langchain-openai: required tools, and structured output by a tool."""
 
 import asyncio
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
-from report import asked, tell
+from report import inputs, report
 
 
 class Place(BaseModel):
@@ -37,25 +37,25 @@ def clock() -> str:
 
 
 model = ChatOpenAI(
-    model="demo", base_url=asked["base_url"], api_key="key", temperature=0, max_tokens=200, max_retries=0
+    model="demo", base_url=inputs["base_url"], api_key="key", temperature=0, max_tokens=200, max_retries=0
 )
-message = asked["message"]
+message = inputs["message"]
 
 for choice in ("any", "required", True, "weather"):
     answer = model.bind_tools([weather], tool_choice=choice).invoke(message)
-    tell(f"{choice}", answer.tool_calls)
-    tell(f"{choice}, called", weather.invoke(answer.tool_calls[0]).content)
+    report(f"{choice}", answer.tool_calls)
+    report(f"{choice}, called", weather.invoke(answer.tool_calls[0]).content)
 both = model.bind_tools([weather, clock], tool_choice="clock")
-tell("no parameters", both.invoke(message).tool_calls)
-tell("no parameters, async", asyncio.run(both.ainvoke(message)).tool_calls)
+report("no parameters", both.invoke(message).tool_calls)
+report("no parameters, async", asyncio.run(both.ainvoke(message)).tool_calls)
 
 whole = None
 for chunk in model.bind_tools([weather], tool_choice="weather").stream(message):
     whole = chunk if whole is None else whole + chunk
-tell("stream", whole.tool_calls)
+report("stream", whole.tool_calls)
 
 for form in (Place, Trip):
     name = form.__name__
-    tell(name, model.with_structured_output(form, method="function_calling").invoke(message).model_dump())
+    report(name, model.with_structured_output(form, method="function_calling").invoke(message).model_dump())
     schema = form.model_json_schema()
-    tell(f"{name}, dict", model.with_structured_output(schema, method="function_calling").invoke(message))
+    report(f"{name}, dict", model.with_structured_output(schema, method="function_calling").invoke(message))

@@ -1,11 +1,11 @@
-"""MariTalk, the client of the cloud, in every version of it."""
+"""MariTalk, the cloud's client, in any version."""
 
 import maritalk
 import requests
-from report import asked, tell, tell_error
+from report import inputs, report, report_error
 
-client = maritalk.MariTalk(**asked["client"])
+client = maritalk.MariTalk(**inputs["client"])
 
-for name, call in asked["calls"].items():
-    tell(name, client.generate(**call))
-tell_error("too many tokens", requests.HTTPError, lambda: client.generate(**asked["too many tokens"]))
+for name, call in inputs["calls"].items():
+    report(name, client.generate(**call))
+report_error("too many tokens", requests.HTTPError, lambda: client.generate(**inputs["too many tokens"]))

@@ -1,13 +1,13 @@
-"""MariTalk's streams, which came with 0.2.0: each is read once plainly and once by an async generator."""
+"""MariTalk's streams (since 0.2.0): each is read by a generator and by an async generator."""
 
 import asyncio
 
 import maritalk
 from maritalk.resources.api import MaritalkHTTPError
-from report import asked, tell, tell_error
+from report import inputs, report, report_error
 
-client = maritalk.MariTalk(**asked["client"])
-stranger = maritalk.MariTalk(**asked["client"] | {"model": "gpt-nope"})
+client = maritalk.MariTalk(**inputs["client"])
+stranger = maritalk.MariTalk(**inputs["client"] | {"model": "gpt-nope"})
 
 
 def stream(client, **call):
@@ -18,12 +18,12 @@ async def astream(**call):
     return [frame async for frame in client.generate(stream=True, return_async_generator=True, **call)]
 
 
-for name, call in asked["calls"].items():
-    tell(name, stream(client, **call))
-    tell(f"{name}, async", asyncio.run(astream(**call)))
+for name, call in inputs["calls"].items():
+    report(name, stream(client, **call))
+    report(f"{name}, async", asyncio.run(astream(**call)))
 
-too_many = asked["too many tokens"]
-tell_error("too many tokens", MaritalkHTTPError, lambda: stream(client, **too_many))
-# The async generator wraps what httpx raises, without the body of the answer.
-tell_error("too many tokens, async", Exception, lambda: asyncio.run(astream(**too_many)))
-tell_error("no such model", MaritalkHTTPError, lambda: stream(stranger, messages="Oi!"))
+too_many = inputs["too many tokens"]
+report_error("too many tokens", MaritalkHTTPError, lambda: stream(client, **too_many))
+# The async generator wraps httpx's exception without the body of the response.
+report_error("too many tokens, async", Exception, lambda: asyncio.run(astream(**too_many)))
+report_error("no such model", MaritalkHTTPError, lambda: stream(stranger, messages="Oi!"))

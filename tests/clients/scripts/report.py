@@ -1,22 +1,22 @@
-"""How the scripts are given what they ask, and how they tell what came of it: a line of JSON for each thing."""
+"""Input and output of the scripts: one JSON argument, and a line of JSON for each reported value."""
 
 import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-asked: dict[str, Any] = json.loads(sys.argv[1])
+inputs: dict[str, Any] = json.loads(sys.argv[1])
 
 
-def tell(name: str, value: Any) -> None:
+def report(name: str, value: Any) -> None:
     print(json.dumps({name: value}), file=sys.__stdout__, flush=True)
 
 
-def tell_error(name: str, kind: type[Exception], call: Callable[[], object]) -> None:
-    """The class and the text of the error that a call raises. One of another kind ends the script, and so does none."""
+def report_error(name: str, kind: type[Exception], call: Callable[[], object]) -> None:
+    """Report class and text of the error that a call raises. Another class, or no error, ends the script."""
     try:
         value = call()
     except kind as error:
-        tell(name, {"raised": type(error).__name__, "text": str(error)})
+        report(name, {"raised": type(error).__name__, "text": str(error)})
     else:
         raise AssertionError(f"{name}: no error, but {value!r}")

@@ -1,20 +1,20 @@
-"""From nothing to an answer and back, as the MariTalk Local document shows it."""
+"""Start a server, use it and stop it, as the MariTalk Local document shows."""
 
 import sys
 
 import maritalk
 from idle import when_idle
-from report import asked, tell, tell_error
+from report import inputs, report, report_error
 
-sys.stdout = sys.stderr  # where the client talks to its user, also when it ends
+sys.stdout = sys.stderr  # for the client's messages to its user, also at exit
 
-client = maritalk.MariTalkLocal(port=asked["port"])
-# Where it fails, a client that draws its progress would go on drawing for ever.
-tell_error("a wrong licence", Exception, lambda: client.start_server(license="AAAAA-BBBBB", **asked["quietly"]))
-client = maritalk.MariTalkLocal(port=asked["port"])
-client.start_server(license=asked["license"])
-# Clients before 0.2.5 take `loading` for ready, and ask at once.
-tell("status at first", client.status())
-tell("answer", client.generate(asked["messages"], max_tokens=8, do_sample=False))
-tell("status", when_idle(client.status))
+client = maritalk.MariTalkLocal(port=inputs["port"])
+# After a failure, a client that shows progress would continue for ever.
+report_error("a wrong licence", Exception, lambda: client.start_server(license="AAAAA-BBBBB", **inputs["quietly"]))
+client = maritalk.MariTalkLocal(port=inputs["port"])
+client.start_server(license=inputs["license"])
+# Clients before 0.2.5 treat `loading` as ready, and send requests at once.
+report("status at first", client.status())
+report("answer", client.generate(inputs["messages"], max_tokens=8, do_sample=False))
+report("status", when_idle(client.status))
 client.stop_server()

@@ -1,6 +1,6 @@
-"""Builds the image for the CPU without Docker, and runs it as a pod of the chart and as the documents have it.
+"""Build the CPU image without Docker, and run it as a pod of the chart and as in the documents.
 
-`make image-check`. It needs root, for namespaces and chroot, and debootstrap; some minutes, and 5 GB below its folder.
+`make image-check`. It needs root for namespaces and chroot, debootstrap, some minutes, and 5 GB in its folder.
 """
 
 import argparse
@@ -29,22 +29,22 @@ HOST_USER = 1000
 
 
 class Check:
-    """One image, in a folder that is made anew but for what was downloaded."""
+    """One image, in a folder that is recreated except for downloads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._runs = folder / "runs"
         shutil.rmtree(self._runs, ignore_errors=True)
 
-    def build(self, *, anew: bool) -> None:
-        """All steps of the Dockerfile that lead to the target, or none where they were done before."""
+    def build(self, *, rebuild: bool) -> None:
+        """Build all stages that the target needs, or with `rebuild=False` use those of an earlier build."""
         began = time.monotonic()
         reach = access.of_this_machine(self._folder / "access")
-        layers = Layers(self._folder / "stages", Context(ROOT), reach, anew=anew)
+        layers = Layers(self._folder / "stages", Context(ROOT), reach, rebuild=rebuild)
         self.image: Image = Dockerfile((ROOT / "Dockerfile").read_text()).build(TARGET, layers)
         self._layers = layers.lower[TARGET]
         root = layers.root(TARGET)
-        if anew:
+        if rebuild:
             say(f"built in {time.monotonic() - began:.0f} s")
         whole, program = (size(each) / 1e9 for each in (root, root / "opt/maritalk"))
         say(f"the image has {whole:.2f} GB, of which /opt/maritalk has {program:.2f} GB")
@@ -55,11 +55,11 @@ class Check:
         say(f"its list of packages names {len(names)}")
 
     def pod(self) -> None:
-        """The demo's pod of the chart: its checks, then its server."""
+        """Run the demo pod of the chart: its checks, then its server."""
         pod = Pod(of_example("demo-cpu"), self.image, self._runs / "volumes")
         for name in ("doctor", "plan"):
             checking = self._start(pod.options(name), name)
-            assert checking.wait(READY_SECONDS) == 0, checking.told()
+            assert checking.wait(READY_SECONDS) == 0, checking.logs()
         server = self._start(pod.options("server"), "server")
         try:
             self._serve("as a pod, with a read-only root", server)
@@ -67,8 +67,8 @@ class Check:
             server.kill()
 
     def alone(self) -> None:
-        """As MariTalk Local was run: with a folder of the host at /root/bin, by a user who may not write there, and by
-        its owner."""
+        """Run it as MariTalk Local was run, with a host folder at /root/bin: as a user without write permission, and as
+        the folder's owner."""
         home = self._runs / "home"
         home.mkdir(parents=True)
         os.chown(home, HOST_USER, HOST_USER)
@@ -77,12 +77,12 @@ class Check:
             server = self._start(self._run(user, Mount("/root/bin", home)), f"user-{user}")
             try:
                 self._serve(f"as user {user}, with a home of user {HOST_USER}'s at /root/bin", server)
-                told = server.errors.read_text()
+                errors = server.errors.read_text()
             finally:
                 server.kill()
             kept = (home / ".cache/maritalk-vllm/models").exists()
             assert kept == (user == HOST_USER), sorted(home.rglob("*"))
-            assert ("docker run --user 1000:1000." in told) == (user != HOST_USER), told
+            assert ("docker run --user 1000:1000." in errors) == (user != HOST_USER), errors
 
     def _run(self, user: int, mount: Mount) -> Options:
         """`docker run --user USER --volume ... IMAGE --license KEY`."""
@@ -104,7 +104,7 @@ class Check:
         return Container(self._layers, options, self._runs / name)
 
     def _serve(self, how: str, server: Container) -> None:
-        """It gets ready, answers, is healthy, and ends when it is told to."""
+        """Assert that the server becomes ready, answers, is healthy, and stops on its signal."""
         ready = server.wait_until("/readyz", READY_SECONDS)
         status, answer = server.ask("/chat/generate", QUESTION)
         assert status == 200, answer
@@ -113,12 +113,12 @@ class Check:
         assert (health.returncode, health.stdout) == (0, "ready\n"), health
         assert defunct(server) == []
         code, seconds = server.stop(self.image.stop_signal)
-        assert code == 0, server.told()
+        assert code == 0, server.logs()
         say(f"{how}: ready in {ready:.1f} s, ended {seconds:.1f} s after {self.image.stop_signal}")
 
 
 def defunct(server: Container) -> list[str]:
-    """Processes within that have ended and that nobody has asked about."""
+    """Zombie processes in the container."""
     command = "for each in /proc/[0-9]*/stat; do cat $each; done 2>/dev/null"
     return [line for line in server.run("/bin/sh", "-c", command).stdout.splitlines() if ") Z " in line]
 
@@ -138,12 +138,12 @@ def main() -> None:
     if not options.apart:
         assert __spec__ is not None
         assert __spec__.parent is not None
-        # What is mounted ends with the namespace, however this ends.
+        # The mounts end with the namespace, however this process ends.
         apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __spec__.parent, "--apart"]
         sys.exit(subprocess.run([*apart, *sys.argv[1:]]).returncode)
     parts = options.part or PARTS
     check = Check(options.folder.absolute())
-    check.build(anew="build" in parts)
+    check.build(rebuild="build" in parts)
     if "pod" in parts:
         check.pod()
     if "alone" in parts:

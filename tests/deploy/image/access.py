@@ -1,4 +1,4 @@
-"""How this machine reaches packages, and what of that a build is given: mirrors and proxies, without naming one."""
+"""This machine's package mirrors and proxies, from the configuration of pip and apt, for use in a build."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ _NOT_APT = ("Acquire::IndexTargets", "Acquire::cdrom", "Acquire::CompressionType
 
 @dataclass(frozen=True)
 class Access:
-    """`binds` are paths of this machine that every step sees at the same place; `pip_binds`, those that use pip."""
+    """`binds` are host paths that every step sees at the same path; `pip_binds`, only steps that use pip."""
 
     pip_configuration: Path
     apt_configuration: Path
@@ -22,7 +22,7 @@ class Access:
 
 
 def of_this_machine(folder: Path) -> Access:
-    """Its configuration of pip and apt, written into a folder."""
+    """Write this machine's configuration of pip and apt into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = pip_settings(_output(sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"))
     pip = folder / "pip.conf"
@@ -36,19 +36,19 @@ def of_this_machine(folder: Path) -> Access:
 
 
 def pip_settings(listing: str) -> dict[str, str]:
-    """What `pip config list` shows. The environment's, which it shows as `:env:`, goes before files."""
+    """Parse `pip config list`. Environment variables, shown as `:env:`, take precedence over files."""
     found = re.findall(r"^(\S+)\.([\w-]+)=(.*)$", listing, re.MULTILINE)
     in_order = sorted(found, key=lambda each: each[0] == ":env:")
     return {name: " ".join(shlex.split(value)[0].replace("\\n", " ").split()) for _, name, value in in_order}
 
 
 def apt_settings(dump: str) -> list[str]:
-    """Of `apt-config dump` how packages are fetched."""
+    """The download settings in `apt-config dump`."""
     return [line for line in dump.splitlines() if line.startswith("Acquire::") and not line.startswith(_NOT_APT)]
 
 
 def paths(value: str) -> list[Path]:
-    """The files and folders that a setting names. An index that is a folder has its files beside it."""
+    """The local files and folders that a setting names. For an index folder, its parent, which has the files."""
     found = []
     for word in value.split():
         if word.startswith("file:///"):

@@ -1,4 +1,4 @@
-"""A container without an engine: an image's files in namespaces of their own, with what the kernel offers for it."""
+"""Containers without a container engine: an image's files in namespaces of their own."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from tests.deploy.image.layers import mount_overlay
 
 _NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--uts")
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
-"""The minor numbers of those that every container has."""
+"""Minor numbers of the devices that every container has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A folder of this machine at a path of the container, or memory where there is none."""
+    """A host folder at a path of the container, or a tmpfs if `source` is None."""
 
     target: str
     source: Path | None = None
@@ -28,7 +28,7 @@ class Mount:
 
 @dataclass
 class Options:
-    """What a container is given beside its image."""
+    """The settings of a container besides its image."""
 
     command: list[str]
     environment: dict[str, str]
@@ -38,11 +38,11 @@ class Options:
     folder: str = "/"
     read_only: bool = False
     privileges: bool = True
-    """False: no capability can be had, and no program brings any (allowPrivilegeEscalation, capabilities.drop)."""
+    """False: no capabilities, not even those of a program (allowPrivilegeEscalation, capabilities.drop)."""
 
 
 class Container:
-    """`layers` are the image's; whatever is written beside the mounts goes into a folder of its own."""
+    """A running container. `layers` are the image's; writes outside the mounts go into a folder of its own."""
 
     def __init__(self, layers: list[Path], options: Options, folder: Path) -> None:
         self._options = options
@@ -60,20 +60,20 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Its first process, as this machine numbers it."""
+        """The host's pid of the container's first process."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        while not (found := children.read_text().split()):  # it is about to be forked
-            assert self._process.poll() is None, self.told()
+        while not (found := children.read_text().split()):  # not forked yet
+            assert self._process.poll() is None, self.logs()
             time.sleep(0.01)
         return int(found[0])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Another command inside, as `docker exec` runs it."""
+        """Run another command in the container, as `docker exec` does."""
         enter = ["nsenter", "--target", str(self.pid), *_NAMESPACES, "--root", "--wdns=/"]
         return subprocess.run([*enter, *_as_user(self._options, list(command))], capture_output=True, text=True)
 
     def ask(self, path: str, body: object = None, port: int = 9000) -> tuple[int, Any]:
-        """The status and the JSON of an answer; status 0 where there is none yet. The network within has no other."""
+        """Status and JSON of a response; status 0 if nothing answers. Sent inside, since the network is isolated."""
         curl = ["curl", "--silent", "--max-time", "120", "--write-out", "\n%{http_code}"]
         sent = [] if body is None else ["--data", json.dumps(body)]
         url = f"http://127.0.0.1:{port}{path}"
@@ -82,34 +82,34 @@ class Container:
         return int(status or 0), json.loads(answer) if answer else None
 
     def wait_until(self, path: str, seconds: float, port: int = 9000) -> float:
-        """Until a probe is answered with 200; how long after the start that was."""
+        """Wait until a probe answers 200; return the seconds since the start."""
         while self.ask(path, port=port)[0] != 200:
-            assert self._process.poll() is None, self.told()
-            assert time.monotonic() < self.began + seconds, f"not ready after {seconds:.0f} s: {self.told()}"
+            assert self._process.poll() is None, self.logs()
+            assert time.monotonic() < self.began + seconds, f"not ready after {seconds:.0f} s: {self.logs()}"
             time.sleep(0.2)
         return time.monotonic() - self.began
 
     def wait(self, seconds: float) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Wait until the container exits by itself; return its exit code."""
         return self._process.wait(timeout=seconds)
 
     def stop(self, signal_name: str = "SIGTERM", seconds: float = 60) -> tuple[int, float]:
-        """Its exit code after a signal, and how long that took."""
+        """Send a signal; return the exit code, and the seconds that the exit took."""
         began = time.monotonic()
         os.kill(self.pid, signal.Signals[signal_name])
         return self._process.wait(timeout=seconds), time.monotonic() - began
 
     def kill(self) -> None:
-        """End it, whatever it is at: its first process takes all others along."""
+        """Kill the container: the end of its first process ends all others."""
         self._process.kill()
         self._process.wait()
 
-    def told(self) -> str:
+    def logs(self) -> str:
         return self.output.read_text() + self.errors.read_text()
 
 
 def _script(root: Path, options: Options) -> str:
-    """As the first process of its namespaces: mount what belongs there, then become the command."""
+    """The shell script of the container's first process: it mounts the file systems, then executes the command."""
     lines = ["set -e", "ip link set lo up"]
     lines += [f"mount -t proc proc {root}/proc", f"mount -t sysfs -o ro sysfs {root}/sys"]
     lines += [f"mount -t tmpfs -o mode=755 tmpfs {root}/dev", f"mkdir {root}/dev/shm"]

@@ -1,11 +1,11 @@
-"""What of a folder Docker's builder gets to see: .dockerignore, as far as ours goes."""
+"""Docker's build context: .dockerignore, with the patterns that ours uses."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 
 class Context:
-    """The files below a folder that its .dockerignore leaves."""
+    """The files of a folder that its .dockerignore does not exclude."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -13,7 +13,7 @@ class Context:
         self._rules = [line for line in lines if line and not line.startswith("#")]
 
     def has(self, path: Path) -> bool:
-        """Whether it is there for the builder. The last rule that names it, or a folder that it is in, holds."""
+        """Whether the context contains a path. The last rule that matches it or one of its parents decides."""
         inside = path.relative_to(self.root)
         names = [inside, *list(inside.parents)[:-1]]
         taken = True
@@ -24,7 +24,7 @@ class Context:
         return taken
 
     def files(self, source: str) -> list[Path]:
-        """The files that a COPY of this source takes. Raises FileNotFoundError where it takes none."""
+        """The files that COPY of this source copies. Raises FileNotFoundError if there are none."""
         start = self.root / source
         found = [start] if start.is_file() else [path for path in sorted(start.rglob("*")) if path.is_file()]
         if not (taken := [path for path in found if self.has(path)]):
@@ -35,5 +35,5 @@ class Context:
 def _matches(name: str, pattern: str) -> bool:
     if pattern.startswith("**/"):
         return fnmatchcase(Path(name).name, pattern.removeprefix("**/"))
-    # `*` stands for one name, and not for what is below it.
+    # `*` matches one path component, without its children.
     return name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)

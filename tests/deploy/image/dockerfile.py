@@ -1,4 +1,4 @@
-"""Our Dockerfile read: its stages, and what each of them comes to. Whoever builds it is told of its steps in order."""
+"""Parse our Dockerfile into stages, and pass their steps to a builder in order."""
 
 import io
 import json
@@ -12,14 +12,14 @@ from typing import Protocol
 from dockerfile_parse import DockerfileParser
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Of every image that says nothing else."""
+"""Default of every image."""
 
 _FLAG = re.compile(r"--([a-z-]+)=(\S+)\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An instruction. Of a flag there may be several: `RUN --mount=... --mount=...`."""
+    """An instruction. A flag may occur several times: `RUN --mount=... --mount=...`."""
 
     instruction: str
     value: str
@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass
 class Image:
-    """What a container of it starts with."""
+    """The configuration of an image."""
 
     environment: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
     arguments: dict[str, str] = field(default_factory=dict)
@@ -55,12 +55,12 @@ class Image:
     health_flags: dict[str, str] = field(default_factory=dict)
 
     def filled(self, text: str) -> str:
-        """Raises KeyError for a variable that there is not, ValueError for a form of one that is not known here."""
+        """Expand variables. Raises KeyError for an unknown variable, ValueError for an unsupported form."""
         return Template(text).substitute(self.arguments | self.environment)
 
 
 class Builder(Protocol):
-    """Whoever does what changes files."""
+    """Executes the instructions that change files."""
 
     def begin(self, stage: Stage) -> None: ...
     def run(self, stage: Stage, image: Image, step: Step) -> None: ...
@@ -93,11 +93,11 @@ class Dockerfile:
 
     @property
     def default(self) -> str:
-        """The target of a `docker build` that names none."""
+        """The default target of `docker build`."""
         return self._last.name
 
     def build(self, target: str, builder: Builder) -> Image:
-        """Tell a builder of all steps that lead to a target, those that it copies from included."""
+        """Pass the steps of a target to a builder, after those of the stages that it is based on or copies from."""
         built: dict[str, Image] = {}
 
         def stage(name: str) -> Image:

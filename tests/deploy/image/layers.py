@@ -1,4 +1,4 @@
-"""Builds stages as layers, one over the other, in roots of their own: what `docker build` does, by chroot."""
+"""Build stages as overlay layers with chroot, in place of `docker build`."""
 
 import re
 import shutil
@@ -16,16 +16,16 @@ deb {mirror}/debian-security {suite}-security main
 
 
 class Layers:
-    """A Dockerfile's builder. Its mounts end with the process that made the namespace: see `__main__`."""
+    """A builder of a Dockerfile. Its mounts end with the mount namespace that `__main__` creates."""
 
-    def __init__(self, folder: Path, context: Context, access: Access, *, anew: bool = True) -> None:
-        """`anew` false: take the layers that an earlier one has left in the folder."""
-        self._folder, self._context, self._access, self._anew = folder, context, access, anew
+    def __init__(self, folder: Path, context: Context, access: Access, *, rebuild: bool = True) -> None:
+        """`rebuild` false: use the layers that an earlier build has left in the folder."""
+        self._folder, self._context, self._access, self._rebuild = folder, context, access, rebuild
         self.lower: dict[str, list[Path]] = {}
-        """Of each stage, and of each image that one begins with: its layers, the uppermost first."""
+        """The layers of each stage and of each base image, the uppermost first."""
 
     def root(self, stage: str) -> Path:
-        """Where a stage's files are."""
+        """The root folder of a stage."""
         return self._folder / stage / "root"
 
     def begin(self, stage: Stage) -> None:
@@ -33,15 +33,15 @@ class Layers:
             self.lower[stage.base] = [debian(stage.base, self._folder / "base")]
         upper, work = (self._folder / stage.name / name for name in ("layer", "work"))
         for path in (upper, work, self.root(stage.name)):
-            if self._anew:
+            if self._rebuild:
                 shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True, exist_ok=True)
         mount_overlay(self.root(stage.name), self.lower[stage.base], upper, work)
         self.lower[stage.name] = [upper, *self.lower[stage.base]]
 
     def run(self, stage: Stage, image: Image, step: Step) -> None:
-        """In a chroot, with the mounts that the step asks for: the secret `pip`, and pip's cache."""
-        if not self._anew:
+        """Run a step in a chroot with its mounts: the secret `pip` and pip's cache."""
+        if not self._rebuild:
             return
         root = self.root(stage.name)
         binds = [(path, str(path)) for path in self._access.binds]
@@ -73,7 +73,7 @@ class Layers:
         subprocess.run([*separate, *command], check=True)
 
     def copy(self, stage: Stage, origin: str | None, sources: list[str], target: str) -> None:
-        if not self._anew:
+        if not self._rebuild:
             return
         into = self.root(stage.name) / target.lstrip("/")
         if origin is not None:
@@ -92,14 +92,14 @@ class Layers:
 
 
 def suite(image: str) -> str:
-    """The release of Debian that an image of it is: debian:bookworm-20261005-slim is bookworm's."""
+    """The Debian release of an image: `bookworm` of debian:bookworm-20261005-slim."""
     found = re.fullmatch(r"debian:([a-z]+)-\d{8}-slim(@sha256:[0-9a-f]{64})?", image)
-    assert found, f"{image} is no image of Debian, and only that can be made anew here"
+    assert found, f"{image} is no image of Debian, and only that can be made rebuild here"
     return found[1]
 
 
 def debian(image: str, folder: Path, mirror: str = "http://deb.debian.org") -> Path:
-    """What is in an image of Debian: the same packages, by debootstrap, and the same sources. It is kept."""
+    """Create the root of a Debian image by debootstrap, with the same packages and sources. It is reused."""
     name = suite(image)
     root = folder / name
     if not root.exists():
@@ -121,6 +121,6 @@ def mount_overlay(at: Path, lower: list[Path], upper: Path, work: Path) -> None:
 
 
 def size(root: Path) -> int:
-    """Bytes of all files on one file system."""
+    """Size in bytes of all files in a folder, on one file system."""
     counted = subprocess.run(["du", "-sxB1", root], capture_output=True, text=True, check=True)
     return int(counted.stdout.split()[0])

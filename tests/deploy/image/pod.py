@@ -1,4 +1,4 @@
-"""What a kubelet would make of a pod that the chart renders: its containers' options, with its volumes as folders."""
+"""Turn a rendered pod into container options, as a kubelet does, with folders for volumes."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ from tests.deploy.image.dockerfile import Image
 
 
 class Pod:
-    """The server's pod of some rendered documents. Its volumes are in a folder here, and outlive its containers."""
+    """The server's pod in rendered documents. Its volumes are folders, which outlive its containers."""
 
     def __init__(self, documents: list[Document], image: Image, folder: Path) -> None:
         self._documents, self._image = documents, image
@@ -21,13 +21,13 @@ class Pod:
         self._volumes = {volume["name"]: self._volume(volume, folder) for volume in self.spec["volumes"]}
 
     def container(self, name: str) -> Document:
-        """One of its containers, those of its beginning included."""
+        """A container or init container by name."""
         (found,) = (each for each in (*self.spec["initContainers"], *self.spec["containers"]) if each["name"] == name)
         document: Document = found
         return document
 
     def options(self, name: str) -> Options:
-        """What it is started with."""
+        """The options of a container."""
         container = self.container(name)
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
@@ -48,7 +48,7 @@ class Pod:
         return Mount(mount["mountPath"], self._volumes[mount["name"]], mount.get("readOnly", False))
 
     def _volume(self, volume: Document, folder: Path) -> Path | None:
-        """Its folder; None is memory. An emptyDir is for everybody, a claim for the pod's group."""
+        """The volume's folder; None: memory. An emptyDir is writable for all, a claim for the pod's group."""
         place = folder / volume["name"]
         if volume.get("emptyDir", {}).get("medium") == "Memory":
             return None

@@ -1,4 +1,4 @@
-"""A builder that builds nothing: it writes down what it is told."""
+"""A builder for tests that only records the instructions."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from tests.deploy.image.dockerfile import Image, Stage, Step
 
 @dataclass
 class Recorded:
-    """Of each stage, in order."""
+    """The recorded instructions of all stages, in order."""
 
     begun: list[str] = field(default_factory=list)
     ran: list[tuple[str, str]] = field(default_factory=list)

@@ -19,7 +19,7 @@ def test_messages_have_the_format_of_sd_notify(tmp_path: Path, address: str) -> 
         systemd.status("Loading demo")
         systemd.ready("Listening on http://0.0.0.0:9000")
         systemd.stopping("Finishing what runs")
-        assert manager.heard() == [
+        assert manager.received() == [
             "STATUS=Loading demo",
             "READY=1\nSTATUS=Listening on http://0.0.0.0:9000",
             "STOPPING=1\nSTATUS=Finishing what runs",
@@ -29,14 +29,14 @@ def test_messages_have_the_format_of_sd_notify(tmp_path: Path, address: str) -> 
 def test_line_breaks_in_a_status_are_replaced(tmp_path: Path) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         SystemdNotifier().status("The engine died:\nREADY=1\n")
-        assert manager.heard() == ["STATUS=The engine died: READY=1"]
+        assert manager.received() == ["STATUS=The engine died: READY=1"]
 
 
 def test_nothing_is_sent_without_a_service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with service_manager(f"{tmp_path}/notify") as manager:
         monkeypatch.delenv(VARIABLE)
         SystemdNotifier().ready("Listening")
-        assert manager.heard() == []
+        assert manager.received() == []
 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "nonsense", "/" + 200 * "x"])
@@ -80,7 +80,7 @@ def test_watchdog_interval_is_half_of_the_timeout(
         systemd = SystemdNotifier()
         assert systemd.watchdog_seconds == seconds
         systemd.notify_alive()
-        assert manager.heard() == ["WATCHDOG=1"]
+        assert manager.received() == ["WATCHDOG=1"]
     monkeypatch.delenv(VARIABLE, raising=False)
     assert SystemdNotifier().watchdog_seconds is None
 
@@ -93,12 +93,12 @@ def test_watchdog_is_not_reset_while_the_server_hangs(tmp_path: Path, monkeypatc
         is_hung = False
         feeding = asyncio.create_task(SystemdNotifier().feed_watchdog(lambda: is_hung))
         await asyncio.sleep(0.1)
-        assert set(manager.heard()) == {"WATCHDOG=1"}
+        assert set(manager.received()) == {"WATCHDOG=1"}
         is_hung = True
         await asyncio.sleep(0.05)
-        manager.heard()
+        manager.received()
         await asyncio.sleep(0.05)
-        assert manager.heard() == []
+        assert manager.received() == []
         feeding.cancel()
 
     with service_manager(f"{tmp_path}/notify") as manager:

@@ -1,4 +1,4 @@
-"""Node 0 and the others, over real connections, without an engine."""
+"""The leader and its followers, over real connections, without an engine."""
 
 import asyncio
 import json
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, UsageError
-from maritalk_vllm.server.cluster import control_connection as line_module
-from maritalk_vllm.server.cluster import follower as member_module
-from maritalk_vllm.server.cluster import leader as head_module
+from maritalk_vllm.server.cluster import control_connection as connection_module
+from maritalk_vllm.server.cluster import follower as follower_module
+from maritalk_vllm.server.cluster import leader as leader_module
 from maritalk_vllm.server.cluster.node_lost import NodeLost
 from tests.server.cluster.groups import INFO, LocalGroup, local_group
 
@@ -18,12 +18,12 @@ CHALLENGE = b'{"event": "challenge", "nonce": "%b"}\n' % (b"0" * 64)
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_module, "_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(head_module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(follower_module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(leader_module, "_RETRY_SECONDS", 0.02)
 
 
 async def connected(made: LocalGroup) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """To node 0, as soon as it listens."""
+    """Connect to the leader as soon as it listens."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -32,7 +32,7 @@ async def connected(made: LocalGroup) -> tuple[asyncio.StreamReader, asyncio.Str
                 await asyncio.sleep(0.01)
 
 
-def test_all_begin_when_all_are_there() -> None:
+def test_an_epoch_starts_when_all_nodes_are_connected() -> None:
     async def scenario() -> None:
         async with local_group(3) as made:
             first, second = made.follower(2), made.follower(1)
@@ -42,7 +42,7 @@ def test_all_begin_when_all_are_there() -> None:
     asyncio.run(scenario())
 
 
-def test_a_member_may_be_there_before_the_head() -> None:
+def test_a_follower_may_start_before_the_leader() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = asyncio.create_task(made.follower().wait_for_peers(made.shown.append))
@@ -62,7 +62,7 @@ def test_a_member_may_be_there_before_the_head() -> None:
         ({"vllm": "0.33.0", "cards": 1}, UsageError, "cards 1, not 2; vllm 0.33.0, not 0.32.0"),
     ],
 )
-def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
+def test_a_node_with_other_settings_is_rejected(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
     async def scenario() -> None:
         async with local_group() as made:
             gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
@@ -75,7 +75,7 @@ def test_a_node_of_another_mind_is_told_so(other: dict[str, Any], kind: type[Mar
     asyncio.run(scenario())
 
 
-def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
+def test_a_rank_is_free_again_when_its_node_disconnects() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             first = made.follower()
@@ -93,7 +93,7 @@ def test_a_rank_is_taken_once_and_free_again_when_its_node_is_gone() -> None:
     asyncio.run(scenario())
 
 
-def test_a_member_that_hangs_up_is_gone_at_once() -> None:
+def test_a_follower_that_disconnects_is_lost_at_once() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -110,8 +110,8 @@ def test_a_member_that_hangs_up_is_gone_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "TIMEOUT_SECONDS", 0.3)
+def test_the_leader_loses_a_follower_without_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "TIMEOUT_SECONDS", 0.3)
 
     async def scenario() -> None:
         async with local_group() as made:
@@ -126,10 +126,10 @@ def test_the_head_notices_that_a_member_is_silent(monkeypatch: pytest.MonkeyPatc
     asyncio.run(scenario())
 
 
-def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "TIMEOUT_SECONDS", 0.3)
+def test_a_follower_loses_a_leader_without_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "TIMEOUT_SECONDS", 0.3)
 
-    async def say_begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(CHALLENGE)
         while b"hello" not in await reader.readline():
             pass
@@ -139,7 +139,7 @@ def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatc
 
     async def scenario() -> None:
         made = LocalGroup()
-        server = await asyncio.start_server(say_begin, "127.0.0.1", made.config(0).control_port)
+        server = await asyncio.start_server(send_begin, "127.0.0.1", made.config(0).control_port)
         member = made.follower()
         await member.wait_for_peers(print)
         with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: nothing was heard of it"):
@@ -150,7 +150,7 @@ def test_a_member_notices_that_the_head_is_silent(monkeypatch: pytest.MonkeyPatc
     asyncio.run(scenario())
 
 
-def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
+def test_an_epoch_ends_for_all_nodes_and_the_next_starts_when_all_are_idle() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -160,7 +160,7 @@ def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
                 await asyncio.wait_for(member.wait_for_failure(), 1)
             again = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
-            assert not again.done()  # its part is not cleared away yet
+            assert not again.done()  # the follower's workers have not ended yet
             member.end_epoch(NodeLost("the head said so"))
             member.report_idle()
             assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 1))["event"] == "begin"
@@ -169,7 +169,7 @@ def test_a_round_ends_for_all_and_the_next_begins_when_all_are_idle() -> None:
     asyncio.run(scenario())
 
 
-def test_a_part_that_fails_is_told_with_its_cause() -> None:
+def test_a_follower_reports_the_cause_of_its_failure() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -181,12 +181,12 @@ def test_a_part_that_fails_is_told_with_its_cause() -> None:
             assert not isinstance(caught.value, NodeLost)
             assert str(caught.value) == "Node 1 (127.0.0.1): vLLM failed to start: no memory. Its log: /x"
             made.leader.end_epoch(caught.value)
-            await made.start_epoch(member)  # it has heard of no end that it said itself
+            await made.start_epoch(member)  # the follower receives no end of the epoch that it ended itself
 
     asyncio.run(scenario())
 
 
-def test_what_an_engine_has_died_of_another_node_may_know() -> None:
+def test_another_node_may_know_why_the_engine_died() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -207,8 +207,8 @@ def test_what_an_engine_has_died_of_another_node_may_know() -> None:
     asyncio.run(scenario())
 
 
-def test_an_engine_may_have_died_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (head_module, member_module):
+def test_the_engines_own_error_is_the_cause_if_no_node_reports_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (leader_module, follower_module):
         monkeypatch.setattr(module, "ROOT_CAUSE_SECONDS", 0.1)
 
     async def scenario() -> None:
@@ -222,7 +222,7 @@ def test_an_engine_may_have_died_of_itself(monkeypatch: pytest.MonkeyPatch) -> N
     asyncio.run(scenario())
 
 
-def test_a_member_that_does_nothing_is_not_needed() -> None:
+def test_an_idle_follower_is_released_at_once() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -236,7 +236,7 @@ def test_a_member_that_does_nothing_is_not_needed() -> None:
     asyncio.run(scenario())
 
 
-def test_a_member_is_needed_until_the_head_hangs_up() -> None:
+def test_a_follower_is_released_when_the_leader_disconnects() -> None:
     async def scenario() -> None:
         async with local_group() as made:
             member = made.follower()
@@ -251,7 +251,7 @@ def test_a_member_is_needed_until_the_head_hangs_up() -> None:
 
 
 @pytest.mark.parametrize("head", ["192.0.2.1", "127.0.1.1"])
-def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
+def test_the_leader_rejects_an_address_of_another_machine(head: str) -> None:
     async def scenario() -> None:
         with pytest.raises(UsageError, match=f"--head {head} is not an address of this machine"):
             await LocalGroup(head=head).leader.wait_for_peers(print)
@@ -262,14 +262,14 @@ def test_node_0_has_to_be_where_the_head_is(head: str) -> None:
 @pytest.mark.parametrize(
     "sent", [b"GET / HTTP/1.1\r\n\r\n", b'{"event": "hello", "rank": 7}\n', b'{"event": "idle"}\n']
 )
-def test_a_stranger_is_no_node(sent: bytes) -> None:
+def test_a_connection_that_is_no_node_is_closed(sent: bytes) -> None:
     async def scenario() -> None:
         async with local_group() as made:
             gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             reader, writer = await connected(made)
             writer.write(sent)
             while await asyncio.wait_for(reader.readline(), 3):
-                pass  # beats, and then the end
+                pass  # heartbeats until the leader closes the connection
             writer.close()
             assert not gathering.done()
             gathering.cancel()
