@@ -175,7 +175,7 @@ def test_idle_clients_do_not_exhaust_descriptors(tmp_path: Path, begins: bytes) 
 
 
 def test_slow_body_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_limits, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client_limits, "BODY_IDLE_SECONDS", 0.1)
     with Database(tmp_path / "licenses.db") as database:
         app = create_app(database, public_url=None, link_seconds=60)
 
