@@ -14,7 +14,6 @@ from .host_names import host_names, origins, plain
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from .rate_limit import Usage
     from .request_metrics import RequestMetrics
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -109,39 +108,6 @@ class AccessConfig:
         `has_engine`: `app` runs the engine. `most_answers`: how many answers the engine generates at once, over all
         keys.
         """
-        from .rate_limit import Usage
-
-        keys, usage = self.keys, Usage(None, None)
-
-        def build(access: AccessConfig) -> "ASGIApp":
-            usage.set_limits(access.requests_per_minute, access.tokens_per_minute)
-            return access._build(
-                app,
-                keys,
-                usage,
-                state,
-                time_unit,
-                request_metrics,
-                page=page,
-                has_engine=has_engine,
-                most_answers=most_answers,
-            )
-
-        return MiddlewareStack(self, keys, build)
-
-    def _build(
-        self,
-        app: "ASGIApp",
-        keys: ApiKeys,
-        usage: "Usage",
-        state: ServerState,
-        time_unit: TimeUnit,
-        request_metrics: "RequestMetrics",
-        *,
-        page: bool,
-        has_engine: bool,
-        most_answers: int | None,
-    ) -> "ASGIApp":
         # Imported late: only a server needs the web framework, a plan does not.
         from ...playground.page_middleware import Page
         from .allowed_hosts import AllowedHosts
@@ -149,23 +115,29 @@ class AccessConfig:
         from .body_limits import BodyLimits
         from .key_scopes import KeyScopes
         from .probes import Probes
-        from .rate_limit import RateLimits
+        from .rate_limit import RateLimits, Usage
         from .request_log import RequestLog
         from .root_path import RootPath
 
-        def answers_per_key() -> int | None:
-            if self.answers_per_key is None and most_answers is not None and keys.are_several:
-                return max(1, most_answers // 2)
-            return self.answers_per_key
+        keys, usage = self.keys, Usage(None, None)
 
-        body_limits = BodyLimits(app, self.max_body_bytes)
-        rate_limits = RateLimits(body_limits, usage, answers_per_key, has_engine=has_engine)
-        authentication = Authentication(KeyScopes(rate_limits), keys, open_status=self.open_status)
-        hosts = AllowedHosts(authentication, keys, self.host, self.allowed_hosts, self.origins)
-        request_log = RequestLog(Probes(hosts, state), request_metrics, logged=self.logged, traced=self.traced)
-        # The page is outside the request log: each view of it loads forty files, which are not logged.
-        outermost = Page(request_log, time_unit, lambda scope: hosts.error(scope) is None) if page else request_log
-        return RootPath(outermost, self.root_path)
+        def build(access: AccessConfig) -> "ASGIApp":
+            def answers_per_key() -> int | None:
+                if access.answers_per_key is None and most_answers is not None and keys.are_several:
+                    return max(1, most_answers // 2)
+                return access.answers_per_key
+
+            usage.set_limits(access.requests_per_minute, access.tokens_per_minute)
+            body_limits = BodyLimits(app, access.max_body_bytes)
+            rate_limits = RateLimits(body_limits, usage, answers_per_key, has_engine=has_engine)
+            authentication = Authentication(KeyScopes(rate_limits), keys, open_status=access.open_status)
+            hosts = AllowedHosts(authentication, keys, access.host, access.allowed_hosts, access.origins)
+            request_log = RequestLog(Probes(hosts, state), request_metrics, logged=access.logged, traced=access.traced)
+            # The page is outside the request log: each view of it loads forty files, which are not logged.
+            outermost = Page(request_log, time_unit, lambda scope: hosts.error(scope) is None) if page else request_log
+            return RootPath(outermost, access.root_path)
+
+        return MiddlewareStack(self, keys, build)
 
     def to_message(self) -> dict[str, Any]:
         """Return the settings as JSON-compatible data."""
