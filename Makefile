@@ -61,6 +61,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests that use an engine run one after the other: an engine uses both cores of a small machine, and a session of pytest
 # shares one server. Other tests run in three processes on two cores, since many wait for child processes.
 PARALLEL = --numprocesses 3 --dist worksteal
+UNIT = $(PYTEST) -m "unit and not nightly" $(PARALLEL)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
 test: test-unit $(CORE_CLIENTS)
@@ -68,7 +69,7 @@ test: test-unit $(CORE_CLIENTS)
 	$(PYTEST) -m core
 
 test-unit: $(VENV)/.installed-dev
-	$(PYTEST) -m "unit and not nightly" $(PARALLEL)
+	$(UNIT)
 
 test-all: test test-rest
 
@@ -160,7 +161,7 @@ mutations: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutations
 
 coverage: $(VENV)/.installed-dev
-	$(PYTEST) -m "unit and not nightly" $(PARALLEL) --cov
+	$(UNIT) --cov
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

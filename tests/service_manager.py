@@ -19,23 +19,23 @@ class ServiceManager:
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address.replace("@", "\0", 1))
-        self._lock = threading.Lock()
         self._messages: list[str] = []
+        self._start()
+
+    def _start(self) -> None:
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
 
     def _receive(self) -> None:
         while message := self._socket.recv(4096):
-            with self._lock:
-                self._messages.append(message.decode())
+            self._messages.append(message.decode())
 
     def received(self) -> list[str]:
         """Every message since the last call."""
         # The messages sent before this call are in the socket; an empty one after them ends the thread.
         self._end()
         messages, self._messages = self._messages, []
-        self._thread = threading.Thread(target=self._receive, daemon=True)
-        self._thread.start()
+        self._start()
         return messages
 
     def _end(self) -> None:
