@@ -38,7 +38,7 @@ NO_SENTENCE = {
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for developers": (
-        r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|nobody plans for a CPU that is not here"
+        r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|a plan for the CPU needs a host"
         r"|an event that is no object|presigned_url and model_size must be .*"
     ),
     "found in what vLLM, or a library, says": (

@@ -19,7 +19,7 @@ _NULL_FOR_DEFAULT = re.compile(r"Expected .*, got `null` - at `\$\.(\w+)`")
 
 
 def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
-    """Parse a request body as `kind`, whatever its Content-Type. Raises RequestError.
+    """Parse a request body as `kind`, regardless of its Content-Type. Raises RequestError.
 
     Integers may be written as 2.0 or 1e3, and null stands for a field's default. With `strict` false, booleans and
     numbers may also be strings.

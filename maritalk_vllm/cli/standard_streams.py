@@ -28,7 +28,7 @@ def open_missing() -> None:
 
 
 def write_utf8(stream: TextIO) -> None:
-    """Make a stream write UTF-8, whatever the locale: clients decode the output as UTF-8."""
+    """Make a stream write UTF-8 in every locale: clients decode the output as UTF-8."""
     stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[attr-defined]
 
 

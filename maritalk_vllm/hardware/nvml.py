@@ -26,7 +26,7 @@ _REASONS = {
     pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use it: see the permissions of /dev/nvidia*",
 }
 _INTEGRATED = re.compile(r"\b(?:GB10|Orin|Thor|Xavier|Tegra|Jetson)\b", re.IGNORECASE)
-"""Names of GPUs that share the host's memory, whatever NVML reports about their memory."""
+"""Names of GPUs that share the host's memory, regardless of the memory that NVML reports for them."""
 
 
 @dataclass(frozen=True, slots=True)

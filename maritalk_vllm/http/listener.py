@@ -17,7 +17,7 @@ _DROP_SYN = (
     (0x30, 0, 0, 13),  # load the byte with the flags of the TCP header, where a socket's filter starts
     (0x45, 0, 1, 0x02),  # is SYN set?
     (0x06, 0, 0, 0),  # yes: drop the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # no: pass it, whatever its length
+    (0x06, 0, 0, 0xFFFFFFFF),  # no: pass the whole packet
 )
 """A program for the kernel's classic packet filter (socket(7), SO_ATTACH_FILTER)."""
 

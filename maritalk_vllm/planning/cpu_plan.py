@@ -29,7 +29,7 @@ _BLOCK_TOKENS = 128
 def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) -> Plan:
     """Plan on this host's CPU; `why` explains the choice of device. Raises DoesNotFit for lack of memory or cores."""
     host = inventory.host
-    assert host is not None, "nobody plans for a CPU that is not here"
+    assert host is not None, "a plan for the CPU needs a host"
     tensor, stages, replicas = (
         requirements.tensor_parallel_size or 1,
         requirements.pipeline_parallel_size or requirements.nodes,

@@ -171,7 +171,7 @@ def _fit(search: _Search, parallelism: Parallelism, group: Sequence[Gpu]) -> Pla
         usable = with_full_context
     replicas = requirements.replicas or len(usable) // gpus_per_node
     if usable is not with_full_context:
-        # The GPUs with most free memory, whatever their links: the fullest of them limits the context.
+        # The GPUs with most free memory, regardless of their links: the fullest of them limits the context.
         usable = sorted(usable, key=lambda gpu: -available_bytes[gpu.uuid])[: gpus_per_node * replicas]
     chosen: list[Gpu] = []
     for _ in range(replicas):

@@ -78,7 +78,7 @@ class LoadingApp:
             await error_response(scope["path"], self._rejection, _CLOSE)(scope, receive, send)
             return
         if isinstance(self._outcome, MariTalkError):
-            # 503, whatever the error: another server at this address may answer later.
+            # 503 for every error: another server at this address may answer later.
             error = Unavailable(self._outcome.message, self._outcome.hint)
             await error_response(scope["path"], error, _CLOSE)(scope, receive, send)
         else:

@@ -42,7 +42,7 @@ class RateLimits:
     """ASGI middleware after authentication. GET and HEAD are exempt.
 
     The maximum that a request may use, its prompts and the longest answers that it asks for, is reserved before the
-    engine starts it. When the request ends, in whatever way, the key is charged with the tokens that it used.
+    engine starts it. When the request ends, complete or aborted, the key is charged with the tokens that it used.
     """
 
     def __init__(
