@@ -13,6 +13,7 @@ from ..errors import EngineError, MariTalkError, Unavailable
 from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
 from ..settings import Settings
+from ..stop_signals import StopSignals
 from ..text_format import pluralize
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import RESTART_HINT, NodeLost
@@ -51,6 +52,7 @@ def supervise(
     including those in the file `config`. Raises PortError, and the MariTalkError for which the model cannot be served.
     """
     settings = launch.settings
+    signals = StopSignals()
     listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     process_tree.become_subreaper()
@@ -59,7 +61,8 @@ def supervise(
         resource_limits.as_errors(),
     ):
         reload = ConfigReload(launch, config, reload_settings)
-        asyncio.run(_Supervisor(reload, listener, console, fork_server_command, log, hangup or HangupSignal()).run())
+        hangup = hangup or HangupSignal()
+        asyncio.run(_Supervisor(reload, listener, console, fork_server_command, log, signals, hangup).run())
 
 
 class _Supervisor:
@@ -70,8 +73,10 @@ class _Supervisor:
         console: Console,
         fork_server_command: Sequence[str],
         log: LogFile,
+        signals: StopSignals,
         hangup: HangupSignal,
     ) -> None:
+        self._signals = signals
         self._hangup = hangup
         self._chat = ChatProcess() if reload.launch.settings.interactive else None
         launch = reload.launch = self._with_chat_key(reload.launch)
@@ -97,8 +102,7 @@ class _Supervisor:
     async def run(self) -> None:
         """Listen, load, hand the port over, and run until a stop is requested or restarts are given up."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+        self._signals.handle(self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         if self._hangup.received:
             self._on_sighup()

@@ -207,10 +207,10 @@ MUTATIONS = (
         ("test_stub_engine_drain.py::test_a_second_signal_stops_a_draining_stub_engine_at_once",),
     ),
     Mutation(
-        "do not hear SIGINT",
-        _SUPERVISOR,
-        "for number in (signal.SIGTERM, signal.SIGINT):",
-        "for number in (signal.SIGTERM,):",
+        "do not handle SIGINT",
+        "maritalk_vllm/stop_signals.py",
+        "STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)",
+        "STOP_SIGNALS = (signal.SIGTERM,)",
         (_STOPPED,),
     ),
     Mutation(

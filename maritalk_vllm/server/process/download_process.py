@@ -11,6 +11,7 @@ from collections.abc import Callable
 import setproctitle
 
 from ...errors import MariTalkError, WeightsError, from_message, to_message
+from ...stop_signals import STOP_SIGNALS
 from ...weights.download_progress import Progress
 from . import process_tree
 from .ipc_channel import Channel, Message
@@ -52,7 +53,7 @@ async def download(fetch: Callable[[Progress], None], show: Callable[[str, float
 def _download(fetch: Callable[[Progress], None], channel: Channel, parent: int) -> None:
     process_tree.set_parent_death_signal(parent)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     setproctitle.setproctitle("maritalk: fetch")
     last_step, last_time = "", 0.0

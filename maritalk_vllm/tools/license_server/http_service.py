@@ -15,6 +15,7 @@ from ...http.listener import listen, url
 from ...http.uvicorn_server import WebServer
 from ...http.uvicorn_server import config as web_config
 from ...server.process.watched_file import WatchedFile
+from ...stop_signals import StopSignals
 from ...translation import translated
 from .app import create_app
 from .database import Database
@@ -38,6 +39,7 @@ def serve(
 ) -> None:
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
     renewal = Renewal(certificate, private_key) if certificate is not None and private_key is not None else None
+    signals = StopSignals()
     with Database(file) as database, listen(host, port) as listener:
         # No access log: the audit log has more, and without signatures. A download needs a second descriptor.
         config = web_config(
@@ -48,7 +50,7 @@ def serve(
         )
         address = url(listener, "https" if certificate else "http")
         print(translated(f"Licence service on {address}, database {file}"), flush=True)
-        asyncio.run(_until_stopped(WebServer(config), listener, renewal))
+        asyncio.run(_until_stopped(WebServer(config), listener, renewal, signals))
 
 
 class Renewal:
@@ -75,7 +77,9 @@ class Renewal:
         self._problem = problem
 
 
-async def _until_stopped(server: uvicorn.Server, listener: socket.socket, renewal: Renewal | None) -> None:
+async def _until_stopped(
+    server: uvicorn.Server, listener: socket.socket, renewal: Renewal | None, signals: StopSignals
+) -> None:
     loop = asyncio.get_running_loop()
 
     def check_certificate() -> None:
@@ -83,7 +87,7 @@ async def _until_stopped(server: uvicorn.Server, listener: socket.socket, renewa
         if renewal is not None:
             renewal.check()
 
-    def stop() -> None:
+    def stop(number: signal.Signals) -> None:
         server.should_exit = True
         loop.call_later(STOP_SECONDS, abort_connections)
 
@@ -92,7 +96,6 @@ async def _until_stopped(server: uvicorn.Server, listener: socket.socket, renewa
         for connection in server.server_state.connections:
             connection.transport.abort()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    signals.handle(stop)
     check_certificate()
     await server.serve(sockets=[listener])
