@@ -10,6 +10,7 @@ from statistics import median
 
 import pytest
 
+from maritalk_vllm.errors import PortError
 from maritalk_vllm.http.listener import listen
 from tests.chaos.load import Load, Outcome
 from tests.counting import samples
@@ -113,7 +114,16 @@ def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, prepared_cache:
     until(lambda: not server.processes(), "all processes gone", HANG_SECONDS)
     note(f"the supervisor killed under load: everything ended {time.monotonic() - killed:.2f} s later")
     load.stop()
-    listen("0.0.0.0", server.port).close()
+    # Another program's connection may have this port as its own for a moment.
+    until(lambda: is_free(server.port), "the port is free")
+
+
+def is_free(port: int) -> bool:
+    try:
+        listen("0.0.0.0", port).close()
+    except PortError:
+        return False
+    return True
 
 
 @pytest.mark.nightly
