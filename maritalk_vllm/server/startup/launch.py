@@ -7,13 +7,10 @@ from functools import partial
 from ...engine.environment import compile_cache
 from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability_flags
 from ...engine.vllm_version import installed_vllm
-from ...errors import DoesNotFit, NoSuitableGPU
 from ...hardware import resource_limits
 from ...hardware.gpu_catalog import gpu_models
-from ...hardware.inventory import Inventory
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
-from ...planning.gpu_suggestions import suggest_gpus
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
@@ -60,7 +57,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     access = access or AccessConfig.from_settings(settings)
     requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     inventory = probe_hardware(gpus=settings.device is not Device.CPU)
-    plan = make_plan_or_suggest(requirements, inventory, settings.device, vllm.device)
+    plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
     source = locate(settings, requirements.profile, check)
@@ -112,15 +109,3 @@ def model_requirements(
     requirements = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
     check_context(settings, requirements)
     return requirements
-
-
-def make_plan_or_suggest(
-    requirements: ModelRequirements, inventory: Inventory, requested_device: Device, installed_device: Device
-) -> Plan:
-    """Return a plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the hints of the first two suggest GPUs."""
-    try:
-        return make_plan(requirements, inventory, requested_device, installed_device)
-    except (DoesNotFit, NoSuitableGPU) as error:
-        if not error.hint or isinstance(error, NoSuitableGPU):
-            error.hint = f"{suggest_gpus(requirements, gpu_models())} {error.hint}".strip()
-        raise
