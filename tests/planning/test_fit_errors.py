@@ -54,6 +54,11 @@ def test_error_names_the_processes_that_hold_memory() -> None:
     assert "short" in error.message
 
 
+def test_error_names_the_gpu_that_lacks_least() -> None:
+    error = gpu_error(open_need(16, tensor_parallel_size=1), with_free(hypothetical_machine("3xA10"), 4.0, 8.0, 6.0))
+    assert "GPU 1 (NVIDIA A10) offers" in error.message
+
+
 def test_more_gpus_requested_than_available() -> None:
     error = gpu_error(open_need(16, tensor_parallel_size=8), hypothetical_machine("2xA10,1xL4"))
     assert error.message == "--tensor-parallel-size 8 needs 8 cards of one kind, and there are 2 x NVIDIA A10."

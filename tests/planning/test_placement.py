@@ -108,7 +108,7 @@ def test_each_replica_holds_the_whole_context() -> None:
 
 
 def test_shortened_context_uses_the_gpus_with_most_free_memory() -> None:
-    machine = with_free(hypothetical_machine("3xA100-80GB"), 80, 75, 80)
+    machine = with_free(hypothetical_machine("3xA100-80GB"), 80, 78.5, 80)
     result = gpu_plan(open_need(141, LLAMA_70B, tensor_parallel_size=2, pipeline_parallel_size=1), machine)
     assert sorted(indices(result.gpus)) == [0, 2]
 
@@ -140,6 +140,9 @@ def test_replicas(replicas: str, gpus: str, count: int) -> None:
     result = gpu_plan(open_need(16, replicas=replicas), hypothetical_machine(gpus))
     assert parallel_sizes(result) == (1, 1, count)
     assert len(result.gpus) == count
+    alone = gpu_plan(open_need(16), hypothetical_machine("1xA10"))
+    assert alone.max_concurrency is not None
+    assert result.max_concurrency == count * alone.max_concurrency
 
 
 def test_the_context_shrinks_to_what_fits_and_no_further_than_4096() -> None:
