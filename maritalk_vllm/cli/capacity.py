@@ -85,10 +85,11 @@ def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, op
 
 def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, options: dict[str, Any]) -> None:
     from ..engine.vllm_version import installed_vllm
-    from ..hardware.gpu_catalog import idle_machine, parse_single_kind
+    from ..hardware.gpu_catalog import gpu_models, idle_machine, parse_single_kind
     from ..hardware.probe import probe_hardware
     from ..licensing.license_check import LicenseCheck
-    from ..server.startup.launch import make_plan_or_suggest, model_requirements
+    from ..planning.planner import make_plan
+    from ..server.startup.launch import model_requirements
     from ..tools.capacity import benchmark_data
     from ..tools.capacity.capacity_report import as_data, report
     from ..tools.capacity.capacity_study import MAX_GPUS, StudyInputs, study
@@ -110,7 +111,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, o
     else:
         inventory, requested_device = probe_hardware(gpus=settings.device is not Device.CPU), settings.device
         installed_device, limit = installed_vllm().device, None
-    plans = [make_plan_or_suggest(requirements, inventory, requested_device, installed_device)]
+    plans = [make_plan(requirements, inventory, requested_device, installed_device, gpu_models)]
     if gpus is None and (planned := plans[0].gpus):
         limit = sum(gpu.name == planned[0].name for gpu in inventory.gpus)
     plans += _larger_plans(requirements, inventory, plans[0]) if not loads else []

@@ -48,14 +48,15 @@ def plan(
 
 def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..engine.vllm_version import installed_vllm
-    from ..hardware.gpu_catalog import hypothetical_machine, parse_node_prefix
+    from ..hardware.gpu_catalog import gpu_models, hypothetical_machine, parse_node_prefix
     from ..hardware.inventory import Inventory
     from ..hardware.probe import probe_hardware
     from ..licensing.license_check import LicenseCheck
     from ..planning.gpu_selection import unusable_gpus
     from ..planning.plan import Outcome
     from ..planning.plan_report import as_data, as_refusal, report
-    from ..server.startup.launch import make_plan_or_suggest, model_requirements
+    from ..planning.planner import make_plan
+    from ..server.startup.launch import model_requirements
 
     inventory, model = Inventory((), None), settings.model
     if gpus:
@@ -74,7 +75,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
             )
         requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
         model = requirements.name
-        result = make_plan_or_suggest(requirements, inventory, requested_device, installed_device)
+        result = make_plan(requirements, inventory, requested_device, installed_device, gpu_models)
     except UsageError:
         raise
     except MariTalkError as error:
@@ -98,8 +99,8 @@ def _suggest(settings: Settings, as_json: bool) -> None:
     requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if requirements.footprint is None:
         raise NotChecked(requirements.doubt or f"The size of {requirements.title} is unknown.", "Download it first.")
-    candidates = suggestions(requirements, gpu_models())
-    if not candidates:
+    found = suggestions(requirements, gpu_models())
+    if not found:
         raise DoesNotFit(f"No eight cards of one kind in the table hold {requirements.title} as it was asked for.")
     if as_json:
         rows = [
@@ -109,13 +110,13 @@ def _suggest(settings: Settings, as_json: bool) -> None:
                 "name": each.gpu_model.names[0],
                 "memory_total_bytes": each.memory_total_bytes,
             }
-            for each in candidates
+            for each in found
         ]
         _print({"model": requirements.name, "suggestions": rows})
     else:
         print(translated(f"{requirements.title}. {suggest_gpus(requirements, gpu_models())}"))
         print()
-        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in candidates])))
+        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
 
 
 def _print(content: dict[str, Any]) -> None:

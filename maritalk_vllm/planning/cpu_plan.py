@@ -9,12 +9,11 @@ from ..hardware.host import Host
 from ..hardware.inventory import Inventory
 from ..settings import Device
 from ..text_format import gigabytes, pluralize
-from .longest_context import longest_context
-from .memory_estimate import CPU_BATCH, Parallelism, batch_with
+from .batch_limits import CPU_BATCH
+from .candidate import Parallelism
+from .fit_errors import uneven_error
 from .model_requirements import ModelRequirements
-from .multi_node import check_even
 from .plan import Memory, Plan
-from .unchecked_reason import reason_to_try_anyway, unchecked_reasons
 
 GiB = 1 << 30
 
@@ -30,41 +29,38 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
     """Plan on this host's CPU; `why` explains the choice of device. Raises DoesNotFit for lack of memory or cores."""
     host = inventory.host
     assert host is not None, "a plan for the CPU needs a host"
-    tensor, stages, replicas = (
-        requirements.tensor_parallel_size or 1,
-        requirements.pipeline_parallel_size or requirements.nodes,
-        requirements.replicas or 1,
-    )
-    check_even(requirements, Parallelism(tensor, stages))
-    workers = tensor * stages * replicas // requirements.nodes
+    parallelism, replicas = Parallelism.requested(requirements), requirements.replicas or 1
+    if error := uneven_error(requirements, parallelism):
+        raise error
+    workers = parallelism.gpu_count * replicas // requirements.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
             f"{pluralize(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )
     dtype = requirements.flags.dtype or serving_dtype(host)
-    unsure = unchecked_reasons(requirements)
+    unchecked = requirements.unchecked_reasons
     plan = Plan(
         model=requirements.name,
         title=requirements.title,
         device=Device.CPU,
         dtype=dtype,
-        tensor_parallel_size=tensor,
-        pipeline_parallel_size=stages,
+        tensor_parallel_size=parallelism.tensor,
+        pipeline_parallel_size=parallelism.pipeline,
         data_parallel_size=replicas,
         nodes=requirements.nodes,
         cores=_cores_per_worker(host.cores, workers) if workers > 1 else (host.cores,),
         host_memory_available_bytes=host.memory_available_bytes,
         adjustments=(why,) if why else (),
-        warnings=(*inventory.remarks, *_warnings(requirements), *filter(None, [requirements.doubt]), *unsure),
-        checked=not unsure,
+        warnings=(*inventory.remarks, *_warnings(requirements), *filter(None, [requirements.doubt]), *unchecked),
+        checked=not unchecked,
     )
     if requirements.footprint is None:
         return plan
     try:
         return _with_memory(plan, requirements, host)
     except DoesNotFit as error:
-        if (reason := reason_to_try_anyway(requirements, error)) is None:
+        if (reason := requirements.reason_to_try_anyway(error.short)) is None:
             raise
         return replace(plan, checked=False, warnings=(*plan.warnings, reason))
 
@@ -98,7 +94,7 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
             math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS + _BLOCK_TOKENS,
             tensor_parallel_size=tensor,
             pipeline_parallel_size=stages,
-            in_flight=batch_with(requirements.flags, CPU_BATCH).tokens * plan.workers,
+            in_flight=requirements.flags.batch_limits(CPU_BATCH).tokens * plan.workers,
             dtype=plan.dtype,
         )
 
@@ -113,7 +109,7 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
     requested_bytes = _requested_cache_bytes(requirements, host) // (tensor * stages)
     cache = min(available_bytes, max(requested_bytes, min_kv_bytes))
     target_len = requirements.planned_max_len
-    context = longest_context(target_len, requirements.min_max_len, cache, request_bytes)
+    context = requirements.longest_context(cache, request_bytes)
     users = (cache - request_bytes(0)) / max(1, request_bytes(context) - request_bytes(0)) * plan.data_parallel_size
     adjustments = list(plan.adjustments)
     if cache < requested_bytes:

@@ -7,35 +7,28 @@ from ..errors import DoesNotFit
 from ..hardware.gpu import Gpu, GpuProcess
 from ..models.memory_footprint import MemoryFootprint
 from ..text_format import gigabytes, pluralize
-from .gpu_selection import label
-from .memory_estimate import Parallelism, budget_bytes, overhead_bytes, usable_bytes
+from .candidate import Candidate, Parallelism
+from .gpu_selection import describe_nodes, label
 from .model_requirements import ModelRequirements
-from .multi_node import check_even, describe_nodes
+
+_SMALLEST_SHORTFALL_BYTES = 10**8
+"""A smaller shortfall would be printed as 0.0 GB."""
 
 
-def explain_shortage(
-    requirements: ModelRequirements,
-    footprint: MemoryFootprint,
-    parallelism: Parallelism,
-    gpu: Gpu,
-    min_kv_bytes: int,
-    missing_bytes: int,
-) -> str:
-    """Why this GPU cannot hold its share: it needs `min_kv_bytes` of KV cache and lacks `missing_bytes`."""
-    share = requirements.gpu_memory_utilization
-    budget = budget_bytes(gpu, share)
-    if share is not None and budget > usable_bytes(gpu):
+def explain_shortage(candidate: Candidate) -> str:
+    """Why a candidate does not fit, with the bytes that its GPU lacks, as part of a sentence."""
+    requirements, gpu = candidate.requirements, candidate.gpu
+    share, budget = requirements.gpu_memory_utilization, candidate.budget_bytes
+    if share is not None and budget > candidate.usable_bytes:
         return (
             f"--gpu-memory-utilization {share:g} takes {gigabytes(budget)} of {label(gpu)}, where "
             f"{gigabytes(gpu.memory_free_bytes)} are free{_memory_holders(gpu)}"
         )
-    weights = footprint.weights_bytes_per_gpu(parallelism.tensor, parallelism.pipeline)
-    overhead = overhead_bytes(footprint, parallelism, gpu, requirements.flags)
     return (
-        f"each needs {gigabytes(weights)} for weights, {gigabytes(overhead)} for "
-        f"activations and CUDA graphs and {gigabytes(min_kv_bytes)} for {requirements.min_max_len} tokens of KV cache, "
-        f"and {label(gpu)} offers {gigabytes(budget)}: {gigabytes(max(missing_bytes, 10**8))} "
-        f"short{_memory_holders(gpu)}"
+        f"each needs {gigabytes(candidate.weights_bytes)} for weights, {gigabytes(candidate.overhead_bytes)} for "
+        f"activations and CUDA graphs and {gigabytes(candidate.min_kv_cache_bytes)} for {requirements.min_max_len} "
+        f"tokens of KV cache, and {label(gpu)} offers {gigabytes(budget)}: "
+        f"{gigabytes(max(candidate.shortfall_bytes, _SMALLEST_SHORTFALL_BYTES))} short{_memory_holders(gpu)}"
     )
 
 
@@ -52,9 +45,12 @@ def _describe_process(process: GpuProcess) -> str:
 
 
 def fit_error(
-    requirements: ModelRequirements, footprint: MemoryFootprint, groups: Sequence[Sequence[Gpu]], nearest: str | None
+    requirements: ModelRequirements,
+    footprint: MemoryFootprint,
+    groups: Sequence[Sequence[Gpu]],
+    nearest: Candidate | None,
 ) -> DoesNotFit:
-    """The error for a model that no split holds; `nearest` describes the split that lacked least."""
+    """The error for a model that no split holds; `nearest` is the candidate with the smallest shortfall, if any."""
     largest = max(groups, key=lambda group: len(group) * group[0].memory_total_bytes)
     available = describe_nodes(requirements.nodes, len(largest), largest[0].name)
     gpu_count = len(largest) * requirements.nodes
@@ -62,12 +58,14 @@ def fit_error(
         requirements, footprint, gpu_count, available
     ):
         return wrong
-    if uneven := _uneven_pipeline(requirements):
+    uneven = uneven_error(requirements, Parallelism.requested(requirements))
+    if uneven and requirements.pipeline_parallel_size not in (None, 1):
         return uneven
     if (requirements.replicas or 1) > 1:
         return DoesNotFit(f"{requirements.title} does not fit {requirements.replicas} times on {available}.")
-    if nearest:
-        return DoesNotFit(f"{requirements.title} does not fit. The nearest: {nearest}.", short=nearest)
+    if nearest is not None:
+        shortage = f"{nearest.title}: {explain_shortage(nearest)}"
+        return DoesNotFit(f"{requirements.title} does not fit. The nearest: {shortage}.", short=shortage)
     total = gpu_count * largest[0].memory_total_bytes
     if total < requirements.total_gpu_memory_bytes:
         needed = gigabytes(requirements.total_gpu_memory_bytes)
@@ -82,18 +80,15 @@ def fit_error(
     )
 
 
-def _uneven_pipeline(requirements: ModelRequirements) -> DoesNotFit | None:
-    """The error for a pipeline size of the user's that the nodes cannot share evenly."""
-    try:
-        check_even(
-            requirements,
-            Parallelism(
-                requirements.tensor_parallel_size or 1, requirements.pipeline_parallel_size or requirements.nodes
-            ),
-        )
-    except DoesNotFit as error:
-        return error if requirements.pipeline_parallel_size not in (None, 1) else None
-    return None
+def uneven_error(requirements: ModelRequirements, parallelism: Parallelism) -> DoesNotFit | None:
+    """The error for a split of which the nodes cannot each hold a part of the same size; None if they can."""
+    if parallelism.is_even(requirements.nodes):
+        return None
+    parts = f"{parallelism.tensor} tensor x {parallelism.pipeline} pipeline parallel"
+    return DoesNotFit(
+        f"{requirements.nodes} nodes cannot share {parts} evenly.",
+        f"Leave --pipeline-parallel-size out, or give a multiple of {requirements.nodes}.",
+    )
 
 
 def _invalid_parallel_size(requirements: ModelRequirements, footprint: MemoryFootprint) -> DoesNotFit | None:

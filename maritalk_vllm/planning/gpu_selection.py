@@ -24,6 +24,11 @@ def label(gpu: Gpu) -> str:
     return f"GPU {gpu.index} ({gpu.name})"
 
 
+def describe_nodes(nodes: int, gpu_count: int, name: str) -> str:
+    """`4 x NVIDIA A10`, or `2 nodes of 4 x NVIDIA A10`."""
+    return f"{gpu_count} x {name}" if nodes == 1 else f"{nodes} nodes of {gpu_count} x {name}"
+
+
 def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tuple[Gpu, ...], tuple[RejectedGpu, ...]]:
     """Split the GPUs into those with at least compute capability `lowest`, and the others with the reason."""
     suitable = tuple(gpu for gpu in inventory.gpus if gpu.compute_capability >= lowest)

@@ -1,13 +1,12 @@
 """Suggest GPUs, such as one could rent, that would hold a model. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import DoesNotFit
 from ..hardware.gpu_catalog import GpuModel, idle_machine
 from .gpu_selection import partition_usable
 from .model_requirements import ModelRequirements
-from .placement import find_placement
+from .placement import Placement, find_placement
 
 _COUNTS = (1, 2, 4, 8)
 
@@ -34,7 +33,11 @@ def suggestions(requirements: ModelRequirements, gpu_models: Sequence[GpuModel])
     The GPUs of a suggestion are all in one machine, even if the user asked for several nodes.
     """
     requirements = replace(requirements, nodes=1)
-    found = [suggestion for gpu_model in gpu_models for suggestion in _smallest_count(requirements, gpu_model)]
+    found = [
+        Suggestion(gpu_model, count)
+        for gpu_model in gpu_models
+        if (count := _smallest_count(requirements, gpu_model)) is not None
+    ]
     # GPUs of nearly the same size keep the order of the catalogue, which is by age.
     return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))
 
@@ -52,18 +55,13 @@ def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]
     )
 
 
-def _smallest_count(requirements: ModelRequirements, gpu_model: GpuModel) -> Iterator[Suggestion]:
+def _smallest_count(requirements: ModelRequirements, gpu_model: GpuModel) -> int | None:
     footprint = requirements.footprint
     assert footprint is not None
     requirements = replace(requirements, pipeline_parallel_size=requirements.pipeline_parallel_size or 1)
     for count in _COUNTS:
         inventory = idle_machine([gpu_model] * count)
         suitable, _ = partition_usable(inventory, requirements.lowest_capability)
-        if not suitable:
-            return
-        try:
-            find_placement(requirements, footprint, suitable, inventory.links)
-        except DoesNotFit:
-            continue
-        yield Suggestion(gpu_model, count)
-        return
+        if suitable and isinstance(find_placement(requirements, footprint, suitable, inventory.links), Placement):
+            return count
+    return None

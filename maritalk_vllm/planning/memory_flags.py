@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from ..models.memory_footprint import MemoryFootprint
+from .batch_limits import BatchLimits
 
 _SHORT = {"-q": "--quantization", "-sc": "--speculative-config"}
 
@@ -68,6 +69,10 @@ class Flags:
                 sorted(may_increase | {flag for flag, number in numbers.items() if flag in given and number is None})
             ),
         )
+
+    def batch_limits(self, defaults: BatchLimits) -> BatchLimits:
+        """The user's limits per step where given, else `defaults`."""
+        return BatchLimits(self.batched_tokens or defaults.tokens, self.sequences or defaults.sequences)
 
     def applied(self, footprint: MemoryFootprint) -> MemoryFootprint:
         """The footprint of the model as vLLM loads it with these flags."""

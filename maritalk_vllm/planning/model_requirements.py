@@ -1,9 +1,11 @@
 """The input of a plan: a model, and the user's options. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from ..errors import UsageError
+from ..models.architecture import BLOCK_TOKENS
 from ..models.memory_footprint import MemoryFootprint
 from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
 from ..settings import Settings
@@ -89,6 +91,48 @@ class ModelRequirements:
     def min_max_len(self) -> int:
         """The shortest context with which a plan is accepted, in tokens."""
         return self.requested_max_len or min(MIN_CONTEXT, self.max_model_len or MIN_CONTEXT)
+
+    def longest_context(self, available_bytes: int, request_bytes: Callable[[int], int]) -> int:
+        """The longest request that `available_bytes` of KV cache hold, in tokens, up to `planned_max_len`.
+
+        `request_bytes` is the KV cache of a request, by its tokens. A request of `min_max_len` is known to fit.
+        """
+        if request_bytes(self.planned_max_len) <= available_bytes:
+            return self.planned_max_len
+        low, high = self.min_max_len // BLOCK_TOKENS, self.planned_max_len // BLOCK_TOKENS
+        while low < high:
+            middle = (low + high + 1) // 2
+            if request_bytes(middle * BLOCK_TOKENS) <= available_bytes:
+                low = middle
+            else:
+                high = middle - 1
+        return max(self.min_max_len, low * BLOCK_TOKENS)
+
+    @property
+    def unchecked_reasons(self) -> tuple[str, ...]:
+        """The reasons why the memory cannot be checked; empty if everything that counts is known."""
+        reasons = []
+        if self.footprint is None:
+            known = (
+                "Its size is unknown" if self.doubt else f"{self.title} is not on this machine and its size is unknown"
+            )
+            reasons.append(f"{known}: nothing was checked against it.")
+        elif unknown := self.footprint.shape.unknown:
+            names = ", ".join(name.replace("_", " ") for name in unknown)
+            reasons.append(f"Neither the configuration of {self.title} nor its weights say its {names}.")
+        if self.flags.may_increase:
+            flags = ", ".join(self.flags.may_increase)
+            reasons.append(f"The plan does not count {flags}, which may make vLLM use more memory.")
+        return tuple(reasons)
+
+    def reason_to_try_anyway(self, shortage: str) -> str | None:
+        """Why to try a model for which memory is short by what is counted; None without flags that are not counted."""
+        uncounted = ", ".join((*self.flags.may_reduce, *self.flags.may_increase))
+        if not uncounted:
+            return None
+        return (
+            f"By the plan's estimate, memory is short ({shortage}). It does not count {uncounted}: the model is tried."
+        )
 
 
 def _replicas(text: str) -> int | None:

@@ -8,80 +8,180 @@ from ..hardware.gpu import Gpu
 from ..hardware.interconnect import Links
 from ..models.memory_footprint import MemoryFootprint
 from ..text_format import gigabytes, pluralize
-from .fit_errors import explain_shortage, fit_error
+from .candidate import Candidate, Parallelism, assess, utilization
+from .fit_errors import explain_shortage, uneven_error
 from .gpu_selection import best_connected, group_identical
-from .longest_context import longest_context
-from .memory_estimate import Parallelism, batch, batch_with, budget_bytes, overhead_bytes, usable_bytes, utilization
 from .model_requirements import ModelRequirements
-from .multi_node import check_even, describe_nodes, even_splits
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The GPUs chosen for a model, grouped by replica.
+    """The GPUs chosen for a model, grouped by replica. With several `nodes`, `gpus` are those of one node.
 
-    `kv_cache_bytes` is per GPU. With several `nodes`, `gpus` are those of one node. `context` is the longest request
-    that a replica holds, in tokens, and at most the planned length; 0 if the size of the model is unknown.
+    `fullest` is the candidate on the chosen GPU that has least memory for the KV cache, and `context` the longest
+    request that it holds, in tokens, up to the planned length; None and 0 if the size of the model is unknown.
     `considered` explains, one sentence each, why other splits were not chosen.
     """
 
     parallelism: Parallelism
     gpus: tuple[Gpu, ...]
+    nodes: int
     gpu_memory_utilization: float
-    kv_cache_bytes: int
+    fullest: Candidate | None = None
     context: int = 0
-    nodes: int = 1
     considered: tuple[str, ...] = ()
-
-    @property
-    def gpu_count(self) -> int:
-        """Number of GPUs on all nodes."""
-        return len(self.gpus) * self.nodes
 
     @property
     def replicas(self) -> int:
         """Number of replicas of the model."""
-        return self.gpu_count // self.parallelism.gpu_count
+        return len(self.gpus) * self.nodes // self.parallelism.gpu_count
+
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """The context, and the bytes of KV cache on each GPU, by which placements are compared."""
+        return self.context, self.fullest.kv_cache_bytes if self.fullest else 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlacement:
+    """No split holds the model. `groups` are the GPUs by kind; `nearest` is the candidate with the smallest shortfall.
+
+    `nearest` is None if there are too few GPUs, or GPUs with too little memory in all, for every split.
+    """
+
+    groups: Sequence[Sequence[Gpu]]
+    nearest: Candidate | None
 
 
 @dataclass(slots=True)
 class _Search:
-    requirements: ModelRequirements
-    footprint: MemoryFootprint
-    links: Links
+    """Why each split was rejected so far, and the rejected candidate with the smallest shortfall."""
+
     considered: list[tuple[Parallelism, str]] = field(default_factory=list)
-    nearest: tuple[int, str] | None = None
-    """The split that came closest to fitting: the bytes that it lacks, and the sentence that describes it."""
+    nearest: Candidate | None = None
+
+    def place(self, candidates: Sequence[Candidate], links: Links) -> Placement | None:
+        """Place a split on identical GPUs, with a candidate for each. If it does not fit, record why."""
+        requirements, parallelism = candidates[0].requirements, candidates[0].parallelism
+        per_replica = parallelism.gpu_count // requirements.nodes
+        required = per_replica * (requirements.replicas or 1)
+        total = parallelism.gpu_count * candidates[0].gpu.memory_total_bytes
+        if total < requirements.total_gpu_memory_bytes:
+            if per_replica <= len(candidates):
+                needed = gigabytes(requirements.total_gpu_memory_bytes)
+                text = f"{candidates[0].title}: {gigabytes(total)} of GPU memory, {needed} are needed"
+                self.considered.append((parallelism, text))
+            return None
+        if len(candidates) < required:
+            return None
+        fitting = [candidate for candidate in candidates if candidate.fits]
+        if len(fitting) >= required:
+            return _choose_gpus(fitting, per_replica, links)
+        closest = min((each for each in candidates if not each.fits), key=lambda each: each.shortfall_bytes)
+        self.considered.append((parallelism, f"{closest.title}: {explain_shortage(closest)}"))
+        if self.nearest is None or closest.shortfall_bytes < self.nearest.shortfall_bytes:
+            self.nearest = closest
+        return None
 
 
 def find_placement(
     requirements: ModelRequirements, footprint: MemoryFootprint, gpus: Sequence[Gpu], links: Links
-) -> Placement:
-    """Return the first candidate that holds the whole context, or else the one that holds the longest context.
+) -> Placement | NoPlacement:
+    """Return the placement of the first split that holds the whole context, or else of that which holds the longest.
 
-    Raises DoesNotFit, with what was short, if no candidate holds the minimum context.
+    Returns NoPlacement if no split holds the minimum context.
     """
-    search = _Search(requirements, footprint, links)
+    search = _Search()
+    best: Placement | None = None
     groups = group_identical(gpus)
     max_gpus = max(map(len, groups))
-    best: Placement | None = None
-    for parallelism in candidates(requirements, footprint, max_gpus):
-        fits = [fit for group in groups if (fit := _fit(search, parallelism, group)) is not None]
-        if not fits:
+    for parallelism in splits(requirements, footprint, max_gpus):
+        placements = []
+        for group in groups:
+            candidates = [assess(requirements, footprint, parallelism, gpu) for gpu in group]
+            if placement := search.place(candidates, links):
+                placements.append(placement)
+        if not placements:
             continue
-        found = max(fits, key=lambda fit: (fit.context, fit.kv_cache_bytes))
+        found = max(placements, key=lambda placement: placement.capacity)
         if best is None or found.context > best.context:
             best = found
         if found.context == requirements.planned_max_len:
             break
-        what = _describe(requirements, parallelism, found.gpus[0])
-        search.considered.append(
-            (parallelism, f"{what}: it holds {found.context} of {requirements.planned_max_len} tokens")
-        )
+        title = parallelism.describe(found.gpus[0].name, requirements.nodes)
+        text = f"{title}: it holds {found.context} of {requirements.planned_max_len} tokens"
+        search.considered.append((parallelism, text))
     if best is None:
-        raise fit_error(requirements, footprint, groups, search.nearest[1] if search.nearest else None)
+        return NoPlacement(groups, search.nearest)
     others = (text for parallelism, text in search.considered if parallelism != best.parallelism)
     return replace(best, considered=(*others, *_indivisible(requirements, footprint, best, max_gpus)))
+
+
+def _choose_gpus(candidates: Sequence[Candidate], per_replica: int, links: Links) -> Placement:
+    """Choose the GPUs of each replica; the split fits on all of them."""
+    requirements, parallelism = candidates[0].requirements, candidates[0].parallelism
+    whole_context = candidates[0].request_bytes(requirements.planned_max_len)
+    usable = [candidate for candidate in candidates if candidate.kv_cache_bytes >= whole_context]
+    if len(usable) >= per_replica * (requirements.replicas or 1):
+        replicas = requirements.replicas or len(usable) // per_replica
+    else:
+        replicas = requirements.replicas or len(candidates) // per_replica
+        # The GPUs with most free memory, regardless of their links: the fullest of them limits the context.
+        usable = sorted(candidates, key=lambda candidate: -candidate.kv_cache_bytes)[: per_replica * replicas]
+    chosen: list[Gpu] = []
+    for _ in range(replicas):
+        rest = [candidate.gpu for candidate in usable if candidate.gpu not in chosen]
+        chosen += best_connected(rest, per_replica, links)
+    by_gpu = {candidate.gpu.uuid: candidate for candidate in usable}
+    fullest = min((by_gpu[gpu.uuid] for gpu in chosen), key=lambda candidate: candidate.kv_cache_bytes)
+    return Placement(
+        parallelism,
+        tuple(chosen),
+        requirements.nodes,
+        fullest.gpu_memory_utilization,
+        fullest,
+        requirements.longest_context(fullest.kv_cache_bytes, fullest.request_bytes),
+    )
+
+
+def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links) -> Placement:
+    """Choose GPUs for a model of unknown size: as many as the user asked for, else one. Raises DoesNotFit."""
+    parallelism = Parallelism.requested(requirements)
+    if error := uneven_error(requirements, parallelism):
+        raise error
+    count = parallelism.gpu_count * (requirements.replicas or 1) // requirements.nodes
+    groups = [group for group in group_identical(gpus) if len(group) >= count]
+    if not groups:
+        raise DoesNotFit(
+            f"{pluralize(count, 'card')} of one kind are needed, and {pluralize(len(gpus), 'card')} are here."
+        )
+    chosen = max(
+        (best_connected(group, count, links) for group in groups), key=lambda group: group[-1].memory_free_bytes
+    )
+    share = min(utilization(gpu, requirements.gpu_memory_utilization) for gpu in chosen)
+    return Placement(parallelism, tuple(chosen), requirements.nodes, share)
+
+
+def splits(requirements: ModelRequirements, footprint: MemoryFootprint, gpu_count: int) -> list[Parallelism]:
+    """Return, in order of preference, every split over up to `gpu_count` GPUs per node that model and user allow.
+
+    On one node, tensor parallelism alone and fewer GPUs are preferred. Several nodes hold parts of the same size:
+    tensor parallelism stays within a node, as wide as the model allows, and the layers are spread over the nodes,
+    unless the user asks otherwise. A shared layer waits for its slowest link twice, a pipeline stage only once.
+    """
+    nodes, max_stages = requirements.nodes, max(1, footprint.shape.layers)
+    max_gpus = nodes * gpu_count
+    tensor = footprint.tensor_parallel_sizes(max_gpus)
+    if requirements.tensor_parallel_size is not None:
+        tensor = [size for size in tensor if size == requirements.tensor_parallel_size]
+    pipeline: Sequence[int] = range(nodes, min(max_gpus, max_stages) + 1, nodes)
+    if requirements.pipeline_parallel_size:
+        pipeline = [requirements.pipeline_parallel_size]
+    found = [Parallelism(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= max_gpus]
+    if nodes == 1:
+        return sorted(found, key=lambda split: (split.pipeline > 1, split.gpu_count, split.pipeline))
+    even = [split for split in found if split.is_even(nodes) and split.pipeline <= max_stages]
+    return sorted(even, key=lambda split: (split.pipeline, -split.tensor))
 
 
 def _indivisible(
@@ -95,128 +195,3 @@ def _indivisible(
         for size in range(2, largest + 1):
             if why := footprint.why_not_divisible(size):
                 yield f"{size} cards, tensor parallel: {why}"
-
-
-def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links) -> Placement:
-    """Choose GPUs for a model of unknown size: as many as the user asked for, else one. Raises DoesNotFit."""
-    parallelism = Parallelism(
-        requirements.tensor_parallel_size or 1, requirements.pipeline_parallel_size or requirements.nodes
-    )
-    check_even(requirements, parallelism)
-    count = parallelism.gpu_count * (requirements.replicas or 1) // requirements.nodes
-    groups = [group for group in group_identical(gpus) if len(group) >= count]
-    if not groups:
-        raise DoesNotFit(
-            f"{pluralize(count, 'card')} of one kind are needed, and {pluralize(len(gpus), 'card')} are here."
-        )
-    chosen = max(
-        (best_connected(group, count, links) for group in groups), key=lambda group: group[-1].memory_free_bytes
-    )
-    share = min(utilization(gpu, requirements.gpu_memory_utilization) for gpu in chosen)
-    return Placement(parallelism, tuple(chosen), share, 0, nodes=requirements.nodes)
-
-
-def candidates(requirements: ModelRequirements, footprint: MemoryFootprint, gpu_count: int) -> Iterator[Parallelism]:
-    """Return, in order of preference, every split over up to `gpu_count` GPUs per node that model and user allow.
-
-    On one node, tensor parallelism alone and fewer GPUs are preferred; for several nodes see `multi_node.even_splits`.
-    """
-    tensor = footprint.tensor_parallel_sizes(gpu_count * requirements.nodes)
-    if requirements.tensor_parallel_size is not None:
-        tensor = [size for size in tensor if size == requirements.tensor_parallel_size]
-    layers = footprint.shape.layers
-    if requirements.nodes > 1:
-        return iter(even_splits(requirements, tensor, gpu_count, layers))
-    pipeline = (
-        [requirements.pipeline_parallel_size]
-        if requirements.pipeline_parallel_size
-        else range(1, min(gpu_count, layers or 1) + 1)
-    )
-    found = [Parallelism(tp, stages) for tp in tensor for stages in pipeline if tp * stages <= gpu_count]
-    return iter(sorted(found, key=lambda split: (split.pipeline > 1, split.gpu_count, split.pipeline)))
-
-
-def _fit(search: _Search, parallelism: Parallelism, group: Sequence[Gpu]) -> Placement | None:
-    """Try this split on a group of identical GPUs. If it does not fit, record why in `search` and return None."""
-    requirements, footprint = search.requirements, search.footprint
-    gpus_per_node = parallelism.gpu_count // requirements.nodes
-    required = gpus_per_node * (requirements.replicas or 1)
-    what = _describe(requirements, parallelism, group[0])
-    total = parallelism.gpu_count * group[0].memory_total_bytes
-    if total < requirements.total_gpu_memory_bytes:
-        if gpus_per_node <= len(group):
-            needed = gigabytes(requirements.total_gpu_memory_bytes)
-            search.considered.append((parallelism, f"{what}: {gigabytes(total)} of GPU memory, {needed} are needed"))
-        return None
-    available_bytes = {gpu.uuid: kv_cache_bytes(requirements, footprint, parallelism, gpu) for gpu in group}
-
-    def gpus_with_room(tokens: int) -> list[Gpu]:
-        min_kv_bytes = request_bytes(requirements, footprint, parallelism, group[0], tokens)
-        return [gpu for gpu in group if available_bytes[gpu.uuid] >= min_kv_bytes]
-
-    usable = gpus_with_room(requirements.min_max_len)
-    if len(usable) < required:
-        if required <= len(group):
-            min_kv_bytes = request_bytes(requirements, footprint, parallelism, group[0], requirements.min_max_len)
-            closest = max((gpu for gpu in group if gpu not in usable), key=lambda gpu: available_bytes[gpu.uuid])
-            missing_bytes = min_kv_bytes - available_bytes[closest.uuid]
-            why = explain_shortage(requirements, footprint, parallelism, closest, min_kv_bytes, missing_bytes)
-            shortage = f"{what}: {why}"
-            search.considered.append((parallelism, shortage))
-            if search.nearest is None or missing_bytes < search.nearest[0]:
-                search.nearest = missing_bytes, shortage
-        return None
-    with_full_context = gpus_with_room(requirements.planned_max_len)
-    if len(with_full_context) >= required:
-        usable = with_full_context
-    replicas = requirements.replicas or len(usable) // gpus_per_node
-    if usable is not with_full_context:
-        # The GPUs with most free memory, regardless of their links: the fullest of them limits the context.
-        usable = sorted(usable, key=lambda gpu: -available_bytes[gpu.uuid])[: gpus_per_node * replicas]
-    chosen: list[Gpu] = []
-    for _ in range(replicas):
-        chosen += best_connected([gpu for gpu in usable if gpu not in chosen], gpus_per_node, search.links)
-    cache = min(available_bytes[gpu.uuid] for gpu in chosen)
-    return Placement(
-        parallelism,
-        tuple(chosen),
-        min(utilization(gpu, requirements.gpu_memory_utilization) for gpu in chosen),
-        cache,
-        longest_context(
-            requirements.planned_max_len,
-            requirements.min_max_len,
-            cache,
-            lambda tokens: request_bytes(requirements, footprint, parallelism, group[0], tokens),
-        ),
-        requirements.nodes,
-    )
-
-
-def _describe(requirements: ModelRequirements, parallelism: Parallelism, gpu: Gpu) -> str:
-    """For example `2 x NVIDIA A10 (1 tensor x 2 pipeline parallel)`."""
-    per_node = parallelism.gpu_count // requirements.nodes
-    return f"{describe_nodes(requirements.nodes, per_node, gpu.name)}{parallelism.text}"
-
-
-def kv_cache_bytes(
-    requirements: ModelRequirements, footprint: MemoryFootprint, parallelism: Parallelism, gpu: Gpu
-) -> int:
-    """Bytes that remain for the KV cache on this GPU; negative if it cannot even hold the weights."""
-    budget = budget_bytes(gpu, requirements.gpu_memory_utilization)
-    if budget > usable_bytes(gpu):  # the user's own share, which vLLM would reject
-        return usable_bytes(gpu) - budget
-    weights = footprint.weights_bytes_per_gpu(parallelism.tensor, parallelism.pipeline)
-    return budget - weights - overhead_bytes(footprint, parallelism, gpu, requirements.flags)
-
-
-def request_bytes(
-    requirements: ModelRequirements, footprint: MemoryFootprint, parallelism: Parallelism, gpu: Gpu, tokens: int
-) -> int:
-    """KV cache bytes that one request of `tokens` tokens takes on each GPU."""
-    return footprint.shape.kv_cache_bytes(
-        tokens,
-        tensor_parallel_size=parallelism.tensor,
-        pipeline_parallel_size=parallelism.pipeline,
-        in_flight=batch_with(requirements.flags, batch(gpu)).tokens,
-        dtype=requirements.flags.cache_dtype or footprint.shape.dtype,
-    )

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from ..hardware.gpu import Gpu
 from ..settings import Device
+from .candidate import Parallelism
 from .gpu_selection import RejectedGpu
 
 
@@ -71,6 +72,11 @@ class Plan:
     def outcome(self) -> Outcome:
         """Whether the model fits, or could not be checked."""
         return Outcome.FITS if self.checked else Outcome.NOT_CHECKED
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How each replica is spread."""
+        return Parallelism(self.tensor_parallel_size, self.pipeline_parallel_size)
 
     @property
     def workers(self) -> int:

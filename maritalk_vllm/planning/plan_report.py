@@ -7,8 +7,7 @@ from ..hardware.gpu import Gpu
 from ..settings import Device
 from ..text_format import gigabytes, pluralize, table
 from ..translation import translated
-from .gpu_selection import RejectedGpu, dotted
-from .multi_node import describe_nodes
+from .gpu_selection import RejectedGpu, describe_nodes, dotted
 from .plan import Outcome, Plan
 
 

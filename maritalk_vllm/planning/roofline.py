@@ -11,7 +11,7 @@ from ..hardware.gpu_catalog import GpuModel
 from ..hardware.interconnect import Link
 from ..models.architecture import BLOCK_TOKENS, BYTES
 from ..models.memory_footprint import MemoryFootprint, llama_footprint
-from .memory_estimate import Parallelism
+from .candidate import Parallelism
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
 """Bytes a second in one direction, on the low side: NVLink of an A100 (data sheet: 600 GB/s in both), PCIe 4.0 x16."""

@@ -108,8 +108,8 @@ class _Supervisor:
             self._on_sighup()
         self._loading_server.start()
         self._timings.mark_done(StartupStep.PORT)
-        self._console.starting(self._launch.name, self._launch.notes, self._launch.settings.engine_log)
-        self._notifier.status(f"Loading {self._launch.name}")
+        self._console.starting(self._launch.source.name, self._launch.notes, self._launch.settings.engine_log)
+        self._notifier.status(f"Loading {self._launch.source.name}")
         with contextlib.closing(self._maintenance.folder):
             notifying = loop.create_task(self._notifier.feed_watchdog(self._engine_is_hung))
             serving = loop.create_task(self._serve())
@@ -191,11 +191,13 @@ class _Supervisor:
 
     async def _serve(self) -> None:
         """Download the weights, then run and restart the engine until it is given up. Raises MariTalkError."""
-        if self._launch.fetch is not None:
+        if self._launch.source.fetch is not None:
             self._state.set_step("Downloading")
             await self._maintenance.download_weights(self._show_download)
             self._timings.mark_done(StartupStep.DOWNLOADING)
-        self._coordinator = coordinator(self._launch.group, self._launch.plan, self._launch.name, self._launch.vllm)
+        self._coordinator = coordinator(
+            self._launch.group, self._launch.plan, self._launch.source.name, self._launch.vllm
+        )
         restarts = RestartPolicy(self._launch.settings.max_restarts)
         while True:
             try:

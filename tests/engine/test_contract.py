@@ -16,7 +16,8 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.models.architecture import biggest_stage
 from maritalk_vllm.models.memory_footprint import padded_vocabulary
-from maritalk_vllm.planning import memory_estimate
+from maritalk_vllm.planning.batch_limits import BatchLimits, default_batch_limits
+from maritalk_vllm.planning.candidate import DEFAULT_GPU_MEMORY_UTILIZATION
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.server.cluster.cluster_config import DEFAULT_PORT
 from maritalk_vllm.settings import Device
@@ -124,7 +125,7 @@ def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.model_executor.layers.vocab_parallel_embedding import pad_vocab_size
     from vllm.usage.usage_lib import UsageContext
 
-    assert CacheConfig().gpu_memory_utilization == memory_estimate.DEFAULT_GPU_MEMORY_UTILIZATION
+    assert CacheConfig().gpu_memory_utilization == DEFAULT_GPU_MEMORY_UTILIZATION
     for size in (1, 64, 65, 49152, 128257):
         assert pad_vocab_size(size) == padded_vocabulary(size)
     for layers, stages in ((32, 1), (32, 3), (61, 4), (30, 7)):
@@ -143,7 +144,7 @@ def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(arg_utils, "current_platform", Platform)
         tokens, sequences = arg_utils.EngineArgs.get_batch_defaults(1)
         server = UsageContext.OPENAI_API_SERVER
-        assert memory_estimate.batch(gpu) == memory_estimate.BatchLimits(tokens[server], sequences[server])
+        assert default_batch_limits(gpu) == BatchLimits(tokens[server], sequences[server])
 
 
 @pytest.mark.engine

@@ -5,17 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from maritalk_vllm.engine import cpu_pipeline_worker
 from maritalk_vllm.engine.environment import engine_environment, group_environment
 from maritalk_vllm.engine.vllm_arguments import Rendezvous, engine_arguments
-from maritalk_vllm.errors import UsageError
+from maritalk_vllm.errors import MariTalkError, UsageError
+from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.hardware.network import Route
 from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, DistributedBackend
 from tests.planning.machines import cpu, hypothetical_machine, open_need, profile_need
+from tests.planning.strategies import machines, model_requirements
 
 
 def cuda(gpus: str, need: ModelRequirements) -> Plan:
@@ -45,6 +48,23 @@ def test_tool_call_parser_is_set_if_the_model_has_one() -> None:
     flags = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
     assert "--enable-auto-tool-choice" in flags
     assert pairs(flags)["--tool-call-parser"] == "hermes"
+
+
+@given(model_requirements(), machines())
+def test_flags_have_the_values_of_every_plan(requirements: ModelRequirements, inventory: Inventory) -> None:
+    try:
+        plan = make_plan(requirements, inventory, Device.CUDA, Device.CUDA)
+    except MariTalkError:
+        return
+    given = pairs(engine_arguments(plan, "name", "/model", []))
+    for flag, size in (
+        ("--tensor-parallel-size", plan.tensor_parallel_size),
+        ("--pipeline-parallel-size", plan.pipeline_parallel_size),
+        ("--data-parallel-size", plan.data_parallel_size),
+    ):
+        assert int(given.get(flag, 1)) == size
+    assert given.get("--max-model-len") == (str(plan.max_model_len) if plan.length_known else None)
+    assert float(given["--gpu-memory-utilization"]) == plan.gpu_memory_utilization
 
 
 def test_flags_on_gpus() -> None:

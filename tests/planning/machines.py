@@ -1,7 +1,10 @@
-"""Hypothetical machines and models for tests of the planner."""
+"""Hypothetical machines and models for tests of the planner, and their plans."""
 
 from dataclasses import replace
 
+import pytest
+
+from maritalk_vllm.errors import DoesNotFit
 from maritalk_vllm.hardware.gpu import Gpu, GpuProcess
 from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.hardware.host import Host
@@ -10,7 +13,9 @@ from maritalk_vllm.models.architecture import ModelArchitecture
 from maritalk_vllm.models.memory_footprint import MemoryFootprint
 from maritalk_vllm.models.profile import find
 from maritalk_vllm.planning.model_requirements import ModelRequirements
-from maritalk_vllm.settings import Settings
+from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.planner import make_plan
+from maritalk_vllm.settings import Device, Settings
 
 GB = 10**9
 
@@ -79,16 +84,36 @@ def unknown_need(**given: object) -> ModelRequirements:
     return ModelRequirements.from_settings("org/unknown", None, None, Settings(**given))  # type: ignore[arg-type]
 
 
+def gpu_plan(requirements: ModelRequirements, inventory: Inventory) -> Plan:
+    """The plan on this machine, with the CUDA build of vLLM."""
+    return make_plan(requirements, inventory, Device.AUTO, Device.CUDA)
+
+
+def gpu_error(requirements: ModelRequirements, inventory: Inventory) -> DoesNotFit:
+    """The error of a plan on this machine, which is too small."""
+    with pytest.raises(DoesNotFit) as caught:
+        gpu_plan(requirements, inventory)
+    return caught.value
+
+
+def parallel_sizes(result: Plan) -> tuple[int, int, int]:
+    """Tensor, pipeline and data parallel size."""
+    return result.tensor_parallel_size, result.pipeline_parallel_size, result.data_parallel_size
+
+
 __all__ = [
     "GB",
     "LLAMA_8B",
     "SHORT_8B",
     "GpuProcess",
     "cpu",
+    "gpu_error",
+    "gpu_plan",
     "host",
     "hypothetical_machine",
     "indices",
     "open_need",
+    "parallel_sizes",
     "profile_need",
     "unknown_need",
     "with_free",

@@ -63,6 +63,12 @@ def test_tensor_parallel_within_a_node_and_pipeline_parallel_across(
         ({"tensor_parallel_size": 16}, "4xA10", "needs 16 cards of one kind, and there are 2 nodes of 4 x NVIDIA A10"),
         ({"tensor_parallel_size": 8}, "4xA10", "tensor-parallel degrees that work are 1, 2, 4."),
         ({"tensor_parallel_size": 3}, "4xA10", "3 does not divide its 32 attention heads"),
+        ({"pipeline_parallel_size": 64}, "40xA10", "has 60 layers, too few for --pipeline-parallel-size 64."),
+        (
+            {"tensor_parallel_size": 1, "pipeline_parallel_size": 1},
+            "4xA10",
+            "cannot be split over 2 nodes of 4 x NVIDIA A10 as asked",
+        ),
         (
             {"max_model_len": 900_000},
             "4xA10",

@@ -1,92 +1,89 @@
 """Properties of plans for every machine and every model."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
+import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from maritalk_vllm.errors import MariTalkError
-from maritalk_vllm.hardware.gpu_catalog import gpu_models, idle_machine
+from maritalk_vllm.errors import DoesNotFit, MariTalkError
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.models.architecture import ModelArchitecture
-from maritalk_vllm.models.memory_footprint import MemoryFootprint
+from maritalk_vllm.planning.candidate import Candidate, assess
 from maritalk_vllm.planning.gpu_selection import group_identical, partition_usable
 from maritalk_vllm.planning.model_requirements import ModelRequirements
-from maritalk_vllm.planning.placement import candidates
+from maritalk_vllm.planning.placement import NoPlacement, find_placement, splits
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
-from maritalk_vllm.settings import Device, Settings
-from tests.planning.machines import GB, profile_need
-
-KINDS = st.sampled_from(
-    [
-        gpu_model
-        for gpu_model in gpu_models()
-        if gpu_model.short_name in {"A10", "L4", "A100-40GB", "H100", "T4", "B200"}
-    ]
-)
-LINKS = st.sampled_from(Link)
-
-
-@st.composite
-def machines(draw: st.DrawFn) -> Inventory:
-    """Up to eight GPUs with random free memory and links."""
-    inventory = idle_machine(draw(st.lists(KINDS, min_size=1, max_size=8)))
-    free = [draw(st.integers(0, 100)) for _ in inventory.gpus]
-    gpus = tuple(
-        replace(gpu, memory_free_bytes=gpu.memory_free_bytes * share // 100)
-        for gpu, share in zip(inventory.gpus, free, strict=True)
-    )
-    return replace(inventory, gpus=gpus, links={pair: draw(LINKS) for pair in inventory.links})
-
-
-@st.composite
-def shapes(draw: st.DrawFn) -> ModelArchitecture:
-    key_value_heads = draw(st.sampled_from([1, 2, 3, 4, 8, 12, 32]))
-    layers = draw(st.integers(1, 80))
-    return ModelArchitecture(
-        attention_heads=key_value_heads * draw(st.sampled_from([1, 3, 4, 8])),
-        key_value_heads=key_value_heads,
-        head_size=draw(st.sampled_from([64, 96, 128])),
-        layers=layers,
-        vocabulary_size=draw(st.integers(1000, 260000)),
-        hidden_size=draw(st.sampled_from([1024, 4096, 8192])),
-        intermediate_size=draw(st.sampled_from([2048, 14336, 28672])),
-        max_model_len=draw(st.sampled_from([None, 1000, 8192, 131072])),
-        sliding_window=1024,
-        sliding_layers=draw(st.integers(0, layers)),
-        latent_size=draw(st.sampled_from([None, None, 576])),
-    )
-
-
-@st.composite
-def model_requirements(draw: st.DrawFn) -> ModelRequirements:
-    if draw(st.booleans()):
-        requirements = profile_need(draw(st.sampled_from(["small", "medium"])))
-    else:
-        shape = draw(shapes())
-        size = draw(st.integers(10**8, 400 * GB))
-        footprint = MemoryFootprint(
-            shape=shape, split_bytes=size, key_value_bytes=size // 8, input_bytes=size // 16, exact=True
-        )
-        requirements = ModelRequirements.from_settings("open", footprint, None, Settings())
-    options: dict[str, st.SearchStrategy[Any]] = {
-        "requested_max_len": st.sampled_from([None, None, 512, 5000, 60000]),
-        "tensor_parallel_size": st.sampled_from([None, None, 1, 2, 3, 4]),
-        "pipeline_parallel_size": st.sampled_from([None, None, 1, 2]),
-        "replicas": st.sampled_from([1, 1, 2, None]),
-        "gpu_memory_utilization": st.sampled_from([None, None, 0.5, 0.92, 1.0]),
-    }
-    return replace(requirements, **{name: draw(values) for name, values in options.items()})
+from maritalk_vllm.settings import Device
+from maritalk_vllm.text_format import gigabytes
+from tests.planning.strategies import machines, model_requirements
 
 
 def plan(requirements: ModelRequirements, inventory: Inventory) -> Plan | None:
     with contextlib.suppress(MariTalkError):
         return make_plan(requirements, inventory, Device.CUDA, Device.CUDA)
     return None
+
+
+def candidates(requirements: ModelRequirements, inventory: Inventory) -> Iterator[Candidate]:
+    """Every split on every GPU."""
+    assert requirements.footprint is not None
+    for group in group_identical(inventory.gpus):
+        for parallelism in splits(requirements, requirements.footprint, len(group)):
+            for gpu in group:
+                yield assess(requirements, requirements.footprint, parallelism, gpu)
+
+
+@given(model_requirements(), machines())
+def test_a_candidate_that_fits_stays_within_free_memory(requirements: ModelRequirements, inventory: Inventory) -> None:
+    for each in candidates(requirements, inventory):
+        if each.fits:
+            assert each.weights_bytes + each.overhead_bytes + each.kv_cache_bytes <= each.usable_bytes
+            assert each.kv_cache_bytes >= each.min_kv_cache_bytes
+
+
+@given(model_requirements(), machines())
+def test_a_candidate_that_does_not_fit_would_with_its_shortfall(
+    requirements: ModelRequirements, inventory: Inventory
+) -> None:
+    for each in candidates(requirements, inventory):
+        if not each.fits and each.budget_bytes <= each.usable_bytes:
+            needed = each.weights_bytes + each.overhead_bytes + each.min_kv_cache_bytes
+            assert each.budget_bytes + each.shortfall_bytes == needed
+
+
+@given(model_requirements(), machines())
+def test_more_gpus_never_hold_a_larger_share_of_the_weights_each(
+    requirements: ModelRequirements, inventory: Inventory
+) -> None:
+    """With a larger tensor or pipeline parallel size, while the other is not smaller."""
+    weights = {each.parallelism: each.weights_bytes for each in candidates(requirements, inventory)}
+    for fewer, larger_share in weights.items():
+        for more, share in weights.items():
+            if more.tensor >= fewer.tensor and more.pipeline >= fewer.pipeline:
+                assert share <= larger_share
+
+
+@given(model_requirements(), machines())
+def test_an_error_has_the_shortfall_of_the_nearest_candidate(
+    requirements: ModelRequirements, inventory: Inventory
+) -> None:
+    suitable, _ = partition_usable(inventory, requirements.lowest_capability)
+    if requirements.footprint is None or not suitable:
+        return
+    found = find_placement(requirements, requirements.footprint, suitable, inventory.links)
+    if not isinstance(found, NoPlacement):
+        return
+    with pytest.raises(DoesNotFit) as error:
+        make_plan(requirements, inventory, Device.CUDA, Device.CUDA)
+    if "The nearest: " in error.value.message:
+        nearest = found.nearest
+        assert nearest is not None and not nearest.fits
+        assert error.value.short.startswith(f"{nearest.title}: ")
+        if nearest.budget_bytes <= nearest.usable_bytes:
+            assert f"{gigabytes(max(nearest.shortfall_bytes, 10**8))} short" in error.value.short
 
 
 @given(model_requirements(), machines())
@@ -127,7 +124,7 @@ def test_chosen_split_is_the_first_with_full_context_or_the_longest(
         return
     suitable, _ = partition_usable(inventory, requirements.lowest_capability)
     max_gpus = max(map(len, group_identical(suitable)))
-    for parallelism in candidates(requirements, requirements.footprint, max_gpus):
+    for parallelism in splits(requirements, requirements.footprint, max_gpus):
         alone = plan(
             replace(requirements, tensor_parallel_size=parallelism.tensor, pipeline_parallel_size=parallelism.pipeline),
             inventory,

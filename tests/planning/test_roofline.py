@@ -8,7 +8,7 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.hardware.gpu_catalog import GpuModel, find_gpu, gpu_models
 from maritalk_vllm.models.memory_footprint import MemoryFootprint, llama_footprint
 from maritalk_vllm.models.profile import find as profile
-from maritalk_vllm.planning.memory_estimate import Parallelism
+from maritalk_vllm.planning.candidate import Parallelism
 from maritalk_vllm.planning.roofline import Efficiency, StepCost, context_bytes, parameters, read_bytes, roofline
 from tests.planning.machines import LLAMA_8B
 

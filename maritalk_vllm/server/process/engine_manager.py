@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ...engine.load_progress import log_size, read_loading_step
 from ...errors import EngineError, MariTalkError, from_message, to_message
-from ...models.atomic_install import is_installed
 from ..loading.loading_server import LoadingServer
 from ..startup.console import Console
 from ..startup.launch import Launch
@@ -108,8 +107,8 @@ class EngineManager:
             await self._wait_for_event("imported")
             self._has_imported = True
             self._timings.mark_done(StartupStep.IMPORTING)
-        if launch.needs_preparation and not is_installed(Path(launch.location)):
-            await self._fork({"job": "prepare", "profile": launch.name, "location": launch.location})
+        if launch.source.must_be_prepared:
+            await self._fork({"job": "prepare", "profile": launch.source.name, "location": launch.source.location})
             await self._wait_for_event("ended")
             self._timings.mark_done(StartupStep.PREPARING)
 

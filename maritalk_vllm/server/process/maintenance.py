@@ -82,7 +82,7 @@ class Maintenance:
             on_folder_lost()
             self.folder.move()
         if await _within(_MODEL_CHECK_SECONDS, self._model.have_changed):
-            if self.launch.is_made_here:
+            if self.launch.source.is_made_here:
                 # It is created again from the installed package. A folder that the user has given is never removed.
                 await run_in_background(self._model.remove)
             self._reload.resolve_again()
@@ -91,13 +91,13 @@ class Maintenance:
 
     async def download_weights(self, show: Callable[[str, float | None], None]) -> None:
         """Download the weights if they are not local, and resolve the launch with them. Raises MariTalkError."""
-        if self.launch.fetch is not None:
-            await download(self.launch.fetch, show)
+        if self.launch.source.fetch is not None:
+            await download(self.launch.source.fetch, show)
             self._reload.resolve_again()
 
     async def record_loaded(self) -> None:
         """Record the model's files that an engine has just loaded."""
-        location = self.launch.location
+        location = self.launch.source.location
         await _within(_MODEL_CHECK_SECONDS, lambda: self._model.record_loaded(location))
 
     async def _repeat(self, seconds: float, check: Callable[[], Awaitable[bool]]) -> None:

@@ -7,21 +7,17 @@ from functools import partial
 from ...engine.environment import compile_cache
 from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability_flags
 from ...engine.vllm_version import installed_vllm
-from ...errors import DoesNotFit, NoSuitableGPU
 from ...hardware import resource_limits
 from ...hardware.gpu_catalog import gpu_models
-from ...hardware.inventory import Inventory
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
-from ...planning.gpu_suggestions import suggest_gpus
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
 from ...planning.planner import make_plan
 from ...settings import Device, DistributedBackend, Settings
-from ...weights.download_progress import Progress
 from ...weights.footprint_lookup import known_footprint
-from ...weights.model_source import locate, wanted_profile
+from ...weights.model_source import Source, locate, wanted_profile
 from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
@@ -30,78 +26,65 @@ from .preflight import check_context, check_files, check_folders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A resolved start.
+    """A resolved start: the settings, some of which can change while the server runs, and what was decided.
 
-    If the weights are not installed, `fetch` downloads them, and `resolve_again` then resolves the start from them.
-    `needs_preparation`: the fork server has to create the model's files first. `is_made_here`: this program creates the
-    model's folder from an embedded file, and may remove it. `notes` are for the user; `license_expires` is in seconds
-    since 1970, None if it never expires or no licence is needed. `vllm` is the installed version; `group` is None for a
-    single node. Some `settings` can change while the server runs.
+    If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
+    them. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in seconds since
+    1970, None if it never expires or no licence is needed. `notes` are for the user.
     """
 
     settings: Settings = field(repr=False)
-
-    name: str
-    location: str
-    fetch: Callable[[Progress], None] | None
-    resolve_again: Callable[[Settings, AccessConfig], "Launch"]
-    needs_preparation: bool
-    is_made_here: bool
-    notes: tuple[str, ...]
-    license_expires: float | None
-    plan: Plan
-    vllm: str
-    group: ClusterConfig | None
-    engine_args: list[str]
     access: AccessConfig
+    group: ClusterConfig | None
+    vllm: str
+    source: Source
+    plan: Plan
+    engine_args: list[str]
+    license_expires: float | None
+    notes: tuple[str, ...]
+    resolve_again: Callable[[Settings, AccessConfig], "Launch"]
 
 
-def decide(settings: Settings) -> Launch:
-    """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError."""
-    return _decide(LicenseCheck(settings), settings)
+def decide(settings: Settings, access: AccessConfig | None = None, check: LicenseCheck | None = None) -> Launch:
+    """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError.
 
-
-def _decide(check: LicenseCheck, settings: Settings, access: AccessConfig | None = None) -> Launch:
-    """`access`: the configuration from an earlier call, whose files are not read again."""
+    `access` and `check` are those of an earlier call, so that their files and the licence are not read again.
+    """
+    check = check or LicenseCheck(settings)
     vllm = installed_vllm()
     resource_limits.check()
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
-    need = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
-    plan = make_plan_or_suggest(
-        need, probe_hardware(gpus=settings.device is not Device.CPU), settings.device, vllm.device
-    )
+    requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
+    inventory = probe_hardware(gpus=settings.device is not Device.CPU)
+    plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
-    source = locate(settings, need.profile, check)
+    source = locate(settings, requirements.profile, check)
     check_files(settings, source)
     check_folders(settings, source)
 
-    parser = need.profile.tool_call_parser if need.profile else None
+    parser = requirements.profile.tool_call_parser if requirements.profile else None
     extra_args = (*observability_flags(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
-    expires = check.entitlement.expires if need.profile else None
-    license_warning = check.entitlement.warning if need.profile else ""
+    expires = check.entitlement.expires if requirements.profile else None
+    license_warning = check.entitlement.warning if requirements.profile else ""
     warnings = (license_warning, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
     return Launch(
         settings=settings,
-        name=source.name,
-        location=source.location,
-        fetch=source.fetch,
-        resolve_again=partial(_decide, check),
-        needs_preparation=source.must_be_prepared,
-        is_made_here=source.is_made_here,
+        access=access,
+        group=group,
+        vllm=vllm.version,
+        source=source,
+        plan=plan,
+        engine_args=engine_arguments(plan, source.name, source.location, extra_args, parser, group=rendezvous),
+        license_expires=expires.timestamp() if expires else None,
         notes=(
             *summary(plan),
             *_compile_cache_note(plan, settings),
             *(f"Warning: {each}" for each in warnings if each),
         ),
-        license_expires=expires.timestamp() if expires else None,
-        plan=plan,
-        vllm=vllm.version,
-        group=group,
-        engine_args=engine_arguments(plan, source.name, source.location, extra_args, parser, group=rendezvous),
-        access=access,
+        resolve_again=partial(decide, check=check),
     )
 
 
@@ -123,18 +106,6 @@ def model_requirements(
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if require_downloadable and known.error is not None:
         raise known.error
-    need = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
-    check_context(settings, need)
-    return need
-
-
-def make_plan_or_suggest(
-    need: ModelRequirements, inventory: Inventory, requested_device: Device, installed_device: Device
-) -> Plan:
-    """Return a plan. Raises NoSuitableGPU, DoesNotFit or EngineError; the hints of the first two suggest GPUs."""
-    try:
-        return make_plan(need, inventory, requested_device, installed_device)
-    except (DoesNotFit, NoSuitableGPU) as error:
-        if not error.hint or isinstance(error, NoSuitableGPU):
-            error.hint = f"{suggest_gpus(need, gpu_models())} {error.hint}".strip()
-        raise
+    requirements = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
+    check_context(settings, requirements)
+    return requirements

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...engine.vllm_arguments import check_reserved_flags
 from ...engine.vllm_flags import check_flags
-from ...errors import MariTalkError, UsageError, WeightsError
+from ...errors import PortError, UsageError, WeightsError
 from ...http.listener import listen
 from ...models.atomic_install import is_installed
 from ...models.tokenizer_files import check_tokenizer
@@ -31,10 +31,10 @@ _DEFAULT_MAX_LORA_RANK = 16
 """vLLM's default for --max-lora-rank."""
 
 
-def check_context(settings: Settings, need: ModelRequirements) -> None:
+def check_context(settings: Settings, requirements: ModelRequirements) -> None:
     """Raise UsageError for --max-model-len above the model's own context, which vLLM rejects."""
     length = settings.max_model_len
-    limit = need.footprint.shape.context_limit if need.footprint else None
+    limit = requirements.footprint.shape.context_limit if requirements.footprint else None
     allowed = os.environ.get(_ALLOW_LONG_CONTEXT, "0").strip().lower() in ("1", "true")
     if (
         length is None
@@ -45,7 +45,7 @@ def check_context(settings: Settings, need: ModelRequirements) -> None:
     ):
         return
     raise UsageError(
-        f"--max-model-len {length} is more than the {limit} tokens that {need.title} can read.",
+        f"--max-model-len {length} is more than the {limit} tokens that {requirements.title} can read.",
         f"Give {limit} or less, or leave it out.",
     )
 
@@ -163,6 +163,5 @@ def check_control_port(group: ClusterConfig) -> None:
     """Check that the leader can listen for followers. Raises PortError."""
     try:
         listen(group.head, group.control_port).close()
-    except MariTalkError as error:
-        error.hint = "Choose another with --head ADDRESS:PORT, of which it is the next."
-        raise
+    except PortError as error:
+        raise PortError(error.message, "Choose another with --head ADDRESS:PORT, of which it is the next.") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ...errors import UsageError
 from ...hardware.gpu_catalog import find_gpu
 from ...models.memory_footprint import MemoryFootprint
-from ...planning.memory_estimate import CPU_BATCH, BatchLimits, Parallelism, batch
+from ...planning.batch_limits import CPU_BATCH, BatchLimits, default_batch_limits
 from ...planning.plan import Plan
 from ...planning.roofline import Efficiency, StepCost, roofline
 from ...settings import Device
@@ -55,7 +55,6 @@ def of_plan(
     """
     assert plan.kv_cache_tokens is not None and plan.max_model_len is not None
     tokens = plan.kv_cache_tokens // plan.data_parallel_size
-    parallelism = Parallelism(plan.tensor_parallel_size, plan.pipeline_parallel_size)
     if plan.device is Device.CPU:
         if not measured:
             raise UsageError(
@@ -67,12 +66,12 @@ def of_plan(
     else:
         assert footprint is not None
         gpu = find_gpu(plan.gpus[0].name)
-        name, limits = gpu.names[0], batch(plan.gpus[0])
+        name, limits = gpu.names[0], default_batch_limits(plan.gpus[0])
         unknown = gpu.bandwidth is None and measured
-        cost = UNMEASURED if unknown else roofline(footprint, parallelism, gpu, efficiency, context)
+        cost = UNMEASURED if unknown else roofline(footprint, plan.parallelism, gpu, efficiency, context)
     return ReplicaModel(
         name=name,
-        cards=1 if plan.device is Device.CPU else parallelism.gpu_count,
+        cards=1 if plan.device is Device.CPU else plan.parallelism.gpu_count,
         cost=cost,
         limits=limits,
         cache_tokens=tokens,

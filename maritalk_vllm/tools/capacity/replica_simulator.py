@@ -9,7 +9,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from ...planning.memory_estimate import BatchLimits
+from ...planning.batch_limits import BatchLimits
 from ...planning.roofline import StepCost
 from .simulated_request import SimulatedRequest
 

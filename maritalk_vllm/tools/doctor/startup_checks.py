@@ -6,6 +6,7 @@ from pathlib import Path
 from ...engine.vllm_version import Vllm
 from ...errors import WeightsError
 from ...hardware import resource_limits
+from ...hardware.gpu_catalog import gpu_models
 from ...hardware.host import free_disk_bytes
 from ...hardware.inventory import Inventory
 from ...hardware.network import route_to
@@ -14,9 +15,9 @@ from ...licensing.license_check import LicenseCheck
 from ...models.profile import Profile
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan_report import summary
+from ...planning.planner import make_plan
 from ...server.cluster.cluster_config import ClusterConfig, check_head_is_local
 from ...server.middleware.access_config import AccessConfig
-from ...server.startup.launch import make_plan_or_suggest
 from ...server.startup.preflight import check_control_port, check_files, check_folders
 from ...settings import Device, Settings
 from ...text_format import gigabytes
@@ -62,7 +63,7 @@ def check_plan(
     settings: Settings, requirements: ModelRequirements, inventory: Inventory, installed_device: Device
 ) -> Iterator[Check]:
     """Check that the model fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
-    plan = make_plan_or_suggest(requirements, inventory, settings.device, installed_device)
+    plan = make_plan(requirements, inventory, settings.device, installed_device, gpu_models)
     first, *more = summary(plan)
     if plan.checked:
         yield Check.ok("plan", first.removeprefix("Plan: "))

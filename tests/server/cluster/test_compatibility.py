@@ -18,7 +18,7 @@ def launch(tmp_path: Path, **options: object) -> Launch:
 
 
 def info_of(launch: Launch) -> Compatibility:
-    return compatibility(launch.plan, launch.name, launch.vllm)
+    return compatibility(launch.plan, launch.source.name, launch.vllm)
 
 
 def test_nodes_with_the_same_options_match(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Rig:
         settings = Settings(
             license=EVALUATION_KEY, cache_dir=folder / "cache", device=Device.CPU, api_key_file=self.keys, port=0
         )
-        self.model = Path(decide(settings).location)
+        self.model = Path(decide(settings).source.location)
         self.reload = ConfigReload(decide(settings))
         self.received: list[Launch] = []
         self.error: Exception | None = None
@@ -48,7 +48,8 @@ class Rig:
         model.mkdir(parents=True)
         (model / "model.safetensors").write_bytes(b"weights")
         launch = self.reload.launch
-        launch = replace(launch, location=str(model), is_made_here=is_made_here, resolve_again=lambda *_: launch)
+        source = replace(launch.source, location=str(model), is_made_here=is_made_here)
+        launch = replace(launch, source=source, resolve_again=lambda *_: launch)
         self.reload.launch = launch
 
     @property
@@ -90,7 +91,7 @@ def test_only_a_folder_that_the_server_has_created_is_removed(rig: Rig, tmp_path
     """A user's own folder may have the name of a profile."""
     folder = tmp_path / "data" / "demo"
     rig.serve(folder, is_made_here=is_made_here)
-    assert rig.maintenance.launch.name == folder.name
+    assert rig.maintenance.launch.source.name == folder.name
 
     async def scenario() -> None:
         await rig.maintenance.record_loaded()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.planning.memory_estimate import BatchLimits
+from maritalk_vllm.planning.batch_limits import BatchLimits
 from maritalk_vllm.planning.roofline import StepCost
 from maritalk_vllm.tools.capacity.benchmark_data import BenchmarkLoad, Measurement, predict, read_loads
 from maritalk_vllm.tools.capacity.calibrate import calibrate

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from maritalk_vllm.planning.memory_estimate import BatchLimits
+from maritalk_vllm.planning.batch_limits import BatchLimits
 from maritalk_vllm.planning.roofline import StepCost
 from maritalk_vllm.tools.capacity.arrivals import Arrivals, ClosedLoopUsers, PoissonArrivals, SaturatingUsers
 from maritalk_vllm.tools.capacity.replica_simulator import ReplicaSimulator

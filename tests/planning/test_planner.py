@@ -1,16 +1,17 @@
-"""The choice between GPUs and the CPU."""
+"""The choice between GPUs and the CPU, and the suggestions in errors."""
 
 from dataclasses import replace
 
 import pytest
 
-from maritalk_vllm.errors import EngineError, NoSuitableGPU
+from maritalk_vllm.errors import DoesNotFit, EngineError, NoSuitableGPU
 from maritalk_vllm.hardware.gpu import UnusableGpu
+from maritalk_vllm.hardware.gpu_catalog import GpuModel, gpu_models
 from maritalk_vllm.hardware.inventory import Inventory
-from maritalk_vllm.planning.device_selection import choose_device
 from maritalk_vllm.planning.model_requirements import ModelRequirements
+from maritalk_vllm.planning.planner import choose_device, make_plan
 from maritalk_vllm.settings import Device
-from tests.planning.machines import hypothetical_machine, open_need, profile_need
+from tests.planning.machines import SHORT_8B, hypothetical_machine, open_need, profile_need
 
 DEMO, SMALL, OPEN = profile_need("demo"), profile_need("small"), open_need()
 A10, T4, BOTH = hypothetical_machine("A10"), hypothetical_machine("T4"), hypothetical_machine("T4,A10")
@@ -90,3 +91,41 @@ def test_no_suitable_gpu(
     with pytest.raises(NoSuitableGPU) as error:
         choose_device(requested_device, requirements, machine, installed_device)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "machine", "without", "hint"),
+    [
+        (profile_need("medium"), "2xA10", "", "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."),
+        # An error with a hint of its own keeps it.
+        (open_need(30, replicas="3"), "4xA10", "--replicas 2 would fit.", "--replicas 2 would fit."),
+        (
+            SMALL,
+            "T4",
+            "To try the server here, use --model demo.",
+            "What would do: 1 x A10. To try the server here, use --model demo.",
+        ),
+    ],
+)
+def test_errors_suggest_gpus_of_the_catalogue(
+    requirements: ModelRequirements, machine: str, without: str, hint: str
+) -> None:
+    for catalog, expected in ((None, without), (gpu_models, hint)):
+        with pytest.raises((DoesNotFit, NoSuitableGPU)) as error:
+            make_plan(requirements, hypothetical_machine(machine), Device.AUTO, Device.CUDA, catalog)
+        assert error.value.hint == expected
+
+
+def test_catalogue_is_not_read_for_a_plan() -> None:
+    def catalog() -> tuple[GpuModel, ...]:
+        raise AssertionError
+
+    assert make_plan(SMALL, A10, Device.AUTO, Device.CUDA, catalog).checked
+
+
+@pytest.mark.parametrize(("length", "known"), [(None, False), (2000, True)])
+def test_assumed_context_is_a_warning(length: int | None, known: bool) -> None:
+    requirements = open_need(16, replace(SHORT_8B, max_model_len=None), max_model_len=length)
+    result = make_plan(requirements, A10, Device.AUTO, Device.CUDA)
+    assert result.length_known is known
+    assert any("the plan assumes 4096 tokens" in each for each in result.warnings) is not known
