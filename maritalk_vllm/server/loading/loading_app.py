@@ -103,7 +103,8 @@ class LoadingApp:
         if path != "/":
             return error_response(path, _LOADING, _CLOSE)
         try:
-            await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
+            async with asyncio.timeout(HOLD_SECONDS):
+                await self._decided.wait()
         except TimeoutError:
             return JSONResponse({"status": "loading"}, headers=_CLOSE)
         return None
