@@ -53,6 +53,7 @@ def supervise(
     """
     settings = launch.settings
     signals = StopSignals()
+    resource_limits.raise_descriptors()
     listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     process_tree.become_subreaper()
