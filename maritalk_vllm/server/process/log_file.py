@@ -88,7 +88,7 @@ class LogFile:
         return self._write_end
 
     def start(self) -> None:
-        """Start the writer thread; until then, the pipe buffers. Do not fork this process afterwards."""
+        """Start the writer thread; until then, the pipe buffers."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._copy, name="log", daemon=True)
             self._thread.start()

@@ -92,7 +92,7 @@ class Maintenance:
     async def download_weights(self, show: Callable[[str, float | None], None]) -> None:
         """Download the weights if they are not local, and resolve the launch with them. Raises MariTalkError."""
         if self.launch.fetch is not None:
-            await download(self.launch.fetch, show)
+            await download(self.launch.fetch, show, self._log)
             self._reload.resolve_again()
 
     async def record_loaded(self) -> None:

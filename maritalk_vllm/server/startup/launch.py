@@ -19,7 +19,7 @@ from ...planning.plan import Plan
 from ...planning.plan_report import summary
 from ...planning.planner import make_plan
 from ...settings import Device, DistributedBackend, Settings
-from ...weights.download_progress import Progress
+from ...weights.fetch_request import FetchRequest
 from ...weights.footprint_lookup import known_footprint
 from ...weights.model_source import locate, wanted_profile
 from ..cluster.cluster_config import ClusterConfig
@@ -32,7 +32,7 @@ from .preflight import check_context, check_files, check_folders
 class Launch:
     """A resolved start.
 
-    If the weights are not installed, `fetch` downloads them, and `resolve_again` then resolves the start from them.
+    If the weights are not installed, `fetch` is their download, and `resolve_again` then resolves the start from them.
     `needs_preparation`: the fork server has to create the model's files first. `is_made_here`: this program creates the
     model's folder from an embedded file, and may remove it. `notes` are for the user; `license_expires` is in seconds
     since 1970, None if it never expires or no licence is needed. `vllm` is the installed version; `group` is None for a
@@ -43,7 +43,7 @@ class Launch:
 
     name: str
     location: str
-    fetch: Callable[[Progress], None] | None
+    fetch: FetchRequest | None
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
     needs_preparation: bool
     is_made_here: bool
