@@ -69,7 +69,8 @@ class LoadingApp:
         is_read = scope["method"] in ("GET", "HEAD")
         if is_read and scope["path"] == server_metrics.PATH and not self._is_engine_ready:
             # Also after a failure, which is when operators look at the metrics.
-            await server_metrics.response(self._registry)(scope, receive, send)
+            metrics = await server_metrics.response(self._registry)
+            await metrics(scope, receive, send)
             return
         if is_read and not self._decided.is_set() and (response := await self._immediate_response(scope["path"])):
             await response(scope, receive, send)

@@ -11,8 +11,11 @@ async def wait_for_exit(process: "subprocess.Popen[bytes]") -> int:
     Neither a thread nor asyncio's child watcher takes part: either would compete with psutil for the exit status.
     """
     if process.poll() is None:
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:  # a thread has killed and reaped it meanwhile
+            return process.wait()
         loop, exited = asyncio.get_running_loop(), asyncio.Event()
-        pidfd = os.pidfd_open(process.pid)
         loop.add_reader(pidfd, exited.set)
         try:
             await exited.wait()

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, MutableMapping
+import time
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.errors import EngineError, Unavailable
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from maritalk_vllm.server.loading.loading_app import HOLD_SECONDS, LoadingApp
+from tests.server.event_loop import never_blocked
 
 
 @contextlib.asynccontextmanager
@@ -112,6 +116,24 @@ def test_metrics_are_served_until_the_engine_serves_its_own() -> None:
                 else:
                     app.fail(EngineError("The engine died."))
                     assert "of_the_loading_app 3.0" in (await client.get(f"{url}/metrics")).text
+
+    asyncio.run(scenario())
+
+
+class SlowCollector(Collector):
+    """Metrics that take three seconds to collect."""
+
+    def collect(self) -> Iterator[Metric]:
+        time.sleep(3)
+        yield GaugeMetricFamily("slow", "x", 1)
+
+
+def test_slow_metrics_do_not_block_the_event_loop() -> None:
+    async def scenario() -> None:
+        registry = CollectorRegistry()
+        registry.register(SlowCollector())
+        async with running(LoadingApp(registry)) as url, httpx.AsyncClient() as client, never_blocked():
+            assert "slow 1.0" in (await client.get(f"{url}/metrics")).text
 
     asyncio.run(scenario())
 
