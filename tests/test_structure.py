@@ -9,7 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 DOCUMENT = (PACKAGE.parent / "docs" / "structure.md").read_text()
-BASE = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking", "stop_signals")
+BASE = (
+    "settings",
+    "errors",
+    "extras",
+    "text_format",
+    "config_files",
+    "language",
+    "translation",
+    "masking",
+    "stop_signals",
+)
 # Each package may import those after it, and the modules of the base.
 PACKAGES = (
     "cli",
