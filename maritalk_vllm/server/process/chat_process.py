@@ -83,13 +83,13 @@ class ChatProcess:
 
 
 def _terminal_attributes() -> list[Any] | None:
-    with contextlib.suppress(termios.error):
+    with contextlib.suppress(termios.error):  # stdin is no terminal
         return termios.tcgetattr(_STDIN)
     return None
 
 
 def _restore_terminal(attributes: list[Any] | None) -> None:
     """Restore the terminal after a chat that was killed while reading a line; only in the foreground process group."""
-    with contextlib.suppress(termios.error, OSError):
+    with contextlib.suppress(termios.error, OSError):  # it was closed, or is no longer this process's terminal
         if attributes is not None and os.tcgetpgrp(_STDIN) == os.getpgrp():
             termios.tcsetattr(_STDIN, termios.TCSANOW, attributes)

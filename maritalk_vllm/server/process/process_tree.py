@@ -81,7 +81,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def _is_tracker(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # it has exited meanwhile, or is another user's
         return any("multiprocessing.resource_tracker" in argument for argument in process.cmdline())
     return False
 
