@@ -118,6 +118,13 @@ def test_heavy_libraries_are_imported_lazily_and_only_where_allowed(file: Path) 
             assert place == Path("hardware/nvml.py")
 
 
+def test_only_the_fork_server_forks() -> None:
+    """It runs neither a thread nor an event loop, whose state a fork would copy."""
+    forking = {file.stem for file in FILES for name, _ in imports(file) if name.partition(".")[0] == "multiprocessing"}
+    calling = {file.stem for file in FILES if "os.fork" in file.read_text()}
+    assert forking | calling == {"fork_server"}
+
+
 def test_the_chat_imports_only_schemas_of_the_server() -> None:
     """It starts quickly on any machine, since it shares only the request and response schemas with the server."""
     imported = {name for file in FILES if file.parent.name == "chat" for name, _ in imports(file)}
