@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,12 @@ class LogFormat(StrEnum):
 
 
 def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
-    """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `unit`, `secret`, `shown` default."""
-    return field(default=default, metadata={"help": help, **extra})
+    """A field of `Settings`. `extra`: `short` flag, `metavar`, `min` and `max`, `unit`, `secret`, `shown` default.
+
+    `default` may be a function that computes it: one that depends on HOME is not fixed when this module is imported.
+    """
+    computed = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**computed, metadata={"help": help, **extra})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +207,7 @@ class Settings:
         min=1,
     )
     cache_dir: Path = option(
-        platformdirs.user_cache_path(APP_NAME),
+        partial(platformdirs.user_cache_path, APP_NAME),
         "Folder for prepared models and logs.",
         metavar="FOLDER",
         shown="the user's cache folder",

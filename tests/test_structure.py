@@ -9,7 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 DOCUMENT = (PACKAGE.parent / "docs" / "structure.md").read_text()
-BASE = ("settings", "errors", "text_format", "config_files", "language", "translation", "masking", "stop_signals")
+BASE = (
+    "settings",
+    "errors",
+    "extras",
+    "text_format",
+    "config_files",
+    "language",
+    "translation",
+    "masking",
+    "stop_signals",
+)
 # Each package may import those after it, and the modules of the base.
 PACKAGES = (
     "cli",
@@ -106,6 +116,13 @@ def test_heavy_libraries_are_imported_lazily_and_only_where_allowed(file: Path) 
             assert when != "now", f"{place} imports {name} as soon as it is imported"
         if top == "pynvml":
             assert place == Path("hardware/nvml.py")
+
+
+def test_only_the_fork_server_forks() -> None:
+    """It runs neither a thread nor an event loop, whose state a fork would copy."""
+    forking = {file.stem for file in FILES for name, _ in imports(file) if name.partition(".")[0] == "multiprocessing"}
+    calling = {file.stem for file in FILES if "os.fork" in file.read_text()}
+    assert forking | calling == {"fork_server"}
 
 
 def test_the_chat_imports_only_schemas_of_the_server() -> None:

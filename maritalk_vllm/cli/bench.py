@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import extras
 from ..errors import UsageError
 from ..settings import OPTIONS, environment_variable
 from ..text_format import did_you_mean
@@ -62,6 +63,7 @@ def bench(
 
     A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
     """
+    extras.require("aiohttp", "maritalk-vllm bench")
     from ..tools.bench.api_formats import API_FORMATS
     from ..tools.bench.bench_client import BenchClient
 

@@ -11,7 +11,7 @@ VARIABLE = "MARITALK_HOME"
 
 
 def use_mounted_home(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set `HOME`, below which all caches are, to the folder. Call it before importing `settings`, which reads HOME."""
+    """Set `HOME`, below which all caches are, to the folder."""
     folder = _mounted_folder(environment)
     if folder and _is_writable(folder):
         environment["HOME"] = str(folder)

@@ -50,7 +50,7 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
         print(translated(f"{source.name} is here already: {source.location}"))
         return
     with ProgressDisplay() as progress:
-        source.fetch(progress.show)
+        source.fetch.run(progress.show)
     print(translated(f"{source.name} is here: {locate(settings, profile, check, place).location}"))
 
 

@@ -10,6 +10,7 @@ from platformdirs import user_data_path
 
 from ..errors import UsageError
 from ..models.profile import find, profiles
+from ..settings import APP_NAME
 from ..text_format import did_you_mean, gigabytes, table
 from ..tools.license_server import audit_log, license_keys, weights_archive
 from ..tools.license_server.database import Database
@@ -19,11 +20,23 @@ from . import path_options
 app = typer.Typer()
 
 _DATE = "%Y-%m-%d"
-_DATABASE = user_data_path("maritalk-vllm") / "licenses.db"
+
+
+def _default_database() -> Path:
+    """The database in the user's data folder, by the current HOME and XDG_DATA_HOME."""
+    return user_data_path(APP_NAME) / "licenses.db"
+
 
 DatabaseOption = Annotated[
     Path,
-    typer.Option("--database", help="Where keys and archives are kept.", metavar="FILE", callback=path_options.checked),
+    typer.Option(
+        "--database",
+        help="Where keys and archives are kept.",
+        metavar="FILE",
+        callback=path_options.checked,
+        default_factory=_default_database,
+        show_default="licenses.db in your data folder",
+    ),
 ]
 
 
@@ -45,7 +58,8 @@ def serve(
         Path | None,
         typer.Option("--ssl-keyfile", help="Its private key.", metavar="FILE", callback=path_options.checked),
     ] = None,
-    database: DatabaseOption = _DATABASE,
+    *,
+    database: DatabaseOption,
 ) -> None:
     """Run the licence service: it checks keys, and gives out weights and the launcher."""
     if (ssl_certfile is None) != (ssl_keyfile is None):
@@ -73,7 +87,8 @@ def add_key(
         datetime | None,
         typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE], show_default="never"),
     ] = None,
-    database: DatabaseOption = _DATABASE,
+    *,
+    database: DatabaseOption,
 ) -> None:
     """Make a key and print it. It is told this once: the database keeps its digest alone."""
     models = tuple(dict.fromkeys(map(model_name, model)))
@@ -85,7 +100,7 @@ def add_key(
 
 
 @app.command(name="keys")
-def list_keys(database: DatabaseOption = _DATABASE) -> None:
+def list_keys(database: DatabaseOption) -> None:
     """List the keys: of each its id and its first group."""
     now = datetime.now(UTC)
     rows = [_head("id", "key", "models", "licensee", "expires", "state")]
@@ -99,7 +114,7 @@ def list_keys(database: DatabaseOption = _DATABASE) -> None:
 
 @app.command()
 def revoke(
-    id: Annotated[int, typer.Argument(help="The key's id, as `keys` lists it.")], database: DatabaseOption = _DATABASE
+    id: Annotated[int, typer.Argument(help="The key's id, as `keys` lists it.")], database: DatabaseOption
 ) -> None:
     """Revoke a key, and with it every link that it got. It cannot be undone."""
     with Database(database) as opened:
@@ -116,7 +131,8 @@ def add_weights(
         Path, typer.Argument(help="The zip or tar file with them.", metavar="FILE", callback=path_options.checked)
     ],
     model: Annotated[str, typer.Option("--model", help="The profile that they are of.")],
-    database: DatabaseOption = _DATABASE,
+    *,
+    database: DatabaseOption,
 ) -> None:
     """Give out an archive as the weights of a model, instead of the one before. It must stay where it is, as it is."""
     added = weights_archive.read(model_name(model), file)
@@ -130,7 +146,8 @@ def add_weights(
 @app.command(name="audit")
 def show_audit(
     last: Annotated[int, typer.Option("--last", help="How many rows, counted from the latest.", min=1)] = 50,
-    database: DatabaseOption = _DATABASE,
+    *,
+    database: DatabaseOption,
 ) -> None:
     """Show who got what, who was refused, and what was done to the keys."""
     rows = [_head("time", "event", "key", "model", "client", "detail")]

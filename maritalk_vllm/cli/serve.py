@@ -89,7 +89,7 @@ def _resolve_launch(settings: Settings) -> "Launch":
 
 def _write_termination_message(error: MariTalkError) -> None:
     """Write the error to the file that Kubernetes shows after a container has terminated."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the error is printed as well
         if _TERMINATION_LOG.exists():
             _TERMINATION_LOG.write_text(f"{error}\n")
 

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -113,7 +114,8 @@ def _option(name: str) -> inspect.Parameter:
         argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
-    default = field.default
+    factory = None if field.default_factory is MISSING else field.default_factory
+    default = field.default if factory is None else inspect.Parameter.empty
     if name in SEVERAL:
         typed, default = list[get_args(typed)[0]] | None, None  # type: ignore[misc]
     short = [about["short"]] if "short" in about else []
@@ -125,6 +127,7 @@ def _option(name: str) -> inspect.Parameter:
         min=about.get("min"),
         max=about.get("max"),
         envvar=environment_variable(name),
+        default_factory=factory,
         show_default=about.get("shown", default is not None and typed is not bool),
         callback=path_options.checked if _is_path(typed) else None,
         parser=_PARSERS.get(about.get("unit", "")),

@@ -46,7 +46,7 @@ def finish(stream: TextIO) -> OSError | None:
     try:
         stream.flush()
     except OSError as error:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no descriptor is left: Python then reports the failure at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None

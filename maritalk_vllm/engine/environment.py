@@ -8,7 +8,7 @@ from pathlib import Path
 from ..hardware.cuda_visible_devices import ORDER, VARIABLE
 from ..hardware.network import Route
 from ..planning.plan import Plan
-from ..settings import Device, environment_variable
+from ..settings import OPTIONS, Device, environment_variable
 from .temperature_patch import OPT_IN
 
 _CACHE = "VLLM_CACHE_ROOT"
@@ -21,11 +21,15 @@ def compile_cache(cache_dir: Path) -> Path:
     return Path(os.environ.get(_CACHE) or cache_dir / "vllm")
 
 
+def environment_without_secrets() -> dict[str, str]:
+    """Return this process's environment without the licence and the API keys."""
+    secrets = {environment_variable(name) for name, field in OPTIONS.items() if field.metadata.get("secret")}
+    return {name: value for name, value in os.environ.items() if name not in secrets}
+
+
 def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> dict[str, str]:
     """Return this process's environment adapted for the engine: no secrets, only the GPUs or cores of the plan."""
-    environment = dict(os.environ)
-    for secret in ("license", "api_key"):
-        environment.pop(environment_variable(secret), None)
+    environment = environment_without_secrets()
     # Development mode adds unauthenticated routes that inspect and change the engine.
     environment.pop("VLLM_SERVER_DEV_MODE", None)
     # Only the supervisor notifies systemd.

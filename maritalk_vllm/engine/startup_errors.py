@@ -133,7 +133,7 @@ def _wait_for_cause(engine_log: Path) -> str | None:
 
 def first_cause(engine_log: Path) -> str | None:
     """The first error in vLLM's log that does not report the failure of another process; None if there is none."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the error that is explained is reported without it
         if not engine_log.is_file():
             return None
         with engine_log.open("rb") as file:

@@ -22,18 +22,28 @@ _TARGET_THREADS = 4096
 _MEMORY = ((resource.RLIMIT_AS, "address space", "ulimit -v"), (resource.RLIMIT_DATA, "data", "ulimit -d"))
 
 
-def raise_descriptors() -> int:
-    """Raise the limit on open files as far as is useful and allowed, and return it."""
+def raise_descriptors() -> None:
+    """Raise the limit on open files as far as is useful and allowed. Processes started later inherit it.
+
+    A process that serves calls this once, when it starts.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = raised_limit(soft, hard)
     if target != soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    return target if target != resource.RLIM_INFINITY else _TARGET_DESCRIPTORS
 
 
 def descriptors() -> int:
-    """The limit that `raise_descriptors` would set. Changes nothing."""
-    limit = raised_limit(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    """The limit on open files that `raise_descriptors` sets. Changes nothing."""
+    return _finite(raised_limit(*resource.getrlimit(resource.RLIMIT_NOFILE)))
+
+
+def current_descriptors() -> int:
+    """The limit on open files as it is now."""
+    return _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _finite(limit: int) -> int:
     return limit if limit != resource.RLIM_INFINITY else _TARGET_DESCRIPTORS
 
 

@@ -57,6 +57,8 @@ def config(
 ) -> uvicorn.Config:
     """Create the uvicorn configuration for any port of ours, with timeouts for clients and a limit on connections.
 
+    The limit follows from that on open files, which the process raises beforehand (`resource_limits`).
+
     `identity`: the certificate to serve HTTPS with, None for HTTP. `descriptors_each`: file descriptors that a request
     needs, its connection included.
     """
@@ -66,7 +68,7 @@ def config(
         ws="none",
         log_config=None,
         access_log=False,
-        limit_concurrency=resource_limits.connections(resource_limits.raise_descriptors(), descriptors_each),
+        limit_concurrency=resource_limits.connections(resource_limits.current_descriptors(), descriptors_each),
         **options,
     )
     if identity is not None:

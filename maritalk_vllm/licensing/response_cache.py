@@ -60,5 +60,5 @@ class ResponseCache:
 
     def discard(self) -> None:
         """Delete the response, because the service rejects the key."""
-        with suppress(OSError):
+        with suppress(OSError):  # in a folder that is not writable, it was never stored
             self._file.unlink(missing_ok=True)

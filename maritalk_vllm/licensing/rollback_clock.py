@@ -65,7 +65,7 @@ class RollbackClock:
             else:
                 # Not confirmed yet: that much time may have passed, or the clock may be wrong.
                 unconfirmed = machine
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # not writable: see the docstring
             self._record(trusted, unconfirmed)
         return time
 
@@ -77,7 +77,7 @@ class RollbackClock:
                 f"the machine's clock shows {machine:%Y-%m-%d}, and the licence service says {time:%Y-%m-%d}. "
                 "The service's time counts."
             )
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # not writable: it counts for this process alone
             self._record(time, None)
 
     def _read(self, machine: datetime) -> tuple[datetime | None, datetime | None]:

@@ -93,6 +93,8 @@ def _errno(error: Exception) -> int | None:
     """The errno of an error of the operating system; None for other errors."""
     if isinstance(error, OSError):
         return error.errno
-    # safetensors is written in Rust and raises an error of its own.
+    if not type(error).__module__.startswith("safetensors"):
+        return None
+    # safetensors is written in Rust, and has the number in the text of an error of its own.
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def supervise(
     """
     settings = launch.settings
     signals = StopSignals()
+    resource_limits.raise_descriptors()
     listener = listen(settings.host, settings.port)
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     process_tree.become_subreaper()
@@ -132,7 +134,7 @@ class _Supervisor:
                 self._console.stop()
                 await cancel_and_wait(serving, maintaining)
                 if self._chat is not None:
-                    self._chat.stop()
+                    await self._chat.stop()
                 await self._wait_until_released()
                 if self._engine is not None:
                     await self._engine.stop(self._launch.settings.drain_timeout)
@@ -187,7 +189,8 @@ class _Supervisor:
         self._stop_requested.set()
         if self._signal_count > 1:
             self._force_stop.set()
-            process_tree.kill_descendants()
+            # Not in the event loop: it waits until they have exited.
+            threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()
 
     async def _serve(self) -> None:
         """Download the weights, then run and restart the engine until it is given up. Raises MariTalkError."""

@@ -73,6 +73,8 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
     except WeightsError:
         raise
     except Exception as error:
+        if not huggingface_client.is_hub_error(error):
+            raise
         raise explain(error, name) from error
 
 

@@ -17,6 +17,19 @@ METADATA_BYTES = 32 << 20
 _HINT = "Check HF_ENDPOINT, or give the folder that holds the model: --model PATH."
 
 
+_LIBRARIES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "httpcore", "httpcore2"}
+
+
+def is_hub_error(error: Exception) -> bool:
+    """Whether the network, the hub, its library or the disk failed, rather than our own code.
+
+    The library raises OSError and ValueError beside its own errors, and hf_xet, which is written in Rust, RuntimeError.
+    """
+    if isinstance(error, OSError | ValueError | RuntimeError):
+        return True
+    return any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__)
+
+
 def limit_responses(max_bytes: int = 0) -> None:
     """Limit responses from now on to METADATA_BYTES, or to `max_bytes` if that is more."""
     from huggingface_hub import set_client_factory

@@ -39,7 +39,7 @@ def query_hub(name: str, revision: str | None = None) -> Remote:
     def request() -> None:
         try:
             results.append(_request(name, revision))
-        except Exception as error:  # noqa: BLE001 - of huggingface_hub, of its HTTP client or of the network
+        except Exception as error:  # noqa: BLE001 -- raised or explained below
             results.append(error)
 
     thread = threading.Thread(target=request, daemon=True)
@@ -51,7 +51,11 @@ def query_hub(name: str, revision: str | None = None) -> Remote:
         return Remote(None, silent.message, silent)
     if isinstance(result, WeightsError):  # a server start would fail with it too, after the download
         return Remote(None, f"{name} on Hugging Face: {result.message}", result)
-    return result if isinstance(result, Remote) else _explain_error(name, result)
+    if isinstance(result, Remote):
+        return result
+    if not huggingface_client.is_hub_error(result):
+        raise result
+    return _explain_error(name, result)
 
 
 _HINT = "Check the network, or give the folder that holds the model: --model PATH."

@@ -1,9 +1,7 @@
 """Determine which model to serve, and where its weights are."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
@@ -16,12 +14,8 @@ from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..text_format import did_you_mean
 from . import huggingface
-from .download_progress import Progress
+from .fetch_request import FetchFromHub, FetchFromService, FetchRequest
 from .model_folder import SERVED, holds_gguf, model_folder
-from .partial_file import Link
-
-_MAX_RATIO = 4
-"""Largest archive, as a multiple of the profile's weights: it may hold float32 weights, poorly compressed."""
 
 _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -30,15 +24,14 @@ _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 class Source:
     """A model to serve: its name for users, and the folder that holds it, or will hold it.
 
-    `fetch` downloads the weights if they are not local; it takes a progress callback, and raises WeightsError or
-    LicenseError. `is_made_here`: this program creates the folder from an embedded file, so it may delete the folder and
-    create it again.
+    `fetch` is the download of the weights if they are not local. `is_made_here`: this program creates the folder from
+    an embedded file, so it may delete the folder and create it again.
     """
 
     name: str
     location: str
     profile: Profile | None = None
-    fetch: Callable[[Progress], None] | None = field(default=None, compare=False)
+    fetch: FetchRequest | None = None
     is_made_here: bool = False
 
     @property
@@ -75,7 +68,15 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, tar
     if is_installed(folder):
         return Source(profile.name, str(folder), profile)
     if check.brings_weights:
-        return Source(profile.name, str(folder), profile, partial(_fetch, folder, profile, check))
+        fetch = FetchFromService(
+            profile.name,
+            str(folder),
+            check.license_text,
+            settings.license_service,
+            settings.cuda_version,
+            str(settings.cache_dir),
+        )
+        return Source(profile.name, str(folder), profile, fetch)
     if profile.embedded is None:
         raise WeightsError(
             f"The weights of {profile.title} are not on this machine, and this licence does not bring them.",
@@ -87,16 +88,6 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, tar
 def weights_folder(profile: Profile, settings: Settings) -> Path:
     """The folder for the weights that come with a licence."""
     return settings.cache_dir / "models" / profile.name
-
-
-def _fetch(folder: Path, profile: Profile, check: LicenseCheck, progress: Progress) -> None:
-    from .install import fetch  # imports httpx, which takes a third of the time of a plan
-
-    def get_link() -> Link:
-        response = check.request_weights(profile.name)
-        return Link(response.url, response.size, response.sha256)
-
-    fetch(folder, get_link, profile.title, progress, max_bytes=_MAX_RATIO * profile.weights_bytes)
 
 
 def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) -> None:
@@ -122,11 +113,7 @@ def open_model(model: str, revision: str | None = None) -> Source:
     if _HUGGING_FACE_NAME.fullmatch(model):
         huggingface.check_name(model)
         cached = huggingface.snapshot(model, revision)
-        return (
-            Source(model, str(cached))
-            if cached
-            else Source(model, model, fetch=partial(huggingface.fetch, model, revision))
-        )
+        return Source(model, str(cached)) if cached else Source(model, model, fetch=FetchFromHub(model, revision))
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
         f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", did_you_mean(model, known)

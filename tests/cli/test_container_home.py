@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from maritalk_vllm.cli import license_server
 from maritalk_vllm.cli.container_home import VARIABLE, mounted_home_warning, use_mounted_home
+from maritalk_vllm.settings import Settings
 from tests.cli.test_config import shown_values
 
 NOBODY = 65534
@@ -70,3 +73,23 @@ def test_cache_is_below_the_mounted_home(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("XDG_CACHE_HOME")
     value, _ = shown_values(**{VARIABLE: str(tmp_path)})["cache_dir"]
     assert value == f"{tmp_path}/.cache/maritalk-vllm"
+
+
+def test_the_default_cache_folder_is_that_of_the_home_at_the_time_of_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of the time when the module was imported, which may be before the home is set."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    for home in (tmp_path / "first", tmp_path / "second"):
+        monkeypatch.setenv("HOME", str(home))
+        assert Settings().cache_dir == home / ".cache" / "maritalk-vllm"
+
+
+def test_the_default_database_is_that_of_the_home_at_the_time_of_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = CliRunner().invoke(license_server.app, ["keys"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / ".local" / "share" / "maritalk-vllm" / "licenses.db").exists()

@@ -34,6 +34,8 @@ _DRAINS = "test_stub_engine_drain.py::test_a_draining_stub_engine_finishes_its_r
 _OUT_OF_TIME = "test_stub_engine_drain.py::test_the_drain_timeout_of_a_stub_engine_aborts_the_rest"
 _LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_while_starting_is_given_up"
 _LATE_AGAIN = "test_stub_engine_deadline.py::test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed"
+_RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine"
+_SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine"
 
 MUTATIONS = (
     Mutation(
@@ -88,7 +90,7 @@ MUTATIONS = (
     Mutation(
         "leave what a dead engine has leaked beside the next",
         _PROCESSES,
-        "        self.kill_leftovers(*exclude)\n        await self._wait_for_exit_within(STOP_SECONDS)\n",
+        "        await self.kill_leftovers(*exclude)\n        await self._wait_for_exit_within(STOP_SECONDS)\n",
         "        await self._wait_for_exit_within(STOP_SECONDS)\n",
         ("test_stub_engine_restart.py::test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart",),
     ),
@@ -275,5 +277,19 @@ MUTATIONS = (
         "raise failure or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
+    ),
+    Mutation(
+        "wait in the event loop for the rest of an engine",
+        _PROCESSES,
+        "await run_in_background(kill)",
+        "kill()",
+        (_RESTS,),
+    ),
+    Mutation(
+        "wait in the event loop after a second signal",
+        _SUPERVISOR,
+        'threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()',
+        "process_tree.kill_descendants()",
+        (_SECOND_SIGNAL,),
     ),
 )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.counting import samples
+from tests.server.event_loop import LIMIT_SECONDS
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
@@ -59,6 +60,21 @@ def test_a_stub_engine_that_dies_is_restarted(tmp_path: Path) -> None:
         assert steps == {"loading", "warming_up", "ready"}
         server.stop()
         assert server.process.returncode == 0
+        assert_nothing_left(server)
+
+
+def test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["leave-tracker", "go"]) as server:
+        server.wait_until_ready()
+        kill(server.engine)
+        longest = 0.0
+        while len(server.reached("loading")) < 2:
+            began = time.monotonic()
+            assert server.ask("/livez").status == 200
+            longest = max(longest, time.monotonic() - began)
+        assert longest < LIMIT_SECONDS
+        server.wait_until_ready_again()
+        server.stop()
         assert_nothing_left(server)
 
 

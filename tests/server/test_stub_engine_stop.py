@@ -1,5 +1,6 @@
 """A stub engine that is stopped or killed at any moment of its start: all processes end within the limit."""
 
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.server.process.engine_manager import STOP_SECONDS
+from tests.server import event_loop
 from tests.server.test_stop import LIMIT_SECONDS, assert_nothing_left, assert_stops
 from tests.stub_engine.server import StubServer
 
@@ -89,6 +91,21 @@ def test_a_second_signal_ends_a_stub_engine_that_ignores_the_first(tmp_path: Pat
         server.wait_until_draining()
         assert server.process.poll() is None
         assert_stops(server, "for the second time, with a stub engine that ignored it")
+
+
+def test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=["leave-tracker; ignore-sigterm"]) as server:
+        server.wait_until_reached("loading")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until_draining()
+        server.process.send_signal(signal.SIGTERM)
+        longest = 0.0
+        with contextlib.suppress(OSError):  # the port is closed at the end
+            while True:
+                longest = max(longest, server.ask("/livez").seconds)
+        assert longest < event_loop.LIMIT_SECONDS
+        server.process.wait(LIMIT_SECONDS)
+        assert_nothing_left(server)
 
 
 def test_a_stub_engine_that_does_not_exit_is_killed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,10 @@ def _do(action: str, argument: str = "") -> None:
         case "leak":
             # A new session without a parent death signal: the kernel never kills it.
             subprocess.Popen(["sleep", "600"], start_new_session=True)
+        case "leave-tracker":
+            # It has the name of a process that the supervisor leaves two seconds to end by itself.
+            program = [sys.executable, "-c", "import time; time.sleep(600)", "multiprocessing.resource_tracker"]
+            subprocess.Popen(program, start_new_session=True)
         case "kill-engine":
             for child in multiprocessing.active_children():
                 child.kill()

@@ -1,11 +1,16 @@
 """A hub that sends more than it lists, or redirects elsewhere: with the real huggingface_hub, on the loopback."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub.errors import HFValidationError
 
+from maritalk_vllm.weights import huggingface
+from maritalk_vllm.weights.huggingface_client import is_hub_error
 from tests.answering import Request, answering
 from tests.cli.test_config import run_tool
 from tests.weights import archives
@@ -95,3 +100,29 @@ def test_malicious_plan(where: str, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
     message = "redirects to an address of file://" if where == "a redirect" else "sends more than a model's files have"
     assert message in f"{result.stdout}{result.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (httpx.ConnectTimeout("no answer"), True),
+        (httpx.InvalidURL("no address"), True),
+        (HFValidationError("no name"), True),
+        (json.JSONDecodeError("no JSON", "", 0), True),
+        (RuntimeError("Data processing error: of hf_xet"), True),
+        (KeyError("a bug"), False),
+        (TypeError("a bug"), False),
+        (AttributeError("a bug"), False),
+    ],
+)
+def test_errors_of_the_hub_are_distinguished_from_bugs(error: Exception, expected: bool) -> None:
+    assert is_hub_error(error) == expected
+
+
+def test_a_bug_is_not_reported_as_an_error_of_the_hub() -> None:
+    def broken(step: str, done: int, total: int | None) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        huggingface.fetch(NAME, None, broken)

@@ -8,6 +8,7 @@ from maritalk_vllm.errors import LicenseError, MariTalkError, UsageError, Weight
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.licensing.license_check import LicenseCheck
 from maritalk_vllm.settings import Settings
+from maritalk_vllm.weights.fetch_request import FetchFromHub
 from maritalk_vllm.weights.model_source import Source, locate, wanted_profile
 from tests.serving import NOBODY
 
@@ -42,7 +43,7 @@ def test_folder_of_the_user_is_not_made_here(tmp_path: Path) -> None:
 def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
-    assert source(model="org/name") == Source("org/name", "org/name")
+    assert source(model="org/name") == Source("org/name", "org/name", fetch=FetchFromHub("org/name"))
 
 
 @pytest.mark.parametrize(

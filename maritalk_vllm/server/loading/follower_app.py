@@ -32,7 +32,7 @@ class FollowerApp(LoadingApp):
             return
         is_read = scope["method"] in ("GET", "HEAD")
         if is_read and scope["path"] == server_metrics.PATH:
-            response = server_metrics.response(self._registry)
+            response = await server_metrics.response(self._registry)
         elif is_read and scope["path"] == "/":
             response = JSONResponse(self._status())
         else:

@@ -69,7 +69,8 @@ class LoadingApp:
         is_read = scope["method"] in ("GET", "HEAD")
         if is_read and scope["path"] == server_metrics.PATH and not self._is_engine_ready:
             # Also after a failure, which is when operators look at the metrics.
-            await server_metrics.response(self._registry)(scope, receive, send)
+            metrics = await server_metrics.response(self._registry)
+            await metrics(scope, receive, send)
             return
         if is_read and not self._decided.is_set() and (response := await self._immediate_response(scope["path"])):
             await response(scope, receive, send)
@@ -103,7 +104,8 @@ class LoadingApp:
         if path != "/":
             return error_response(path, _LOADING, _CLOSE)
         try:
-            await asyncio.wait_for(self._decided.wait(), HOLD_SECONDS)
+            async with asyncio.timeout(HOLD_SECONDS):
+                await self._decided.wait()
         except TimeoutError:
             return JSONResponse({"status": "loading"}, headers=_CLOSE)
         return None

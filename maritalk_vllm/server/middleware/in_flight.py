@@ -44,7 +44,8 @@ class InFlightRequests:
     async def drain(self, seconds: float) -> bool:
         """Wait until all requests have finished; return False if some have not after `seconds`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._drained.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
         return not self._requests
 
     def abort_all(self, error: MariTalkError) -> None:

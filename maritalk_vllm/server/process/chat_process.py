@@ -14,6 +14,7 @@ from typing import Any
 
 from ...language import spoken
 from ..startup.launch import Launch
+from .process_exit import wait_for_exit
 
 _STOP_SECONDS = 2
 _STDIN = 0
@@ -59,17 +60,18 @@ class ChatProcess:
 
         asyncio.get_running_loop().add_reader(self._pidfd, on_chat_exit)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Stop the chat if it was started, kill it after _STOP_SECONDS, and restore the terminal's attributes."""
         if self._process is None:
             return
         self._unwatch()
         os.close(self._control_pipe)
         try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await wait_for_exit(self._process)
+        except TimeoutError:
             self._process.kill()
-            self._process.wait()
+            await wait_for_exit(self._process)
         self._process = None
         _restore_terminal(self._terminal)
 
@@ -81,13 +83,13 @@ class ChatProcess:
 
 
 def _terminal_attributes() -> list[Any] | None:
-    with contextlib.suppress(termios.error):
+    with contextlib.suppress(termios.error):  # stdin is no terminal
         return termios.tcgetattr(_STDIN)
     return None
 
 
 def _restore_terminal(attributes: list[Any] | None) -> None:
     """Restore the terminal after a chat that was killed while reading a line; only in the foreground process group."""
-    with contextlib.suppress(termios.error, OSError):
+    with contextlib.suppress(termios.error, OSError):  # it was closed, or is no longer this process's terminal
         if attributes is not None and os.tcgetpgrp(_STDIN) == os.getpgrp():
             termios.tcsetattr(_STDIN, termios.TCSANOW, attributes)

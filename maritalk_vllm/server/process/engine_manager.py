@@ -19,6 +19,7 @@ from ..startup.launch import Launch
 from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_tree
+from .async_tasks import run_in_background
 from .fork_server_client import ForkServerClient
 from .heartbeat import CHECK_SECONDS
 from .ipc_channel import Message
@@ -203,7 +204,7 @@ class EngineManager:
 
         `exclude`: as for `kill_leftovers`.
         """
-        self.kill_leftovers(*exclude)
+        await self.kill_leftovers(*exclude)
         await self._wait_for_exit_within(STOP_SECONDS)
 
     def kill_fork_server(self) -> None:
@@ -225,21 +226,25 @@ class EngineManager:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
             await self._wait_for_exit_within(drain_timeout + STOP_SECONDS)
-        self.kill_leftovers()
+        await self.kill_leftovers()
         self._fork_server.close()
 
     @property
     def _log_hint(self) -> str:
         return f"vLLM's log says why: {self._launch.settings.engine_log}"
 
-    def kill_leftovers(self, *exclude: int) -> None:
+    async def kill_leftovers(self, *exclude: int) -> None:
         """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
 
         `exclude`: pids of the supervisor's other processes, which live on.
         """
-        shared_memory = process_tree.shared_memory_of_workers(self._folder)
-        process_tree.kill_descendants(self._fork_server.pid, *exclude)
-        process_tree.remove_files(shared_memory)
+
+        def kill() -> None:
+            shared_memory = process_tree.shared_memory_of_workers(self._folder)
+            process_tree.kill_descendants(self._fork_server.pid, *exclude)
+            process_tree.remove_files(shared_memory)
+
+        await run_in_background(kill)  # it waits until they have exited
 
     async def _wait_for_event(self, event: str) -> None:
         """Process messages up to this event.

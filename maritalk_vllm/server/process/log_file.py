@@ -53,7 +53,7 @@ class LogFile:
                 ) from error
             self._open_error = str(error.strerror)
         self._read_end, self._write_end = os.pipe()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # over the user's limit for pipes: the default size is smaller
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         # This process logs to the pipe as well: stdout is for the user.
         self._stream = os.fdopen(os.dup(self._write_end), "w", encoding="utf-8", errors="backslashreplace")
@@ -88,7 +88,7 @@ class LogFile:
         return self._write_end
 
     def start(self) -> None:
-        """Start the writer thread; until then, the pipe buffers. Do not fork this process afterwards."""
+        """Start the writer thread; until then, the pipe buffers."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._copy, name="log", daemon=True)
             self._thread.start()
@@ -130,7 +130,7 @@ class LogFile:
                 self._write(text, is_report=True)
 
     def _is_current(self) -> bool:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the path has no file any more, or cannot be read
             return os.path.samestat(os.fstat(self._file), self._path.stat())
         return False
 
@@ -194,7 +194,7 @@ class LogFile:
             self._path.unlink()
             return
         for number in range(self._backups - 1, -1, -1):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # fewer backups than allowed, so far
                 self._backup_path(number).replace(self._backup_path(number + 1))
 
     def _backup_path(self, number: int) -> Path:

@@ -39,6 +39,8 @@ class Maintenance:
         self._subscribers = subscribers
         self.folder = TemporaryFolder()
         self._model = ModelFiles()
+        self._reload_requested = asyncio.Event()
+        self._reloading = asyncio.Lock()  # held while a thread uses `_reload`
         self._retry_due = False
         self._logged_errors: dict[str, str] = {}
 
@@ -48,16 +50,20 @@ class Maintenance:
         return self._reload.launch
 
     async def run(self) -> None:
-        """Check until cancelled. A check of the model's files on a disk that hangs does not delay the other checks."""
+        """Check until cancelled. A check of the model's files on a disk that hangs does not delay the other checks.
+
+        All files are read in threads, since any disk may be slow.
+        """
         await asyncio.gather(
-            self._repeat(POLL_SECONDS, self._check_files), self._repeat(_MODEL_POLL_SECONDS, self._check_model)
+            self._repeat(POLL_SECONDS, self._check_files),
+            self._repeat(_MODEL_POLL_SECONDS, self._check_model),
+            self._reload_on_request(),
         )
 
     def reload(self) -> None:
-        """Handle SIGHUP: reload everything at once, and reopen the log."""
+        """Handle SIGHUP: reopen the log, and have `run` reload everything at once."""
         self._log.reopen()
-        self._reload.reload()
-        self.apply()
+        self._reload_requested.set()
 
     def apply(self) -> None:
         """Pass the launch to all subscribers, even if one fails. Subscribers that fail are called again later."""
@@ -78,22 +84,27 @@ class Maintenance:
         `on_folder_lost` is called before another folder replaces one that cannot be created again; `show` as for
         `download`. Raises MariTalkError.
         """
-        if self.folder.problem():
+        if await run_in_background(self.folder.problem):
             on_folder_lost()
-            self.folder.move()
+            await run_in_background(self.folder.move)
         if await _within(_MODEL_CHECK_SECONDS, self._model.have_changed):
             if self.launch.source.is_made_here:
                 # It is created again from the installed package. A folder that the user has given is never removed.
                 await run_in_background(self._model.remove)
-            self._reload.resolve_again()
+            await self._resolve_again()
             await self.download_weights(show)
             self.apply()
 
     async def download_weights(self, show: Callable[[str, float | None], None]) -> None:
         """Download the weights if they are not local, and resolve the launch with them. Raises MariTalkError."""
         if self.launch.source.fetch is not None:
-            await download(self.launch.source.fetch, show)
-            self._reload.resolve_again()
+            await download(self.launch.source.fetch, show, self._log)
+            await self._resolve_again()
+
+    async def _resolve_again(self) -> None:
+        """Resolve the launch again: in a thread, since it asks the driver and reads each file's header."""
+        async with self._reloading:
+            await run_in_background(self._reload.resolve_again)
 
     async def record_loaded(self) -> None:
         """Record the model's files that an engine has just loaded."""
@@ -103,15 +114,33 @@ class Maintenance:
     async def _repeat(self, seconds: float, check: Callable[[], Awaitable[bool]]) -> None:
         while True:
             await asyncio.sleep(seconds)
-            error: Exception | None = None
-            try:
-                if await check() or self._retry_due:
-                    self.apply()
-            except Exception as caught:  # noqa: BLE001 -- logged; the next check may succeed
-                error = caught
-            self._log_error(check.__name__, error)
+            await self._apply_if_changed(check)
+
+    async def _reload_on_request(self) -> None:
+        while True:
+            await self._reload_requested.wait()
+            self._reload_requested.clear()
+            await self._apply_if_changed(self._reload_all)
+
+    async def _apply_if_changed(self, check: Callable[[], Awaitable[bool]]) -> None:
+        error: Exception | None = None
+        try:
+            if await check() or self._retry_due:
+                self.apply()
+        except Exception as caught:  # noqa: BLE001 -- logged; the next check may succeed
+            error = caught
+        self._log_error(check.__name__, error)
+
+    async def _reload_all(self) -> bool:
+        async with self._reloading:
+            await run_in_background(self._reload.reload)
+        return True
 
     async def _check_files(self) -> bool:
+        async with self._reloading:
+            return await run_in_background(self._poll_files)
+
+    def _poll_files(self) -> bool:
         changed = self._reload.poll()
         for name, sentence, problem in (
             ("log", _LOG_LOST, self._log.problem),
@@ -124,7 +153,8 @@ class Maintenance:
         if self._state.phase is not Phase.READY:
             return False
         changed = await run_in_background(self._model.have_changed)
-        return self._reload.set_problem("model", _MODEL_CHANGED if changed else "")
+        async with self._reloading:
+            return self._reload.set_problem("model", _MODEL_CHANGED if changed else "")
 
     def _log_error(self, name: str, error: Exception | None) -> None:
         """Log an error, but not again while it repeats."""

@@ -21,7 +21,10 @@ _adopter: int | None = None
 
 
 def set_parent_death_signal(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which started it, exits for any reason (prctl(2))."""
+    """Have the kernel kill this process when `parent`, which started it, exits for any reason (prctl(2)).
+
+    What counts is the thread of `parent` that started it: processes are started by main threads, which exit last.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it exited before the call
         os._exit(1)
@@ -81,7 +84,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def _is_tracker(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error):  # it has exited meanwhile, or is another user's
         return any("multiprocessing.resource_tracker" in argument for argument in process.cmdline())
     return False
 

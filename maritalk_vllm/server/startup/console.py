@@ -76,7 +76,7 @@ class Console:
             return
         step = translated(step)
         if self._animated:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the terminal was closed: keep serving
                 self._draw(step, fraction)
         elif (
             progress := (step, int((fraction or 0) * _LINES_PER_STEP))

@@ -21,7 +21,7 @@ from ...weights.model_source import Source, locate, wanted_profile
 from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
-from .preflight import check_context, check_files, check_folders
+from .preflight import check_chat, check_context, check_files, check_folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     check = check or LicenseCheck(settings)
     vllm = installed_vllm()
     resource_limits.check()
+    check_chat(settings)
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
     requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ... import extras
 from ...engine.vllm_arguments import check_reserved_flags
 from ...engine.vllm_flags import check_flags
 from ...errors import PortError, UsageError, WeightsError
@@ -48,6 +49,12 @@ def check_context(settings: Settings, requirements: ModelRequirements) -> None:
         f"--max-model-len {length} is more than the {limit} tokens that {requirements.title} can read.",
         f"Give {limit} or less, or leave it out.",
     )
+
+
+def check_chat(settings: Settings) -> None:
+    """Raise UsageError for --interactive without the package that the chat needs at a terminal."""
+    if settings.interactive:
+        extras.require("prompt_toolkit", "--interactive")
 
 
 def check_files(settings: Settings, source: Source) -> None:

@@ -57,7 +57,7 @@ class TemporaryFolder:
 
     def close(self) -> None:
         """Remove the folder."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # removed already, or by another program meanwhile
             if self._is_ours:
                 shutil.rmtree(self.path)
 

@@ -1,5 +1,6 @@
 """Prometheus metrics of the server itself, in the loading app and in the API process beside vLLM's own metrics."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -39,7 +40,7 @@ class _ServerCollector(Collector):
             "Duration of each phase of the last start; ready is the total.",
             labels=("phase",),
         )
-        for step, seconds in timings.seconds.items():
+        for step, seconds in dict(timings.seconds).items():  # a copy: the event loop may add one meanwhile
             steps.add_metric((step,), seconds)
         yield steps
         yield CounterMetricFamily(
@@ -71,6 +72,7 @@ def register(state: ServerState, timings: StartupTimings, registry: CollectorReg
     registry.register(_ServerCollector(state, timings))
 
 
-def response(registry: CollectorRegistry) -> Response:
+async def response(registry: CollectorRegistry) -> Response:
     """Return the response to GET /metrics while no engine answers it."""
-    return Response(generate_latest(registry), media_type=_CONTENT_TYPE)
+    # In a thread: the memory of hundreds of processes and threads takes long to read.
+    return Response(await asyncio.to_thread(generate_latest, registry), media_type=_CONTENT_TYPE)

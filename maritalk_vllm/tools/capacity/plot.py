@@ -1,8 +1,8 @@
 """Plot of a day: requests and latency by hour."""
 
-import importlib.util
 from pathlib import Path
 
+from ... import extras
 from ...errors import UsageError
 from ...translation import translated
 from .capacity_study import Study
@@ -10,8 +10,7 @@ from .capacity_study import Study
 
 def check(file: Path) -> None:
     """Check that the plot can be written, before the study runs. Raises UsageError."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib.", 'Install it: pip install "maritalk-vllm[plot]".')
+    extras.require("matplotlib", "--plot")
     if not file.parent.is_dir():
         raise UsageError(f"The picture {file} cannot be written: there is no folder {file.parent}.")
 

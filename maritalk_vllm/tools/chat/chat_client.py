@@ -152,7 +152,7 @@ class ChatClient:
 def _error_of(response: httpx.Response) -> MariTalkError:
     """The error for a failed response, with the server's own message."""
     sentence = ""
-    with contextlib.suppress(ValueError, AttributeError, TypeError):
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # no JSON, or no object: another server's
         content = response.json()
         sentence = str(content.get("error") or content.get("detail") or "")
     if not sentence:

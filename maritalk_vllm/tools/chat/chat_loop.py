@@ -131,6 +131,7 @@ class Chat:
         """After a failed question, wait for the engine, which may have died, before the next one."""
         if not self._interactive:
             return
+        # The next question reports what is wrong; Ctrl-C ends the wait.
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
             if self._wait_until_loaded():
                 self._session.screen.note(say("The model is there again."))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from ... import extras
 from ...language import say
 from .chat_client import ChatClient
 from .chat_loop import Chat
@@ -23,12 +24,15 @@ def run(address: ServerAddress, *, system: str = "", single_question: bool = Fal
     """Chat until the end of the input. Returns whether every question was answered and every command succeeded.
 
     A terminal gets a line editor. From a pipe each line is a question, or with `single_question` the whole input is
-    one, and stdout has only the answers. SIGTERM restores the terminal. Raises UsageError for an invalid address.
+    one, and stdout has only the answers. SIGTERM restores the terminal. Raises UsageError for an invalid address, and
+    at a terminal without the package that the editor needs.
     """
     if sys.stdin is not None:
         # UTF-8 like the output, whatever the locale; an invalid byte must not end the chat.
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     interactive = sys.stdin is not None and sys.stdin.isatty() and not single_question
+    if interactive and sys.stdout.isatty():
+        extras.require("prompt_toolkit", "maritalk-vllm chat")
     screen = TerminalOutput(sys.stdout, sys.stderr, labelled=interactive)
     with _exit_on_sigterm(), ChatClient(address) as client:
         session = Session(client=client, screen=screen, conversation=Conversation(system))

@@ -18,7 +18,7 @@ from ...planning.plan_report import summary
 from ...planning.planner import make_plan
 from ...server.cluster.cluster_config import ClusterConfig, check_head_is_local
 from ...server.middleware.access_config import AccessConfig
-from ...server.startup.preflight import check_control_port, check_files, check_folders
+from ...server.startup.preflight import check_chat, check_control_port, check_files, check_folders
 from ...settings import Device, Settings
 from ...text_format import gigabytes
 from ...weights.model_source import locate
@@ -77,7 +77,11 @@ def check_plan(
 
 
 def check_place(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
-    """Check the tokenizer, files named by flags, and folders. Raises UsageError, WeightsError or LicenseError."""
+    """Check the chat's package, the tokenizer, files named by flags, and folders.
+
+    Raises UsageError, WeightsError or LicenseError.
+    """
+    check_chat(settings)
     source = locate(settings, requirements.profile, license)
     check_folders(settings, source)
     check_files(settings, source)

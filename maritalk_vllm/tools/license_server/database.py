@@ -101,7 +101,7 @@ def _create(file: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
             connection.execute("INSERT INTO service VALUES (?)", (secrets.token_bytes(32),))
-        with suppress(FileExistsError):
+        with suppress(FileExistsError):  # another process was first
             os.link(temporary, file)
     finally:
         Path(temporary).unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from ...errors import UsageError
+from ...hardware import resource_limits
 from ...http.certificate import Certificate, Identity
 from ...http.listener import listen, url
 from ...http.uvicorn_server import WebServer
@@ -40,6 +41,7 @@ def serve(
     """Serve the database `file` until SIGTERM or SIGINT. Raises PortError, and UsageError for the files."""
     renewal = Renewal(certificate, private_key) if certificate is not None and private_key is not None else None
     signals = StopSignals()
+    resource_limits.raise_descriptors()
     with Database(file) as database, listen(host, port) as listener:
         # No access log: the audit log has more, and without signatures. A download needs a second descriptor.
         config = web_config(

@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
 
 import httpx
-from prometheus_client import CollectorRegistry, Gauge
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.errors import EngineError, Unavailable
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from maritalk_vllm.server.loading.loading_app import HOLD_SECONDS, LoadingApp
+from tests.server.event_loop import never_blocked
 
 
 @contextlib.asynccontextmanager
@@ -34,7 +40,10 @@ class Echo:
         self.disconnected = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = (await receive())["body"]
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
         self.received.set()
         if scope["path"] == "/wait":
             assert (await receive())["type"] == "http.disconnect"
@@ -63,6 +72,36 @@ def test_loading_status_is_returned_after_a_short_hold() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("steps", range(5))
+def test_a_held_status_is_cancelled_even_while_the_engine_becomes_ready(steps: int) -> None:
+    """`wait_for` of Python 3.11 loses a cancellation that arrives together with the result."""
+
+    async def scenario() -> None:
+        app = LoadingApp(CollectorRegistry())
+        scope = {"type": "http", "method": "GET", "path": "/"}
+        client = Silent()
+        asking = asyncio.create_task(app(scope, client.receive, client.send))
+        await asyncio.sleep(0.01)
+        app.engine_ready("http://127.0.0.1:1")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        assert asking.cancel()
+        await asyncio.wait((asking,), timeout=5)
+        assert asking.cancelled()
+
+    asyncio.run(scenario())
+
+
+class Silent:
+    """A client that neither sends nor reads."""
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        await self.receive()
+
+
 def test_metrics_are_served_until_the_engine_serves_its_own() -> None:
     async def scenario() -> None:
         registry = CollectorRegistry()
@@ -81,6 +120,24 @@ def test_metrics_are_served_until_the_engine_serves_its_own() -> None:
     asyncio.run(scenario())
 
 
+class SlowCollector(Collector):
+    """Metrics that take three seconds to collect."""
+
+    def collect(self) -> Iterator[Metric]:
+        time.sleep(3)
+        yield GaugeMetricFamily("slow", "x", 1)
+
+
+def test_slow_metrics_do_not_block_the_event_loop() -> None:
+    async def scenario() -> None:
+        registry = CollectorRegistry()
+        registry.register(SlowCollector())
+        async with running(LoadingApp(registry)) as url, httpx.AsyncClient() as client, never_blocked():
+            assert "slow 1.0" in (await client.get(f"{url}/metrics")).text
+
+    asyncio.run(scenario())
+
+
 def test_held_request_is_forwarded_completely() -> None:
     async def scenario() -> None:
         app = LoadingApp(CollectorRegistry())
@@ -94,7 +151,7 @@ def test_held_request_is_forwarded_completely() -> None:
             assert response.headers["content-type"] == "text/x"
             assert response.headers["x-request-target"] == "/a%20b?c=d"
             assert response.headers["connection"] == "close"
-            assert response.content == b"one two " + b"x" * len(response.content[8:])
+            assert response.content == b"one two " + b"x" * 300_000
             # A later request on the loading app is forwarded too.
             assert (await client.get(url)).status_code == 207
 

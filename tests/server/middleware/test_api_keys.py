@@ -1,6 +1,7 @@
 """API keys: matching, storage as digests, and parsing of the key file."""
 
 import pickle
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def test_each_of_several_keys_matches_its_own_digest(key: str) -> None:
 @pytest.mark.parametrize("key", ["", "On", "ONE", "one ", "onetwo", "tres", "\0", "x" * 100_000, hash_key("one")])
 def test_an_invalid_key_does_not_match(key: str) -> None:
     assert api_keys("one", "two", "três").match(key) is None
+
+
+def test_the_time_to_match_a_key_does_not_grow_with_the_number_of_keys() -> None:
+    few, many = api_keys("one"), api_keys("one", *map(str, range(20_000)))
+
+    def seconds(keys: ApiKeys) -> float:
+        return min(timeit.repeat(lambda: keys.match("one"), number=10, repeat=20))
+
+    assert seconds(many) < 20 * seconds(few)
 
 
 def test_keys_are_required_only_if_any_are_set(file: Path) -> None:

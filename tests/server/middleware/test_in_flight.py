@@ -29,6 +29,14 @@ def part(body: bytes, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
+async def nothing_received() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def nothing_sent(message: Message) -> None:
+    pass
+
+
 class Work:
     """An application whose responses the test completes. `/quick` is always answered at once."""
 
@@ -82,6 +90,27 @@ def test_requests_are_counted_until_the_last_byte_of_the_response() -> None:
             assert await draining
             assert len(layer) == 0
             assert {answer.text for answer in await asyncio.gather(*asking)} == {"done"}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_drain_is_cancelled_even_while_its_last_request_ends(steps: int) -> None:
+    """`wait_for` of Python 3.11 loses a cancellation that arrives together with the result."""
+
+    async def scenario() -> None:
+        work = Work()
+        layer = InFlightRequests(work)
+        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing_received, nothing_sent))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(layer.drain(TIMEOUT_SECONDS))
+        work.may_end.set()
+        await request
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_cancelled = draining.cancel()
+        await asyncio.wait((draining,))
+        assert draining.cancelled() == was_cancelled
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 The program under test only starts and stops the chat, as the parent does. A server without a model answers it.
 """
 
+import asyncio
 import os
 import shlex
 import signal
@@ -16,7 +17,9 @@ import pytest
 
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.process.chat_process import ChatProcess
 from maritalk_vllm.settings import Settings
+from tests.server.event_loop import never_blocked
 from tests.serving import marked_processes
 from tests.terminals import Terminal, terminal
 from tests.tools.chat.pretended import fake_server
@@ -32,7 +35,7 @@ async def main():
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     chat.start(sys.argv[1], on_exit=stop_requested.set)
     await stop_requested.wait()
-    chat.stop()
+    await chat.stop()
     print("stopped", chat.pid)
 
 asyncio.run(main())
@@ -82,6 +85,26 @@ def test_the_terminal_is_restored_however_the_chat_ends(
             window.wait_for(f"ended with {code}", seconds=10)
         assert {pid for pid in (parent, chat) if pid in marked_processes(mark)} == set()
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
+
+
+def test_a_chat_that_does_not_end_is_killed_without_blocking_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+    async def scenario() -> None:
+        chat = ChatProcess()
+        chat.start("http://127.0.0.1:1", on_exit=lambda: None)
+        pid = chat.pid
+        async with never_blocked():
+            await chat.stop()
+        assert chat.pid is None
+        assert not Path(f"/proc/{pid}").exists()
+
+    asyncio.run(scenario())
 
 
 def test_the_chat_key_is_added_to_keys_and_does_not_enable_authentication(tmp_path: Path) -> None:

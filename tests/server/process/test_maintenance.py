@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +21,7 @@ from maritalk_vllm.server.process.maintenance import Maintenance
 from maritalk_vllm.server.startup.launch import Launch, decide
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Device, Settings
+from tests.server.event_loop import never_blocked
 from tests.server.process.test_log_file import opened
 
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
@@ -130,6 +133,61 @@ def test_a_hanging_disk_delays_neither_key_reloads_nor_starts(rig: Rig, monkeypa
 
     with hanging_disk(rig, monkeypatch) as blocked:
         run_with_checks(rig, scenario)
+
+
+@contextmanager
+def hanging_file(file: Path) -> Iterator[None]:
+    """A file whose disk does not answer for three seconds: a pipe without a writer."""
+    file.unlink()
+    os.mkfifo(file)
+    release = threading.Timer(3, lambda: os.close(os.open(file, os.O_RDWR)))
+    release.start()
+    yield
+    release.join()
+
+
+@pytest.mark.parametrize("on_sighup", [False, True])
+def test_a_hanging_file_does_not_block_the_event_loop(rig: Rig, on_sighup: bool) -> None:
+    async def scenario() -> None:
+        async with never_blocked():
+            if on_sighup:
+                rig.maintenance.reload()
+            await asyncio.sleep(2)
+
+    with hanging_file(rig.keys):
+        run_with_checks(rig, scenario)
+
+
+def test_a_new_resolution_of_the_launch_does_not_block_the_event_loop(rig: Rig, tmp_path: Path) -> None:
+    """It asks the driver for the GPUs, and reads the header of each file of the model."""
+    rig.serve(tmp_path / "model", is_made_here=False)
+    launch = rig.reload.launch
+
+    def resolve(*_: object) -> Launch:
+        time.sleep(2)
+        return launch
+
+    rig.reload.launch = replace(launch, resolve_again=resolve)
+
+    async def scenario() -> None:
+        await rig.maintenance.record_loaded()
+        (tmp_path / "model" / "model.safetensors").unlink()
+        async with never_blocked():
+            await rig.maintenance.restore_files(lambda: None, lambda step, fraction: None)
+        assert rig.received == [launch]
+
+    asyncio.run(scenario())
+
+
+def test_sighup_reloads_keys_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600)
+
+    async def scenario() -> None:
+        rig.keys.write_text(f"{SECOND}\n")
+        rig.maintenance.reload()
+        await until(lambda: rig.accepts_second)
+
+    run_with_checks(rig, scenario)
 
 
 @pytest.mark.parametrize("error", [UsageError("no pair"), OSError("no descriptor"), KeyError("a bug")])

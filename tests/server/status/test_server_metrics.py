@@ -1,5 +1,6 @@
 """Metrics of the server itself: state, startup timings, restarts, licence expiry, memory and files."""
 
+import asyncio
 import time
 from types import SimpleNamespace
 
@@ -28,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def exposition(state: ServerState, timings: StartupTimings) -> str:
     registry = CollectorRegistry()
     server_metrics.register(state, timings, registry)
-    return bytes(server_metrics.response(registry).body).decode()
+    return bytes(asyncio.run(server_metrics.response(registry)).body).decode()
 
 
 def phases(text: str) -> dict[str, float]:
@@ -46,9 +47,9 @@ def test_state_is_exposed_beside_other_metrics(phase: Phase) -> None:
     state = ServerState()
     server_metrics.register(state, StartupTimings(), registry)
     # The second response must not repeat the state of the first.
-    server_metrics.response(registry)
+    asyncio.run(server_metrics.response(registry))
     state.transition_to(phase)
-    response = server_metrics.response(registry)
+    response = asyncio.run(server_metrics.response(registry))
     # The content type of Prometheus's text format, without which Prometheus since 3.0 rejects the response.
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = bytes(response.body).decode()

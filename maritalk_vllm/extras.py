@@ -1,0 +1,17 @@
+"""Packages that only some commands need: they are extras of this package, and not installed with the server alone."""
+
+import importlib.util
+
+from .errors import UsageError
+
+_EXTRAS = {"aiohttp": "bench", "matplotlib": "plot", "prompt_toolkit": "chat"}
+"""The extra of pyproject.toml that installs each module."""
+
+
+def require(module: str, used_by: str) -> None:
+    """Raise UsageError if `module` is not installed, which the command or option `used_by` needs."""
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(
+            f"{used_by} needs the package {module.replace('_', '-')}.",
+            f'Install it: pip install "maritalk-vllm[{_EXTRAS[module]}]".',
+        )
