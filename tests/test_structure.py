@@ -36,7 +36,7 @@ PACKAGES = (
     "hardware",
 )
 # The same within the server.
-OF_THE_SERVER = ("supervisor", "process", "startup", "loading", "middleware", "cluster", "status")
+OF_THE_SERVER = ("supervisor", "lifecycle", "process", "startup", "loading", "middleware", "cluster", "status")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -79,9 +79,9 @@ def test_imports_run_downwards(file: Path) -> None:
         assert PACKAGES.index(package) < PACKAGES.index(other), f"{file.name} imports {name}"
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.glob("server/*/*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(PACKAGE.glob("server/**/[a-z]*.py")), ids=lambda file: file.stem)
 def test_imports_run_downwards_within_the_server(file: Path) -> None:
-    part = file.parent.name
+    part = file.relative_to(PACKAGE / "server").parts[0].removesuffix(".py")
     for name, _ in imports(file):
         if name.startswith("maritalk_vllm.server."):
             other = name.split(".")[2]

@@ -5,8 +5,10 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import setproctitle
 
@@ -15,9 +17,9 @@ from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
 from ..settings import Settings
 from ..stop_signals import StopSignals
-from ..text_format import pluralize
+from . import lifecycle
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
-from .cluster.node_lost import RESTART_HINT, NodeLost
+from .cluster.node_lost import NodeLost
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.async_tasks import cancel_and_wait
@@ -28,12 +30,11 @@ from .process.fork_server_client import FORK_SERVER_COMMAND
 from .process.ipc_channel import Message
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
-from .process.restart_policy import WINDOW_SECONDS, RestartPolicy
 from .process.sighup import HangupSignal
 from .startup.console import Console
 from .startup.launch import Launch
 from .status.sd_notify import SystemdNotifier
-from .status.server_state import Phase, ServerState
+from .status.server_state import ServerState
 from .status.startup_timings import StartupStep, StartupTimings
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
@@ -81,7 +82,9 @@ class _Supervisor:
         self._signals = signals
         self._hangup = hangup
         self._chat = ChatProcess() if reload.launch.settings.interactive else None
-        launch = reload.launch = self._with_chat_key(reload.launch)
+        launch = reload.launch
+        if self._chat is not None:
+            launch = reload.launch = self._chat.with_chat_key(launch)
         self._listener = listener
         self._console = console
         self._fork_server_command = fork_server_command
@@ -96,54 +99,207 @@ class _Supervisor:
         self._coordinator: Coordinator = SingleNode()
         self._engine: EngineManager | None = None
         self._scheme = "https" if launch.access.certificate else "http"
-        self._was_ready = self._peers_joined = False
-        self._signal_count = 0
-        self._stop_requested = asyncio.Event()
-        self._force_stop = asyncio.Event()
+        self._lifecycle = lifecycle.Lifecycle(
+            is_follower=launch.group is not None and not launch.group.is_leader,
+            max_restarts=launch.settings.max_restarts,
+        )
+        self._draining = asyncio.Event()
+        self._killed = asyncio.Event()
 
     async def run(self) -> None:
         """Listen, load, hand the port over, and run until a stop is requested or restarts are given up."""
         loop = asyncio.get_running_loop()
-        self._signals.handle(self._on_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
-        if self._hangup.received:
-            self._on_sighup()
         self._loading_server.start()
         self._timings.mark_done(StartupStep.PORT)
         self._console.starting(self._launch.source.name, self._launch.notes, self._launch.settings.engine_log)
         self._notifier.status(f"Loading {self._launch.source.name}")
+        self._signals.handle(self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+        if self._hangup.received:
+            self._on_sighup()
         with contextlib.closing(self._maintenance.folder):
             notifying = loop.create_task(self._notifier.feed_watchdog(self._engine_is_hung))
             serving = loop.create_task(self._serve())
-            stopping = loop.create_task(self._stop_requested.wait())
+            draining = loop.create_task(self._draining.wait())
             maintaining = loop.create_task(self._maintenance.run())
             try:
-                await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((serving, draining), return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():
                     serving.result()
-                self._state.transition_to(Phase.DRAINING)
-                self._notifier.stopping("Finishing what runs")
-                self._loading_server.fail(_STOPPING)
-            except MariTalkError as error:
-                self._state.transition_to(Phase.FAILED)
-                self._notifier.stopping(error.message)
-                self._loading_server.fail(error)
-                self._coordinator.end_epoch(error)
-                raise
             finally:
                 self._console.stop()
                 await cancel_and_wait(serving, maintaining)
-                if self._chat is not None:
-                    await self._chat.stop()
-                await self._wait_until_released()
-                if self._engine is not None:
-                    await self._engine.stop(self._launch.settings.drain_timeout)
-                # Serve the port to the end, even if the API process was killed or exceeded its time.
-                self._loading_server.start()
-                await self._coordinator.close()
-                await asyncio.to_thread(process_tree.kill_descendants)
-                await self._loading_server.stop()
+                await self._shut_down()
                 notifying.cancel()
+
+    async def _serve(self) -> None:
+        """Execute one long action after another. Raises the MariTalkError for which the engine is given up."""
+        action = self._handle(lifecycle.StartDue())
+        while action is not None:
+            action = self._handle(await self._complete(action))
+
+    def _handle(self, event: lifecycle.Event) -> lifecycle.LongAction | None:
+        """Execute the short actions that follow from `event`; return the long one, if there is one."""
+        self._lifecycle, actions = lifecycle.step(self._lifecycle, event, time.monotonic())
+        if self._lifecycle.phase is not self._state.phase:
+            self._state.transition_to(self._lifecycle.phase)
+        for action in actions:
+            if isinstance(action, lifecycle.LongAction):
+                return action
+            self._execute(action)
+        return None
+
+    def _execute(self, action: lifecycle.ShortAction) -> None:
+        match action:
+            case lifecycle.HoldRequests():
+                self._loading_server.hold_or_reject(None)
+            case lifecycle.RejectRequests(error):
+                self._loading_server.hold_or_reject(error)
+            case lifecycle.HandOver(is_first):
+                self._hand_over(is_first=is_first)
+            case lifecycle.AnnounceFollower():
+                self._console.follower_ready()
+                self._notifier.ready("This node's part of the model is up.")
+            case lifecycle.ReportRestart(text):
+                self._console.engine_died(text)
+                self._notifier.status(text)
+                self._timings.reset()
+            case lifecycle.ReclaimPort():
+                self._loading_server.start()
+            case lifecycle.GiveUp(error):
+                self._notifier.stopping(error.message)
+                self._loading_server.fail(error)
+                self._coordinator.end_epoch(error)
+                raise error
+            case lifecycle.Drain():
+                self._notifier.stopping("Finishing what runs")
+                self._loading_server.fail(_STOPPING)
+                self._draining.set()
+            case lifecycle.KillProcesses():
+                self._killed.set()
+                # Not in the event loop: it waits until they have exited.
+                threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()
+            case _:
+                assert_never(action)
+
+    async def _complete(self, action: lifecycle.LongAction) -> lifecycle.Event:
+        """Execute a long action, and return the event with which it ends."""
+        match action:
+            case lifecycle.StartEngine():
+                return lifecycle.EngineFailed(await self._run_engine())
+            case lifecycle.ClearEngine(error, abort_requests):
+                return lifecycle.EngineCleared(await self._clear_engine(error, abort_requests=abort_requests))
+            case lifecycle.ScheduleStart(delay):
+                await asyncio.sleep(delay)
+                return lifecycle.StartDue()
+
+    async def _run_engine(self) -> MariTalkError:
+        """Start an engine, and return the error with which it fails."""
+        try:
+            if self._engine is None:  # the first start
+                await self._download_weights()
+                launch = self._launch
+                self._coordinator = coordinator(launch.group, launch.plan, launch.source.name, launch.vllm)
+            await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
+            engine = self._engine = self._engine_with_fork_server()
+            await engine.import_and_prepare()
+            # Not earlier: the nodes start together as soon as all of them are idle.
+            self._coordinator.report_idle()
+            agreed = await self._coordinator.wait_for_peers(self._show_missing)
+            self._handle(lifecycle.NodesJoined())
+            loop = asyncio.get_running_loop()
+            tasks = [
+                loop.create_task(self._coordinator.wait_for_failure()),
+                loop.create_task(self._load_and_serve(engine, agreed)),
+            ]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                await cancel_and_wait(*tasks)
+        except MariTalkError as error:
+            return error
+        raise AssertionError  # both tasks end with an error alone
+
+    async def _download_weights(self) -> None:
+        """Download the weights unless they are local. Raises MariTalkError."""
+        if self._launch.source.fetch is not None:
+            self._state.set_step("Downloading")
+            await self._maintenance.download_weights(self._show_download)
+            self._timings.mark_done(StartupStep.DOWNLOADING)
+
+    def _engine_with_fork_server(self) -> EngineManager:
+        """The engine manager whose fork server lives, or a new one, which imports vLLM. Raises EngineError."""
+        if self._engine is not None and self._engine.fork_server_alive:
+            return self._engine
+        if self._engine is not None:
+            self._engine.close()
+        self._log.start()
+        return EngineManager(
+            self._launch,
+            self._listener,
+            self._maintenance.folder.path,
+            self._console,
+            self._state,
+            self._timings,
+            self._loading_server,
+            self._fork_server_command,
+            self._log,
+            lambda: self._handle(lifecycle.EngineLeaving()),
+        )
+
+    async def _load_and_serve(self, engine: EngineManager, agreed: Message) -> None:
+        """Load the model, and wait for the engine to exit. Raises MariTalkError."""
+        await engine.start_engine(agreed)
+        await self._maintenance.record_loaded()
+        self._handle(lifecycle.EngineReady())
+        await engine.wait_for_exit()
+
+    async def _clear_engine(self, error: EngineError, *, abort_requests: bool) -> EngineError:
+        """Remove the engine's remains on this node, have the other nodes do the same, and return the root cause."""
+        cause = error if isinstance(error, NodeLost) else await self._coordinator.root_cause(error)
+        self._coordinator.end_epoch(cause)
+        if self._engine is not None:
+            if abort_requests:
+                await self._engine.abort_requests(cause)
+            chat = self._chat.pid if self._chat is not None else None  # it outlives the engine
+            await self._engine.cleanup(*([] if chat is None else [chat]))
+        return cause
+
+    async def _shut_down(self) -> None:
+        """Let the other nodes and the API process finish, then kill what is left and close the port."""
+        if self._chat is not None:
+            await self._chat.stop()
+        await self._wait_until_released()
+        if self._engine is not None:
+            await self._engine.stop(self._launch.settings.drain_timeout)
+        # Serve the port to the end, even if the API process was killed or exceeded its time.
+        self._loading_server.start()
+        await self._coordinator.close()
+        await asyncio.to_thread(process_tree.kill_descendants)
+        await self._loading_server.stop()
+
+    async def _wait_until_released(self) -> None:
+        """Wait until the leader has drained and no longer needs this node. A second signal ends the wait."""
+        loop = asyncio.get_running_loop()
+        waits = [loop.create_task(self._coordinator.wait_until_released()), loop.create_task(self._killed.wait())]
+        await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    def _hand_over(self, *, is_first: bool) -> None:
+        """Pass all requests to the API process, and announce the address; the chat starts with the first engine."""
+        self._loading_server.hand_over(local_url(self._listener, self._scheme))
+        address = url(self._listener, self._scheme)
+        self._notifier.ready(f"Listening on {address}")
+        if not is_first:
+            self._console.listening_again(address)
+            return
+        port = self._listener.getsockname()[1]
+        arguments = "" if port == Settings().port else f"port={port}"
+        self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
+        if self._chat is not None:
+            self._console.silence()
+            self._chat.start(local_url(self._listener, self._scheme), on_exit=self._stop)
 
     @property
     def _launch(self) -> Launch:
@@ -164,7 +320,7 @@ class _Supervisor:
             self._engine.kill_fork_server()  # it and what it forks use the old folder
 
     def _on_signal(self, number: signal.Signals) -> None:
-        """The first signal starts a drain; the second kills everything. A running chat handles Ctrl-C itself."""
+        """Stop, unless a running chat handles Ctrl-C itself."""
         if number is not signal.SIGINT or self._chat is None or self._chat.pid is None:
             self._stop()
 
@@ -176,179 +332,17 @@ class _Supervisor:
             return
         self._maintenance.reload()
 
-    async def _wait_until_released(self) -> None:
-        """Wait until the leader has drained and no longer needs this node. A second signal ends the wait."""
-        loop = asyncio.get_running_loop()
-        waits = [loop.create_task(self._coordinator.wait_until_released()), loop.create_task(self._force_stop.wait())]
-        await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
-        for each in waits:
-            each.cancel()
-
     def _stop(self) -> None:
-        self._signal_count += 1
-        self._stop_requested.set()
-        if self._signal_count > 1:
-            self._force_stop.set()
-            # Not in the event loop: it waits until they have exited.
-            threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()
+        self._handle(lifecycle.StopRequested())
 
-    async def _serve(self) -> None:
-        """Download the weights, then run and restart the engine until it is given up. Raises MariTalkError."""
-        if self._launch.source.fetch is not None:
-            self._state.set_step("Downloading")
-            await self._maintenance.download_weights(self._show_download)
-            self._timings.mark_done(StartupStep.DOWNLOADING)
-        self._coordinator = coordinator(
-            self._launch.group, self._launch.plan, self._launch.source.name, self._launch.vllm
-        )
-        restarts = RestartPolicy(self._launch.settings.max_restarts)
-        while True:
-            try:
-                await self._serve_once()
-            except MariTalkError as problem:
-                failed = problem if isinstance(problem, EngineError) else self._restart_error(problem)
-                error = failed if isinstance(failed, NodeLost) else await self._coordinator.root_cause(failed)
-                await self._cleanup_engine(error)
-                delay = self._restart_delay(restarts, error)
-                if delay is None:
-                    raise self._give_up_error(error) from error
-                self._begin_restart(error, delay)
-                await asyncio.sleep(delay)
-
-    def _restart_error(self, problem: MariTalkError) -> EngineError:
-        """Convert `problem` so that a restart is retried: its cause, such as a full disk, may be temporary.
-
-        Raises `problem` at a first start.
-        """
-        if not self._was_ready:
-            raise problem
-        return EngineError(problem.message, problem.hint)
-
-    async def _serve_once(self) -> None:
-        """Start an engine and run it until it fails; vLLM is imported only if no fork server is alive.
-
-        Raises EngineError.
-        """
-        await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
-        if self._engine is None or not self._engine.fork_server_alive:
-            if self._engine is not None:
-                self._engine.close()
-            self._log.start()
-            self._engine = EngineManager(
-                self._launch,
-                self._listener,
-                self._maintenance.folder.path,
-                self._console,
-                self._state,
-                self._timings,
-                self._loading_server,
-                self._fork_server_command,
-                self._log,
-            )
-        await self._engine.import_and_prepare()
-        # Not earlier: the nodes start together as soon as all of them are idle.
-        self._coordinator.report_idle()
-        agreed = await self._coordinator.wait_for_peers(self._show_missing)
-        self._peers_joined = True
-        self._loading_server.hold_or_reject(None)
-        loop = asyncio.get_running_loop()
-        tasks = [
-            loop.create_task(self._coordinator.wait_for_failure()),
-            loop.create_task(self._run_engine(self._engine, agreed)),
-        ]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            await cancel_and_wait(*tasks)
-
-    async def _run_engine(self, engine: EngineManager, agreed: Message) -> None:
-        """Load the model, announce that it is ready, and wait for the engine to exit. Raises EngineError."""
-        await engine.start_engine(agreed)
-        await self._maintenance.record_loaded()
-        self._state.transition_to(Phase.READY)
-        if self._serves_requests:
-            self._loading_server.hand_over(local_url(self._listener, self._scheme))
-        self._announce()
-        await engine.wait_for_exit()
-
-    @property
-    def _serves_requests(self) -> bool:
-        """Whether this node answers requests: true for a single node and for the leader."""
-        return self._launch.group is None or self._launch.group.is_leader
-
-    async def _cleanup_engine(self, error: EngineError) -> None:
-        """Remove the engine's remains on this node, and have the other nodes do the same."""
-        self._coordinator.end_epoch(error)
-        if self._engine is not None:
-            if self._serves_requests and self._state.phase is Phase.READY:
-                # It still runs, since another node failed. One that exits by itself has answered its requests.
-                await self._engine.abort_requests(error)
-            await self._engine.cleanup(*self._excluded_pids())
-
-    def _restart_delay(self, restarts: RestartPolicy, error: EngineError) -> float | None:
-        """Seconds until the engine is restarted; None if it is not."""
-        if not self._coordinator.counts_restarts:
-            return 0.0 if self._peers_joined else None
-        # A first start that fails is not retried: its error is printed at once. A lost node may reconnect at any time.
-        return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None
-
-    def _with_chat_key(self, launch: Launch) -> Launch:
-        return launch if self._chat is None else self._chat.with_chat_key(launch)
-
-    def _excluded_pids(self) -> list[int]:
-        """The pids of processes that outlive the engine: the chat, if it runs."""
-        return [] if self._chat is None or self._chat.pid is None else [self._chat.pid]
-
-    def _show_step(self, step: str) -> None:
+    def _show_missing(self, step: str) -> None:
         self._state.set_step(step)
         self._console.progress(step)
         self._notifier.status(step)
-
-    def _show_missing(self, step: str) -> None:
-        self._show_step(step)
-        # Requests wait during a first start. Later they are rejected: a lost node may take long to reconnect.
-        if self._peers_joined and self._coordinator.has_missing_nodes:
-            self._loading_server.hold_or_reject(Unavailable(f"{step}.", RESTART_HINT))
+        if self._coordinator.has_missing_nodes:
+            self._handle(lifecycle.NodesMissing(step))
 
     def _show_download(self, step: str, fraction: float | None) -> None:
         # Without the model's name, which a probe must not show.
         self._state.set_step("Downloading", fraction)
         self._console.progress(step, fraction)
-
-    def _begin_restart(self, error: EngineError, delay: float) -> None:
-        died = error.message.rstrip(".")
-        text = f"{died}: starting it again in {delay:.0f} s." if delay else f"{died}: starting it again now."
-        if isinstance(error, NodeLost):
-            text = f"{error.message} {RESTART_HINT}"
-        self._console.engine_died(text)
-        self._notifier.status(text)
-        self._timings.reset()
-        self._state.transition_to(Phase.LOADING)
-        self._loading_server.start()
-        if isinstance(error, NodeLost):
-            self._loading_server.hold_or_reject(Unavailable(error.message, RESTART_HINT))
-
-    def _give_up_error(self, error: EngineError) -> EngineError:
-        if not self._was_ready or not self._launch.settings.max_restarts:
-            return error
-        times = f"{pluralize(self._launch.settings.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
-        return EngineError(f"{error.message} It was started again {times} before.", error.hint)
-
-    def _announce(self) -> None:
-        if not self._serves_requests:
-            self._was_ready = True
-            self._console.follower_ready()
-            self._notifier.ready("This node's part of the model is up.")
-            return
-        address = url(self._listener, self._scheme)
-        self._notifier.ready(f"Listening on {address}")
-        if self._was_ready:
-            self._console.listening_again(address)
-            return
-        self._was_ready = True
-        port = self._listener.getsockname()[1]
-        arguments = "" if port == Settings().port else f"port={port}"
-        self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
-        if self._chat is not None:
-            self._console.silence()
-            self._chat.start(local_url(self._listener, self._scheme), on_exit=self._stop)

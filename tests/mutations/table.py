@@ -19,13 +19,13 @@ class Mutation(NamedTuple):
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
-_RESTARTS = "maritalk_vllm/server/process/restart_policy.py"
+_LIFECYCLE = "maritalk_vllm/server/lifecycle.py"
 
+_TABLE = "test_lifecycle.py"
 _START = "test_stub_engine_start.py::test_requests_wait_while_a_stub_engine_loads"
 _FAILED = "test_stub_engine_start.py::test_a_failed_start_of_a_stub_engine_reports_its_cause"
 _STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped_at_any_moment"
 _DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_restarted"
-_TOO_OFTEN = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_too_often_is_given_up"
 _PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
 _CONNECTIONS = "test_stub_engine_connections.py::test_restarts_and_stop_of_a_stub_engine_lose_no_connection"
@@ -40,31 +40,221 @@ _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_
 MUTATIONS = (
     Mutation(
         "never restart",
-        _SUPERVISOR,
-        "return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None",
+        _LIFECYCLE,
+        "return _DELAYS[min(recent, len(_DELAYS) - 1)]",
         "return None",
-        (_DIES,),
+        (_TABLE,),
     ),
     Mutation(
         "restart for ever",
-        _RESTARTS,
-        "if len(self._times) >= self._max_restarts:",
-        "if False:",
-        ("process/test_restart_policy.py", _TOO_OFTEN),
+        _LIFECYCLE,
+        " or recent >= state.max_restarts:",
+        ":",
+        (_TABLE,),
     ),
     Mutation(
         "count the restarts anew after each death",
-        _SUPERVISOR,
-        "        restarts = RestartPolicy(self._launch.settings.max_restarts)\n        while True:\n",
-        "        while True:\n            restarts = RestartPolicy(self._launch.settings.max_restarts)\n",
-        (_PAUSES, _TOO_OFTEN),
+        _LIFECYCLE,
+        "restarts=(*recent, now)",
+        "restarts=(now,)",
+        (_TABLE,),
+    ),
+    Mutation(
+        "count restarts for ever",
+        _LIFECYCLE,
+        "if time > now - WINDOW_SECONDS)",
+        "if True)",
+        (_TABLE,),
     ),
     Mutation(
         "restart at once, without a pause",
-        _RESTARTS,
-        "return _DELAYS[min(len(self._times), len(_DELAYS)) - 1]",
+        _LIFECYCLE,
+        "return _DELAYS[min(recent, len(_DELAYS) - 1)]",
         "return 0.0",
-        ("process/test_restart_policy.py", _PAUSES),
+        (_TABLE,),
+    ),
+    Mutation(
+        "try again what never worked",
+        _LIFECYCLE,
+        "if not (state.was_ready or isinstance(cause, NodeLost)) or recent",
+        "if recent",
+        (_TABLE,),
+    ),
+    Mutation(
+        "do not try again a first start that lost a node",
+        _LIFECYCLE,
+        "not (state.was_ready or isinstance(cause, NodeLost))",
+        "not state.was_ready",
+        (_TABLE,),
+    ),
+    Mutation(
+        "start again with a wrong flag",
+        _LIFECYCLE,
+        "if not state.was_ready:",
+        "if False:",
+        (_TABLE,),
+    ),
+    Mutation(
+        "give up a server for a full disk",
+        _LIFECYCLE,
+        "if not state.was_ready:",
+        "if True:",
+        (_TABLE,),
+    ),
+    Mutation(
+        "limit the restarts of a follower",
+        _LIFECYCLE,
+        "    if state.is_follower:\n",
+        "    if False:\n",
+        (_TABLE,),
+    ),
+    Mutation(
+        "restart a follower that was never in the group",
+        _LIFECYCLE,
+        "return 0.0 if state.nodes_joined else None",
+        "return 0.0",
+        (_TABLE,),
+    ),
+    Mutation(
+        "do not say how often a server was restarted",
+        _LIFECYCLE,
+        "if not state.was_ready or not state.max_restarts:",
+        "if True:",
+        (_TABLE,),
+    ),
+    Mutation(
+        "decide to answer nothing while the engine is started again",
+        _LIFECYCLE,
+        "(ReportRestart(_restart_text(cause, delay)), ReclaimPort())",
+        "(ReportRestart(_restart_text(cause, delay)),)",
+        (_TABLE,),
+    ),
+    Mutation(
+        "hold requests for a lost node",
+        _LIFECYCLE,
+        "    if isinstance(cause, NodeLost):\n        actions",
+        "    if False:\n        actions",
+        (_TABLE,),
+    ),
+    Mutation(
+        "hold requests while a lost node is missing",
+        _LIFECYCLE,
+        "NodesMissing(missing) if state.nodes_joined:",
+        "NodesMissing(missing) if False:",
+        (_TABLE,),
+    ),
+    Mutation(
+        "reject requests while a first start waits for nodes",
+        _LIFECYCLE,
+        "NodesMissing(missing) if state.nodes_joined:",
+        "NodesMissing(missing):",
+        (_TABLE,),
+    ),
+    Mutation(
+        "reject requests when all nodes are there again",
+        _LIFECYCLE,
+        "nodes_joined=True), (HoldRequests(),)",
+        "nodes_joined=True), ()",
+        (_TABLE,),
+    ),
+    Mutation(
+        "hand over to a follower's workers",
+        _LIFECYCLE,
+        "AnnounceFollower() if state.is_follower else HandOver(is_first=not state.was_ready)",
+        "HandOver(is_first=not state.was_ready)",
+        (_TABLE,),
+    ),
+    Mutation(
+        "do not abort the requests of an engine that lost a node",
+        _LIFECYCLE,
+        "abort_requests = state.stage is Stage.READY and not state.is_follower",
+        "abort_requests = False",
+        (_TABLE,),
+    ),
+    Mutation(
+        "abort the requests of an API process that answers them itself",
+        _LIFECYCLE,
+        "abort_requests = state.stage is Stage.READY and not",
+        "abort_requests = not",
+        (_TABLE,),
+    ),
+    Mutation(
+        "start after a stop",
+        _LIFECYCLE,
+        "case Stage.PENDING, StartDue():",
+        "case Stage.PENDING | Stage.DRAINING, StartDue():",
+        (_TABLE,),
+    ),
+    Mutation(
+        "become ready after a stop",
+        _LIFECYCLE,
+        "case Stage.LOADING, EngineReady():",
+        "case Stage.LOADING | Stage.DRAINING, EngineReady():",
+        (_TABLE,),
+    ),
+    Mutation(
+        "restart after a stop",
+        _LIFECYCLE,
+        "case Stage.CLEARING, EngineCleared(cause):",
+        "case Stage.CLEARING | Stage.DRAINING, EngineCleared(cause):",
+        (_TABLE,),
+    ),
+    Mutation(
+        "do not decide to kill at the second signal",
+        _LIFECYCLE,
+        "    if state.stop_requested:\n",
+        "    if False:\n",
+        (_TABLE,),
+    ),
+    Mutation(
+        "drain a server that has failed",
+        _LIFECYCLE,
+        "    if state.stage is Stage.FAILED:\n",
+        "    if False:\n",
+        (_TABLE,),
+    ),
+    Mutation(
+        "import anew for each restart",
+        _SUPERVISOR,
+        "if self._engine is not None and self._engine.fork_server_alive:",
+        "if False:",
+        (_DIES,),
+    ),
+    Mutation(
+        "answer nothing while the engine is started again",
+        _SUPERVISOR,
+        "            case lifecycle.ReclaimPort():\n                self._loading_server.start()\n",
+        "            case lifecycle.ReclaimPort():\n                pass\n",
+        (_CONNECTIONS,),
+    ),
+    Mutation(
+        "end the engine before its requests",
+        _SUPERVISOR,
+        "        if self._engine is not None:\n            await self._engine.stop(",
+        "        process_tree.kill_descendants()\n"
+        "        if self._engine is not None:\n            await self._engine.stop(",
+        (_DRAINS,),
+    ),
+    Mutation(
+        "do not kill at the second signal",
+        _SUPERVISOR,
+        "                self._killed.set()\n                process_tree.kill_descendants()\n",
+        "                self._killed.set()\n",
+        ("test_stub_engine_drain.py::test_a_second_signal_stops_a_draining_stub_engine_at_once",),
+    ),
+    Mutation(
+        "end with 0 where the engine has failed",
+        _SUPERVISOR,
+        "                raise error\n",
+        "",
+        (_FAILED,),
+    ),
+    Mutation(
+        "do not tell those who wait why a start has failed",
+        _SUPERVISOR,
+        "                self._loading_server.fail(error)\n",
+        "",
+        (_FAILED,),
     ),
     Mutation(
         "do not wait for the pause",
@@ -72,20 +262,6 @@ MUTATIONS = (
         "await asyncio.sleep(delay)",
         "await asyncio.sleep(0)",
         (_PAUSES,),
-    ),
-    Mutation(
-        "try again what never worked",
-        _SUPERVISOR,
-        "return restarts.next_delay() if self._was_ready or isinstance(error, NodeLost) else None",
-        "return restarts.next_delay()",
-        (_FAILED,),
-    ),
-    Mutation(
-        "import anew for each restart",
-        _SUPERVISOR,
-        "if self._engine is None or not self._engine.fork_server_alive:",
-        "if True:",
-        (_DIES,),
     ),
     Mutation(
         "leave what a dead engine has leaked beside the next",
@@ -108,13 +284,6 @@ MUTATIONS = (
         "self._apps.pop().engine_ready(url)",
         "self._apps.pop()",
         (_START,),
-    ),
-    Mutation(
-        "answer nothing while the engine is started again",
-        _SUPERVISOR,
-        "        self._state.transition_to(Phase.LOADING)\n        self._loading_server.start()\n",
-        "        self._state.transition_to(Phase.LOADING)\n",
-        (_CONNECTIONS,),
     ),
     Mutation(
         "do not notice an engine that died",
@@ -173,14 +342,6 @@ MUTATIONS = (
         (_DRAINS,),
     ),
     Mutation(
-        "end the engine before its requests",
-        _SUPERVISOR,
-        "                if self._engine is not None:\n                    await self._engine.stop(",
-        "                process_tree.kill_descendants()\n"
-        "                if self._engine is not None:\n                    await self._engine.stop(",
-        (_DRAINS,),
-    ),
-    Mutation(
         "kill the API process instead of asking it to end",
         _PROCESSES,
         "os.kill(self._pid, signal.SIGTERM)",
@@ -200,13 +361,6 @@ MUTATIONS = (
         'asyncio.get_running_loop().time() + self._job["drain_timeout"]',
         "asyncio.get_running_loop().time() + 1e6",
         (_OUT_OF_TIME,),
-    ),
-    Mutation(
-        "do not hear the second signal",
-        _SUPERVISOR,
-        "if self._signal_count > 1:",
-        "if False:",
-        ("test_stub_engine_drain.py::test_a_second_signal_stops_a_draining_stub_engine_at_once",),
     ),
     Mutation(
         "do not handle SIGINT",
@@ -230,23 +384,9 @@ MUTATIONS = (
         (_FAILED,),
     ),
     Mutation(
-        "end with 0 where the engine has failed",
-        _SUPERVISOR,
-        "                self._coordinator.end_epoch(error)\n                raise\n",
-        "                self._coordinator.end_epoch(error)\n",
-        (_FAILED,),
-    ),
-    Mutation(
         "swallow why a start has failed",
         _PROCESSES,
         "                    if failure is not None:\n                        raise failure\n",
-        "",
-        (_FAILED,),
-    ),
-    Mutation(
-        "do not tell those who wait why a start has failed",
-        _SUPERVISOR,
-        "                self._loading_server.fail(error)\n",
         "",
         (_FAILED,),
     ),

@@ -22,9 +22,6 @@ class Coordinator(Protocol):
     node stops its workers, reports that it is idle, and the next epoch starts.
     """
 
-    counts_restarts: bool
-    """True if this node applies the restart limit."""
-
     @property
     def has_missing_nodes(self) -> bool:
         """True while at least one expected node is disconnected; it may take long to connect."""
@@ -54,7 +51,6 @@ class Coordinator(Protocol):
 class SingleNode:
     """Coordinator of a machine that holds the whole model."""
 
-    counts_restarts = True
     has_missing_nodes = False
 
     async def wait_for_peers(self, show: Callable[[str], None]) -> Message:

@@ -27,7 +27,6 @@ _NEXT_ADDRESS_SECONDS = 0.25
 class Follower:
     """Coordinator of a follower. It tries to connect to the leader without a time limit, and follows its messages."""
 
-    counts_restarts = False
     has_missing_nodes = False
 
     def __init__(self, group: ClusterConfig, info: Compatibility) -> None:

@@ -49,8 +49,6 @@ class Leader:
     starts when all are idle again.
     """
 
-    counts_restarts = True
-
     def __init__(self, group: ClusterConfig, info: Compatibility, agreed: Message) -> None:
         """`info`: this node's values, which followers must match; `agreed`: values sent to them as an epoch starts."""
         self._group = group

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...engine.load_progress import log_size, read_loading_step
@@ -16,7 +16,7 @@ from ...errors import EngineError, MariTalkError, from_message, to_message
 from ..loading.loading_server import LoadingServer
 from ..startup.console import Console
 from ..startup.launch import Launch
-from ..status.server_state import Phase, ServerState
+from ..status.server_state import ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_tree
 from .async_tasks import run_in_background
@@ -52,13 +52,16 @@ class EngineManager:
         loading_server: LoadingServer,
         fork_server_command: Sequence[str],
         log: LogFile,
+        on_leaving: Callable[[], object],
     ) -> None:
         """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
 
-        `loading_server` takes the port back when the API process stops listening. Raises EngineError.
+        `on_leaving` is called when the API process stops listening; then `loading_server` takes the port back.
+        Raises EngineError.
         """
         self._launch = launch
         self._loading_server = loading_server
+        self._on_leaving = on_leaving
         self._listener = listener
         self._folder = folder
         self._console = console
@@ -274,8 +277,7 @@ class EngineManager:
                     self._state.set_step("Warming up")
                     self._console.warming_up()
                 case "leaving":
-                    if self._state.phase is Phase.READY:
-                        self._state.transition_to(Phase.LOADING)  # the engine restarts once that process has exited
+                    self._on_leaving()
                     self._reclaim_port()
                 case "connection" if self._reclaim_port():
                     read = b64decode(message["read"])

@@ -1,0 +1,291 @@
+"""The decisions of the supervisor: what follows when the engine starts, fails or loses a node, and on a stop signal.
+
+`step` is a pure function, the same for a single node, a leader and a follower. The supervisor turns what happens into
+events, and executes the actions.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ..errors import EngineError, MariTalkError, Unavailable
+from ..text_format import pluralize
+from .cluster.node_lost import RESTART_HINT, NodeLost
+from .status.server_state import Phase
+
+WINDOW_SECONDS = 600
+"""Period within which restarts are limited."""
+
+_DELAYS = (0.0, 1.0, 5.0, 10.0)
+"""Seconds before the first restart within WINDOW_SECONDS, the second, and so on; the last one repeats."""
+
+
+class Stage(StrEnum):
+    """Where the server is between its start and its end."""
+
+    PENDING = "pending"
+    """No engine runs. A start is due, at once or after a delay."""
+    LOADING = "loading"
+    """An engine starts; in a group, this node may still wait for the others."""
+    READY = "ready"
+    LEAVING = "leaving"
+    """The API process has stopped listening, and exits."""
+    CLEARING = "clearing"
+    """The engine has failed, and its remaining processes are killed."""
+    DRAINING = "draining"
+    """A stop was requested. Requests in flight are finished, then the server ends."""
+    FAILED = "failed"
+    """The engine is not started again. The server ends with an error."""
+
+
+_PHASES = {Stage.READY: Phase.READY, Stage.DRAINING: Phase.DRAINING, Stage.FAILED: Phase.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """The state: a stage, and what later decisions depend on."""
+
+    is_follower: bool
+    """Whether this node is a follower. A single node and a leader answer requests, and limit the restarts."""
+    max_restarts: int
+    stage: Stage = Stage.PENDING
+    was_ready: bool = False
+    nodes_joined: bool = False
+    """Whether all nodes have started an engine together before; also true of a single node."""
+    restarts: tuple[float, ...] = ()
+    """When the restarts of the last WINDOW_SECONDS were decided on, in seconds of the clock of `now`."""
+    stop_requested: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that probes, metrics and the service manager report."""
+        return _PHASES.get(self.stage, Phase.LOADING)
+
+
+@dataclass(frozen=True, slots=True)
+class StartDue:
+    """The server has begun, or the delay before a restart is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodesMissing:
+    """The start waits for nodes that are not connected. `step` names them."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesJoined:
+    """All nodes are there, and start the engine together; a single node does so at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReady:
+    """The engine serves; on a follower, its workers are ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLeaving:
+    """The API process stops listening, and is about to exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailed:
+    """The start has failed, the engine has died or hangs, or another node has failed or is lost (NodeLost)."""
+
+    error: MariTalkError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCleared:
+    """No process of the failed engine is left. `cause` is the failure of the node that failed first."""
+
+    cause: EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """A stop signal arrived, the chat ended, or the terminal was closed."""
+
+
+Event = (
+    StartDue | NodesMissing | NodesJoined | EngineReady | EngineLeaving | EngineFailed | EngineCleared | StopRequested
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequests:
+    """Hold requests until the engine is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectRequests:
+    """Reject held and later requests with `error`, until they are held again: the wait may be long."""
+
+    error: Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Pass held and later requests to the API process, and announce the address."""
+
+    is_first: bool
+    """Whether no engine was ready before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceFollower:
+    """Announce that this node's part of the model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRestart:
+    """Count a restart, and print why and when the engine is started again."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimPort:
+    """Answer at the port while no API process does."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Answer all requests with `error`, and end the server with it."""
+
+    error: MariTalkError
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Reject new requests, finish those in flight, and end the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillProcesses:
+    """Kill all processes below the supervisor, with the requests in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartEngine:
+    """Start an engine and follow it until it fails. Ends with EngineFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearEngine:
+    """Have all nodes stop the engine, which has failed with `error`, and kill what is left. Ends with EngineCleared."""
+
+    error: EngineError
+    abort_requests: bool
+    """Whether the API process still runs, and first has to answer its requests with the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleStart:
+    """Wait. Ends with StartDue."""
+
+    delay_seconds: float
+
+
+LongAction = StartEngine | ClearEngine | ScheduleStart
+"""Takes time, and ends with an event. A step has at most one, as its last action."""
+
+ShortAction = (
+    HoldRequests
+    | RejectRequests
+    | HandOver
+    | AnnounceFollower
+    | ReportRestart
+    | ReclaimPort
+    | GiveUp
+    | Drain
+    | KillProcesses
+)
+Action = ShortAction | LongAction
+Step = tuple[Lifecycle, tuple[Action, ...]]
+
+
+def step(state: Lifecycle, event: Event, now: float) -> Step:
+    """Return the state after `event`, and the actions to execute in order. `now`: seconds of a monotonic clock.
+
+    An event that does not concern the stage changes nothing: another may have come first, such as a stop before the
+    engine is ready.
+    """
+    match state.stage, event:
+        case _, StopRequested():
+            return _stop(state)
+        case Stage.PENDING, StartDue():
+            return replace(state, stage=Stage.LOADING), (StartEngine(),)
+        case Stage.LOADING, NodesMissing(missing) if state.nodes_joined:
+            # Requests wait during a first start. Later they are rejected: a lost node may take long to reconnect.
+            return state, (RejectRequests(Unavailable(f"{missing}.", RESTART_HINT)),)
+        case Stage.LOADING, NodesJoined():
+            return replace(state, nodes_joined=True), (HoldRequests(),)
+        case Stage.LOADING, EngineReady():
+            announce = AnnounceFollower() if state.is_follower else HandOver(is_first=not state.was_ready)
+            return replace(state, stage=Stage.READY, was_ready=True), (announce,)
+        case Stage.READY, EngineLeaving():
+            return replace(state, stage=Stage.LEAVING), ()
+        case Stage.LOADING | Stage.READY | Stage.LEAVING, EngineFailed(error):
+            return _clear(state, error)
+        case Stage.CLEARING, EngineCleared(cause):
+            return _restart_or_give_up(state, cause, now)
+        case _:
+            return state, ()
+
+
+def _stop(state: Lifecycle) -> Step:
+    """Drain on the first request to stop, and kill on the second. A server that has failed ends anyway."""
+    if state.stop_requested:
+        return state, (KillProcesses(),)
+    stopping = replace(state, stop_requested=True)
+    if state.stage is Stage.FAILED:
+        return stopping, ()
+    return replace(stopping, stage=Stage.DRAINING), (Drain(),)
+
+
+def _clear(state: Lifecycle, error: MariTalkError) -> Step:
+    if not isinstance(error, EngineError):
+        if not state.was_ready:  # such as a flag that vLLM does not know: another start would end the same way
+            return replace(state, stage=Stage.FAILED), (GiveUp(error),)
+        # The engine has run with these options: the cause, such as a full disk, may be temporary.
+        error = EngineError(error.message, error.hint)
+    # An engine that is still ready runs on: another node has failed. One that exits by itself answers its requests.
+    abort_requests = state.stage is Stage.READY and not state.is_follower
+    return replace(state, stage=Stage.CLEARING), (ClearEngine(error, abort_requests),)
+
+
+def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Step:
+    recent = tuple(time for time in state.restarts if time > now - WINDOW_SECONDS)
+    delay = _restart_delay(state, cause, len(recent))
+    if delay is None:
+        return replace(state, stage=Stage.FAILED), (GiveUp(_final_error(state, cause)),)
+    actions: tuple[Action, ...] = (ReportRestart(_restart_text(cause, delay)), ReclaimPort())
+    if isinstance(cause, NodeLost):
+        actions += (RejectRequests(Unavailable(cause.message, RESTART_HINT)),)
+    return replace(state, stage=Stage.PENDING, restarts=(*recent, now)), (*actions, ScheduleStart(delay))
+
+
+def _restart_delay(state: Lifecycle, cause: EngineError, recent: int) -> float | None:
+    """Seconds until the next start, after `recent` restarts within the window; None if there is none."""
+    if state.is_follower:
+        # The leader limits the restarts. A node that has never been part of the group ends with its own error.
+        return 0.0 if state.nodes_joined else None
+    # A first start that fails is not retried: its error is printed at once. A lost node may reconnect at any time.
+    if not (state.was_ready or isinstance(cause, NodeLost)) or recent >= state.max_restarts:
+        return None
+    return _DELAYS[min(recent, len(_DELAYS) - 1)]
+
+
+def _restart_text(cause: EngineError, delay: float) -> str:
+    if isinstance(cause, NodeLost):
+        return f"{cause.message} {RESTART_HINT}"
+    died = cause.message.rstrip(".")
+    return f"{died}: starting it again in {delay:.0f} s." if delay else f"{died}: starting it again now."
+
+
+def _final_error(state: Lifecycle, cause: EngineError) -> EngineError:
+    if not state.was_ready or not state.max_restarts:
+        return cause
+    times = f"{pluralize(state.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
+    return EngineError(f"{cause.message} It was started again {times} before.", cause.hint)
