@@ -20,6 +20,7 @@ _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
 _RESTARTS = "maritalk_vllm/server/process/restart_policy.py"
+_IN_FLIGHT = "maritalk_vllm/server/middleware/in_flight.py"
 
 _START = "test_stub_engine_start.py::test_requests_wait_while_a_stub_engine_loads"
 _FAILED = "test_stub_engine_start.py::test_a_failed_start_of_a_stub_engine_reports_its_cause"
@@ -275,5 +276,26 @@ MUTATIONS = (
         "raise failure or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
+    ),
+    Mutation(
+        "do not cancel an aborted request in the engine",
+        _IN_FLIGHT,
+        "            self._cancellation.cancel()\n            self._deadline",
+        "            self._deadline",
+        ("middleware/test_in_flight.py",),
+    ),
+    Mutation(
+        "wait for an application that ignores its abort",
+        _IN_FLIGHT,
+        "call_later(_CANCEL_SECONDS, self._abandon_application)",
+        "call_later(3600, self._abandon_application)",
+        ("middleware/test_in_flight.py",),
+    ),
+    Mutation(
+        "let the error of a cancelled application replace that of the abort",
+        _IN_FLIGHT,
+        "            if self._error is None:\n                raise\n",
+        "            raise\n",
+        ("middleware/test_in_flight.py",),
     ),
 )

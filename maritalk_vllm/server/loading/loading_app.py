@@ -2,19 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from ...api.disconnect import ClientDisconnected, Receive, cancel_on_disconnect
+from ...api.cancellation import ClientDisconnected, cancel_on_disconnect
 from ...api.error_responses import error_response
 from ...errors import MariTalkError, Unavailable
 from ..status import server_metrics
-
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HOLD_SECONDS = 0.25
 """How long `GET /` waits before it answers `loading`: clients since 0.2.5 retry at once, without any pause."""

@@ -36,7 +36,7 @@ from ...http.uvicorn_server import WebServer, config
 from ...masking import secrets_of
 from ...settings import TimeUnit
 from ..middleware.access_config import AccessConfig, MiddlewareStack
-from ..middleware.in_flight import InFlightRequests
+from ..middleware.in_flight import InFlight, InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.root_path import AddRootPath
 from ..middleware.route_labels import RouteLabels, is_offered
@@ -144,11 +144,16 @@ class _ApiProcess:
         adapter = MaritacaAPI(
             AddRootPath(app, args.root_path or ""), names, generator.context_length, max_characters, max_answers
         )
-        in_flight = InFlightRequests(FastPath(app, args, adapter))
+        in_flight = InFlightRequests()
         access = AccessConfig.from_message(self._job["access"])
         self._state.files = self._job["files"]
         self._front = access.build_stack(
-            in_flight, self._state, time_unit, request_metrics, has_engine=True, most_answers=max_answers
+            InFlight(FastPath(app, args, adapter), in_flight),
+            self._state,
+            time_unit,
+            request_metrics,
+            has_engine=True,
+            most_answers=max_answers,
         )
         self._identity = access.identity()
         server_config = config(

@@ -19,7 +19,7 @@ from maritalk_vllm.http import client_limits
 from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
-from maritalk_vllm.server.middleware.in_flight import InFlightRequests
+from maritalk_vllm.server.middleware.in_flight import InFlight, InFlightRequests
 from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, RouteLabels
 from maritalk_vllm.server.status.server_state import Phase, ServerState
@@ -290,8 +290,8 @@ def test_rejected_by_the_application(status: int, reason: str) -> None:
 
 
 def test_rejected_while_draining() -> None:
-    in_flight = InFlightRequests(APP)
-    counting = Counting(inside=in_flight)
+    in_flight = InFlightRequests()
+    counting = Counting(inside=InFlight(APP, in_flight))
     counting.state.transition_to(Phase.DRAINING)
     in_flight.reject_new(Unavailable("The server is stopping."), "draining")
 
