@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..engine.request_usage import current
+from ..engine.request_context import context_of
 from ..errors import RequestError
 from . import openai_dialect
 from .context_limit import check_capacity, check_context
@@ -67,8 +67,8 @@ class MaritacaAPI:
         original = parse(raw)
         check_fields(original)
         check_texts(original, self._context_length, self._max_characters)
-        if (usage := current.get()) is not None:
-            usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
+        if (context := context_of(scope)) is not None:
+            context.usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
         body = original
         for adapt in openai_dialect.REQUESTS[scope["path"]]:
             body = adapt(body)

@@ -7,9 +7,9 @@ from typing import Literal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
-from ...engine.request_usage import RequestUsage, current
+from ...engine.request_context import context_of
+from ...engine.request_usage import RequestUsage
 from ...errors import MariTalkError, RequestError, TooManyRequests
-from .api_keys import KEY
 from .usage_window import UsageWindow
 
 
@@ -65,8 +65,9 @@ class RateLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on if its key has usage left, or reject it."""
-        key = scope.get(KEY)
-        if key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        context = context_of(scope)
+        key = None if context is None else context.key_digest
+        if context is None or key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         usage = self._usage
@@ -77,12 +78,11 @@ class RateLimits:
                 return
         if usage.requests:
             usage.requests.charge(key, 1)
-        account = current.get()
-        if account is None or not self._has_engine:
+        if not self._has_engine:
             await self._app(scope, receive, send)
             return
-        allowance = _Allowance(key, account, usage.tokens, usage.answers, self._answers_per_key())
-        account.allowance = allowance
+        allowance = _Allowance(key, context.usage, usage.tokens, usage.answers, self._answers_per_key())
+        context.usage.allowance = allowance
         buffer = _ResponseBuffer(send, allowance)
         try:
             await self._app(scope, receive, buffer.send)
@@ -94,7 +94,7 @@ class RateLimits:
         if allowance.error is None:
             await buffer.flush()
         elif not buffer.is_flushed:
-            account.rejection = str(allowance.error)
+            context.rejection = str(allowance.error)
             await error_response(scope["path"], allowance.error)(scope, receive, send)
 
 

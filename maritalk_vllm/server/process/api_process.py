@@ -22,10 +22,9 @@ from ...api.fast_path import FastPath
 from ...api.openai_adapter import MaritacaAPI
 from ...api.openapi import use_relative_docs_urls
 from ...api.vllm_plugin import MariTalkPlugin
-from ...engine import admission, logprob_limits, prompt_limits, startup_errors, vllm_launcher
+from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
-from ...engine.request_usage import enforce_allowances, record_usage
 from ...engine.sampling import Message as Turn
 from ...engine.sampling import Sampling
 from ...engine.step_watchdog import StepWatchdog
@@ -129,10 +128,6 @@ class _ApiProcess:
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
-        record_usage(self._client)
-        enforce_allowances(self._client)
-        logprob_limits.limit_logprobs(self._client)
-        admission.reject_impossible_requests(self._client)
         prompt_limits.reject_long_prompts(self._client)
         # vLLM's /metrics shows this registry, which has its own metrics.
         server_metrics.register(self._state, self._timings, REGISTRY)

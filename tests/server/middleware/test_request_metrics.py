@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maritalk_vllm.engine.request_usage import current
+from maritalk_vllm.engine.request_context import CONTEXT
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.server.loading.loading_app import LoadingApp
@@ -34,9 +34,7 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 async def generate(request: Request) -> Response:
     """A route that has used the engine."""
-    account = current.get()
-    assert account is not None
-    account.admit(12, generated(40))
+    request.scope[CONTEXT].usage.admit(12, generated(40))
     await request.body()
     return JSONResponse({"output": "olá"})
 
