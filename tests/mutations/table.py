@@ -278,6 +278,13 @@ MUTATIONS = (
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
     ),
     Mutation(
+        "keep a connection open while another process takes the port over",
+        "maritalk_vllm/server/middleware/stack.py",
+        "_only(self._is_loading, Middleware(CloseConnections))",
+        "_only(False, Middleware(CloseConnections))",
+        ("middleware/test_stack.py",),
+    ),
+    Mutation(
         "do not cancel an aborted request in the engine",
         _IN_FLIGHT,
         "            self._cancellation.cancel()\n            self._deadline",

@@ -16,6 +16,7 @@ from maritalk_vllm.errors import MariTalkError, RequestError, TooManyRequests
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.rate_limit import RateLimits, Usage
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.middleware.usage_window import UsageWindow
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
@@ -284,9 +285,7 @@ def test_a_reload_keeps_the_usage(clock: Clock) -> None:
         access = AccessConfig(
             digests=(hash_key("key"),), requests_per_minute=6, tokens_per_minute=100, answers_per_key=2
         )
-        stack = access.build_stack(
-            inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False, has_engine=True
-        )
+        stack = MiddlewareStack(inside, access, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
         transport = httpx.ASGITransport(stack)
         headers = {"Authorization": "Bearer key"}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:

@@ -22,6 +22,7 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.in_flight import InFlight, InFlightRequests
 from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, RouteLabels
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import generated, samples
@@ -79,8 +80,8 @@ class Counting:
         self.state = state or ServerState(Phase.READY)
         routes = RouteLabels([each.path for each in APP.routes if isinstance(each, Route)])
         self.request_metrics = RequestMetrics(self.registry, routes, self.state)
-        self.app = (access or AccessConfig()).build_stack(
-            inside, self.state, TimeUnit.MILLISECONDS, self.request_metrics, has_engine=True
+        self.app = MiddlewareStack(
+            inside, access or AccessConfig(), self.state, TimeUnit.MILLISECONDS, self.request_metrics
         )
 
     def run(self, scenario: Scenario) -> None:
