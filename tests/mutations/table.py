@@ -278,6 +278,13 @@ MUTATIONS = (
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
     ),
     Mutation(
+        "forward more held requests at once than vLLM's queue has room for",
+        "maritalk_vllm/server/loading/engine_proxy.py",
+        "max_connections=MAX_CONNECTIONS",
+        "max_connections=None",
+        ("loading/test_engine_proxy.py",),
+    ),
+    Mutation(
         "keep a connection open while another process takes the port over",
         "maritalk_vllm/server/middleware/stack.py",
         "_only(self._is_loading, Middleware(CloseConnections))",

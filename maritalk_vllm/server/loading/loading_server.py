@@ -74,7 +74,7 @@ class LoadingServer:
         # Two descriptors each: a held request is forwarded to the engine on a second connection.
         server = HandoverServer(config(stack, self._identity, descriptors_each=2, lifespan="off"))
         # A duplicate, since a hand-over closes the server's socket, and this process keeps the port open.
-        task = asyncio.get_running_loop().create_task(server.serve(sockets=[self._listener.dup()]))
+        task = asyncio.get_running_loop().create_task(_serve(server, app, self._listener.dup()))
         self._apps.append(app)
         self._servers[task] = self._accepting = server
         self._stacks[task] = stack
@@ -144,3 +144,10 @@ class LoadingServer:
         self._accepting = None
         for server in self._servers.values():
             server.hand_over()
+
+
+async def _serve(server: HandoverServer, app: LoadingApp, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await app.close()
