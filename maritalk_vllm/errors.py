@@ -9,6 +9,8 @@ class MariTalkError(Exception):
 
     exit_code = 1
     http_status = 500
+    retry_after_seconds: int | None = None
+    """Value of the `Retry-After` header; None for an error that a later attempt would get too."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -150,11 +152,16 @@ class TooManyRequests(RequestError):
 
     http_status = 429
 
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: int = 1) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+
 
 class Unavailable(MariTalkError):
     """The server cannot handle the request now; the same request may succeed later."""
 
     http_status = 503
+    retry_after_seconds = 1
 
 
 def to_message(error: MariTalkError) -> dict[str, str]:

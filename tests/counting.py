@@ -5,7 +5,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from maritalk_vllm.engine.request_context import CONTEXT, RequestContext
 from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import OWN, RouteLabels
 from maritalk_vllm.server.status.server_state import ServerState
@@ -14,6 +16,16 @@ from maritalk_vllm.server.status.server_state import ServerState
 def request_metrics(state: ServerState | None = None) -> RequestMetrics:
     """New request metrics, in a registry that nothing else uses."""
     return RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state or ServerState())
+
+
+def with_context(app: ASGIApp) -> ASGIApp:
+    """Wrap a layer that is tested without the request log, which gives each request its context."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CONTEXT] = RequestContext()
+        await app(scope, receive, send)
+
+    return wrapped
 
 
 def generated(tokens: int) -> Any:

@@ -9,14 +9,15 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from ..errors import MariTalkError, MethodNotAllowed
-from .openapi import JSON
+from .error_responses import ErrorShape, error_response
+from .media_types import JSON
 from .rejection_log import log_exception, record_rejection
 
 
 class MariTalkRoute(APIRoute):
-    """A route whose error responses are objects with the single key `error_key`. Errors are logged in one line."""
+    """A route whose errors have the form `error_shape`, and are logged in one line."""
 
-    error_key: ClassVar[str]
+    error_shape: ClassVar[ErrorShape]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Bypass FastAPI's request parsing and validation: our routes do their own."""
@@ -46,9 +47,7 @@ class MariTalkRoute(APIRoute):
     @classmethod
     def error_response(cls, error: MariTalkError, headers: dict[str, str] | None = None) -> Response:
         """Build the response to a request that failed with `error`."""
-        if error.http_status == 503:
-            headers = {"Retry-After": "1"}
-        return Response(msgspec.json.encode({cls.error_key: str(error)}), error.http_status, headers, JSON)
+        return error_response(cls.error_shape, error, headers)
 
 
 def json_response(content: msgspec.Struct) -> Response:

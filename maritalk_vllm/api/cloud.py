@@ -8,19 +8,20 @@ from fastapi import APIRouter, Request, Response
 from ..engine.completion import Completion
 from ..engine.generator import Generator, Parts
 from .base_route import MariTalkRoute, json_response
+from .cancellation import cancel_on_disconnect
 from .cloud_schema import InferenceRequest, InferenceResponse, KnownModel, ModelsResponse, StreamText, answer, end
-from .disconnect import cancel_on_disconnect
+from .error_responses import ErrorShape
 from .model_aliases import ModelNames
 from .openapi import documented
 from .request_parsing import read
-from .sse import stream
+from .sse import EventStream
 from .sse_event import event
 
 
 class CloudRoute(MariTalkRoute):
     """Clients of the cloud API read errors from the key `detail`."""
 
-    error_key = "detail"
+    error_shape = ErrorShape.CLOUD
 
 
 router = APIRouter(route_class=CloudRoute, prefix="/api/chat", tags=["MariTalk cloud, legacy"])
@@ -56,7 +57,7 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
             404: "There is no model 'gpt-4'. This server serves demo.",
             503: "The server has as many requests as it can take. Try again in a moment.",
         },
-        error_key=CloudRoute.error_key,
+        error_key="detail",
     ),
 )
 async def inference(request: Request) -> Response:
@@ -68,7 +69,7 @@ async def inference(request: Request) -> Response:
     prompt, sampling = parameters.content(), parameters.sampling()
     if parameters.stream:
         parts = generator.stream(prompt, sampling, parameters.num_tokens_per_message)
-        return await stream(request, _events(parts, model), CloudRoute.error_key)
+        return EventStream(_events(parts, model), CloudRoute.error_shape)
     completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, model))
 

@@ -8,8 +8,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .base_route import MariTalkRoute
-from .keep_alive import KeepAliveSender
-from .response_format import normalize_response
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -22,10 +20,10 @@ class FastPath:
     added middleware of their own.
     """
 
-    def __init__(self, app: "FastAPI", args: Namespace, inner: ASGIApp) -> None:
-        """`app` has the routes, `inner` handles all other requests, `args` are vLLM's arguments."""
-        self._app = app
+    def __init__(self, inner: ASGIApp, app: "FastAPI", args: Namespace) -> None:
+        """`inner` handles all other requests, `app` has the routes, `args` are vLLM's arguments."""
         self._inner = inner
+        self._app = app
         is_customized = args.middleware or args.root_path or args.enable_request_id_headers
         self._routes = {
             (method, route.path): route
@@ -40,21 +38,11 @@ class FastPath:
             scope = {**scope, "method": "GET"}
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if route is None or _is_cross_origin(scope["headers"]):
-            await self._forward(scope, receive, send)
+            await self._inner(scope, receive, send)
             return
         scope["app"] = self._app
         response = await route.answer(Request(scope, receive))
         await response(scope, receive, send)
-
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
-        sender = KeepAliveSender(normalize_response(scope, send))
-        try:
-            await self._inner(scope, receive, sender)
-        finally:
-            sender.stop()
 
 
 def _is_cross_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -10,7 +10,8 @@ from ..engine.completion import Completion
 from ..engine.generator import Generator, Parts
 from ..settings import TimeUnit
 from .base_route import MariTalkRoute, json_response
-from .disconnect import cancel_on_disconnect
+from .cancellation import cancel_on_disconnect
+from .error_responses import ErrorShape
 from .local_schema import (
     ChatGenerateRequest,
     GenerateRequest,
@@ -23,14 +24,14 @@ from .local_schema import (
 )
 from .openapi import documented
 from .request_parsing import read
-from .sse import stream
+from .sse import EventStream
 from .sse_event import event
 
 
 class LocalRoute(MariTalkRoute):
     """MariTalk Local clients read errors from the key `error`."""
 
-    error_key = "error"
+    error_shape = ErrorShape.LOCAL
 
 
 router = APIRouter(route_class=LocalRoute, tags=["MariTalk Local"])
@@ -104,7 +105,7 @@ async def _answer(request: Request, parameters: GenerateRequest | ChatGenerateRe
     prompt, sampling = parameters.content(), parameters.sampling()
     if parameters.stream:
         parts = generator.stream(prompt, sampling, tokens_per_piece=1)
-        return await stream(request, _events(parts, parameters, unit), LocalRoute.error_key)
+        return EventStream(_events(parts, parameters, unit), LocalRoute.error_shape)
     completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, parameters, unit))
 

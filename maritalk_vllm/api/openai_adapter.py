@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..engine.request_usage import current
+from ..engine.request_context import context_of
 from ..errors import RequestError
 from . import openai_dialect
 from .context_limit import check_capacity, check_context
+from .error_responses import ErrorShape, error_response
 from .model_aliases import ModelNames
 from .openai_dialect import Body
 from .rejection_log import record_rejection
@@ -53,7 +53,7 @@ class MaritacaAPI:
                     return
                 except RequestError as error:
                     record_rejection(scope, error)
-                    await _error_response(scope["path"], error)(scope, receive, send)
+                    await error_response(_vllm_shape(scope["path"]), error)(scope, receive, send)
                     return
                 if scope["path"] in openai_dialect.EVENTS:
                     send = adapt_events(send, *openai_dialect.EVENTS[scope["path"]])
@@ -67,8 +67,8 @@ class MaritacaAPI:
         original = parse(raw)
         check_fields(original)
         check_texts(original, self._context_length, self._max_characters)
-        if (usage := current.get()) is not None:
-            usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
+        if (context := context_of(scope)) is not None:
+            context.usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
         body = original
         for adapt in openai_dialect.REQUESTS[scope["path"]]:
             body = adapt(body)
@@ -124,12 +124,9 @@ def _has_nul(value: object) -> bool:
     return False
 
 
-def _error_response(path: str, error: RequestError) -> JSONResponse:
-    """Build the response to a rejected request, in OpenAI's form or Anthropic's."""
-    body: dict[str, Any] = {"message": str(error), "type": "BadRequestError"}
-    if path.startswith(openai_dialect.MESSAGES):
-        return JSONResponse({"type": "error", "error": body}, error.http_status)
-    return JSONResponse({"error": {**body, "param": None, "code": error.http_status}}, error.http_status)
+def _vllm_shape(path: str) -> ErrorShape:
+    """The form in which vLLM answers an invalid request on a path."""
+    return ErrorShape.VLLM_MESSAGES if path.startswith(openai_dialect.MESSAGES) else ErrorShape.OPENAI
 
 
 def replay_body(raw: bytes, receive: Receive) -> Receive:

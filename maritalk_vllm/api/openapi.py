@@ -11,13 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .media_types import EVENTS, JSON
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-JSON = "application/json"
-"""Without a charset: MariTalk clients since 0.1.6 display an error message only for exactly this content type."""
-
-EVENTS = "text/event-stream"
 
 
 def documented(

@@ -6,7 +6,7 @@ import sys
 from starlette.types import Scope
 
 from ..engine.exception_log import request_exceptions, truncated
-from ..engine.request_usage import current
+from ..engine.request_context import context_of
 from ..errors import EngineError, MariTalkError
 
 # A child of vLLM's logger, which vLLM configures in its own server too; other loggers may have no handler.
@@ -15,8 +15,8 @@ _log = logging.getLogger("vllm.maritalk")
 
 def record_rejection(scope: Scope, error: MariTalkError) -> None:
     """Record `error` for the request log, or log it at once if there is none, as in vLLM's own server."""
-    if (usage := current.get()) is not None:
-        usage.rejection = truncated(str(error))
+    if (context := context_of(scope)) is not None:
+        context.rejection = truncated(str(error))
         return
     _log.info("%s %r: %d %r", scope["method"], scope["path"], error.http_status, truncated(str(error)))
 
@@ -28,6 +28,6 @@ def log_exception(scope: Scope) -> EngineError:
     if exception is not None and (line := request_exceptions.format_once(what, exception)):
         _log.error("%s", line)
     error = EngineError("The server failed on this request.", "Its log says why.")
-    if (usage := current.get()) is not None:
-        usage.rejection = str(error)
+    if (context := context_of(scope)) is not None:
+        context.rejection = str(error)
     return error

@@ -4,19 +4,30 @@ from http import HTTPStatus
 
 import msgspec
 from starlette.datastructures import MutableHeaders
-from starlette.types import Message, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import MariTalkError, MethodNotAllowed, NoSuchRoute, RequestError
-from .error_responses import error_response
+from .error_responses import UNAVAILABLE_HEADERS, error_response
 from .keep_alive import is_event_stream
-from .openapi import JSON
+from .media_types import JSON
+
+
+class ResponseFormat:
+    """ASGI middleware around vLLM's application that converts its responses."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        await self._app(scope, receive, normalize_response(scope, send) if scope["type"] == "http" else send)
 
 
 def normalize_response(scope: Scope, send: Send) -> Send:
     """Return a `send` that converts the framework's error responses to the form of the path's API.
 
     The framework would respond {"detail": "Not Found"} in every API. Event streams get headers that stop proxies from
-    buffering or caching them.
+    buffering or caching them, and 503 responses a Retry-After, which vLLM's own have not.
     """
     method, path = scope["method"], scope["path"]
     pending: list[Message] = []
@@ -27,6 +38,10 @@ def normalize_response(scope: Scope, send: Send) -> Send:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-cache")
                 headers.setdefault("X-Accel-Buffering", "no")
+            if message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                headers = MutableHeaders(scope=message)
+                for name, value in UNAVAILABLE_HEADERS.items():
+                    headers.setdefault(name, value)
             if message["status"] >= HTTPStatus.BAD_REQUEST:
                 pending.append(message)
                 return

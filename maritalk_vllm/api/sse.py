@@ -1,18 +1,17 @@
 """Responses as server-sent events."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
-from fastapi import Request, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import MariTalkError
-from .disconnect import ClientDisconnected, cancel_on_disconnect
-from .keep_alive import SILENCE_SECONDS, KeepAliveSender
-from .openapi import EVENTS
+from .cancellation import ClientDisconnected, cancel_on_disconnect
+from .error_responses import ErrorShape, error_response, last_events
+from .keep_alive import KeepAliveSender
+from .media_types import EVENTS
 from .rejection_log import log_exception, record_rejection
-from .sse_event import event
 
 _HEADERS = [
     (b"content-type", f"{EVENTS}; charset=utf-8".encode()),
@@ -21,69 +20,58 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
-
-async def stream(request: Request, events: AsyncGenerator[str, None], error_key: str) -> Response:
-    """Return a response that streams `events`, with keep-alive comments in silent periods.
-
-    An error before the first event is raised here. A later error becomes an event of type `error`.
-    """
-    first = asyncio.ensure_future(anext(events))
-    try:
-        await cancel_on_disconnect(request.receive, _wait_briefly(first))
-    except BaseException:
-        await _close(first, events)
-        raise
-    return EventStream(first, events, error_key)
-
-
-async def _wait_briefly(first: "asyncio.Future[str]") -> None:
-    """Wait for the first event, at most `SILENCE_SECONDS`. Raises its exception, if any."""
-    await asyncio.wait((first,), timeout=SILENCE_SECONDS)
-    if first.done():
-        first.result()
-
-
-async def _close(first: "asyncio.Future[str]", rest: AsyncGenerator[str, None]) -> None:
-    """Close the generator. A running generator cannot be closed, so cancel its current step and wait for it."""
-    first.cancel()
-    await asyncio.wait((first,))
-    await rest.aclose()
+_END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class EventStream(Response):
-    """Sends each event in its own message. Closes the generator in any case."""
+    """Streams events, each in its own message, with keep-alive comments in silent periods.
+
+    It starts with the first event, or after `SILENCE_SECONDS`: an error before that has a status of its own, a later
+    one becomes an event of type `error`.
+    """
 
     media_type = EVENTS
 
-    def __init__(self, first: "asyncio.Future[str]", rest: AsyncGenerator[str, None], error_key: str) -> None:
+    def __init__(self, events: AsyncGenerator[str, None], error_shape: ErrorShape) -> None:
+        """`events` are closed in any case."""
         self.status_code, self.background = 200, None
-        self._first = first
-        self._rest = rest
-        self._error_key = error_key
+        self._events = events
+        self._error_shape = error_shape
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream until it ends or the client disconnects."""
-        with contextlib.suppress(ClientDisconnected):
-            await cancel_on_disconnect(receive, self._send_all(scope, send))
-
-    async def _send_all(self, scope: Scope, send: Send) -> None:
-        send = sender = KeepAliveSender(send)
+        start: Message = {"type": "http.response.start", "status": self.status_code, "headers": list(_HEADERS)}
+        sender = KeepAliveSender(send, start)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-            try:
-                await send(_body_message(await self._first))
-                async for each in self._rest:
-                    await send(_body_message(each))
-            except MariTalkError as error:
-                record_rejection(scope, error)
-                await send(_body_message(event({self._error_key: str(error)}, "error")))
-            except Exception:  # noqa: BLE001  (logged by log_exception)
-                await send(_body_message(event({self._error_key: str(log_exception(scope))}, "error")))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with contextlib.aclosing(self._events):
+                await cancel_on_disconnect(receive, self._send_events(sender))
+        except MariTalkError as error:
+            if isinstance(error, ClientDisconnected) and sender.has_started:
+                return
+            record_rejection(scope, error)
+            await self._fail(error, sender, send)
+        except Exception:  # noqa: BLE001  (logged by log_exception)
+            await self._fail(log_exception(scope), sender, send)
+        else:
+            await sender(dict(_END))
         finally:
             sender.stop()
-            await _close(self._first, self._rest)
+
+    async def _send_events(self, sender: KeepAliveSender) -> None:
+        async for each in self._events:
+            await sender(_body_message(each.encode()))
+
+    async def _fail(self, error: MariTalkError, sender: KeepAliveSender, send: Send) -> None:
+        """Send `error` as the last event, or as the response if none has started."""
+        if sender.has_started:
+            await sender(_body_message(last_events(self._error_shape, error)))
+            await sender(dict(_END))
+        else:
+            sender.stop()
+            response = error_response(self._error_shape, error)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+            await send({"type": "http.response.body", "body": response.body})
 
 
-def _body_message(text: str) -> Message:
-    return {"type": "http.response.body", "body": text.encode(), "more_body": True}
+def _body_message(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}

@@ -1,9 +1,8 @@
-"""Reject requests for more answers than the queue can ever hold; vLLM would answer that the server is busy."""
+"""Limits on the answers of a request. For more than the queue can hold, vLLM would answer that the server is busy."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import RequestError
-from .exception_mapping import map_to_vllm_exceptions
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -19,18 +18,6 @@ def max_answers(client: "EngineClient") -> int | None:
     """Maximum answers in the engine at once, running and queued; None without a limit."""
     limit: int | None = client.vllm_config.scheduler_config.max_num_queued_reqs
     return limit
-
-
-def reject_impossible_requests(client: "EngineClient") -> None:
-    """Patch `client` to reject a request for more answers than its limit as invalid, not as one to retry."""
-    check, limit = client.check_admission, max_answers(client)
-
-    def check_admission(n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
-        with map_to_vllm_exceptions():
-            check_answers(1, n, limit)
-        check(n, *rest, **named)
-
-    client.check_admission = check_admission
 
 
 def check_answers(prompts: int, n: int, limit: int | None) -> None:

@@ -1,40 +1,25 @@
 """Limit the logprobs of a request: vLLM formats them without yielding, which blocks all other requests."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import RequestError
-from .exception_mapping import map_to_vllm_exceptions
-from .request_usage import current, prompt_length
+from .request_usage import RequestUsage
 
 if TYPE_CHECKING:
-    from vllm.engine.protocol import EngineClient
+    from vllm.sampling_params import SamplingParams
 
 MAX_LOGPROBS = 16_384
 """Maximum logprobs of all prompts and answers of a request. Those of streamed answers do not count: they are formatted
 piece by piece. Each takes about 20 µs: 14 to decode its text and 4 to serialize it."""
 
 
-def limit_logprobs(client: "EngineClient") -> None:
-    """Patch `client` to reject requests above the limit, and to cap a single answer without max_tokens at it."""
-    generate, context = client.generate, int(client.model_config.max_model_len)
+def limit_logprobs(parameters: "SamplingParams", prompt_tokens: int, context: int, usage: RequestUsage | None) -> None:
+    """Check the logprobs of one prompt of a request, and add them to its `usage`. Raises RequestError above the limit.
 
-    def generate_limited(prompt: Any, parameters: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-        if (
-            getattr(parameters, "logprobs", None) is not None
-            or getattr(parameters, "prompt_logprobs", None) is not None
-        ):
-            with map_to_vllm_exceptions():
-                _apply_limit(parameters, prompt_length(prompt), context)
-        return generate(prompt, parameters, *rest, **named)
-
-    client.generate = generate_limited
-
-
-def _apply_limit(parameters: Any, prompt_tokens: int, context: int) -> None:  # noqa: ANN401
-    """Set `parameters.max_tokens` if it may be lowered. Raises RequestError above the limit."""
+    Caps a single answer without max_tokens at the limit. `context`: the maximum tokens of prompt and answer together.
+    """
     from vllm.sampling_params import RequestOutputKind
 
-    usage = current.get()
     remaining = MAX_LOGPROBS - (usage.logprobs if usage else 0)
     prompt_logprobs = parameters.n * prompt_tokens * _per_token(parameters.prompt_logprobs)
     streamed = parameters.output_kind is RequestOutputKind.DELTA

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..settings import Device
 from . import output_batching_scheduler
+from .engine_client import client_class
 from .exception_log import request_exceptions
 from .exception_mapping import answer_dead_engine
 from .grammar_checks import reject_unusable_grammars
@@ -60,7 +61,6 @@ def start_engine(args: argparse.Namespace, watchdog: StepWatchdog) -> "EngineCli
     """Load the model and block until the engine is ready. Call it with no event loop and no other threads running."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.async_llm import AsyncLLM
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
@@ -79,7 +79,7 @@ def start_engine(args: argparse.Namespace, watchdog: StepWatchdog) -> "EngineCli
         scheduling.scheduler_cls = output_batching_scheduler.qualified_name(asynchronous=asynchronous)
         output_batching_scheduler.patch_inter_token_latency()
     loggers = [watchdog.logger]
-    return AsyncLLM.from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=loggers)
+    return client_class().from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=loggers)
 
 
 class Workers:

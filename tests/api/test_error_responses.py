@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.api.error_responses import error_response, last_events
+from maritalk_vllm.api.error_responses import ErrorShape, error_response, last_events, shape_of
 from maritalk_vllm.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -14,6 +14,7 @@ from maritalk_vllm.errors import (
     MethodNotAllowed,
     NoSuchModel,
     RequestError,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
@@ -38,7 +39,7 @@ OPENAI_PATHS = [
 RESPONSES_PATHS = ["/v1/responses", "/api/responses", "/api/v1/responses", "/v1/responses/resp_1/cancel"]
 ANTHROPIC_PATHS = ["/v1/messages", "/api/messages", "/api/v1/messages", "/v1/messages/count_tokens"]
 # vLLM's own routes, and unknown paths: both keys that clients may read are present.
-OTHER_PATHS = ["/tokenize", "/docs", "/generate/", "//generate", "/v1", "/x", "", "/á"]
+OTHER_PATHS = ["/tokenize", "/docs", "/generate/", "//generate", "/responses", "/v1", "/x", "", "/á"]
 
 FORMS = [
     (LOCAL_PATHS, {"error": MESSAGE}),
@@ -83,7 +84,43 @@ def test_error_types_are_those_of_each_api(error: type[MariTalkError], openai: s
     }
 
 
-def test_only_unavailable_has_retry_after() -> None:
+@pytest.mark.parametrize(
+    ("shape", "body"),
+    [
+        (ErrorShape.LOCAL, b'{"error":"\xc3\xa9 \\"x\\""}'),
+        (ErrorShape.CLOUD, b'{"detail":"\xc3\xa9 \\"x\\""}'),
+        (
+            ErrorShape.OPENAI,
+            b'{"error":{"message":"\xc3\xa9 \\"x\\"","type":"BadRequestError","param":null,"code":400}}',
+        ),
+        (
+            ErrorShape.RESPONSES,
+            b'{"error":{"message":"\xc3\xa9 \\"x\\"","type":"BadRequestError","param":null,"code":400}}',
+        ),
+        (
+            ErrorShape.ANTHROPIC,
+            b'{"type":"error","error":{"type":"invalid_request_error","message":"\xc3\xa9 \\"x\\""}}',
+        ),
+        (
+            ErrorShape.VLLM_MESSAGES,
+            b'{"type":"error","error":{"message":"\xc3\xa9 \\"x\\"","type":"BadRequestError"}}',
+        ),
+        (ErrorShape.BOTH_KEYS, b'{"error":"\xc3\xa9 \\"x\\"","detail":"\xc3\xa9 \\"x\\""}'),
+    ],
+)
+def test_bytes_of_each_form(shape: ErrorShape, body: bytes) -> None:
+    assert bytes(error_response(shape, RequestError('é "x"')).body) == body
+
+
+def test_a_path_stands_for_the_form_of_its_api() -> None:
+    for path in (*LOCAL_PATHS, *CLOUD_PATHS, *OPENAI_PATHS, *RESPONSES_PATHS, *ANTHROPIC_PATHS, *OTHER_PATHS):
+        assert bytes(error_response(path, UNAVAILABLE).body) == bytes(error_response(shape_of(path), UNAVAILABLE).body)
+        assert last_events(path, UNAVAILABLE) == last_events(shape_of(path), UNAVAILABLE)
+
+
+def test_only_errors_that_a_later_request_may_not_get_have_retry_after() -> None:
+    assert error_response("/generate", TooManyRequests("x", "", 40)).headers["retry-after"] == "40"
+    assert error_response("/generate", TooManyRequests("x")).headers["retry-after"] == "1"
     assert error_response("/generate", UNAVAILABLE).headers["retry-after"] == "1"
     # The caller's value takes precedence.
     assert error_response("/generate", UNAVAILABLE, {"Retry-After": "7"}).headers.getlist("retry-after") == ["7"]

@@ -31,7 +31,7 @@ def responder(
     """The application that responds: `direct` or `vLLM's`."""
     app = FastAPI()
     app.include_router(router)
-    direct = FastPath(app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False), inner)
+    direct = FastPath(inner, app, Namespace(middleware=middleware, root_path="", enable_request_id_headers=False))
     sent: list[Any] = []
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [HOST, *headers]}
 

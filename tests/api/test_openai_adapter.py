@@ -9,8 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.openai_adapter import MaritacaAPI, normalize_path, parse
-from maritalk_vllm.engine.request_usage import RequestUsage, current
+from maritalk_vllm.engine.request_context import CONTEXT
 from maritalk_vllm.errors import RequestError
+from tests.counting import with_context
 
 MAX_CHARACTERS = 8192 * 81
 """The context of the demo model times its longest token."""
@@ -43,7 +44,8 @@ class RecordingApp:
 
 def send(app: RecordingApp, method: str, path: str, **request: object) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(MaritacaAPI(app, ModelNames(["demo"]), 8192, MAX_CHARACTERS, max_answers=256))
+        adapter = MaritacaAPI(app, ModelNames(["demo"]), 8192, MAX_CHARACTERS, max_answers=256)
+        transport = httpx.ASGITransport(with_context(adapter))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(method, path, **request)  # type: ignore[arg-type]
 
@@ -222,9 +224,6 @@ def test_answers_within_the_limit_are_accepted(path: str, fields: dict[str, obje
     ],
 )
 def test_usage_records_whether_the_answer_is_open(given: dict[str, int | None], is_open: bool) -> None:
-    token = current.set(usage := RequestUsage())
-    try:
-        send(RecordingApp([b"{}"]), "POST", "/v1/chat/completions", json={"messages": [], **given})
-    finally:
-        current.reset(token)
-    assert usage.is_open == is_open
+    app = RecordingApp([b"{}"])
+    send(app, "POST", "/v1/chat/completions", json={"messages": [], **given})
+    assert app.scope[CONTEXT].usage.is_open == is_open

@@ -6,9 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.api.response_format import normalize_response
+from maritalk_vllm.api.response_format import ResponseFormat
 
 app = FastAPI()
 
@@ -49,12 +48,19 @@ async def kept() -> StreamingResponse:
     return StreamingResponse(iter([b"data: 1\n\n"]), media_type="text/event-stream", headers=headers)
 
 
-def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, normalize_response(scope, send))
+@app.get("/v1/busy")
+async def busy() -> JSONResponse:
+    return JSONResponse({"error": {"message": "the queue is full"}}, 503)
 
+
+@app.get("/v1/closed")
+async def closed() -> None:
+    raise HTTPException(503, "closed")
+
+
+def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
     async def scenario() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(wrapped), base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(ResponseFormat(app)), base_url="http://x") as client:
             return await client.request(method, path, content=body, headers={"Content-Type": "application/json"})
 
     return asyncio.run(scenario())
@@ -103,3 +109,9 @@ def test_streams_forbid_proxy_buffering_and_caching() -> None:
     assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
     assert ask("GET", "/v1/kept").headers["cache-control"] == "no-store"
     assert "x-accel-buffering" not in ask("GET", "/v1/known").headers
+
+
+@pytest.mark.parametrize("path", ["/v1/busy", "/v1/closed"])
+def test_every_503_says_when_to_retry(path: str) -> None:
+    answer = ask("GET", path)
+    assert (answer.status_code, answer.headers.get_list("retry-after")) == (503, ["1"])

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from maritalk_vllm.engine.admission import max_answers, reject_impossible_requests
+from maritalk_vllm.engine.admission import max_answers
+from maritalk_vllm.engine.engine_client import LimitedClient
 from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.errors import RequestError, Unavailable
 
@@ -12,11 +13,12 @@ from maritalk_vllm.errors import RequestError, Unavailable
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
 
-class Client:
+class Queue:
     """Stands for vLLM's client with a limit, with `busy` answers in the engine."""
 
     def __init__(self, limit: int | None, busy: int = 0) -> None:
         self.vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=limit))
+        self.output_processor = SimpleNamespace(add_request=None)
         self._limit, self._busy = limit, busy
 
     def check_admission(self, n: int = 1, request_id: str | None = None) -> None:
@@ -26,8 +28,11 @@ class Client:
             raise QueueOverflowError
 
 
+class Client(LimitedClient, Queue):
+    """Such a client with our own limits."""
+
+
 def check(client: Client, n: int) -> None:
-    reject_impossible_requests(client)
     with map_vllm_exceptions():
         client.check_admission(n, "0")
 

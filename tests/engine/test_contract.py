@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from maritalk_vllm.engine import cpu_pipeline_worker, vllm_launcher
+from maritalk_vllm.engine.engine_client import LimitedClient, client_class
 from maritalk_vllm.engine.vllm_arguments import engine_arguments
 from maritalk_vllm.engine.vllm_version import installed_vllm
 from maritalk_vllm.errors import UsageError
@@ -104,6 +105,12 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert forms <= {field.name for field in dataclasses.fields(StructuredOutputsParams)}
     assert callable(SamplingParams._validate_structured_outputs)
     assert parameters(AsyncLLM.check_admission)[:2] == ["self", "n"]
+    # The methods that our subclass of AsyncLLM replaces, by which each request goes.
+    assert issubclass(client_class(), (LimitedClient, AsyncLLM))
+    assert "return cls(" in inspect.getsource(AsyncLLM.from_vllm_config)
+    adding = inspect.getsource(AsyncLLM.add_request) + inspect.getsource(AsyncLLM._add_request)
+    assert adding.count("self.check_admission(") == adding.count("self.output_processor.add_request(") == 2
+    assert "self.output_processor = " in inspect.getsource(AsyncLLM.__init__)
     # What request usage reads of each answer, and where texts are tokenized.
     assert parameters(OutputProcessor.add_request)[1:5] == ["request", "prompt", "parent_req", "request_index"]
     kept = inspect.getsource(OutputProcessor.add_request) + inspect.getsource(RequestState.__init__)

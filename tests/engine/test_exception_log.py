@@ -9,7 +9,7 @@ import pytest
 from maritalk_vllm.api import rejection_log
 from maritalk_vllm.engine import exception_log
 from maritalk_vllm.engine.exception_log import ExceptionLog
-from maritalk_vllm.engine.request_usage import RequestUsage, current
+from maritalk_vllm.engine.request_context import CONTEXT, RequestContext
 from maritalk_vllm.errors import RequestError
 
 WHAT = "A fault, on '/generate':"
@@ -54,14 +54,9 @@ def test_memory_is_bounded() -> None:
 
 
 def test_long_rejection_is_truncated() -> None:
-    token = current.set(usage := RequestUsage())
-    try:
-        rejection_log.record_rejection(
-            {"path": "/generate", "method": "POST"}, RequestError("role: " + "x" * 15_000_000)
-        )
-    finally:
-        current.reset(token)
-    assert len(usage.rejection) == exception_log.MAX_TEXT_CHARACTERS + len("...")
+    scope = {"path": "/generate", "method": "POST", CONTEXT: (context := RequestContext())}
+    rejection_log.record_rejection(scope, RequestError("role: " + "x" * 15_000_000))
+    assert len(context.rejection) == exception_log.MAX_TEXT_CHARACTERS + len("...")
 
 
 def record(name: str, error: BaseException) -> logging.LogRecord:

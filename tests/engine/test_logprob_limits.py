@@ -1,13 +1,11 @@
 """The limit of logprobs for a request, with vLLM's own sampling parameters."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from maritalk_vllm.engine.exception_mapping import map_vllm_exceptions
 from maritalk_vllm.engine.logprob_limits import MAX_LOGPROBS, limit_logprobs
-from maritalk_vllm.engine.request_usage import RequestUsage, current
+from maritalk_vllm.engine.request_usage import RequestUsage
 from maritalk_vllm.errors import RequestError
 
 # Imports of vLLM cause warnings.
@@ -16,32 +14,20 @@ pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 CONTEXT = 8192
 
 
-def send_to_engine(
-    prompt_tokens: int, *, prompts: int = 1, stream: bool = False, is_open: bool = False, **fields: Any
-) -> Any:
-    """Return the parameters of the last prompt that reaches the engine. Raises RequestError.
+def limited(prompt_tokens: int, *, prompts: int = 1, stream: bool = False, is_open: bool = False, **fields: Any) -> Any:
+    """Return the parameters of the last prompt of a request. Raises RequestError.
 
     `is_open`: the request has no max_tokens, so vLLM has set it to the rest of the context.
     """
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-    seen: list[Any] = []
-    client = SimpleNamespace(
-        generate=lambda prompt, parameters, number: seen.append(parameters),
-        model_config=SimpleNamespace(max_model_len=CONTEXT),
-    )
-    limit_logprobs(client)
     kind = RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY
-    token = current.set(usage := RequestUsage())
+    usage = RequestUsage()
     usage.is_open = is_open
-    try:
-        with map_vllm_exceptions():
-            for number in range(prompts):
-                parameters = SamplingParams(output_kind=kind, **fields)
-                client.generate({"prompt_token_ids": [1] * prompt_tokens}, parameters, str(number))
-    finally:
-        current.reset(token)
-    return seen[-1]
+    for _ in range(prompts):
+        parameters = SamplingParams(output_kind=kind, **fields)
+        limit_logprobs(parameters, prompt_tokens, CONTEXT, usage)
+    return parameters
 
 
 @pytest.mark.parametrize(
@@ -59,7 +45,7 @@ def send_to_engine(
 )
 def test_too_many_logprobs_are_rejected(fields: dict[str, Any], count: int) -> None:
     with pytest.raises(RequestError, match=f"asks for {count} logprobs, .* over this server's limit of {MAX_LOGPROBS}"):
-        send_to_engine(**fields)
+        limited(**fields)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +59,9 @@ def test_too_many_logprobs_are_rejected(fields: dict[str, Any], count: int) -> N
     ],
 )
 def test_logprobs_within_the_limit_are_accepted(fields: dict[str, Any]) -> None:
-    assert send_to_engine(**fields).max_tokens == fields["max_tokens"]
+    assert limited(**fields).max_tokens == fields["max_tokens"]
 
 
 def test_open_answer_is_capped_at_the_limit() -> None:
-    assert send_to_engine(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MAX_LOGPROBS // 4
-    assert send_to_engine(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None
+    assert limited(192, max_tokens=CONTEXT - 192, logprobs=3, is_open=True).max_tokens == MAX_LOGPROBS // 4
+    assert limited(192, max_tokens=None, logprobs=0, is_open=True).max_tokens is None

@@ -13,7 +13,8 @@ from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http.connection_transfer import TransferableProtocol
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
-from maritalk_vllm.server.loading.handover_server import CloseConnections, HandoverServer
+from maritalk_vllm.server.loading.handover_server import HandoverServer
+from maritalk_vllm.server.middleware.close_connections import CloseConnections
 from maritalk_vllm.server.process.ipc_channel import Channel
 from tests.http.test_protocol import echoing, rejecting
 from tests.server.wire import until, wire

@@ -20,6 +20,7 @@ _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
 _LIFECYCLE = "maritalk_vllm/server/lifecycle.py"
+_IN_FLIGHT = "maritalk_vllm/server/middleware/in_flight.py"
 
 _TABLE = "test_lifecycle.py"
 _START = "test_stub_engine_start.py::test_requests_wait_while_a_stub_engine_loads"
@@ -431,5 +432,40 @@ MUTATIONS = (
         'threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()',
         "process_tree.kill_descendants()",
         (_SECOND_SIGNAL,),
+    ),
+    Mutation(
+        "forward more held requests at once than vLLM's queue has room for",
+        "maritalk_vllm/server/loading/engine_proxy.py",
+        "max_connections=MAX_CONNECTIONS",
+        "max_connections=None",
+        ("loading/test_engine_proxy.py",),
+    ),
+    Mutation(
+        "keep a connection open while another process takes the port over",
+        "maritalk_vllm/server/middleware/stack.py",
+        "_only(self._is_loading, Middleware(CloseConnections))",
+        "_only(False, Middleware(CloseConnections))",
+        ("middleware/test_stack.py",),
+    ),
+    Mutation(
+        "do not cancel an aborted request in the engine",
+        _IN_FLIGHT,
+        "            self._cancellation.cancel()\n            self._deadline",
+        "            self._deadline",
+        ("middleware/test_in_flight.py",),
+    ),
+    Mutation(
+        "wait for an application that ignores its abort",
+        _IN_FLIGHT,
+        "call_later(_CANCEL_SECONDS, self._abandon_application)",
+        "call_later(3600, self._abandon_application)",
+        ("middleware/test_in_flight.py",),
+    ),
+    Mutation(
+        "let the error of a cancelled application replace that of the abort",
+        _IN_FLIGHT,
+        "            if self._error is None:\n                raise\n",
+        "            raise\n",
+        ("middleware/test_in_flight.py",),
     ),
 )

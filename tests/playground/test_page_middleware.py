@@ -18,6 +18,7 @@ from maritalk_vllm.playground.static_files import STATIC
 from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import request_metrics
@@ -170,8 +171,9 @@ def test_server_json_has_the_time_unit(unit: TimeUnit) -> None:
 
 def test_page_is_served_while_loading_and_without_a_key() -> None:
     state = ServerState()
-    app = AccessConfig(digests=(hash_key("chave"),)).build_stack(
-        LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, request_metrics()
+    access = AccessConfig(digests=(hash_key("chave"),))
+    app = MiddlewareStack(
+        LoadingApp(CollectorRegistry()), access, state, TimeUnit.MILLISECONDS, request_metrics(), is_loading=True
     )
 
     async def scenario(client: httpx.AsyncClient) -> None:

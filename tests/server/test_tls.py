@@ -21,6 +21,7 @@ from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import request_metrics
@@ -62,7 +63,9 @@ def test_a_renewed_certificate_is_used_from_the_next_connection_on(tmp_path: Pat
             file.unlink()
         listener, identity = listen(HOST, 0), access.identity()
         assert identity is not None
-        front = access.build_stack(LoadingApp(CollectorRegistry()), state, TimeUnit.MILLISECONDS, request_metrics())
+        front = MiddlewareStack(
+            LoadingApp(CollectorRegistry()), access, state, TimeUnit.MILLISECONDS, request_metrics(), is_loading=True
+        )
         server = WebServer(config(front, identity, lifespan="off"))
         serving = asyncio.create_task(server.serve([listener]))
         url = local_url(listener, "https")

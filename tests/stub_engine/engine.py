@@ -12,6 +12,7 @@ from typing import Any
 import setproctitle
 
 from maritalk_vllm.engine.completion import Choice, Completion, Piece
+from maritalk_vllm.engine.engine_client import LimitedClient
 from maritalk_vllm.engine.generator import Parts, Prompt
 from maritalk_vllm.engine.sampling import Sampling
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
@@ -61,8 +62,8 @@ class Processor:
         self.request_states[request.request_id] = state
 
 
-class Client:
-    """Replaces vLLM's `EngineClient`, without a limit of requests."""
+class StubLLM:
+    """Replaces vLLM's `AsyncLLM`, without a limit of requests."""
 
     vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
     model_config = SimpleNamespace(max_model_len=1_000_000)
@@ -81,9 +82,9 @@ class Client:
             tokenizer=SimpleNamespace(max_chars_per_token=1), _tokenize_prompt=None, _tokenize_prompt_async=None
         )
 
-    async def generate(self, prompt: Any, parameters: Any) -> AsyncGenerator[SimpleNamespace, None]:
+    async def generate(self, prompt: Any, sampling_params: Any) -> AsyncGenerator[SimpleNamespace, None]:
         """Yield an output for each token."""
-        tokens = parameters.max_tokens
+        tokens = sampling_params.max_tokens
         if not self.waiting:
             asyncio.get_running_loop().add_reader(self._ours.fileno(), self._receive_step)
         number = next(self._numbers)
@@ -122,7 +123,7 @@ class Client:
     def _stop_reading(self) -> None:
         asyncio.get_running_loop().remove_reader(self._ours.fileno())
 
-    def check_admission(self, n: int) -> None:
+    def check_admission(self, n: int = 1) -> None:
         """Accept all requests."""
 
     def shutdown(self, timeout: float) -> None:
@@ -131,6 +132,10 @@ class Client:
         self._ours.close()
         self.process.join(timeout)
         self.process.kill()
+
+
+class Client(LimitedClient, StubLLM):
+    """The stub's client, with our own limits and accounting."""
 
 
 class StubGenerator:
@@ -161,7 +166,8 @@ class StubGenerator:
     async def stream(self, prompt: Prompt, sampling: Sampling, tokens_per_piece: int | None = None) -> Parts:
         tokens = sampling.max_tokens or 1
         rendered = {"prompt_token_ids": (1, 2, 3)}
-        async for _ in self._client.generate(rendered, SimpleNamespace(n=1, max_tokens=tokens)):
+        parameters = SimpleNamespace(n=1, max_tokens=tokens, logprobs=None, prompt_logprobs=None)
+        async for _ in self._client.generate(rendered, parameters):
             yield Piece(0, TOKEN)
         yield Completion(
             choices=(Choice(TOKEN * tokens, "length"),),

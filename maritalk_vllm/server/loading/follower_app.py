@@ -2,14 +2,14 @@
 
 from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
-from ...api.disconnect import Receive
 from ...api.error_responses import error_response
 from ...errors import Unavailable
 from ..cluster.cluster_config import ClusterConfig
 from ..status import server_metrics
 from ..status.server_state import Phase, ServerState
-from .loading_app import LoadingApp, Scope, Send
+from .loading_app import LoadingApp
 
 
 class FollowerApp(LoadingApp):

@@ -5,8 +5,6 @@ import socket
 from typing import Any
 
 import uvicorn
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import MariTalkError
 from ...http.connection_transfer import TransferableProtocol
@@ -86,20 +84,3 @@ class HandoverServer(WebServer):
     def _close(self) -> None:
         for server in self.servers:
             server.close()
-
-
-class CloseConnections:
-    """ASGI middleware: every response closes its connection, since another process may answer the next request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and close its connection."""
-
-        async def send_with_close(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        await self._app(scope, receive, send_with_close)

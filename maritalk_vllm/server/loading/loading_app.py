@@ -1,27 +1,20 @@
 """The ASGI application that answers while no engine does: status at once, generation requests when it is ready."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from ...api.disconnect import ClientDisconnected, Receive, cancel_on_disconnect
 from ...api.error_responses import error_response
 from ...errors import MariTalkError, Unavailable
 from ..status import server_metrics
-
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from .engine_proxy import EngineProxy
 
 HOLD_SECONDS = 0.25
 """How long `GET /` waits before it answers `loading`: clients since 0.2.5 retry at once, without any pause."""
 
-_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"}
 _LOADING = Unavailable("The model is still loading.", "Try again in a moment.")
-_DIED = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 _CLOSE = {"Connection": "close"}
 
 
@@ -35,13 +28,13 @@ class LoadingApp:
         """`registry`: the metrics for `/metrics` until the engine is ready."""
         self._registry = registry
         self._decided = asyncio.Event()
-        self._outcome: str | MariTalkError = ""
-        self._rejecting = asyncio.Event()
+        self._outcome: EngineProxy | MariTalkError = _LOADING
+        self._held_are_released = asyncio.Event()
         self._rejection: MariTalkError = _LOADING
 
     def engine_ready(self, url: str) -> None:
         """Forward held requests, and all later ones, to the engine at `url`."""
-        self._set_outcome(url)
+        self._set_outcome(EngineProxy(url))
 
     def fail(self, error: MariTalkError) -> None:
         """Answer held requests, and all later ones, with `error`: the engine will not start."""
@@ -52,15 +45,23 @@ class LoadingApp:
 
         While requests are rejected, a later error does not replace the first.
         """
+        if self._decided.is_set():
+            return
         if error is None:
-            self._rejecting.clear()
-        elif not self._rejecting.is_set():
+            self._held_are_released.clear()
+        elif not self._held_are_released.is_set():
             self._rejection = error
-            self._rejecting.set()
+            self._held_are_released.set()
 
-    def _set_outcome(self, outcome: str | MariTalkError) -> None:
+    def _set_outcome(self, outcome: EngineProxy | MariTalkError) -> None:
         self._outcome = outcome
         self._decided.set()
+        self._held_are_released.set()
+
+    async def close(self) -> None:
+        """Close the connections to the engine, once the last request is answered."""
+        if isinstance(self._outcome, EngineProxy):
+            await self._outcome.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -75,7 +76,8 @@ class LoadingApp:
         if is_read and not self._decided.is_set() and (response := await self._immediate_response(scope["path"])):
             await response(scope, receive, send)
             return
-        if not await self._wait_for_decision():
+        await self._held_are_released.wait()
+        if not self._decided.is_set():
             await error_response(scope["path"], self._rejection, _CLOSE)(scope, receive, send)
             return
         if isinstance(self._outcome, MariTalkError):
@@ -83,21 +85,11 @@ class LoadingApp:
             error = Unavailable(self._outcome.message, self._outcome.hint)
             await error_response(scope["path"], error, _CLOSE)(scope, receive, send)
         else:
-            await _forward(self._outcome, scope, receive, send)
-
-    async def _wait_for_decision(self) -> bool:
-        """Wait until the engine is ready or has failed; return False if requests are rejected before."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._decided, self._rejecting)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
-        return self._decided.is_set()
+            await self._outcome.forward(scope, receive, send)
 
     @property
     def _is_engine_ready(self) -> bool:
-        return self._decided.is_set() and isinstance(self._outcome, str)
+        return self._decided.is_set() and isinstance(self._outcome, EngineProxy)
 
     async def _immediate_response(self, path: str) -> Response | None:
         """Return the response to a GET while the engine loads; None if that ends before the response is due."""
@@ -109,59 +101,3 @@ class LoadingApp:
         except TimeoutError:
             return JSONResponse({"status": "loading"}, headers=_CLOSE)
         return None
-
-
-async def _forward(url: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Forward one request to the engine and stream its response back. A client disconnect cancels the request."""
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    with contextlib.suppress(ClientDisconnected):
-        await cancel_on_disconnect(receive, _proxy_or_reject(url, scope, body, send))
-
-
-async def _proxy_or_reject(url: str, scope: Scope, body: bytes, send: Send) -> None:
-    """Proxy the request; send an error response if the engine dies before its response begins."""
-    import httpx
-
-    is_started = False
-
-    async def send_tracked(message: MutableMapping[str, Any]) -> None:
-        nonlocal is_started
-        is_started = True
-        await send(message)
-
-    try:
-        await _proxy(url, scope, body, send_tracked)
-    except httpx.TransportError:
-        if is_started:
-            raise
-        await error_response(scope["path"], _DIED, _CLOSE)(scope, _receive_disconnect, send)
-
-
-async def _receive_disconnect() -> MutableMapping[str, Any]:
-    return {"type": "http.disconnect"}
-
-
-async def _proxy(url: str, scope: Scope, body: bytes, send: Send) -> None:
-    import httpx
-
-    query = scope["query_string"].decode("latin-1")
-    target = url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
-    headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP]
-    async with (
-        # The certificate is not verified: the target is this machine, by an address that is not in the certificate.
-        httpx.AsyncClient(timeout=None, trust_env=False, verify=False) as client,
-        client.stream(scope["method"], target, headers=headers, content=body) as response,
-    ):
-        kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
-        start = {"type": "http.response.start", "status": response.status_code}
-        await send({**start, "headers": [*kept, (b"connection", b"close")]})
-        async for chunk in response.aiter_raw():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})

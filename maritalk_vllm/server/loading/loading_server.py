@@ -10,14 +10,15 @@ from ...http.listener import drop_new_connections, has_waiting, join_url
 from ...http.uvicorn_server import config
 from ...settings import TimeUnit
 from ..cluster.cluster_config import ClusterConfig
-from ..middleware.access_config import AccessConfig, MiddlewareStack
+from ..middleware.access_config import AccessConfig
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import OWN, RouteLabels
+from ..middleware.stack import MiddlewareStack
 from ..status import server_metrics
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupTimings
 from .follower_app import FollowerApp
-from .handover_server import CloseConnections, HandoverServer
+from .handover_server import HandoverServer
 from .loading_app import LoadingApp
 
 _HANDSHAKE_SECONDS = 0.2
@@ -67,11 +68,13 @@ class LoadingServer:
         if self._error is not None:
             app.fail(self._error)
         request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
-        stack = self._access.build_stack(app, self._state, self._time_unit, request_metrics, page=group is None)
+        stack = MiddlewareStack(
+            app, self._access, self._state, self._time_unit, request_metrics, page=group is None, is_loading=True
+        )
         # Two descriptors each: a held request is forwarded to the engine on a second connection.
-        server = HandoverServer(config(CloseConnections(stack), self._identity, descriptors_each=2, lifespan="off"))
+        server = HandoverServer(config(stack, self._identity, descriptors_each=2, lifespan="off"))
         # A duplicate, since a hand-over closes the server's socket, and this process keeps the port open.
-        task = asyncio.get_running_loop().create_task(server.serve(sockets=[self._listener.dup()]))
+        task = asyncio.get_running_loop().create_task(_serve(server, app, self._listener.dup()))
         self._apps.append(app)
         self._servers[task] = self._accepting = server
         self._stacks[task] = stack
@@ -141,3 +144,10 @@ class LoadingServer:
         self._accepting = None
         for server in self._servers.values():
             server.hand_over()
+
+
+async def _serve(server: HandoverServer, app: LoadingApp, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await app.close()

@@ -1,20 +1,14 @@
-"""Access settings and the middleware stack that applies them, around vLLM's application or the loading app."""
+"""The settings of the middleware: who may use the server, and how much."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ...errors import UsageError
 from ...http.certificate import Certificate, Identity
-from ...settings import Settings, TimeUnit
-from ..status.server_state import ServerState
+from ...settings import Settings
 from .api_keys import ApiKeys, Key, hash_key, read_key_file, weakness
 from .host_names import host_names, origins, plain
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from .request_metrics import RequestMetrics
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -90,54 +84,9 @@ class AccessConfig:
         """All valid keys."""
         return ApiKeys(self.digests, self.file_keys, self.own)
 
-    def build_stack(
-        self,
-        app: "ASGIApp",
-        state: ServerState,
-        time_unit: TimeUnit,
-        request_metrics: "RequestMetrics",
-        *,
-        page: bool = True,
-        has_engine: bool = False,
-        most_answers: int | None = None,
-    ) -> "MiddlewareStack":
-        """Wrap `app` in the middleware.
-
-        The chat page is outermost, followed by the request log and the probes. Bodies are read after authentication.
-
-        `has_engine`: `app` runs the engine. `most_answers`: how many answers the engine generates at once, over all
-        keys.
-        """
-        # Imported late: only a server needs the web framework, a plan does not.
-        from ...playground.page_middleware import Page
-        from .allowed_hosts import AllowedHosts
-        from .authentication import Authentication
-        from .body_limits import BodyLimits
-        from .key_scopes import KeyScopes
-        from .probes import Probes
-        from .rate_limit import RateLimits, Usage
-        from .request_log import RequestLog
-        from .root_path import RootPath
-
-        keys, usage = self.keys, Usage(None, None)
-
-        def build(access: AccessConfig) -> "ASGIApp":
-            def answers_per_key() -> int | None:
-                if access.answers_per_key is None and most_answers is not None and keys.are_several:
-                    return max(1, most_answers // 2)
-                return access.answers_per_key
-
-            usage.set_limits(access.requests_per_minute, access.tokens_per_minute)
-            body_limits = BodyLimits(app, access.max_body_bytes)
-            rate_limits = RateLimits(body_limits, usage, answers_per_key, has_engine=has_engine)
-            authentication = Authentication(KeyScopes(rate_limits), keys, open_status=access.open_status)
-            hosts = AllowedHosts(authentication, keys, access.host, access.allowed_hosts, access.origins)
-            request_log = RequestLog(Probes(hosts, state), request_metrics, logged=access.logged, traced=access.traced)
-            # The page is outside the request log: each view of it loads forty files, which are not logged.
-            outermost = Page(request_log, time_unit, lambda scope: hosts.error(scope) is None) if page else request_log
-            return RootPath(outermost, access.root_path)
-
-        return MiddlewareStack(self, keys, build)
+    def without_keys(self) -> Self:
+        """Return a copy without the keys and the certificate, which are replaced without rebuilding the middleware."""
+        return replace(self, digests=(), file_keys=None, own="", certificate=None)
 
     def to_message(self) -> dict[str, Any]:
         """Return the settings as JSON-compatible data."""
@@ -159,28 +108,6 @@ class AccessConfig:
         )
 
 
-class MiddlewareStack:
-    """An application behind its middleware, whose settings can be replaced while it serves."""
-
-    def __init__(self, access: AccessConfig, keys: ApiKeys, build: Callable[[AccessConfig], "ASGIApp"]) -> None:
-        """`build` wraps the application for given settings; its authentication uses `keys`."""
-        self._access = access
-        self._keys = keys
-        self._build = build
-        self._app = build(access)
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Handle one request with the current settings."""
-        await self._app(scope, receive, send)
-
-    def update(self, access: AccessConfig) -> None:
-        """Apply `access` to all later requests. The recorded usage of the keys is kept."""
-        self._keys.update(access.digests, access.file_keys, access.own)
-        if _without_keys(access) != _without_keys(self._access):
-            self._app = self._build(access)
-        self._access = access
-
-
 def load_certificate(settings: Settings) -> Certificate | None:
     """Read the certificate and key that the settings name; None if they name none. Raises UsageError."""
     if (settings.ssl_certfile is None) != (settings.ssl_keyfile is None):
@@ -199,8 +126,3 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
         "max_body_bytes": settings.max_body_mb * 1_000_000,
         "logged": not settings.no_access_log,
     }
-
-
-def _without_keys(access: AccessConfig) -> AccessConfig:
-    """Return a copy without the fields that are replaced without rebuilding the application."""
-    return replace(access, digests=(), file_keys=None, own="", certificate=None)

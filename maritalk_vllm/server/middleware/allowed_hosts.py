@@ -17,34 +17,23 @@ _SHOWN = 100
 """Characters of a name that an error shows at most."""
 
 
-class AllowedHosts:
-    """ASGI middleware that checks `Host` and `Origin`. With API keys it checks nothing: each request needs a key.
+class HostCheck:
+    """The check of `Host` and `Origin`. With API keys it checks nothing: each request needs a key.
 
     A page of another site can make a browser send requests to a server on the user's machine or network. It can read
     the response only if its own name resolves to this server's address; `Host` then contains that name.
     """
 
-    def __init__(
-        self, app: ASGIApp, keys: ApiKeys, host: str, names: Iterable[str] = (), origins: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, keys: ApiKeys, host: str, names: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
         """`host`: the host the server listens on. `names`: allowed hosts, `*.name` for subdomains, `*` for any `Host`.
 
         `origins`: origins whose pages may send requests, `*` for any.
         """
-        self._app = app
         self._keys = keys
         self._own = ("localhost", host)
         self._names = frozenset(names)
         self._origins = frozenset(origins)
         self._is_own = lru_cache(maxsize=256)(self._is_allowed_host)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, or reject it."""
-        error = self.error(scope) if scope["type"] == "http" else None
-        if error is None:
-            await self._app(scope, receive, send)
-        else:
-            await error_response(scope["path"], error)(scope, receive, send)
 
     def error(self, scope: Scope) -> Forbidden | None:
         """Return why a request is rejected; None if it is allowed."""
@@ -96,6 +85,22 @@ class AllowedHosts:
                 return True
             parent = parent.partition(".")[2]
         return False
+
+
+class AllowedHosts:
+    """ASGI middleware that rejects what a HostCheck does not allow."""
+
+    def __init__(self, app: ASGIApp, check: HostCheck) -> None:
+        self._app = app
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, or reject it."""
+        error = self._check.error(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await error_response(scope["path"], error)(scope, receive, send)
 
 
 def _foreign_host(host: str) -> Forbidden:

@@ -9,15 +9,6 @@ from pathlib import Path
 from ...errors import UsageError
 from ...text_format import pluralize
 
-KEY = "maritalk.key"
-"""Entry of the ASGI scope with the digest of the request's key."""
-
-KEY_NAME = "maritalk.key_name"
-"""Entry of the ASGI scope with the name of the key, for the log and the metrics."""
-
-KEY_SCOPE = "maritalk.key_scope"
-"""Entry of the ASGI scope with the scope of the key (key_scopes.py); empty for a key without restrictions."""
-
 SHORTEST = 16
 """Minimum recommended key length, in characters: a shorter key can be guessed, since attempts are not limited."""
 

@@ -4,8 +4,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...api.error_responses import error_response
+from ...engine.request_context import CONTEXT, RequestContext
 from ...errors import Unauthorized
-from .api_keys import KEY, KEY_NAME, KEY_SCOPE, ApiKeys
+from .api_keys import ApiKeys
 from .probes import PROBES
 
 _SCHEMES = ("bearer", "key")
@@ -23,7 +24,7 @@ class Authentication:
         self._open_paths = (*PROBES, "/") if open_status else PROBES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an authenticated request on, with its key's digest, name and scope in the ASGI scope, or reject it."""
+        """Pass an authenticated request on, with its key's digest, name and scope in its context, or reject it."""
         error = self._authenticate(scope)
         if error is None:
             await self._app(scope, receive, send)
@@ -45,10 +46,12 @@ class Authentication:
         key = _text(key).strip()
         if not key:
             return _MISSING
-        scope[KEY] = digest = self._keys.match(key)
+        context: RequestContext = scope[CONTEXT]
+        context.has_key = True
+        context.key_digest = digest = self._keys.match(key)
         if digest is None:
             return _WRONG
-        scope[KEY_NAME], scope[KEY_SCOPE] = self._keys.label_of(digest), self._keys.scope_of(digest)
+        context.key_name, context.key_scope = self._keys.label_of(digest), self._keys.scope_of(digest)
         return None
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable
-from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...api.cancellation import Cancellation
 from ...api.error_responses import error_response, last_events
 from ...api.keep_alive import is_event_stream
 from ...errors import MariTalkError
@@ -19,10 +19,9 @@ _CANCEL_SECONDS = 1
 
 
 class InFlightRequests:
-    """ASGI middleware that tracks each request until the last byte of its response is sent."""
+    """The requests that are accepted and not answered yet, and whether new ones are."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._requests: set[_Request] = set()
         self._rejection: MariTalkError | None = None
         self._status = ""
@@ -53,51 +52,69 @@ class InFlightRequests:
         for request in self._requests:
             request.abort(error)
 
+    def begin(self, request: "_Request") -> None:
+        """Count a request, until `end`."""
+        self._requests.add(request)
+        self._drained.clear()
+
+    def end(self, request: "_Request") -> None:
+        """Count a request no longer. A second call has no effect."""
+        self._requests.discard(request)
+        if not self._requests:
+            self._drained.set()
+
+    def rejection(self, scope: Scope) -> Response | None:
+        """Return the response to a new request that is rejected; None if the application answers it."""
+        if self._rejection is None:
+            return None
+        if scope["method"] not in ("GET", "HEAD"):
+            return error_response(scope["path"], self._rejection, _CLOSE)
+        return JSONResponse({"status": self._status}, headers=_CLOSE) if scope["path"] == "/" else None
+
+
+class InFlight:
+    """ASGI middleware that tracks each request until the last byte of its response is sent."""
+
+    def __init__(self, app: ASGIApp, requests: InFlightRequests) -> None:
+        self._app = app
+        self._requests = requests
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        if self._rejection is not None and (response := self._reject(scope, self._rejection)) is not None:
+        elif (response := self._requests.rejection(scope)) is not None:
             await response(scope, receive, send)
-            return
-        request = _Request(self, scope["path"], send)
-        self._requests.add(request)
-        self._drained.clear()
-        try:
+        else:
+            request = _Request(self._requests, scope["path"], send)
             await request.run(self._app(scope, receive, request.send))
-        finally:
-            self._requests.discard(request)
-            if not self._requests:
-                self._drained.set()
-
-    def _reject(self, scope: Scope, error: MariTalkError) -> Response | None:
-        """Return the response to a request while rejecting; None for a GET or HEAD that the application answers."""
-        if scope["method"] not in ("GET", "HEAD"):
-            return error_response(scope["path"], error, _CLOSE)
-        return JSONResponse({"status": self._status}, headers=_CLOSE) if scope["path"] == "/" else None
 
 
 class _Request:
-    """One request, and how much of its response has been sent."""
+    """One request, and how much of its response has been sent. It runs in the task that the server made for it."""
 
-    def __init__(self, in_flight: InFlightRequests, path: str, send: Send) -> None:
-        self._in_flight = in_flight
+    def __init__(self, requests: InFlightRequests, path: str, send: Send) -> None:
+        self._requests = requests
         self._path = path
         self._send = send
         self._started = self._is_stream = self._complete = False
-        self._aborted: asyncio.Future[MariTalkError] = asyncio.get_running_loop().create_future()
+        self._cancellation = Cancellation()
+        self._error: MariTalkError | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._final_response: asyncio.Task[None] | None = None
 
     def abort(self, error: MariTalkError) -> None:
         """End the request with `error`. A second call has no effect."""
-        if not self._aborted.done():
-            self._aborted.set_result(error)
+        if self._error is None:
+            self._error = error
+            self._cancellation.cancel()
+            self._deadline = asyncio.get_running_loop().call_later(_CANCEL_SECONDS, self._abandon_application)
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-            # vLLM's own 503 responses have no Retry-After.
-            MutableHeaders(scope=message).setdefault("Retry-After", "1")
-        if message["type"] == "http.response.start" and self._in_flight.is_rejecting:
+        """Send a message of the application's response."""
+        if self._final_response is not None:
+            return
+        if message["type"] == "http.response.start" and self._requests.is_rejecting:
             # Another process will handle the client's next request.
             MutableHeaders(scope=message)["Connection"] = "close"
         # Record the state only after sending: a client that reads slowly may never get the message.
@@ -110,23 +127,45 @@ class _Request:
 
     async def run(self, application: Awaitable[None]) -> None:
         """Run the application; if the request is aborted, cancel it and send the error."""
-        work = asyncio.ensure_future(application)
+        self._requests.begin(self)
         try:
-            await asyncio.wait((work, self._aborted), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-                return
-            work.cancel()
-            await asyncio.wait((work,), timeout=_CANCEL_SECONDS)
-            await self._send_final_error(self._aborted.result())
+            await self._run(application)
         finally:
-            work.cancel()
+            self._requests.end(self)
+
+    async def _run(self, application: Awaitable[None]) -> None:
+        try:
+            with self._cancellation:
+                await application
+        except Exception:
+            # If the application fails on its cancellation, the error of the abort is the response all the same.
+            if self._error is None:
+                raise
+        finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
+        if self._final_response is not None:
+            await self._final_response
+        elif self._error is not None:
+            await self._send_final_error(self._error)
+
+    def _abandon_application(self) -> None:
+        """Respond in place of an application that ignores its cancellation; what it sends from now on is dropped."""
+        self._cancellation.cancel()
+        self._final_response = asyncio.ensure_future(self._respond_and_end())
+
+    async def _respond_and_end(self) -> None:
+        assert self._error is not None
+        # A partial response that is no stream stays as it is until the server closes the connection.
+        with contextlib.suppress(ConnectionAbortedError):
+            await self._send_final_error(self._error)
+        self._requests.end(self)
 
     async def _send_final_error(self, error: MariTalkError) -> None:
         if self._complete:
             return
         if not self._started:
-            await error_response(self._path, error)({"type": "http", "method": "GET"}, _receive_nothing, self._send)
+            await error_response(self._path, error)({"type": "http"}, _receive_nothing, self._send)
         elif self._is_stream:
             body = last_events(self._path, error)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -6,9 +6,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
+from ...engine.request_context import context_of
 from ...errors import EngineError, Forbidden, NoSuchRoute
 from ..status import server_metrics
-from .api_keys import KEY, KEY_NAME, KEY_SCOPE
 
 METRICS = "metrics"
 """The scope of a key for Prometheus: it can read the metrics of all keys, and do nothing else."""
@@ -28,10 +28,11 @@ class KeyScopes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on if the scope of its key permits it, or reject it."""
-        if scope["type"] != "http" or scope.get(KEY) is None:
+        context = context_of(scope)
+        if scope["type"] != "http" or context is None or context.key_digest is None:
             await self._app(scope, receive, send)
             return
-        key_scope, path = scope.get(KEY_SCOPE, ""), scope["path"]
+        key_scope, path = context.key_scope, scope["path"]
         is_metrics = path == server_metrics.PATH
         if key_scope and not (key_scope == METRICS and is_metrics and scope["method"] in ("GET", "HEAD")):
             reason = f"This API key is for GET {server_metrics.PATH} alone."
@@ -47,7 +48,7 @@ class KeyScopes:
         elif is_metrics and not key_scope:
             # For every method, since vLLM's metrics ignore it. Compressed metrics cannot be filtered.
             headers = [each for each in scope["headers"] if each[0].lower() != b"accept-encoding"]
-            metrics_filter = _MetricsFilter(send, scope.get(KEY_NAME, ""))
+            metrics_filter = _MetricsFilter(send, context.key_name)
             await self._app({**scope, "headers": headers}, receive, metrics_filter.send)
             await metrics_filter.finish(scope, receive)
         else:

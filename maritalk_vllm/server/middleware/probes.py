@@ -5,6 +5,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...api.error_responses import UNAVAILABLE_HEADERS
 from ..status.server_state import Phase, ServerState
 
 LIVE, READY = "/livez", "/readyz"
@@ -46,4 +47,4 @@ class Probes:
             report["problems"] = problems
         if state.phase is Phase.READY:
             return JSONResponse(report)
-        return JSONResponse(report, 503, {"Retry-After": "1"})
+        return JSONResponse(report, 503, UNAVAILABLE_HEADERS)

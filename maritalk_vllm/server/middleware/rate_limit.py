@@ -7,9 +7,9 @@ from typing import Literal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
-from ...engine.request_usage import RequestUsage, current
+from ...engine.request_context import context_of
+from ...engine.request_usage import RequestUsage
 from ...errors import MariTalkError, RequestError, TooManyRequests
-from .api_keys import KEY
 from .usage_window import UsageWindow
 
 
@@ -65,24 +65,24 @@ class RateLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on if its key has usage left, or reject it."""
-        key = scope.get(KEY)
-        if key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        context = context_of(scope)
+        key = None if context is None else context.key_digest
+        if context is None or key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         usage = self._usage
         for window in (usage.tokens, usage.requests):
             if window and window.remaining(key) < 1:
-                wait = window.wait_seconds(key, 1)
-                await self._reject(_nothing_remaining(window, key, wait), wait, scope, send)
+                error = _nothing_remaining(window, key)
+                await error_response(scope["path"], error)(scope, receive, send)
                 return
         if usage.requests:
             usage.requests.charge(key, 1)
-        account = current.get()
-        if account is None or not self._has_engine:
+        if not self._has_engine:
             await self._app(scope, receive, send)
             return
-        allowance = _Allowance(key, account, usage.tokens, usage.answers, self._answers_per_key())
-        account.allowance = allowance
+        allowance = _Allowance(key, context.usage, usage.tokens, usage.answers, self._answers_per_key())
+        context.usage.allowance = allowance
         buffer = _ResponseBuffer(send, allowance)
         try:
             await self._app(scope, receive, buffer.send)
@@ -94,21 +94,20 @@ class RateLimits:
         if allowance.error is None:
             await buffer.flush()
         elif not buffer.is_flushed:
-            account.rejection = str(allowance.error)
-            await self._reject(allowance.error, allowance.wait_seconds, scope, send)
-
-    @staticmethod
-    async def _reject(error: MariTalkError, wait_seconds: int, scope: Scope, send: Send) -> None:
-        headers = {"Retry-After": str(wait_seconds)} if isinstance(error, TooManyRequests) else {}
-        await error_response(scope["path"], error, headers)(scope, _receive_nothing, send)
+            context.rejection = str(allowance.error)
+            await error_response(scope["path"], allowance.error)(scope, receive, send)
 
 
-def _nothing_remaining(window: UsageWindow, key: str, wait: int) -> TooManyRequests:
+def _nothing_remaining(window: UsageWindow, key: str) -> TooManyRequests:
+    wait = window.wait_seconds(key, 1)
     if window.is_used_up(key):
-        return TooManyRequests(f"This key has used up its {window.limit} {window.what} a minute.", f"Wait {wait} s.")
+        return TooManyRequests(
+            f"This key has used up its {window.limit} {window.what} a minute.", f"Wait {wait} s.", wait
+        )
     return TooManyRequests(
         f"Requests in flight with this key reserve all that is left of its {window.limit} {window.what} a minute.",
         "Wait until one of them is over, or set max_tokens: without it, a request reserves all that is left.",
+        wait,
     )
 
 
@@ -118,13 +117,13 @@ class _Allowance:
     def __init__(
         self,
         key: str,
-        account: RequestUsage,
+        usage: RequestUsage,
         window: UsageWindow | None,
         in_progress: Counter[str],
         max_answers: int | None,
     ) -> None:
         self._key = key
-        self._account = account
+        self._usage = usage
         self._window = window
         self._in_progress = in_progress
         self._max_answers = max_answers
@@ -132,7 +131,6 @@ class _Allowance:
         self._min_tokens = self._max_tokens = self._reserved_tokens = 0
         self._settled = False
         self.error: MariTalkError | None = None
-        self.wait_seconds = 1
 
     @property
     def is_decided(self) -> bool:
@@ -154,7 +152,7 @@ class _Allowance:
 
     def settle(self) -> None:
         """Charge the tokens of the finished request, and release its reservation."""
-        tokens = self._account.close().tokens
+        tokens = self._usage.close().tokens
         if self._settled:
             return
         self._settled = True
@@ -192,11 +190,12 @@ class _Allowance:
             )
         remaining = window.remaining(self._key) + self._reserved_tokens
         if least > remaining:
-            self.wait_seconds = window.wait_seconds(self._key, least)
+            wait = window.wait_seconds(self._key, least)
             raise TooManyRequests(
                 f"The request may come to {least} tokens, and this key has {max(0, remaining)} left of its "
                 f"{window.limit} a minute; requests in flight reserve what they may come to.",
-                f"Wait {self.wait_seconds} s, or lower max_tokens.",
+                f"Wait {wait} s, or lower max_tokens.",
+                wait,
             )
         tokens = min(remaining, most)
         window.reserve(self._key, tokens - self._reserved_tokens)
@@ -235,7 +234,3 @@ class _ResponseBuffer:
 
 def _more_follows(message: Message) -> bool:
     return message["type"] == "http.response.start" or bool(message.get("more_body", False))
-
-
-async def _receive_nothing() -> Message:
-    return {"type": "http.disconnect"}

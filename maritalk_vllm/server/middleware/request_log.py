@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 import uuid
 from dataclasses import asdict
 
@@ -12,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
 from ...api.rejection_log import log_exception
-from ...engine.request_usage import RequestUsage, UsageTotals, current
+from ...engine.request_context import CONTEXT, RequestContext, current
+from ...engine.request_usage import UsageTotals
 from .request_metrics import RequestMetrics
 
 _HEADER = b"x-request-id"
@@ -46,16 +46,17 @@ class RequestLog:
             # vLLM names its own requests after this header, and the loading app forwards it to the API process.
             others = [header for header in scope["headers"] if header[0] != _HEADER]
             scope = {**scope, "headers": [*others, (_HEADER, request_id)]}
+        scope[CONTEXT] = context = RequestContext(request_id.decode())
         logged = self._logged and scope["path"] not in _QUIET
-        record = _Record(scope, request_id, send, self._request_metrics, logged=logged)
-        token = current.set(record.account)
+        record = _Record(scope, context, send, self._request_metrics, logged=logged)
+        token = current.set(context)
         try:
             if self._traced:
                 await self._trace(record, receive)
             else:
                 await self._app(scope, receive, record.send)
         except Exception:
-            if record.status:
+            if context.status:
                 raise
             await error_response(scope["path"], log_exception(scope))(scope, receive, record.send)
         finally:
@@ -71,38 +72,33 @@ class RequestLog:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
             headers.update(carrier)
-            # The inner middleware stores in this scope what the metrics need.
-            record.scope = {**record.scope, "headers": headers.raw}
-            await self._app(record.scope, receive, record.send)
-            span.set_attribute("http.response.status_code", record.status)
+            await self._app({**record.scope, "headers": headers.raw}, receive, record.send)
+            span.set_attribute("http.response.status_code", record.context.status)
 
 
 class _Record:
     """One request and its outcome. It is written once, before the client can have read the end of the response."""
 
     def __init__(
-        self, scope: Scope, request_id: bytes, send: Send, request_metrics: RequestMetrics, *, logged: bool
+        self, scope: Scope, context: RequestContext, send: Send, request_metrics: RequestMetrics, *, logged: bool
     ) -> None:
         self.scope = scope
-        self.account = RequestUsage()
-        self.status = 0
-        self._request_id = request_id
+        self.context = context
         self._send = send
         self._request_metrics = request_metrics
         self._logged = logged
         self._written = False
-        self._started_at = time.monotonic()
-        self._first_byte_seconds: float | None = None
 
     async def send(self, message: Message) -> None:
         """Send a message of the response, with the request id in its headers."""
+        context = self.context
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            context.status = message["status"]
             headers = [header for header in message.get("headers", ()) if header[0] != _HEADER]
-            message = {**message, "headers": [*headers, (_HEADER, self._request_id)]}
+            message = {**message, "headers": [*headers, (_HEADER, context.request_id.encode())]}
         else:
-            if self._first_byte_seconds is None and message.get("body"):
-                self._first_byte_seconds = time.monotonic() - self._started_at
+            if context.first_byte_seconds is None and message.get("body"):
+                context.first_byte_seconds = context.seconds
             if not message.get("more_body", False):
                 self.write()
         await self._send(message)
@@ -112,25 +108,29 @@ class _Record:
         if self._written:
             return
         self._written = True
-        seconds, request_id = time.monotonic() - self._started_at, self._request_id.decode()
-        figures = self.account.close()
-        self._request_metrics.add(self.scope, self.status, figures, seconds, self._first_byte_seconds)
+        context, seconds = self.context, self.context.seconds
+        figures = context.usage.close()
+        self._request_metrics.add(self.scope, context, figures, seconds)
         if not self._logged:
             return
         # The line is for text logs, the fields are for JSON logs.
-        refusal = self.account.rejection
-        line = _line(self.scope, request_id, self.status, figures, seconds) + (f" {refusal!r}" if refusal else "")
-        fields = {"request_id": request_id, "status": self.status, "seconds": round(seconds, 3), "refusal": refusal}
-        _log.info("%s", line, extra={**fields, **asdict(figures)})
+        fields = {
+            "request_id": context.request_id,
+            "status": context.status,
+            "seconds": round(seconds, 3),
+            "refusal": context.rejection,
+        }
+        _log.info("%s", _line(self.scope, context, figures, seconds), extra={**fields, **asdict(figures)})
 
 
-def _line(scope: Scope, request_id: str, status: int, figures: UsageTotals, seconds: float) -> str:
+def _line(scope: Scope, context: RequestContext, figures: UsageTotals, seconds: float) -> str:
     """Format `POST '/generate' 200 0.152 s, 12+40 tokens, queue 0.001 prompt 0.020 generation 0.130 s [3f2a...]`."""
-    line = f"{scope['method']} {scope['path']!r} {status or 'hung up'} {seconds:.3f} s"
+    line = f"{scope['method']} {scope['path']!r} {context.status or 'hung up'} {seconds:.3f} s"
     if figures.prompt_tokens:
         line += (
             f", {figures.prompt_tokens}+{figures.completion_tokens} tokens, queue {figures.queue_time:.3f} "
             f"prompt {figures.prompt_time:.3f} generation {figures.generation_time:.3f} s"
         )
     # The path is a repr and the id is validated, so a client cannot insert a line break.
-    return f"{line} [{request_id}]"
+    line += f" [{context.request_id}]"
+    return f"{line} {context.rejection!r}" if context.rejection else line

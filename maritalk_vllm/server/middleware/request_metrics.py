@@ -6,10 +6,10 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
+from ...engine.request_context import RequestContext
 from ...engine.request_usage import UsageTotals
 from ..status.server_metrics import PATH
 from ..status.server_state import Phase, ServerState
-from .api_keys import KEY, KEY_NAME
 from .probes import PROBES
 from .route_labels import RouteLabels
 
@@ -82,29 +82,24 @@ class RequestMetrics:
         self._rejected = {reason: rejected.labels(reason) for reason in _REASONS}
         self._children: dict[tuple[str, str, int, str], _Children] = {}
 
-    def add(
-        self, scope: Scope, status: int, figures: UsageTotals, seconds: float, first_byte_seconds: float | None
-    ) -> None:
-        """Count one finished request.
-
-        `status` is 0 if the client disconnected before the response. `first_byte_seconds` is the time to the first
-        byte of the response body, None if there was none.
-        """
+    def add(self, scope: Scope, context: RequestContext, figures: UsageTotals, seconds: float) -> None:
+        """Count one finished request, which took `seconds`. Its status is 0 if the client left before the response."""
         if scope["path"] in _UNCOUNTED:
             return
+        status = context.status
         # The labels contain nothing that a client can choose freely, so the number of combinations is bounded.
-        labels = (self._routes.label_of(scope["path"]), _method(scope), status, scope.get(KEY_NAME, ""))
+        labels = (self._routes.label_of(scope["path"]), _method(scope), status, context.key_name)
         children = self._children.get(labels)
         if children is None:
             children = self._children[labels] = self._create_children(*labels)
         children.requests.inc()
         if status >= HTTPStatus.BAD_REQUEST:
-            if reason := self._reason(scope, status):
+            if reason := self._reason(context):
                 self._rejected[reason].inc()
         elif status:
             children.seconds.observe(seconds)
-            if first_byte_seconds is not None:
-                children.first_byte_seconds.observe(first_byte_seconds)
+            if context.first_byte_seconds is not None:
+                children.first_byte_seconds.observe(context.first_byte_seconds)
         if figures.prompt_tokens:
             children.prompt_tokens.inc(figures.prompt_tokens)
             children.answer_tokens.inc(figures.completion_tokens)
@@ -118,11 +113,11 @@ class RequestMetrics:
             self._tokens.labels("answer", key),
         )
 
-    def _reason(self, scope: Scope, status: int) -> str:
+    def _reason(self, context: RequestContext) -> str:
         """Return why a request was rejected; empty for an internal error."""
+        status = context.status
         if status == HTTPStatus.UNAUTHORIZED:
-            # `Authentication` sets the entry only if the request had a key.
-            return "wrong_key" if KEY in scope else "no_key"
+            return "wrong_key" if context.has_key else "no_key"
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return _BY_PHASE[self._state.phase]
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -18,14 +18,11 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from ... import __version__
-from ...api.fast_path import FastPath
-from ...api.openai_adapter import MaritacaAPI
 from ...api.openapi import use_relative_docs_urls
 from ...api.vllm_plugin import MariTalkPlugin
-from ...engine import admission, logprob_limits, prompt_limits, startup_errors, vllm_launcher
+from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
-from ...engine.request_usage import enforce_allowances, record_usage
 from ...engine.sampling import Message as Turn
 from ...engine.sampling import Sampling
 from ...engine.step_watchdog import StepWatchdog
@@ -35,11 +32,11 @@ from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer, config
 from ...masking import secrets_of
 from ...settings import TimeUnit
-from ..middleware.access_config import AccessConfig, MiddlewareStack
+from ..middleware.access_config import AccessConfig
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
-from ..middleware.root_path import AddRootPath
 from ..middleware.route_labels import RouteLabels, is_offered
+from ..middleware.stack import MiddlewareStack, compose, engine_layers
 from ..status import server_metrics
 from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
@@ -129,26 +126,26 @@ class _ApiProcess:
             self._channel.send({"event": "warming_up"})
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
-        record_usage(self._client)
-        enforce_allowances(self._client)
-        logprob_limits.limit_logprobs(self._client)
-        admission.reject_impossible_requests(self._client)
         prompt_limits.reject_long_prompts(self._client)
         # vLLM's /metrics shows this registry, which has its own metrics.
         server_metrics.register(self._state, self._timings, REGISTRY)
         paths = (getattr(route, "path", "") for route in app.routes)
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
-        names, max_answers = app.state.maritalk_names, admission.max_answers(self._client)
-        max_characters = prompt_limits.max_characters(self._client)
-        adapter = MaritacaAPI(
-            AddRootPath(app, args.root_path or ""), names, generator.context_length, max_characters, max_answers
+        in_flight, max_answers = InFlightRequests(), admission.max_answers(self._client)
+        layers = engine_layers(
+            app,
+            args,
+            in_flight,
+            app.state.maritalk_names,
+            context_length=generator.context_length,
+            max_characters=prompt_limits.max_characters(self._client),
+            max_answers=max_answers,
         )
-        in_flight = InFlightRequests(FastPath(app, args, adapter))
         access = AccessConfig.from_message(self._job["access"])
         self._state.files = self._job["files"]
-        self._front = access.build_stack(
-            in_flight, self._state, time_unit, request_metrics, has_engine=True, most_answers=max_answers
+        self._front = MiddlewareStack(
+            compose(app, layers), access, self._state, time_unit, request_metrics, max_answers=max_answers
         )
         self._identity = access.identity()
         server_config = config(

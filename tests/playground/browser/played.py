@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import TimeUnit
 from tests.counting import request_metrics
@@ -83,7 +84,7 @@ def serve_fake_engine(
 ) -> Iterator[FakeEngine]:
     """Serve the fake engine."""
     fake_engine = FakeEngine()
-    around = (access or AccessConfig()).build_stack(fake_engine.app, fake_engine.state, unit, request_metrics())
+    around = MiddlewareStack(fake_engine.app, access or AccessConfig(), fake_engine.state, unit, request_metrics())
     with served(around) as fake_engine.url:
         yield fake_engine
 

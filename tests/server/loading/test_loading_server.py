@@ -7,6 +7,8 @@ import pytest
 
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http.listener import listen, local_url
+from maritalk_vllm.server.loading import loading_app
+from maritalk_vllm.server.loading.engine_proxy import EngineProxy
 from maritalk_vllm.server.loading.loading_server import LoadingServer
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.status.server_state import Phase, ServerState
@@ -219,5 +221,37 @@ def test_stop_answers_every_connected_client() -> None:
             with pytest.raises(ConnectionRefusedError):
                 async with wire(address):
                     pass
+
+    asyncio.run(scenario())
+
+
+def test_the_client_of_held_requests_is_closed_with_the_last_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[EngineProxy] = []
+
+    class Recorded(EngineProxy):
+        async def close(self) -> None:
+            closed.append(self)
+            await super().close()
+
+    monkeypatch.setattr(loading_app, "EngineProxy", Recorded)
+
+    async def serve_engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def scenario() -> None:
+        listener = listen("127.0.0.1", 0)
+        loading_server = LoadingServer(listener, AccessConfig(), ServerState(), StartupTimings(), TimeUnit.MILLISECONDS)
+        loading_server.start()
+        engine = await asyncio.start_server(serve_engine, "127.0.0.1", 0)
+        async with wire(local_url(listener)) as connection:
+            await connection.ask("POST", "/generate", "Content-Length: 0")
+            loading_server.hand_over(f"http://127.0.0.1:{engine.sockets[0].getsockname()[1]}")
+            assert (await connection.reply()).status == 200
+            assert closed == []
+        await until(lambda: len(closed) == 1)
+        engine.close()
+        await loading_server.stop()
 
     asyncio.run(scenario())

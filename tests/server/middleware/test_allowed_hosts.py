@@ -13,6 +13,7 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import OWN, RouteLabels
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.server.loading.test_loading_app import running
@@ -25,9 +26,8 @@ JSON = "Content-Type: application/json"
 
 def build_stack(access: AccessConfig) -> ASGIApp:
     state = ServerState()
-    return access.build_stack(
-        inside, state, TimeUnit.MILLISECONDS, RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state)
-    )
+    metrics = RequestMetrics(CollectorRegistry(), RouteLabels(OWN), state)
+    return MiddlewareStack(inside, access, state, TimeUnit.MILLISECONDS, metrics)
 
 
 def replies(settings: Settings, requests: Iterable[bytes]) -> dict[bytes, Reply]:

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key
 from maritalk_vllm.server.middleware.authentication import Authentication
+from tests.counting import with_context
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import Reply, wire
 
@@ -76,7 +77,7 @@ def replies(authentication: Authentication, requests: Iterable[Asked], body: byt
 
     async def scenario() -> dict[Asked, Reply]:
         found = {}
-        async with running(authentication) as url, wire(url) as connection:
+        async with running(with_context(authentication)) as url, wire(url) as connection:
             for asked in requests:
                 await connection.ask(*asked, f"Content-Length: {len(body)}", body=body)
                 found[asked] = await connection.reply(to=asked[0])

@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.server.middleware import in_flight
-from maritalk_vllm.server.middleware.in_flight import InFlightRequests
+from maritalk_vllm.server.middleware.in_flight import InFlight, InFlightRequests
 from tests.server.loading.test_loading_app import running
 from tests.server.wire import TIMEOUT_SECONDS, until, wire
 
@@ -74,8 +75,9 @@ async def whole(send: Send) -> None:
 def test_requests_are_counted_until_the_last_byte_of_the_response() -> None:
     async def scenario() -> None:
         work = Work(then=whole)
-        layer = InFlightRequests(work)
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        layer = InFlightRequests()
+        app = InFlight(work, layer)
+        async with running(app) as url, httpx.AsyncClient() as client:
             assert len(layer) == 0
             # Without requests, drain returns at once.
             assert await layer.drain(0)
@@ -130,8 +132,9 @@ def test_a_drain_is_cancelled_even_while_its_last_request_ends(steps: int) -> No
 def test_new_requests_and_aborted_unanswered_requests_get_the_same_error(path: str, payload: dict[str, object]) -> None:
     async def scenario() -> None:
         work = Work()
-        layer = InFlightRequests(work)
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        layer = InFlightRequests()
+        app = InFlight(work, layer)
+        async with running(app) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(url + path))
             await until(lambda: work.begun)
             layer.reject_new(OVER, "draining")
@@ -166,12 +169,13 @@ LAST_EVENTS = {
 def test_an_aborted_stream_ends_with_error_events(sent: tuple[Message, ...]) -> None:
     async def scenario() -> None:
         work = Work(begin(EVENTS), *sent)
-        layer = InFlightRequests(work)
+        layer = InFlightRequests()
+        app = InFlight(work, layer)
 
         def beyond(number: int) -> Callable[[], bool]:
             return lambda: work.begun > number
 
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        async with running(app) as url, httpx.AsyncClient() as client:
             for number, (path, last) in enumerate(LAST_EVENTS.items()):
                 async with client.stream("POST", url + path) as answer:
                     await until(beyond(number))
@@ -192,8 +196,9 @@ BARE: Message = {"type": "http.response.start", "status": 200}
 @pytest.mark.parametrize("start", [BARE, begin((b"content-type", b"application/json"))])
 def test_an_aborted_partial_response_closes_the_connection(start: Message) -> None:
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work(start, part(b'{"output": "')))
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(start, part(b'{"output": "')), layer)
+        async with running(app) as url, httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
             layer.abort_all(OVER)
@@ -210,8 +215,9 @@ def test_nothing_is_added_to_a_complete_response(headers: list[tuple[bytes, byte
     async def scenario() -> None:
         # The application may continue after its last message.
         work = Work(begin(*headers, (b"content-length", b"5")), part(b"whole", more=False))
-        layer = InFlightRequests(work)
-        async with running(layer) as url, wire(url) as connection:
+        layer = InFlightRequests()
+        app = InFlight(work, layer)
+        async with running(app) as url, wire(url) as connection:
             await connection.ask("POST", "/generate")
             await until(lambda: work.begun)
             layer.abort_all(OVER)
@@ -227,8 +233,9 @@ def test_nothing_is_added_to_a_complete_response(headers: list[tuple[bytes, byte
 
 def test_a_response_sent_during_cancellation_is_delivered() -> None:
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work(then=whole))
-        async with running(layer) as url, wire(url) as connection:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(then=whole), layer)
+        async with running(app) as url, wire(url) as connection:
             await connection.ask("POST", "/generate", "Connection: close")
             await until(lambda: work.begun)
             # The application handles the cancellation by responding.
@@ -252,8 +259,9 @@ def test_a_final_message_that_is_not_sent_yet_is_replaced_by_the_error() -> None
         async def receive() -> Message:
             return {"type": "http.request"}
 
-        layer = InFlightRequests(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)))
-        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, receive, slow_client))
+        layer = InFlightRequests()
+        app = InFlight(Work(begin(EVENTS), part(FIRST), part(b"never sent", more=False)), layer)
+        request = asyncio.create_task(app({"type": "http", "path": "/generate"}, receive, slow_client))
         await until(lambda: len(sent) == 2)
         layer.abort_all(OVER)
         # The application is blocked in sending its last message, which the abort cancels.
@@ -279,8 +287,9 @@ def test_an_application_that_ignores_cancellation_is_not_awaited(monkeypatch: py
                 await whole(send)
             tried.set()
 
-        layer = InFlightRequests(work := Work(then=much_later))
-        async with running(layer) as url, wire(url) as connection:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(then=much_later), layer)
+        async with running(app) as url, wire(url) as connection:
             await connection.ask("POST", "/generate")
             await until(lambda: work.begun)
             layer.abort_all(OVER)
@@ -297,8 +306,9 @@ def test_an_application_that_ignores_cancellation_is_not_awaited(monkeypatch: py
 
 def test_a_second_abort_has_no_effect() -> None:
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work())
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(), layer)
+        async with running(app) as url, httpx.AsyncClient() as client:
             layer.abort_all(OVER)
             asking = asyncio.create_task(client.post(f"{url}/generate"))
             await until(lambda: work.begun)
@@ -315,9 +325,10 @@ def test_an_exception_of_the_application_propagates_to_the_server(caplog: pytest
         raise LookupError("failure of the application")
 
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work(then=failing))
+        layer = InFlightRequests()
+        app = InFlight(work := Work(then=failing), layer)
         work.may_end.set()
-        async with running(layer) as url, httpx.AsyncClient() as client:
+        async with running(app) as url, httpx.AsyncClient() as client:
             assert (await client.post(f"{url}/generate")).status_code == 500
             assert await layer.drain(TIMEOUT_SECONDS)
 
@@ -333,8 +344,9 @@ def test_a_disconnected_client_is_no_longer_counted() -> None:
             pass
 
     async def scenario() -> None:
-        layer = InFlightRequests(listening)
-        async with running(layer) as url, wire(url) as connection:
+        layer = InFlightRequests()
+        app = InFlight(listening, layer)
+        async with running(app) as url, wire(url) as connection:
             await connection.ask("POST", "/generate")
             await until(lambda: len(layer) == 1)
             connection.disconnect()
@@ -346,8 +358,9 @@ def test_a_disconnected_client_is_no_longer_counted() -> None:
 
 def test_a_request_whose_client_disconnected_can_be_aborted() -> None:
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work(begin(EVENTS), part(FIRST)))
-        async with running(layer) as url:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(begin(EVENTS), part(FIRST)), layer)
+        async with running(app) as url:
             async with wire(url) as connection:
                 await connection.ask("POST", "/generate")
                 await until(lambda: work.begun)
@@ -359,12 +372,13 @@ def test_a_request_whose_client_disconnected_can_be_aborted() -> None:
 
 def test_cancelling_a_request_cancels_the_application() -> None:
     async def scenario() -> None:
-        layer = InFlightRequests(work := Work())
+        layer = InFlightRequests()
+        app = InFlight(work := Work(), layer)
 
         async def nothing(*_: object) -> Any:
             return {"type": "http.request"}
 
-        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing, nothing))
+        request = asyncio.create_task(app({"type": "http", "path": "/generate"}, nothing, nothing))
         await until(lambda: work.begun)
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -384,10 +398,81 @@ def test_other_scope_types_pass_and_are_not_counted() -> None:
             raise AssertionError
 
         seen: list[tuple[str, int]] = []
-        layer = InFlightRequests(noting)
+        layer = InFlightRequests()
+        app = InFlight(noting, layer)
         layer.reject_new(OVER, "draining")
         for kind in ("lifespan", "websocket"):
-            await layer({"type": kind}, never, never)
+            await app({"type": kind}, never, never)
         assert seen == [("lifespan", 0), ("websocket", 0)]
+
+    asyncio.run(scenario())
+
+
+def test_an_application_that_fails_on_its_cancellation_gets_the_error_of_the_abort() -> None:
+    async def failing(send: Send) -> None:
+        raise LookupError("failure of the application")
+
+    async def scenario() -> None:
+        layer = InFlightRequests()
+        app = InFlight(work := Work(then=failing), layer)
+        async with running(app) as url, httpx.AsyncClient() as client:
+            asking = asyncio.create_task(client.post(f"{url}/generate"))
+            await until(lambda: work.begun)
+            layer.abort_all(OVER)
+            answer = await asking
+            assert (answer.status_code, answer.json()) == (503, {"error": MESSAGE})
+            assert await layer.drain(TIMEOUT_SECONDS)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_an_abort_reaches_the_tasks_of_a_framework(leaves: bool) -> None:
+    """Starlette's streams have tasks of their own, in a group that a cancellation of the request has to end."""
+
+    async def scenario() -> None:
+        closed = asyncio.Event()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                yield FIRST
+                await asyncio.sleep(60)
+            finally:
+                closed.set()
+
+        async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+            response = (
+                quick if scope["path"] == "/quick" else StreamingResponse(pieces(), media_type=EVENTS[1].decode())
+            )
+            await response(scope, receive, send)
+
+        quick = Response("quick")
+        layer = InFlightRequests()
+        async with running(InFlight(streaming, layer)) as url, httpx.AsyncClient() as client:
+            async with client.stream("POST", f"{url}/generate") as answer:
+                parts = answer.aiter_bytes()
+                assert await anext(parts) == FIRST
+                if not leaves:
+                    layer.abort_all(OVER)
+                    assert b"".join([part async for part in parts]).decode() == LAST_EVENTS["/generate"]
+            await asyncio.wait_for(closed.wait(), TIMEOUT_SECONDS)
+            assert await layer.drain(TIMEOUT_SECONDS)
+            assert (await client.get(f"{url}/quick")).text == "quick"
+
+    asyncio.run(scenario())
+
+
+def test_a_request_runs_in_the_task_of_the_server() -> None:
+    async def scenario() -> None:
+        async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(asyncio.current_task())
+
+        seen: list[object] = []
+
+        async def nothing(*_: object) -> Any:
+            raise AssertionError
+
+        await InFlight(noting, InFlightRequests())({"type": "http", "path": "/generate"}, nothing, nothing)
+        assert seen == [asyncio.current_task()]
 
     asyncio.run(scenario())

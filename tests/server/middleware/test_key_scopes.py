@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import request_metrics, samples
@@ -67,7 +68,7 @@ def ask(
     inside: ASGIApp = APP,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    app = access.build_stack(inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
+    app = MiddlewareStack(inside, access, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
 
     async def asking() -> httpx.Response:

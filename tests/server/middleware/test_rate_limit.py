@@ -10,11 +10,13 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from maritalk_vllm.engine.request_usage import RequestUsage, current
+from maritalk_vllm.engine.request_context import CONTEXT, RequestContext
+from maritalk_vllm.engine.request_usage import RequestUsage
 from maritalk_vllm.errors import MariTalkError, RequestError, TooManyRequests
 from maritalk_vllm.server.middleware.access_config import AccessConfig
-from maritalk_vllm.server.middleware.api_keys import KEY, hash_key
+from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.rate_limit import RateLimits, Usage
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.middleware.usage_window import UsageWindow
 from maritalk_vllm.server.status.server_state import ServerState
 from maritalk_vllm.settings import TimeUnit
@@ -38,8 +40,7 @@ class Work:
         self.taken = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        account = current.get()
-        assert account is not None
+        account = usage_of(scope)
         if self.begins_before:
             # As vLLM's streams of the responses API do.
             await send(START)
@@ -59,6 +60,11 @@ class Work:
         await send(WHOLE)
 
 
+def usage_of(scope: Scope) -> RequestUsage:
+    context: RequestContext = scope[CONTEXT]
+    return context.usage
+
+
 async def ask(limits: RateLimits, key: str | None = "a", method: str = "POST") -> Answer:
     seen: list[Message] = []
 
@@ -68,11 +74,8 @@ async def ask(limits: RateLimits, key: str | None = "a", method: str = "POST") -
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    token = current.set(RequestUsage())
-    try:
-        await limits({"type": "http", "method": method, "path": "/generate", KEY: key}, receive, send)
-    finally:
-        current.reset(token)
+    context = RequestContext(key_digest=key)
+    await limits({"type": "http", "method": method, "path": "/generate", CONTEXT: context}, receive, send)
     headers = {name.decode(): value.decode() for name, value in seen[0]["headers"]}
     return seen[0]["status"], headers, b"".join(each.get("body", b"") for each in seen)
 
@@ -240,8 +243,8 @@ def reserved_by(takes: list[tuple[int, int, int, bool]], limit: int, charged: in
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal seen
-        account = current.get()
-        assert account is not None and account.allowance is not None
+        account = usage_of(scope)
+        assert account.allowance is not None
         for prompt, answers, most, is_open in takes:
             account.allowance.take(prompt, answers, most, is_open=is_open)
         seen = limit - charged - window.remaining("a")
@@ -282,9 +285,7 @@ def test_a_reload_keeps_the_usage(clock: Clock) -> None:
         access = AccessConfig(
             digests=(hash_key("key"),), requests_per_minute=6, tokens_per_minute=100, answers_per_key=2
         )
-        stack = access.build_stack(
-            inside, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False, has_engine=True
-        )
+        stack = MiddlewareStack(inside, access, ServerState(), TimeUnit.SECONDS, request_metrics(), page=False)
         transport = httpx.ASGITransport(stack)
         headers = {"Authorization": "Bearer key"}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -363,9 +364,9 @@ def test_without_an_engine_each_part_is_forwarded_at_once() -> None:
         async def receive() -> Message:
             return {"type": "http.disconnect"}
 
-        current.set(RequestUsage())
         limits = RateLimits(passing, Usage(None, 100), lambda: 5, has_engine=False)
-        asking = asyncio.create_task(limits({"type": "http", "method": "POST", "path": "/", KEY: "a"}, receive, send))
+        scope = {"type": "http", "method": "POST", "path": "/", CONTEXT: RequestContext(key_digest="a")}
+        asking = asyncio.create_task(limits(scope, receive, send))
         for _ in range(10):
             await asyncio.sleep(0)
         assert [each.get("body") for each in seen] == [None, b"first"]

@@ -13,15 +13,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maritalk_vllm.engine.request_usage import current
+from maritalk_vllm.engine.request_context import CONTEXT
 from maritalk_vllm.errors import Unavailable
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
-from maritalk_vllm.server.middleware.in_flight import InFlightRequests
+from maritalk_vllm.server.middleware.in_flight import InFlight, InFlightRequests
 from maritalk_vllm.server.middleware.request_metrics import RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import OTHER, OWN, RouteLabels
+from maritalk_vllm.server.middleware.stack import MiddlewareStack
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import Settings, TimeUnit
 from tests.counting import generated, samples
@@ -34,9 +35,7 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 async def generate(request: Request) -> Response:
     """A route that has used the engine."""
-    account = current.get()
-    assert account is not None
-    account.admit(12, generated(40))
+    request.scope[CONTEXT].usage.admit(12, generated(40))
     await request.body()
     return JSONResponse({"output": "olá"})
 
@@ -81,8 +80,8 @@ class Counting:
         self.state = state or ServerState(Phase.READY)
         routes = RouteLabels([each.path for each in APP.routes if isinstance(each, Route)])
         self.request_metrics = RequestMetrics(self.registry, routes, self.state)
-        self.app = (access or AccessConfig()).build_stack(
-            inside, self.state, TimeUnit.MILLISECONDS, self.request_metrics, has_engine=True
+        self.app = MiddlewareStack(
+            inside, access or AccessConfig(), self.state, TimeUnit.MILLISECONDS, self.request_metrics
         )
 
     def run(self, scenario: Scenario) -> None:
@@ -290,8 +289,8 @@ def test_rejected_by_the_application(status: int, reason: str) -> None:
 
 
 def test_rejected_while_draining() -> None:
-    in_flight = InFlightRequests(APP)
-    counting = Counting(inside=in_flight)
+    in_flight = InFlightRequests()
+    counting = Counting(inside=InFlight(APP, in_flight))
     counting.state.transition_to(Phase.DRAINING)
     in_flight.reject_new(Unavailable("The server is stopping."), "draining")
 

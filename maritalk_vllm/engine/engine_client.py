@@ -1,0 +1,89 @@
+"""vLLM's engine client with our limits and accounting: each route's requests pass it on their way to the engine."""
+
+import functools
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any
+
+from .admission import check_answers, max_answers
+from .exception_mapping import map_to_vllm_exceptions
+from .logprob_limits import limit_logprobs
+from .request_context import current
+
+if TYPE_CHECKING:
+    from vllm.outputs import RequestOutput
+    from vllm.v1.engine.async_llm import AsyncLLM
+else:
+    AsyncLLM = object  # `client_class` adds it, since importing it here would import vLLM
+
+
+class LimitedClient(AsyncLLM):  # type: ignore[misc]
+    """Checks and counts what is sent to the engine; requests without a RequestContext, such as the warm-up, pass.
+
+    Mixin for vLLM's AsyncLLM; must precede it in the bases. Rejections are vLLM errors, whose cause is ours: vLLM's
+    routes answer them with the right status.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **named)
+        # AsyncLLM makes its OutputProcessor itself, and offers no hook between adding an answer and sending it.
+        self.output_processor.add_request = _add_and_record(self.output_processor)
+
+    def generate(
+        self,
+        prompt: Any,  # noqa: ANN401
+        sampling_params: Any,  # noqa: ANN401
+        *rest: Any,  # noqa: ANN401
+        **named: Any,  # noqa: ANN401
+    ) -> "AsyncGenerator[RequestOutput, None]":
+        """Reserve what the request may use at most, and return its outputs.
+
+        No generator function: vLLM's routes call it before they respond, and its errors become their status.
+        """
+        context = current.get()
+        usage = None if context is None else context.usage
+        most_tokens = self.model_config.max_model_len
+        if sampling_params.logprobs is not None or sampling_params.prompt_logprobs is not None:
+            with map_to_vllm_exceptions():
+                limit_logprobs(sampling_params, prompt_length(prompt), most_tokens, usage)
+        if usage is not None and usage.allowance is not None:
+            length = prompt_length(prompt)
+            available = max(0, most_tokens - length)
+            longest = available if sampling_params.max_tokens is None else min(sampling_params.max_tokens, available)
+            with map_to_vllm_exceptions():
+                usage.allowance.take(length, sampling_params.n, longest, is_open=longest == available)
+        outputs: AsyncGenerator[RequestOutput, None] = super().generate(prompt, sampling_params, *rest, **named)
+        return outputs
+
+    def check_admission(self, n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
+        """Reject more answers than the queue can ever hold as invalid, and more than it holds now as to be retried."""
+        with map_to_vllm_exceptions():
+            check_answers(1, n, max_answers(self))
+        super().check_admission(n, *rest, **named)
+
+
+def client_class() -> "type[AsyncLLM]":
+    """Return the class of the client that the server uses."""
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return type("EngineClient", (LimitedClient, AsyncLLM), {})
+
+
+def prompt_length(prompt: Any) -> int:  # noqa: ANN401
+    """Number of tokens of a prompt that vLLM's renderer returned."""
+    inner = prompt.get("decoder_prompt", prompt)
+    tokens = inner.get("prompt_token_ids")
+    return len(inner.get("prompt_embeds", ()) if tokens is None else tokens)
+
+
+def _add_and_record(processor: Any) -> Callable[..., None]:  # noqa: ANN401
+    """Return a replacement for `processor.add_request` that records each answer in the usage of its request."""
+    add_request = processor.add_request
+
+    @functools.wraps(add_request)
+    def add_and_record(request: Any, prompt: Any, parent: Any, index: int, *rest: Any, **named: Any) -> None:  # noqa: ANN401
+        add_request(request, prompt, parent, index, *rest, **named)
+        if (context := current.get()) is not None:
+            state = processor.request_states[request.request_id]
+            context.usage.admit(0 if index else state.prompt_len, state.stats)
+
+    return add_and_record

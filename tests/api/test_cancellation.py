@@ -1,0 +1,149 @@
+"""Cancelling a part of a task, by a client's disconnect or from elsewhere, with at most one further task."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.api.cancellation import Cancellation, ClientDisconnected, cancel_on_disconnect
+from tests.server.wire import until
+
+
+class Client:
+    """ASGI's `receive` of a request whose body is read."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def __call__(self) -> Any:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+async def work(seconds: float = 60) -> str:
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+def current() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+def test_a_cancelled_body_ends_and_its_task_goes_on() -> None:
+    async def scenario() -> None:
+        with Cancellation() as cancellation:
+            asyncio.get_running_loop().call_soon(cancellation.cancel)
+            await work()
+        assert current().cancelling() == 0
+        cancellation.cancel()
+        assert await work(0) == "done"
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_completes_in_spite_of_its_cancellation_leaves_no_trace() -> None:
+    async def scenario() -> None:
+        finished = []
+        with Cancellation() as cancellation:
+            asyncio.get_running_loop().call_soon(cancellation.cancel)
+            for _ in range(2):
+                try:
+                    await work()
+                except asyncio.CancelledError:
+                    asyncio.get_running_loop().call_soon(cancellation.cancel)
+            finished.append(True)
+        assert (finished, current().cancelling()) == ([True], 0)
+        assert await work(0) == "done"
+
+    asyncio.run(scenario())
+
+
+def test_a_cancellation_from_elsewhere_propagates_also_at_the_same_time() -> None:
+    async def scenario() -> None:
+        reached = []
+
+        async def body(*, together: bool) -> None:
+            with Cancellation() as cancellation:
+                if together:
+                    cancellation.cancel()
+                await work()
+            reached.append(together)
+
+        for together in (False, True):
+            task = asyncio.create_task(body(together=together))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert reached == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("order", [("outer",), ("inner",), ("outer", "inner"), ("inner", "outer")])
+def test_of_two_nested_cancellations_the_outer_decides(order: tuple[str, ...]) -> None:
+    async def scenario() -> None:
+        reached = []
+        with Cancellation() as outer:
+            with Cancellation() as inner:
+                for each in order:
+                    asyncio.get_running_loop().call_soon({"outer": outer, "inner": inner}[each].cancel)
+                await work()
+            reached.append("between")
+        assert reached == ([] if "outer" in order else ["between"])
+        assert current().cancelling() == 0
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_body_is_raised() -> None:
+    async def scenario() -> None:
+        async def failing() -> None:
+            try:
+                await work()
+            except asyncio.CancelledError:
+                raise LookupError from None
+
+        with pytest.raises(LookupError), Cancellation() as cancellation:
+            asyncio.get_running_loop().call_soon(cancellation.cancel)
+            await failing()
+        assert current().cancelling() == 0
+
+    asyncio.run(scenario())
+
+
+def test_the_result_is_returned_and_no_task_remains() -> None:
+    async def scenario() -> None:
+        before = asyncio.all_tasks()
+        assert await cancel_on_disconnect(Client(), work(0)) == "done"
+        await until(lambda: asyncio.all_tasks() == before)
+
+    asyncio.run(scenario())
+
+
+def test_a_disconnect_cancels_the_work_which_has_one_more_task() -> None:
+    async def scenario() -> None:
+        client, before = Client(), asyncio.all_tasks()
+        asking = asyncio.create_task(cancel_on_disconnect(client, work()))
+        await asyncio.sleep(0.01)
+        assert len(asyncio.all_tasks() - before) == 2  # the request's own task, and that of `receive`
+        client.left.set()
+        with pytest.raises(ClientDisconnected):
+            await asking
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_is_not_a_disconnected_one() -> None:
+    async def scenario() -> None:
+        before = asyncio.all_tasks()
+        asking = asyncio.create_task(cancel_on_disconnect(Client(), work()))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await until(lambda: asyncio.all_tasks() == before)
+
+    asyncio.run(scenario())
