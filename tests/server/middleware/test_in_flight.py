@@ -102,8 +102,9 @@ def test_a_drain_is_cancelled_even_while_its_last_request_ends(steps: int) -> No
 
     async def scenario() -> None:
         work = Work()
-        layer = InFlightRequests(work)
-        request = asyncio.create_task(layer({"type": "http", "path": "/generate"}, nothing_received, nothing_sent))
+        layer = InFlightRequests()
+        app = InFlight(work, layer)
+        request = asyncio.create_task(app({"type": "http", "path": "/generate"}, nothing_received, nothing_sent))
         await asyncio.sleep(0)
         draining = asyncio.create_task(layer.drain(TIMEOUT_SECONDS))
         work.may_end.set()
