@@ -1,6 +1,7 @@
 """Downloads at a start: the port answers meanwhile, and a stop at any moment leaves no process behind."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -55,7 +56,10 @@ def test_a_failed_download_ends_the_start(folder: Path, tmp_path: Path, monkeypa
 
 def sockets(pid: int) -> set[str]:
     """The sockets and event queues that a process has open."""
-    links = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            links.append(str(file.readlink()))
     return {link for link in links if link.startswith(("socket:", "anon_inode:"))}
 
 
