@@ -1,4 +1,4 @@
-"""The licence's expiry in a resolved start."""
+"""What is decided for a start: its source, and the licence's expiry."""
 
 import time
 from pathlib import Path
@@ -22,3 +22,18 @@ def test_launch_has_the_expiry_of_the_licence(tmp_path: Path) -> None:
 def test_evaluation_licence_does_not_expire(tmp_path: Path) -> None:
     settings = Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path)
     assert decide(settings).license_expires is None
+
+
+def test_launch_has_the_source_of_its_model(tmp_path: Path) -> None:
+    launch = decide(Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
+    assert (launch.source.name, launch.source.must_be_prepared) == ("demo", True)
+    assert launch.engine_args[:4] == ["--model", launch.source.location, "--served-model-name", "demo"]
+    assert launch.plan.model == "demo"
+
+
+def test_resolving_again_keeps_what_was_read(tmp_path: Path) -> None:
+    settings = Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path, api_key=("secret",))
+    launch = decide(settings)
+    again = launch.resolve_again(settings, launch.access)
+    assert again.access is launch.access
+    assert (again.source, again.plan.model) == (launch.source, "demo")

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.engine.vllm_flags import check_flags, known_flags
-from maritalk_vllm.errors import UsageError
+from maritalk_vllm.errors import PortError, UsageError
+from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
+from maritalk_vllm.server.startup.preflight import check_control_port
+from maritalk_vllm.settings import DistributedBackend
 from tests.commands import run
 from tests.models.files import model
 from tests.serving import free_port
@@ -178,6 +181,16 @@ def test_port_in_use_exits_with_8_in_all_commands(folder: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as occupied:
         arguments = ["--model", str(folder), "--port", str(occupied.getsockname()[1])]
         assert [result.returncode for result in run_all(arguments, dict(os.environ))] == [8, 8, 8]
+
+
+def test_control_port_in_use_names_the_option_that_moves_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        group = ClusterConfig(nodes=2, rank=0, head="127.0.0.1", port=port - 1, backend=DistributedBackend.MP)
+        with pytest.raises(PortError) as error:
+            check_control_port(group)
+    assert error.value.message == f"Port {port} is in use by another program."
+    assert error.value.hint == "Choose another with --head ADDRESS:PORT, of which it is the next."
 
 
 def test_complete_model_is_accepted(folder: Path, tmp_path: Path) -> None:
