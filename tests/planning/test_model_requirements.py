@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from maritalk_vllm.errors import UsageError
 from tests.planning.machines import LLAMA_8B, SHORT_8B, open_need, unknown_need
 
 
@@ -21,6 +22,13 @@ def test_lengths(own: int | None, requested: int | None, target: int | None, pla
     requirements = open_need(16, replace(LLAMA_8B, max_model_len=own), max_model_len=requested)
     lengths = requirements.target_max_len, requirements.planned_max_len, requirements.min_max_len
     assert lengths == (target, planned, minimum)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "all", "1.5"])
+def test_replicas_are_a_number_or_auto(wrong: str) -> None:
+    assert (open_need(16, replicas="2").replicas, open_need(16, replicas="auto").replicas) == (2, None)
+    with pytest.raises(UsageError, match="Give a number from 1 on, or auto"):
+        open_need(16, replicas=wrong)
 
 
 @pytest.mark.parametrize(
