@@ -216,8 +216,8 @@ MUTATIONS = (
     Mutation(
         "wait for ever for an API process that does not end",
         _PROCESSES,
-        'await asyncio.wait_for(self._wait_for_event("ended"), seconds)',
-        'await self._wait_for_event("ended")',
+        "                async with asyncio.timeout(seconds):\n",
+        "                async with asyncio.timeout(None):\n",
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
     ),
     Mutation(

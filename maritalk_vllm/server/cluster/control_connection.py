@@ -69,7 +69,8 @@ class ControlConnection:
     async def _next(self) -> Message:
         while True:
             try:
-                data = await asyncio.wait_for(self._reader.readline(), TIMEOUT_SECONDS)
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    data = await self._reader.readline()
             except TimeoutError:
                 raise ConnectionLost(f"nothing was heard of it for {TIMEOUT_SECONDS:.0f} s") from None
             except OSError:

@@ -87,7 +87,8 @@ class Follower:
         if not self._in_epoch:
             return error
         try:
-            await asyncio.wait_for(self.wait_for_failure(), ROOT_CAUSE_SECONDS)
+            async with asyncio.timeout(ROOT_CAUSE_SECONDS):
+                await self.wait_for_failure()
         except TimeoutError:
             return error
         except NodeLost as lost:
@@ -125,13 +126,14 @@ class Follower:
         while self._connection is None:
             show(f"Waiting for node 0 at {self._group.head}")
             try:
-                connecting = asyncio.open_connection(
-                    self._group.head,
-                    self._group.control_port,
-                    limit=MAX_MESSAGE_BYTES,
-                    happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                )
-                connection = ControlConnection(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    streams = await asyncio.open_connection(
+                        self._group.head,
+                        self._group.control_port,
+                        limit=MAX_MESSAGE_BYTES,
+                        happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                    )
+                connection = ControlConnection(*streams)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
@@ -146,7 +148,8 @@ class Follower:
     async def _send_hello(self, connection: ControlConnection) -> bool:
         """Answer the leader's challenge with this node's rank and proof; return False if no valid challenge arrives."""
         try:
-            challenge = await asyncio.wait_for(connection.receive(), _CONNECT_SECONDS)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                challenge = await connection.receive()
         except (ConnectionLost, TimeoutError):
             return False
         leader_nonce, rank, secret = parse_nonce(challenge), self._group.rank, self._group.secret

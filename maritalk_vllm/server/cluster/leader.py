@@ -93,7 +93,8 @@ class Leader:
         """Return a follower's failure if one is known within ROOT_CAUSE_SECONDS, or `error` of the local engine."""
         if self._failure is not None:
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(self._failure), ROOT_CAUSE_SECONDS)
+                async with asyncio.timeout(ROOT_CAUSE_SECONDS):
+                    return await asyncio.shield(self._failure)
         return error
 
     def end_epoch(self, error: MariTalkError) -> None:
@@ -167,7 +168,8 @@ class Leader:
         nonce = new_nonce()
         connection.send({"event": "challenge", "nonce": nonce})
         try:
-            hello = await asyncio.wait_for(connection.receive(), _HELLO_SECONDS)
+            async with asyncio.timeout(_HELLO_SECONDS):
+                hello = await connection.receive()
         except (ConnectionLost, TimeoutError):
             return None
         rank = hello.get("rank")

@@ -190,7 +190,8 @@ class _ApiProcess:
             while not stop_requested.is_set():
                 self._check(generator)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop_requested.wait(), _ENGINE_CHECK_SECONDS)
+                    async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
+                        await stop_requested.wait()
             self._state.transition_to(Phase.DRAINING)
             in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(in_flight, generator):

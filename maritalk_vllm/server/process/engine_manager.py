@@ -218,7 +218,8 @@ class EngineManager:
     async def _wait_for_exit_within(self, seconds: float) -> None:
         if self._pid is not None:
             with contextlib.suppress(TimeoutError, MariTalkError):
-                await asyncio.wait_for(self._wait_for_event("ended"), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._wait_for_event("ended")
 
     async def stop(self, drain_timeout: float) -> None:
         """Have the API process drain and exit within `drain_timeout` and STOP_SECONDS; then kill its leftovers."""
@@ -309,7 +310,8 @@ class EngineManager:
             if left <= 0:
                 raise self._timeout_error()
             try:
-                return await asyncio.wait_for(self._fork_server.next_message(), min(_PROGRESS_SECONDS, left))
+                async with asyncio.timeout(min(_PROGRESS_SECONDS, left)):
+                    return await self._fork_server.next_message()
             except TimeoutError:
                 if step := read_loading_step(self._launch.settings.engine_log, self._log_start):
                     self._console.progress(step.text)
