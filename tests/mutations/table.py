@@ -276,4 +276,11 @@ MUTATIONS = (
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
     ),
+    Mutation(
+        "leave a dead fork server in the process table",
+        "maritalk_vllm/server/process/fork_server_client.py",
+        "        if self._own_pidfds:\n            _kill(self._process)\n",
+        "",
+        ("process/test_fork_server_client.py",),
+    ),
 )

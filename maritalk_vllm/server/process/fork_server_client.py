@@ -25,6 +25,9 @@ FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process
 _RETRY_SECONDS = 0.2
 """Delay before a control message is sent again whose receiver's socket was full."""
 
+_KILL_SECONDS = 2
+"""How long to wait for a process after SIGKILL. It takes longer only if it waits for a disk or a device that hangs."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,17 +54,19 @@ class ForkServerClient:
         """The heartbeat of the API process, from its first message on."""
         self.is_alive = True
         """Whether the fork server still runs."""
-        with _start_errors():
-            self._channel, theirs = Channel.pair()
         self._control_channel: Channel | None = None
         self._control_message: Message | None = None  # the latest, until its receiver has it
         self._retry: asyncio.TimerHandle | None = None
-        self._process = _start(launch, listener, folder, theirs, log, command)
-        theirs.close()
+        with contextlib.ExitStack() as on_error, _start_errors():
+            self._channel, theirs = Channel.pair()
+            on_error.callback(self._channel.close)
+            with contextlib.closing(theirs):
+                self._process = _start(launch, listener, folder, theirs, log, command)
+            on_error.callback(_kill, self._process)
+            self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
+            on_error.pop_all()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel, self._read_message)
-        with _start_errors():
-            self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
         loop.add_reader(self._own_pidfds[0], self._on_own_exit)
 
     @property
@@ -122,8 +127,10 @@ class ForkServerClient:
         self.is_alive = False
 
     def close(self) -> None:
-        """Stop receiving, and close all descriptors. Called once, after the last use."""
+        """Kill the fork server if it still runs, wait for it, and close all descriptors. Called once, at the end."""
         self.is_alive = False
+        if self._own_pidfds:
+            _kill(self._process)
         self._close_control_channel()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
@@ -202,12 +209,19 @@ class ForkServerClient:
         os.close(pidfd)
 
 
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process, and wait for it, so that no zombie is left."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_SECONDS)
+
+
 def _start(
     launch: Launch, listener: socket.socket, folder: Path, theirs: Channel, log: LogFile, command: Sequence[str]
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan
-    with _start_errors(), _sighup_blocked():
+    with _sighup_blocked():
         return subprocess.Popen(
             [*command, plan.device, str(descriptors[0]), str(os.getpid())],
             pass_fds=descriptors,

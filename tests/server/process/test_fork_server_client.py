@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from tests.server.cluster.test_compatibility import launch
 from tests.server.process.test_ipc_channel import no_descriptors, open_files
 from tests.server.process.test_log_file import opened
 
-HANGING_PROGRAM = """
+PROGRAM = """
 import os, sys, time
 from pathlib import Path
 from maritalk_vllm.server.process.ipc_channel import Channel
@@ -26,6 +27,11 @@ channel.send({"event": "imported"})
 control_channel = Channel.inherited(channel.receive()["descriptor"])
 channel.receive()
 channel.send({"event": "started", "job": "serve", "pid": os.getpid()})
+"""
+
+HANGING_PROGRAM = (
+    PROGRAM
+    + """
 while not (folder / "reads").exists():
     time.sleep(0.01)
 while control_channel.receive()["number"] != 99:
@@ -33,13 +39,8 @@ while control_channel.receive()["number"] != 99:
 channel.send({"event": "lost"})
 channel.send({"event": "read", "message": control_channel.receive()})
 """
+)
 """An API process that hangs until a file exists; then it asks for the latest control message again."""
-
-
-def kill(server: ForkServerClient) -> None:
-    server.kill()
-    server._process.wait()
-    server.close()
 
 
 def run_scenario(folder: Path, scenario: Callable[[ForkServerClient], Awaitable[None]]) -> None:
@@ -50,7 +51,7 @@ def run_scenario(folder: Path, scenario: Callable[[ForkServerClient], Awaitable[
             async with asyncio.timeout(30):
                 await scenario(server)
         finally:
-            kill(server)
+            server.close()
 
     with opened(folder / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())
@@ -95,15 +96,38 @@ def test_without_descriptors_a_control_message_is_retried_and_a_start_fails(tmp_
         run_scenario(tmp_path, scenario)
 
 
-def test_close_closes_all_descriptors(tmp_path: Path) -> None:
-    async def run() -> None:
+def test_close_ends_the_fork_server_and_closes_all_descriptors(tmp_path: Path) -> None:
+    """Also if it has been killed before, and if it has ended by itself."""
+
+    async def run(end: Callable[[ForkServerClient], None], program: str = HANGING_PROGRAM) -> None:
         before = open_files()
+        command = (sys.executable, "-c", program, str(tmp_path))
         server = ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
         await fork_job(server)
-        kill(server)
+        end(server)
+        server.close()
+        assert open_files() == before
+        with pytest.raises(ChildProcessError):  # it has been waited for
+            os.waitpid(server.pid, os.WNOHANG)
+
+    with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
+        asyncio.run(run(lambda server: None))
+        asyncio.run(run(lambda server: server.kill()))
+        asyncio.run(run(lambda server: until_gone(server.pid), PROGRAM))
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a child process has ended, and leave it to be waited for."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_fork_server_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) -> None:
+    async def run() -> None:
+        before = open_files()
+        with pytest.raises(EngineError, match="cannot be started: No such file or directory"):
+            ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, ("/no/such/program",))
         assert open_files() == before
 
-    command = (sys.executable, "-c", HANGING_PROGRAM, str(tmp_path))
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())
 
@@ -117,7 +141,7 @@ def test_sighup_does_not_kill_the_fork_server_before_it_ignores_the_signal(tmp_p
         )
         async with asyncio.timeout(30):
             assert await server.next_message() == {"event": "imported"}
-        kill(server)
+        server.close()
         assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
