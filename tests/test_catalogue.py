@@ -40,6 +40,7 @@ NO_SENTENCE = {
     "for developers": (
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|a plan for the CPU needs a host"
         r"|an event that is no object|presigned_url and model_size must be .*"
+        r"|Expected `\w+`, got `\{\}`|Expected `\{\}`, got `\{\}`"
     ),
     "found in what vLLM, or a library, says": (
         r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"

@@ -26,7 +26,7 @@ PACKAGES = (
     "hardware",
 )
 # The same within the server.
-OF_THE_SERVER = ("supervisor", "process", "startup", "loading", "middleware", "cluster", "status")
+OF_THE_SERVER = ("supervisor", "process", "startup", "loading", "middleware", "cluster", "messaging", "status")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
