@@ -33,7 +33,9 @@ NO_SENTENCE = {
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"
         r"|The supervisor cannot answer at the port: .*|The model's files cannot be looked at: .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
-        r"|No more connections can be accepted for now: .*|The node at %s is refused: %s|.* is left out\."
+        r"|No more connections can be accepted for now: .*|The node at %s is refused: %s"
+        r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"
+        r"|The connection to the node at %s is closed: %s"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",

@@ -17,6 +17,7 @@ from ..stop_signals import StopSignals
 from ..text_format import pluralize
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import RESTART_HINT, NodeLost
+from .cluster.node_messages import Agreement
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.async_tasks import cancel_and_wait
@@ -24,7 +25,6 @@ from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_manager import EngineManager
 from .process.fork_server_client import FORK_SERVER_COMMAND
-from .process.ipc_channel import Message
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
 from .process.restart_policy import WINDOW_SECONDS, RestartPolicy
@@ -256,7 +256,7 @@ class _Supervisor:
         finally:
             await cancel_and_wait(*tasks)
 
-    async def _run_engine(self, engine: EngineManager, agreed: Message) -> None:
+    async def _run_engine(self, engine: EngineManager, agreed: Agreement) -> None:
         """Load the model, announce that it is ready, and wait for the engine to exit. Raises EngineError."""
         await engine.start_engine(agreed)
         await self._maintenance.record_loaded()

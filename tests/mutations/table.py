@@ -283,4 +283,18 @@ MUTATIONS = (
         "",
         ("process/test_fork_server_client.py",),
     ),
+    Mutation(
+        "store what any host sends",
+        "maritalk_vllm/server/cluster/node_messages.py",
+        "HANDSHAKE_BYTES = 64 * 1024",
+        "HANDSHAKE_BYTES = 64 << 20",
+        ("cluster/test_node_messages.py",),
+    ),
+    Mutation(
+        "reject the hello of a newer version before its version is compared",
+        "maritalk_vllm/server/cluster/node_messages.py",
+        'tag="hello", forbid_unknown_fields=False',
+        'tag="hello"',
+        ("cluster/test_node_versions.py", "cluster/test_node_messages.py"),
+    ),
 )

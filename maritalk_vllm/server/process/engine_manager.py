@@ -14,6 +14,7 @@ from pathlib import Path
 from ...engine.load_progress import log_size, read_loading_step
 from ...errors import EngineError, MariTalkError, from_message, to_message
 from ...models.atomic_install import is_installed
+from ..cluster.node_messages import Agreement
 from ..loading.loading_server import LoadingServer
 from ..startup.console import Console
 from ..startup.launch import Launch
@@ -92,14 +93,14 @@ class EngineManager:
         with self._deadline.running():
             await self._import_and_prepare()
 
-    async def start_engine(self, agreed: Message) -> None:
+    async def start_engine(self, agreement: Agreement) -> None:
         """Fork an API process, or a follower's workers, and wait until it is ready.
 
-        `agreed` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
+        `agreement` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
         `import_and_prepare` together exceed --start-timeout.
         """
         with self._deadline.running():
-            await self._start_engine(agreed)
+            await self._start_engine(agreement)
 
     async def _import_and_prepare(self) -> None:
         launch = self._launch
@@ -113,7 +114,7 @@ class EngineManager:
             await self._wait_for_event("ended")
             self._timings.mark_done(StartupStep.PREPARING)
 
-    async def _start_engine(self, agreed: Message) -> None:
+    async def _start_engine(self, agreement: Agreement) -> None:
         launch = self._launch
         self._log_start = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
@@ -124,7 +125,7 @@ class EngineManager:
         await self._fork(
             {
                 "job": self._job,
-                "engine_args": _with_agreed_context(launch.engine_args, agreed),
+                "engine_args": _with_agreed_context(launch.engine_args, agreement),
                 "environment": environment,
                 "socket": self._listener.fileno(),
                 "time_unit": launch.settings.time_unit,
@@ -338,7 +339,7 @@ class EngineManager:
         self._console.progress(step, fraction)
 
 
-def _with_agreed_context(engine_args: list[str], agreed: Message) -> list[str]:
+def _with_agreed_context(engine_args: list[str], agreement: Agreement) -> list[str]:
     """vLLM's flags with the leader's context length: it may have a little less free memory than this node, or more."""
-    context = agreed.get("max_model_len")
-    return engine_args if context is None else [*engine_args, "--max-model-len", str(int(context))]
+    context = agreement.max_model_len
+    return engine_args if context is None else [*engine_args, "--max-model-len", str(context)]
