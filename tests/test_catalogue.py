@@ -43,6 +43,7 @@ NO_SENTENCE = {
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|a plan for the CPU needs a host"
         r"|an event that is no object|presigned_url and model_size must be .*"
         r"|Expected `\w+`, got `\{\}`|Expected `\{\}`, got `\{\}`"
+        r"|The message has \{\} descriptors, and not number \{\}"
     ),
     "found in what vLLM, or a library, says": (
         r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"

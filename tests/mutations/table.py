@@ -124,7 +124,7 @@ MUTATIONS = (
     Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        'if seconds > self._job["engine_timeout"]:',
+        "if seconds > self._options.engine_timeout:",
         "if False:",
         (_HANGS,),
     ),
@@ -195,7 +195,7 @@ MUTATIONS = (
     Mutation(
         "drain for longer than --drain-timeout",
         _BACKEND,
-        'asyncio.get_running_loop().time() + self._job["drain_timeout"]',
+        "asyncio.get_running_loop().time() + self._options.drain_timeout",
         "asyncio.get_running_loop().time() + 1e6",
         (_OUT_OF_TIME,),
     ),
@@ -275,6 +275,20 @@ MUTATIONS = (
         "raise failure or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
+    ),
+    Mutation(
+        "serve on with a message that cannot be read",
+        _BACKEND,
+        "            self._abort_error = error\n            return\n",
+        "            return\n",
+        ("process/test_fork_server.py",),
+    ),
+    Mutation(
+        "wait for a process whose message cannot be read",
+        "maritalk_vllm/server/process/fork_server_client.py",
+        "            self._kill_all(error)\n",
+        "            pass\n",
+        ("process/test_fork_server_client.py",),
     ),
     Mutation(
         "leave a dead fork server in the process table",

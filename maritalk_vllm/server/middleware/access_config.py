@@ -1,7 +1,7 @@
 """Access settings and the middleware stack that applies them, around vLLM's application or the loading app."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import UsageError
@@ -138,25 +138,6 @@ class AccessConfig:
             return RootPath(outermost, access.root_path)
 
         return MiddlewareStack(self, keys, build)
-
-    def to_message(self) -> dict[str, Any]:
-        """Return the settings as JSON-compatible data."""
-        return asdict(self)
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> Self:
-        """Build from what `to_message` of another process returned."""
-        pair = message["certificate"]
-        tuples = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
-        keys = message["file_keys"]
-        return cls(
-            **{
-                **message,
-                **tuples,
-                "certificate": Certificate(**pair) if pair else None,
-                "file_keys": None if keys is None else {digest: Key(**key) for digest, key in keys.items()},
-            }
-        )
 
 
 class MiddlewareStack:

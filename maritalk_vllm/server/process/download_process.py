@@ -7,14 +7,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Never
 
 import setproctitle
 
-from ...errors import MariTalkError, WeightsError, from_message, to_message
+from ...errors import MariTalkError, WeightsError
 from ...stop_signals import STOP_SIGNALS
-from ...weights.download_progress import Progress
+from ...weights.download_progress import Progress as ReportProgress
+from ..messaging.error_report import ErrorReport
 from . import process_tree
-from .ipc_channel import Channel, Message
+from .ipc_channel import Channel
+from .process_messages import DOWNLOAD_REPORTS, DownloadReport, Failed, Progress
 
 _PROGRESS_SECONDS = 0.25
 """Minimum interval between progress messages of the same step."""
@@ -22,7 +25,7 @@ _PROGRESS_SECONDS = 0.25
 _fork = multiprocessing.get_context("fork")
 
 
-async def download(fetch: Callable[[Progress], None], show: Callable[[str, float | None], None]) -> None:
+async def download(fetch: Callable[[ReportProgress], None], show: Callable[[str, float | None], None]) -> None:
     """Run `fetch` in a forked process, which can be killed at any moment. Raises MariTalkError.
 
     `show` is called with the step and the fraction of it that is done, None if that is unknown.
@@ -31,17 +34,18 @@ async def download(fetch: Callable[[Progress], None], show: Callable[[str, float
     half a minute. The process is forked while this one runs no other thread, and inherits the licence in memory.
     """
     loop = asyncio.get_running_loop()
-    ours, theirs = Channel.pair()
+    ours: Channel[DownloadReport, Never]
+    ours, theirs = Channel.pair(DOWNLOAD_REPORTS, None)
     process = _fork.Process(target=_download, args=(fetch, theirs, os.getpid()))
     process.start()
     theirs.close()
-    messages: asyncio.Queue[Message | None] = asyncio.Queue()
-    loop.add_reader(ours, lambda: messages.put_nowait(ours.receive()))
+    readable = asyncio.Event()
+    loop.add_reader(ours, readable.set)
     try:
-        while (message := await messages.get()) is not None:
-            if message["event"] == "failed":
-                raise from_message(message)
-            show(message["step"], message["fraction"])
+        while (message := await _next(ours, readable)) is not None:
+            if isinstance(message, Failed):
+                raise message.error.to_error()
+            show(message.step, message.fraction)
     finally:
         loop.remove_reader(ours)
         ours.close()
@@ -50,7 +54,15 @@ async def download(fetch: Callable[[Progress], None], show: Callable[[str, float
         raise WeightsError(f"The download ended unexpectedly, with {process.exitcode}.", "Start again to go on.")
 
 
-def _download(fetch: Callable[[Progress], None], channel: Channel, parent: int) -> None:
+async def _next(channel: Channel[DownloadReport, Never], readable: asyncio.Event) -> DownloadReport | None:
+    """The next message, or None when the download has ended. Raises MessageError."""
+    while not channel.has_message:
+        readable.clear()
+        await readable.wait()
+    return channel.receive()
+
+
+def _download(fetch: Callable[[ReportProgress], None], channel: Channel[Never, DownloadReport], parent: int) -> None:
     process_tree.set_parent_death_signal(parent)
     signal.set_wakeup_fd(-1)
     for number in STOP_SIGNALS:
@@ -62,10 +74,10 @@ def _download(fetch: Callable[[Progress], None], channel: Channel, parent: int) 
         nonlocal last_step, last_time
         if step != last_step or time.monotonic() >= last_time + _PROGRESS_SECONDS:
             last_step, last_time = step, time.monotonic()
-            channel.send({"event": "progress", "step": step, "fraction": done / total if total else None})
+            channel.send(Progress(step, done / total if total else None))
 
     try:
         fetch(report_progress)
     except MariTalkError as error:
-        channel.send({"event": "failed", **to_message(error)})
+        channel.send(Failed(ErrorReport.of(error)))
         sys.exit(error.exit_code)
