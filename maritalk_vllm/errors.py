@@ -1,7 +1,6 @@
 """All errors that users can see: a message, a hint, an exit code and an HTTP status."""
 
 import re
-from collections.abc import Iterator
 
 
 class MariTalkError(Exception):
@@ -162,20 +161,3 @@ class Unavailable(MariTalkError):
 
     http_status = 503
     retry_after_seconds = 1
-
-
-def to_message(error: MariTalkError) -> dict[str, str]:
-    """Serialize an error for another process."""
-    return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-
-
-def from_message(message: dict[str, str]) -> MariTalkError:
-    """Deserialize an error from `to_message` of another process."""
-    classes = {each.__name__: each for each in _subclasses(MariTalkError)}
-    return classes.get(message["error"], MariTalkError)(message["message"], message["hint"])
-
-
-def _subclasses(error_class: type[MariTalkError]) -> Iterator[type[MariTalkError]]:
-    yield error_class
-    for each in error_class.__subclasses__():
-        yield from _subclasses(each)

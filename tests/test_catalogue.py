@@ -33,13 +33,17 @@ NO_SENTENCE = {
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"
         r"|The supervisor cannot answer at the port: .*|The model's files cannot be looked at: .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
-        r"|No more connections can be accepted for now: .*|The node at %s is refused: %s|.* is left out\."
+        r"|No more connections can be accepted for now: .*|The node at %s is refused: %s"
+        r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"
+        r"|The connection to the node at %s is closed: %s"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for developers": (
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|a plan for the CPU needs a host"
         r"|an event that is no object|presigned_url and model_size must be .*"
+        r"|Expected `\w+`, got `\{\}`|Expected `\{\}`, got `\{\}`"
+        r"|The message has \{\} descriptors, and not number \{\}"
     ),
     "found in what vLLM, or a library, says": (
         r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"

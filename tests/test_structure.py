@@ -36,7 +36,17 @@ PACKAGES = (
     "hardware",
 )
 # The same within the server.
-OF_THE_SERVER = ("supervisor", "lifecycle", "process", "startup", "loading", "middleware", "cluster", "status")
+OF_THE_SERVER = (
+    "supervisor",
+    "lifecycle",
+    "process",
+    "startup",
+    "loading",
+    "middleware",
+    "cluster",
+    "messaging",
+    "status",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

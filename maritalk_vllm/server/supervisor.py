@@ -20,6 +20,7 @@ from ..stop_signals import StopSignals
 from . import lifecycle
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import NodeLost
+from .cluster.node_messages import Agreement
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.async_tasks import cancel_and_wait
@@ -27,7 +28,6 @@ from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_manager import EngineManager
 from .process.fork_server_client import FORK_SERVER_COMMAND
-from .process.ipc_channel import Message
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
 from .process.sighup import HangupSignal
@@ -247,7 +247,7 @@ class _Supervisor:
             lambda: self._handle(lifecycle.EngineLeaving()),
         )
 
-    async def _load_and_serve(self, engine: EngineManager, agreed: Message) -> None:
+    async def _load_and_serve(self, engine: EngineManager, agreed: Agreement) -> None:
         """Load the model, and wait for the engine to exit. Raises MariTalkError."""
         await engine.start_engine(agreed)
         await self._maintenance.record_loaded()

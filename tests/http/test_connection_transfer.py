@@ -15,7 +15,9 @@ from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.uvicorn_server import WebServer, config
 from maritalk_vllm.server.loading.handover_server import HandoverServer
 from maritalk_vllm.server.middleware.close_connections import CloseConnections
+from maritalk_vllm.server.process.descriptors import Descriptor
 from maritalk_vllm.server.process.ipc_channel import Channel
+from maritalk_vllm.server.process.process_messages import JOBS, TO_SUPERVISOR, TransferredConnection
 from tests.http.test_protocol import echoing, rejecting
 from tests.server.wire import until, wire
 
@@ -60,16 +62,16 @@ async def connection_of(server: WebServer) -> TransferableProtocol:
 
 def transfer(connection: TransferableProtocol, server: HandoverServer) -> None:
     """Transfer a connection through a channel, as the API process does."""
-    receiver, sender = Channel.pair()
+    receiver, sender = Channel.pair(TO_SUPERVISOR, JOBS)
     exported = connection.export()
     assert exported is not None
-    sender.send({"read": exported[1].decode("latin-1"), "is_used": connection.is_used}, exported[0])
-    os.close(exported[0])
+    descriptor, read = exported
+    sender.send(TransferredConnection(socket=Descriptor(descriptor), read=read, is_used=connection.is_used))
+    os.close(descriptor)
     connection.detach()
     message = receiver.receive()
-    assert message is not None
-    read = message["read"].encode("latin-1")
-    server.adopt(socket.socket(fileno=message["descriptor"]), read, is_used=message["is_used"])
+    assert isinstance(message, TransferredConnection)
+    server.adopt(socket.socket(fileno=message.socket.number), message.read, is_used=message.is_used)
     receiver.close()
     sender.close()
 

@@ -296,7 +296,7 @@ MUTATIONS = (
     Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        'if seconds > self._job["engine_timeout"]:',
+        "if seconds > self._options.engine_timeout:",
         "if False:",
         (_HANGS,),
     ),
@@ -359,7 +359,7 @@ MUTATIONS = (
     Mutation(
         "drain for longer than --drain-timeout",
         _BACKEND,
-        'asyncio.get_running_loop().time() + self._job["drain_timeout"]',
+        "asyncio.get_running_loop().time() + self._options.drain_timeout",
         "asyncio.get_running_loop().time() + 1e6",
         (_OUT_OF_TIME,),
     ),
@@ -373,8 +373,8 @@ MUTATIONS = (
     Mutation(
         "wait for ever for an API process that does not end",
         _PROCESSES,
-        'await asyncio.wait_for(self._wait_for_event("ended"), seconds)',
-        'await self._wait_for_event("ended")',
+        "                async with asyncio.timeout(seconds):\n",
+        "                async with asyncio.timeout(None):\n",
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
     ),
     Mutation(
@@ -467,5 +467,40 @@ MUTATIONS = (
         "            if self._error is None:\n                raise\n",
         "            raise\n",
         ("middleware/test_in_flight.py",),
+    ),
+    Mutation(
+        "serve on with a message that cannot be read",
+        _BACKEND,
+        "            self._abort_error = error\n            return\n",
+        "            return\n",
+        ("process/test_fork_server.py",),
+    ),
+    Mutation(
+        "wait for a process whose message cannot be read",
+        "maritalk_vllm/server/process/fork_server_client.py",
+        "            self._kill_all(error)\n",
+        "            pass\n",
+        ("process/test_fork_server_client.py",),
+    ),
+    Mutation(
+        "leave a dead fork server in the process table",
+        "maritalk_vllm/server/process/fork_server_client.py",
+        "        if self._own_pidfds:\n            _kill(self._process)\n",
+        "",
+        ("process/test_fork_server_client.py",),
+    ),
+    Mutation(
+        "store what any host sends",
+        "maritalk_vllm/server/cluster/node_messages.py",
+        "HANDSHAKE_BYTES = 64 * 1024",
+        "HANDSHAKE_BYTES = 64 << 20",
+        ("cluster/test_node_messages.py",),
+    ),
+    Mutation(
+        "reject the hello of a newer version before its version is compared",
+        "maritalk_vllm/server/cluster/node_messages.py",
+        'tag="hello", forbid_unknown_fields=False',
+        'tag="hello"',
+        ("cluster/test_node_versions.py", "cluster/test_node_messages.py"),
     ),
 )

@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import (
@@ -129,4 +130,4 @@ def test_repr_does_not_show_the_private_key(tmp_path: Path) -> None:
     assert access.certificate is not None
     assert access.certificate.key not in repr(access)
     assert "PRIVATE" not in repr(access)
-    assert AccessConfig.from_message(access.to_message()) == access
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(access), type=AccessConfig) == access

@@ -8,21 +8,22 @@ import setproctitle
 
 from maritalk_vllm.models.atomic_install import install_atomically
 from maritalk_vllm.server.process import api_process, fork_server, process_tree
-from maritalk_vllm.server.process.ipc_channel import Channel, Message
+from maritalk_vllm.server.process.ipc_channel import Channel
+from maritalk_vllm.server.process.process_messages import JOBS, TO_SUPERVISOR, Prepare, Progress, ReportChannel
 from maritalk_vllm.settings import Device
 from tests.stub_engine import launcher
 from tests.stub_engine.script import reach
 
 
-def prepare(order: Message, channel: Channel) -> None:
+def prepare(job: Prepare, channel: ReportChannel) -> None:
     """Install an empty checkpoint, in the same way as a real one."""
-    channel.send({"event": "progress", "step": "Reading the demo model's weights", "fraction": 0.0})
+    channel.send(Progress("Reading the demo model's weights", 0.0))
 
     def fill(folder: Path) -> None:
         folder.mkdir()
         reach("preparing")
 
-    install_atomically(Path(order["location"]), fill, "The stub's model")
+    install_atomically(job.folder, fill, "The stub's model")
 
 
 def main(device: str, descriptor: str, parent: str) -> None:
@@ -33,9 +34,10 @@ def main(device: str, descriptor: str, parent: str) -> None:
         patch.object(fork_server, "vllm_launcher", launcher),
         patch.object(api_process, "vllm_launcher", launcher),
         patch.object(api_process, "MariTalkPlugin", launcher.StubPlugin),
-        patch.dict(fork_server.JOBS, prepare=prepare),
+        patch.object(fork_server, "prepare", prepare),
     ):
-        fork_server.main(Device(device), Channel.inherited(int(descriptor)), int(parent))
+        channel = Channel.from_descriptor(int(descriptor), JOBS, TO_SUPERVISOR)
+        fork_server.main(Device(device), channel, int(parent))
 
 
 if __name__ == "__main__":

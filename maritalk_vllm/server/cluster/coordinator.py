@@ -9,9 +9,9 @@ from ...planning.plan import Plan
 from ...settings import DistributedBackend
 from .cluster_config import ClusterConfig
 from .compatibility import compatibility
-from .control_connection import Message
 from .follower import Follower
 from .leader import Leader
+from .node_messages import Agreement
 from .ray_node import uses_existing_cluster
 
 
@@ -26,7 +26,7 @@ class Coordinator(Protocol):
     def has_missing_nodes(self) -> bool:
         """True while at least one expected node is disconnected; it may take long to connect."""
 
-    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Agreement:
         """Wait until all nodes start an epoch; return the values they agreed on. `show` displays what is missing."""
 
     async def wait_for_failure(self) -> NoReturn:
@@ -53,9 +53,9 @@ class SingleNode:
 
     has_missing_nodes = False
 
-    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Agreement:
         """Return at once."""
-        return {}
+        return Agreement()
 
     async def wait_for_failure(self) -> NoReturn:
         """Wait forever."""
@@ -84,5 +84,5 @@ def coordinator(group: ClusterConfig | None, plan: Plan, model: str, vllm: str) 
     if group is None or (group.backend is DistributedBackend.RAY and uses_existing_cluster()):
         return SingleNode()
     if group.is_leader:
-        return Leader(group, compatibility(plan, model, vllm), {"max_model_len": plan.max_model_len})
+        return Leader(group, compatibility(plan, model, vllm), Agreement(max_model_len=plan.max_model_len))
     return Follower(group, compatibility(plan, model, vllm))

@@ -2,26 +2,44 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, assert_never
 
-from ...errors import EngineError, MariTalkError, UsageError, to_message
+from ...errors import EngineError, MariTalkError, UsageError
+from ..messaging.error_report import ErrorReport
+from ..messaging.message import MessageError
 from .cluster_config import ClusterConfig
 from .compatibility import Compatibility
-from .control_connection import (
-    MAX_MESSAGE_BYTES,
-    ROOT_CAUSE_SECONDS,
-    ConnectionLost,
-    ControlConnection,
-    Message,
-    parse_error,
-)
-from .handshake import FOLLOWER, LEADER, has_proof, new_nonce, parse_nonce, proof
+from .control_connection import ROOT_CAUSE_SECONDS, ControlConnection
+from .handshake import FOLLOWER, LEADER, is_proof, new_nonce, proof
+from .message_stream import ConnectionLost, MessageStream
 from .node_lost import NodeLost
+from .node_messages import (
+    FROM_LEADER,
+    HELLO,
+    RECEPTION,
+    TO_LEADER,
+    Agreement,
+    Begin,
+    Challenge,
+    End,
+    FromFollower,
+    FromLeader,
+    Hello,
+    Idle,
+    Refused,
+    Taken,
+    Welcome,
+    WorkersFailed,
+)
 
 _CONNECT_SECONDS = 3.0
+_HANDSHAKE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _NEXT_ADDRESS_SECONDS = 0.25
+
+_log = logging.getLogger(__name__)
 
 
 class Follower:
@@ -33,12 +51,12 @@ class Follower:
         """`info`: this node's values, which the leader compares with its own."""
         self._group = group
         self._info = info
-        self._connection: ControlConnection | None = None
+        self._connection: ControlConnection[FromLeader, FromFollower] | None = None
         self._in_epoch = False
-        self._expected_proof = ""
+        self._logged = ""
 
-    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
-        """Wait until the leader starts an epoch; return its message. Raises the error with which it rejects this node.
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Agreement:
+        """Wait until the leader starts an epoch; return its values. Raises the error with which it rejects this node.
 
         Raises UsageError if the leader does not prove that it has the group's secret.
         """
@@ -47,46 +65,41 @@ class Follower:
             try:
                 message = await connection.receive()
             except ConnectionLost:
-                self._disconnect()
-                await asyncio.sleep(_RETRY_SECONDS)
+                await self._retry_later()
                 continue
-            event = message.get("event")
-            if event == "refused" and (error := parse_error(message)) is not None:
-                raise error
-            if event == "welcome":
-                connection.is_known = self._is_authentic(message)
-            elif event in ("begin", "taken") and not connection.is_known:
-                raise UsageError(
-                    f"Node 0 at {self._group.head} does not prove that it has this node's secret.",
-                    "Give every node the same --nodes-secret-file, or none.",
-                )
-            elif event == "begin" and _has_valid_length(message):
-                self._in_epoch = True
-                return message
-            elif event == "taken":
-                show(f"Waiting for node 0, which has a node {self._group.rank} at {message.get('by')}")
-                self._disconnect()
-                await asyncio.sleep(_RETRY_SECONDS)
+            match message:
+                case Begin(agreement):
+                    self._in_epoch = True
+                    return agreement
+                case Taken(by):
+                    show(f"Waiting for node 0, which has a node {self._group.rank} at {by}")
+                    await self._retry_later()
+                case End():  # of an epoch that this node has ended itself
+                    pass
+                case _:
+                    assert_never(message)
 
     async def wait_for_failure(self) -> NoReturn:
         """Wait until the leader ends the epoch or is lost. Raises NodeLost with the reason."""
         assert self._connection is not None
         try:
-            while (message := await self._connection.receive()).get("event") != "end":
-                pass
+            message = await self._connection.receive()
+            if not isinstance(message, End):
+                unexpected = f"{type(message).__name__} is not expected now"
+                raise ConnectionLost(f"it does not follow the nodes' protocol: {unexpected}")
         except ConnectionLost as lost:
             self._disconnect()
             self._in_epoch = False
             raise NodeLost.from_disconnect(0, self._group.head, lost) from lost
-        error = parse_error(message)
-        raise NodeLost(f"Node 0 starts the engine again. {error.message if error else ''}".rstrip())
+        raise NodeLost(f"Node 0 starts the engine again. {message.error.message}".rstrip())
 
     async def root_cause(self, error: EngineError) -> EngineError:
         """Return the leader's reason if it ends the epoch within ROOT_CAUSE_SECONDS, or `error` of this node."""
         if not self._in_epoch:
             return error
         try:
-            await asyncio.wait_for(self.wait_for_failure(), ROOT_CAUSE_SECONDS)
+            async with asyncio.timeout(ROOT_CAUSE_SECONDS):
+                await self.wait_for_failure()
         except TimeoutError:
             return error
         except NodeLost as lost:
@@ -96,13 +109,13 @@ class Follower:
         """Report to the leader that this node's workers failed, unless `error` came from the leader itself."""
         self._in_epoch = False
         if self._connection is not None and not isinstance(error, NodeLost):
-            self._connection.send({"event": "failed", **to_message(error)})
+            self._connection.send(WorkersFailed(ErrorReport.of(error)))
 
     def report_idle(self) -> None:
         """Report that this node's workers have exited, and that it can start the next epoch."""
         self._in_epoch = False
         if self._connection is not None:
-            self._connection.send({"event": "idle"})
+            self._connection.send(Idle())
 
     async def wait_until_released(self) -> None:
         """Wait until the leader ends the epoch; return at once outside an epoch."""
@@ -119,53 +132,68 @@ class Follower:
             self._connection.close()
             self._connection = None
 
-    async def _connect(self, show: Callable[[str], None]) -> ControlConnection:
-        """Return a connection on which the handshake has started."""
+    async def _retry_later(self, reason: MessageError | None = None) -> None:
+        """Disconnect, log a new reason, and wait before the next attempt to connect."""
+        self._disconnect()
+        if reason is not None and reason.message != self._logged:
+            self._logged = reason.message
+            _log.warning("What listens at %s is no node 0: %s", self._group.head, reason.message)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _connect(self, show: Callable[[str], None]) -> ControlConnection[FromLeader, FromFollower]:
+        """Return a connection to the leader after the handshake. Raises the error with which it rejects this node."""
         while self._connection is None:
             show(f"Waiting for node 0 at {self._group.head}")
             try:
-                connecting = asyncio.open_connection(
-                    self._group.head,
-                    self._group.control_port,
-                    limit=MAX_MESSAGE_BYTES,
-                    happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                )
-                connection = ControlConnection(*await asyncio.wait_for(connecting, _CONNECT_SECONDS))
-            except (OSError, TimeoutError):
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if not await self._send_hello(connection):
-                connection.close()
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            self._connection = connection
-            show("Waiting for the other nodes")
+                stream = await self._open()
+            except (OSError, TimeoutError, ConnectionLost):
+                await self._retry_later()
+            except MessageError as error:
+                await self._retry_later(error)
+            else:
+                self._connection = ControlConnection(stream, FROM_LEADER, TO_LEADER)
+                show("Waiting for the other nodes")
         return self._connection
 
-    async def _send_hello(self, connection: ControlConnection) -> bool:
-        """Answer the leader's challenge with this node's rank and proof; return False if no valid challenge arrives."""
-        try:
-            challenge = await asyncio.wait_for(connection.receive(), _CONNECT_SECONDS)
-        except (ConnectionLost, TimeoutError):
-            return False
-        leader_nonce, rank, secret = parse_nonce(challenge), self._group.rank, self._group.secret
-        if challenge.get("event") != "challenge" or leader_nonce is None:
-            return False
-        hello = {"event": "hello", "rank": rank, "terms": self._info}
-        if secret is None:
-            connection.is_known = True
-        else:
-            nonce = new_nonce()
-            hello |= {"nonce": nonce, "proof": proof(secret, FOLLOWER, rank, leader_nonce, nonce)}
-            self._expected_proof = proof(secret, LEADER, rank, leader_nonce, nonce)
-        connection.send(hello)
-        return True
+    async def _open(self) -> MessageStream:
+        """Return a connection on which the handshake is complete. Raises OSError, TimeoutError, and as `_join`."""
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            streams = await asyncio.open_connection(
+                self._group.head, self._group.control_port, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
+            )
+        with contextlib.ExitStack() as on_error:
+            stream = MessageStream(*streams)
+            on_error.callback(stream.close)
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                await self._join(stream)
+            on_error.pop_all()
+        return stream
 
-    def _is_authentic(self, welcome: Message) -> bool:
-        return self._group.secret is None or has_proof(welcome, self._expected_proof)
+    async def _join(self, stream: MessageStream) -> None:
+        """Complete the handshake.
 
-
-def _has_valid_length(begin: Message) -> bool:
-    """Return whether `max_model_len` is a positive integer, or absent."""
-    length = begin.get("max_model_len")
-    return length is None or (type(length) is int and length > 0)
+        Raises the error with which the leader rejects this node; UsageError if the leader does not have its secret;
+        ConnectionLost, and MessageError if the other side is no leader.
+        """
+        challenge = await stream.receive(RECEPTION)
+        if not isinstance(challenge, Challenge):
+            raise RECEPTION.error(f"{type(challenge).__name__} is not expected now")
+        rank, secret, nonce = self._group.rank, self._group.secret, new_nonce()
+        hello = Hello(rank=rank, terms=self._info.terms())
+        if secret is not None:
+            own_proof = proof(secret, FOLLOWER, rank, challenge.nonce, nonce)
+            hello = Hello(rank=rank, terms=self._info.terms(), nonce=nonce, proof=own_proof)
+        stream.send(HELLO, hello)
+        match answer := await stream.receive(RECEPTION):
+            case Refused(error):
+                raise error.to_error()
+            case Welcome(given):
+                if secret is not None and not is_proof(given, proof(secret, LEADER, rank, challenge.nonce, nonce)):
+                    raise UsageError(
+                        f"Node 0 at {self._group.head} does not prove that it has this node's secret.",
+                        "Give every node the same --nodes-secret-file, or none.",
+                    )
+            case Challenge():
+                raise RECEPTION.error(f"{type(answer).__name__} is not expected now")
+            case _:
+                assert_never(answer)

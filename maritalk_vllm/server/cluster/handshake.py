@@ -5,10 +5,8 @@ rank. A proof that was intercepted on one connection is therefore not valid on a
 """
 
 import hmac
-import re
 import secrets
 from pathlib import Path
-from typing import Any
 
 from ...errors import UsageError
 
@@ -16,7 +14,6 @@ LEADER, FOLLOWER = "head", "node"
 """Roles of the sender of a proof, as they enter the HMAC."""
 
 _MIN_SECRET_BYTES = 16
-_NONCE = re.compile(r"[0-9a-f]{64}")
 
 
 def read_secret(file: Path) -> bytes:
@@ -40,12 +37,6 @@ def new_nonce() -> str:
     return secrets.token_hex(32)
 
 
-def parse_nonce(message: dict[str, Any]) -> str | None:
-    """Return the nonce in a message; None if it has none, or not a valid one."""
-    nonce = message.get("nonce")
-    return nonce if isinstance(nonce, str) and _NONCE.fullmatch(nonce) else None
-
-
 def proof(secret: bytes, role: str, rank: int, leader_nonce: str, follower_nonce: str) -> str:
     """Return the proof, in hexadecimal, that `role` (LEADER or FOLLOWER) sends.
 
@@ -54,7 +45,6 @@ def proof(secret: bytes, role: str, rank: int, leader_nonce: str, follower_nonce
     return hmac.new(secret, f"{role} {rank} {leader_nonce} {follower_nonce}".encode(), "sha256").hexdigest()
 
 
-def has_proof(message: dict[str, Any], expected: str) -> bool:
-    """Return whether a message contains the expected proof."""
-    given = message.get("proof")
-    return isinstance(given, str) and given.isascii() and hmac.compare_digest(given, expected)
+def is_proof(given: str | None, expected: str) -> bool:
+    """Return whether the proof that a message contains, None if it contains none, is the expected one."""
+    return given is not None and given.isascii() and hmac.compare_digest(given, expected)

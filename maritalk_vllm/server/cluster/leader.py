@@ -6,21 +6,35 @@ import logging
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
-from ...errors import EngineError, MariTalkError, PortError, UsageError, to_message
+from ...errors import EngineError, MariTalkError, PortError, UsageError
+from ..messaging.error_report import ErrorReport
+from ..messaging.message import MessageError
 from .cluster_config import ClusterConfig, check_head_is_local
 from .compatibility import Compatibility, find_mismatch
-from .control_connection import (
-    MAX_MESSAGE_BYTES,
-    ROOT_CAUSE_SECONDS,
-    ConnectionLost,
-    ControlConnection,
-    Message,
-    parse_error,
-)
-from .handshake import FOLLOWER, LEADER, has_proof, new_nonce, parse_nonce, proof
+from .control_connection import ROOT_CAUSE_SECONDS, ControlConnection
+from .handshake import FOLLOWER, LEADER, is_proof, new_nonce, proof
+from .message_stream import ConnectionLost, MessageStream
 from .node_lost import NodeLost
+from .node_messages import (
+    FROM_LEADER,
+    HELLO,
+    RECEPTION,
+    TO_LEADER,
+    Agreement,
+    Begin,
+    Challenge,
+    End,
+    FromFollower,
+    FromLeader,
+    Hello,
+    Idle,
+    Refused,
+    Taken,
+    Welcome,
+    WorkersFailed,
+)
 
 _HELLO_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -37,7 +51,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Node:
     rank: int
-    connection: ControlConnection
+    connection: ControlConnection[FromFollower, FromLeader]
     idle: bool = True
 
 
@@ -49,20 +63,20 @@ class Leader:
     starts when all are idle again.
     """
 
-    def __init__(self, group: ClusterConfig, info: Compatibility, agreed: Message) -> None:
-        """`info`: this node's values, which followers must match; `agreed`: values sent to them as an epoch starts."""
+    def __init__(self, group: ClusterConfig, info: Compatibility, agreement: Agreement) -> None:
+        """`info`: this node's values, which followers must match; `agreement`: sent to them as an epoch starts."""
         self._group = group
         self._info = info
-        self._agreed = agreed
+        self._agreement = agreement
         self._nodes: dict[int, _Node] = {}
         self._last_addresses: dict[int, str] = {}
         self._changed = asyncio.Event()
         self._failure: asyncio.Future[EngineError] | None = None
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[Any], ControlConnection] = {}
+        self._streams: dict[asyncio.Task[Any], MessageStream] = {}
         self._pending = 0
 
-    async def wait_for_peers(self, show: Callable[[str], None]) -> Message:
+    async def wait_for_peers(self, show: Callable[[str], None]) -> Agreement:
         """Wait until every follower is connected and idle, then start an epoch. Raises UsageError or PortError."""
         if self._server is None:
             await self._wait_for_name(show)
@@ -74,8 +88,8 @@ class Leader:
         self._failure = asyncio.get_running_loop().create_future()
         for node in self._nodes.values():
             node.idle = False
-            node.connection.send({"event": "begin", **self._agreed})
-        return self._agreed
+            node.connection.send(Begin(self._agreement))
+        return self._agreement
 
     @property
     def has_missing_nodes(self) -> bool:
@@ -91,7 +105,8 @@ class Leader:
         """Return a follower's failure if one is known within ROOT_CAUSE_SECONDS, or `error` of the local engine."""
         if self._failure is not None:
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(self._failure), ROOT_CAUSE_SECONDS)
+                async with asyncio.timeout(ROOT_CAUSE_SECONDS):
+                    return await asyncio.shield(self._failure)
         return error
 
     def end_epoch(self, error: MariTalkError) -> None:
@@ -99,7 +114,7 @@ class Leader:
         self._failure = None
         for node in self._nodes.values():
             if not node.idle:
-                node.connection.send({"event": "end", **to_message(error)})
+                node.connection.send(End(ErrorReport.of(error)))
 
     def report_idle(self) -> None:
         """Do nothing: the leader waits for the followers."""
@@ -111,10 +126,10 @@ class Leader:
         """Close all connections, upon which the followers stop their workers."""
         if self._server is not None:
             self._server.close()
-        for connection in self._connections.values():
-            connection.close()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=_CLOSE_SECONDS)
+        for stream in self._streams.values():
+            stream.close()
+        if self._streams:
+            await asyncio.wait(list(self._streams), timeout=_CLOSE_SECONDS)
 
     async def _wait_for_name(self, show: Callable[[str], None]) -> None:
         """Wait until `head` resolves: in a cluster, DNS may know a machine's own name only after the machine starts."""
@@ -127,7 +142,7 @@ class Leader:
         port = self._group.control_port
         try:
             # On no other address: without a secret, any host that connects can act as a node.
-            return await asyncio.start_server(self._accept, self._group.head, port, limit=MAX_MESSAGE_BYTES)
+            return await asyncio.start_server(self._accept, self._group.head, port)
         except OSError as error:
             raise PortError(
                 f"Node 0 cannot listen for the other nodes on port {port}: {error.strerror}.",
@@ -144,66 +159,77 @@ class Leader:
         if self._pending >= _MAX_PENDING:
             writer.close()
             return
-        connection = ControlConnection(reader, writer)
+        stream = MessageStream(reader, writer)
         task = asyncio.current_task()
         assert task is not None
-        self._connections[task] = connection
+        self._streams[task] = stream
         try:
             self._pending += 1
             try:
-                node = await self._admit(connection)
+                node = await self._admit(stream)
             finally:
                 self._pending -= 1
             if node is not None:
                 await self._receive_from(node)
         finally:
-            connection.close()
-            del self._connections[task]
+            stream.close()
+            del self._streams[task]
 
-    async def _admit(self, connection: ControlConnection) -> _Node | None:
+    async def _admit(self, stream: MessageStream) -> _Node | None:
         """Complete the handshake and return the follower; None if it is rejected, after sending it the reason."""
         nonce = new_nonce()
-        connection.send({"event": "challenge", "nonce": nonce})
+        stream.send(RECEPTION, Challenge(nonce))
         try:
-            hello = await asyncio.wait_for(connection.receive(), _HELLO_SECONDS)
+            async with asyncio.timeout(_HELLO_SECONDS):
+                hello = await stream.receive(HELLO)
         except (ConnectionLost, TimeoutError):
             return None
-        rank = hello.get("rank")
-        # Not isinstance: True is an int too.
-        if hello.get("event") != "hello" or type(rank) is not int or not 0 < rank < self._group.nodes:
+        except MessageError as error:
+            _log.warning("The host at %s is no node: %s", stream.peer, error.message)
             return None
-        follower_nonce, info = parse_nonce(hello), hello.get("terms")
-        error: MariTalkError | None = self._authentication_error(hello, rank, nonce, follower_nonce)
-        if error is None and self._group.secret is not None and follower_nonce is not None:
-            welcome = proof(self._group.secret, LEADER, rank, nonce, follower_nonce)
-            connection.send({"event": "welcome", "proof": welcome})
-        if error is None and (other := self._nodes.get(rank)) is not None:
-            connection.send({"event": "taken", "by": other.connection.peer})
+        rank = hello.rank
+        if refusal := self._authentication_error(hello, nonce) or self._terms_error(hello):
+            _log.warning("The node at %s is refused: %s", stream.peer, refusal.message)
+            stream.send(RECEPTION, Refused(ErrorReport.of(refusal)))
             return None
-        if error := error or find_mismatch(rank, info if isinstance(info, dict) else {}, self._info):
-            _log.warning("The node at %s is refused: %s", connection.peer, error.message)
-            connection.send({"event": "refused", **to_message(error)})
+        stream.send(RECEPTION, Welcome(self._proof(LEADER, hello, nonce)))
+        if (other := self._nodes.get(rank)) is not None:
+            stream.send(FROM_LEADER, Taken(other.connection.peer))
             return None
-        connection.is_known = True
-        node = self._nodes[rank] = _Node(rank, connection)
-        self._last_addresses[rank] = connection.peer
+        node = self._nodes[rank] = _Node(rank, ControlConnection(stream, TO_LEADER, FROM_LEADER))
+        self._last_addresses[rank] = stream.peer
         self._changed.set()
         return node
 
-    def _authentication_error(
-        self, hello: Message, rank: int, leader_nonce: str, follower_nonce: str | None
-    ) -> UsageError | None:
+    def _proof(self, role: str, hello: Hello, leader_nonce: str) -> str | None:
+        """Return the proof of `role` in the handshake with this hello; None without a secret."""
+        if self._group.secret is None or hello.nonce is None:
+            return None
+        return proof(self._group.secret, role, hello.rank, leader_nonce, hello.nonce)
+
+    def _authentication_error(self, hello: Hello, leader_nonce: str) -> UsageError | None:
         """Return why the proof in `hello` does not authenticate the follower; None if it does."""
-        secret = self._group.secret
-        if secret is None:
-            if "proof" not in hello:
+        if self._group.secret is None:
+            if hello.proof is None:
                 return None
-            return UsageError(f"Node {rank} has a secret, and node 0 has none.", _SAME_SECRET)
-        if "proof" not in hello:
-            return UsageError(f"Node {rank} has no secret, and node 0 has one.", _SAME_SECRET)
-        if follower_nonce is None or not has_proof(hello, proof(secret, FOLLOWER, rank, leader_nonce, follower_nonce)):
-            return UsageError(f"Node {rank} has another secret than node 0.", _SAME_SECRET)
+            return UsageError(f"Node {hello.rank} has a secret, and node 0 has none.", _SAME_SECRET)
+        if hello.proof is None:
+            return UsageError(f"Node {hello.rank} has no secret, and node 0 has one.", _SAME_SECRET)
+        expected = self._proof(FOLLOWER, hello, leader_nonce)
+        if expected is None or not is_proof(hello.proof, expected):
+            return UsageError(f"Node {hello.rank} has another secret than node 0.", _SAME_SECRET)
         return None
+
+    def _terms_error(self, hello: Hello) -> MariTalkError | None:
+        """Return why the follower does not belong to this group; None if it does."""
+        if error := find_mismatch(hello.rank, hello.terms, self._info):
+            return error
+        if hello.rank < self._group.nodes:
+            return None
+        return UsageError(
+            f"Node {hello.rank} is out of range: node 0 has --nodes {self._group.nodes}.",
+            "Give --nodes on every node, and --node-rank 0 on the one that answers.",
+        )
 
     async def _receive_from(self, node: _Node) -> None:
         """Handle a follower's messages until its connection is lost."""
@@ -213,18 +239,19 @@ class Leader:
         except ConnectionLost as lost:
             self._fail(NodeLost.from_disconnect(node.rank, node.connection.peer, lost))
         finally:
+            node.connection.close()
             del self._nodes[node.rank]
             self._changed.set()
 
-    def _handle(self, node: _Node, message: dict[str, Any]) -> None:
-        match message.get("event"):
-            case "idle":
+    def _handle(self, node: _Node, message: FromFollower) -> None:
+        match message:
+            case Idle():
                 node.idle = True
                 self._changed.set()
-            case "failed":
-                if (error := parse_error(message)) is None:
-                    return
+            case WorkersFailed(error):
                 self._fail(EngineError(f"Node {node.rank} ({node.connection.peer}): {error.message}", error.hint))
+            case _:
+                assert_never(message)
 
     def _fail(self, error: EngineError) -> None:
         if self._failure is not None and not self._failure.done():

@@ -1,7 +1,7 @@
 """The settings of the middleware: who may use the server, and how much."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ...errors import UsageError
@@ -87,25 +87,6 @@ class AccessConfig:
     def without_keys(self) -> Self:
         """Return a copy without the keys and the certificate, which are replaced without rebuilding the middleware."""
         return replace(self, digests=(), file_keys=None, own="", certificate=None)
-
-    def to_message(self) -> dict[str, Any]:
-        """Return the settings as JSON-compatible data."""
-        return asdict(self)
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> Self:
-        """Build from what `to_message` of another process returned."""
-        pair = message["certificate"]
-        tuples = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
-        keys = message["file_keys"]
-        return cls(
-            **{
-                **message,
-                **tuples,
-                "certificate": Certificate(**pair) if pair else None,
-                "file_keys": None if keys is None else {digest: Key(**key) for digest, key in keys.items()},
-            }
-        )
 
 
 def load_certificate(settings: Settings) -> Certificate | None:

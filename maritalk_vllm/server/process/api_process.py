@@ -8,10 +8,8 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from base64 import b64encode
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never, assert_never
 
 import uvicorn
 import uvloop
@@ -31,8 +29,7 @@ from ...http.certificate import Identity
 from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer, config
 from ...masking import secrets_of
-from ...settings import TimeUnit
-from ..middleware.access_config import AccessConfig
+from ..messaging.message import MessageError
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import RouteLabels, is_offered
@@ -40,8 +37,26 @@ from ..middleware.stack import MiddlewareStack, compose, engine_layers
 from ..status import server_metrics
 from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
+from .descriptors import Descriptor
 from .heartbeat import BEAT_SECONDS
-from .ipc_channel import Channel, Message, MessageLost
+from .ipc_channel import Channel, MessageLost
+from .process_messages import (
+    CONTROL,
+    AbortRequests,
+    ApiHeartbeat,
+    Control,
+    Leaving,
+    Loaded,
+    Progress,
+    Ready,
+    ReportChannel,
+    Serve,
+    ServingOptions,
+    TransferredConnection,
+    UpdateLost,
+    UpdateOptions,
+    WarmingUp,
+)
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -69,28 +84,25 @@ _EXITING = Unavailable("This server's process is ending.", "Try again in a momen
 _DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 
 
-def serve(job: Message, channel: Channel) -> None:
+def serve(job: Serve, channel: ReportChannel) -> None:
     """Load the model and serve until SIGTERM.
 
-    `job`: engine_args, environment, socket and words (the descriptors of the listener and of the control channel),
-    time_unit, access, files, history, drain_timeout and engine_timeout (seconds), log (a path). A control message is
-    either an error, with which this process aborts all requests and exits, or new values of keys of `job`. Raises
-    EngineError if the engine does not start, dies, hangs or is aborted, and UsageError for a flag that vLLM does not
-    know.
+    Raises EngineError if the engine does not start, dies, hangs or is aborted, and UsageError for a flag that vLLM does
+    not know.
     """
-    listener = socket.socket(fileno=job["socket"])
-    control_channel = Channel.inherited(job["words"])
+    listener = socket.socket(fileno=job.listener)
+    control_channel: Channel[Control, Never] = Channel.from_descriptor(job.control_channel.number, CONTROL, None)
     # A forked child would keep the port open after this process has exited.
     os.register_at_fork(after_in_child=listener.close)
     os.register_at_fork(after_in_child=control_channel.close)
-    os.environ.update(job["environment"])
-    args = vllm_launcher.parse(job["engine_args"])
-    mask_secrets(secrets_of(job["engine_args"], os.environ))
-    channel.send({"event": "progress", "step": "Loading the model"})
-    log, watchdog = Path(job["log"]), StepWatchdog()
-    with startup_errors.explain_startup_errors(log):
+    os.environ.update(job.environment)
+    args = vllm_launcher.parse(job.engine_args)
+    mask_secrets(secrets_of(job.engine_args, os.environ))
+    channel.send(Progress("Loading the model"))
+    watchdog = StepWatchdog()
+    with startup_errors.explain_startup_errors(job.log):
         client = vllm_launcher.start_engine(args, watchdog)
-    channel.send({"event": "loaded"})
+    channel.send(Loaded())
     try:
         uvloop.run(_ApiProcess(client, watchdog, job, channel).run(args, listener, control_channel))
     finally:
@@ -98,23 +110,23 @@ def serve(job: Message, channel: Channel) -> None:
 
 
 class _ApiProcess:
-    def __init__(self, client: "EngineClient", watchdog: StepWatchdog, job: Message, channel: Channel) -> None:
+    def __init__(self, client: "EngineClient", watchdog: StepWatchdog, job: Serve, channel: ReportChannel) -> None:
         self._client = client
         self._watchdog = watchdog
         self._job = job
+        self._options = job.options
         self._channel = channel
         self._state = ServerState()
-        self._timings = StartupTimings.from_message(job["history"])
+        self._timings = job.timings
         self._abort_error: EngineError | None = None
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
 
-    async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel) -> None:
+    async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel[Control, Never]) -> None:
         """Serve until a stop is requested. Raises EngineError if the engine fails before."""
-        time_unit = TimeUnit(self._job["time_unit"])
-        plugin = MariTalkPlugin(time_unit)
+        plugin = MariTalkPlugin(self._job.time_unit)
         with startup_errors.explain_startup_errors(
-            Path(self._job["log"]), partial(vllm_launcher.describe_engine_exit, self._client)
+            self._job.log, partial(vllm_launcher.describe_engine_exit, self._client)
         ):
             app = await vllm_launcher.build_app(self._client, args)
             app.router.routes[:] = filter(is_offered, app.router.routes)
@@ -123,7 +135,7 @@ class _ApiProcess:
             app.title, app.version = "MariTalk on vLLM", __version__
             use_relative_docs_urls(app)
             self._timings.mark_done(StartupStep.LOADING)
-            self._channel.send({"event": "warming_up"})
+            self._channel.send(WarmingUp())
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         prompt_limits.reject_long_prompts(self._client)
@@ -142,10 +154,10 @@ class _ApiProcess:
             max_characters=prompt_limits.max_characters(self._client),
             max_answers=max_answers,
         )
-        access = AccessConfig.from_message(self._job["access"])
-        self._state.files = self._job["files"]
+        access = self._options.access
+        self._state.files = self._options.file_problems
         self._front = MiddlewareStack(
-            compose(app, layers), access, self._state, time_unit, request_metrics, max_answers=max_answers
+            compose(app, layers), access, self._state, self._job.time_unit, request_metrics, max_answers=max_answers
         )
         self._identity = access.identity()
         server_config = config(
@@ -173,7 +185,7 @@ class _ApiProcess:
     async def _send_heartbeat(self) -> None:
         """Show the supervisor that this event loop runs."""
         while True:
-            self._channel.try_send({"event": "beat"})
+            self._channel.try_send(ApiHeartbeat())
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _stop_or_abort(
@@ -187,7 +199,8 @@ class _ApiProcess:
             while not stop_requested.is_set():
                 self._check(generator)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop_requested.wait(), _ENGINE_CHECK_SECONDS)
+                    async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
+                        await stop_requested.wait()
             self._state.transition_to(Phase.DRAINING)
             in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(in_flight, generator):
@@ -205,55 +218,61 @@ class _ApiProcess:
 
     async def _drain(self, in_flight: InFlightRequests, generator: Generator) -> bool:
         """Wait for all in-flight requests. False if some remain after --drain-timeout. Raises EngineError."""
-        deadline = asyncio.get_running_loop().time() + self._job["drain_timeout"]
+        deadline = asyncio.get_running_loop().time() + self._options.drain_timeout
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
                 return True
             self._check(generator)
         return not len(in_flight)
 
-    def _on_control_message(self, control_channel: Channel) -> None:
+    def _on_control_message(self, control_channel: Channel[Control, Never]) -> None:
         loop = asyncio.get_running_loop()
         try:
             message = control_channel.receive()
         except MessageLost as error:
             # The message may revoke a key: ask the supervisor to send it again.
             _log.error(f"The supervisor's reload cannot be applied yet: {error.strerror}.")
-            loop.call_later(_RESEND_SECONDS, self._channel.try_send, {"event": "lost"})
+            loop.call_later(_RESEND_SECONDS, self._channel.try_send, UpdateLost())
             return
-        if message is None:
-            loop.remove_reader(control_channel.fileno())
-        elif "error" not in message:
-            self._apply_update(message)
-        else:
-            self._abort_error = EngineError(message["message"], message["hint"])
+        except MessageError as error:
+            # The message may revoke a key: do not serve on without it.
+            self._abort_error = error
+            return
+        match message:
+            case None:
+                loop.remove_reader(control_channel.fileno())
+            case UpdateOptions(options):
+                self._apply(options)
+            case AbortRequests(report):
+                self._abort_error = EngineError(report.message, report.hint)
+            case _:
+                assert_never(message)
 
-    def _apply_update(self, message: Message) -> None:
+    def _apply(self, options: ServingOptions) -> None:
         """Apply options, keys and certificates that the supervisor has reloaded."""
-        self._job |= message
-        self._state.files = message["files"]
-        access = AccessConfig.from_message(message["access"])
+        self._options = options
+        self._state.files = options.file_problems
         if self._front is not None:
-            self._front.update(access)
-        if self._identity is not None and access.certificate is not None:
-            self._identity.update(access.certificate)
+            self._front.update(options.access)
+        if self._identity is not None and options.access.certificate is not None:
+            self._identity.update(options.access.certificate)
 
     def _check(self, generator: Generator) -> None:
         """Raises EngineError if the engine is dead, hangs, or is aborted by the supervisor."""
         if self._abort_error is not None:
             raise self._abort_error
-        see_log = f"vLLM's log says why: {self._job['log']}"
+        see_log = f"vLLM's log says why: {self._job.log}"
         if vllm_launcher.is_dead(self._client):
             raise EngineError("The engine died.", see_log)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
-        if seconds > self._job["engine_timeout"]:
+        if seconds > self._options.engine_timeout:
             raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
 
 
 class _Server(WebServer):
     """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
 
-    def __init__(self, server_config: uvicorn.Config, channel: Channel, timings: StartupTimings) -> None:
+    def __init__(self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings) -> None:
         super().__init__(server_config)
         self._channel = channel
         self._timings = timings
@@ -262,10 +281,10 @@ class _Server(WebServer):
         await super().startup(sockets)
         self._timings.mark_done(StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
-        self._channel.send({"event": "ready"})
+        self._channel.send(Ready())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._channel.send({"event": "leaving"})
+        self._channel.send(Leaving())
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()
@@ -285,16 +304,16 @@ class _Server(WebServer):
 
     def _transfer(self, connection: TransferableProtocol) -> bool:
         """Transfer a connection to the supervisor. False if it cannot be transferred."""
-        if (duplicate := connection.export()) is None:
+        if (exported := connection.export()) is None:
             return False
-        descriptor, read = duplicate
-        message = {"event": "connection", "read": b64encode(read).decode(), "is_used": connection.is_used}
+        descriptor, read = exported
+        duplicate = Descriptor(descriptor)
         try:
-            self._channel.send(message, descriptor)
+            self._channel.send(TransferredConnection(socket=duplicate, read=read, is_used=connection.is_used))
         except OSError:
             return False
         finally:
-            os.close(descriptor)
+            duplicate.close()
         connection.detach()
         return True
 

@@ -12,7 +12,8 @@ T = TypeVar("T")
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until all are done.
 
-    One cancellation may not be enough: `wait_for` of Python 3.11 loses one that arrives together with its result.
+    One cancellation may not be enough: `wait_for` of Python 3.11, which `open_connection` uses, loses one that arrives
+    together with its result.
     """
     while pending := [each for each in tasks if not each.done()]:
         for each in pending:

@@ -13,16 +13,17 @@ import sys
 import time
 from collections.abc import Callable
 
-import msgspec
 import setproctitle
 
 from ...engine.environment import environment_without_secrets
-from ...errors import MariTalkError, WeightsError, from_message, to_message
+from ...errors import MariTalkError, WeightsError
 from ...weights.fetch_request import FetchRequest
+from ..messaging.error_report import ErrorReport
 from . import process_tree
-from .ipc_channel import Channel, Message
+from .ipc_channel import Channel
 from .log_file import LogFile
 from .process_exit import wait_for_exit
+from .process_messages import DOWNLOAD_REPORTS, DOWNLOADS, Download, DownloadReport, Failed, Progress
 
 _PROGRESS_SECONDS = 0.25
 """Minimum interval between progress messages of the same step."""
@@ -34,25 +35,20 @@ async def download(fetch: FetchRequest, show: Callable[[str, float | None], None
     `show` is called with the step and the fraction of it that is done, None if that is unknown.
     """
     loop = asyncio.get_running_loop()
-    ours, theirs = Channel.pair()
-    messages: asyncio.Queue[Message | None] = asyncio.Queue()
-
-    def read() -> None:
-        if (message := ours.receive()) is None:
-            loop.remove_reader(ours)
-        messages.put_nowait(message)
+    ours, theirs = Channel.pair(DOWNLOAD_REPORTS, DOWNLOADS)
+    readable = asyncio.Event()
 
     with contextlib.closing(ours):
         with contextlib.closing(theirs):
             process = _start(theirs, log)
         # Through the channel, since other processes can read arguments and environments.
-        ours.send({"fetch": msgspec.to_builtins(fetch)})
-        loop.add_reader(ours, read)
+        ours.send(Download(fetch))
+        loop.add_reader(ours, readable.set)
         try:
-            while (message := await messages.get()) is not None:
-                if message["event"] == "failed":
-                    raise from_message(message)
-                show(message["step"], message["fraction"])
+            while (message := await _next(ours, readable)) is not None:
+                if isinstance(message, Failed):
+                    raise message.error.to_error()
+                show(message.step, message.fraction)
             await wait_for_exit(process)
         finally:
             loop.remove_reader(ours)
@@ -62,7 +58,15 @@ async def download(fetch: FetchRequest, show: Callable[[str, float | None], None
         raise WeightsError(f"The download ended unexpectedly, with {exit_code}.", "Start again to go on.")
 
 
-def _start(theirs: Channel, log: LogFile) -> "subprocess.Popen[bytes]":
+async def _next(channel: "Channel[DownloadReport, Download]", readable: asyncio.Event) -> DownloadReport | None:
+    """The next message, or None when the download has ended. Raises MessageError."""
+    while not channel.has_message:
+        readable.clear()
+        await readable.wait()
+    return channel.receive()
+
+
+def _start(theirs: "Channel[Download, DownloadReport]", log: LogFile) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         # -P: a module in the working directory must not shadow one of ours.
         [
@@ -83,23 +87,22 @@ def _start(theirs: Channel, log: LogFile) -> "subprocess.Popen[bytes]":
     )
 
 
-def main(channel: Channel) -> int:
+def main(channel: "Channel[Download, DownloadReport]") -> int:
     """Receive a request, do it, and report its progress or its failure. Return the exit code."""
     if (message := channel.receive()) is None:
         return 1
-    fetch: FetchRequest = msgspec.convert(message["fetch"], FetchRequest)
     last_step, last_time = "", 0.0
 
     def report_progress(step: str, done: int, total: int | None) -> None:
         nonlocal last_step, last_time
         if step != last_step or time.monotonic() >= last_time + _PROGRESS_SECONDS:
             last_step, last_time = step, time.monotonic()
-            channel.send({"event": "progress", "step": step, "fraction": done / total if total else None})
+            channel.send(Progress(step, done / total if total else None))
 
     try:
-        fetch.run(report_progress)
+        message.fetch.run(report_progress)
     except MariTalkError as error:
-        channel.send({"event": "failed", **to_message(error)})
+        channel.send(Failed(ErrorReport.of(error)))
         return error.exit_code
     return 0
 
@@ -107,4 +110,4 @@ def main(channel: Channel) -> int:
 if __name__ == "__main__":
     process_tree.set_parent_death_signal(int(sys.argv[2]))
     setproctitle.setproctitle("maritalk: fetch")
-    sys.exit(main(Channel.inherited(int(sys.argv[1]))))
+    sys.exit(main(Channel.from_descriptor(int(sys.argv[1]), DOWNLOADS, DOWNLOAD_REPORTS)))

@@ -7,24 +7,48 @@ import math
 import os
 import signal
 import socket
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import assert_never
 
 from ...engine.load_progress import log_size, read_loading_step
-from ...errors import EngineError, MariTalkError, from_message, to_message
+from ...errors import EngineError, MariTalkError
+from ..cluster.node_messages import Agreement
 from ..loading.loading_server import LoadingServer
+from ..messaging.error_report import ErrorReport
 from ..startup.console import Console
 from ..startup.launch import Launch
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_tree
 from .async_tasks import run_in_background
-from .fork_server_client import ForkServerClient
+from .descriptors import Descriptor, InheritedDescriptor
+from .fork_server_client import Event, ForkServerClient, ProcessEnded
 from .heartbeat import CHECK_SECONDS
-from .ipc_channel import Message
 from .log_file import LogFile
 from .node_environment import NodeEnvironment
+from .process_messages import (
+    AbortRequests,
+    ApiHeartbeat,
+    Failed,
+    Imported,
+    Importing,
+    Job,
+    JobName,
+    Leaving,
+    Loaded,
+    Prepare,
+    Progress,
+    Ready,
+    RunFollower,
+    Serve,
+    ServingOptions,
+    Started,
+    TransferredConnection,
+    UpdateLost,
+    UpdateOptions,
+    WarmingUp,
+)
 from .start_deadline import StartDeadline
 
 STOP_SECONDS = 8
@@ -34,8 +58,6 @@ _log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 0.5
 """How often the load progress is read from vLLM's log."""
-
-_SERVE, _RUN_FOLLOWER = "serve", "run"
 
 
 class EngineManager:
@@ -67,7 +89,8 @@ class EngineManager:
         self._console = console
         self._state = state
         self._timings = timings
-        self._job = _SERVE if launch.group is None or launch.group.is_leader else _RUN_FOLLOWER
+        self._is_follower = launch.group is not None and not launch.group.is_leader
+        self._job = JobName.RUN_FOLLOWER if self._is_follower else JobName.SERVE
         self._node = NodeEnvironment(launch, folder)
         self._pid: int | None = None  # of the API process, or of the follower's worker process
         self._has_imported = False
@@ -95,75 +118,91 @@ class EngineManager:
         with self._deadline.running():
             await self._import_and_prepare()
 
-    async def start_engine(self, agreed: Message) -> None:
+    async def start_engine(self, agreement: Agreement) -> None:
         """Fork an API process, or a follower's workers, and wait until it is ready.
 
-        `agreed` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
+        `agreement` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
         `import_and_prepare` together exceed --start-timeout.
         """
         with self._deadline.running():
-            await self._start_engine(agreed)
+            await self._start_engine(agreement)
 
     async def _import_and_prepare(self) -> None:
         launch = self._launch
         self._log_start = log_size(launch.settings.engine_log)
         if not self._has_imported:
-            await self._wait_for_event("imported")
+            await self._wait_for(Imported)
             self._has_imported = True
             self._timings.mark_done(StartupStep.IMPORTING)
         if launch.source.must_be_prepared:
-            await self._fork({"job": "prepare", "profile": launch.source.name, "location": launch.source.location})
-            await self._wait_for_event("ended")
+            self._fork_server.fork(Prepare(profile=launch.source.name, folder=Path(launch.source.location)))
+            await self._wait_until_started()
+            await self._wait_for(ProcessEnded)
             self._timings.mark_done(StartupStep.PREPARING)
 
-    async def _start_engine(self, agreed: Message) -> None:
+    async def _start_engine(self, agreement: Agreement) -> None:
         launch = self._launch
         self._log_start = log_size(launch.settings.engine_log)
         environment = await self._node.environment(self._show)
-        if self._node.has_ray and self._job == _RUN_FOLLOWER:  # Ray starts this node's workers when the leader asks
+        if self._node.has_ray and self._is_follower:  # Ray starts this node's workers when the leader asks
             self._timings.mark_done(StartupStep.LOADING)
             self._timings.mark_done(StartupStep.READY)
             return
-        await self._fork(
-            {
-                "job": self._job,
-                "engine_args": _with_agreed_context(launch.engine_args, agreed),
-                "environment": environment,
-                "socket": self._listener.fileno(),
-                "time_unit": launch.settings.time_unit,
-                "history": self._timings.to_message(),
-                "log": str(launch.settings.engine_log),
-                **self._reloadable_options(),
-            }
-        )
-        await self._wait_for_event("ready")
+        engine_args = _with_agreed_context(launch.engine_args, agreement)
+        if self._is_follower:
+            self._fork_server.fork(self._follower_job(engine_args, environment))
+        else:
+            with self._fork_server.new_control_channel() as control_channel:
+                self._fork_server.fork(self._serve_job(engine_args, environment, control_channel))
+        await self._wait_until_started()
+        await self._wait_for(Ready)
         self._is_ready = True
         self.update(self._launch)
-        self._timings.mark_done(StartupStep.WARMING_UP if self._job == _SERVE else StartupStep.LOADING)
+        self._timings.mark_done(StartupStep.LOADING if self._is_follower else StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
+
+    def _serve_job(self, engine_args: list[str], environment: dict[str, str], control_channel: Descriptor) -> Job:
+        settings = self._launch.settings
+        return Serve(
+            engine_args=engine_args,
+            environment=environment,
+            listener=InheritedDescriptor(self._listener.fileno()),
+            control_channel=control_channel,
+            time_unit=settings.time_unit,
+            timings=self._timings,
+            log=settings.engine_log,
+            options=self._serving_options(),
+        )
+
+    def _follower_job(self, engine_args: list[str], environment: dict[str, str]) -> Job:
+        return RunFollower(
+            engine_args=engine_args,
+            environment=environment,
+            listener=InheritedDescriptor(self._listener.fileno()),
+            log=self._launch.settings.engine_log,
+        )
 
     def update(self, launch: Launch) -> None:
         """Use the reloaded `launch`, and send its options to the API process, which applies them when it reads them."""
         self._launch = launch
         if self._is_ready:
-            self._fork_server.send_control(self._reloadable_options())
+            self._fork_server.send_control(UpdateOptions(self._serving_options()))
 
-    def _reloadable_options(self) -> Message:
-        """The part of an API process's job that may change while it serves."""
-        return {
-            "access": self._launch.access.to_message(),
-            "files": self._state.files,
-            "drain_timeout": self._launch.settings.drain_timeout,
-            "engine_timeout": self._launch.settings.engine_timeout,
-        }
+    def _serving_options(self) -> ServingOptions:
+        return ServingOptions(
+            access=self._launch.access,
+            file_problems=self._state.files,
+            drain_timeout=self._launch.settings.drain_timeout,
+            engine_timeout=self._launch.settings.engine_timeout,
+        )
 
     async def wait_for_exit(self) -> None:
         """Wait until the API process, or a follower's worker process, exits by itself. Always raises EngineError."""
-        if self._node.has_ray and self._job == _RUN_FOLLOWER:
+        if self._node.has_ray and self._is_follower:
             await self._node.wait_for_ray_exit()
         watchdog = asyncio.get_running_loop().create_task(self._kill_when_hung())
         try:
-            await self._wait_for_event("ended")
+            await self._wait_for(ProcessEnded)
         finally:
             watchdog.cancel()
         raise EngineError("The server's API process ended by itself.", self._log_hint)
@@ -172,7 +211,7 @@ class EngineManager:
         """Kill an API process whose heartbeat stops. Followers send none: the leader's engine notices if they hang."""
         heartbeat, killed = self._fork_server.heartbeat, False
         heartbeat.beat()
-        while self._job == _SERVE:
+        while not self._is_follower:
             await asyncio.sleep(CHECK_SECONDS)
             heartbeat.update()
             limit = self._launch.settings.api_timeout
@@ -180,16 +219,15 @@ class EngineManager:
                 error = EngineError(
                     f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._log_hint
                 )
-                self._fork_server.kill_forked(self._pid, {"event": "failed", **to_message(error)})
+                self._fork_server.kill_forked(self._pid, error)
                 killed = True
 
-    async def _fork(self, job: Message) -> None:
-        """Fork a process for this job and wait until it runs. Raises EngineError if the fork server died or hangs."""
-        self._fork_server.fork(job)
+    async def _wait_until_started(self) -> None:
+        """Wait until the process for the last job runs. Raises EngineError if the fork server died or hangs."""
         self._fork_server.heartbeat.beat()
         try:
             async with asyncio.timeout(self._launch.settings.api_timeout):
-                await self._wait_for_event("started")
+                await self._wait_for(Started)
         except TimeoutError:
             self._fork_server.kill()
             raise EngineError(
@@ -199,7 +237,7 @@ class EngineManager:
 
     async def abort_requests(self, error: MariTalkError) -> None:
         """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
-        self._fork_server.send_control(to_message(error))
+        self._fork_server.send_control(AbortRequests(ErrorReport.of(error)))
         await self._wait_for_exit_within(STOP_SECONDS)
 
     async def cleanup(self, *exclude: int) -> None:
@@ -221,7 +259,8 @@ class EngineManager:
     async def _wait_for_exit_within(self, seconds: float) -> None:
         if self._pid is not None:
             with contextlib.suppress(TimeoutError, MariTalkError):
-                await asyncio.wait_for(self._wait_for_event("ended"), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._wait_for(ProcessEnded)
 
     async def stop(self, drain_timeout: float) -> None:
         """Have the API process drain and exit within `drain_timeout` and STOP_SECONDS; then kill its leftovers."""
@@ -249,50 +288,55 @@ class EngineManager:
 
         await run_in_background(kill)  # it waits until they have exited
 
-    async def _wait_for_event(self, event: str) -> None:
-        """Process messages up to this event.
+    async def _wait_for(self, expected: type[Event]) -> None:
+        """Process messages up to one of this type.
 
         Raises MariTalkError if a process reports a failure, exits with an error, or exceeds the deadline.
         """
         failure: MariTalkError | None = None
         while True:
             try:
-                message = await self._next_message()
+                event = await self._next_event()
             except EngineError as late:  # a process has failed, and does not exit
                 raise failure or late from late
-            if message is None:
+            if event is None:
                 self._on_exit()
                 raise failure or EngineError("The engine's processes ended unexpectedly.", self._log_hint)
-            match message["event"]:
-                case "importing":
+            match event:
+                case Importing():
                     self._show("Importing vLLM")
-                case "progress":
-                    self._show(message["step"], message.get("fraction"))
-                case "started" if message["job"] == self._job:
-                    self._pid = message["pid"]
-                case "loaded":
+                case Progress(step, fraction):
+                    self._show(step, fraction)
+                case Started(job, pid) if job is self._job:
+                    self._pid = pid
+                case Loaded():
                     self._console.loaded()
-                case "warming_up":
+                case WarmingUp():
                     self._timings.mark_done(StartupStep.LOADING)
                     self._state.set_step("Warming up")
                     self._console.warming_up()
-                case "leaving":
+                case Leaving():
                     self._on_leaving()
                     self._reclaim_port()
-                case "connection" if self._reclaim_port():
-                    read = b64decode(message["read"])
-                    self._loading_server.adopt(message["descriptor"], read, is_used=message["is_used"])
-                case "connection":
-                    os.close(message["descriptor"])
-                case "failed":
-                    failure = from_message(message)  # its process exits by itself
-                case "ended":
+                case TransferredConnection() if self._reclaim_port():
+                    self._loading_server.adopt(event.socket.number, event.read, is_used=event.is_used)
+                case TransferredConnection():
+                    event.socket.close()
+                case Failed(report):
+                    failure = report.to_error()  # its process exits by itself
+                case ProcessEnded(job, code):
                     self._on_exit()
                     if failure is not None:
                         raise failure
-                    if message["exit_code"] != 0:
-                        raise self._exit_error(message["job"], message["exit_code"])
-            if message["event"] == event:
+                    if code != 0:
+                        raise self._exit_error(job, code)
+                case Imported() | Started() | Ready():  # only waited for
+                    pass
+                case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
+                    pass
+                case _:
+                    assert_never(event)
+            if isinstance(event, expected):
                 return
 
     def _reclaim_port(self) -> bool:
@@ -309,18 +353,19 @@ class EngineManager:
         self._pid, self._is_ready = None, False
         self._fork_server.heartbeat.beat()
 
-    async def _next_message(self) -> Message | None:
-        """The next message; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
+    async def _next_event(self) -> Event | None:
+        """The next event; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
         while (left := self._deadline.seconds_left) < math.inf:
             if left <= 0:
                 raise self._timeout_error()
             try:
-                return await asyncio.wait_for(self._fork_server.next_message(), min(_PROGRESS_SECONDS, left))
+                async with asyncio.timeout(min(_PROGRESS_SECONDS, left)):
+                    return await self._fork_server.next_event()
             except TimeoutError:
                 if step := read_loading_step(self._launch.settings.engine_log, self._log_start):
                     self._console.progress(step.text)
                     self._state.set_step(*step)
-        return await self._fork_server.next_message()
+        return await self._fork_server.next_event()
 
     def _timeout_error(self) -> EngineError:
         """The error of a start that takes too long. Kills a fork server whose import hangs: it cannot fork."""
@@ -333,7 +378,7 @@ class EngineManager:
             f"If it only needs longer, raise --start-timeout. Its log: {self._launch.settings.engine_log}",
         )
 
-    def _exit_error(self, job: str, code: int) -> EngineError:
+    def _exit_error(self, job: JobName, code: int) -> EngineError:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return EngineError(f"The process that was to {job} the model {how}.", self._log_hint)
 
@@ -342,7 +387,7 @@ class EngineManager:
         self._console.progress(step, fraction)
 
 
-def _with_agreed_context(engine_args: list[str], agreed: Message) -> list[str]:
+def _with_agreed_context(engine_args: list[str], agreement: Agreement) -> list[str]:
     """vLLM's flags with the leader's context length: it may have a little less free memory than this node, or more."""
-    context = agreed.get("max_model_len")
-    return engine_args if context is None else [*engine_args, "--max-model-len", str(int(context))]
+    context = agreement.max_model_len
+    return engine_args if context is None else [*engine_args, "--max-model-len", str(context)]

@@ -9,30 +9,45 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from typing import assert_never
 
 import setproctitle
 
 from ...engine import vllm_launcher
-from ...errors import EngineError, MariTalkError, to_message
+from ...errors import EngineError, MariTalkError
 from ...settings import Device
+from ..messaging.error_report import ErrorReport
+from ..messaging.message import MessageError
 from . import api_process, process_tree
 from .follower_process import run_follower
-from .ipc_channel import Channel, Message
+from .ipc_channel import Channel
 from .prepare_process import prepare
-
-Job = Callable[[Message, Channel], None]
-JOBS: dict[str, Job] = {"prepare": prepare, "serve": api_process.serve, "run": run_follower}
+from .process_messages import (
+    JOBS,
+    TO_SUPERVISOR,
+    Failed,
+    Imported,
+    Importing,
+    Job,
+    Prepare,
+    ReportChannel,
+    RunFollower,
+    Serve,
+    Started,
+)
 
 _fork = multiprocessing.get_context("fork")
 
 
-def main(device: Device, channel: Channel, supervisor: int) -> None:
-    """Import vLLM, then fork a process for each job that the supervisor sends, until it closes the channel."""
+def main(device: Device, channel: ReportChannel, supervisor: int) -> None:
+    """Import vLLM, then fork a process for each job that the supervisor sends, until it closes the channel.
+
+    Exits with an error, which it reports, if a message of the supervisor cannot be read.
+    """
     # Only the supervisor reloads files. It started this process with SIGHUP blocked, which would have killed it before.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-    channel.send({"event": "importing"})
+    channel.send(Importing())
     # Imported objects are never freed, and collections would take time. Pages that no collection writes to stay shared
     # with the forked processes.
     gc.disable()
@@ -40,47 +55,54 @@ def main(device: Device, channel: Channel, supervisor: int) -> None:
         vllm_launcher.preload(device)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        channel.send({"event": "failed", **to_message(EngineError(f"vLLM cannot be imported: {reason}"))})
+        channel.send(Failed(ErrorReport.of(EngineError(f"vLLM cannot be imported: {reason}"))))
         raise
     gc.freeze()
     gc.enable()
-    channel.send({"event": "imported"})
-    # The control channel of the next process arrives before its job.
-    control_channel = -1
-    while (message := channel.receive()) is not None:
-        if message["job"] == "words":
-            control_channel = message["descriptor"]
-            continue
-        # Double fork: the intermediate process exits at once, and the supervisor adopts its child, which serves on if
-        # the fork server is killed.
-        job = {**message, "words": control_channel}
-        intermediate = _fork.Process(target=_fork_job, args=(job, channel, supervisor))
-        intermediate.start()
-        os.close(control_channel)
-        intermediate.join()
-
-
-def _fork_job(job: Message, channel: Channel, supervisor: int) -> None:
-    """Runs in the intermediate process: fork the process for the job, and exit."""
-    process_tree.reparent_next_fork(supervisor)
-    _fork.Process(target=_run_job, args=(job, channel), name=job["job"]).start()
-    os._exit(0)
-
-
-def _run_job(job: Message, channel: Channel) -> None:
-    """Runs in a child of the supervisor: do the job, and report a MariTalkError to the supervisor."""
-    setproctitle.setproctitle(f"maritalk: {job['job']}")
-    channel.send({"event": "started", "job": job["job"], "pid": os.getpid()})
+    channel.send(Imported())
     try:
-        JOBS[job["job"]](job, channel)
-    except MariTalkError as error:
-        channel.send({"event": "failed", **to_message(error)})
+        while (job := channel.receive()) is not None:
+            # Double fork: the intermediate process exits at once, and the supervisor adopts its child, which serves on
+            # if the fork server is killed.
+            intermediate = _fork.Process(target=_fork_job, args=(job, channel, supervisor))
+            intermediate.start()
+            if isinstance(job, Serve):
+                job.control_channel.close()
+            intermediate.join()
+    except MessageError as error:
+        channel.send(Failed(ErrorReport.of(error)))
         sys.exit(error.exit_code)
 
 
-def _arguments(arguments: list[str]) -> tuple[Device, Channel, int]:
+def _fork_job(job: Job, channel: ReportChannel, supervisor: int) -> None:
+    """Runs in the intermediate process: fork the process for the job, and exit."""
+    process_tree.reparent_next_fork(supervisor)
+    _fork.Process(target=_run_job, args=(job, channel), name=job.name).start()
+    os._exit(0)
+
+
+def _run_job(job: Job, channel: ReportChannel) -> None:
+    """Runs in a child of the supervisor: do the job, and report a MariTalkError to the supervisor."""
+    setproctitle.setproctitle(f"maritalk: {job.name}")
+    channel.send(Started(job.name, os.getpid()))
+    try:
+        match job:
+            case Prepare():
+                prepare(job, channel)
+            case Serve():
+                api_process.serve(job, channel)
+            case RunFollower():
+                run_follower(job, channel)
+            case _:
+                assert_never(job)
+    except MariTalkError as error:
+        channel.send(Failed(ErrorReport.of(error)))
+        sys.exit(error.exit_code)
+
+
+def _arguments(arguments: list[str]) -> tuple[Device, ReportChannel, int]:
     device, descriptor, parent = arguments
-    return Device(device), Channel.inherited(int(descriptor)), int(parent)
+    return Device(device), Channel.from_descriptor(int(descriptor), JOBS, TO_SUPERVISOR), int(parent)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,34 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Never
 
 from ...engine.environment import engine_environment
 from ...errors import EngineError
+from ..messaging.error_report import ErrorReport
+from ..messaging.message import MessageError
 from ..startup.launch import Launch
+from .descriptors import Descriptor
 from .heartbeat import Heartbeat
-from .ipc_channel import Channel, Message, MessageLost
+from .ipc_channel import Channel, MessageLost
 from .log_file import LogFile
+from .process_messages import (
+    CONTROL,
+    JOBS,
+    TO_SUPERVISOR,
+    ApiHeartbeat,
+    Control,
+    Failed,
+    Job,
+    JobName,
+    ReportChannel,
+    Started,
+    ToSupervisor,
+    TransferredConnection,
+    UpdateLost,
+)
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
 FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
@@ -25,7 +45,21 @@ FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process
 _RETRY_SECONDS = 0.2
 """Delay before a control message is sent again whose receiver's socket was full."""
 
+_KILL_SECONDS = 2
+"""How long to wait for a process after SIGKILL. It takes longer only if it waits for a disk or a device that hangs."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A forked process has ended, and no message of it is left. A negative `exit_code` is that of a signal."""
+
+    job: JobName
+    exit_code: int
+
+
+Event = ToSupervisor | ProcessEnded
 
 
 class ForkServerClient:
@@ -45,23 +79,25 @@ class ForkServerClient:
         `on_death` is called with a sentence if it ends while a process that it has forked runs. Raises EngineError.
         """
         self._on_death = on_death
-        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._forked: dict[int, int] = {}  # pid -> pidfd of each forked process
         self.heartbeat = Heartbeat()
         """The heartbeat of the API process, from its first message on."""
         self.is_alive = True
         """Whether the fork server still runs."""
-        with _start_errors():
-            self._channel, theirs = Channel.pair()
-        self._control_channel: Channel | None = None
-        self._control_message: Message | None = None  # the latest, until its receiver has it
+        self._control_channel: Channel[Never, Control] | None = None
+        self._control_message: Control | None = None  # the latest, until its receiver has it
         self._retry: asyncio.TimerHandle | None = None
-        self._process = _start(launch, listener, folder, theirs, log, command)
-        theirs.close()
+        with contextlib.ExitStack() as on_error, _start_errors():
+            self._channel, theirs = Channel.pair(TO_SUPERVISOR, JOBS)
+            on_error.callback(self._channel.close)
+            with contextlib.closing(theirs):
+                self._process = _start(launch, listener, folder, theirs, log, command)
+            on_error.callback(_kill, self._process)
+            self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
+            on_error.pop_all()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel, self._read_message)
-        with _start_errors():
-            self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
         loop.add_reader(self._own_pidfds[0], self._on_own_exit)
 
     @property
@@ -69,17 +105,22 @@ class ForkServerClient:
         """The fork server's pid."""
         return self._process.pid
 
-    def fork(self, job: Message) -> None:
-        """Request a process for this job, with a new control channel. Raises EngineError."""
+    def fork(self, job: Job) -> None:
+        """Request a process for this job. Raises EngineError."""
+        with _start_errors():
+            self._channel.send(job)
+
+    @contextlib.contextmanager
+    def new_control_channel(self) -> Iterator[Descriptor]:
+        """Replace the control channel, and yield the other end for the next job. Raises EngineError."""
         self._close_control_channel()
         with _start_errors():
-            self._control_channel, theirs = Channel.pair()
-            with contextlib.closing(theirs):
-                self._channel.send({"job": "words"}, theirs.fileno())
-                self._channel.send(job)
+            self._control_channel, theirs = Channel.pair(None, CONTROL)
+        with contextlib.closing(theirs):
+            yield Descriptor(theirs.fileno())
 
-    def send_control(self, message: Message) -> None:
-        """Send a control message to the process that was forked last, without waiting for it.
+    def send_control(self, message: Control) -> None:
+        """Send a message to the process that has the control channel, without waiting for it; none has it at first.
 
         It is sent again until the receiver's socket takes it. A newer message replaces it.
         """
@@ -95,6 +136,9 @@ class ForkServerClient:
             return
         try:
             self._control_channel.send(self._control_message, wait=False)
+        except MessageError:
+            self._control_message = None
+            raise
         except OSError:  # the receiver's socket is full, or this process has too many files open
             self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_control_message)
 
@@ -106,13 +150,13 @@ class ForkServerClient:
             self._control_channel.close()
             self._control_channel = None
 
-    async def next_message(self) -> Message | None:
-        """The next message of a process, or `ended` with its `exit_code`; None when all processes have ended."""
-        return await self._messages.get()
+    async def next_event(self) -> Event | None:
+        """The next message or end of a process; None when all processes have ended."""
+        return await self._events.get()
 
-    def kill_forked(self, pid: int, failure: Message) -> None:
-        """Kill a forked process; `failure` is received as if that process had sent it last."""
-        self._messages.put_nowait(failure)
+    def kill_forked(self, pid: int, error: EngineError) -> None:
+        """Kill a forked process; `error` is received as if that process had reported it last."""
+        self._events.put_nowait(Failed(ErrorReport.of(error)))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -122,8 +166,10 @@ class ForkServerClient:
         self.is_alive = False
 
     def close(self) -> None:
-        """Stop receiving, and close all descriptors. Called once, after the last use."""
+        """Kill the fork server if it still runs, wait for it, and close all descriptors. Called once, at the end."""
         self.is_alive = False
+        if self._own_pidfds:
+            _kill(self._process)
         self._close_control_channel()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
@@ -131,9 +177,9 @@ class ForkServerClient:
             self._close_pidfd(pidfd)
         self._forked.clear()
         self._own_pidfds.clear()
-        while not self._messages.empty():
-            if (message := self._messages.get_nowait()) is not None and "descriptor" in message:
-                os.close(message["descriptor"])
+        while not self._events.empty():
+            if isinstance(event := self._events.get_nowait(), TransferredConnection):
+                event.socket.close()
 
     def _read_message(self) -> bool:
         """Read one message. False if no process is left that could send another."""
@@ -142,43 +188,60 @@ class ForkServerClient:
         except MessageLost as error:
             _log.error(f"A message of the server's own processes was lost: {error.strerror}.")
             return True
-        if message is None:
-            asyncio.get_running_loop().remove_reader(self._channel)
-            return False
-        match message["event"]:
-            case "beat":
+        except MessageError as error:
+            self._kill_all(error)
+            return True
+        match message:
+            case None:
+                asyncio.get_running_loop().remove_reader(self._channel)
+                return False
+            case ApiHeartbeat():
                 self.heartbeat.beat()
-                return True
-            case "lost":  # the receiver could not open the file of the latest control message
+            case UpdateLost():
                 self._send_control_message()
-                return True
-            case "started":
-                self._watch_forked(message["pid"], message["job"])
-        self._messages.put_nowait(message)
+            case Started(job, pid):
+                self._watch_forked(pid, job)
+                self._events.put_nowait(message)
+            case _:
+                self._events.put_nowait(message)
         return True
+
+    def _kill_all(self, error: MessageError) -> None:
+        """Handle an invalid message: end the process that may have sent it, as if that had reported `error`.
+
+        All forked processes share the fork server's end of the channel, and the fork server itself is silent while one
+        of them runs.
+        """
+        _log.error(error.message)
+        self._events.put_nowait(Failed(ErrorReport.of(error)))
+        for pid in self._forked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not self._forked:
+            self.kill()
 
     def _read_pending(self) -> None:
         """Read all pending messages: those sent before an exit are handled before it."""
         while self._channel.has_message and self._read_message():
             pass
 
-    def _watch_forked(self, pid: int, job: str) -> None:
+    def _watch_forked(self, pid: int, job: JobName) -> None:
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # it was killed and reaped meanwhile
-            self._messages.put_nowait({"event": "ended", "job": job, "exit_code": -signal.SIGKILL})
+            self._events.put_nowait(ProcessEnded(job, -signal.SIGKILL))
             return
         self._forked[pid] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._on_forked_exit, pid, job)
 
-    def _on_forked_exit(self, pid: int, job: str) -> None:
+    def _on_forked_exit(self, pid: int, job: JobName) -> None:
         self._close_pidfd(self._forked.pop(pid))
         self._read_pending()
         try:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except ChildProcessError:  # kill_descendants has killed and reaped it
             code = -signal.SIGKILL
-        self._messages.put_nowait({"event": "ended", "job": job, "exit_code": code})
+        self._events.put_nowait(ProcessEnded(job, code))
         self._report_end_if_none_left()
 
     def _on_own_exit(self) -> None:
@@ -195,19 +258,26 @@ class ForkServerClient:
 
     def _report_end_if_none_left(self) -> None:
         if not self.is_alive and not self._forked:
-            self._messages.put_nowait(None)
+            self._events.put_nowait(None)
 
     def _close_pidfd(self, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
 
 
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process, and wait for it, so that no zombie is left."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_SECONDS)
+
+
 def _start(
-    launch: Launch, listener: socket.socket, folder: Path, theirs: Channel, log: LogFile, command: Sequence[str]
+    launch: Launch, listener: socket.socket, folder: Path, theirs: ReportChannel, log: LogFile, command: Sequence[str]
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan
-    with _start_errors(), _sighup_blocked():
+    with _sighup_blocked():
         return subprocess.Popen(
             [*command, plan.device, str(descriptors[0]), str(os.getpid())],
             pass_fds=descriptors,

@@ -175,7 +175,8 @@ def _error_of(subscriber: Callable[[Launch], None], launch: Launch) -> Exception
 async def _within(seconds: float, call: Callable[[], T]) -> T | None:
     """The result of `call`, or None after `seconds`: then the call continues in its thread."""
     try:
-        return await asyncio.wait_for(run_in_background(call), seconds)
+        async with asyncio.timeout(seconds):
+            return await run_in_background(call)
     except TimeoutError:
         _log.warning("The model's files cannot be looked at: their disk does not answer.")
         return None

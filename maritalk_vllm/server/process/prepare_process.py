@@ -1,18 +1,16 @@
 """The job that makes the demo model's checkpoint before its first start."""
 
-from pathlib import Path
-
 from ...models import demo_model
 from ...models.profile import find
-from .ipc_channel import Channel, Message
+from .process_messages import Prepare, Progress, ReportChannel
 
 
-def prepare(job: Message, channel: Channel) -> None:
-    """Make the checkpoint of the profile `job["profile"]` in the folder `job["location"]`. Raises WeightsError."""
-    profile = find(job["profile"])
+def prepare(job: Prepare, channel: ReportChannel) -> None:
+    """Make the checkpoint, and report the progress. Raises WeightsError."""
+    profile = find(job.profile)
     assert profile is not None and profile.embedded is not None
 
     def progress(step: str, fraction: float) -> None:
-        channel.send({"event": "progress", "step": step, "fraction": fraction})
+        channel.send(Progress(step, fraction))
 
-    demo_model.materialise(profile.embedded, Path(job["location"]), progress)
+    demo_model.materialise(profile.embedded, job.folder, progress)

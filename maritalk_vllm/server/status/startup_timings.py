@@ -2,8 +2,8 @@
 
 import os
 import time
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
 
 import psutil
 
@@ -20,41 +20,42 @@ class StartupStep(StrEnum):
     READY = "ready"
 
 
+def _process_start() -> float:
+    return psutil.Process().create_time()
+
+
+def _process_start_on_monotonic_clock() -> float:
+    return time.monotonic() - max(0.0, time.time() - _process_start())
+
+
+@dataclass(slots=True)
 class StartupTimings:
     """Owned by the supervisor; the API process receives a copy at start and continues it."""
 
-    def __init__(self, license_expires: float | None = None) -> None:
-        """`license_expires`: in seconds since 1970; None if it never expires, or no licence is needed."""
-        self.supervisor = os.getpid()
-        self.server_start = psutil.Process().create_time()
-        """Start time of the supervisor, in seconds since 1970."""
-        self.license_expires = license_expires
-        self.restarts = 0
-        """Number of restarts of an engine that had been ready."""
-        self.seconds: dict[str, float] = {}
-        """Duration of each step of the last start; READY is the total."""
-        # CLOCK_MONOTONIC is the same in all processes of a machine.
-        self._began = self._last = time.monotonic() - max(0.0, time.time() - self.server_start)
+    license_expires: float | None = None
+    """In seconds since 1970; None if the licence never expires, or none is needed."""
+    supervisor: int = field(default_factory=os.getpid)
+    """The supervisor's pid."""
+    server_start: float = field(default_factory=_process_start)
+    """Start time of the supervisor, in seconds since 1970."""
+    restarts: int = 0
+    """Number of restarts of an engine that had been ready."""
+    seconds: dict[StartupStep, float] = field(default_factory=dict)
+    """Duration of each step of the last start; READY is the total."""
+    # On CLOCK_MONOTONIC, which is the same in all processes of a machine.
+    start: float = field(default_factory=_process_start_on_monotonic_clock)
+    """When the last start began."""
+    step_start: float = field(default_factory=_process_start_on_monotonic_clock)
+    """When its current step began."""
 
     def mark_done(self, step: StartupStep) -> None:
         """Record the end of a step, which began at the end of the previous one."""
         now = time.monotonic()
-        self.seconds[step] = now - (self._began if step is StartupStep.READY else self._last)
-        self._last = now
+        self.seconds[step] = now - (self.start if step is StartupStep.READY else self.step_start)
+        self.step_start = now
 
     def reset(self) -> None:
         """Count a restart, and start the timings again."""
         self.restarts += 1
         self.seconds = {}
-        self._began = self._last = time.monotonic()
-
-    def to_message(self) -> dict[str, Any]:
-        """Return plain data for another process."""
-        return {**vars(self), "seconds": dict(self.seconds)}
-
-    @classmethod
-    def from_message(cls, message: dict[str, Any]) -> Self:
-        """Return the timings that another process sent with `to_message`."""
-        timings = cls()
-        vars(timings).update(message)
-        return timings
+        self.start = self.step_start = time.monotonic()

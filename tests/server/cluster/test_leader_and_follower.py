@@ -1,9 +1,9 @@
 """The leader and its followers, over real connections, without an engine."""
 
 import asyncio
-import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, UsageError
@@ -11,9 +11,15 @@ from maritalk_vllm.server.cluster import control_connection as connection_module
 from maritalk_vllm.server.cluster import follower as follower_module
 from maritalk_vllm.server.cluster import leader as leader_module
 from maritalk_vllm.server.cluster.node_lost import NodeLost
-from tests.server.cluster.groups import INFO, LocalGroup, local_group
-
-CHALLENGE = b'{"event": "challenge", "nonce": "%b"}\n' % (b"0" * 64)
+from maritalk_vllm.server.cluster.node_messages import (
+    FROM_LEADER,
+    HELLO,
+    RECEPTION,
+    Begin,
+    Challenge,
+    Welcome,
+)
+from tests.server.cluster.groups import AGREEMENT, INFO, NODE_1, LocalGroup, Peer, connected, local_group
 
 
 @pytest.fixture(autouse=True)
@@ -22,21 +28,11 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_module, "_RETRY_SECONDS", 0.02)
 
 
-async def connected(made: LocalGroup) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the leader as soon as it listens."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await asyncio.open_connection("127.0.0.1", made.config(0).control_port)
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)
-
-
 def test_an_epoch_starts_when_all_nodes_are_connected() -> None:
     async def scenario() -> None:
         async with local_group(3) as made:
             first, second = made.follower(2), made.follower(1)
-            assert [each.get("max_model_len") for each in await made.start_epoch(first, second)] == [4096] * 3
+            assert await made.start_epoch(first, second) == [AGREEMENT] * 3
             assert "Waiting for node 1, node 2" in made.shown
 
     asyncio.run(scenario())
@@ -48,7 +44,7 @@ def test_a_follower_may_start_before_the_leader() -> None:
             member = asyncio.create_task(made.follower().wait_for_peers(made.shown.append))
             await asyncio.sleep(0.1)
             await made.leader.wait_for_peers(made.shown.append)
-            assert (await asyncio.wait_for(member, 5))["event"] == "begin"
+            assert (await asyncio.wait_for(member, 5)) == AGREEMENT
             assert made.shown[0] == "Waiting for node 0 at 127.0.0.1"
 
     asyncio.run(scenario())
@@ -59,7 +55,8 @@ def test_a_follower_may_start_before_the_leader() -> None:
     [
         ({"cards": 1}, DoesNotFit, "Node 1 does not match node 0: cards 1, not 2."),
         ({"vllm": "0.33.0"}, UsageError, "vllm 0.33.0, not 0.32.0"),
-        ({"vllm": "0.33.0", "cards": 1}, UsageError, "cards 1, not 2; vllm 0.33.0, not 0.32.0"),
+        ({"vllm": "0.33.0", "cards": 1}, UsageError, "vllm 0.33.0, not 0.32.0; cards 1, not 2"),
+        ({"version": "0.2.0"}, UsageError, "Node 1 does not match node 0: version 0.2.0, not 0.1.0."),
     ],
 )
 def test_a_node_with_other_settings_is_rejected(other: dict[str, Any], kind: type[MariTalkError], says: str) -> None:
@@ -67,8 +64,21 @@ def test_a_node_with_other_settings_is_rejected(other: dict[str, Any], kind: typ
         async with local_group() as made:
             gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
             with pytest.raises(kind) as caught:
-                await asyncio.wait_for(made.follower(info={**INFO, **other}).wait_for_peers(made.shown.append), 5)
+                follower = made.follower(info=msgspec.structs.replace(INFO, **other))
+                await asyncio.wait_for(follower.wait_for_peers(made.shown.append), 5)
             assert says in caught.value.message
+            assert not gathering.done()
+            gathering.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_rank_that_the_group_does_not_have_is_rejected() -> None:
+    async def scenario() -> None:
+        async with local_group() as made:
+            gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
+            with pytest.raises(UsageError, match=r"^Node 2 is out of range: node 0 has --nodes 2\."):
+                await asyncio.wait_for(made.follower(2).wait_for_peers(made.shown.append), 5)
             assert not gathering.done()
             gathering.cancel()
 
@@ -88,7 +98,7 @@ def test_a_rank_is_free_again_when_its_node_disconnects() -> None:
                 await made.leader.wait_for_failure()
             made.leader.end_epoch(NodeLost("gone"))
             await made.leader.wait_for_peers(made.shown.append)
-            assert (await asyncio.wait_for(second, 5))["event"] == "begin"
+            assert (await asyncio.wait_for(second, 5)) == AGREEMENT
 
     asyncio.run(scenario())
 
@@ -116,12 +126,12 @@ def test_the_leader_loses_a_follower_without_heartbeats(monkeypatch: pytest.Monk
     async def scenario() -> None:
         async with local_group() as made:
             gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
-            _, writer = await connected(made)
-            writer.write(json.dumps({"event": "hello", "rank": 1, "terms": INFO}).encode() + b"\n")
+            peer = await connected(made)
+            peer.send(HELLO, NODE_1)
             await gathering
             with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: nothing was heard of it"):
                 await asyncio.wait_for(made.leader.wait_for_failure(), 2)
-            writer.close()
+            peer.close()
 
     asyncio.run(scenario())
 
@@ -130,12 +140,13 @@ def test_a_follower_loses_a_leader_without_heartbeats(monkeypatch: pytest.Monkey
     monkeypatch.setattr(connection_module, "TIMEOUT_SECONDS", 0.3)
 
     async def send_begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(CHALLENGE)
-        while b"hello" not in await reader.readline():
-            pass
-        writer.write(b'{"event": "begin"}\n')
+        peer = Peer(reader, writer)
+        peer.send(RECEPTION, Challenge("0" * 64))
+        await peer.receive(HELLO)
+        peer.send(RECEPTION, Welcome())
+        peer.send(FROM_LEADER, Begin(AGREEMENT))
         await asyncio.sleep(1)
-        writer.close()
+        peer.close()
 
     async def scenario() -> None:
         made = LocalGroup()
@@ -163,7 +174,7 @@ def test_an_epoch_ends_for_all_nodes_and_the_next_starts_when_all_are_idle() -> 
             assert not again.done()  # the follower's workers have not ended yet
             member.end_epoch(NodeLost("the head said so"))
             member.report_idle()
-            assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 1))["event"] == "begin"
+            assert (await asyncio.wait_for(member.wait_for_peers(made.shown.append), 1)) == AGREEMENT
             await again
 
     asyncio.run(scenario())
@@ -255,23 +266,5 @@ def test_the_leader_rejects_an_address_of_another_machine(head: str) -> None:
     async def scenario() -> None:
         with pytest.raises(UsageError, match=f"--head {head} is not an address of this machine"):
             await LocalGroup(head=head).leader.wait_for_peers(print)
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    "sent", [b"GET / HTTP/1.1\r\n\r\n", b'{"event": "hello", "rank": 7}\n', b'{"event": "idle"}\n']
-)
-def test_a_connection_that_is_no_node_is_closed(sent: bytes) -> None:
-    async def scenario() -> None:
-        async with local_group() as made:
-            gathering = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
-            reader, writer = await connected(made)
-            writer.write(sent)
-            while await asyncio.wait_for(reader.readline(), 3):
-                pass  # heartbeats until the leader closes the connection
-            writer.close()
-            assert not gathering.done()
-            gathering.cancel()
 
     asyncio.run(scenario())

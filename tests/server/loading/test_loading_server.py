@@ -37,7 +37,7 @@ def test_metrics_report_the_server_and_count_requests_from_0_after_each_restart(
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{url}/v1/models")).status_code == 503
         before = await metrics()
-        assert (before[REJECTED], before[LOADING], before[PORT]) == (1, 1, timings.seconds["port"])
+        assert (before[REJECTED], before[LOADING], before[PORT]) == (1, 1, timings.seconds[StartupStep.PORT])
         loading_server.hand_over("http://127.0.0.1:9")
         state.transition_to(Phase.READY)
         # The engine dies.

@@ -1,11 +1,11 @@
 """Scopes of API keys: which metrics a key sees, and keys that can only read metrics."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Counter, make_asgi_app
 from starlette.applications import Starlette
@@ -185,5 +185,5 @@ def test_names_and_scopes_in_a_key_file(tmp_path: Path, comment: str, name: str,
     file.write_text(f"{ANA} # {comment}")
     access = AccessConfig.from_settings(Settings(api_key_file=file))
     # As the API process receives it.
-    keys = AccessConfig.from_message(json.loads(json.dumps(access.to_message()))).keys
+    keys = msgspec.msgpack.decode(msgspec.msgpack.encode(access), type=AccessConfig).keys
     assert (keys.label_of(hash_key(ANA)), keys.scope_of(hash_key(ANA))) == (name, scope)

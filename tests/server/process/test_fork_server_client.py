@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,101 +12,197 @@ import pytest
 
 from maritalk_vllm.errors import EngineError
 from maritalk_vllm.http.listener import listen
-from maritalk_vllm.server.process.fork_server_client import ForkServerClient
+from maritalk_vllm.server.messaging.error_report import ErrorReport
+from maritalk_vllm.server.middleware.access_config import AccessConfig
+from maritalk_vllm.server.process.descriptors import Descriptor, InheritedDescriptor
+from maritalk_vllm.server.process.fork_server_client import Event, ForkServerClient, ProcessEnded
+from maritalk_vllm.server.process.process_messages import (
+    AbortRequests,
+    Failed,
+    Imported,
+    JobName,
+    Progress,
+    Serve,
+    ServingOptions,
+    Started,
+)
+from maritalk_vllm.server.status.startup_timings import StartupTimings
+from maritalk_vllm.settings import TimeUnit
 from tests.server.cluster.test_compatibility import launch
+from tests.server.messaging.samples import frame
 from tests.server.process.test_ipc_channel import no_descriptors, open_files
 from tests.server.process.test_log_file import opened
 
-HANGING_PROGRAM = """
+PROGRAM = """
 import os, sys, time
 from pathlib import Path
 from maritalk_vllm.server.process.ipc_channel import Channel
+from maritalk_vllm.server.process.process_messages import *
 folder = Path(sys.argv[1])
-channel = Channel.inherited(int(sys.argv[-2]))
-channel.send({"event": "imported"})
-control_channel = Channel.inherited(channel.receive()["descriptor"])
-channel.receive()
-channel.send({"event": "started", "job": "serve", "pid": os.getpid()})
+channel = Channel.from_descriptor(int(sys.argv[-2]), JOBS, TO_SUPERVISOR)
+channel.send(Imported())
+job = channel.receive()
+control_channel = Channel.from_descriptor(job.control_channel.number, CONTROL, None)
+channel.send(Started(job.name, os.getpid()))
+"""
+
+HANGING_PROGRAM = (
+    PROGRAM
+    + """
 while not (folder / "reads").exists():
     time.sleep(0.01)
-while control_channel.receive()["number"] != 99:
+while control_channel.receive().error.hint != "99":
     pass
-channel.send({"event": "lost"})
-channel.send({"event": "read", "message": control_channel.receive()})
+channel.send(UpdateLost())
+channel.send(Progress(control_channel.receive().error.hint))
 """
+)
 """An API process that hangs until a file exists; then it asks for the latest control message again."""
 
 
-def kill(server: ForkServerClient) -> None:
-    server.kill()
-    server._process.wait()
-    server.close()
+def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
+    return Serve(
+        engine_args=[],
+        environment={},
+        listener=InheritedDescriptor(0),
+        control_channel=control_channel,
+        time_unit=TimeUnit.SECONDS,
+        timings=StartupTimings(),
+        log=folder / "log",
+        options=ServingOptions(access=AccessConfig(), file_problems={}, drain_timeout=1, engine_timeout=1),
+    )
 
 
-def run_scenario(folder: Path, scenario: Callable[[ForkServerClient], Awaitable[None]]) -> None:
+def control_message(number: int, size: int) -> AbortRequests:
+    return AbortRequests(ErrorReport("EngineError", "a" * size, str(number)))
+
+
+def run_scenario(
+    folder: Path, scenario: Callable[[ForkServerClient], Awaitable[None]], program: str = HANGING_PROGRAM
+) -> None:
     async def run() -> None:
-        command = (sys.executable, "-c", HANGING_PROGRAM, str(folder))
+        command = (sys.executable, "-c", program, str(folder))
         server = ForkServerClient(launch(folder), listener, folder, lambda text: None, log, command)
         try:
             async with asyncio.timeout(30):
                 await scenario(server)
         finally:
-            kill(server)
+            server.close()
 
     with opened(folder / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())
 
 
-async def fork_job(server: ForkServerClient) -> None:
-    assert await server.next_message() == {"event": "imported"}
-    server.fork({"job": "serve"})
-    message = await server.next_message()
-    assert message is not None
-    assert message["event"] == "started"
+async def fork_job(server: ForkServerClient, folder: Path) -> None:
+    assert await server.next_event() == Imported()
+    with server.new_control_channel() as control_channel:
+        server.fork(serve_job(folder, control_channel))
+    assert await server.next_event() == Started(JobName.SERVE, server.pid)
+
+
+async def events_until_end(server: ForkServerClient) -> list[Event]:
+    events = []
+    while (event := await server.next_event()) is not None:
+        events.append(event)
+    return events
 
 
 def test_a_hung_process_does_not_block_the_client_and_gets_the_latest_message(tmp_path: Path) -> None:
     async def scenario(server: ForkServerClient) -> None:
-        await fork_job(server)
+        await fork_job(server, tmp_path)
         for number in range(100):
-            server.send_control({"number": number, "text": "a" * 60_000})
+            server.send_control(control_message(number, 60_000))
         (tmp_path / "reads").touch()
-        message = await server.next_message()
-        assert message is not None
-        assert message["event"] == "read"
-        assert message["message"]["number"] == 99
+        assert await server.next_event() == Progress("99")
 
     run_scenario(tmp_path, scenario)
 
 
 def test_without_descriptors_a_control_message_is_retried_and_a_start_fails(tmp_path: Path) -> None:
     async def scenario(server: ForkServerClient) -> None:
-        await fork_job(server)
+        await fork_job(server, tmp_path)
         with no_descriptors():
-            server.send_control({"number": 99, "text": "a" * 70_000})
+            server.send_control(control_message(99, 70_000))
             with pytest.raises(EngineError, match="cannot be started: Too many open files"):
                 ForkServerClient(*arguments)
         (tmp_path / "reads").touch()
-        message = await server.next_message()
-        assert message is not None
-        assert message["message"]["number"] == 99
+        assert await server.next_event() == Progress("99")
 
     with opened(tmp_path / "other") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         arguments = (launch(tmp_path), listener, tmp_path, lambda text: None, log)
         run_scenario(tmp_path, scenario)
 
 
-def test_close_closes_all_descriptors(tmp_path: Path) -> None:
+def test_close_ends_the_fork_server_and_closes_all_descriptors(tmp_path: Path) -> None:
+    """Also if it has been killed before, and if it has ended by itself."""
+
+    async def run(end: Callable[[ForkServerClient], None], program: str = HANGING_PROGRAM) -> None:
+        before = open_files()
+        command = (sys.executable, "-c", program, str(tmp_path))
+        server = ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
+        await fork_job(server, tmp_path)
+        end(server)
+        server.close()
+        assert open_files() == before
+        with pytest.raises(ChildProcessError):  # it has been waited for
+            os.waitpid(server.pid, os.WNOHANG)
+
+    with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
+        asyncio.run(run(lambda server: None))
+        asyncio.run(run(lambda server: server.kill()))
+        asyncio.run(run(lambda server: until_gone(server.pid), PROGRAM))
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a child process has ended, and leave it to be waited for."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_fork_server_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) -> None:
     async def run() -> None:
         before = open_files()
-        server = ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
-        await fork_job(server)
-        kill(server)
+        with pytest.raises(EngineError, match="cannot be started: No such file or directory"):
+            ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, ("/no/such/program",))
         assert open_files() == before
 
-    command = (sys.executable, "-c", HANGING_PROGRAM, str(tmp_path))
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("packet", "problem"),
+    [
+        (frame(b"\x81\xa4type\xa3New"), "its type 'New' is unknown"),
+        (frame(b"\x81\xa4type\xa8Progress"), "Progress: Object missing required field `step`"),
+        (frame(b"x"), "Expected `object`, got `int`"),
+    ],
+)
+def test_a_process_that_sends_an_invalid_message_is_killed_with_an_error(
+    tmp_path: Path, packet: bytes, problem: str
+) -> None:
+    """As after an update of the program while the server runs."""
+
+    async def scenario(server: ForkServerClient) -> None:
+        await fork_job(server, tmp_path)
+        failure, ended = await events_until_end(server)
+        assert isinstance(failure, Failed)
+        start = "A message from the engine's processes to the supervisor is invalid: "
+        assert failure.error.message == f"{start}{problem}."
+        assert failure.error.hint
+        assert ended == ProcessEnded(JobName.SERVE, -signal.SIGKILL)
+
+    run_scenario(tmp_path, scenario, PROGRAM + f"channel._end.send({packet!r}); time.sleep(600)")
+
+
+def test_a_fork_server_that_sends_an_invalid_message_is_killed_with_an_error(tmp_path: Path) -> None:
+    async def scenario(server: ForkServerClient) -> None:
+        (failure,) = await events_until_end(server)
+        assert isinstance(failure, Failed)
+        assert failure.error.message.endswith("its header ends after 1 of 4 bytes.")
+        assert not server.is_alive
+
+    start = PROGRAM.partition("channel.send(Imported())")[0]
+    run_scenario(tmp_path, scenario, start + "channel._end.send(b'x'); time.sleep(600)")
 
 
 def test_sighup_does_not_kill_the_fork_server_before_it_ignores_the_signal(tmp_path: Path) -> None:
@@ -116,8 +213,8 @@ def test_sighup_does_not_kill_the_fork_server_before_it_ignores_the_signal(tmp_p
             launch(tmp_path), listener, tmp_path, lambda text: None, log, (sys.executable, "-c", code, ".")
         )
         async with asyncio.timeout(30):
-            assert await server.next_message() == {"event": "imported"}
-        kill(server)
+            assert await server.next_event() == Imported()
+        server.close()
         assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
@@ -63,7 +64,7 @@ def test_startup_timings_continue_in_another_process(clock: SimpleNamespace) -> 
         clock.now += seconds
         original.mark_done(step)
     # Another process continues the copy, with the same clock.
-    copy = StartupTimings.from_message(original.to_message())
+    copy = msgspec.msgpack.decode(msgspec.msgpack.encode(original), type=StartupTimings)
     for step, seconds in ((StartupStep.LOADING, 3), (StartupStep.WARMING_UP, 1), (StartupStep.READY, 0)):
         clock.now += seconds
         copy.mark_done(step)

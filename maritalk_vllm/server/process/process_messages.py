@@ -1,0 +1,204 @@
+"""All messages between the processes of a server: for each direction of each channel, which may arrive.
+
+Each process forks from the same program, but the fork server is executed anew, and may find another version installed:
+then its messages are errors.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from ...settings import TimeUnit
+from ...weights.fetch_request import FetchRequest
+from ..messaging.direction import Direction
+from ..messaging.error_report import ErrorReport
+from ..messaging.message import Message
+from ..middleware.access_config import AccessConfig
+from ..status.startup_timings import StartupTimings
+from .descriptors import Descriptor, InheritedDescriptor
+from .ipc_channel import Channel
+
+
+class JobName(StrEnum):
+    """What a forked process does, as its title and messages for users have it."""
+
+    PREPARE = "prepare"
+    SERVE = "serve"
+    RUN_FOLLOWER = "run"
+
+
+class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an API process needs to know, and what may change while it serves. Timeouts are in seconds.
+
+    `file_problems`: as ServerState.files.
+    """
+
+    access: AccessConfig
+    file_problems: dict[str, str]
+    drain_timeout: float
+    engine_timeout: float
+
+
+# From the supervisor to the fork server: what the next forked process does.
+
+
+class Prepare(Message, frozen=True, kw_only=True):
+    """Make the checkpoint of a profile in a folder."""
+
+    name: ClassVar[JobName] = JobName.PREPARE
+    profile: str
+    folder: Path
+
+
+class Serve(Message, frozen=True, kw_only=True):
+    """Load the model and serve it on the listener's socket. `log`: vLLM's log, which explains errors.
+
+    The listener is passed from process to process by inheritance alone; the control channel is new for each API
+    process.
+    """
+
+    name: ClassVar[JobName] = JobName.SERVE
+    engine_args: list[str]
+    environment: dict[str, str]
+    listener: InheritedDescriptor
+    control_channel: Descriptor
+    time_unit: TimeUnit
+    timings: StartupTimings
+    log: Path
+    options: ServingOptions
+
+
+class RunFollower(Message, frozen=True, kw_only=True):
+    """Load this node's part of the model and run its workers. The fields are those of Serve; the port is not served."""
+
+    name: ClassVar[JobName] = JobName.RUN_FOLLOWER
+    engine_args: list[str]
+    environment: dict[str, str]
+    listener: InheritedDescriptor
+    log: Path
+
+
+Job: TypeAlias = Prepare | Serve | RunFollower
+JOBS: Direction[Job] = Direction(Job, "from the supervisor to the fork server")
+
+
+# From the fork server, and from the processes that it forks, to the supervisor.
+
+
+class Importing(Message, frozen=True):
+    """The fork server imports vLLM."""
+
+
+class Imported(Message, frozen=True):
+    """The fork server is ready to fork."""
+
+
+class Started(Message, frozen=True):
+    """A process was forked, and begins its job."""
+
+    job: JobName
+    pid: int
+
+
+class Progress(Message, frozen=True):
+    """The current step, and the fraction of it that is done, from 0 to 1; None if that is unknown."""
+
+    step: str
+    fraction: float | None = None
+
+
+class Loaded(Message, frozen=True):
+    """The model is loaded."""
+
+
+class WarmingUp(Message, frozen=True):
+    """The API process sends the first requests."""
+
+
+class Ready(Message, frozen=True):
+    """The API process listens, or all workers of a follower run."""
+
+
+class ApiHeartbeat(Message, frozen=True):
+    """The event loop of the API process runs."""
+
+
+class Leaving(Message, frozen=True):
+    """The API process does not accept connections any more."""
+
+
+class TransferredConnection(Message, frozen=True, kw_only=True):
+    """A client's connection that the API process cannot answer: no whole request has arrived on it.
+
+    `read`: the bytes that were read of one. `is_used`: there was a request before.
+    """
+
+    socket: Descriptor
+    read: bytes
+    is_used: bool
+
+
+class UpdateLost(Message, frozen=True):
+    """The API process could not open the file of an UpdateOptions: it has to be sent again."""
+
+
+class Failed(Message, frozen=True):
+    """The sender ends because of this error."""
+
+    error: ErrorReport
+
+
+ToSupervisor: TypeAlias = (
+    Importing
+    | Imported
+    | Started
+    | Progress
+    | Loaded
+    | WarmingUp
+    | Ready
+    | ApiHeartbeat
+    | Leaving
+    | TransferredConnection
+    | UpdateLost
+    | Failed
+)
+TO_SUPERVISOR: Direction[ToSupervisor] = Direction(ToSupervisor, "from the engine's processes to the supervisor")
+
+ReportChannel: TypeAlias = Channel[Job, ToSupervisor]
+"""The end of the fork server, which the processes that it forks inherit."""
+
+
+# From the supervisor to an API process, over its control channel.
+
+
+class UpdateOptions(Message, frozen=True):
+    """Apply options, keys and a certificate that were reloaded."""
+
+    options: ServingOptions
+
+
+class AbortRequests(Message, frozen=True):
+    """Answer all requests with this error, and end."""
+
+    error: ErrorReport
+
+
+Control: TypeAlias = UpdateOptions | AbortRequests
+CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
+
+
+# Between the supervisor and the download's process.
+
+
+class Download(Message, frozen=True):
+    """Download these weights. Its representation does not contain a licence."""
+
+    fetch: FetchRequest
+
+
+DOWNLOADS: Direction[Download] = Direction(Download, "from the supervisor to the download")
+
+DownloadReport: TypeAlias = Progress | Failed
+DOWNLOAD_REPORTS: Direction[DownloadReport] = Direction(DownloadReport, "from the download to the supervisor")
