@@ -32,7 +32,7 @@ each_message = pytest.mark.parametrize(("direction", "kind"), MESSAGES, ids=[kin
 def test_every_message_belongs_to_a_direction() -> None:
     classes = {each for _, each in inspect.getmembers(process_messages, inspect.isclass) if issubclass(each, Message)}
     assert classes - {Message} == {kind for _, kind in MESSAGES}
-    assert len(DIRECTIONS) == 4
+    assert len(DIRECTIONS) == 5
 
 
 @each_message
