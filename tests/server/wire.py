@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60  # a request that is held waits for a whole start
 """Timeout for what takes almost no time, except on a busy machine."""
 
 
