@@ -2,6 +2,8 @@
 
 import re
 
+from .i18n.message import Message, msg, sentences
+
 
 class MariTalkError(Exception):
     """Base of all errors shown to users: `message` says what is wrong and by how much, `hint` what to do."""
@@ -17,7 +19,12 @@ class MariTalkError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        return str(self.text).strip()
+
+    @property
+    def text(self) -> Message:
+        """The message and the hint, to be rendered in the user's language."""
+        return sentences(self.message, self.hint)
 
     @property
     def code(self) -> str:
@@ -86,8 +93,14 @@ class RequestError(MariTalkError):
 def too_long(prompt_tokens: int, max_tokens: int, limit: int) -> RequestError:
     """The error for a prompt and max_tokens that together exceed the limit, in tokens."""
     return RequestError(
-        f"The prompt has {prompt_tokens} tokens and max_tokens is {max_tokens}: "
-        f"together {prompt_tokens + max_tokens}, over this model's limit of {limit}.",
+        msg(
+            "The prompt has {prompt_tokens} tokens and max_tokens is {max_tokens}: together {max_tokens2}, over this "
+            "model's limit of {limit}.",
+            prompt_tokens=prompt_tokens,
+            max_tokens=max_tokens,
+            max_tokens2=prompt_tokens + max_tokens,
+            limit=limit,
+        ),
         "Shorten the prompt or lower max_tokens.",
     )
 

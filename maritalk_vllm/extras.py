@@ -3,6 +3,7 @@
 import importlib.util
 
 from .errors import UsageError
+from .i18n.message import msg
 
 _EXTRAS = {"aiohttp": "bench", "matplotlib": "plot", "prompt_toolkit": "chat"}
 """The extra of pyproject.toml that installs each module."""
@@ -12,6 +13,6 @@ def require(module: str, used_by: str) -> None:
     """Raise UsageError if `module` is not installed, which the command or option `used_by` needs."""
     if importlib.util.find_spec(module) is None:
         raise UsageError(
-            f"{used_by} needs the package {module.replace('_', '-')}.",
-            f'Install it: pip install "maritalk-vllm[{_EXTRAS[module]}]".',
+            msg("{option} needs the package {package}.", option=used_by, package=module.replace("_", "-")),
+            msg('Install it: pip install "maritalk-vllm[{extra}]".', extra=_EXTRAS[module]),
         )

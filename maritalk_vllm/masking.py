@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from .i18n.message import mapped
+
 MASK = "********"
 
 _SECRET_WORDS = frozenset(
@@ -80,10 +82,15 @@ def secrets_of(words: Sequence[str] = (), environment: Mapping[str, str] | None 
 
 
 def without(secrets: Iterable[str], text: str) -> str:
-    """Mask all occurrences of these values in a text."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+    """Mask all occurrences of these values in a text or in the values of a message."""
+    longest_first = sorted(secrets, key=len, reverse=True)
+
+    def mask(part: str) -> str:
+        for secret in longest_first:
+            part = part.replace(secret, MASK)
+        return part
+
+    return mapped(text, mask)
 
 
 class LogFilter(logging.Filter):

@@ -3,25 +3,24 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
+from .i18n.message import Message, Number, msg
+from .i18n.rendering import localized
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the known word closest to `word`, or else with all of them."""
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known: {', '.join(words)}."
+    return msg("Did you mean {word}?", word=close[0]) if close else msg("Known: {words}.", words=", ".join(words))
 
 
 def gigabytes(size: float) -> str:
     """`24.1 GB`, in units of 10^9 bytes, as GPU vendors and the MariTalk Local document use them."""
-    return f"{size / 1e9:.1f} GB"
-
-
-def pluralize(number: int, noun: str) -> str:
-    """`1 GPU`, `2 GPUs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return msg("{size} GB", size=Number(size / 1e9, ".1f"))
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Format rows as lines with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    """Format rows as lines with aligned columns. Cells that are messages are rendered in the selected language."""
+    cells = [[localized(cell) if isinstance(cell, Message) else cell for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -15,8 +15,7 @@ BASE = (
     "extras",
     "text_format",
     "config_files",
-    "language",
-    "translation",
+    "i18n",
     "masking",
     "stop_signals",
 )
@@ -144,7 +143,7 @@ def test_the_chat_imports_only_schemas_of_the_server() -> None:
 
 
 def test_every_package_is_documented() -> None:
-    assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == set(PACKAGES)
+    assert {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists()} == {*PACKAGES, "i18n"}
     assert all(f"| `{package}/` |" in DOCUMENT for package in PACKAGES)
 
 

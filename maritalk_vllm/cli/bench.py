@@ -13,9 +13,10 @@ import typer
 
 from .. import extras
 from ..errors import UsageError
+from ..i18n.message import msg
+from ..i18n.rendering import localized, say
 from ..settings import OPTIONS, environment_variable
 from ..text_format import did_you_mean
-from ..translation import translated
 from . import path_options
 from .progress_counter import Counter
 
@@ -68,7 +69,7 @@ def bench(
     from ..tools.bench.bench_client import BenchClient
 
     if wire not in API_FORMATS:
-        raise UsageError(f"There is no API {wire} to ask in.", did_you_mean(wire, API_FORMATS))
+        raise UsageError(msg("There is no API {wire} to ask in.", wire=wire), did_you_mean(wire, API_FORMATS))
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
     if out is not None:
         _write(out)  # fails before the measurement, not after it
@@ -91,7 +92,9 @@ def _write(file: Path, text: str = "") -> None:
         with file.open("a" if not text else "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Choose another --out.") from error
+        raise UsageError(
+            msg("{file} cannot be written: {reason}.", file=file, reason=error.strerror), "Choose another --out."
+        ) from error
 
 
 async def _loads(
@@ -118,11 +121,14 @@ async def _loads(
 
     first = await send(0)
     if first.failure:
-        raise UsageError(f"The server does not answer: {first.failure}.", "Is it ready, and is its model asked for?")
+        raise UsageError(
+            msg("The server does not answer: {failure}.", failure=first.failure),
+            "Is it ready, and is its model asked for?",
+        )
     loads: list[dict[str, object]] = []
-    print(" ".join(f"{translated(name):>{width}}" for name, width in _COLUMNS))
+    print(" ".join(f"{localized(name):>{width}}" for name, width in _COLUMNS))
     for load in rates or users:
-        name = f"{load:g}/s" if rates else translated(f"{load} users")
+        name = f"{load:g}/s" if rates else say("{number} users", number=load)
         total = requests if rates else max(requests, int(load))
         with Counter(name, total) as counter:
             counted = _counted(send, counter)
@@ -134,7 +140,7 @@ async def _loads(
         loads.append({"rate" if rates else "users": load, **asdict(metrics)})
         print(_line(name, metrics), flush=True)
         if metrics.failed:
-            print(translated(f"  {metrics.failed} failed, the first: {metrics.failure}"))
+            print("  " + say("{failed} failed, the first: {failure}", failed=metrics.failed, failure=metrics.failure))
     return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
 
 
@@ -183,12 +189,12 @@ async def _reference(client: "BenchClient") -> dict[str, object]:
     from ..tools.bench.reference import CONCURRENCY, PUBLISHED, REPEATS, reference
 
     title = "The public MariTalk Local benchmark: tokens a second, medians (550 tokens in, 150 out, temperature 3)."
-    print(translated(title))
-    with Counter(translated("This server"), REPEATS * sum(CONCURRENCY)) as counter:
+    print(localized(title))
+    with Counter(localized("This server"), REPEATS * sum(CONCURRENCY)) as counter:
         measured = await reference(client, counter.count)
     for title, results in {"This server": measured, **PUBLISHED}.items():
         names = (("concurrency", 12), ("generated", 10), ("total", 8), ("system", 8))
-        print(f"\n{translated(title)}\n{' '.join(f'{translated(name):>{width}}' for name, width in names)}")
+        print(f"\n{localized(title)}\n{' '.join(f'{localized(name):>{width}}' for name, width in names)}")
         for row in results:
             print(f"{row.concurrency:>12} {row.generated_tps:>10.1f} {row.total_tps:>8.1f} {row.system:>8.1f}")
     return {"reference": [asdict(row) for row in measured]}
@@ -200,5 +206,8 @@ def _numbers(name: str, text: str, kind: Callable[[str], float]) -> list[float]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) <= 0:
-        raise UsageError(f"--{name} {text} is no list of numbers over 0.", f"Write --{name} 1,8,64, for instance.")
+        raise UsageError(
+            msg("--{name} {text} is no list of numbers over 0.", name=name, text=text),
+            msg("Write --{name} 1,8,64, for instance.", name=name),
+        )
     return numbers

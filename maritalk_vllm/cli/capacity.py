@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DoesNotFit, MariTalkError, UsageError
+from ..i18n.message import msg
 from ..settings import OPTIONS, Device, Settings, flag
 from . import path_options
 from .settings_options import parameter
@@ -66,7 +67,9 @@ def reject_without_users(options: dict[str, Any]) -> None:
     """Raises UsageError for an option that has no effect without --users."""
     for name in _KINDS:
         if options.get(name) is not None:
-            raise UsageError(f"{flag(name)} belongs to --users.", "Say how many there are: --users 500.")
+            raise UsageError(
+                msg("{option} belongs to --users.", option=flag(name)), "Say how many there are: --users 500."
+            )
 
 
 def capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, options: dict[str, Any]) -> None:
@@ -165,6 +168,9 @@ def _efficiency(options: dict[str, Any]) -> "Efficiency":
         share = options[f"{name}_efficiency"]
         if share is not None:
             if not 0 < share <= 1:
-                raise UsageError(f"--{name}-efficiency is {share:g}.", "Give a share over 0 and up to 1.")
+                raise UsageError(
+                    msg("--{option}-efficiency is {number}.", option=name, number=f"{share:g}"),
+                    "Give a share over 0 and up to 1.",
+                )
             efficiency = replace(efficiency, **{name: share})
     return efficiency

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import typer
 import yaml
 
+from ..i18n.message import msg
+from ..i18n.rendering import localized, say
 from ..masking import MASK, masked, masked_words
 from ..settings import OPTIONS, Settings, environment_variable, flag
-from ..translation import translated
 from .runner import HELP
 from .settings_options import with_settings
 
@@ -30,7 +31,7 @@ def show(ctx: typer.Context, settings: Settings) -> None:
         rows.append((name, MASK if hidden else _text(value), _SOURCES[source.name if source else "DEFAULT"]))
     width = max(len(name) for name, *_ in rows)
     for name, value, origin in rows:
-        print(f"{name:<{width}}  {value}  [{translated(origin)}]")
+        print(f"{name:<{width}}  {value}  [{localized(origin)}]")
 
 
 app.command()(with_settings(show))
@@ -39,13 +40,18 @@ app.command()(with_settings(show))
 @app.command()
 def example() -> None:
     """Print a configuration file with every option, its meaning and its default."""
-    print(translated(f"# Options of maritalk-serve, for --config FILE or {environment_variable('config')}."))
+    print(
+        say(
+            "# Options of maritalk-serve, for --config FILE or {environment_variable}.",
+            environment_variable=environment_variable("config"),
+        )
+    )
     for name, field in OPTIONS.items():
         about = field.metadata
         meaning, default = about["help"], isinstance(about.get("shown"), str)
         if default:
-            meaning = f"{meaning} Default: {about['shown']}."
-        print(f"\n# {translated(meaning)}\n# {flag(name)}, {environment_variable(name)}")
+            meaning = msg("{help} Default: {default}.", help=meaning, default=about["shown"])
+        print(f"\n# {localized(meaning)}\n# {flag(name)}, {environment_variable(name)}")
         print(f"# {name}: {_yaml(None if default else field.default)}")
 
 

@@ -13,6 +13,7 @@ from typing import get_origin, get_type_hints
 import yaml
 
 from ..errors import UsageError
+from ..i18n.message import msg
 from ..settings import OPTIONS, Settings
 from ..text_format import did_you_mean
 
@@ -32,7 +33,7 @@ class Place:
     key: str
 
     def __str__(self) -> str:
-        return f"{self.key} in line {self.line} of {self.file}"
+        return msg("{name} in line {number} of {file}", name=self.key, number=self.line, file=self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,34 @@ def read_config(file: Path) -> ConfigFile:
         # BaseLoader does not convert numbers and dates.
         root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"The configuration file {file} cannot be read: {_reason(error)}.") from error
+        raise UsageError(
+            msg("The configuration file {file} cannot be read: {reason}.", file=file, reason=_reason(error))
+        ) from error
     if root is None:
         return ConfigFile({}, {})
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(
-            f"The configuration file {file} does not hold options.", "Write one `name: value` per line, as YAML."
+            msg("The configuration file {file} does not hold options.", file=file),
+            "Write one `name: value` per line, as YAML.",
         )
     values: dict[str, str | list[str]] = {}
     places: dict[str, Place] = {}
     for name, place, node in _options(file, root):
         if name not in OPTIONS:
             raise UsageError(
-                f"The configuration file {file} has an unknown option in line {place.line}: {place.key}.",
+                msg(
+                    "The configuration file {file} has an unknown option in line {number}: {name}.",
+                    file=file,
+                    number=place.line,
+                    name=place.key,
+                ),
                 did_you_mean(name, OPTIONS),
             )
         if name in places:
-            raise UsageError(f"{place} was given before, in line {places[name].line}.", "Leave one of them out.")
+            raise UsageError(
+                msg("{place} was given before, in line {number}.", place=place, number=places[name].line),
+                "Leave one of them out.",
+            )
         places[name] = place
         value = _value(name, place, node)
         if value is not None:
@@ -77,7 +89,9 @@ def _options(file: Path, root: yaml.MappingNode) -> Iterator[tuple[str, Place, y
     for key, node in root.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise UsageError(f"The configuration file {file} has no name of an option in line {line}.")
+            raise UsageError(
+                msg("The configuration file {file} has no name of an option in line {number}.", file=file, number=line)
+            )
         yield key.value.replace("-", "_"), Place(file, line, key.value), node
 
 
@@ -90,12 +104,16 @@ def _value(name: str, place: Place, node: yaml.Node) -> str | list[str] | None:
             try:
                 return shlex.split(node.value)
             except ValueError:
-                raise UsageError(f"{place} has a quotation mark without its counterpart.") from None
+                raise UsageError(msg("{place} has a quotation mark without its counterpart.", place=place)) from None
         return [node.value] if name in SEVERAL else str(node.value)
     if not isinstance(node, yaml.SequenceNode) or not all(isinstance(each, yaml.ScalarNode) for each in node.value):
-        raise UsageError(f"{place} is no value of an option.", "Write a text or a number, or a list of them.")
+        raise UsageError(
+            msg("{place} is no value of an option.", place=place), "Write a text or a number, or a list of them."
+        )
     if name not in SEVERAL:
-        raise UsageError(f"{place} is a list, and this option has one value.", "Write it without brackets.")
+        raise UsageError(
+            msg("{place} is a list, and this option has one value.", place=place), "Write it without brackets."
+        )
     return [str(each.value) for each in node.value]
 
 
@@ -107,5 +125,5 @@ def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     if mark is not None and problem:
-        return f"line {mark.line + 1}: {problem}"
+        return msg("line {number}: {problem}", number=mark.line + 1, problem=problem)
     return " ".join(str(error).split())

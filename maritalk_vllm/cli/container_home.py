@@ -4,7 +4,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from ..language import say
+from ..i18n.rendering import say
 
 VARIABLE = "MARITALK_HOME"
 """Variable with the folder to use as home if it exists and is writable; in the images MariTalk Local's, /root/bin."""
@@ -24,8 +24,8 @@ def mounted_home_warning(environment: MutableMapping[str, str] = os.environ) -> 
         return None
     owner = folder.stat()
     return say(
-        "User {user} may not write to {folder}: what is downloaded goes to {home} instead. "
-        "Start the container as the folder's owner: docker run --user {owner}:{group}.",
+        "User {user} may not write to {folder}: what is downloaded goes to {home} instead. Start the container as the "
+        "folder's owner: docker run --user {owner}:{group}.",
         user=os.getuid(),
         folder=folder,
         home=environment.get("HOME"),

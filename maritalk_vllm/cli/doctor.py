@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ..i18n.message import sentences
+from ..i18n.rendering import localized
 from ..masking import secrets_of, without
 from ..settings import Settings
-from ..translation import translated
 from . import option_origin
 from .settings_options import parameter, with_settings
 
@@ -27,7 +28,8 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
 
     checks = [
         replace(
-            check, hint=f"{check.hint} {option_origin.of_named_options(ctx, check.message, asdict(settings))}".strip()
+            check,
+            hint=sentences(check.hint, option_origin.of_named_options(ctx, check.message, asdict(settings))),
         )
         if check.status is Status.PROBLEM
         else check
@@ -41,10 +43,10 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
         rows = [{key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks]
         print(json.dumps({"exit_code": exit_code(checks), "checks": rows}, indent=2, ensure_ascii=False))
     else:
-        names = [translated(check.name) for check in checks]
+        names = [localized(check.name) for check in checks]
         width = max(map(len, names))
         for name, check in zip(names, checks, strict=True):
-            text = f"{translated(check.message)} {translated(check.hint)}"
+            text = f"{localized(check.message)} {localized(check.hint)}"
             print(f"{_SYMBOLS[check.status]} {name:<{width}}  {text}".rstrip())
     if code := exit_code(checks):
         raise typer.Exit(code)

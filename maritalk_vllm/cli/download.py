@@ -11,10 +11,10 @@ import setproctitle
 import typer
 
 from ..errors import UsageError
-from ..language import say
+from ..i18n.message import msg
+from ..i18n.rendering import decimal, localized, say
 from ..settings import Settings
 from ..text_format import gigabytes
-from ..translation import translated
 from . import container_home, path_options, standard_streams
 from .settings_options import parameter, with_settings
 
@@ -42,16 +42,18 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     place = _place(path, profile)
     source = locate(settings, profile, check, place)
     if profile and check.entitlement.warning:
-        standard_streams.note(translated(f"Warning: {check.entitlement.warning}"))
+        standard_streams.note(say("Warning: {warning}", warning=check.entitlement.warning))
     if source.must_be_prepared:
-        print(translated(f"{source.name} comes with the installation: there is nothing to download."))
+        print(say("{name} comes with the installation: there is nothing to download.", name=source.name))
         return
     if source.fetch is None:
-        print(translated(f"{source.name} is here already: {source.location}"))
+        print(say("{name} is here already: {location}", name=source.name, location=source.location))
         return
     with ProgressDisplay() as progress:
         source.fetch.run(progress.show)
-    print(translated(f"{source.name} is here: {locate(settings, profile, check, place).location}"))
+    print(
+        say("{name} is here: {location}", name=source.name, location=locate(settings, profile, check, place).location)
+    )
 
 
 def _place(path: Path | None, profile: "Profile | None") -> Path | None:
@@ -66,9 +68,13 @@ def _place(path: Path | None, profile: "Profile | None") -> Path | None:
     try:
         holds_other = path.exists() and not (path / "config.json").is_file()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Choose another --path.") from error
+        raise UsageError(
+            msg("{target} cannot be read: {reason}.", target=path, reason=error.strerror), "Choose another --path."
+        ) from error
     if holds_other:
-        raise UsageError(f"{path} is there already, and holds no model.", "Move it away, or choose another --path.")
+        raise UsageError(
+            msg("{path} is there already, and holds no model.", path=path), "Move it away, or choose another --path."
+        )
     return path
 
 
@@ -111,7 +117,7 @@ class ProgressDisplay:
             if is_new:
                 for task in self._bar.task_ids:
                     self._bar.remove_task(task)
-                self._task = self._bar.add_task(translated(step), completed=done, total=total)
+                self._task = self._bar.add_task(localized(step), completed=done, total=total)
             self._bar.update(self._task, completed=done, total=total)
         elif is_new or now >= self._last_line + _LINE_SECONDS:
             self._last_line = now
@@ -120,14 +126,14 @@ class ProgressDisplay:
 
     def _line(self, done: int, total: int | None, now: float) -> str:
         """`Downloading MariTalk Small: 1.2 GB of 14.6 GB, 25.1 MB/s, 9 min left`, in the selected language."""
-        step = translated(self._step)
+        step = localized(self._step)
         if not done and total is None:
             return f"{step}..."
         rate = (done - self._first_bytes) / (now - self._step_started) if now > self._step_started else 0.0
         size, size2 = gigabytes(done), gigabytes(total or 0)
-        facts = [say("{size} of {size2}", size=size, size2=size2) if total else size]
+        facts = [say("{size} of {size2}", size=size, size2=size2) if total else localized(size)]
         if rate:
-            facts.append(f"{rate / 1e6:.1f} MB/s")
+            facts.append(f"{decimal(rate / 1e6, 1)} MB/s")
             if total:
                 facts.append(say("{number} min left", number=f"{(total - done) / rate / 60:.0f}"))
         return f"{step}: {', '.join(facts)}"

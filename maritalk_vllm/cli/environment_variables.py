@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 
 from ..engine.temperature_patch import OPT_IN
+from ..i18n.message import msg
+from ..i18n.rendering import localized
 from ..settings import OPTIONS, PREFIX, environment_variable
-from ..translation import translated
 from . import container_home, lang_option, option_origin, standard_streams
 
 KNOWN = {
@@ -30,9 +31,13 @@ def warn_of_unknown(environment: Mapping[str, str] = os.environ) -> None:
     options = {known.removeprefix(PREFIX): known for known in KNOWN}
     for name in sorted(unknown(environment)):
         close = difflib.get_close_matches(name.removeprefix(PREFIX), options, n=1)
-        hint = f"Did you mean {options[close[0]]}?" if close else "`maritalk-vllm config example` lists them."
-        warning = f"Warning: {name} in the environment is no option."
-        standard_streams.note(f"{translated(warning)} {translated(hint)}")
+        hint = (
+            msg("Did you mean {word}?", word=options[close[0]])
+            if close
+            else "`maritalk-vllm config example` lists them."
+        )
+        warning = msg("Warning: {name} in the environment is no option.", name=name)
+        standard_streams.note(f"{localized(warning)} {localized(hint)}")
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ import typer
 
 from ..errors import MariTalkError, UsageError
 from ..http.listener import join_url, reachable_host
-from ..language import say
+from ..i18n.rendering import say
 from ..settings import Settings
 from .settings_options import with_settings
 

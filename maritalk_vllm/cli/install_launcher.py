@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from ..translation import translated
+from ..i18n.message import msg
+from ..i18n.rendering import say
 from . import path_options
 
 _FIRST_LINES = "#!/bin/sh\n# Made by `maritalk-vllm install-launcher`.\n"
@@ -35,8 +36,10 @@ def install_launcher(
         written.chmod(0o755)
         written.replace(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Choose another --path.") from error
-    print(translated(f"Written: {path}, which starts {server}"))
+        raise UsageError(
+            msg("{file} cannot be written: {reason}.", file=path, reason=error.strerror), "Choose another --path."
+        ) from error
+    print(say("Written: {target}, which starts {server}", target=path, server=server))
 
 
 def _check_not_foreign(target: Path) -> None:
@@ -47,6 +50,12 @@ def _check_not_foreign(target: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UsageError(f"{target} cannot be read: {error.strerror}.", "Choose another --path.") from error
+        raise UsageError(
+            msg("{target} cannot be read: {reason}.", target=target, reason=error.strerror),
+            "Choose another --path.",
+        ) from error
     if not is_ours:
-        raise UsageError(f"{target} is there already, and is no launcher.", "Move it away, or choose another --path.")
+        raise UsageError(
+            msg("{target} is there already, and is no launcher.", target=target),
+            "Move it away, or choose another --path.",
+        )

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from ..language import Language, choose, of_locale
+from ..i18n.language import Language, choose, of_locale
+from ..i18n.message import msg
 from ..settings import environment_variable
 
 FLAG = "--lang"
@@ -45,4 +46,7 @@ def _language(source: str, name: str) -> Language:
     try:
         return Language(name)
     except ValueError as error:
-        raise UsageError(f"{source}: there is no language {name!r}.", f"Known: {', '.join(Language)}.") from error
+        raise UsageError(
+            msg("{source}: there is no language {name!r}.", source=source, name=name),
+            msg("Known: {words}.", words=", ".join(Language)),
+        ) from error

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..errors import LicenseError, UsageError
+from ..i18n.message import msg
+from ..i18n.rendering import localized, say
 from ..licensing import license_input, signed_license
-from ..translation import translated
 from . import path_options
 from .license_server import app as license_server_app
 from .license_server import model_name
@@ -71,7 +72,10 @@ def issue(
     now = datetime.now(UTC).replace(microsecond=0)
     end, start = _utc(expires), _utc(not_before) if not_before else None
     if end <= max(now, start or now):
-        raise UsageError(f"A licence that ends on {end:{_DATE}} would never be valid.", "Choose a later --expires.")
+        raise UsageError(
+            msg("A licence that ends on {ends} would never be valid.", ends=f"{end:{_DATE}}"),
+            "Choose a later --expires.",
+        )
     signed = signed_license.sign(
         signed_license.License(models=tuple(model), licensee=licensee, issued=now, expires=end, not_before=start),
         private_key,
@@ -108,16 +112,16 @@ def inspect(
         "expires": f"{license.expires}",
     }
     for name, value in rows.items():
-        print(f"{translated(name):<{_WIDTH}}{value}")
+        print(f"{localized(name):<{_WIDTH}}{value}")
     try:
         if public_key:
             signed_license.verify(text, public_key)
         license.entitlement(datetime.now(UTC))
     except LicenseError:
-        print(f"{translated('good'):<{_WIDTH}}{translated('no')}")
+        print(f"{localized('good'):<{_WIDTH}}{localized('no')}")
         raise
     good = "yes" if public_key else "its time is; its signature was not checked (--public-key)"
-    print(f"{translated('good'):<{_WIDTH}}{translated(good)}")
+    print(f"{localized('good'):<{_WIDTH}}{localized(good)}")
 
 
 def _utc(day: datetime) -> datetime:
@@ -129,7 +133,9 @@ def _write(file: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Nothing is written over.") from error
+        raise UsageError(
+            msg("{file} cannot be written: {reason}.", file=file, reason=error.strerror), "Nothing is written over."
+        ) from error
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)
-    print(translated(f"Written: {file}"))
+    print(say("Written: {file}", file=file))

@@ -9,12 +9,13 @@ import typer
 from platformdirs import user_data_path
 
 from ..errors import UsageError
+from ..i18n.message import msg
+from ..i18n.rendering import localized, say
 from ..models.profile import find, profiles
 from ..settings import APP_NAME
 from ..text_format import did_you_mean, gigabytes, table
 from ..tools.license_server import audit_log, license_keys, weights_archive
 from ..tools.license_server.database import Database
-from ..translation import translated
 from . import path_options
 
 app = typer.Typer()
@@ -65,7 +66,9 @@ def serve(
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
     if public_url is not None and not _is_address(public_url):
-        raise UsageError(f"{public_url} is no address.", "Give one as https://licences.example.org.")
+        raise UsageError(
+            msg("{public_url} is no address.", public_url=public_url), "Give one as https://licences.example.org."
+        )
     from ..tools.license_server.http_service import serve as run
 
     run(
@@ -94,7 +97,9 @@ def add_key(
     models = tuple(dict.fromkeys(map(model_name, model)))
     end = expires.replace(tzinfo=UTC) if expires else None
     if end is not None and end <= datetime.now(UTC):
-        raise UsageError(f"A key that ends on {end:{_DATE}} would never be valid.", "Choose a later --expires.")
+        raise UsageError(
+            msg("A key that ends on {ends} would never be valid.", ends=f"{end:{_DATE}}"), "Choose a later --expires."
+        )
     with Database(database) as opened:
         print(license_keys.add(opened, models, licensee, end))
 
@@ -106,8 +111,8 @@ def list_keys(database: DatabaseOption) -> None:
     rows = [_head("id", "key", "models", "licensee", "expires", "state")]
     with Database(database) as opened:
         for key in license_keys.list_keys(opened):
-            until = f"{key.expires:{_DATE}}" if key.expires else translated("never")
-            state = translated(key.state(now))
+            until = f"{key.expires:{_DATE}}" if key.expires else localized("never")
+            state = localized(key.state(now))
             rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, state))
     print(*table(rows), sep="\n")
 
@@ -120,9 +125,9 @@ def revoke(
     with Database(database) as opened:
         key = license_keys.get(opened, id)
         if key is None:
-            raise UsageError(f"There is no key {id}.", "`maritalk-vllm license keys` lists them.")
+            raise UsageError(msg("There is no key {id}.", id=id), "`maritalk-vllm license keys` lists them.")
         license_keys.revoke(opened, id)
-    print(translated(f"Revoked: {key.hint}"))
+    print(say("Revoked: {hint}", hint=key.hint))
 
 
 @app.command()
@@ -139,8 +144,14 @@ def add_weights(
     weights_archive.check_unpacks(added)
     with Database(database) as opened:
         weights_archive.register(opened, added)
-    message = f"Weights of {added.model}: {added.path}, {gigabytes(added.size)}, SHA-256 {added.sha256}"
-    print(translated(message))
+    message = msg(
+        "Weights of {model}: {path}, {size}, SHA-256 {sha256}",
+        model=added.model,
+        path=added.path,
+        size=gigabytes(added.size),
+        sha256=added.sha256,
+    )
+    print(localized(message))
 
 
 @app.command(name="audit")
@@ -154,7 +165,7 @@ def show_audit(
     with Database(database) as opened:
         for entry in audit_log.last(opened, last):
             when, key = entry.time.isoformat(timespec="milliseconds"), "" if entry.key is None else str(entry.key)
-            rows.append((when, translated(entry.event), key, entry.model, entry.client, entry.detail))
+            rows.append((when, localized(entry.event), key, entry.model, entry.client, entry.detail))
     print(*table(rows), sep="\n")
 
 
@@ -162,12 +173,12 @@ def model_name(name: str) -> str:
     """Resolve a profile's name or alias. Raises UsageError."""
     profile = find(name)
     if profile is None:
-        raise UsageError(f"There is no model {name}.", did_you_mean(name, profiles()))
+        raise UsageError(msg("There is no model {asked}.", asked=name), did_you_mean(name, profiles()))
     return profile.name
 
 
 def _head(*names: str) -> tuple[str, ...]:
-    return tuple(map(translated, names))
+    return tuple(map(localized, names))
 
 
 def _is_address(text: str) -> bool:

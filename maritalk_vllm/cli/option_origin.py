@@ -6,9 +6,11 @@ from typing import Any
 
 import typer
 
+from ..i18n.message import clause, msg, sentences
 from ..masking import masked
 from ..settings import OPTIONS, environment_variable, flag
 from .config_file import ConfigFile
+from .typer_messages import recognized
 
 _FILE = "maritalk_vllm.config_file"
 _MAX_SHOWN = 100
@@ -35,27 +37,39 @@ def invalid(error: Any) -> tuple[str, str] | None:  # noqa: ANN401  Typer export
     ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
     if not isinstance(error, typer.BadParameter) or ctx is None or param is None or not error.message:
         return None
-    message = error.message.removeprefix("Value error, ").rstrip(".")
+    message = clause(recognized(error.message.removeprefix("Value error, ")))
     source, name = _source(ctx, param.name), param.name
     if source == "DEFAULT_MAP":
         file: ConfigFile = ctx.meta[_FILE]
         value = file.values[name]
         if _is_secret(name) or not isinstance(value, str):
-            return f"Invalid value for {file.places[name]}: {message}.", ""
-        return f"Invalid value for {file.places[name]}, which is {_shown(value)}: {message}.", ""
+            return msg("Invalid value for {hint}: {message}.", hint=file.places[name], message=message), ""
+        return msg(
+            "Invalid value for {place}, which is {value}: {message}.",
+            place=file.places[name],
+            value=_shown(value),
+            message=message,
+        ), ""
     if source != "ENVIRONMENT":
         flags = "/".join(param.opts) if param.param_type_name == "option" else param.display_name_raw
-        return f"Invalid value for {flags}: {message}.", ""
+        return msg("Invalid value for {hint}: {message}.", hint=flags, message=message), ""
     value = os.environ.get(param.envvar, "")
     if _is_secret(name):
-        return f"Invalid value for {param.envvar} in the environment: {message}.", ""
+        return msg(
+            "Invalid value for {variable} in the environment: {message}.", variable=param.envvar, message=message
+        ), ""
     hint = ""
     if is_service_link(value):
         hint = (
             "Kubernetes sets it for a Service of this name. Set enableServiceLinks: false in the pod, or give the "
             "Service another name."
         )
-    return f"Invalid value for {param.envvar} in the environment, which is {_shown(value)}: {message}.", hint
+    return msg(
+        "Invalid value for {variable} in the environment, which is {value}: {message}.",
+        variable=param.envvar,
+        value=_shown(value),
+        message=message,
+    ), hint
 
 
 def location_in_file(ctx: typer.Context, name: str) -> str:
@@ -71,8 +85,8 @@ def of_named_options(ctx: typer.Context, text: str, values: dict[str, Any]) -> s
         if source not in ("DEFAULT_MAP", "ENVIRONMENT") or not _is_named(name, values.get(name), text):
             continue
         where = environment_variable(name) if source == "ENVIRONMENT" else str(ctx.meta[_FILE].places[name])
-        places.append(f"{flag(name)} is set by {where}.")
-    return " ".join(places)
+        places.append(msg("{flag} is set by {place}.", flag=flag(name), place=where))
+    return sentences(*places)
 
 
 def _is_named(name: str, value: Any, text: str) -> bool:  # noqa: ANN401

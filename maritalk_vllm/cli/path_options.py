@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from ..i18n.message import msg
+
 
 def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:  # noqa: ANN401
     """Callback for options and arguments that are one or more paths. Raises typer.BadParameter."""
@@ -23,7 +25,9 @@ def _path(given: Path) -> Path:
     try:
         path = given.expanduser()
     except RuntimeError:
-        raise ValueError(f"there is no user {given.parts[0].removeprefix('~')} on this machine.") from None
+        raise ValueError(
+            msg("there is no user {user} on this machine.", user=given.parts[0].removeprefix("~"))
+        ) from None
     if "\0" in str(path):
         raise ValueError("a path cannot have a NUL character.")
     try:
@@ -31,5 +35,5 @@ def _path(given: Path) -> Path:
     except OSError as error:
         # Commands report missing or inaccessible paths themselves, but not all of them handle these two errors.
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            raise ValueError(f"{os.strerror(error.errno)}.") from None
+            raise ValueError(msg("{reason}.", reason=os.strerror(error.errno))) from None
     return path

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
+from ..i18n.message import msg
+from ..i18n.rendering import localized
 from ..settings import Device, Settings
 from ..text_format import gigabytes, table
-from ..translation import translated
 from .capacity import PARAMETERS, capacity, reject_without_users
 from .settings_options import parameter, with_settings
 
@@ -62,7 +63,14 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     if gpus:
         nodes, gpus = parse_node_prefix(gpus)
         if nodes > 1 and settings.nodes not in (1, nodes):
-            raise UsageError(f"--gpus names {nodes} nodes, and --nodes says {settings.nodes}.", "Leave --nodes out.")
+            raise UsageError(
+                msg(
+                    "--gpus names {number} nodes, and --nodes says {nodes}.",
+                    number=nodes,
+                    nodes=settings.nodes,
+                ),
+                "Leave --nodes out.",
+            )
         settings = replace(settings, nodes=max(nodes, settings.nodes))
     try:
         if gpus:
@@ -98,10 +106,14 @@ def _suggest(settings: Settings, as_json: bool) -> None:
 
     requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
     if requirements.footprint is None:
-        raise NotChecked(requirements.doubt or f"The size of {requirements.title} is unknown.", "Download it first.")
+        raise NotChecked(
+            requirements.doubt or msg("The size of {title} is unknown.", title=requirements.title), "Download it first."
+        )
     found = suggestions(requirements, gpu_models())
     if not found:
-        raise DoesNotFit(f"No eight cards of one kind in the table hold {requirements.title} as it was asked for.")
+        raise DoesNotFit(
+            msg("No eight cards of one kind in the table hold {title} as it was asked for.", title=requirements.title)
+        )
     if as_json:
         rows = [
             {
@@ -114,7 +126,7 @@ def _suggest(settings: Settings, as_json: bool) -> None:
         ]
         _print({"model": requirements.name, "suggestions": rows})
     else:
-        print(translated(f"{requirements.title}. {suggest_gpus(requirements, gpu_models())}"))
+        print(f"{requirements.title}. {localized(suggest_gpus(requirements, gpu_models()))}")
         print()
         print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
 

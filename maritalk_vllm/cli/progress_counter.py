@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..translation import translated
+from ..i18n.rendering import say
 from . import standard_streams
 
 if TYPE_CHECKING:
@@ -46,5 +46,5 @@ class Counter:
             self._bar.update(self._task, completed=self._done)
         elif (now := time.monotonic()) >= self._last_line + _LINE_SECONDS:
             self._last_line = now
-            line = translated(f"{self._done} of {self._total} requests answered")
+            line = say("{done} of {total} requests answered", done=self._done, total=self._total)
             standard_streams.note(f"{self._load}: {line}")

@@ -10,11 +10,13 @@ import setproctitle
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..i18n.message import msg, with_full_stop
+from ..i18n.rendering import localized
 from ..settings import PREFIX
-from ..translation import translated
 from . import option_origin, standard_streams
 from .lang_option import take_language
-from .localized_help import localized
+from .localized_help import with_localized_help
+from .typer_messages import recognized
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command."""
@@ -50,7 +52,7 @@ def _run(app: typer.Typer, name: str) -> int | str | None:
     try:
         arguments = take_language(sys.argv[1:])
         _check_text(arguments, os.environ)
-        code: int | None = localized(app)(args=arguments, prog_name=name, standalone_mode=False)
+        code: int | None = with_localized_help(app)(args=arguments, prog_name=name, standalone_mode=False)
         return code
     except typer.TyperException as error:
         return _report_usage(name, error)
@@ -64,7 +66,7 @@ def _run(app: typer.Typer, name: str) -> int | str | None:
 
 def _report_unwritten(name: str, error: OSError) -> int:
     """Report that the output cannot be written, except for EPIPE (as with `head`); returns the exit code."""
-    unwritten = MariTalkError(f"The output cannot be written: {error.strerror}.")
+    unwritten = MariTalkError(msg("The output cannot be written: {reason}.", reason=error.strerror))
     return unwritten.exit_code if error.errno == errno.EPIPE else _report(name, unwritten)
 
 
@@ -75,13 +77,14 @@ def _report_usage(name: str, error: typer.TyperException) -> int:
     if context is not None and text == context.get_help():  # no command was named
         standard_streams.note(text)
         return UsageError.exit_code
-    if (sentences := option_origin.invalid(error)) is not None:
-        return _report(name, UsageError(sentences[0], sentences[1] or f"Try `{name} --help`."))
-    return _report(name, UsageError(text if text.endswith((".", "?")) else f"{text}.", f"Try `{name} --help`."))
+    help_hint = msg("Try `{name} --help`.", name=name)
+    if (invalid := option_origin.invalid(error)) is not None:
+        return _report(name, UsageError(invalid[0], invalid[1] or help_hint))
+    return _report(name, UsageError(with_full_stop(recognized(text)), help_hint))
 
 
 def _report(name: str, error: MariTalkError) -> int:
-    standard_streams.note(f"{name}: {translated(error.message)} {translated(error.hint)}".rstrip())
+    standard_streams.note(f"{name}: {localized(error.text)}")
     return error.exit_code
 
 
@@ -96,11 +99,15 @@ def _check_text(arguments: Sequence[str], environment: Mapping[str, str]) -> Non
             flag = next((each for each in reversed(arguments[:number]) if each.startswith("-")), None)
             if argument.startswith("-"):
                 flag = argument.partition("=")[0]
-            source = f"The value of {flag}" if flag is not None and _is_text(flag) else f"Argument {number + 1}"
-            raise UsageError(f"{source} is no text in UTF-8.", hint)
+            source = (
+                msg("The value of {flag}", flag=flag)
+                if flag is not None and _is_text(flag)
+                else msg("Argument {number}", number=number + 1)
+            )
+            raise UsageError(msg("{what} is no text in UTF-8.", what=source), hint)
     for name, value in environment.items():
         if name.startswith(PREFIX) and not _is_text(value):
-            raise UsageError(f"The value of {name} is no text in UTF-8.", hint)
+            raise UsageError(msg("The value of {name} is no text in UTF-8.", name=name), hint)
 
 
 def _is_text(value: str) -> bool:

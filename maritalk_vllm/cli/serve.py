@@ -12,9 +12,8 @@ import typer
 
 from .. import __version__
 from ..errors import MariTalkError
-from ..language import say
+from ..i18n.rendering import localized, say
 from ..settings import Settings
-from ..translation import translated
 from . import container_home, lang_option, standard_streams
 from .runner import HELP, run
 from .settings_options import parameter, reload_settings, with_settings
@@ -81,7 +80,7 @@ def _resolve_launch(settings: Settings) -> "Launch":
                 raise
             delay = next(delays)
             standard_streams.note(
-                say("{error} Asked again in {seconds} s.", error=translated(error.message), seconds=delay)
+                say("{error} Asked again in {seconds} s.", error=localized(error.message), seconds=delay)
             )
             manager.status(error.message)
             time.sleep(delay)

@@ -12,11 +12,13 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from ..errors import MariTalkError, UsageError
+from ..i18n.message import msg, sentences, with_full_stop
 from ..masking import secrets_of, without
 from ..settings import OPTIONS, Settings, environment_variable, flag
 from . import environment_variables, option_origin, path_options, token_counts
 from .config_file import SEVERAL, read_config
 from .lang_option import take_language
+from .typer_messages import recognized
 
 
 def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
@@ -31,7 +33,11 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
         engine_args = values["engine_args"]
         if engine_args and not engine_args[0].startswith("-"):
             raise UsageError(
-                f"Unexpected argument: {engine_args[0]}{option_origin.location_in_file(ctx, 'engine_args')}.",
+                msg(
+                    "Unexpected argument: {argument}{place}.",
+                    argument=engine_args[0],
+                    place=option_origin.location_in_file(ctx, "engine_args"),
+                ),
                 "Flags for vLLM itself come after `--` and begin with a dash.",
             )
         settings = Settings(**values)
@@ -48,7 +54,7 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
             origin = option_origin.of_named_options(ctx, str(error), values)
             # Errors of vLLM and other libraries quote the rejected value.
             error.message = without(secrets, error.message)
-            error.hint = without(secrets, f"{error.hint} {origin}".strip())
+            error.hint = without(secrets, sentences(error.hint, origin))
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -65,9 +71,8 @@ def reload_settings(ctx: typer.Context) -> Settings:
         arguments = take_language(sys.argv[1:])
         ctx.command.main(args=arguments, prog_name=ctx.info_name, standalone_mode=False, obj=found.append)
     except typer.TyperException as error:
-        sentences = option_origin.invalid(error)
-        text = sentences[0] if sentences is not None else str(error)
-        raise UsageError(text if text.endswith((".", "?")) else f"{text}.") from error
+        invalid = option_origin.invalid(error)
+        raise UsageError(invalid[0] if invalid is not None else with_full_stop(recognized(str(error)))) from error
     return found[0]
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from ..i18n.message import msg
+
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _FORM = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)", re.ASCII)
@@ -16,15 +18,19 @@ def tokens(value: str) -> int:
         return int(float(text))
     found = _FORM.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no number of tokens: write it as 8000, 8k (8,000) or 8K (8,192).")
+        raise ValueError(msg("{text!r} is no number of tokens: write it as 8000, 8k (8,000) or 8K (8,192).", text=text))
     number, suffix = found.groups()
     if suffix in _BINARY:
         if "." in number:
             decimal = f"{number}{suffix.lower()}"
-            raise ValueError(f"{text!r} has a fraction, which 8K and 8M cannot have: write {decimal}.")
+            raise ValueError(
+                msg(
+                    "{text!r} has a fraction, which 8K and 8M cannot have: write {decimal}.", text=text, decimal=decimal
+                )
+            )
         return int(number) * _BINARY[suffix]
     if not suffix and "." in number:
-        raise ValueError(f"{text!r} is no whole number of tokens.")
+        raise ValueError(msg("{text!r} is no whole number of tokens.", text=text))
     whole, _, fraction = number.partition(".")
     return int(whole + fraction) * _DECIMAL[suffix] // int("1" + "0" * len(fraction))
 
@@ -33,7 +39,7 @@ def at_least_one(value: str) -> int:
     """Parse a number of at least 1. Raises ValueError with a message for the user."""
     number = tokens(value)
     if number < 1:
-        raise ValueError(f"{value.strip()!r} is no number of tokens: the least is 1.")
+        raise ValueError(msg("{text!r} is no number of tokens: the least is 1.", text=value.strip()))
     return number
 
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from ..i18n.message import msg
+
 _TAIL_BYTES = 4096
 # Messages of vLLM 0.32 and 0.33. If a version changes one, the previous step is shown for longer.
 _STEPS = re.compile(
@@ -37,7 +39,9 @@ def read_loading_step(log: Path, begin: int) -> LoadingStep | None:
     last = found[-1]
     if last["weights"]:
         done, total = int(last["done"]), int(last["all"])
-        return LoadingStep(f"Loading weights {done}/{total}", done / total if total else None)
+        return LoadingStep(
+            msg("Loading weights {done}/{total}", done=done, total=total), done / total if total else None
+        )
     return LoadingStep("Compiling" if last["compiling"] else "Capturing CUDA graphs")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import EngineError, MariTalkError, Unavailable
+from ..i18n.message import Message, Number, clause, msg, sentences
 
 # A traceback's last line, as vLLM's loggers write it: "(Worker pid=7) ERROR 11-23 10:00:00 [x.py:1] ValueError: text".
 _CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<text>.+)")
@@ -23,34 +24,39 @@ _LOG_SECONDS = 1.0
 _MAX_BYTES = 8 << 20
 """Bytes at the end of the log that are searched."""
 
-_GIB = r"([\d.]+)"
-# Messages of vLLM 0.32 and 0.33 for problems that a plan cannot foresee: pattern, explanation and hint.
+_GIB = r"[\d.]+"
+# Messages of vLLM 0.32 and 0.33 for problems that a plan cannot foresee: pattern, and the templates of an explanation
+# and a hint.
 _KNOWN = (
     (
-        rf"To serve at least one request with the model's max seq len \((\d+)\), \({_GIB} GiB KV cache is needed, "
-        rf"which is larger than the available KV cache memory \({_GIB} GiB\).*estimated maximum model length is (\d+)",
-        "one request of {0} tokens needs {1} GiB of KV cache, and {2} GiB are available.",
-        "Serve shorter ones: --max-model-len {3}.",
+        rf"To serve at least one request with the model's max seq len \((?P<tokens>\d+)\), "
+        rf"\((?P<needed>{_GIB}) GiB KV cache is needed, which is larger than the available KV cache memory "
+        rf"\((?P<available>{_GIB}) GiB\).*estimated maximum model length is (?P<length>\d+)",
+        "one request of {tokens} tokens needs {needed} GiB of KV cache, and {available} GiB are available.",
+        "Serve shorter ones: --max-model-len {length}.",
     ),
     (
-        rf"Free memory on device (\S+) \({_GIB}/{_GIB} GiB\) on startup is less than desired GPU memory utilization "
-        rf"\({_GIB}, {_GIB} GiB\)",
-        "{1} of {2} GiB are free on {0}, and {4} GiB were planned for (--gpu-memory-utilization {3}).",
+        rf"Free memory on device (?P<device>\S+) \((?P<free>{_GIB})/(?P<total>{_GIB}) GiB\) on startup is less than "
+        rf"desired GPU memory utilization \((?P<share>{_GIB}), (?P<planned>{_GIB}) GiB\)",
+        "{free} of {total} GiB are free on {device}, and {planned} GiB were planned for "
+        "(--gpu-memory-utilization {share}).",
         "Another program has taken memory since the plan was made: see maritalk-vllm doctor.",
     ),
     (
-        r"Total number of attention heads \((\d+)\) must be divisible by tensor parallel size \((\d+)\)",
-        "{0} attention heads cannot be split over {1} GPUs.",
-        "Choose a --tensor-parallel-size that divides {0}.",
+        r"Total number of attention heads \((?P<heads>\d+)\) must be divisible by "
+        r"tensor parallel size \((?P<gpus>\d+)\)",
+        "{heads} attention heads cannot be split over {gpus} GPUs.",
+        "Choose a --tensor-parallel-size that divides {heads}.",
     ),
     (
-        r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=(\d+)",
-        "--max-model-len {0} is more than the {1} tokens that the model can read.",
+        r"User-specified max_model_len \((?P<length>\d+)\) is greater than the derived max_model_len "
+        r"\(\w+=(?P<tokens>\d+)",
+        "--max-model-len {length} is more than the {tokens} tokens that the model can read.",
         "Choose a smaller one, or leave it out.",
     ),
     (
-        r"the engine's process was killed by (SIGKILL)",
-        "the engine's process was killed by {0}",
+        r"the engine's process was killed by (?P<signal>SIGKILL)",
+        "the engine's process was killed by {signal}",
         "Memory may have run out: dmesg says whether the kernel killed it.",
     ),
     (
@@ -59,12 +65,16 @@ _KNOWN = (
         "Give vLLM more memory with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
     ),
     (
-        rf"out of memory\. Tried to allocate {_GIB} (\w+)\. GPU (\d+) has a total capacity of {_GIB} (\w+) of which "
-        rf"{_GIB} (\w+) is free",
-        "GPU {2} ran out of memory: {0} {1} were asked for, and {5} {6} of {3} {4} were free.",
+        rf"out of memory\. Tried to allocate (?P<asked>{_GIB}) (?P<unit>\w+)\. GPU (?P<gpu>\d+) has a total "
+        rf"capacity of (?P<total>{_GIB}) (?P<unit3>\w+) of which (?P<free>{_GIB}) (?P<unit2>\w+) is free",
+        "GPU {gpu} ran out of memory: {asked} {unit} were asked for, and {free} {unit2} of {total} {unit3} were free.",
         "Give vLLM less with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
     ),
 )
+
+
+_OPTION_VALUE = "share"
+"""A number that is the value of an option, and so has no other form in any language."""
 
 
 @contextlib.contextmanager
@@ -92,16 +102,23 @@ def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = 
 
 def _failed(text: str, engine_log: Path) -> EngineError:
     cause, hint = explain(text)
-    log = f"Its log: {engine_log}"
-    return EngineError(f"vLLM failed to start: {cause.rstrip('.')}.", f"{hint} {log}".strip())
+    log = msg("Its log: {engine_log}", engine_log=engine_log)
+    return EngineError(msg("vLLM failed to start: {cause}.", cause=clause(cause)), sentences(hint, log))
 
 
 def explain(text: str) -> tuple[str, str]:
     """Return an explanation of vLLM's error `text` and a hint; `text` itself if it is unknown."""
     for pattern, meaning, hint in _KNOWN:
         if found := re.search(pattern, text):
-            return meaning.format(*found.groups()), hint.format(*found.groups())
+            values = {name: _value(name, value) for name, value in found.groupdict().items()}
+            return Message(meaning, values), Message(hint, values)
     return text, ""
+
+
+def _value(name: str, text: str) -> object:
+    if name == _OPTION_VALUE or not re.fullmatch(r"\d+\.\d+", text):
+        return text
+    return Number(float(text), f".{len(text.partition('.')[2])}f")
 
 
 def _text(error: Exception) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..i18n.message import msg
 from ..planning.plan import Plan
 from ..settings import Device, DistributedBackend, LogFormat, Settings
 from . import cpu_pipeline_worker
@@ -23,8 +24,8 @@ _PLANNED = (
 _SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size"}
 _REPLICAS = "use --replicas before the `--`"
 _RESERVED = {
-    **{flag: f"use {flag} before the `--`" for flag in _PLANNED},
-    **{short: f"use {flag} before the `--`" for short, flag in _SHORT.items()},
+    **{flag: msg("use {flag} before the `--`", flag=flag) for flag in _PLANNED},
+    **{short: msg("use {flag} before the `--`", flag=flag) for short, flag in _SHORT.items()},
     "--data-parallel-size": _REPLICAS,
     "-dp": _REPLICAS,
     **dict.fromkeys(
@@ -124,7 +125,7 @@ def check_reserved_flags(arguments: Sequence[str]) -> None:
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if flag in _RESERVED:
-            raise UsageError(f"{flag} cannot be given to vLLM: {_RESERVED[flag]}.")
+            raise UsageError(msg("{flag} cannot be given to vLLM: {ours}.", flag=flag, ours=_RESERVED[flag]))
 
 
 def _max_queued_requests(plan: Plan) -> int:

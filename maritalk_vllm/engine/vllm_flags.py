@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
+from ..i18n.message import msg
 from ..text_format import did_you_mean
 
 _ENGINE = "engine/arg_utils.py"
@@ -44,9 +45,9 @@ def check_flags(arguments: Sequence[str]) -> None:
         name = re.split(r"[=.]", argument, maxsplit=1)[0].replace("_", "-")
         if not name.startswith("--"):
             if argument[:2] not in known and name not in known:
-                raise UsageError(f"vLLM has no flag {name}.", "`vllm serve --help` lists its flags.")
+                raise UsageError(msg("vLLM has no flag {name}.", name=name), "`vllm serve --help` lists its flags.")
         elif not any(flag.startswith((name, name.replace("--no-", "--", 1))) for flag in known):
             long = sorted(flag for flag in known if flag.startswith("--"))
             close = did_you_mean(name, long)
             hint = close if close.startswith("Did") else "`vllm serve --help` lists its flags."
-            raise UsageError(f"vLLM has no flag {name}.", hint)
+            raise UsageError(msg("vLLM has no flag {name}.", name=name), hint)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
+from ..i18n.message import msg
 from ..settings import Device
 from . import output_batching_scheduler
 from .engine_client import client_class
@@ -49,7 +50,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     def reject(message: str) -> NoReturn:
-        raise UsageError(f"vLLM rejects its flags: {message}.", "vLLM documents them under `vllm serve`.")
+        raise UsageError(
+            msg("vLLM rejects its flags: {message}.", message=message), "vLLM documents them under `vllm serve`."
+        )
 
     parser = _make_arg_parser()(FlexibleArgumentParser(add_help=False))
     parser.error = reject
@@ -120,7 +123,9 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
 
     tasks = await client.get_supported_tasks()
     if "generate" not in tasks:
-        raise EngineError(f"{args.model} generates no text: vLLM offers {', '.join(tasks)} for it.")
+        raise EngineError(
+            msg("{model} generates no text: vLLM offers {tasks} for it.", model=args.model, tasks=", ".join(tasks))
+        )
     for target in (*logging.getLogger("vllm").handlers, logging.getLogger("uvicorn.error")):
         target.addFilter(request_exceptions)
     # The first request with logprobs would search the vocabulary, which blocks the event loop for half a second.
@@ -153,8 +158,8 @@ def describe_engine_exit(client: "EngineClient") -> str:
     codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
     code = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
     if code < 0:
-        return f"the engine's process was killed by {signal.Signals(-code).name}"
-    return f"the engine's process ended with {code}" if code else ""
+        return msg("the engine's process was killed by {signal}", signal=signal.Signals(-code).name)
+    return msg("the engine's process ended with {number}", number=code) if code else ""
 
 
 def _make_arg_parser() -> Callable[..., Any]:

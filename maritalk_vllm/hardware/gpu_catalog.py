@@ -9,6 +9,7 @@ from functools import cache
 
 from .. import config_files
 from ..errors import UsageError
+from ..i18n.message import msg
 from .gpu import Gpu
 from .interconnect import Link
 from .inventory import Inventory
@@ -87,11 +88,11 @@ def find_gpu(name: str) -> GpuModel:
     if gpu := found.get(normalized) or _with_memory_suffix(normalized, found):
         return gpu
     if _OTHER_MAKERS.match(normalized):
-        raise UsageError(f"{name} is not an NVIDIA GPU.", "This server runs on NVIDIA GPUs.")
+        raise UsageError(msg("{name} is not an NVIDIA GPU.", name=name), "This server runs on NVIDIA GPUs.")
     near = _closest_name(normalized, found)
     known = ", ".join(gpu.short_name for gpu in gpu_models())
-    hint = f"Did you mean {near.short_name}?" if near else f"Known: {known}."
-    raise UsageError(f"There is no card {_shortened(name)} in the table.", hint)
+    hint = msg("Did you mean {word}?", word=near.short_name) if near else msg("Known: {words}.", words=known)
+    raise UsageError(msg("There is no card {name} in the table.", name=_shortened(name)), hint)
 
 
 def _with_memory_suffix(normalized: str, found: Mapping[str, GpuModel]) -> GpuModel | None:
@@ -141,7 +142,8 @@ def _number(text: str, maximum: int, what: str) -> int:
     number = int(text) if len(text) <= _MAX_DIGITS else maximum + 1
     if number > maximum:
         raise UsageError(
-            f"--gpus asks for {_shortened(text)} {what}.", f"Plans are made for {maximum} of them at most."
+            msg("--gpus asks for {number} {kind}.", number=_shortened(text), kind=what),
+            msg("Plans are made for {number} of them at most.", number=maximum),
         )
     return number
 
@@ -153,7 +155,7 @@ def parse_node_prefix(text: str) -> tuple[int, str]:
         return 1, text
     nodes = _number(found[1], _MAX_NODES, "nodes")
     if nodes == 0:
-        raise UsageError(f"--gpus cannot be read: {text!r}.", "Write it as 4xA10 or 2 nodes of 4xA10.")
+        raise UsageError(msg("--gpus cannot be read: {text!r}.", text=text), "Write it as 4xA10 or 2 nodes of 4xA10.")
     return nodes, found[2]
 
 
@@ -164,7 +166,9 @@ def hypothetical_machine(text: str) -> Inventory:
         match = _GPU_COUNT.fullmatch(part)
         count = _number(match[1] or "1", MAX_GPUS_PER_MACHINE, "cards") if match else 0
         if match is None or count == 0:
-            raise UsageError(f"--gpus cannot be read: {text!r}.", "Write it as 4xA10 or 2xA100-40GB,1xT4.")
+            raise UsageError(
+                msg("--gpus cannot be read: {text!r}.", text=text), "Write it as 4xA10 or 2xA100-40GB,1xT4."
+            )
         models += [find_gpu(match[2])] * count
     _number(str(len(models)), MAX_GPUS_PER_MACHINE, "cards")
     return idle_machine(models)
@@ -174,7 +178,9 @@ def parse_single_kind(text: str) -> tuple[GpuModel, int | None]:
     """Parse one GPU model with an optional count: `A10` or `4xA10`. Raises UsageError."""
     match = _GPU_COUNT.fullmatch(text)
     if match is None or (match[1] or "1").strip("0") == "" or "," in text:
-        raise UsageError(f"--users counts cards of one kind, and --gpus is {text!r}.", "Write it as A10 or 4xA10.")
+        raise UsageError(
+            msg("--users counts cards of one kind, and --gpus is {text!r}.", text=text), "Write it as A10 or 4xA10."
+        )
     return find_gpu(match[2]), _number(match[1], _MAX_GPUS, "cards") if match[1] else None
 
 

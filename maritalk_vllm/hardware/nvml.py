@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from ..errors import NoSuitableGPU
+from ..i18n.message import msg
 from .gpu import Driver, Gpu, GpuProcess, UnusableGpu
 from .interconnect import Link, Links
 
@@ -61,7 +62,7 @@ def query_nvml() -> NvmlReport:
                     "Restart the machine; in a container, restart the container.",
                 ) from error
         raise NoSuitableGPU(
-            f"The NVIDIA driver is installed but does not answer: {error}.",
+            msg("The NVIDIA driver is installed but does not answer: {error}.", error=error),
             "Check it with nvidia-smi, or serve on the CPU with --device cpu.",
         ) from error
 
@@ -112,7 +113,9 @@ def _devices() -> tuple[tuple[Gpu, ...], tuple[UnusableGpu, ...], dict[str, Hand
                 gpus.append(_gpu(index, handle))
                 handles[uuid] = handle
         except pynvml.NVMLError as error:
-            unusable.append(UnusableGpu(index, uuid, _REASONS.get(error.value, f"the driver says: {error}")))
+            unusable.append(
+                UnusableGpu(index, uuid, _REASONS.get(error.value, msg("the driver says: {error}", error=error)))
+            )
     return tuple(gpus), tuple(unusable), handles
 
 

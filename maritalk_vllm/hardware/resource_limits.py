@@ -5,6 +5,7 @@ import resource
 from collections.abc import Iterator
 
 from ..errors import EngineError, UsageError
+from ..i18n.message import msg
 from ..text_format import gigabytes
 
 MIN_DESCRIPTORS = 512
@@ -56,25 +57,42 @@ def check() -> None:
     """Raises UsageError if the limit is so low that the server would reject every connection."""
     if (limit := descriptors()) < MIN_DESCRIPTORS:
         raise UsageError(
-            f"This process may have {limit} open files, and the server needs at least {MIN_DESCRIPTORS}.",
-            f"Raise the limit with `ulimit -n {_TARGET_DESCRIPTORS}`, LimitNOFILE of systemd or --ulimit of Docker.",
+            msg(
+                "This process may have {limit} open files, and the server needs at least {least}.",
+                limit=limit,
+                least=MIN_DESCRIPTORS,
+            ),
+            msg(
+                "Raise the limit with `ulimit -n {number}`, LimitNOFILE of systemd or --ulimit of Docker.",
+                number=_TARGET_DESCRIPTORS,
+            ),
         )
 
 
 def warnings() -> list[str]:
     """Sentences about what works less well, or may fail, because of a limit."""
-    found = []
+    found: list[str] = []
     if MIN_DESCRIPTORS <= (limit := descriptors()) < _FEW_CONNECTIONS:
         found.append(
-            f"at most {connections(limit)} connections at once, since this process may have {limit} open files. "
-            f"Raise the limit: ulimit -n {_TARGET_DESCRIPTORS}."
+            msg(
+                "at most {connections} connections at once, since this process may have {limit} open files. Raise the "
+                "limit: ulimit -n {target}.",
+                connections=connections(limit),
+                limit=limit,
+                target=_TARGET_DESCRIPTORS,
+            )
         )
     for number, kind, command in _MEMORY:
         soft, _ = resource.getrlimit(number)
         if soft != resource.RLIM_INFINITY:
             found.append(
-                f"this process may have {gigabytes(soft)} of {kind}, and vLLM reserves much more than it uses. "
-                f"Lift the limit: {command} unlimited."
+                msg(
+                    "this process may have {size} of {kind}, and vLLM reserves much more than it uses. Lift the limit: "
+                    "{command} unlimited.",
+                    size=gigabytes(soft),
+                    kind=kind,
+                    command=command,
+                )
             )
     return found
 
@@ -88,7 +106,8 @@ def as_errors() -> Iterator[None]:
         if isinstance(error, RuntimeError) and "start new thread" not in str(error):
             raise
         raise EngineError(
-            "This user may start no more threads or processes.", f"Raise the limit: ulimit -u {_TARGET_THREADS}."
+            "This user may start no more threads or processes.",
+            msg("Raise the limit: ulimit -u {number}.", number=_TARGET_THREADS),
         ) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import UsageError
+from ..i18n.message import msg
 
 _HINT = "Check --ssl-certfile and --ssl-keyfile."
 
@@ -35,7 +36,7 @@ class Certificate:
                 # Without a password argument, OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(chain, key, password="")
         except (OSError, ValueError) as error:
-            raise UsageError(f"The certificate cannot be used: {error}.", _HINT) from error
+            raise UsageError(msg("The certificate cannot be used: {error}.", error=error), _HINT) from error
         return context
 
 
@@ -75,4 +76,7 @@ def _text(file: Path) -> str:
         # PEM is ASCII. Other text in the file, such as the names of a chain's certificates, is ignored.
         return file.read_text(encoding="latin-1")
     except OSError as error:
-        raise UsageError(f"The certificate cannot be used: {file} cannot be read: {error.strerror}.", _HINT) from error
+        raise UsageError(
+            msg("The certificate cannot be used: {file} cannot be read: {reason}.", file=file, reason=error.strerror),
+            _HINT,
+        ) from error

@@ -9,6 +9,7 @@ import socket
 import struct
 
 from ..errors import PortError
+from ..i18n.message import msg
 
 _BACKLOG = 2048
 
@@ -27,7 +28,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
-        raise PortError(f"There is no address {host} to listen on: {error.strerror}.") from error
+        raise PortError(
+            msg("There is no address {host} to listen on: {reason}.", host=host, reason=error.strerror)
+        ) from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Connections inherit this option: without it, a response in two parts waits 40 ms for the ACK of the first.
@@ -39,9 +42,17 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PortError(
-                f"Port {port} is in use by another program.", "Stop that program, or choose another with --port."
+                msg("Port {port} is in use by another program.", port=port),
+                "Stop that program, or choose another with --port.",
             ) from error
-        raise PortError(f"The server cannot listen on {host}, port {port}: {error.strerror}.") from error
+        raise PortError(
+            msg(
+                "The server cannot listen on {host}, port {port}: {reason}.",
+                host=host,
+                port=port,
+                reason=error.strerror,
+            )
+        ) from error
     return listener
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..i18n.message import Message, joined, msg
+
 EVALUATION_KEY = "000000-00000-00000-00000"
 """The placeholder key of the MariTalk Local document, which allows only the demo model."""
 
@@ -20,14 +22,15 @@ class Entitlement:
     expires: datetime | None = None
     warning: str = ""
 
-    def __str__(self) -> str:
-        """Display text: `Valid for small, until 2027-01-31, for Universidade X`."""
-        parts = [f"Valid for {', '.join(self.models)}"]
+    @property
+    def text(self) -> Message:
+        """`Valid for small, until 2027-01-31, for Universidade X`."""
+        parts = [msg("Valid for {models}", models=", ".join(self.models))]
         if self.expires:
-            parts.append(f"until {self.expires:%Y-%m-%d}")
+            parts.append(msg("until {expires}", expires=f"{self.expires:%Y-%m-%d}"))
         if self.licensee:
-            parts.append(f"for {self.licensee}")
-        return ", ".join(parts)
+            parts.append(msg("for {licensee}", licensee=self.licensee))
+        return joined(", ", parts)
 
 
 EVALUATION = Entitlement(models=("demo",), source="evaluation")

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from ..i18n.message import msg
+
 if TYPE_CHECKING:
     import httpx
 
@@ -19,9 +21,13 @@ def parse_http_url(text: str) -> "httpx.URL":
     except (httpx.InvalidURL, UnicodeError) as error:
         raise ValueError(str(error)) from error
     if scheme not in SCHEMES:
-        raise ValueError(f"it begins with {scheme}://, not with http:// or https://" if scheme else "it has no http://")
+        raise ValueError(
+            msg("it begins with {scheme}://, not with http:// or https://", scheme=scheme)
+            if scheme
+            else "it has no http://"
+        )
     if not host:
         raise ValueError("it names no host")
     if port is not None and not 0 < port <= _MAX_PORT:
-        raise ValueError(f"there is no port {port}")
+        raise ValueError(msg("there is no port {port}", port=port))
     return url

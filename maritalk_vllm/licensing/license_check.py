@@ -7,9 +7,9 @@ from functools import cached_property
 
 from ..errors import LicenseError, MariTalkError
 from ..hardware.nvml import cuda_version
+from ..i18n.message import msg, pluralized, sentences
 from ..models.profile import find
 from ..settings import Settings
-from ..text_format import pluralize
 from . import signed_license
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
 from .license_input import read_license
@@ -59,8 +59,11 @@ class LicenseCheck:
             return self._with_clock_warning(lambda: _keep_known_models(self._ask_service()))
         raise LicenseError(
             "This licence key cannot be checked: it is neither in groups, as XXXXX-XXXXX-XXXXX, nor a signed licence.",
-            f"Use --license {EVALUATION_KEY} for the demo model, a licence or the file that holds it, "
-            "or --model with a folder of weights, which needs none.",
+            msg(
+                "Use --license {evaluation_key} for the demo model, a licence or the file that holds it, or --model "
+                "with a folder of weights, which needs none.",
+                evaluation_key=EVALUATION_KEY,
+            ),
         )
 
     def _with_clock_warning(self, check: Callable[[], Entitlement]) -> Entitlement:
@@ -69,9 +72,9 @@ class LicenseCheck:
             entitlement = check()
         except LicenseError as error:
             if self._clock.warning:
-                error.message = f"{error.message} Note: {self._clock.warning}"
+                error.message = msg("{error} Note: {warning}", error=error.message, warning=self._clock.warning)
             raise
-        return replace(entitlement, warning=f"{entitlement.warning} {self._clock.warning}".strip())
+        return replace(entitlement, warning=sentences(entitlement.warning, self._clock.warning))
 
     @property
     def brings_weights(self) -> bool:
@@ -101,7 +104,12 @@ class LicenseCheck:
             response, warning = _from_cache(cache, error, now)
         if response.expires is not None and now >= response.expires:
             raise LicenseError(
-                f"This licence expired on {response.expires:%Y-%m-%d %H:%M %Z}; it is {now:%Y-%m-%d}.", _ASK
+                msg(
+                    "This licence expired on {expires}; it is {now}.",
+                    expires=f"{response.expires:%Y-%m-%d %H:%M %Z}",
+                    now=f"{now:%Y-%m-%d}",
+                ),
+                _ASK,
             )
         return Entitlement(response.models, _SERVICE, response.licensee, response.expires, warning)
 
@@ -118,12 +126,22 @@ def _from_cache(cache: ResponseCache, error: Unreachable, now: datetime) -> tupl
     days = cached.days_left(now)
     if not days:
         raise Unreachable(
-            f"{error.message} Its last answer is of {cached.received:%Y-%m-%d} and served for {CACHE_DAYS} days.",
+            msg(
+                "{message} Its last answer is of {given} and served for {kept_days} days.",
+                message=error.message,
+                given=f"{cached.received:%Y-%m-%d}",
+                kept_days=CACHE_DAYS,
+            ),
             error.hint,
         ) from error
     return (
         cached.response,
-        f"{error.message} Its answer of {cached.received:%Y-%m-%d} serves for {pluralize(days, 'more day')}.",
+        msg(
+            "{message} Its answer of {given} serves for {days}.",
+            message=error.message,
+            given=f"{cached.received:%Y-%m-%d}",
+            days=pluralized(days, "{number} more day", "{number} more days"),
+        ),
     )
 
 
@@ -132,7 +150,9 @@ def _keep_known_models(entitlement: Entitlement) -> Entitlement:
     known = tuple(profile.name for profile in map(find, entitlement.models) if profile is not None)
     if not known:
         raise LicenseError(
-            f"This licence is for {', '.join(entitlement.models)}, which this version does not know.",
+            msg(
+                "This licence is for {models}, which this version does not know.", models=", ".join(entitlement.models)
+            ),
             "Update maritalk-vllm, or ask for another licence.",
         )
     return replace(entitlement, models=known)

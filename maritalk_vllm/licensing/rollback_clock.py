@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ..i18n.message import msg
+
 MAX_UNCONFIRMED_JUMP = timedelta(days=30)
 """Largest jump forward that counts without confirmation."""
 
@@ -44,9 +46,11 @@ class RollbackClock:
         self.warning = ""
         trusted, unconfirmed = self._read(machine)
         if unconfirmed is not None and unconfirmed - machine > MAX_UNCONFIRMED_JUMP:
-            self.warning = (
-                f"the machine's clock showed {unconfirmed:%Y-%m-%d} at an earlier start and shows {machine:%Y-%m-%d} "
-                "now. The earlier time does not count."
+            self.warning = msg(
+                "the machine's clock showed {date} at an earlier start and shows {date2} now. The earlier time does "
+                "not count.",
+                date=f"{unconfirmed:%Y-%m-%d}",
+                date2=f"{machine:%Y-%m-%d}",
             )
             unconfirmed = None
         elif unconfirmed is not None and machine >= unconfirmed + _CONFIRMED_AFTER:
@@ -55,9 +59,10 @@ class RollbackClock:
         if latest is not None and machine < latest:
             time = latest
             if latest - machine > _WARN_AFTER:
-                self.warning = (
-                    f"the machine's clock shows {machine:%Y-%m-%d} and showed {latest:%Y-%m-%d} at an earlier start. "
-                    "The later time counts."
+                self.warning = msg(
+                    "the machine's clock shows {date} and showed {date2} at an earlier start. The later time counts.",
+                    date=f"{machine:%Y-%m-%d}",
+                    date2=f"{latest:%Y-%m-%d}",
                 )
         elif unconfirmed is None:
             if trusted is not None and machine - trusted <= MAX_UNCONFIRMED_JUMP:
@@ -73,9 +78,10 @@ class RollbackClock:
         """Use the licence service's time from now on, instead of the machine's and of all recorded times."""
         self._trusted_time, self.warning = time, ""
         if abs((machine := self._machine()) - time) > _WARN_AFTER:
-            self.warning = (
-                f"the machine's clock shows {machine:%Y-%m-%d}, and the licence service says {time:%Y-%m-%d}. "
-                "The service's time counts."
+            self.warning = msg(
+                "the machine's clock shows {date}, and the licence service says {date2}. The service's time counts.",
+                date=f"{machine:%Y-%m-%d}",
+                date2=f"{time:%Y-%m-%d}",
             )
         with contextlib.suppress(OSError):  # not writable: it counts for this process alone
             self._record(time, None)

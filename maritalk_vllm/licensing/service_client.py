@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..errors import LicenseError, UsageError
+from ..i18n.message import msg
 from ..masking import masked
 from .http_address import parse_http_url
 from .service_response import ServiceResponse
@@ -57,19 +58,22 @@ class ServiceClient:
             async with asyncio.timeout(RESPONSE_SECONDS):
                 status, kind, body, date = await self._post(key, weights_of)
         except TimeoutError:
-            raise self._unreachable(f"it does not answer within {RESPONSE_SECONDS} s") from None
+            raise self._unreachable(
+                msg("it does not answer within {answer_seconds} s", answer_seconds=RESPONSE_SECONDS)
+            ) from None
         response = _json_object(body)
         if status == 200 and response is None:
-            raise self._unreachable(f"it answers {kind or 'something'} instead of JSON")
+            raise self._unreachable(msg("it answers {content_type} instead of JSON", content_type=kind or "something"))
         if date is not None and (status == 200 or _is_rejection(status, kind, response)):
             self.on_service_time(date)
         if _is_rejection(status, kind, response):
             reason = _reason(response, body).replace(key, "...").rstrip(".")
             raise Refused(
-                f"The licence service {self._display_url} refuses this key: {reason}.", "Ask for another licence."
+                msg("The licence service {url} refuses this key: {reason}.", url=self._display_url, reason=reason),
+                "Ask for another licence.",
             )
         if status != 200 or response is None:
-            raise self._unreachable(f"it answers {status}")
+            raise self._unreachable(msg("it answers {status}", status=status))
         try:
             return ServiceResponse.parse(response)
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -83,7 +87,8 @@ class ServiceClient:
         except ValueError as error:
             if isinstance(error.__cause__, httpx.InvalidURL):
                 raise UsageError(
-                    f"{self._display_url!r} is no address: {error}.", "Check --license-service."
+                    msg("{url!r} is no address: {error}.", url=self._display_url, error=error),
+                    "Check --license-service.",
                 ) from error
             raise self._unreachable(str(error)) from error
         # No encoding is accepted: 64 KiB of gzip can hold 64 MiB of text.
@@ -102,22 +107,33 @@ class ServiceClient:
                 ) as response,
             ):
                 if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
-                    raise self._unreachable(f"it answers in the encoding {encoding[:40]!r}, which was not asked for")
+                    raise self._unreachable(
+                        msg("it answers in the encoding {encoding!r}, which was not asked for", encoding=encoding[:40])
+                    )
                 body = b""
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > _MAX_RESPONSE_BYTES:
-                        raise self._unreachable(f"its answer is longer than {_MAX_RESPONSE_BYTES // 1024} KiB")
+                        raise self._unreachable(
+                            msg(
+                                "its answer is longer than {longest_answer} KiB",
+                                longest_answer=_MAX_RESPONSE_BYTES // 1024,
+                            )
+                        )
                 kind = response.headers.get("content-type", "").partition(";")[0]
                 return response.status_code, kind, body, _date(response.headers.get("date", ""))
         except httpx.ConnectError as error:
-            raise self._unreachable(f"it cannot be reached ({error})") from error
+            raise self._unreachable(msg("it cannot be reached ({error})", error=error)) from error
         except httpx.HTTPError as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
 
     def _unreachable(self, reason: str) -> Unreachable:
         return Unreachable(
-            f"The licence service {self._display_url} cannot be asked about this key: {reason}.",
+            msg(
+                "The licence service {url} cannot be asked about this key: {reason}.",
+                url=self._display_url,
+                reason=reason,
+            ),
             "Check --license-service and the network, or use a signed licence, which needs neither.",
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LicenseError, UsageError
+from ..i18n.message import msg
 from .entitlement import Entitlement
 
 ALGORITHM = "EdDSA"
@@ -28,11 +29,21 @@ class License:
         """What the licence allows at this time. Raises LicenseError if it is not valid yet, or has expired."""
         if self.not_before is not None and now < self.not_before:
             raise LicenseError(
-                f"This licence is not valid before {_format_time(self.not_before)}; it is {_format_time(now)}.", _ASK
+                msg(
+                    "This licence is not valid before {shown}; it is {now}.",
+                    shown=_format_time(self.not_before),
+                    now=_format_time(now),
+                ),
+                _ASK,
             )
         if now >= self.expires:
             raise LicenseError(
-                f"This licence expired on {_format_time(self.expires)}; it is {_format_time(now)}.", _ASK
+                msg(
+                    "This licence expired on {expires}; it is {now}.",
+                    expires=_format_time(self.expires),
+                    now=_format_time(now),
+                ),
+                _ASK,
             )
         return Entitlement(self.models, "signed licence", self.licensee, self.expires)
 
@@ -74,17 +85,20 @@ def verify(token: str, public_keys: Sequence[Path]) -> License:
         except jwt.InvalidSignatureError:
             continue
         except jwt.InvalidAlgorithmError:
-            raise LicenseError(f"This licence is not signed with {ALGORITHM}.", _ASK) from None
+            raise LicenseError(msg("This licence is not signed with {algorithm}.", algorithm=ALGORITHM), _ASK) from None
         except jwt.InvalidTokenError as error:
-            raise LicenseError(f"This licence is damaged: {error}.", "Copy it again, whole.") from None
+            raise LicenseError(msg("This licence is damaged: {error}.", error=error), "Copy it again, whole.") from None
     if not public_keys:
         raise LicenseError(
             "This licence is signed, and no key is known to check it with.",
             "Give the public key that came with it: --license-public-key FILE.",
         )
     raise LicenseError(
-        "This licence was changed after it was signed, or was signed by somebody else: "
-        f"none of the {len(public_keys)} public keys given fits its signature.",
+        msg(
+            "This licence was changed after it was signed, or was signed by somebody else: none of the {number} public "
+            "keys given fits its signature.",
+            number=len(public_keys),
+        ),
         "Check --license-public-key, or copy the licence again.",
     )
 
@@ -96,7 +110,7 @@ def read(token: str) -> License:
     try:
         return _license(jwt.decode(token, options={"verify_signature": False}))
     except jwt.InvalidTokenError as error:
-        raise LicenseError(f"This is no licence: {error}.", "Copy it again, whole.") from None
+        raise LicenseError(msg("This is no licence: {error}.", error=error), "Copy it again, whole.") from None
 
 
 def _license(claims: dict[str, Any]) -> License:
@@ -113,7 +127,7 @@ def _license(claims: dict[str, Any]) -> License:
         )
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise LicenseError(
-            f"This licence is damaged: its times or its licensee cannot be read ({error}).", _ASK
+            msg("This licence is damaged: its times or its licensee cannot be read ({error}).", error=error), _ASK
         ) from None
 
 
@@ -144,9 +158,12 @@ def _key(file: Path, kind: str, load: Any, key_class: type) -> Any:  # noqa: ANN
     try:
         key = load(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"The {kind} key {file} cannot be read: {error.strerror}.", hint) from error
+        raise UsageError(
+            msg("The {kind} key {file} cannot be read: {reason}.", kind=kind, file=file, reason=error.strerror),
+            hint,
+        ) from error
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{file} is no {kind} key in PEM.", hint) from error
+        raise UsageError(msg("{file} is no {kind} key in PEM.", file=file, kind=kind), hint) from error
     if not isinstance(key, key_class):
-        raise UsageError(f"{file} is a {kind} key of another kind than Ed25519.", hint)
+        raise UsageError(msg("{file} is a {kind} key of another kind than Ed25519.", file=file, kind=kind), hint)
     return key

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..i18n.message import msg
 from .architecture import ModelArchitecture
 from .context_length import context_length
 from .json_file import Section
@@ -180,7 +181,9 @@ def _head_size(config: Config, hidden: int | None, heads: int | None) -> int | N
     if not hidden or not heads:
         return None
     if hidden < heads:
-        raise text.invalid_value("hidden_size", f"It has to be at least 1 for each of the {heads} attention heads.")
+        raise text.invalid_value(
+            "hidden_size", msg("It has to be at least 1 for each of the {number} attention heads.", number=heads)
+        )
     return 2 * hidden // heads if rule == "twice" else hidden // heads
 
 

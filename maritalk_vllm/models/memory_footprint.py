@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from ..i18n.message import msg
 from .architecture import BYTES, ModelArchitecture, biggest_stage
 
 _VOCABULARY_PADDING = 64
@@ -57,11 +58,23 @@ class MemoryFootprint:
         if tp == 1:
             return ""
         if not shape.attention_heads or shape.attention_heads % tp:
-            return f"{tp} does not divide its {shape.attention_heads} attention heads"
+            return msg(
+                "{tp} does not divide its {attention_heads} attention heads",
+                tp=tp,
+                attention_heads=shape.attention_heads,
+            )
         if shape.key_value_heads % tp and tp % shape.key_value_heads:
-            return f"{tp} and its {shape.key_value_heads} KV heads do not divide each other"
+            return msg(
+                "{tp} and its {key_value_heads} KV heads do not divide each other",
+                tp=tp,
+                key_value_heads=shape.key_value_heads,
+            )
         if padded_vocabulary(shape.vocabulary_size) % tp:
-            return f"{tp} does not divide its padded vocabulary of {padded_vocabulary(shape.vocabulary_size)}"
+            return msg(
+                "{tp} does not divide its padded vocabulary of {padded_vocabulary}",
+                tp=tp,
+                padded_vocabulary=padded_vocabulary(shape.vocabulary_size),
+            )
         return ""
 
     def tensor_parallel_sizes(self, gpu_count: int) -> list[int]:

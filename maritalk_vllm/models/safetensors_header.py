@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import WeightsError
+from ..i18n.message import Number, msg
 
 # The limit of the format.
 _MAX_HEADER_BYTES = 100_000_000
@@ -44,30 +45,44 @@ def read_header(file: Path) -> dict[str, Tensor]:
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise WeightsError(f"The weights file {file} is not a regular file.", _HINT)
+            raise WeightsError(msg("The weights file {file} is not a regular file.", file=file), _HINT)
         size = status.st_size
         with file.open("rb") as content:
             length = int.from_bytes(content.read(8), "little")
             if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise WeightsError(
-                    f"The weights file {file} is damaged or cut off: its {size:,} bytes hold no whole header.", _HINT
+                    msg(
+                        "The weights file {file} is damaged or cut off: its {number} bytes hold no whole header.",
+                        file=file,
+                        number=Number(size),
+                    ),
+                    _HINT,
                 )
             header = content.read(length)
     except OSError as error:
-        raise WeightsError(f"The weights file {file} cannot be read: {error.strerror}.") from error
+        raise WeightsError(
+            msg("The weights file {file} cannot be read: {reason}.", file=file, reason=error.strerror)
+        ) from error
     try:
         raw = _DECODER.decode(header)
         raw.pop("__metadata__", None)
         tensors = {name: _TENSOR.decode(value) for name, value in raw.items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WeightsError(
-            f"The weights file {file} is damaged: its header cannot be read ({error}).", _HINT
+            msg("The weights file {file} is damaged: its header cannot be read ({error}).", file=file, error=error),
+            _HINT,
         ) from error
     expected_size = 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
     if size != expected_size:
         what = "cut off" if size < expected_size else "damaged"
         raise WeightsError(
-            f"The weights file {file} is {what}: its header promises {expected_size:,} bytes and it has {size:,}.",
+            msg(
+                "The weights file {file} is {kind}: its header promises {promised} bytes and it has {number}.",
+                file=file,
+                kind=what,
+                promised=Number(expected_size),
+                number=Number(size),
+            ),
             _HINT,
         )
     for name, tensor in tensors.items():
@@ -77,8 +92,15 @@ def read_header(file: Path) -> dict[str, Tensor]:
             or ((bits := _BITS.get(tensor.dtype)) and tensor.elements * bits != tensor.bytes * 8)
         ):
             raise WeightsError(
-                f"The weights file {file} is damaged: its tensor {name} has {tensor.bytes:,} bytes, which is not the "
-                f"size of {tensor.dtype} {list(tensor.shape)}.",
+                msg(
+                    "The weights file {file} is damaged: its tensor {name} has {bytes} bytes, which is not the size of "
+                    "{dtype} {list}.",
+                    file=file,
+                    name=name,
+                    bytes=Number(tensor.bytes),
+                    dtype=tensor.dtype,
+                    list=list(tensor.shape),
+                ),
                 _HINT,
             )
     return tensors

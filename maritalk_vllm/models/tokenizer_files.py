@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 
 _PATTERNS = (
     "tokenizer.json",
@@ -30,7 +31,7 @@ def check_tokenizer(folder: Path) -> None:
     """Raises WeightsError if the folder has no tokenizer, or a file of it is damaged."""
     if not any(file.is_file() for pattern in _PATTERNS for file in folder.glob(pattern)):
         raise WeightsError(
-            f"{folder} has no tokenizer: no tokenizer.json, tokenizer.model or other vocabulary.",
+            msg("{folder} has no tokenizer: no tokenizer.json, tokenizer.model or other vocabulary.", folder=folder),
             "Copy or download it too, or name the folder of one: -- --tokenizer FOLDER.",
         )
     for name in _JSON_FILES:
@@ -39,6 +40,8 @@ def check_tokenizer(folder: Path) -> None:
             try:
                 msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
             except OSError as error:
-                raise WeightsError(f"{file} cannot be read: {error.strerror}.") from error
+                raise WeightsError(
+                    msg("{target} cannot be read: {reason}.", target=file, reason=error.strerror)
+                ) from error
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise WeightsError(f"{file} is damaged: {error}.", _HINT) from error
+                raise WeightsError(msg("{file} is damaged: {error}.", file=file, error=error), _HINT) from error

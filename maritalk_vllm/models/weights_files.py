@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from .json_file import Section, read_object
 
 INDEX = "model.safetensors.index.json"
@@ -79,8 +80,14 @@ def _files_of_index(folder: Path, found: list[Path], load_format: str) -> tuple[
     missing = [name for name in shards if folder / name not in found]
     if missing:
         raise WeightsError(
-            f"{len(missing)} of {len(shards)} weights files are missing in {folder}: {', '.join(missing[:3])}"
-            f"{' ...' if len(missing) > 3 else ''}.",
+            msg(
+                "{missing} of {total} weights files are missing in {folder}: {files}{more}.",
+                missing=len(missing),
+                total=len(shards),
+                folder=folder,
+                files=", ".join(missing[:3]),
+                more=" ..." if len(missing) > 3 else "",
+            ),
             "Copy or download them again.",
         )
     return tuple(folder / name for name in shards)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Self
 
 from ..hardware.gpu import Gpu
+from ..i18n.message import joined, msg
 from ..models.architecture import BYTES
 from ..models.memory_footprint import MemoryFootprint
 from .batch_limits import default_batch_limits
@@ -57,8 +58,11 @@ class Parallelism:
 
     def describe(self, gpu_name: str, nodes: int) -> str:
         """A replica on GPUs of this name, such as `2 x NVIDIA A10 (1 tensor x 2 pipeline parallel)`."""
-        sizes = f" ({self.tensor} tensor x {self.pipeline} pipeline parallel)" if self.pipeline > 1 else ""
-        return f"{describe_nodes(nodes, self.gpu_count // nodes, gpu_name)}{sizes}"
+        gpus = describe_nodes(nodes, self.gpu_count // nodes, gpu_name)
+        if self.pipeline == 1:
+            return gpus
+        sizes = msg(" ({tensor} tensor x {pipeline} pipeline parallel)", tensor=self.tensor, pipeline=self.pipeline)
+        return joined("", (gpus, sizes))
 
     def is_even(self, nodes: int) -> bool:
         """Whether all nodes have the same number of workers, and each holds whole stages or part of a single one."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 from ..errors import DoesNotFit
 from ..hardware.host import Host
 from ..hardware.inventory import Inventory
+from ..i18n.message import msg, pluralized
 from ..settings import Device
-from ..text_format import gigabytes, pluralize
+from ..text_format import gigabytes
 from .batch_limits import CPU_BATCH
 from .candidate import Parallelism
 from .fit_errors import uneven_error
@@ -35,7 +36,11 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
     workers = parallelism.gpu_count * replicas // requirements.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
-            f"{pluralize(workers, 'worker')} need a processor core each, and there are {len(host.cores)}.",
+            msg(
+                "{workers} need a processor core each, and there are {number}.",
+                workers=pluralized(workers, "{number} worker", "{number} workers"),
+                number=len(host.cores),
+            ),
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )
     dtype = requirements.flags.dtype or serving_dtype(host)
@@ -81,7 +86,14 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
     assert requirements.footprint is not None
     tensor, stages = plan.tensor_parallel_size, plan.pipeline_parallel_size
     if reason := requirements.footprint.why_not_divisible(tensor):
-        raise DoesNotFit(f"{requirements.title} cannot be split with --tensor-parallel-size {tensor}: {reason}.")
+        raise DoesNotFit(
+            msg(
+                "{title} cannot be split with --tensor-parallel-size {tensor}: {reason}.",
+                title=requirements.title,
+                tensor=tensor,
+                reason=reason,
+            )
+        )
     footprint = requirements.footprint.served_as(plan.dtype)
     weights = footprint.weights_bytes_per_gpu(tensor, stages)
     workers = plan.workers_per_node
@@ -101,9 +113,16 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
     min_kv_bytes = request_bytes(requirements.min_max_len)
     if available_bytes < min_kv_bytes:
         raise DoesNotFit(
-            f"{requirements.title} needs {gigabytes((weights + overhead + min_kv_bytes) * workers)} of memory on a CPU "
-            f"in {plan.dtype} ({gigabytes(weights * workers)} of it for weights), and "
-            f"{gigabytes(host.memory_available_bytes)} of {_memory_bound(host)} are available.",
+            msg(
+                "{title} needs {size} of memory on a CPU in {dtype} ({size2} of it for weights), and "
+                "{memory_available} of {bounds} are available.",
+                title=requirements.title,
+                size=gigabytes((weights + overhead + min_kv_bytes) * workers),
+                dtype=plan.dtype,
+                size2=gigabytes(weights * workers),
+                memory_available=gigabytes(host.memory_available_bytes),
+                bounds=_memory_bound(host),
+            ),
             "Free some memory, raise the container's limit, or choose a smaller model or --max-model-len.",
         )
     requested_bytes = _requested_cache_bytes(requirements, host) // (tensor * stages)
@@ -114,12 +133,20 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
     adjustments = list(plan.adjustments)
     if cache < requested_bytes:
         adjustments.append(
-            f"KV cache: {gigabytes(cache)} instead of {gigabytes(requested_bytes)}, which is the memory left."
+            msg(
+                "KV cache: {cache} instead of {requested}, which is the memory left.",
+                cache=gigabytes(cache),
+                requested=gigabytes(requested_bytes),
+            )
         )
     if context < target_len:
         adjustments.append(
-            f"max_model_len: {context} instead of {target_len} tokens, which is what {gigabytes(cache)} of KV cache "
-            "hold."
+            msg(
+                "max_model_len: {context} instead of {longest} tokens, which is what {size} of KV cache hold.",
+                context=context,
+                longest=target_len,
+                size=gigabytes(cache),
+            )
         )
     return replace(
         plan,
@@ -138,7 +165,7 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
 
 def _memory_bound(host: Host) -> str:
     bound = gigabytes(host.memory_bound_bytes)
-    return f"the container's {bound}" if host.memory_bound_bytes < host.memory_total_bytes else bound
+    return msg("the container's {size}", size=bound) if host.memory_bound_bytes < host.memory_total_bytes else bound
 
 
 def _requested_cache_bytes(requirements: ModelRequirements, host: Host) -> int:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from ..errors import DoesNotFit
 from ..hardware.gpu import Gpu, GpuProcess
+from ..i18n.message import joined, msg, pluralized
 from ..models.memory_footprint import MemoryFootprint
-from ..text_format import gigabytes, pluralize
+from ..text_format import gigabytes
 from .candidate import Candidate, Parallelism
 from .gpu_selection import describe_nodes, label
 from .model_requirements import ModelRequirements
@@ -20,15 +21,25 @@ def explain_shortage(candidate: Candidate) -> str:
     requirements, gpu = candidate.requirements, candidate.gpu
     share, budget = requirements.gpu_memory_utilization, candidate.budget_bytes
     if share is not None and budget > candidate.usable_bytes:
-        return (
-            f"--gpu-memory-utilization {share:g} takes {gigabytes(budget)} of {label(gpu)}, where "
-            f"{gigabytes(gpu.memory_free_bytes)} are free{_memory_holders(gpu)}"
+        return msg(
+            "--gpu-memory-utilization {share} takes {budget} of {card}, where {memory_free} are free{held}",
+            share=f"{share:g}",
+            budget=gigabytes(budget),
+            card=label(gpu),
+            memory_free=gigabytes(gpu.memory_free_bytes),
+            held=_memory_holders(gpu),
         )
-    return (
-        f"each needs {gigabytes(candidate.weights_bytes)} for weights, {gigabytes(candidate.overhead_bytes)} for "
-        f"activations and CUDA graphs and {gigabytes(candidate.min_kv_cache_bytes)} for {requirements.min_max_len} "
-        f"tokens of KV cache, and {label(gpu)} offers {gigabytes(budget)}: "
-        f"{gigabytes(max(candidate.shortfall_bytes, _SMALLEST_SHORTFALL_BYTES))} short{_memory_holders(gpu)}"
+    return msg(
+        "each needs {weights} for weights, {overhead} for activations and CUDA graphs and {kv_cache} for {shortest} "
+        "tokens of KV cache, and {card} offers {budget}: {shortfall} short{held}",
+        weights=gigabytes(candidate.weights_bytes),
+        overhead=gigabytes(candidate.overhead_bytes),
+        kv_cache=gigabytes(candidate.min_kv_cache_bytes),
+        shortest=requirements.min_max_len,
+        card=label(gpu),
+        budget=gigabytes(budget),
+        shortfall=gigabytes(max(candidate.shortfall_bytes, _SMALLEST_SHORTFALL_BYTES)),
+        held=_memory_holders(gpu),
     )
 
 
@@ -36,12 +47,16 @@ def _memory_holders(gpu: Gpu) -> str:
     """The processes that hold memory of this GPU, as the end of a sentence."""
     if not gpu.processes:
         return ""
-    return f" ({', '.join(map(_describe_process, gpu.processes[:3]))})"
+    return msg(" ({processes})", processes=joined(", ", map(_describe_process, gpu.processes[:3])))
 
 
 def _describe_process(process: GpuProcess) -> str:
-    who = f"{process.name} ({process.pid})" if process.name else f"a process ({process.pid})"
-    return f"{who} holds {gigabytes(process.memory_bytes)}" if process.memory_bytes else f"{who} holds memory"
+    who = f"{process.name} ({process.pid})" if process.name else msg("a process ({pid})", pid=process.pid)
+    return (
+        msg("{who} holds {size}", who=who, size=gigabytes(process.memory_bytes))
+        if process.memory_bytes
+        else msg("{who} holds memory", who=who)
+    )
 
 
 def fit_error(
@@ -62,20 +77,39 @@ def fit_error(
     if uneven and requirements.pipeline_parallel_size not in (None, 1):
         return uneven
     if (requirements.replicas or 1) > 1:
-        return DoesNotFit(f"{requirements.title} does not fit {requirements.replicas} times on {available}.")
+        return DoesNotFit(
+            msg(
+                "{title} does not fit {replicas} times on {here}.",
+                title=requirements.title,
+                replicas=requirements.replicas,
+                here=available,
+            )
+        )
     if nearest is not None:
-        shortage = f"{nearest.title}: {explain_shortage(nearest)}"
-        return DoesNotFit(f"{requirements.title} does not fit. The nearest: {shortage}.", short=shortage)
+        shortage = joined(": ", (nearest.title, explain_shortage(nearest)))
+        return DoesNotFit(
+            msg("{title} does not fit. The nearest: {nearest}.", title=requirements.title, nearest=shortage),
+            short=shortage,
+        )
     total = gpu_count * largest[0].memory_total_bytes
     if total < requirements.total_gpu_memory_bytes:
         needed = gigabytes(requirements.total_gpu_memory_bytes)
         return DoesNotFit(
-            f"{requirements.title} needs {needed} of GPU memory on cards of one kind; {available} have "
-            f"{gigabytes(total)}."
+            msg(
+                "{title} needs {needed} of GPU memory on cards of one kind; {here} have {size}.",
+                title=requirements.title,
+                needed=needed,
+                here=available,
+                size=gigabytes(total),
+            )
         )
     return DoesNotFit(
-        f"{requirements.title} cannot be split over {available} as asked: "
-        f"tensor-parallel degrees that work are {_tensor_parallel_sizes(footprint, len(largest))}.",
+        msg(
+            "{title} cannot be split over {here} as asked: tensor-parallel degrees that work are {degrees}.",
+            title=requirements.title,
+            here=available,
+            degrees=_tensor_parallel_sizes(footprint, len(largest)),
+        ),
         "Across nodes, --pipeline-parallel-size 1 shares each layer between them." if requirements.nodes > 1 else "",
     )
 
@@ -84,10 +118,14 @@ def uneven_error(requirements: ModelRequirements, parallelism: Parallelism) -> D
     """The error for a split of which the nodes cannot each hold a part of the same size; None if they can."""
     if parallelism.is_even(requirements.nodes):
         return None
-    parts = f"{parallelism.tensor} tensor x {parallelism.pipeline} pipeline parallel"
+    parts = msg(
+        "{tensor} tensor x {pipeline} pipeline parallel",
+        tensor=parallelism.tensor,
+        pipeline=parallelism.pipeline,
+    )
     return DoesNotFit(
-        f"{requirements.nodes} nodes cannot share {parts} evenly.",
-        f"Leave --pipeline-parallel-size out, or give a multiple of {requirements.nodes}.",
+        msg("{number} nodes cannot share {parts} evenly.", number=requirements.nodes, parts=parts),
+        msg("Leave --pipeline-parallel-size out, or give a multiple of {number}.", number=requirements.nodes),
     )
 
 
@@ -100,11 +138,23 @@ def _invalid_parallel_size(requirements: ModelRequirements, footprint: MemoryFoo
     )
     if tensor and (why := footprint.why_not_divisible(tensor)):
         return DoesNotFit(
-            f"{requirements.title} cannot be split with --tensor-parallel-size {tensor}: {why}.",
-            f"Degrees that work: {_tensor_parallel_sizes(footprint, max(tensor, 8))}.",
+            msg(
+                "{title} cannot be split with --tensor-parallel-size {tensor}: {reason}.",
+                title=requirements.title,
+                tensor=tensor,
+                reason=why,
+            ),
+            msg("Degrees that work: {degrees}.", degrees=_tensor_parallel_sizes(footprint, max(tensor, 8))),
         )
     if stages > max(1, layers):
-        return DoesNotFit(f"{requirements.title} has {layers} layers, too few for --pipeline-parallel-size {stages}.")
+        return DoesNotFit(
+            msg(
+                "{title} has {layers} layers, too few for --pipeline-parallel-size {stages}.",
+                title=requirements.title,
+                layers=layers,
+                stages=stages,
+            )
+        )
     return None
 
 
@@ -121,8 +171,13 @@ def _too_few_gpus(
         return None
     flags = " with ".join(f"{flag} {size}" for flag, size in requested.items() if size > 1)
     return DoesNotFit(
-        f"{flags} needs {pluralize(required, 'card')} of one kind, and there are {available}.",
-        f"Tensor-parallel degrees that work: {_tensor_parallel_sizes(footprint, gpu_count)}.",
+        msg(
+            "{flags} needs {cards} of one kind, and there are {here}.",
+            flags=flags,
+            cards=pluralized(required, "{number} card", "{number} cards"),
+            here=available,
+        ),
+        msg("Tensor-parallel degrees that work: {degrees}.", degrees=_tensor_parallel_sizes(footprint, gpu_count)),
     )
 
 

@@ -8,6 +8,7 @@ from ..hardware.gpu import Gpu
 from ..hardware.host import Host
 from ..hardware.interconnect import Links
 from ..hardware.inventory import Inventory
+from ..i18n.message import msg
 from ..models.memory_footprint import MemoryFootprint
 from ..settings import Device
 from ..text_format import gigabytes
@@ -98,15 +99,18 @@ def _option_that_would_fit(
         return found if isinstance(found, Placement) else None
 
     if found := place_without("gpu_memory_utilization"):
-        return f"--gpu-memory-utilization {found.gpu_memory_utilization:g} would fit."
+        return msg(
+            "--gpu-memory-utilization {gpu_memory_utilization} would fit.",
+            gpu_memory_utilization=f"{found.gpu_memory_utilization:g}",
+        )
     if found := place_without("requested_max_len"):
-        return f"--max-model-len {found.context} would fit."
+        return msg("--max-model-len {context} would fit.", context=found.context)
     if found := place_without("tensor_parallel_size"):
-        return f"--tensor-parallel-size {found.parallelism.tensor} would fit."
+        return msg("--tensor-parallel-size {tensor} would fit.", tensor=found.parallelism.tensor)
     if found := place_without("pipeline_parallel_size"):
-        return f"--pipeline-parallel-size {found.parallelism.pipeline} would fit."
+        return msg("--pipeline-parallel-size {pipeline} would fit.", pipeline=found.parallelism.pipeline)
     if found := place_without("replicas"):
-        return f"--replicas {found.replicas} would fit."
+        return msg("--replicas {replicas} would fit.", replicas=found.replicas)
     return ""
 
 
@@ -116,7 +120,15 @@ def _check_container(host: Host, gpu_count: int) -> None:
     limit = host.memory_limit_bytes
     if limit is not None and limit < pinned:
         raise DoesNotFit(
-            f"The container may use {gigabytes(limit)} of memory; the processes of {gpu_count} GPUs keep "
-            f"{gigabytes(pinned)} that cannot be swapped out.",
-            f"Give it {gigabytes(pinned)} or more (docker run --memory, resources.limits.memory in Kubernetes).",
+            msg(
+                "The container may use {limit} of memory; the processes of {cards} GPUs keep {pinned} that cannot be "
+                "swapped out.",
+                limit=gigabytes(limit),
+                cards=gpu_count,
+                pinned=gigabytes(pinned),
+            ),
+            msg(
+                "Give it {size} or more (docker run --memory, resources.limits.memory in Kubernetes).",
+                size=gigabytes(pinned),
+            ),
         )

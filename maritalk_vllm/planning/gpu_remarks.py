@@ -6,7 +6,8 @@ from ..hardware.gpu import Gpu
 from ..hardware.host import Host
 from ..hardware.interconnect import Link
 from ..hardware.inventory import Inventory
-from ..text_format import gigabytes, pluralize
+from ..i18n.message import joined, msg, pluralized
+from ..text_format import gigabytes
 from .candidate import DEFAULT_GPU_MEMORY_UTILIZATION, Candidate
 from .gpu_selection import RejectedGpu, label, weakest_link
 from .model_requirements import ModelRequirements
@@ -22,11 +23,18 @@ def describe_split(requirements: ModelRequirements, placement: Placement, gpus: 
     """How many of `gpus` are used, by which rule, and for which context."""
     first = placement.gpus[0]
     identical = sum(_is_same_kind(gpu, first) for gpu in gpus)
-    kind = "GPUs" if identical == len(gpus) else f"GPUs of the kind {first.name}"
-    nodes = f", on each of {placement.nodes} nodes" if placement.nodes > 1 else ""
-    replicas = f", in {placement.replicas} copies" if placement.replicas > 1 else ""
-    where, why = f"{kind}{nodes}{replicas}", f"{_rule(requirements, placement)}{_user_flags(requirements)}"
-    return f"Split: over {len(placement.gpus)} of {identical} {where}, {why}."
+    kind = "GPUs" if identical == len(gpus) else msg("GPUs of the kind {name}", name=first.name)
+    nodes = msg(", on each of {number} nodes", number=placement.nodes) if placement.nodes > 1 else ""
+    replicas = msg(", in {number} copies", number=placement.replicas) if placement.replicas > 1 else ""
+    where = joined("", (kind, nodes, replicas))
+    why = joined("", (_rule(requirements, placement), _user_flags(requirements)))
+    return msg(
+        "over {gpus} of {identical} {where}, {why}.",
+        gpus=len(placement.gpus),
+        identical=identical,
+        where=where,
+        why=why,
+    )
 
 
 def _user_flags(requirements: ModelRequirements) -> str:
@@ -35,35 +43,53 @@ def _user_flags(requirements: ModelRequirements) -> str:
         "--pipeline-parallel-size": requirements.pipeline_parallel_size,
     }
     text = " ".join(f"{flag} {size}" for flag, size in flags.items() if size is not None)
-    return f", with {text}" if text else ""
+    return msg(", with {flags}", flags=text) if text else ""
 
 
 def _rule(requirements: ModelRequirements, placement: Placement) -> str:
     parallelism, planned_len = placement.parallelism, requirements.planned_max_len
     if placement.context < planned_len:
-        return f"which hold {placement.context} of {planned_len} tokens: no split holds more"
+        return msg(
+            "which hold {context} of {planned} tokens: no split holds more",
+            context=placement.context,
+            planned=planned_len,
+        )
     if placement.nodes > 1:
-        return f"the fewest stages that hold all {planned_len} tokens"
+        return msg("the fewest stages that hold all {number} tokens", number=planned_len)
     if parallelism.pipeline > 1 and requirements.pipeline_parallel_size is None:
-        return f"the fewest that hold all {planned_len} tokens, which tensor parallelism alone does not"
+        return msg(
+            "the fewest that hold all {number} tokens, which tensor parallelism alone does not", number=planned_len
+        )
     # A pipeline may need fewer GPUs, but is tried last, since it is slower.
     if parallelism.tensor > 2 and requirements.pipeline_parallel_size is None:
-        return f"the fewest that hold all {planned_len} tokens by tensor parallelism alone"
-    return f"the fewest that hold all {planned_len} tokens"
+        return msg("the fewest that hold all {number} tokens by tensor parallelism alone", number=planned_len)
+    return msg("the fewest that hold all {number} tokens", number=planned_len)
 
 
 def adjustments(requirements: ModelRequirements, placement: Placement, fullest: Candidate) -> Iterator[str]:
     """Yield what differs from the model's own context, and from vLLM's default share, for lack of memory."""
     if placement.context < requirements.planned_max_len:
         yield (
-            f"max_model_len: {placement.context} instead of {requirements.planned_max_len} tokens, the longest that "
-            f"{gigabytes(fullest.kv_cache_bytes)} of KV cache on each card hold."
+            msg(
+                "max_model_len: {context} instead of {longest} tokens, the longest that {size} of KV cache on each "
+                "card hold.",
+                context=placement.context,
+                longest=requirements.planned_max_len,
+                size=gigabytes(fullest.kv_cache_bytes),
+            )
         )
     share, gpu = fullest.gpu_memory_utilization, fullest.gpu
     if requirements.gpu_memory_utilization is None and share < DEFAULT_GPU_MEMORY_UTILIZATION:
         yield (
-            f"gpu_memory_utilization: {share:g} instead of {DEFAULT_GPU_MEMORY_UTILIZATION:g}, since "
-            f"{gigabytes(gpu.memory_free_bytes)} of {gigabytes(gpu.memory_total_bytes)} are free on {label(gpu)}."
+            msg(
+                "gpu_memory_utilization: {share} instead of {default_gpu_memory_utilization}, since {memory_free} of "
+                "{memory_total} are free on {card}.",
+                share=f"{share:g}",
+                default_gpu_memory_utilization=f"{DEFAULT_GPU_MEMORY_UTILIZATION:g}",
+                memory_free=gigabytes(gpu.memory_free_bytes),
+                memory_total=gigabytes(gpu.memory_total_bytes),
+                card=label(gpu),
+            )
         )
 
 
@@ -73,13 +99,22 @@ def host_warnings(requirements: ModelRequirements, host: Host, gpu_count: int) -
     memory = host.memory_bound_bytes
     if memory < recommended:
         yield (
-            f"This machine has {gigabytes(memory)} of memory, and {requirements.title} should have "
-            f"{gigabytes(recommended)} to load: it will load, since its files are mapped, but slowly."
+            msg(
+                "This machine has {memory} of memory, and {title} should have {recommended} to load: it will load, "
+                "since its files are mapped, but slowly.",
+                memory=gigabytes(memory),
+                title=requirements.title,
+                recommended=gigabytes(recommended),
+            )
         )
     if gpu_count > 1 and host.shared_memory_bytes is not None and host.shared_memory_bytes <= _SHARED_BYTES:
         yield (
-            f"/dev/shm has {gigabytes(host.shared_memory_bytes)}, too little for {gpu_count} GPUs to talk to each "
-            "other: docker run --ipc=host or --shm-size=8g."
+            msg(
+                "/dev/shm has {size}, too little for {cards} GPUs to talk to each other: docker run --ipc=host or "
+                "--shm-size=8g.",
+                size=gigabytes(host.shared_memory_bytes),
+                cards=gpu_count,
+            )
         )
 
 
@@ -92,18 +127,26 @@ def placement_warnings(
         yield "The other nodes are assumed to have the same cards, with as much memory free."
     if parallelism.pipeline > 1 and placement.nodes > 1:
         yield (
-            f"The layers are spread over {placement.nodes} nodes (pipeline parallel {parallelism.pipeline}): "
-            "one user is answered more slowly."
+            msg(
+                "The layers are spread over {nodes} nodes (pipeline parallel {pipeline}): one user is answered more "
+                "slowly.",
+                nodes=placement.nodes,
+                pipeline=parallelism.pipeline,
+            )
         )
     elif parallelism.pipeline > 1:
         why = (
             ""
             if requirements.pipeline_parallel_size
-            else f", since tensor parallelism alone does not hold {placement.context} tokens"
+            else msg(", since tensor parallelism alone does not hold {tokens} tokens", tokens=placement.context)
         )
         yield (
-            f"The layers are spread over {parallelism.pipeline} stages (pipeline parallel){why}: "
-            "one user is answered more slowly."
+            msg(
+                "The layers are spread over {pipeline} stages (pipeline parallel){why}: one user is answered more "
+                "slowly.",
+                pipeline=parallelism.pipeline,
+                why=why,
+            )
         )
     if parallelism.tensor > len(gpus):
         yield "Each layer is shared between nodes (tensor parallel): every token waits for the network in each of them."
@@ -111,14 +154,23 @@ def placement_warnings(
         groups = [gpus[first : first + parallelism.tensor] for first in range(0, len(gpus), parallelism.tensor)]
         weakest = min((weakest_link(group, inventory.links) or Link.NVLINK) for group in groups)
         if weakest < Link.SWITCH:
-            yield f"The cards are linked through {weakest.text}, without NVLink: tensor parallelism loses speed to it."
+            yield msg(
+                "The cards are linked through {text}, without NVLink: tensor parallelism loses speed to it.",
+                text=weakest.text,
+            )
     idle = sum(each.reason == _NOT_NEEDED for each in unneeded)
     if placement.nodes > 1 and idle:
-        yield f"Idle: {pluralize(idle, 'GPU')} of this kind on each node."
+        yield msg("Idle: {cards} of this kind on each node.", cards=pluralized(idle, "{number} GPU", "{number} GPUs"))
     elif idle >= parallelism.gpu_count:
-        yield f"Idle: {pluralize(idle, 'GPU')} of this kind; --replicas auto starts more replicas on them."
+        yield msg(
+            "Idle: {gpus} of this kind; --replicas auto starts more replicas on them.",
+            gpus=pluralized(idle, "{number} GPU", "{number} GPUs"),
+        )
     elif idle:
-        yield f"Idle: {pluralize(idle, 'GPU')} of this kind, too few for another replica."
+        yield msg(
+            "Idle: {gpus} of this kind, too few for another replica.",
+            gpus=pluralized(idle, "{number} GPU", "{number} GPUs"),
+        )
 
 
 def unneeded_gpus(suitable: Sequence[Gpu], placement: Placement) -> tuple[RejectedGpu, ...]:
@@ -132,9 +184,9 @@ def unneeded_gpus(suitable: Sequence[Gpu], placement: Placement) -> tuple[Reject
 
 def _why_unneeded(gpu: Gpu, chosen: Sequence[Gpu]) -> str:
     if not _is_same_kind(gpu, chosen[0]):
-        return f"of another kind than the {chosen[0].name} that were chosen"
+        return msg("of another kind than the {name} that were chosen", name=chosen[0].name)
     if gpu.memory_free_bytes < min(each.memory_free_bytes for each in chosen):
-        return f"less free than the others: {gigabytes(gpu.memory_free_bytes)}"
+        return msg("less free than the others: {size}", size=gigabytes(gpu.memory_free_bytes))
     return _NOT_NEEDED
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..hardware.gpu import Gpu
 from ..hardware.interconnect import Link, Links
 from ..hardware.inventory import Inventory
+from ..i18n.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,11 @@ def label(gpu: Gpu) -> str:
 
 def describe_nodes(nodes: int, gpu_count: int, name: str) -> str:
     """`4 x NVIDIA A10`, or `2 nodes of 4 x NVIDIA A10`."""
-    return f"{gpu_count} x {name}" if nodes == 1 else f"{nodes} nodes of {gpu_count} x {name}"
+    return (
+        f"{gpu_count} x {name}"
+        if nodes == 1
+        else msg("{nodes} nodes of {gpus} x {name}", nodes=nodes, gpus=gpu_count, name=name)
+    )
 
 
 def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tuple[Gpu, ...], tuple[RejectedGpu, ...]]:
@@ -34,7 +39,13 @@ def partition_usable(inventory: Inventory, lowest: tuple[int, int]) -> tuple[tup
     suitable = tuple(gpu for gpu in inventory.gpus if gpu.compute_capability >= lowest)
     rejected = [
         RejectedGpu(
-            gpu.uuid, f"compute capability {dotted(gpu.compute_capability)}, {dotted(lowest)} is needed", label(gpu)
+            gpu.uuid,
+            msg(
+                "compute capability {capability}, {needed} is needed",
+                capability=dotted(gpu.compute_capability),
+                needed=dotted(lowest),
+            ),
+            label(gpu),
         )
         for gpu in inventory.gpus
         if gpu not in suitable

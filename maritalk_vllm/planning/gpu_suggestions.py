@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..hardware.gpu_catalog import GpuModel, idle_machine
+from ..i18n.message import msg
 from .gpu_selection import partition_usable
 from .model_requirements import ModelRequirements
 from .placement import Placement, find_placement
@@ -51,7 +52,9 @@ def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]
     )
     first = {each.count: each for each in reversed(found)}
     return (
-        f"What would do: {', '.join(map(str, sorted(first.values(), key=lambda each: each.count)))}." if found else ""
+        msg("What would do: {gpus}.", gpus=", ".join(map(str, sorted(first.values(), key=lambda each: each.count))))
+        if found
+        else ""
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import UsageError
+from ..i18n.message import msg
 from ..models.architecture import BLOCK_TOKENS
 from ..models.memory_footprint import MemoryFootprint
 from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
@@ -114,15 +115,23 @@ class ModelRequirements:
         reasons = []
         if self.footprint is None:
             known = (
-                "Its size is unknown" if self.doubt else f"{self.title} is not on this machine and its size is unknown"
+                "Its size is unknown"
+                if self.doubt
+                else msg("{title} is not on this machine and its size is unknown", title=self.title)
             )
-            reasons.append(f"{known}: nothing was checked against it.")
+            reasons.append(msg("{known}: nothing was checked against it.", known=known))
         elif unknown := self.footprint.shape.unknown:
             names = ", ".join(name.replace("_", " ") for name in unknown)
-            reasons.append(f"Neither the configuration of {self.title} nor its weights say its {names}.")
+            reasons.append(
+                msg(
+                    "Neither the configuration of {title} nor its weights say its {names}.",
+                    title=self.title,
+                    names=names,
+                )
+            )
         if self.flags.may_increase:
             flags = ", ".join(self.flags.may_increase)
-            reasons.append(f"The plan does not count {flags}, which may make vLLM use more memory.")
+            reasons.append(msg("The plan does not count {flags}, which may make vLLM use more memory.", flags=flags))
         return tuple(reasons)
 
     def reason_to_try_anyway(self, shortage: str) -> str | None:
@@ -130,8 +139,10 @@ class ModelRequirements:
         uncounted = ", ".join((*self.flags.may_reduce, *self.flags.may_increase))
         if not uncounted:
             return None
-        return (
-            f"By the plan's estimate, memory is short ({shortage}). It does not count {uncounted}: the model is tried."
+        return msg(
+            "By the plan's estimate, memory is short ({short}). It does not count {flags}: the model is tried.",
+            short=shortage,
+            flags=uncounted,
         )
 
 
@@ -139,5 +150,7 @@ def _replicas(text: str) -> int | None:
     if text == AUTO:
         return None
     if not text.isdecimal() or int(text) == 0:
-        raise UsageError(f"--replicas is {text!r}.", f"Give a number from 1 on, or {AUTO}.")
+        raise UsageError(
+            msg("--replicas is {text!r}.", text=text), msg("Give a number from 1 on, or {auto}.", auto=AUTO)
+        )
     return int(text)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from ..errors import DoesNotFit
 from ..hardware.gpu import Gpu
 from ..hardware.interconnect import Links
+from ..i18n.message import joined, msg, pluralized
 from ..models.memory_footprint import MemoryFootprint
-from ..text_format import gigabytes, pluralize
+from ..text_format import gigabytes
 from .candidate import Candidate, Parallelism, assess, utilization
 from .fit_errors import explain_shortage, uneven_error
 from .gpu_selection import best_connected, group_identical
@@ -69,7 +70,12 @@ class _Search:
         if total < requirements.total_gpu_memory_bytes:
             if per_replica <= len(candidates):
                 needed = gigabytes(requirements.total_gpu_memory_bytes)
-                text = f"{candidates[0].title}: {gigabytes(total)} of GPU memory, {needed} are needed"
+                text = msg(
+                    "{what}: {total} of GPU memory, {needed} are needed",
+                    what=candidates[0].title,
+                    total=gigabytes(total),
+                    needed=needed,
+                )
                 self.considered.append((parallelism, text))
             return None
         if len(candidates) < required:
@@ -78,7 +84,7 @@ class _Search:
         if len(fitting) >= required:
             return _choose_gpus(fitting, per_replica, links)
         closest = min((each for each in candidates if not each.fits), key=lambda each: each.shortfall_bytes)
-        self.considered.append((parallelism, f"{closest.title}: {explain_shortage(closest)}"))
+        self.considered.append((parallelism, joined(": ", (closest.title, explain_shortage(closest)))))
         if self.nearest is None or closest.shortfall_bytes < self.nearest.shortfall_bytes:
             self.nearest = closest
         return None
@@ -109,7 +115,12 @@ def find_placement(
         if found.context == requirements.planned_max_len:
             break
         title = parallelism.describe(found.gpus[0].name, requirements.nodes)
-        text = f"{title}: it holds {found.context} of {requirements.planned_max_len} tokens"
+        text = msg(
+            "{what}: it holds {context} of {planned} tokens",
+            what=title,
+            context=found.context,
+            planned=requirements.planned_max_len,
+        )
         search.considered.append((parallelism, text))
     if best is None:
         return NoPlacement(groups, search.nearest)
@@ -153,7 +164,11 @@ def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links:
     groups = [group for group in group_identical(gpus) if len(group) >= count]
     if not groups:
         raise DoesNotFit(
-            f"{pluralize(count, 'card')} of one kind are needed, and {pluralize(len(gpus), 'card')} are here."
+            msg(
+                "{cards} of one kind are needed, and {gpus} are here.",
+                cards=pluralized(count, "{number} card", "{number} cards"),
+                gpus=pluralized(len(gpus), "{number} card", "{number} cards"),
+            )
         )
     chosen = max(
         (best_connected(group, count, links) for group in groups), key=lambda group: group[-1].memory_free_bytes
@@ -194,4 +209,4 @@ def _indivisible(
         largest = max_gpus if chosen.parallelism.pipeline > 1 else chosen.parallelism.tensor
         for size in range(2, largest + 1):
             if why := footprint.why_not_divisible(size):
-                yield f"{size} cards, tensor parallel: {why}"
+                yield msg("{number} cards, tensor parallel: {why}", number=size, why=why)

@@ -1,40 +1,54 @@
 """Render a plan as text and as JSON data. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DoesNotFit, MariTalkError, NoSuitableGPU, NotChecked
 from ..hardware.gpu import Gpu
+from ..i18n.message import Number, joined, msg, numeral, pluralized
+from ..i18n.rendering import localized, say
 from ..settings import Device
-from ..text_format import gigabytes, pluralize, table
-from ..translation import translated
+from ..text_format import gigabytes, table
 from .gpu_selection import RejectedGpu, describe_nodes, dotted
 from .plan import Outcome, Plan
 
 
+def description(plan: Plan) -> str:
+    """Where the model runs and what that leaves for requests, such as `2 x NVIDIA A10, tensor parallel 2; ...`."""
+    return joined("", (_location(plan), _capacity(plan)))
+
+
 def summary(plan: Plan) -> list[str]:
     """The lines that a server start prints: the plan, its split, and each adjustment and warning."""
-    text = f"{_location(plan)}{_capacity(plan)}"
-    text = f"Plan: {text}." if plan.checked else f"Plan, not checked: {_location(plan)}."
-    split = [plan.split] if plan.split else []
-    return [text, *split, *plan.adjustments, *(f"Warning: {each}" for each in plan.warnings)]
+    where = _location(plan)
+    text = (
+        msg("Plan: {where}{capacity}.", where=where, capacity=_capacity(plan))
+        if plan.checked
+        else msg("Plan, not checked: {where}.", where=where)
+    )
+    warnings = (msg("Warning: {warning}", warning=each) for each in plan.warnings)
+    return [text, *_split(plan), *plan.adjustments, *warnings]
 
 
 def report(plan: Plan) -> list[str]:
     """The full plan in the user's language: GPUs, memory, number of users, and what was left out and why."""
     where = _location(plan)
-    headline = f"{plan.title} fits: {where}." if plan.checked else f"{plan.title} was not checked: {where}."
-    lines = [translated(headline)]
-    if plan.split:
-        lines.append(translated(plan.split))
+    headline = (
+        msg("{title} fits: {where}.", title=plan.title, where=where)
+        if plan.checked
+        else msg("{title} was not checked: {where}.", title=plan.title, where=where)
+    )
+    lines = [localized(headline)]
+    lines += map(localized, _split(plan))
     lines += ["", *_gpu_table(plan), *_sizes(plan)]
     for title, entries in (
-        ("Left out:", [f"{each.label}: {each.reason}" for each in plan.rejected]),
+        ("Left out:", [joined(": ", (each.label, each.reason)) for each in plan.rejected]),
         ("Considered:", plan.considered),
         ("Adjusted:", plan.adjustments),
         ("Warnings:", plan.warnings),
     ):
         if entries:
-            lines += ["", translated(title), *(f"  {translated(entry)}" for entry in entries)]
+            lines += ["", localized(title), *(f"  {localized(entry)}" for entry in entries)]
     return lines
 
 
@@ -63,7 +77,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "max_concurrency": None if plan.max_concurrency is None else round(plan.max_concurrency, 2),
         "adjustments": list(plan.adjustments),
         "warnings": list(plan.warnings),
-        "split": plan.split or None,
+        "split": next(_split(plan), None),
         "error": None,
     }
 
@@ -93,31 +107,39 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
     }
 
 
+def _split(plan: Plan) -> Iterator[str]:
+    if plan.split:
+        yield msg("Split: {split}", split=plan.split)
+
+
 def _location(plan: Plan) -> str:
     if plan.device is Device.CPU:
         cores = sum(map(len, plan.cores))
-        shared = pluralize(cores, "core")
+        shared = pluralized(cores, "{number} core", "{number} cores")
         if plan.workers_per_node > 1:
-            shared = f"{shared} by {plan.workers_per_node} workers"
+            shared = msg("{cores} by {workers} workers", cores=shared, workers=plan.workers_per_node)
         if plan.nodes > 1:
-            shared = f"{shared} of each of {plan.nodes} nodes"
-        return f"the CPU, {shared}, {plan.dtype}"
+            shared = msg("{cores} of each of {number} nodes", cores=shared, number=plan.nodes)
+        return msg("the CPU, {cores}, {dtype}", cores=shared, dtype=plan.dtype)
     split = [
-        f"{name} parallel {size}"
+        msg("{name} parallel {size}", name=name, size=size)
         for name, size in (("tensor", plan.tensor_parallel_size), ("pipeline", plan.pipeline_parallel_size))
         if size > 1
     ]
-    replicas = [f"{plan.data_parallel_size} copies"] if plan.data_parallel_size > 1 else []
-    return ", ".join([describe_nodes(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *replicas])
+    replicas = [msg("{number} copies", number=plan.data_parallel_size)] if plan.data_parallel_size > 1 else []
+    return joined(", ", (describe_nodes(plan.nodes, len(plan.gpus), plan.gpus[0].name), *split, *replicas))
 
 
 def _capacity(plan: Plan) -> str:
     if plan.max_concurrency is None:
         return ""
     memory = plan.memory
-    return (
-        f"; {gigabytes(memory.weights_bytes / plan.workers)} of weights and "
-        f"{gigabytes(memory.kv_cache_bytes / plan.workers)} of KV cache{_memory_location(plan)}, for {_users(plan)}"
+    return msg(
+        "; {weights} of weights and {kv_cache} of KV cache{where}, for {users}",
+        weights=gigabytes(memory.weights_bytes / plan.workers),
+        kv_cache=gigabytes(memory.kv_cache_bytes / plan.workers),
+        where=_memory_location(plan),
+        users=_users(plan),
     )
 
 
@@ -125,12 +147,22 @@ def _memory_location(plan: Plan) -> str:
     """Where weights and KV cache are, to follow their sizes."""
     if plan.device is Device.CUDA:
         return "" if plan.workers == 1 else " on each"
-    memory = f" in {gigabytes(plan.host_memory_available_bytes or 0)} of memory"
-    return memory if plan.workers == 1 else f" for each{memory}"
+    available = gigabytes(plan.host_memory_available_bytes or 0)
+    return msg(
+        " in {available} of memory" if plan.workers == 1 else " for each in {available} of memory", available=available
+    )
 
 
 def _users(plan: Plan) -> str:
-    return f"{plan.max_concurrency:.1f} users at {plan.max_model_len} tokens" if plan.max_concurrency else "no users"
+    return (
+        msg(
+            "{max_concurrency} users at {max_model_len} tokens",
+            max_concurrency=Number(plan.max_concurrency, ".1f"),
+            max_model_len=plan.max_model_len,
+        )
+        if plan.max_concurrency
+        else "no users"
+    )
 
 
 def _gpu_table(plan: Plan) -> list[str]:
@@ -152,8 +184,8 @@ def _gpu_table(plan: Plan) -> list[str]:
         )
         for gpu in plan.gpus
     ]
-    each = [translated(f"On each of the {plan.nodes} nodes:")] if plan.nodes > 1 else []
-    return [*each, *table([list(map(translated, header)), *rows]), ""]
+    each = [say("On each of the {number} nodes:", number=plan.nodes)] if plan.nodes > 1 else []
+    return [*each, *table([list(map(localized, header)), *rows]), ""]
 
 
 def _sizes(plan: Plan) -> list[str]:
@@ -164,14 +196,17 @@ def _sizes(plan: Plan) -> list[str]:
         rows.append(("processes", gigabytes(memory.overhead_bytes)))
         rows.append(("memory available", gigabytes(plan.host_memory_available_bytes or 0)))
     if plan.max_concurrency is not None:
-        replicas = f" in {plan.data_parallel_size} copies" if plan.data_parallel_size > 1 else ""
-        rows.append(("KV cache", f"{plan.kv_cache_tokens:,} tokens{replicas}, {gigabytes(plan.memory.kv_cache_bytes)}"))
-        rows.append(("users at full context", f"{plan.max_concurrency:.1f}"))
+        tokens, size = Number(plan.kv_cache_tokens or 0), gigabytes(plan.memory.kv_cache_bytes)
+        kv_cache = msg("{tokens} tokens, {size}", tokens=tokens, size=size)
+        if (copies := plan.data_parallel_size) > 1:
+            kv_cache = msg("{tokens} tokens in {copies} copies, {size}", tokens=tokens, copies=copies, size=size)
+        rows.append(("KV cache", kv_cache))
+        rows.append(("users at full context", numeral(plan.max_concurrency, ".1f")))
     if plan.max_model_len is not None:
-        rows.append(("max_model_len", f"{plan.max_model_len} tokens"))
+        rows.append(("max_model_len", msg("{number} tokens", number=plan.max_model_len)))
     if plan.gpu_memory_utilization is not None:
         rows.append(("gpu_memory_utilization", f"{plan.gpu_memory_utilization:g}"))
-    return table([list(map(translated, row)) for row in rows]) if rows else []
+    return table([list(map(localized, row)) for row in rows]) if rows else []
 
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:

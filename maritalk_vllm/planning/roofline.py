@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..hardware.gpu_catalog import GpuModel
 from ..hardware.interconnect import Link
+from ..i18n.message import msg
 from ..models.architecture import BLOCK_TOKENS, BYTES
 from ..models.memory_footprint import MemoryFootprint, llama_footprint
 from .candidate import Parallelism
@@ -70,7 +71,7 @@ def roofline(
     """
     if gpu.bandwidth is None or gpu.flops is None:
         raise UsageError(
-            f"The table has no speed of {gpu.short_name}.",
+            msg("The table has no speed of {card}.", card=gpu.short_name),
             "Measure a server on one with `maritalk-vllm bench --out FILE`, and give --measured FILE.",
         )
     shape, tensor = footprint.shape, parallelism.tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..errors import EngineError, MariTalkError, Unavailable
-from ..text_format import pluralize
+from ..i18n.message import Number, clause, msg, pluralized, sentences, with_full_stop
 from .cluster.node_lost import RESTART_HINT, NodeLost
 from .status.server_state import Phase
 
@@ -218,7 +218,7 @@ def step(state: Lifecycle, event: Event, now: float) -> Step:
             return replace(state, stage=Stage.LOADING), (StartEngine(),)
         case Stage.LOADING, NodesMissing(missing) if state.nodes_joined:
             # Requests wait during a first start. Later they are rejected: a lost node may take long to reconnect.
-            return state, (RejectRequests(Unavailable(f"{missing}.", RESTART_HINT)),)
+            return state, (RejectRequests(Unavailable(with_full_stop(missing), RESTART_HINT)),)
         case Stage.LOADING, NodesJoined():
             return replace(state, nodes_joined=True), (HoldRequests(),)
         case Stage.LOADING, EngineReady():
@@ -279,13 +279,23 @@ def _restart_delay(state: Lifecycle, cause: EngineError, recent: int) -> float |
 
 def _restart_text(cause: EngineError, delay: float) -> str:
     if isinstance(cause, NodeLost):
-        return f"{cause.message} {RESTART_HINT}"
-    died = cause.message.rstrip(".")
-    return f"{died}: starting it again in {delay:.0f} s." if delay else f"{died}: starting it again now."
+        return sentences(cause.message, RESTART_HINT)
+    died = clause(cause.message)
+    return (
+        msg("{died}: starting it again in {pause} s.", died=died, pause=Number(delay, ".0f"))
+        if delay
+        else msg("{died}: starting it again now.", died=died)
+    )
 
 
 def _final_error(state: Lifecycle, cause: EngineError) -> EngineError:
     if not state.was_ready or not state.max_restarts:
         return cause
-    times = f"{pluralize(state.max_restarts, 'time')} within {WINDOW_SECONDS // 60} minutes"
-    return EngineError(f"{cause.message} It was started again {times} before.", cause.hint)
+    times = msg(
+        "{times} within {window_seconds} minutes",
+        times=pluralized(state.max_restarts, "{number} time", "{number} times"),
+        window_seconds=WINDOW_SECONDS // 60,
+    )
+    return EngineError(
+        msg("{message} It was started again {times} before.", message=cause.message, times=times), cause.hint
+    )

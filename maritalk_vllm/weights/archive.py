@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from ..errors import WeightsError
+from ..i18n.message import Number, msg
 from ..models.weights_files import is_junk
 from .archive_members import CHUNK, GZIP, HINT, Member, damaged, members
 
@@ -55,7 +56,14 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int], None]) -> None
                     written += file.write(chunk)
                     progress(done + written)
             if written != member.size:
-                raise damaged(f"{member.name} has {written:,} bytes instead of {member.size:,}")
+                raise damaged(
+                    msg(
+                        "{name} has {written} bytes instead of {number}",
+                        name=member.name,
+                        written=Number(written),
+                        number=Number(member.size),
+                    )
+                )
             done += written
 
 
@@ -72,7 +80,7 @@ def _files_by_path(listing: list[Member]) -> dict[PurePosixPath, Member]:
         if not member.is_folder:
             _check_file(member, path)
             if path in found:
-                raise WeightsError(f"The archive holds {member.name!r} twice.", HINT)
+                raise WeightsError(msg("The archive holds {name!r} twice.", name=member.name), HINT)
             found[path] = member
         names.add(path, member.is_folder)
     if not found:
@@ -88,21 +96,30 @@ def _member_path(member: Member) -> PurePosixPath:
     name = member.name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not (path.parts or member.is_folder):
-        raise WeightsError(f"The archive holds a path outside of its folder: {name[:_MAX_PATH_BYTES]!r}.", HINT)
+        raise WeightsError(
+            msg("The archive holds a path outside of its folder: {name!r}.", name=name[:_MAX_PATH_BYTES]), HINT
+        )
     lengths = [len(part.encode(errors="surrogatepass")) for part in path.parts]
     if max(lengths, default=0) > _MAX_NAME_BYTES or sum(lengths) + len(lengths) > _MAX_PATH_BYTES:
-        raise WeightsError(f"The archive holds a name that is too long: {name[:_MAX_NAME_BYTES]!r}.", HINT)
+        raise WeightsError(
+            msg("The archive holds a name that is too long: {name!r}.", name=name[:_MAX_NAME_BYTES]), HINT
+        )
     if len(lengths) > _MAX_DEPTH:
-        raise WeightsError(f"The archive holds more than {_MAX_DEPTH} nested folders: {name!r}.", HINT)
+        raise WeightsError(
+            msg("The archive holds more than {number} nested folders: {name!r}.", number=_MAX_DEPTH, name=name), HINT
+        )
     return path
 
 
 def _check_file(member: Member, path: PurePosixPath) -> None:
     if not member.is_regular:
-        raise WeightsError(f"The archive holds {member.name!r}, which is not a regular file.", HINT)
+        raise WeightsError(msg("The archive holds {name!r}, which is not a regular file.", name=member.name), HINT)
     if path.suffix not in _SUFFIXES and path.name not in _NAMES:
         raise WeightsError(
-            f"The archive holds {member.name!r}, which is neither weights in safetensors nor JSON nor a tokenizer.",
+            msg(
+                "The archive holds {name!r}, which is neither weights in safetensors nor JSON nor a tokenizer.",
+                name=member.name,
+            ),
             HINT,
         )
 
@@ -120,7 +137,12 @@ class _PathCollisions:
             other, was_folder = self._seen.setdefault(key, (each, is_folder))
             if other != each:
                 raise WeightsError(
-                    f"The archive holds {str(other)!r} and {str(each)!r}, which many systems take for one.", HINT
+                    msg(
+                        "The archive holds {other!r} and {each!r}, which many systems take for one.",
+                        other=str(other),
+                        each=str(each),
+                    ),
+                    HINT,
                 )
             if is_folder != was_folder:
-                raise WeightsError(f"The archive holds {str(each)!r} as a file and as a folder.", HINT)
+                raise WeightsError(msg("The archive holds {each!r} as a file and as a folder.", each=str(each)), HINT)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import WeightsError
+from ..i18n.message import Number, msg
 from ..text_format import gigabytes
 
 MAX_MEMBERS = 10_000
@@ -94,7 +95,7 @@ _READ_ERRORS = (
 
 def damaged(reason: str) -> WeightsError:
     """The error for an archive that cannot be read."""
-    return WeightsError(f"The archive is damaged: {reason}.", "Download it again.")
+    return WeightsError(msg("The archive is damaged: {reason}.", reason=reason), "Download it again.")
 
 
 def _check_bounds(listing: Iterator[Member], max_bytes: int) -> list[Member]:
@@ -105,10 +106,16 @@ def _check_bounds(listing: Iterator[Member], max_bytes: int) -> list[Member]:
         found.append(member)
         total += member.size
         if len(found) > MAX_MEMBERS:
-            raise WeightsError(f"The archive holds more than {MAX_MEMBERS:,} files, more than any model.", HINT)
+            raise WeightsError(
+                msg("The archive holds more than {number} files, more than any model.", number=Number(MAX_MEMBERS)),
+                HINT,
+            )
         if member.size < 0 or total > max_bytes:
             raise WeightsError(
-                f"The archive holds more than {gigabytes(max_bytes)} unpacked, too much for its own size.", HINT
+                msg(
+                    "The archive holds more than {size} unpacked, too much for its own size.", size=gigabytes(max_bytes)
+                ),
+                HINT,
             )
     return found
 
@@ -134,7 +141,7 @@ class _BoundedReader:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Raises ValueError for a negative offset: the archive is damaged, and not the disk."""
         if whence == os.SEEK_SET and offset < 0:
-            raise ValueError(f"it has nothing at {offset}")
+            raise ValueError(msg("it has nothing at {offset}", offset=offset))
         return self._file.seek(offset, whence)
 
     def release(self) -> None:

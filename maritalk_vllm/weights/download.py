@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import httpx
 
 from ..errors import WeightsError
+from ..i18n.message import Number, msg, pluralized
 from ..models.atomic_install import check_space
-from ..text_format import gigabytes, pluralize
+from ..text_format import gigabytes
 from .archive import HEAD_BYTES, looks_like_archive
 from .download_progress import Progress
 from .file_request import UnusableLink, open_response
@@ -87,10 +88,14 @@ class Download:
                 asyncio.run(self._request_rest(link))
                 return link
             except UnusableLink as error:
-                raise WeightsError(f"{self._what} cannot be fetched: {error}.", _HINT) from error
+                raise WeightsError(
+                    msg("{what} cannot be fetched: {error}.", what=self._what, error=error), _HINT
+                ) from error
             except _LinkExpired as error:
                 if link_is_new:
-                    raise WeightsError(f"{self._what} cannot be fetched: {error}.", _HINT) from error
+                    raise WeightsError(
+                        msg("{what} cannot be fetched: {error}.", what=self._what, error=error), _HINT
+                    ) from error
                 link, link_is_new = self._get_link(), True
                 continue
             except (_Retryable, httpx.TransportError) as error:
@@ -99,13 +104,22 @@ class Download:
             retries = 0 if self._part.size > size_before else retries
             if retries == len(self._retry_policy.pauses):
                 raise WeightsError(
-                    f"The download of {self._what} broke off {pluralize(retries + 1, 'time')} in a row: {failure}. "
-                    f"{gigabytes(self._part.size)} are here and kept.",
+                    msg(
+                        "The download of {what} broke off {times} in a row: {broken}. {size} are here and kept.",
+                        what=self._what,
+                        times=pluralized(retries + 1, "{number} time", "{number} times"),
+                        broken=failure,
+                        size=gigabytes(self._part.size),
+                    ),
                     "Run it again to go on.",
                 ) from failure
             pause = max(self._retry_policy.pauses[retries], failure.pause)
             retries += 1
-            self._progress(f"Trying again in {pause:.0f} s: {failure}", self._part.size, link.size)
+            self._progress(
+                msg("Trying again in {pause} s: {broken}", pause=Number(pause, ".0f"), broken=failure),
+                self._part.size,
+                link.size,
+            )
             time.sleep(pause)
 
     async def _request_rest(self, link: Link) -> None:
@@ -135,7 +149,7 @@ class Download:
         status = response.status_code
         if status == httpx.codes.OK or (resuming and status in (206, 416)):
             return
-        reason = f"its server answers {status}"
+        reason = msg("its server answers {status}", status=status)
         if status in (408, 425, 429) or status >= 500:
             raise _Retryable(
                 reason, min(_number(response.headers.get("retry-after", "")) or 0, max(self._retry_policy.pauses))
@@ -148,27 +162,45 @@ class Download:
         if self._starts > MAX_STARTS:
             self._part.discard()
             raise WeightsError(
-                f"The download of {self._what} was begun {MAX_STARTS} times in vain: "
-                "its server changes the file, or breaks off and cannot resume.",
+                msg(
+                    "The download of {what} was begun {most_beginnings} times in vain: its server changes the file, or "
+                    "breaks off and cannot resume.",
+                    what=self._what,
+                    most_beginnings=MAX_STARTS,
+                ),
                 _HINT,
             )
-        size = _number(response.headers.get("content-length", ""))
-        size = link.size if size is None else size
-        if link.size not in (None, size):
+        stated = _number(response.headers.get("content-length", ""))
+        size = link.size if stated is None else stated
+        if link.size is not None and stated is not None and stated != link.size:
             self._part.discard()
-            raise WeightsError(f"{self._what} should have {link.size:,} bytes, and its server has {size:,}.", _HINT)
+            raise WeightsError(
+                msg(
+                    "{what} should have {size} bytes, and its server has {stated}.",
+                    what=self._what,
+                    size=Number(link.size),
+                    stated=Number(stated),
+                ),
+                _HINT,
+            )
         limit = self._max_bytes
         if link.size is None and size is not None and limit is not None and size > limit:
             self._part.discard()
             raise WeightsError(
-                f"{self._what} has at most {gigabytes(limit)}, and its server would send {gigabytes(size)}.", _HINT
+                msg(
+                    "{what} has at most {size}, and its server would send {size2}.",
+                    what=self._what,
+                    size=gigabytes(limit),
+                    size2=gigabytes(size),
+                ),
+                _HINT,
             )
         identity = Identity(size, _validator(response), link.sha256)
         self._part.start(identity)
         return identity
 
     async def _receive(self, response: httpx.Response, identity: Identity) -> None:
-        step, size, done = f"Downloading {self._what}", identity.size, self._part.size
+        step, size, done = msg("Downloading {what}", what=self._what), identity.size, self._part.size
         if size is not None:
             # Space for the rest of the archive, and for its unpacked files.
             check_space(self._part.file.parent, 2 * size - done, self._what)
@@ -183,7 +215,9 @@ class Download:
             done += len(chunk)
             self._progress(step, done, size)
         if size is not None and done != size:
-            raise _Retryable(f"its server sent {done:,} of {size:,} bytes")
+            raise _Retryable(
+                msg("its server sent {number} of {number2} bytes", number=Number(done), number2=Number(size))
+            )
 
     def _byte_limit(self, size: int | None, done: int) -> int:
         """The most bytes to accept."""
@@ -195,9 +229,21 @@ class Download:
     def _too_large(self, size: int | None, limit: int) -> WeightsError:
         self._part.discard()
         if size is not None:
-            return WeightsError(f"{self._what} should have {size:,} bytes, and its server sends more.", _HINT)
+            return WeightsError(
+                msg(
+                    "{what} should have {number} bytes, and its server sends more.",
+                    what=self._what,
+                    number=Number(size),
+                ),
+                _HINT,
+            )
         return WeightsError(
-            f"The server of {self._what} does not say its size, and sends more than {gigabytes(limit)}.", _HINT
+            msg(
+                "The server of {what} does not say its size, and sends more than {size}.",
+                what=self._what,
+                size=gigabytes(limit),
+            ),
+            _HINT,
         )
 
     def _check_is_archive(self, chunk: bytes) -> None:
@@ -205,16 +251,16 @@ class Download:
         if not looks_like_archive((received + chunk)[:HEAD_BYTES]):
             self._part.discard()
             raise WeightsError(
-                f"What the link to {self._what} gives is neither a zip nor a tar file.",
+                msg("What the link to {what} gives is neither a zip nor a tar file.", what=self._what),
                 "MariTalk Local's own service gives its closed program. Ask for the weights, "
                 "and serve them with --model PATH.",
             )
 
     def _reason(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return f"its server cannot be reached ({error})"
+            return msg("its server cannot be reached ({error})", error=error)
         if isinstance(error, httpx.TimeoutException):
-            return f"its server was silent for {self._retry_policy.silence:.0f} s"
+            return msg("its server was silent for {silence} s", silence=Number(self._retry_policy.silence, ".0f"))
         return "the connection broke"
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from ..i18n.message import msg
 from ..licensing.http_address import parse_http_url
 
 MAX_REDIRECTS = 10
@@ -36,15 +37,15 @@ async def open_response(link: str, headers: dict[str, str], silence: float) -> A
                 finally:
                     # The body of a redirect is not read: it may be endless.
                     await response.aclose()
-            raise UnusableLink(f"its server redirects more than {MAX_REDIRECTS} times")
+            raise UnusableLink(msg("its server redirects more than {number} times", number=MAX_REDIRECTS))
     except httpx.RemoteProtocolError as error:
         if _is_early_close(error):
             raise
-        raise UnusableLink(f"its server does not keep to HTTP ({error})") from error
+        raise UnusableLink(msg("its server does not keep to HTTP ({error})", error=error)) from error
     except httpx.ConnectError as error:
         if not _is_certificate_error(error):
             raise
-        raise UnusableLink(f"the certificate of its server is not trusted ({error})") from error
+        raise UnusableLink(msg("the certificate of its server is not trusted ({error})", error=error)) from error
 
 
 async def _send(client: httpx.AsyncClient, request: httpx.Request, seconds: float) -> httpx.Response:
@@ -55,7 +56,7 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request, seconds: floa
     except TimeoutError as error:
         raise httpx.ReadTimeout("head", request=request) from error
     except (httpx.InvalidURL, UnicodeError) as error:  # httpx parses a Location even if it does not follow it
-        raise UnusableLink(f"its link cannot be used: {error}") from error
+        raise UnusableLink(msg("its link cannot be used: {error}", error=error)) from error
 
 
 def _follow_redirect(response: httpx.Response) -> httpx.Request:
@@ -72,14 +73,16 @@ def _parse_link(link: str) -> httpx.URL:
     try:
         return parse_http_url(link)
     except ValueError as error:
-        raise UnusableLink(f"its link cannot be used: {error}") from error
+        raise UnusableLink(msg("its link cannot be used: {error}", error=error)) from error
 
 
 def _check_encoding(response: httpx.Response) -> None:
     # Servers often declare .tar.gz files as gzip-encoded. They are stored as received, and read as archives.
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
-        raise UnusableLink(f"its server sends it in the encoding {encoding[:40]!r}, which was not asked for")
+        raise UnusableLink(
+            msg("its server sends it in the encoding {encoding!r}, which was not asked for", encoding=encoding[:40])
+        )
 
 
 def _is_early_close(error: httpx.RemoteProtocolError) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, WeightsError
+from ..i18n.message import msg
 from ..masking import masked
 from ..models.atomic_install import check_space
 from ..models.model_config import has_config
@@ -28,7 +29,10 @@ def check_name(name: str) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         raise UsageError(
-            f"There is no model {name[:_SHOWN]}: no folder has this name, and no model of Hugging Face can have it.",
+            msg(
+                "There is no model {name}: no folder has this name, and no model of Hugging Face can have it.",
+                name=name[:_SHOWN],
+            ),
             "A name there is OWNER/MODEL, of at most 96 letters, digits, `-`, `_` and `.`.",
         ) from error
 
@@ -58,8 +62,8 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
     ignored = list(_NEVER)
     huggingface_client.limit_responses()
     try:
-        progress(f"Looking for {name}", 0, None)
-        bar = _bar(f"Looking for {name}", 0, lambda *_: None, name)
+        progress(msg("Looking for {name}", name=name), 0, None)
+        bar = _bar(msg("Looking for {name}", name=name), 0, lambda *_: None, name)
         files = snapshot_download(name, revision=revision, dry_run=True, ignore_patterns=ignored, tqdm_class=bar)
         if any(file.filename.endswith(".safetensors") for file in files):
             ignored += _PICKLES
@@ -67,7 +71,7 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
         needed = sum(file.file_size or 0 for file in files if file.will_download)
         cache.mkdir(parents=True, exist_ok=True)
         check_space(cache, needed, name)
-        bar = _bar(f"Downloading {name}", needed, progress, name)
+        bar = _bar(msg("Downloading {what}", what=name), needed, progress, name)
         huggingface_client.limit_responses(needed)
         snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
     except WeightsError:
@@ -99,7 +103,11 @@ def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa:
                 self._done += int(n or 0)
                 if self._is_bounded and self._done > total:
                     raise WeightsError(
-                        f"{model} should have {gigabytes(total)} to download, and Hugging Face sends more.",
+                        msg(
+                            "{model} should have {size} to download, and Hugging Face sends more.",
+                            model=model,
+                            size=gigabytes(total),
+                        ),
                         "Check HF_ENDPOINT, or give the folder that holds the model: --model PATH.",
                     )
                 progress(step, min(self._done, total), total)
@@ -120,22 +128,24 @@ def explain(error: Exception, name: str) -> WeightsError:
 
     if is_a(errors.OfflineModeIsEnabled):
         return WeightsError(
-            f"{name} is not whole on this machine, and HF_HUB_OFFLINE forbids to download it.",
+            msg("{name} is not whole on this machine, and HF_HUB_OFFLINE forbids to download it.", name=name),
             "Unset HF_HUB_OFFLINE, or give the folder that holds the model: --model PATH.",
         )
     if is_a(errors.GatedRepoError):
         return WeightsError(
-            f"{name} is a gated model of Hugging Face.", "Accept its terms on its page there, and set HF_TOKEN."
+            msg("{name} is a gated model of Hugging Face.", name=name),
+            "Accept its terms on its page there, and set HF_TOKEN.",
         )
     if is_a(errors.RevisionNotFoundError):
-        return WeightsError(f"{name} has no such revision on Hugging Face.", "Check --revision.")
+        return WeightsError(msg("{name} has no such revision on Hugging Face.", name=name), "Check --revision.")
     if is_a(errors.RepositoryNotFoundError):
         return WeightsError(
-            f"Hugging Face knows no model {name}, or not for you.", "Check the name; a private model needs HF_TOKEN."
+            msg("Hugging Face knows no model {name}, or not for you.", name=name),
+            "Check the name; a private model needs HF_TOKEN.",
         )
     # Addresses in the error may be signed.
     reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
     return WeightsError(
-        f"{name} cannot be downloaded from Hugging Face: {reason}.",
+        msg("{name} cannot be downloaded from Hugging Face: {reason}.", name=name, reason=reason),
         "What has arrived is kept. Run it again to go on, or give a folder: --model PATH.",
     )

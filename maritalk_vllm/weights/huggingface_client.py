@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from ..licensing.http_address import SCHEMES
 
 METADATA_BYTES = 32 << 20
@@ -58,9 +59,12 @@ def _check_redirect(url: str, location: str) -> None:
     try:
         scheme = urlsplit(urljoin(url, location)).scheme
     except ValueError as error:
-        raise WeightsError(f"Hugging Face redirects to an invalid address: {error}.", _HINT) from error
+        raise WeightsError(msg("Hugging Face redirects to an invalid address: {error}.", error=error), _HINT) from error
     if scheme not in SCHEMES or (url.startswith("https:") and scheme != "https"):
-        raise WeightsError(f"Hugging Face redirects to an address of {scheme[:20]}://, which is not followed.", _HINT)
+        raise WeightsError(
+            msg("Hugging Face redirects to an address of {scheme}://, which is not followed.", scheme=scheme[:20]),
+            _HINT,
+        )
 
 
 def _read(read: Callable[..., Iterator[bytes]], max_bytes: int, chunk_size: int | None = None) -> Iterator[bytes]:

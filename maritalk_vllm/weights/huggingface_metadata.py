@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import WeightsError
+from ..i18n.message import msg, sentences
 from ..models.memory_footprint import MemoryFootprint
 from ..models.remote_footprint import remote_footprint
 from . import huggingface_client
@@ -47,10 +48,12 @@ def query_hub(name: str, revision: str | None = None) -> Remote:
     thread.join(_TOTAL_SECONDS)
     result = next(iter(results), None)
     if result is None:
-        silent = WeightsError(f"{name} cannot be downloaded from Hugging Face: it does not answer.", _HINT)
+        silent = WeightsError(
+            msg("{name} cannot be downloaded from Hugging Face: it does not answer.", name=name), _HINT
+        )
         return Remote(None, silent.message, silent)
     if isinstance(result, WeightsError):  # a server start would fail with it too, after the download
-        return Remote(None, f"{name} on Hugging Face: {result.message}", result)
+        return Remote(None, msg("{name} on Hugging Face: {message}", name=name, message=result.message), result)
     if isinstance(result, Remote):
         return result
     if not huggingface_client.is_hub_error(result):
@@ -69,8 +72,8 @@ def _explain_error(name: str, error: Exception) -> Remote:
     missing = errors.RepositoryNotFoundError, errors.RevisionNotFoundError
     if isinstance(error, missing) and not isinstance(error, errors.GatedRepoError):
         raise reason from error
-    hint = f" {reason.hint}" if isinstance(error, errors.GatedRepoError) else ""
-    return Remote(None, f"{reason.message}{hint}", reason)
+    hint = reason.hint if isinstance(error, errors.GatedRepoError) else ""
+    return Remote(None, sentences(reason.message, hint), reason)
 
 
 def _request(name: str, revision: str | None) -> Remote:
@@ -109,8 +112,13 @@ def _request(name: str, revision: str | None) -> Remote:
     stored = next(filter(None, (_none_if_missing(partial(size, file)) for file in _WEIGHTS)), None)
     footprint = remote_footprint(config, stored) if config and stored else None
     if footprint is None:
-        return Remote(None, f"{name} is not on this machine, and its files on Hugging Face do not say how large it is.")
-    return Remote(footprint, f"{name} is not on this machine: its size is that of its files on Hugging Face.")
+        return Remote(
+            None,
+            msg("{name} is not on this machine, and its files on Hugging Face do not say how large it is.", name=name),
+        )
+    return Remote(
+        footprint, msg("{name} is not on this machine: its size is that of its files on Hugging Face.", name=name)
+    )
 
 
 def _none_if_missing(query: Callable[[], Any]) -> Any:  # noqa: ANN401

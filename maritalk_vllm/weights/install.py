@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from ..models.atomic_install import check_space, install_atomically, sibling
 from ..models.checkpoint import read_checkpoint
 from .archive import unpack, unpacked_bytes
@@ -36,10 +37,12 @@ def fetch(
             size = unpacked_bytes(part.file)
         check_space(folder.parent, size, what)
         with _discard_on_error(part):
-            unpack(part.file, target, lambda done: progress(f"Unpacking {what}", done, size))
+            unpack(part.file, target, lambda done: progress(msg("Unpacking {what}", what=what), done, size))
             read_checkpoint(target)
 
-    install_atomically(folder, fill, what, lambda: progress(f"Waiting for another download of {what}", 0, None))
+    install_atomically(
+        folder, fill, what, lambda: progress(msg("Waiting for another download of {what}", what=what), 0, None)
+    )
     part.discard()
 
 
@@ -56,11 +59,16 @@ def _discard_on_error(part: PartialFile) -> Iterator[None]:
 def _check(part: PartialFile, link: Link, what: str, progress: Progress) -> None:
     if link.sha256 is None:
         return
-    progress(f"Checking {what}", 0, None)
+    progress(msg("Checking {what}", what=what), 0, None)
     with part.file.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != link.sha256.lower():
         raise WeightsError(
-            f"The download of {what} is damaged: its SHA-256 begins with {found[:12]} instead of {link.sha256[:12]}.",
+            msg(
+                "The download of {what} is damaged: its SHA-256 begins with {found} instead of {sha256}.",
+                what=what,
+                found=found[:12],
+                sha256=link.sha256[:12],
+            ),
             "Run it again; if that does not help, tell the licence's issuer.",
         )

@@ -5,6 +5,7 @@ import errno
 from pathlib import Path
 
 from ..errors import UsageError, WeightsError
+from ..i18n.message import msg
 
 _PATH_PREFIXES = ("/", "./", "../", "~")
 _GGUF = ".gguf"
@@ -25,20 +26,26 @@ def model_folder(model: str) -> Path | None:
         path = Path(model).expanduser()
     except RuntimeError:
         user = Path(model).parts[0].removeprefix("~")
-        raise UsageError(f"There is no folder {model}: this machine has no user {user}.") from None
+        raise UsageError(
+            msg("There is no folder {model}: this machine has no user {user}.", model=model, user=user)
+        ) from None
     try:
         path.stat()
     except FileNotFoundError:
         if _is_path(model):
-            raise UsageError(f"There is no folder {model}.", _similar_folder(path)) from None
+            raise UsageError(msg("There is no folder {model}.", model=model), _similar_folder(path)) from None
         return None
     except NotADirectoryError:
-        raise UsageError(f"There is no folder {model}: one of the folders on the way is a file.") from None
+        raise UsageError(
+            msg("There is no folder {model}: one of the folders on the way is a file.", model=model)
+        ) from None
     except ValueError:
         raise UsageError("The name of the model has a NUL character.") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"There is no folder {_shown(model)}: {error.strerror}.") from None
+            raise UsageError(
+                msg("There is no folder {model}: {reason}.", model=_shown(model), reason=error.strerror)
+            ) from None
         raise _unreadable(path, error) from error
     if not path.is_dir():
         raise _not_a_folder(path)
@@ -70,19 +77,29 @@ def _similar_folder(path: Path) -> str:
     except OSError:
         return "Give the folder of a checkpoint."
     similar = difflib.get_close_matches(path.name, names, n=1)
-    return f"Did you mean {path.parent / similar[0]}?" if similar else "Give the folder of a checkpoint."
+    return msg("Did you mean {word}?", word=path.parent / similar[0]) if similar else "Give the folder of a checkpoint."
 
 
 def _not_a_folder(path: Path) -> WeightsError:
     if path.suffix.lower() == _GGUF:
-        return WeightsError(f"{path} is a GGUF file, which is not served.", f"What is served is {SERVED}.")
+        return WeightsError(
+            msg("{path} is a GGUF file, which is not served.", path=path),
+            msg("What is served is {served}.", served=SERVED),
+        )
     if (path.parent / "config.json").is_file():
-        return WeightsError(f"{path} is a file, not a folder.", f"Give its folder: --model {path.parent}.")
-    return WeightsError(f"{path} is a file, not a folder.", f"What is served is {SERVED}.")
+        return WeightsError(
+            msg("{path} is a file, not a folder.", path=path),
+            msg("Give its folder: --model {parent}.", parent=path.parent),
+        )
+    return WeightsError(
+        msg("{path} is a file, not a folder.", path=path), msg("What is served is {served}.", served=SERVED)
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
-    return WeightsError(f"The model {_shown(str(path))} cannot be read: {error.strerror}.")
+    return WeightsError(
+        msg("The model {path} cannot be read: {reason}.", path=_shown(str(path)), reason=error.strerror)
+    )
 
 
 def _shown(name: str) -> str:

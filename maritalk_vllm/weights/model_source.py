@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
+from ..i18n.message import msg
 from ..licensing.entitlement import EVALUATION_KEY
 from ..licensing.license_check import LicenseCheck
 from ..models import demo_model
@@ -50,7 +51,10 @@ def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
     if settings.license is None:
         raise UsageError(
             "No licence and no model were given.",
-            f"Use --license {EVALUATION_KEY} to try the demo model, or --model for an open one.",
+            msg(
+                "Use --license {evaluation_key} to try the demo model, or --model for an open one.",
+                evaluation_key=EVALUATION_KEY,
+            ),
         )
     return find(check.entitlement.models[0])
 
@@ -79,8 +83,11 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, tar
         return Source(profile.name, str(folder), profile, fetch)
     if profile.embedded is None:
         raise WeightsError(
-            f"The weights of {profile.title} are not on this machine, and this licence does not bring them.",
-            f"Put them into {folder}, or give the folder that holds them: --model PATH.",
+            msg(
+                "The weights of {title} are not on this machine, and this licence does not bring them.",
+                title=profile.title,
+            ),
+            msg("Put them into {folder}, or give the folder that holds them: --model PATH.", folder=folder),
         )
     return Source(profile.name, str(demo_model.folder(profile, settings.cache_dir)), profile, is_made_here=True)
 
@@ -92,11 +99,13 @@ def weights_folder(profile: Profile, settings: Settings) -> Path:
 
 def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) -> None:
     if settings.license is None:
-        raise LicenseError(f"{profile.title} needs a licence.", "Give it with --license or MARITALK_LICENSE.")
+        raise LicenseError(
+            msg("{title} needs a licence.", title=profile.title), "Give it with --license or MARITALK_LICENSE."
+        )
     allowed = check.entitlement.models
     if profile.name not in allowed:
         raise LicenseError(
-            f"This licence is for {', '.join(allowed)}, not for {profile.name}.",
+            msg("This licence is for {allowed}, not for {name}.", allowed=", ".join(allowed), name=profile.name),
             "Ask for one that includes it, or leave --model out.",
         )
 
@@ -105,9 +114,14 @@ def open_model(model: str, revision: str | None = None) -> Source:
     """Locate a model that needs no licence, by folder or Hugging Face name. Raises UsageError or WeightsError."""
     if (folder := model_folder(model)) is not None:
         if not has_config(folder):
-            hint = f"Its GGUF files are not served. What is served is {SERVED}." if holds_gguf(folder) else ""
+            hint = (
+                msg("Its GGUF files are not served. What is served is {served}.", served=SERVED)
+                if holds_gguf(folder)
+                else ""
+            )
             raise WeightsError(
-                f"{Path(model)} holds no model: it has no config.json.", hint or "Give the folder of a checkpoint."
+                msg("{path} holds no model: it has no config.json.", path=Path(model)),
+                hint or "Give the folder of a checkpoint.",
             )
         return Source(folder.name, str(folder))
     if _HUGGING_FACE_NAME.fullmatch(model):
@@ -116,5 +130,6 @@ def open_model(model: str, revision: str | None = None) -> Source:
         return Source(model, str(cached)) if cached else Source(model, model, fetch=FetchFromHub(model, revision))
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
-        f"There is no model {model}: it is no profile, no folder and no Hugging Face name.", did_you_mean(model, known)
+        msg("There is no model {model}: it is no profile, no folder and no Hugging Face name.", model=model),
+        did_you_mean(model, known),
     )

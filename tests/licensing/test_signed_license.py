@@ -89,7 +89,7 @@ def test_validity_period(now: object, message: str | None) -> None:
     if message is None:
         allowed = LICENSE.entitlement(now)  # type: ignore[arg-type]
         assert (allowed.models, allowed.licensee) == (("small", "demo"), "ACME")
-        assert str(allowed) == "Valid for small, demo, until 2026-11-25, for ACME"
+        assert allowed.text == "Valid for small, demo, until 2026-11-25, for ACME"
     else:
         with pytest.raises(LicenseError, match=message):
             LICENSE.entitlement(now)  # type: ignore[arg-type]

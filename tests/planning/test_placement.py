@@ -81,9 +81,7 @@ def test_idle_gpus_are_used_before_the_context_is_shortened(
         assert f"which hold {result.max_model_len} of 131072 tokens: no split holds more." in result.split
     else:
         assert result.max_model_len == context
-        assert (
-            f"Split: over {len(result.gpus)} of {gpus[0]} GPUs, the fewest that hold all 131072 tokens" in result.split
-        )
+        assert f"over {len(result.gpus)} of {gpus[0]} GPUs, the fewest that hold all 131072 tokens" in result.split
 
 
 def test_requested_context_decides_the_split() -> None:
@@ -93,7 +91,7 @@ def test_requested_context_decides_the_split() -> None:
     result = gpu_plan(open_need(16, LLAMA_8B, tensor_parallel_size=1), hypothetical_machine("4xA10"))
     assert (parallel_sizes(result), result.max_model_len) == ((1, 2, 1), 131072)
     assert result.split == (
-        "Split: over 2 of 4 GPUs, the fewest that hold all 131072 tokens, which tensor parallelism alone does not, "
+        "over 2 of 4 GPUs, the fewest that hold all 131072 tokens, which tensor parallelism alone does not, "
         "with --tensor-parallel-size 1."
     )
 
@@ -101,7 +99,7 @@ def test_requested_context_decides_the_split() -> None:
 def test_each_replica_holds_the_whole_context() -> None:
     result = gpu_plan(open_need(16, LLAMA_8B, replicas="auto"), hypothetical_machine("8xA10"))
     assert (parallel_sizes(result), result.max_model_len) == ((2, 1, 4), 131072)
-    assert result.split == "Split: over 8 of 8 GPUs, in 4 copies, the fewest that hold all 131072 tokens."
+    assert result.split == "over 8 of 8 GPUs, in 4 copies, the fewest that hold all 131072 tokens."
     result = gpu_plan(open_need(16, LLAMA_8B, replicas="2"), hypothetical_machine("3xA10"))
     assert parallel_sizes(result) == (1, 1, 2)
     assert result.max_model_len is not None and result.max_model_len < 131072
@@ -116,7 +114,7 @@ def test_shortened_context_uses_the_gpus_with_most_free_memory() -> None:
 def test_gpu_model_that_holds_the_whole_context_is_preferred() -> None:
     result = gpu_plan(open_need(16, LLAMA_8B), hypothetical_machine("1xA10,1xA100-40GB"))
     assert (indices(result.gpus), result.max_model_len) == ([1], 131072)
-    assert result.split.startswith("Split: over 1 of 1 GPUs of the kind NVIDIA A100-SXM4-40GB, ")
+    assert result.split.startswith("over 1 of 1 GPUs of the kind NVIDIA A100-SXM4-40GB, ")
 
 
 def test_free_memory_of_each_gpu_counts() -> None:

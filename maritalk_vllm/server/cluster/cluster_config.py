@@ -7,6 +7,7 @@ from typing import Self
 
 from ...errors import UsageError
 from ...hardware.network import is_own
+from ...i18n.message import msg
 from ...settings import DistributedBackend, Settings
 from .handshake import read_secret
 
@@ -44,18 +45,28 @@ class ClusterConfig:
         nodes, rank = settings.nodes, settings.node_rank
         if rank >= nodes:
             raise UsageError(
-                f"--node-rank {rank} is out of range for --nodes {nodes}: ranks run from 0 to {nodes - 1}.",
+                msg(
+                    "--node-rank {rank} is out of range for --nodes {nodes}: ranks run from 0 to {number_last}.",
+                    rank=rank,
+                    nodes=nodes,
+                    number_last=nodes - 1,
+                ),
                 "Give --nodes on every node, and --node-rank 0 on the one that answers.",
             )
         if nodes == 1:
             return None
         if settings.head is None:
             raise UsageError(
-                f"--nodes {nodes} needs --head.", "Give the address at which the other nodes reach node 0, on all."
+                msg("--nodes {number} needs --head.", number=nodes),
+                "Give the address at which the other nodes reach node 0, on all.",
             )
         if settings.replicas != "1":
             raise UsageError(
-                f"--replicas {settings.replicas} is for one node, and there are {nodes}.",
+                msg(
+                    "--replicas {replicas} is for one node, and there are {number}.",
+                    replicas=settings.replicas,
+                    number=nodes,
+                ),
                 "To serve several replicas, start several groups behind a router: see docs/nodes.md.",
             )
         if rank and settings.interactive:
@@ -86,7 +97,7 @@ def check_head_is_local(group: ClusterConfig) -> bool:
         return False
     if not is_local:
         raise UsageError(
-            f"--head {group.head} is not an address of this machine, which is node 0.",
+            msg("--head {head} is not an address of this machine, which is node 0.", head=group.head),
             "Give all nodes the address by which the others reach node 0, or this machine another --node-rank.",
         )
     return True
@@ -109,5 +120,6 @@ def _parse_address(text: str) -> tuple[str, int]:
             if 0 < port <= _MAX_PORT:
                 return host, port
     raise UsageError(
-        f"--head {text!r} cannot be read.", "Write it as 10.0.0.1, 10.0.0.1:29501, [fd00::1]:29501 or a name."
+        msg("--head {text!r} cannot be read.", text=text),
+        "Write it as 10.0.0.1, 10.0.0.1:29501, [fd00::1]:29501 or a name.",
     )

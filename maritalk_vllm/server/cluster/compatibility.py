@@ -7,6 +7,7 @@ import msgspec
 
 from ... import __version__
 from ...errors import DoesNotFit, MariTalkError, UsageError
+from ...i18n.message import joined, msg
 from ...planning.plan import Plan
 
 _HARDWARE_KEYS = {"cards", "card", "tensor_parallel_size", "pipeline_parallel_size", "dtype"}
@@ -57,10 +58,16 @@ def find_mismatch(rank: int, theirs: Mapping[str, Any], ours: Compatibility) -> 
     different = [name for name, value in our_terms.items() if theirs.get(name) != value]
     if not different:
         return None
-    differences = "; ".join(f"{name} {_shown(theirs.get(name))}, not {our_terms[name]}" for name in different)
+    differences = joined(
+        "; ",
+        (
+            msg("{name} {theirs}, not {ours}", name=name, theirs=_shown(theirs.get(name)), ours=our_terms[name])
+            for name in different
+        ),
+    )
     kind = DoesNotFit if _HARDWARE_KEYS.issuperset(different) else UsageError
     return kind(
-        f"Node {rank} does not match node 0: {differences}.",
+        msg("Node {number} does not match node 0: {differences}.", number=rank, differences=differences),
         "Give every node the same options and versions, and machines with the same cards free.",
     )
 

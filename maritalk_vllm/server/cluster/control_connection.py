@@ -4,8 +4,9 @@ import asyncio
 import logging
 from typing import Generic, TypeVar
 
+from ...i18n.message import Number, msg
+from ..messaging.base_message import MessageError
 from ..messaging.direction import Direction
-from ..messaging.message import MessageError
 from .message_stream import ConnectionLost, MessageStream
 from .node_messages import Heartbeat
 
@@ -48,10 +49,14 @@ class ControlConnection(Generic[Received, Sent]):
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     message = await self._stream.receive(self._receives)
             except TimeoutError:
-                raise ConnectionLost(f"nothing was heard of it for {TIMEOUT_SECONDS:.0f} s") from None
+                raise ConnectionLost(
+                    msg("nothing was heard of it for {number} s", number=Number(TIMEOUT_SECONDS, ".0f"))
+                ) from None
             except MessageError as error:
                 _log.warning("The connection to the node at %s is closed: %s", self.peer, error.message)
-                raise ConnectionLost(f"it does not follow the nodes' protocol: {error.problem}") from error
+                raise ConnectionLost(
+                    msg("it does not follow the nodes' protocol: {problem}", problem=error.problem)
+                ) from error
             if not isinstance(message, Heartbeat):
                 return message
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import NoReturn, assert_never
 
 from ...errors import EngineError, MariTalkError, UsageError
+from ...i18n.message import msg, sentences
+from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import MessageError
 from .cluster_config import ClusterConfig
 from .compatibility import Compatibility
 from .control_connection import ROOT_CAUSE_SECONDS, ControlConnection
@@ -72,7 +73,13 @@ class Follower:
                     self._in_epoch = True
                     return agreement
                 case Taken(by):
-                    show(f"Waiting for node 0, which has a node {self._group.rank} at {by}")
+                    show(
+                        msg(
+                            "Waiting for node 0, which has a node {number} at {address}",
+                            number=self._group.rank,
+                            address=by,
+                        )
+                    )
                     await self._retry_later()
                 case End():  # of an epoch that this node has ended itself
                     pass
@@ -85,13 +92,13 @@ class Follower:
         try:
             message = await self._connection.receive()
             if not isinstance(message, End):
-                unexpected = f"{type(message).__name__} is not expected now"
-                raise ConnectionLost(f"it does not follow the nodes' protocol: {unexpected}")
+                unexpected = msg("{message} is not expected now", message=type(message).__name__)
+                raise ConnectionLost(msg("it does not follow the nodes' protocol: {problem}", problem=unexpected))
         except ConnectionLost as lost:
             self._disconnect()
             self._in_epoch = False
             raise NodeLost.from_disconnect(0, self._group.head, lost) from lost
-        raise NodeLost(f"Node 0 starts the engine again. {message.error.message}".rstrip())
+        raise NodeLost(sentences("Node 0 starts the engine again.", message.error.to_error().message))
 
     async def root_cause(self, error: EngineError) -> EngineError:
         """Return the leader's reason if it ends the epoch within ROOT_CAUSE_SECONDS, or `error` of this node."""
@@ -143,7 +150,7 @@ class Follower:
     async def _connect(self, show: Callable[[str], None]) -> ControlConnection[FromLeader, FromFollower]:
         """Return a connection to the leader after the handshake. Raises the error with which it rejects this node."""
         while self._connection is None:
-            show(f"Waiting for node 0 at {self._group.head}")
+            show(msg("Waiting for node 0 at {address}", address=self._group.head))
             try:
                 stream = await self._open()
             except (OSError, TimeoutError, ConnectionLost):
@@ -177,7 +184,7 @@ class Follower:
         """
         challenge = await stream.receive(RECEPTION)
         if not isinstance(challenge, Challenge):
-            raise RECEPTION.error(f"{type(challenge).__name__} is not expected now")
+            raise RECEPTION.error(msg("{message} is not expected now", message=type(challenge).__name__))
         rank, secret, nonce = self._group.rank, self._group.secret, new_nonce()
         hello = Hello(rank=rank, terms=self._info.terms())
         if secret is not None:
@@ -190,10 +197,13 @@ class Follower:
             case Welcome(given):
                 if secret is not None and not is_proof(given, proof(secret, LEADER, rank, challenge.nonce, nonce)):
                     raise UsageError(
-                        f"Node 0 at {self._group.head} does not prove that it has this node's secret.",
+                        msg(
+                            "Node 0 at {address} does not prove that it has this node's secret.",
+                            address=self._group.head,
+                        ),
                         "Give every node the same --nodes-secret-file, or none.",
                     )
             case Challenge():
-                raise RECEPTION.error(f"{type(answer).__name__} is not expected now")
+                raise RECEPTION.error(msg("{message} is not expected now", message=type(answer).__name__))
             case _:
                 assert_never(answer)

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from ...errors import UsageError
+from ...i18n.message import msg
 
 LEADER, FOLLOWER = "head", "node"
 """Roles of the sender of a proof, as they enter the HMAC."""
@@ -22,11 +23,17 @@ def read_secret(file: Path) -> bytes:
         secret = file.read_bytes().strip()
     except OSError as error:
         raise UsageError(
-            f"The nodes' secret in {file} cannot be read: {error.strerror}.", "See --nodes-secret-file."
+            msg("The nodes' secret in {file} cannot be read: {reason}.", file=file, reason=error.strerror),
+            "See --nodes-secret-file.",
         ) from error
     if len(secret) < _MIN_SECRET_BYTES:
         raise UsageError(
-            f"The nodes' secret in {file} has {len(secret)} characters, and needs at least {_MIN_SECRET_BYTES}.",
+            msg(
+                "The nodes' secret in {file} has {number} characters, and needs at least {least}.",
+                file=file,
+                number=len(secret),
+                least=_MIN_SECRET_BYTES,
+            ),
             "Make one with `openssl rand -hex 32`, the same for all nodes.",
         )
     return secret

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, assert_never
 
 from ...errors import EngineError, MariTalkError, PortError, UsageError
+from ...i18n.message import joined, msg
+from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import MessageError
 from .cluster_config import ClusterConfig, check_head_is_local
 from .compatibility import Compatibility, find_mismatch
 from .control_connection import ROOT_CAUSE_SECONDS, ControlConnection
@@ -82,7 +83,7 @@ class Leader:
             await self._wait_for_name(show)
             self._server = await self._listen()
         while missing := self._missing():
-            show(f"Waiting for {', '.join(missing)}")
+            show(msg("Waiting for {missing}", missing=joined(", ", missing)))
             self._changed.clear()
             await self._changed.wait()
         self._failure = asyncio.get_running_loop().create_future()
@@ -135,7 +136,7 @@ class Leader:
         """Wait until `head` resolves: in a cluster, DNS may know a machine's own name only after the machine starts."""
         # In a thread, since a slow DNS server must not delay heartbeats and messages.
         while not await asyncio.to_thread(check_head_is_local, self._group):
-            show(f"Waiting for the name {self._group.head} to be known")
+            show(msg("Waiting for the name {name} to be known", name=self._group.head))
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self) -> asyncio.Server:
@@ -145,7 +146,11 @@ class Leader:
             return await asyncio.start_server(self._accept, self._group.head, port)
         except OSError as error:
             raise PortError(
-                f"Node 0 cannot listen for the other nodes on port {port}: {error.strerror}.",
+                msg(
+                    "Node 0 cannot listen for the other nodes on port {port}: {reason}.",
+                    port=port,
+                    reason=error.strerror,
+                ),
                 "Choose another with --head ADDRESS:PORT, of which it is the next.",
             ) from error
 
@@ -153,7 +158,12 @@ class Leader:
         """Return the followers that are not connected or not idle, each with its last address, for display."""
         ranks = (rank for rank in range(1, self._group.nodes) if rank not in self._nodes or not self._nodes[rank].idle)
         addresses = self._last_addresses
-        return [f"node {rank} ({addresses[rank]})" if rank in addresses else f"node {rank}" for rank in ranks]
+        return [
+            msg("node {number} ({address})", number=rank, address=addresses[rank])
+            if rank in addresses
+            else msg("node {number}", number=rank)
+            for rank in ranks
+        ]
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         if self._pending >= _MAX_PENDING:
@@ -212,12 +222,12 @@ class Leader:
         if self._group.secret is None:
             if hello.proof is None:
                 return None
-            return UsageError(f"Node {hello.rank} has a secret, and node 0 has none.", _SAME_SECRET)
+            return UsageError(msg("Node {number} has a secret, and node 0 has none.", number=hello.rank), _SAME_SECRET)
         if hello.proof is None:
-            return UsageError(f"Node {hello.rank} has no secret, and node 0 has one.", _SAME_SECRET)
+            return UsageError(msg("Node {number} has no secret, and node 0 has one.", number=hello.rank), _SAME_SECRET)
         expected = self._proof(FOLLOWER, hello, leader_nonce)
         if expected is None or not is_proof(hello.proof, expected):
-            return UsageError(f"Node {hello.rank} has another secret than node 0.", _SAME_SECRET)
+            return UsageError(msg("Node {number} has another secret than node 0.", number=hello.rank), _SAME_SECRET)
         return None
 
     def _terms_error(self, hello: Hello) -> MariTalkError | None:
@@ -227,7 +237,9 @@ class Leader:
         if hello.rank < self._group.nodes:
             return None
         return UsageError(
-            f"Node {hello.rank} is out of range: node 0 has --nodes {self._group.nodes}.",
+            msg(
+                "Node {number} is out of range: node 0 has --nodes {nodes}.", number=hello.rank, nodes=self._group.nodes
+            ),
             "Give --nodes on every node, and --node-rank 0 on the one that answers.",
         )
 
@@ -249,7 +261,17 @@ class Leader:
                 node.idle = True
                 self._changed.set()
             case WorkersFailed(error):
-                self._fail(EngineError(f"Node {node.rank} ({node.connection.peer}): {error.message}", error.hint))
+                self._fail(
+                    EngineError(
+                        msg(
+                            "Node {number} ({address}): {what}",
+                            number=node.rank,
+                            address=node.connection.peer,
+                            what=error.message,
+                        ),
+                        error.hint,
+                    )
+                )
             case _:
                 assert_never(message)
 

@@ -3,6 +3,7 @@
 from typing import Self
 
 from ...errors import EngineError
+from ...i18n.message import msg
 
 RESTART_HINT = "The engine is started again when all nodes are there."
 
@@ -13,4 +14,4 @@ class NodeLost(EngineError):
     @classmethod
     def from_disconnect(cls, rank: int, address: str, reason: Exception) -> Self:
         """Return the error for the node with this rank and address. `reason`: how the disconnect was detected."""
-        return cls(f"Node {rank} ({address}) is gone: {reason}.")
+        return cls(msg("Node {number} ({address}) is gone: {how}.", number=rank, address=address, how=reason))

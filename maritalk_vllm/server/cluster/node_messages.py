@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from ..messaging.base_message import Message
 from ..messaging.direction import Direction
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import Message
 
 HANDSHAKE_BYTES = 64 * 1024
 """Limit of a message before the other side is known to be a node: any host may connect."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from ...errors import EngineError, UsageError
+from ...i18n.message import msg
 from ...settings import Device
 from .cluster_config import ClusterConfig
 
@@ -47,7 +48,7 @@ def check_ray(group: ClusterConfig, device: Device) -> None:
         raise EngineError("Ray is not installed.", 'Install it on every node: pip install "maritalk-vllm[ray]".')
     if ADDRESS in os.environ and not group.is_leader:
         raise UsageError(
-            f"{ADDRESS} names a Ray cluster, which starts the workers of other nodes by itself.",
+            msg("{name} names a Ray cluster, which starts the workers of other nodes by itself.", name=ADDRESS),
             "Start node 0 alone, or unset it on all nodes.",
         )
     check_version(installed_ray())
@@ -65,8 +66,8 @@ def check_version(version: str) -> None:
     if Version(version).release[:2] < MIN_RAY_VERSION:
         minimum = ".".join(map(str, MIN_RAY_VERSION))
         raise EngineError(
-            f"Ray {version} is older than {minimum}, and has known vulnerabilities.",
-            f'Update it on every node: pip install "ray>={minimum}".',
+            msg("Ray {version} is older than {least}, and has known vulnerabilities.", version=version, least=minimum),
+            msg('Update it on every node: pip install "ray>={least}".', least=minimum),
         )
 
 
@@ -79,7 +80,11 @@ def check_token(environment: Mapping[str, str]) -> None:
     """Raise UsageError if Ray would accept commands without a token, or reject the nodes."""
     if environment.get(MODE, "token").lower() != "token":
         raise UsageError(
-            f"{MODE} is {environment[MODE]}: anyone who reaches Ray's ports can run commands here.",
+            msg(
+                "{mode} is {environment}: anyone who reaches Ray's ports can run commands here.",
+                mode=MODE,
+                environment=environment[MODE],
+            ),
             "Unset it, or set it to token, on every node.",
         )
     file = environment.get(TOKEN_FILE) or Path(environment.get("HOME", "/"), _DEFAULT_TOKEN_FILE)
@@ -89,8 +94,11 @@ def check_token(environment: Mapping[str, str]) -> None:
         token = ""
     if len(token.strip()) < _MIN_TOKEN_CHARACTERS:
         raise UsageError(
-            f"Ray needs a token of at least {_MIN_TOKEN_CHARACTERS} characters, the same on every node.",
-            f"Give --nodes-secret-file on every node, or a token of its own in {TOKEN}.",
+            msg(
+                "Ray needs a token of at least {number} characters, the same on every node.",
+                number=_MIN_TOKEN_CHARACTERS,
+            ),
+            msg("Give --nodes-secret-file on every node, or a token of its own in {token}.", token=TOKEN),
         )
 
 
@@ -142,7 +150,10 @@ class RayNode:
         while _STARTED_MARKER not in (output := self._read_log()):
             if process.poll() is not None or asyncio.get_running_loop().time() > deadline:
                 last = output.strip().rpartition("\n")[2].rstrip(".")
-                raise EngineError(f"Ray does not start: {last}.", f"Its log: {self._log}")
+                raise EngineError(
+                    msg("Ray does not start: {reason}.", reason=last),
+                    msg("Its log: {engine_log}", engine_log=self._log),
+                )
             await asyncio.sleep(_POLL_SECONDS)
 
     def _read_log(self) -> str:
@@ -154,7 +165,9 @@ class RayNode:
         try:
             log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
-            raise EngineError(f"Ray's log {self._log} cannot be written: {error.strerror}.") from error
+            raise EngineError(
+                msg("Ray's log {file} cannot be written: {reason}.", file=self._log, reason=error.strerror)
+            ) from error
         with os.fdopen(log, "wb"):
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "maritalk_vllm.server.process.run_tied", str(os.getpid()), *self.command],
@@ -171,4 +184,4 @@ class RayNode:
         assert self._process is not None
         while self._process.poll() is None:
             await asyncio.sleep(_POLL_SECONDS)
-        raise EngineError("Ray has ended on this node.", f"Its log: {self._log}")
+        raise EngineError("Ray has ended on this node.", msg("Its log: {engine_log}", engine_log=self._log))

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from .message import MessageError
+from ...i18n.message import msg
+from .base_message import MessageError
 
 T = TypeVar("T")
 
@@ -31,15 +32,20 @@ _INVALID = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SHOWN_CHARACTERS = 40
 
 
-def encode_path(value: object) -> object:
-    """Encode a path as bytes, since it need not be valid UTF-8. Raises TypeError for anything else."""
+def encode_value(value: object) -> object:
+    """Encode a path as bytes, since it need not be valid UTF-8, and a message for users as its English text.
+
+    Raises TypeError for anything else.
+    """
     if isinstance(value, Path):
         return os.fsencode(value)
+    if isinstance(value, str):
+        return str(value)
     raise TypeError(f"Expected `Path`, got `{type(value).__name__}`")
 
 
-def decode_path(kind: type, value: Any) -> object:  # noqa: ANN401
-    """Revert `encode_path`. Raises TypeError for anything but bytes."""
+def decode_value(kind: type, value: Any) -> object:  # noqa: ANN401
+    """Revert `encode_value`. Raises TypeError for anything but bytes."""
     if issubclass(kind, Path) and isinstance(value, bytes):
         return Path(os.fsdecode(value))
     raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
@@ -62,7 +68,7 @@ class Direction(Generic[T]):
         self.max_bytes = max_bytes
         """Limit of a message's content."""
 
-    def encode(self, message: T, hook: EncodeHook = encode_path) -> bytes:
+    def encode(self, message: T, hook: EncodeHook = encode_value) -> bytes:
         """Return a message's content. `hook` encodes objects of types that msgspec does not know.
 
         Raises MessageError if the content is too long.
@@ -71,7 +77,7 @@ class Direction(Generic[T]):
         try:
             content = msgspec.msgpack.encode(message, enc_hook=hook)
         except UnicodeEncodeError as error:
-            raise self.error(f"{name} has text that UTF-8 cannot encode") from error
+            raise self.error(msg("{message} has text that UTF-8 cannot encode", message=name)) from error
         self._check_length(len(content), name)
         return content
 
@@ -87,12 +93,18 @@ class Direction(Generic[T]):
     def length(self, header: bytes) -> int:
         """Return the length of the content that follows this header. Raises MessageError if it exceeds `max_bytes`."""
         if len(header) != HEADER_BYTES:
-            raise self.error(f"its header ends after {len(header)} of {HEADER_BYTES} bytes")
+            raise self.error(
+                msg(
+                    "its header ends after {number} of {header_bytes} bytes",
+                    number=len(header),
+                    header_bytes=HEADER_BYTES,
+                )
+            )
         (length,) = _HEADER.unpack(header)
         self._check_length(length)
         return int(length)
 
-    def decode(self, content: bytes, hook: DecodeHook = decode_path) -> T:
+    def decode(self, content: bytes, hook: DecodeHook = decode_value) -> T:
         """Return the message with this content. `hook` reverts the hook of `encode`.
 
         Raises MessageError, which names the message's type and the field, unless it is one of the types of the union
@@ -103,7 +115,7 @@ class Direction(Generic[T]):
             # By itself first: msgspec accepts a message without its type where the union has only one.
             tag = msgspec.msgpack.decode(content, type=_Tag).type
             if tag not in self._tags:
-                raise self.error(f"its type {tag[:_SHOWN_CHARACTERS]!r} is unknown")
+                raise self.error(msg("its type {type!r} is unknown", type=tag[:_SHOWN_CHARACTERS]))
             message: T = msgspec.msgpack.decode(content, type=self._messages, dec_hook=hook)
         except _INVALID as error:
             raise self.error(f"{tag}: {error}" if tag else str(error)) from error
@@ -115,4 +127,11 @@ class Direction(Generic[T]):
 
     def _check_length(self, length: int, name: str = "it") -> None:
         if length > self.max_bytes:
-            raise self.error(f"{name} has {length} bytes, over the limit of {self.max_bytes}")
+            raise self.error(
+                msg(
+                    "{message} has {length} bytes, over the limit of {limit}",
+                    message=name,
+                    length=length,
+                    limit=self.max_bytes,
+                )
+            )

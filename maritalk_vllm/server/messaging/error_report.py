@@ -1,38 +1,43 @@
 """An error of another process or node."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Self
 
 import msgspec
 
 from ...errors import MariTalkError
+from .text import Text, encodable, pack, unpack
 
 
-class ErrorReport(msgspec.Struct, frozen=True):
+class ErrorReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """A MariTalkError as a part of a message.
 
     A rejected node of another version has to read it: fields may be added with a default, and unknown ones are ignored.
-    `error` is the name of the error's class.
+    `error` is the name of the error's class. `message` and `hint` are English; the other two fields are the same, to be
+    rendered in another language.
     """
 
     error: str
     message: str
     hint: str = ""
+    message_text: str | Text | None = None
+    hint_text: str | Text | None = None
 
     @classmethod
     def of(cls, error: MariTalkError) -> Self:
         """Return the report of an error."""
-        return cls(type(error).__name__, _utf8(error.message), _utf8(error.hint))
+        english = encodable(error.message), encodable(error.hint)
+        return cls(type(error).__name__, *english, pack(error.message), pack(error.hint))
 
     def to_error(self) -> MariTalkError:
         """Return an error of the same class, or a MariTalkError if this program has no such class."""
         classes = {each.__name__: each for each in _subclasses(MariTalkError)}
-        return classes.get(self.error, MariTalkError)(self.message, self.hint)
-
-
-def _utf8(text: str) -> str:
-    """Escape what UTF-8 cannot encode, such as a byte of a file name: the error must arrive."""
-    return text.encode(errors="backslashreplace").decode()
+        message, hint = self.message, self.hint
+        if self.message_text is not None and self.hint_text is not None:
+            with contextlib.suppress(ValueError):  # of another version
+                message, hint = unpack(self.message_text), unpack(self.hint_text)
+        return classes.get(self.error, MariTalkError)(message, hint)
 
 
 def _subclasses(error_class: type[MariTalkError]) -> Iterator[type[MariTalkError]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
-from ...text_format import pluralize
+from ...i18n.message import joined, msg, pluralized
 
 SHORTEST = 16
 """Minimum recommended key length, in characters: a shorter key can be guessed, since attempts are not limited."""
@@ -51,7 +51,9 @@ def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"The API keys in {file} cannot be read: {reason}.", "See --api-key-file.") from error
+        raise UsageError(
+            msg("The API keys in {file} cannot be read: {reason}.", file=file, reason=reason), "See --api-key-file."
+        ) from error
     keys: dict[str, Key] = {}
     short_lines: list[int] = []
     hash_lines: list[int] = []
@@ -67,13 +69,18 @@ def read_key_file(file: Path, *, may_be_empty: bool = False) -> KeyFile:
         if "#" in key:
             hash_lines.append(number)
     if not keys and not may_be_empty:
-        raise UsageError(f"{file} holds no API key.", "Write one a line, or leave --api-key-file out.")
+        raise UsageError(msg("{file} holds no API key.", file=file), "Write one a line, or leave --api-key-file out.")
     warnings = []
     if short_lines:
-        warnings.append(f"{file}, {_lines(short_lines)}: {_short_key_warning(len(short_lines))}")
+        warning = _short_key_warning(len(short_lines))
+        warnings.append(msg("{file}, {lines}: {warning}", file=file, lines=_lines(short_lines), warning=warning))
     if hash_lines:
         warnings.append(
-            f"{file}, {_lines(hash_lines)}: the # is a part of the key. Write a space before it to begin a comment."
+            msg(
+                "{file}, {lines}: the # is a part of the key. Write a space before it to begin a comment.",
+                file=file,
+                lines=_lines(hash_lines),
+            )
         )
     return KeyFile(keys, tuple(warnings))
 
@@ -89,19 +96,20 @@ def _parse_comment(digest: str, comment: str = "") -> Key:
 def weakness(keys: Iterable[str]) -> str:
     """Return a warning for the operator about short keys given as options; empty if all are long enough."""
     short = sum(len(key) < SHORTEST for key in keys)
-    return f"--api-key: {_short_key_warning(short)}" if short else ""
+    return joined(": ", ("--api-key", _short_key_warning(short))) if short else ""
 
 
 def _short_key_warning(number: int) -> str:
-    return (
-        f"{pluralize(number, 'API key')} with fewer than {SHORTEST} characters, which can be guessed. "
-        "Make longer ones with openssl rand -hex 24."
+    return msg(
+        "{keys} with fewer than {number} characters, which can be guessed. Make longer ones with openssl rand -hex 24.",
+        keys=pluralized(number, "{number} API key", "{number} API keys"),
+        number=SHORTEST,
     )
 
 
 def _lines(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
-    return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
+    return msg("line {number}", number=shown) if len(numbers) == 1 else msg("lines {number}", number=shown)
 
 
 class ApiKeys:

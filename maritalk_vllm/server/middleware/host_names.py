@@ -5,6 +5,7 @@ import json
 import re
 
 from ...errors import UsageError
+from ...i18n.message import msg
 from ...settings import Settings
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\*")
@@ -17,7 +18,7 @@ def host_names(settings: Settings) -> tuple[str, ...]:
         name = plain(each)
         if not _NAME.fullmatch(name) and not is_address(name):
             raise UsageError(
-                f"--allowed-host {each!r} is no name of a host.",
+                msg("--allowed-host {name!r} is no name of a host.", name=each),
                 "Give a name without scheme and port, such as chat.example.org, or *.example.org for all below it.",
             )
         names.append(name)

@@ -28,8 +28,9 @@ from ...errors import EngineError, RequestError, Unavailable
 from ...http.certificate import Identity
 from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer, config
+from ...i18n.message import Number, msg
 from ...masking import secrets_of
-from ..messaging.message import MessageError
+from ..messaging.base_message import MessageError
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import RouteLabels, is_offered
@@ -261,12 +262,14 @@ class _ApiProcess:
         """Raises EngineError if the engine is dead, hangs, or is aborted by the supervisor."""
         if self._abort_error is not None:
             raise self._abort_error
-        see_log = f"vLLM's log says why: {self._job.log}"
+        see_log = msg("vLLM's log says why: {log}", log=self._job.log)
         if vllm_launcher.is_dead(self._client):
             raise EngineError("The engine died.", see_log)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
         if seconds > self._options.engine_timeout:
-            raise EngineError(f"The engine hangs: it made no step for {seconds:.0f} s.", see_log)
+            raise EngineError(
+                msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")), see_log
+            )
 
 
 class _Server(WebServer):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ...language import spoken
+from ...i18n.language import selected
 from ..startup.launch import Launch
 from .process_exit import wait_for_exit
 
@@ -51,7 +51,9 @@ class ChatProcess:
         finally:
             os.close(theirs)
         # Through a pipe, since other processes can read arguments and environments.
-        os.write(self._control_pipe, json.dumps({"url": url, "key": self._key, "language": spoken()}).encode() + b"\n")
+        os.write(
+            self._control_pipe, json.dumps({"url": url, "key": self._key, "language": selected()}).encode() + b"\n"
+        )
         self._pidfd = os.pidfd_open(self._process.pid)
 
         def on_chat_exit() -> None:

@@ -17,6 +17,7 @@ import setproctitle
 
 from ...engine.environment import environment_without_secrets
 from ...errors import MariTalkError, WeightsError
+from ...i18n.message import msg
 from ...weights.fetch_request import FetchRequest
 from ..messaging.error_report import ErrorReport
 from . import process_tree
@@ -48,14 +49,16 @@ async def download(fetch: FetchRequest, show: Callable[[str, float | None], None
             while (message := await _next(ours, readable)) is not None:
                 if isinstance(message, Failed):
                     raise message.error.to_error()
-                show(message.step, message.fraction)
+                show(message.text, message.fraction)
             await wait_for_exit(process)
         finally:
             loop.remove_reader(ours)
             process.kill()
             exit_code = await wait_for_exit(process)
     if exit_code != 0:
-        raise WeightsError(f"The download ended unexpectedly, with {exit_code}.", "Start again to go on.")
+        raise WeightsError(
+            msg("The download ended unexpectedly, with {exitcode}.", exitcode=exit_code), "Start again to go on."
+        )
 
 
 async def _next(channel: "Channel[DownloadReport, Download]", readable: asyncio.Event) -> DownloadReport | None:
@@ -97,7 +100,7 @@ def main(channel: "Channel[Download, DownloadReport]") -> int:
         nonlocal last_step, last_time
         if step != last_step or time.monotonic() >= last_time + _PROGRESS_SECONDS:
             last_step, last_time = step, time.monotonic()
-            channel.send(Progress(step, done / total if total else None))
+            channel.send(Progress.of(step, done / total if total else None))
 
     try:
         message.fetch.run(report_progress)

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from ...engine.load_progress import log_size, read_loading_step
 from ...errors import EngineError, MariTalkError
+from ...i18n.message import Number, msg
 from ..cluster.node_messages import Agreement
 from ..loading.loading_server import LoadingServer
 from ..messaging.error_report import ErrorReport
@@ -217,7 +218,8 @@ class EngineManager:
             limit = self._launch.settings.api_timeout
             if heartbeat.silent_seconds > limit and self._pid is not None and not killed:
                 error = EngineError(
-                    f"The API process hangs: it gave no sign of life for {limit:.0f} s.", self._log_hint
+                    msg("The API process hangs: it gave no sign of life for {limit} s.", limit=Number(limit, ".0f")),
+                    self._log_hint,
                 )
                 self._fork_server.kill_forked(self._pid, error)
                 killed = True
@@ -230,10 +232,9 @@ class EngineManager:
                 await self._wait_for(Started)
         except TimeoutError:
             self._fork_server.kill()
-            raise EngineError(
-                f"The fork server hangs: it started no process within {self._launch.settings.api_timeout:.0f} s.",
-                self._log_hint,
-            ) from None
+            limit = Number(self._launch.settings.api_timeout, ".0f")
+            text = msg("The fork server hangs: it started no process within {seconds} s.", seconds=limit)
+            raise EngineError(text, self._log_hint) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
         """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
@@ -273,7 +274,7 @@ class EngineManager:
 
     @property
     def _log_hint(self) -> str:
-        return f"vLLM's log says why: {self._launch.settings.engine_log}"
+        return msg("vLLM's log says why: {log}", log=self._launch.settings.engine_log)
 
     async def kill_leftovers(self, *exclude: int) -> None:
         """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
@@ -305,8 +306,8 @@ class EngineManager:
             match event:
                 case Importing():
                     self._show("Importing vLLM")
-                case Progress(step, fraction):
-                    self._show(step, fraction)
+                case Progress():
+                    self._show(event.text, event.fraction)
                 case Started(job, pid) if job is self._job:
                     self._pid = pid
                 case Loaded():
@@ -373,14 +374,20 @@ class EngineManager:
             self._fork_server.kill()
         limit, step = self._launch.settings.start_timeout, self._state.step or "Starting its processes"
         return EngineError(
-            f'The engine did not start within {limit:.0f} s: the step "{step}" took '
-            f"{self._state.step_seconds:.0f} s of it.",
-            f"If it only needs longer, raise --start-timeout. Its log: {self._launch.settings.engine_log}",
+            msg(
+                'The engine did not start within {seconds} s: the step "{step}" took {taken} s of it.',
+                seconds=Number(limit, ".0f"),
+                step=step,
+                taken=Number(self._state.step_seconds, ".0f"),
+            ),
+            msg("If it only needs longer, raise --start-timeout. Its log: {log}", log=self._launch.settings.engine_log),
         )
 
     def _exit_error(self, job: JobName, code: int) -> EngineError:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        return EngineError(f"The process that was to {job} the model {how}.", self._log_hint)
+        how = msg("ended with {code}", code=code)
+        if code < 0:
+            how = msg("was killed by {name}", name=signal.Signals(-code).name)
+        return EngineError(msg("The process that was to {job} the model {how}.", job=job, how=how), self._log_hint)
 
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.set_step(step, fraction)

@@ -7,6 +7,7 @@ from types import FrameType
 from ...engine import startup_errors, vllm_launcher
 from ...engine.log_redaction import mask_secrets
 from ...errors import EngineError
+from ...i18n.message import msg
 from ...masking import secrets_of
 from .process_messages import Loaded, Progress, Ready, ReportChannel, RunFollower
 
@@ -31,7 +32,7 @@ def run_follower(job: RunFollower, channel: ReportChannel) -> None:
         workers.wait()
     finally:
         workers.shutdown()
-    raise EngineError("A worker of this node died.", f"vLLM's log says why: {job.log}")
+    raise EngineError("A worker of this node died.", msg("vLLM's log says why: {log}", log=job.log))
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:

@@ -15,9 +15,10 @@ import setproctitle
 
 from ...engine import vllm_launcher
 from ...errors import EngineError, MariTalkError
+from ...i18n.message import msg
 from ...settings import Device
+from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import MessageError
 from . import api_process, process_tree
 from .follower_process import run_follower
 from .ipc_channel import Channel
@@ -55,7 +56,7 @@ def main(device: Device, channel: ReportChannel, supervisor: int) -> None:
         vllm_launcher.preload(device)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        channel.send(Failed(ErrorReport.of(EngineError(f"vLLM cannot be imported: {reason}"))))
+        channel.send(Failed(ErrorReport.of(EngineError(msg("vLLM cannot be imported: {reason}", reason=reason)))))
         raise
     gc.freeze()
     gc.enable()

@@ -15,8 +15,9 @@ from typing import Never
 
 from ...engine.environment import engine_environment
 from ...errors import EngineError
+from ...i18n.message import msg
+from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import MessageError
 from ..startup.launch import Launch
 from .descriptors import Descriptor
 from .heartbeat import Heartbeat
@@ -250,8 +251,15 @@ class ForkServerClient:
         self._read_pending()
         code = self._process.wait()
         if self._forked:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-            text = f"The fork server {how}. The engine serves on; if it has to be started again, vLLM is imported anew."
+            how = (
+                msg("was killed by {name}", name=signal.Signals(-code).name)
+                if code < 0
+                else msg("ended with {code}", code=code)
+            )
+            text = msg(
+                "The fork server {how}. The engine serves on; if it has to be started again, vLLM is imported anew.",
+                how=how,
+            )
             _log.warning(text)
             self._on_death(text)
         self._report_end_if_none_left()
@@ -307,5 +315,6 @@ def _start_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise EngineError(
-            f"The engine's process cannot be started: {error.strerror}.", "See the limits: ulimit -u and ulimit -v."
+            msg("The engine's process cannot be started: {reason}.", reason=error.strerror),
+            "See the limits: ulimit -u and ulimit -v.",
         ) from error

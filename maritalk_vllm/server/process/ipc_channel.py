@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ..messaging.direction import HEADER_BYTES, Direction, decode_path, encode_path
+from ...i18n.message import msg
+from ..messaging.direction import HEADER_BYTES, Direction, decode_value, encode_value
 from .descriptors import Descriptor
 
 Received = TypeVar("Received")
@@ -71,7 +72,7 @@ class Channel(Generic[Received, Sent]):
 
         def encode(value: object) -> object:
             if not isinstance(value, Descriptor):
-                return encode_path(value)
+                return encode_value(value)
             descriptors.append(value.number)
             return len(descriptors) - 1
 
@@ -131,12 +132,12 @@ class Channel(Generic[Received, Sent]):
                 file.seek(0)  # the position is shared with the sender
                 content = file.read(length + 1)
         if len(content) != length:
-            raise self._receives.error(f"it has {len(content)} of {length} bytes")
+            raise self._receives.error(msg("it has {content} of {length} bytes", content=len(content), length=length))
         used: list[int] = []
 
         def decode(kind: type, value: Any) -> object:  # noqa: ANN401
             if kind is not Descriptor:
-                return decode_path(kind, value)
+                return decode_value(kind, value)
             if value != len(used) or value >= len(descriptors):
                 raise ValueError(f"The message has {len(descriptors)} descriptors, and not number {value}")
             used.append(descriptors[value])
@@ -144,7 +145,13 @@ class Channel(Generic[Received, Sent]):
 
         message = self._receives.decode(content, decode)
         if len(used) != len(descriptors):
-            raise self._receives.error(f"it has {len(descriptors)} descriptors, and names {len(used)}")
+            raise self._receives.error(
+                msg(
+                    "it has {descriptors} descriptors, and names {used}",
+                    descriptors=len(descriptors),
+                    used=len(used),
+                )
+            )
         return message
 
     def close(self) -> None:

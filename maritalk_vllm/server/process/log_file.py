@@ -18,6 +18,7 @@ from typing import Self
 from pythonjsonlogger.json import JsonFormatter
 
 from ...errors import UsageError
+from ...i18n.message import msg
 from ...settings import LogFormat
 
 _PIPE_BYTES = 1 << 20
@@ -49,7 +50,8 @@ class LogFile:
         except OSError as error:
             if error.errno not in _TEMPORARY_ERRORS:
                 raise UsageError(
-                    f"vLLM's log cannot be written to {path}: {error.strerror}.", "Choose --log-file."
+                    msg("vLLM's log cannot be written to {path}: {reason}.", path=path, reason=error.strerror),
+                    "Choose --log-file.",
                 ) from error
             self._open_error = str(error.strerror)
         self._read_end, self._write_end = os.pipe()

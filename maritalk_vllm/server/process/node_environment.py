@@ -7,6 +7,7 @@ from pathlib import Path
 from ...engine.environment import HOST_IP, engine_environment, group_environment
 from ...errors import EngineError
 from ...hardware.network import route_to
+from ...i18n.message import msg
 from ...settings import DistributedBackend
 from ..cluster.ray_node import ADDRESS, RayNode, uses_existing_cluster
 from ..startup.launch import Launch
@@ -59,4 +60,6 @@ class NodeEnvironment:
         try:
             return group_environment(route_to(group.head))
         except OSError as error:
-            raise EngineError(f"This node has no way to {group.head}: {error.strerror}.") from error
+            raise EngineError(
+                msg("This node has no way to {head}: {reason}.", head=group.head, reason=error.strerror)
+            ) from error

@@ -11,6 +11,6 @@ def prepare(job: Prepare, channel: ReportChannel) -> None:
     assert profile is not None and profile.embedded is not None
 
     def progress(step: str, fraction: float) -> None:
-        channel.send(Progress(step, fraction))
+        channel.send(Progress.of(step, fraction))
 
     demo_model.materialise(profile.embedded, job.folder, progress)

@@ -6,15 +6,16 @@ then its messages are errors.
 
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import msgspec
 
 from ...settings import TimeUnit
 from ...weights.fetch_request import FetchRequest
+from ..messaging.base_message import Message
 from ..messaging.direction import Direction
 from ..messaging.error_report import ErrorReport
-from ..messaging.message import Message
+from ..messaging.text import Text, pack, unpack
 from ..middleware.access_config import AccessConfig
 from ..status.startup_timings import StartupTimings
 from .descriptors import Descriptor, InheritedDescriptor
@@ -105,8 +106,18 @@ class Started(Message, frozen=True):
 class Progress(Message, frozen=True):
     """The current step, and the fraction of it that is done, from 0 to 1; None if that is unknown."""
 
-    step: str
+    step: str | Text
     fraction: float | None = None
+
+    @classmethod
+    def of(cls, step: str, fraction: float | None = None) -> Self:
+        """Return the message about a step, which may be a message for users."""
+        return cls(pack(step), fraction)
+
+    @property
+    def text(self) -> str:
+        """The step, as it was given to `of`."""
+        return unpack(self.step)
 
 
 class Loaded(Message, frozen=True):

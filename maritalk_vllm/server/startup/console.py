@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...i18n.rendering import localized
 from ...settings import TimeUnit
-from ...translation import translated
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -64,7 +64,7 @@ class Console:
         """Print the model, the notes about the plan, and the path of vLLM's log."""
         self._print(f"Starting MariTalk Local API {model}...")
         for note in notes:
-            self._print(translated(note))
+            self._print(localized(note))
         self._print(f"vLLM's log: {engine_log}")
 
     def progress(self, step: str, fraction: float | None = None) -> None:
@@ -74,7 +74,7 @@ class Console:
         """
         if self._is_silent:
             return
-        step = translated(step)
+        step = localized(step)
         if self._animated:
             with contextlib.suppress(OSError):  # the terminal was closed: keep serving
                 self._draw(step, fraction)
@@ -108,7 +108,7 @@ class Console:
 
     def engine_died(self, text: str) -> None:
         """Print that the engine died, and what happens next."""
-        self._print_event(translated(text))
+        self._print_event(localized(text))
         self._began = time.monotonic()
 
     def _print_event(self, text: str) -> None:

@@ -10,6 +10,7 @@ from ...engine.vllm_version import installed_vllm
 from ...hardware import resource_limits
 from ...hardware.gpu_catalog import gpu_models
 from ...hardware.probe import probe_hardware
+from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
@@ -83,7 +84,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
         notes=(
             *summary(plan),
             *_compile_cache_note(plan, settings),
-            *(f"Warning: {each}" for each in warnings if each),
+            *(msg("Warning: {warning}", warning=each) for each in warnings if each),
         ),
         resolve_again=partial(decide, check=check),
     )
@@ -92,7 +93,12 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
 def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:
     if plan.device is Device.CPU or "--enforce-eager" in settings.engine_args:
         return []
-    return [f"vLLM compiles the model at its first start, and keeps that in {compile_cache(settings.cache_dir)}."]
+    return [
+        msg(
+            "vLLM compiles the model at its first start, and keeps that in {compile_cache}.",
+            compile_cache=compile_cache(settings.cache_dir),
+        )
+    ]
 
 
 def model_requirements(

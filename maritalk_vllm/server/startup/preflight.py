@@ -17,6 +17,7 @@ from ...engine.vllm_arguments import check_reserved_flags
 from ...engine.vllm_flags import check_flags
 from ...errors import PortError, UsageError, WeightsError
 from ...http.listener import listen
+from ...i18n.message import msg
 from ...models.atomic_install import is_installed
 from ...models.tokenizer_files import check_tokenizer
 from ...planning.memory_flags import read_flags
@@ -46,8 +47,13 @@ def check_context(settings: Settings, requirements: ModelRequirements) -> None:
     ):
         return
     raise UsageError(
-        f"--max-model-len {length} is more than the {limit} tokens that {requirements.title} can read.",
-        f"Give {limit} or less, or leave it out.",
+        msg(
+            "--max-model-len {length} is more than the {limit} tokens that {title} can read.",
+            length=length,
+            limit=limit,
+            title=requirements.title,
+        ),
+        msg("Give {number} or less, or leave it out.", number=limit),
     )
 
 
@@ -73,11 +79,15 @@ def check_files(settings: Settings, source: Source) -> None:
         elif Path(tokenizer).is_dir():
             check_tokenizer(Path(tokenizer))
         elif not _HUB_ID.fullmatch(tokenizer):
-            raise UsageError(f"--tokenizer {tokenizer} is no folder.", "Give the folder that holds the tokenizer.")
+            raise UsageError(
+                msg("--tokenizer {own} is no folder.", own=tokenizer), "Give the folder that holds the tokenizer."
+            )
     template = given.get("--chat-template")
     # A value with a brace or a line break is the template itself.
     if template is not None and not Path(template).is_file() and not re.search(r"[{}\n]", template):
-        raise UsageError(f"--chat-template {template} is no file.", "Give the file that holds the template.")
+        raise UsageError(
+            msg("--chat-template {template} is no file.", template=template), "Give the file that holds the template."
+        )
     for adapter in _lora_folders(settings):
         _check_adapter(adapter, given)
 
@@ -108,17 +118,25 @@ def _check_adapter(adapter: str, given: Mapping[str, str]) -> None:
     file = folder / "adapter_config.json"
     if not file.is_file():
         raise WeightsError(
-            f"{folder} holds no LoRA adapter: it has no adapter_config.json.", "Check the folder in --lora-modules."
+            msg("{folder} holds no LoRA adapter: it has no adapter_config.json.", folder=folder),
+            "Check the folder in --lora-modules.",
         )
     try:
         rank = json.loads(file.read_bytes()).get("r")
     except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{file} cannot be read: {error}.", "Copy or download it again.") from error
+        raise WeightsError(
+            msg("{target} cannot be read: {reason}.", target=file, reason=error), "Copy or download it again."
+        ) from error
     limit = int(given["--max-lora-rank"]) if given.get("--max-lora-rank", "").isdecimal() else _DEFAULT_MAX_LORA_RANK
     if isinstance(rank, int) and rank > limit:
         raise UsageError(
-            f"The LoRA adapter in {folder} has rank {rank}, and vLLM takes up to {limit}.",
-            f"Add -- --max-lora-rank {rank}.",
+            msg(
+                "The LoRA adapter in {folder} has rank {rank}, and vLLM takes up to {limit}.",
+                folder=folder,
+                rank=rank,
+                limit=limit,
+            ),
+            msg("Add -- --max-lora-rank {number}.", number=rank),
         )
 
 
@@ -133,13 +151,19 @@ def check_folders(settings: Settings, source: Source | None) -> None:
     for path, reason in reasons.items():
         if reason:
             chosen = "--cache-dir" if path == settings.cache_dir else log_option
-            raise UsageError(f"{path} cannot be written to: {reason}.", f"Choose another folder with {chosen}.")
+            raise UsageError(
+                msg("{place} cannot be written to: {reason}.", place=path, reason=reason),
+                msg("Choose another folder with {option}.", option=chosen),
+            )
     if source is not None and source.fetch is not None and source.profile is None:
         from huggingface_hub import constants
 
         cache = Path(constants.HF_HUB_CACHE)
         if reason := _why_unwritable(cache):
-            raise WeightsError(f"{cache} cannot be written to: {reason}.", "Choose another folder with HF_HOME.")
+            raise WeightsError(
+                msg("{place} cannot be written to: {reason}.", place=cache, reason=reason),
+                "Choose another folder with HF_HOME.",
+            )
     check_temporary()
 
 

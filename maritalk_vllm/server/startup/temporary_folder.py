@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ...errors import UsageError
+from ...i18n.message import msg
 
 _MAX_SOCKET_PATH = 107
 """Bytes in the path of a Unix socket (`sun_path`, less the terminating NUL)."""
@@ -82,7 +83,11 @@ def temporary_parent() -> str:
             return folder
     others = ", ".join(_FALLBACKS)
     raise UsageError(
-        f"The sockets of a start would have too long names in {default}, and {others} cannot be written to.",
+        msg(
+            "The sockets of a start would have too long names in {usual}, and {places} cannot be written to.",
+            usual=default,
+            places=others,
+        ),
         "Set TMPDIR to a folder with a short path.",
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 
 from ...errors import Unavailable
+from ...i18n.message import msg
 from .api_formats import ApiFormat, Usage
 from .request_result import RequestResult
 
@@ -43,10 +44,18 @@ class BenchClient:
         try:
             async with self._session.post(self._url + path, json=body) as response:
                 if response.status != 200:
-                    raise Unavailable(f"{self._url}{path} answers {response.status}: {(await response.text())[:200]}")
+                    raise Unavailable(
+                        msg(
+                            "{url}{path} answers {status}: {text}",
+                            url=self._url,
+                            path=path,
+                            status=response.status,
+                            text=(await response.text())[:200],
+                        )
+                    )
                 return await response.json()
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{self._url} does not answer: {error}") from error
+            raise Unavailable(msg("{url} does not answer: {error}", url=self._url, error=error)) from error
 
     async def ask(self, api_format: ApiFormat, prompt: str, max_tokens: int) -> RequestResult:
         """Send one request. A failure is recorded in the result, not raised."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...errors import Unavailable
+from ...i18n.message import msg
 from .api_formats import API_FORMATS, ApiFormat, Body
 from .bench_client import BenchClient
 from .prompts import numbers
@@ -77,14 +78,19 @@ async def _measure(
     for _ in range(REPEATS):
         group = await asyncio.gather(*(send() for _ in range(concurrency)))
         if failures := [result.failure for result in group if result.failure]:
-            raise Unavailable(f"A request of the reference benchmark failed: {failures[0]}")
+            raise Unavailable(msg("A request of the reference benchmark failed: {failures}", failures=failures[0]))
         kept = [result for result in group if result.completion_tokens >= _MIN_COMPLETION_TOKENS]
         rows += kept
         if kept:
             tokens = sum(PROMPT_TOKENS + result.completion_tokens for result in kept)
             systems.append(tokens / statistics.median(result.seconds for result in kept))
     if not rows:
-        raise Unavailable(f"All answers of the reference benchmark had fewer than {_MIN_COMPLETION_TOKENS} tokens.")
+        raise Unavailable(
+            msg(
+                "All answers of the reference benchmark had fewer than {shortest} tokens.",
+                shortest=_MIN_COMPLETION_TOKENS,
+            )
+        )
     return ReferenceResult(
         concurrency,
         statistics.median(row.completion_tokens / (row.generation_time or float("nan")) for row in rows),

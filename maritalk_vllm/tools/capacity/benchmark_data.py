@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
+from ...i18n.message import msg
 from ..bench.latency_metrics import Percentiles
 from .arrivals import Arrivals, PoissonArrivals, SaturatingUsers
 from .replica_model import ReplicaModel
@@ -76,10 +77,11 @@ def read_loads(file: Path) -> list[BenchmarkLoad]:
         content = json.loads(file.read_text(encoding="utf-8"))
         return [parse_load(each) for each in content["loads"]]
     except OSError as error:
-        raise UsageError(f"The file {file} cannot be read: {error.strerror}.") from error
+        raise UsageError(msg("The file {file} cannot be read: {reason}.", file=file, reason=error.strerror)) from error
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise UsageError(
-            f"The file {file} is not what a benchmark measured.", "Make one: `maritalk-vllm bench --out FILE`."
+            msg("The file {file} is not what a benchmark measured.", file=file),
+            "Make one: `maritalk-vllm bench --out FILE`.",
         ) from error
 
 

@@ -7,49 +7,82 @@ from typing import Any
 from ...errors import MariTalkError
 from ...hardware.gpu_catalog import find_gpu
 from ...hardware.interconnect import Link
+from ...i18n.message import Number, msg, pluralized
+from ...i18n.rendering import localized
 from ...planning.plan_report import as_data as plan_as_data
 from ...planning.roofline import LINK_BYTES
-from ...text_format import pluralize, table
-from ...translation import translated
+from ...text_format import table
 from .capacity_study import Study
 
 
 def report(study: Study) -> list[str]:
     """The lines of the report, in the selected language."""
     title, users = study.inputs.requirements.title, study.inputs.workload.users
-    head = f"{title} for {users} users: {study.gpus} x {study.replica.name}, {_replicas(study)}."
-    rows = [[translated(name), translated(value)] for name, value in _rows(study)]
-    assumed = [f"  {translated(each)}" for each in assumptions(study)]
-    considered = [f"  {translated(each)}" for each in study.considered]
+    head = msg(
+        "{title} for {users} users: {gpus} x {name}, {replicas}.",
+        title=title,
+        users=users,
+        gpus=study.gpus,
+        name=study.replica.name,
+        replicas=_replicas(study),
+    )
+    rows = [[localized(name), localized(value)] for name, value in _rows(study)]
+    assumed = [f"  {localized(each)}" for each in assumptions(study)]
+    considered = [f"  {localized(each)}" for each in study.considered]
     if considered:
-        considered = ["", translated("Considered:"), *considered]
-    return [translated(head), "", *table(rows), *considered, "", translated("Assumed:"), *assumed]
+        considered = ["", localized("Considered:"), *considered]
+    return [localized(head), "", *table(rows), *considered, "", localized("Assumed:"), *assumed]
 
 
 def _replicas(study: Study) -> str:
-    replicas = pluralize(study.sized.replicas, "replica")
-    return f"{replicas} of {study.replica.cards} cards each" if study.replica.cards > 1 else replicas
+    replicas = pluralized(study.sized.replicas, "{number} replica", "{number} replicas")
+    return (
+        msg("{replicas} of {number} cards each", replicas=replicas, number=study.replica.cards)
+        if study.replica.cards > 1
+        else replicas
+    )
 
 
 def _rows(study: Study) -> list[tuple[str, str]]:
     sized, peak_hour, replica = study.sized, study.sized.peak_hour, study.replica
     latency, first = peak_hour.latency, peak_hour.first_token
     assert latency is not None and first is not None
-    rows = [
-        ("requests", f"{peak_hour.requests_per_second * sized.replicas:.1f}/s in the busiest hour"),
-        ("", f"{study.day.requests:,} a day"),
-        ("whole answer after", f"{latency.p50:.1f} s at the middle, {latency.p95:.1f} s at 95%"),
-        ("first token after", f"{first.p50:.2f} s at the middle, {first.p95:.2f} s at 95%"),
-        ("over the whole day", f"{study.day.p95:.1f} s at 95%"),
-        ("a user alone", f"{sized.single_user.p95:.1f} s at 95%"),
-        ("each replica", f"{peak_hour.running:.1f} requests at once"),
+    rows: list[tuple[str, str]] = [
+        (
+            "requests",
+            msg("{number}/s in the busiest hour", number=Number(peak_hour.requests_per_second * sized.replicas, ".1f")),
+        ),
+        ("", msg("{number} a day", number=Number(study.day.requests))),
+        (
+            "whole answer after",
+            msg(
+                "{number} s at the middle, {number2} s at 95%",
+                number=Number(latency.p50, ".1f"),
+                number2=Number(latency.p95, ".1f"),
+            ),
+        ),
+        (
+            "first token after",
+            msg(
+                "{number} s at the middle, {number2} s at 95%",
+                number=Number(first.p50, ".2f"),
+                number2=Number(first.p95, ".2f"),
+            ),
+        ),
+        ("over the whole day", msg("{number} s at 95%", number=Number(study.day.p95, ".1f"))),
+        ("a user alone", msg("{number} s at 95%", number=Number(sized.single_user.p95, ".1f"))),
+        ("each replica", msg("{number} requests at once", number=Number(peak_hour.running, ".1f"))),
         (
             "KV cache of each",
-            f"{replica.cache_tokens:,} tokens, {peak_hour.cached / replica.cache_tokens:.0%} in use at most",
+            msg(
+                "{number} tokens, {share} in use at most",
+                number=Number(replica.cache_tokens),
+                share=Number(peak_hour.cached / replica.cache_tokens, ".0%"),
+            ),
         ),
     ]
     if sized.fewer is not None:
-        rows.append(("one replica fewer", f"{sized.fewer.p95:.1f} s at 95%"))
+        rows.append(("one replica fewer", msg("{number} s at 95%", number=Number(sized.fewer.p95, ".1f"))))
     return rows
 
 
@@ -57,16 +90,33 @@ def assumptions(study: Study) -> list[str]:
     """The assumptions behind the results, one sentence each."""
     workload, efficiency, replica = study.inputs.workload, study.inputs.efficiency, study.replica
     if workload.hourly is None:
-        request_rate = f"each asks again {workload.think:g} s after an answer, on average (--think)"
+        request_rate = msg(
+            "each asks again {number} s after an answer, on average (--think)", number=Number(workload.think, "g")
+        )
     else:
-        request_rate = f"each asks {workload.hourly:g} times an hour, whenever it comes (--requests-per-hour)"
-    lengths = f"{workload.prompt} tokens of prompt and {workload.answer} of answer"
-    variation = f"on average, and varies by {workload.spread:g} of it" if workload.spread else "all alike"
+        request_rate = msg(
+            "each asks {number} times an hour, whenever it comes (--requests-per-hour)",
+            number=Number(workload.hourly, "g"),
+        )
+    lengths = msg("{prompt} tokens of prompt and {answer} of answer", prompt=workload.prompt, answer=workload.answer)
+    variation = (
+        msg("on average, and varies by {number} of it", number=Number(workload.spread, "g"))
+        if workload.spread
+        else "all alike"
+    )
     result = [
-        f"{workload.users} users are there in the busiest hour, and {request_rate}.",
-        f"A request has {lengths}, {variation} (--spread); nothing of it is cached.",
-        f"The busiest hour has {workload.peak_share:.0%} of a day's requests (--peak-share).",
-        f"A step of vLLM takes up to {replica.limits.tokens} tokens and {replica.limits.sequences} requests.",
+        msg("{number} users are there in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
+        msg(
+            "A request has {lengths}, {varied} (--spread); nothing of it is cached.", lengths=lengths, varied=variation
+        ),
+        msg(
+            "The busiest hour has {share} of a day's requests (--peak-share).", share=Number(workload.peak_share, ".0%")
+        ),
+        msg(
+            "A step of vLLM takes up to {tokens} tokens and {requests} requests.",
+            tokens=replica.limits.tokens,
+            requests=replica.limits.sequences,
+        ),
         "The users are spread evenly over the replicas, and stay; where each request goes by chance, some wait longer.",
     ]
     if study.inputs.loads:
@@ -77,13 +127,26 @@ def assumptions(study: Study) -> list[str]:
 def _data_sheet_assumptions(study: Study, memory: float, compute: float) -> Iterator[str]:
     gpu = find_gpu(study.replica.name)
     bandwidth, flops = (gpu.bandwidth or 0) / 1e9, (gpu.flops or 0) / 1e12
-    yield f"Memory is read with {memory:g} of the {bandwidth:,.0f} GB/s of the data sheet (--memory-efficiency)."
-    yield f"A prompt is computed with {compute:g} of the {flops:g} TFLOPS of the data sheet (--compute-efficiency)."
+    yield msg(
+        "Memory is read with {memory} of the {bandwidth} GB/s of the data sheet (--memory-efficiency).",
+        memory=Number(memory, "g"),
+        bandwidth=Number(bandwidth, ",.0f"),
+    )
+    yield msg(
+        "A prompt is computed with {compute} of the {flops} TFLOPS of the data sheet (--compute-efficiency).",
+        compute=Number(compute, "g"),
+        flops=Number(flops, "g"),
+    )
     if study.plan.tensor_parallel_size > 1:
         link, share = LINK_BYTES[gpu.link] / 1e9, study.inputs.efficiency.link
         interconnect = "NVLink" if gpu.link is Link.NVLINK else "PCIe"
-        yield f"Cards send each other {share:g} of {link:g} GB/s over {interconnect}."
-    yield f"A step takes {1000 * study.replica.cost.fixed:.1f} ms beside that."
+        yield msg(
+            "Cards send each other {number} of {number2} GB/s over {link}.",
+            number=Number(share, "g"),
+            number2=Number(link, "g"),
+            link=interconnect,
+        )
+    yield msg("A step takes {number} ms beside that.", number=Number(1000 * study.replica.cost.fixed, ".1f"))
     yield "No GPU was measured for this: measure one with `maritalk-vllm bench --out FILE`, and give --measured FILE."
 
 

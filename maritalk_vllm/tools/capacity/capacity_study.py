@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ...hardware.gpu_catalog import GpuModel, find_gpu, gpu_models, idle_machine
+from ...i18n.message import Number, msg
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.planner import make_plan
@@ -43,7 +44,8 @@ class StudyInputs:
         """
         if self.requirements.footprint is None or plan.max_model_len is None or plan.kv_cache_tokens is None:
             raise NotChecked(
-                self.requirements.doubt or f"The size of {self.requirements.title} is unknown.", "Download it first."
+                self.requirements.doubt or msg("The size of {title} is unknown.", title=self.requirements.title),
+                "Download it first.",
             )
         self.workload.check_context(plan.max_model_len)
         # On average over its generation, a request's context is its prompt and half of its answer.
@@ -92,8 +94,14 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
     if inputs.limit is not None and gpus > inputs.limit:
         users = most_users(inputs.workload, replica, inputs.limit // replica.cards)
         raise DoesNotFit(
-            f"{inputs.workload.users} users need {gpus} x {replica.name}, and there are {inputs.limit}.",
-            f"These answer {users} users in time." if users else "",
+            msg(
+                "{users} users need {gpus} x {name}, and there are {limit}.",
+                users=inputs.workload.users,
+                gpus=gpus,
+                name=replica.name,
+                limit=inputs.limit,
+            ),
+            msg("These answer {number} users in time.", number=users) if users else "",
         )
     return Study(
         inputs=inputs,
@@ -108,8 +116,17 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
 def _summary(replica: ReplicaModel, plan: Plan, sized: SizingResult | None, workload: Workload) -> str:
     tensor_parallel_size = plan.tensor_parallel_size
     if sized is None:
-        return f"tensor parallel {tensor_parallel_size}: {single_user(workload, replica).p95:.1f} s for a user alone"
-    return f"tensor parallel {tensor_parallel_size}: {sized.replicas * replica.cards} x {replica.name}"
+        return msg(
+            "tensor parallel {tensor}: {seconds} s for a user alone",
+            tensor=tensor_parallel_size,
+            seconds=Number(single_user(workload, replica).p95, ".1f"),
+        )
+    return msg(
+        "tensor parallel {number}: {number2} x {name}",
+        number=tensor_parallel_size,
+        number2=sized.replicas * replica.cards,
+        name=replica.name,
+    )
 
 
 def _too_slow(inputs: StudyInputs, plans: Sequence[Plan]) -> DoesNotFit:
@@ -120,10 +137,16 @@ def _too_slow(inputs: StudyInputs, plans: Sequence[Plan]) -> DoesNotFit:
     )
     faster = ", ".join(_faster(inputs, plans[0])) if not inputs.loads else ""
     return DoesNotFit(
-        f"A request of {workload.prompt} and {workload.answer} tokens takes {seconds:.1f} s on "
-        f"{replica.title} where it is alone, over the {workload.latency_p95:g} s asked for: no number of such replicas "
-        "would do.",
-        f"What would do: {faster}." if faster else "Ask for shorter answers, or for more time.",
+        msg(
+            "A request of {prompt} and {answer} tokens takes {seconds} s on {cards} where it is alone, over the "
+            "{asked} s asked for: no number of such replicas would do.",
+            prompt=workload.prompt,
+            answer=workload.answer,
+            seconds=Number(seconds, ".1f"),
+            cards=replica.title,
+            asked=Number(workload.latency_p95, "g"),
+        ),
+        msg("What would do: {gpus}.", gpus=faster) if faster else "Ask for shorter answers, or for more time.",
     )
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ... import extras
 from ...errors import UsageError
-from ...translation import translated
+from ...i18n.message import msg
+from ...i18n.rendering import localized
 from .capacity_study import Study
 
 
@@ -12,7 +13,9 @@ def check(file: Path) -> None:
     """Check that the plot can be written, before the study runs. Raises UsageError."""
     extras.require("matplotlib", "--plot")
     if not file.parent.is_dir():
-        raise UsageError(f"The picture {file} cannot be written: there is no folder {file.parent}.")
+        raise UsageError(
+            msg("The picture {file} cannot be written: there is no folder {folder}.", file=file, folder=file.parent)
+        )
 
 
 def draw(study: Study, file: Path) -> None:
@@ -27,18 +30,24 @@ def draw(study: Study, file: Path) -> None:
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, sharex=True)
     workload = study.inputs.workload
-    title = f"{study.inputs.requirements.title}: {workload.users} users, {study.gpus} x {study.replica.name}"
-    above.set_title(translated(title))
+    title = msg(
+        "{title}: {number} users, {cards} x {name}",
+        title=study.inputs.requirements.title,
+        number=workload.users,
+        cards=study.gpus,
+        name=study.replica.name,
+    )
+    above.set_title(localized(title))
     above.bar(at, [hour.requests / 3600 for hour in hours], width=0.9, color="tab:gray")
-    above.set_ylabel(translated("requests/s"))
+    above.set_ylabel(localized("requests/s"))
     for name, values, style in (
         ("95%", [hour.p95 for hour in hours], "o-"),
-        (translated("middle"), [hour.p50 for hour in hours], "o--"),
+        (localized("middle"), [hour.p50 for hour in hours], "o--"),
     ):
         below.plot(at, [float("nan") if value is None else value for value in values], style, label=name)
-    below.axhline(workload.latency_p95, color="tab:red", label=translated("asked for"))
-    below.set_ylabel(translated("answer after, s"))
-    below.set_xlabel(translated("hour of the day"))
+    below.axhline(workload.latency_p95, color="tab:red", label=localized("asked for"))
+    below.set_ylabel(localized("answer after, s"))
+    below.set_xlabel(localized("hour of the day"))
     below.set_xlim(0, 24)
     below.set_xticks(range(0, 25, 3))
     below.set_ylim(bottom=0)
@@ -48,4 +57,4 @@ def draw(study: Study, file: Path) -> None:
     try:
         figure.savefig(file, dpi=100)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The picture {file} cannot be written: {error}.") from error
+        raise UsageError(msg("The picture {file} cannot be written: {reason}.", file=file, reason=error)) from error

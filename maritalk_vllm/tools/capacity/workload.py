@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ...errors import UsageError
+from ...i18n.message import msg
 
 THINK_SECONDS = 60.0
 """Default time between an answer and the same user's next request: an assumption."""
@@ -39,27 +40,35 @@ class Workload:
         """Raises UsageError for a value out of range."""
         for name, value in (("users", self.users), ("prompt", self.prompt), ("output", self.answer)):
             if value < 1:
-                raise UsageError(f"--{name} is {value}.", "Give a number from 1 on.")
+                raise UsageError(msg("--{option} is {number}.", option=name, number=value), "Give a number from 1 on.")
         if self.latency_p95 <= 0:
             raise UsageError("--latency-p95 is 0.", "Give a time that an answer may take, such as 10s or 800ms.")
         if self.think <= 0:
             raise UsageError("--think is 0.", "Give a time such as 60s; users who never think ask without end.")
         if self.hourly is not None and self.hourly <= 0:
-            raise UsageError(f"--requests-per-hour is {self.hourly:g}.", "Give a number over 0.")
+            raise UsageError(
+                msg("--requests-per-hour is {number}.", number=f"{self.hourly:g}"), "Give a number over 0."
+            )
         if not _MIN_PEAK_SHARE < self.peak_share <= _MAX_PEAK_SHARE:
             raise UsageError(
-                f"--peak-share is {self.peak_share:g}.",
-                f"Give a share over 0.042, which is an even day's, up to {_MAX_PEAK_SHARE}.",
+                msg("--peak-share is {number}.", number=f"{self.peak_share:g}"),
+                msg("Give a share over 0.042, which is an even day's, up to {number}.", number=_MAX_PEAK_SHARE),
             )
         if not 0 <= self.spread <= 2:
-            raise UsageError(f"--spread is {self.spread:g}.", "Give a number from 0 to 2.")
+            raise UsageError(msg("--spread is {number}.", number=f"{self.spread:g}"), "Give a number from 0 to 2.")
 
     def check_context(self, max_model_len: int) -> None:
         """Raises UsageError if a request is longer than the model's context."""
         if self.prompt + self.answer > max_model_len:
             raise UsageError(
-                f"--prompt {self.prompt} and --output {self.answer} are {self.prompt + self.answer} tokens together, "
-                f"over the context of {max_model_len}.",
+                msg(
+                    "--prompt {prompt} and --output {answer} are {number3} tokens together, over the context of "
+                    "{limit}.",
+                    prompt=self.prompt,
+                    answer=self.answer,
+                    number3=self.prompt + self.answer,
+                    limit=max_model_len,
+                ),
                 "Give shorter ones, or a longer --max-model-len if the model has it.",
             )
 
@@ -68,5 +77,8 @@ def seconds(option: str, text: str) -> float:
     """Parse a time such as `10s`, `800ms`, `2min` or `1h` into seconds. Raises UsageError."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{option} is {text!r}, which is no time.", "Write it as 10s, 800ms, 2min or 1h.")
+        raise UsageError(
+            msg("{option} is {text!r}, which is no time.", option=option, text=text),
+            "Write it as 10s, 800ms, 2min or 1h.",
+        )
     return float(match[1]) * _SECONDS[match[2]]

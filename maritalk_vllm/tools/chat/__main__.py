@@ -14,8 +14,8 @@ from typing import TextIO
 import setproctitle
 
 from ...errors import MariTalkError
-from ...language import Language, choose
-from ...translation import translated
+from ...i18n.language import Language, choose
+from ...i18n.rendering import localized
 from .chat_runner import run
 from .server_address import ServerAddress
 
@@ -29,7 +29,7 @@ def main(control_pipe: TextIO) -> int:
         # The peer is the parent server; its certificate is not for a loopback name.
         return 0 if run(ServerAddress(url=config["url"], key=config["key"], verify=False)) else 1
     except MariTalkError as error:
-        print(translated(str(error)), file=sys.stderr)
+        print(localized(error.text), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...language import decimal, say
+from ...i18n.rendering import decimal, say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from ...errors import MariTalkError, RequestError, Unauthorized, Unavailable
-from ...language import say
+from ...i18n.rendering import say
 from .answer import Answer
 from .conversation import Message
 from .server_address import ServerAddress

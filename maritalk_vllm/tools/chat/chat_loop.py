@@ -4,8 +4,7 @@ import contextlib
 from collections.abc import Iterable
 
 from ...errors import MariTalkError, RequestError
-from ...language import say
-from ...translation import translated
+from ...i18n.rendering import localized, say
 from . import slash_commands
 from .answer import Answer
 from .context_trimming import turns_to_drop
@@ -44,7 +43,7 @@ class Chat:
             if not self._interactive:
                 raise
         except MariTalkError as error:
-            session.screen.error(translated(str(error)))
+            session.screen.error(localized(error.text))
             self._wait_for_recovery()
             return False
         finally:
@@ -66,7 +65,7 @@ class Chat:
         try:
             slash_commands.run_command(self._session, line)
         except MariTalkError as error:
-            self._session.screen.error(translated(str(error)))
+            self._session.screen.error(localized(error.text))
             return False
         return True
 

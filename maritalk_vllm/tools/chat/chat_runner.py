@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ... import extras
-from ...language import say
+from ...i18n.rendering import say
 from .chat_client import ChatClient
 from .chat_loop import Chat
 from .conversation import Conversation

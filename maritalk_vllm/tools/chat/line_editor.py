@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from ...language import say
+from ...i18n.rendering import say
 from ...settings import APP_NAME
 from .slash_commands import command_name
 from .terminal_output import TerminalOutput

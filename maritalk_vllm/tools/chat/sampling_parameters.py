@@ -9,7 +9,7 @@ from msgspec import inspect
 
 from ...api.local_schema import LocalRequest, field_value
 from ...errors import RequestError, UsageError
-from ...language import say
+from ...i18n.rendering import say
 from ...text_format import did_you_mean
 
 _FIXED = ("stream", "n", "return_usage")

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from ...errors import UsageError
-from ...language import say
+from ...i18n.rendering import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

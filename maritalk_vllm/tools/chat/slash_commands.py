@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
-from ...language import Language, say, spoken
+from ...i18n.language import Language, selected
+from ...i18n.rendering import say
 from ...text_format import did_you_mean, table
 from .session import Session
 
@@ -32,7 +33,7 @@ class Command:
     @property
     def name(self) -> str:
         """The name in the selected language."""
-        return PREFIX + (self.portuguese if spoken() is Language.PORTUGUESE else self.english)
+        return PREFIX + (self.portuguese if selected() is Language.PORTUGUESE else self.english)
 
     @property
     def names(self) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...language import say
+from ...i18n.rendering import say
 from .conversation import Conversation
 
 

@@ -10,10 +10,11 @@ from ...hardware import resource_limits
 from ...hardware.gpu import Gpu
 from ...hardware.interconnect import Link
 from ...hardware.inventory import Inventory
+from ...i18n.message import msg, pluralized
 from ...models.profile import MIN_COMPUTE_CAPABILITY
 from ...planning.gpu_selection import dotted, label, weakest_link
 from ...settings import Device
-from ...text_format import gigabytes, pluralize
+from ...text_format import gigabytes
 from .check import Check
 
 _MIN_FILES = 16384
@@ -32,19 +33,25 @@ def check_driver(inventory: Inventory, installed_device: Device | None) -> Itera
             if installed_device is not Device.CUDA
             else "vLLM's CUDA build needs one"
         )
-        yield Check.warning("driver", f"No NVIDIA driver: {inventory.absent}; {where}.")
+        yield Check.warning("driver", msg("No NVIDIA driver: {absent}; {where}.", absent=inventory.absent, where=where))
         return
     cuda = dotted(driver.cuda_version)
-    yield Check.ok("driver", f"NVIDIA driver {driver.version}, NVML answers.")
+    yield Check.ok("driver", msg("NVIDIA driver {version}, NVML answers.", version=driver.version))
     needed = _cuda_of_torch() if installed_device is Device.CUDA else None
     if needed is not None and driver.cuda_version[0] < needed:
         error = NoSuitableGPU(
-            f"The driver runs CUDA up to {cuda}, and the installed torch was built for CUDA {needed}.",
+            msg(
+                "The driver runs CUDA up to {cuda}, and the installed torch was built for CUDA {needed}.",
+                cuda=cuda,
+                needed=needed,
+            ),
             "Update the NVIDIA driver.",
         )
         yield Check.problem("cuda", error)
     else:
-        yield Check.ok("cuda", f"CUDA {cuda}, torch wants {needed}." if needed else f"CUDA {cuda}.")
+        yield Check.ok(
+            "cuda", msg("CUDA {cuda}, torch wants {needed}.", cuda=cuda, needed=needed) if needed else f"CUDA {cuda}."
+        )
 
 
 def check_gpus(inventory: Inventory) -> Iterator[Check]:
@@ -52,13 +59,20 @@ def check_gpus(inventory: Inventory) -> Iterator[Check]:
     for gpu in inventory.gpus:
         yield from _check_gpu(gpu)
     for each in inventory.unusable:
-        yield Check.warning(f"gpu {each.index}", f"GPU {each.index} cannot be used: {each.reason}.")
+        yield Check.warning(
+            msg("gpu {index}", index=each.index),
+            msg("GPU {index} cannot be used: {reason}.", index=each.index, reason=each.reason),
+        )
     for remark in inventory.remarks:
         yield Check.warning("visible", remark)
     whole = [gpu for gpu in inventory.gpus if not gpu.is_mig_instance]
     weakest = weakest_link(whole, inventory.links)
     if weakest is not None:
-        text = f"{pluralize(len(whole), 'GPU')}, the weakest link between two is {weakest.text}."
+        text = msg(
+            "{gpus}, the weakest link between two is {text}.",
+            gpus=pluralized(len(whole), "{number} GPU", "{number} GPUs"),
+            text=weakest.text,
+        )
         yield (
             Check.ok("links", text)
             if weakest >= Link.SWITCH
@@ -67,18 +81,28 @@ def check_gpus(inventory: Inventory) -> Iterator[Check]:
 
 
 def _check_gpu(gpu: Gpu) -> Iterator[Check]:
-    name = f"gpu {gpu.index}"
-    text = f"{label(gpu)}: {gigabytes(gpu.memory_free_bytes)} of {gigabytes(gpu.memory_total_bytes)} free"
+    name = msg("gpu {index}", index=gpu.index)
+    text = msg(
+        "{card}: {memory_free} of {memory_total} free",
+        card=label(gpu),
+        memory_free=gigabytes(gpu.memory_free_bytes),
+        memory_total=gigabytes(gpu.memory_total_bytes),
+    )
     if gpu.compute_capability < MIN_COMPUTE_CAPABILITY:
         has, needed = dotted(gpu.compute_capability), dotted(MIN_COMPUTE_CAPABILITY)
-        yield Check.warning(name, f"{text}, compute capability {has}: too old, {needed} is needed.")
+        yield Check.warning(
+            name,
+            msg("{text}, compute capability {has}: too old, {needed} is needed.", text=text, has=has, needed=needed),
+        )
         return
-    yield Check.ok(name, f"{text}, compute capability {dotted(gpu.compute_capability)}.")
+    yield Check.ok(
+        name, msg("{text}, compute capability {capability}.", text=text, capability=dotted(gpu.compute_capability))
+    )
     for holder in gpu.processes:
-        who = f"{holder.name or 'a process of another container'} (process {holder.pid})"
-        held = f"{who} holds memory of {label(gpu)}."
+        who = msg("{process} (process {pid})", process=holder.name or "a process of another container", pid=holder.pid)
+        held = msg("{who} holds memory of {card}.", who=who, card=label(gpu))
         if holder.memory_bytes:
-            held = f"{who} holds {gigabytes(holder.memory_bytes)} of {label(gpu)}."
+            held = msg("{who} holds {size} of {card}.", who=who, size=gigabytes(holder.memory_bytes), card=label(gpu))
         yield Check.warning(name, held, "Stop it if the model does not fit.")
 
 
@@ -89,7 +113,14 @@ def check_processor(inventory: Inventory, installed_device: Device) -> Iterator[
     if not _VECTOR_EXTENSIONS & inventory.host.cpu_features:
         raise EngineError("This processor has neither AVX2 nor AVX-512, which vLLM's CPU build needs.")
     kind = "bfloat16 is fast" if inventory.host.fast_bfloat16 else "bfloat16 is slow, float32 will be used"
-    yield Check.ok("processor", f"{pluralize(len(inventory.host.cores), 'core')}; {kind}.")
+    yield Check.ok(
+        "processor",
+        msg(
+            "{cores}; {kind}.",
+            cores=pluralized(len(inventory.host.cores), "{number} core", "{number} cores"),
+            kind=kind,
+        ),
+    )
 
 
 def check_host(inventory: Inventory) -> Iterator[Check]:
@@ -100,27 +131,39 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
     available, total = gigabytes(host.memory_available_bytes), gigabytes(host.memory_total_bytes)
     limit = ""
     if host.memory_bound_bytes < host.memory_total_bytes:
-        limit = f", the container's limit is {gigabytes(host.memory_bound_bytes)}"
-    yield Check.ok("memory", f"{available} of {total} of memory available{limit}.")
+        limit = msg(", the container's limit is {size}", size=gigabytes(host.memory_bound_bytes))
+    yield Check.ok(
+        "memory",
+        msg("{available} of {total} of memory available{limit}.", available=available, total=total, limit=limit),
+    )
     shared = host.shared_memory_bytes
     if shared is None or shared < _MIN_SHARED_MEMORY_BYTES:
-        text = "/dev/shm is missing." if shared is None else f"/dev/shm is only {gigabytes(shared)}."
+        text = "/dev/shm is missing." if shared is None else msg("/dev/shm is only {size}.", size=gigabytes(shared))
         hint = "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory."
         if len(inventory.gpus) > 1:
-            yield Check.problem("shared memory", DoesNotFit(f"{text} Several GPUs cannot talk to each other.", hint))
+            yield Check.problem(
+                "shared memory", DoesNotFit(msg("{text} Several GPUs cannot talk to each other.", text=text), hint)
+            )
         else:
             yield Check.warning("shared memory", text, hint)
     else:
-        yield Check.ok("shared memory", f"/dev/shm has {gigabytes(shared)}.")
+        yield Check.ok("shared memory", msg("/dev/shm has {size}.", size=gigabytes(shared)))
     threads, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     for kind, soft, minimum, command in (
         ("open files", resource_limits.descriptors(), _MIN_FILES, "ulimit -n"),
         ("threads", threads, _MIN_THREADS, "ulimit -u"),
     ):
         if soft != resource.RLIM_INFINITY and soft < minimum:
-            yield Check.warning(kind, f"This user may have {soft} {kind}.", f"Raise it: {command} {minimum}.")
+            yield Check.warning(
+                kind,
+                msg("This user may have {number} {kind}.", number=soft, kind=kind),
+                msg("Raise it: {what} {least}.", what=command, least=minimum),
+            )
         else:
-            yield Check.ok(kind, f"No limit ({command})." if soft == resource.RLIM_INFINITY else f"{soft} ({command}).")
+            yield Check.ok(
+                kind,
+                msg("No limit ({what}).", what=command) if soft == resource.RLIM_INFINITY else f"{soft} ({command}).",
+            )
 
 
 def _cuda_of_torch() -> int | None:

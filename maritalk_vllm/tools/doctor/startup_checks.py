@@ -11,10 +11,11 @@ from ...hardware.host import free_disk_bytes
 from ...hardware.inventory import Inventory
 from ...hardware.network import route_to
 from ...http.listener import listen
+from ...i18n.message import capitalized, msg, with_full_stop
 from ...licensing.license_check import LicenseCheck
 from ...models.profile import Profile
 from ...planning.model_requirements import ModelRequirements
-from ...planning.plan_report import summary
+from ...planning.plan_report import description
 from ...planning.planner import make_plan
 from ...server.cluster.cluster_config import ClusterConfig, check_head_is_local
 from ...server.middleware.access_config import AccessConfig
@@ -30,17 +31,28 @@ _LOG_BYTES = 10**9
 def check_vllm(vllm: Vllm) -> Iterator[Check]:
     """Report vLLM's version; `installed_vllm` has already raised for an unsupported one."""
     kind = "CPU" if vllm.device is Device.CPU else "CUDA"
-    yield Check.ok("vllm", f"{vllm.name} {vllm.version}, the {kind} build, within {vllm.window}.")
+    yield Check.ok(
+        "vllm",
+        msg(
+            "{name} {version}, the {kind} build, within {window}.",
+            name=vllm.name,
+            version=vllm.version,
+            kind=kind,
+            window=vllm.window,
+        ),
+    )
 
 
 def check_license(settings: Settings, profile: Profile | None, license: LicenseCheck) -> Iterator[Check]:
     """Check the licence. Raises LicenseError."""
     if profile is None:
-        yield Check.ok("licence", f"{settings.model} is an open model and needs none.")
+        yield Check.ok("licence", msg("{model} is an open model and needs none.", model=settings.model))
     elif settings.license is None:
-        yield Check.warning("licence", f"None is given; {profile.title} needs one.", "--license or MARITALK_LICENSE.")
+        yield Check.warning(
+            "licence", msg("None is given; {title} needs one.", title=profile.title), "--license or MARITALK_LICENSE."
+        )
     else:
-        yield Check.ok("licence", f"{license.entitlement}.")
+        yield Check.ok("licence", with_full_stop(license.entitlement.text))
         if license.entitlement.warning:
             yield Check.warning("licence", license.entitlement.warning)
 
@@ -50,13 +62,23 @@ def check_weights(settings: Settings, requirements: ModelRequirements, license: 
     source = locate(settings, requirements.profile, license)
     if source.fetch is not None:
         yield Check.warning(
-            "weights", f"{requirements.title} is not on this machine: the first start will download it."
+            "weights",
+            msg("{title} is not on this machine: the first start will download it.", title=requirements.title),
         )
     elif source.must_be_prepared:
-        yield Check.ok("weights", f"{requirements.title} will be prepared in {source.location} at the first start.")
+        yield Check.ok(
+            "weights",
+            msg(
+                "{title} will be prepared in {location} at the first start.",
+                title=requirements.title,
+                location=source.location,
+            ),
+        )
     elif requirements.footprint is not None:
         size = gigabytes(requirements.footprint.weights_bytes)
-        yield Check.ok("weights", f"{size} in {source.location}, every file whole by its header.")
+        yield Check.ok(
+            "weights", msg("{size} in {location}, every file whole by its header.", size=size, location=source.location)
+        )
 
 
 def check_plan(
@@ -64,16 +86,15 @@ def check_plan(
 ) -> Iterator[Check]:
     """Check that the model fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
     plan = make_plan(requirements, inventory, settings.device, installed_device, gpu_models)
-    first, *more = summary(plan)
+    text = description(plan)
     if plan.checked:
-        yield Check.ok("plan", first.removeprefix("Plan: "))
+        yield Check.ok("plan", with_full_stop(text))
     else:
-        yield Check.warning("plan", first.removeprefix("Plan, "))
-    for line in more:
-        if line == plan.split:
-            yield Check.ok("split", line.removeprefix("Split: "))
-            continue
-        yield Check.warning("plan", line.removeprefix("Warning: "))
+        yield Check.warning("plan", msg("not checked: {where}.", where=text))
+    if plan.split:
+        yield Check.ok("split", plan.split)
+    for line in (*plan.adjustments, *plan.warnings):
+        yield Check.warning("plan", line)
 
 
 def check_place(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
@@ -101,10 +122,15 @@ def check_disk(settings: Settings, requirements: ModelRequirements, license: Lic
         needed += 2 * requirements.profile.weights_bytes
     if free < needed:
         raise WeightsError(
-            f"{folder} has {gigabytes(free)} free, and {gigabytes(needed)} are needed for the model and logs.",
+            msg(
+                "{folder} has {free} free, and {needed} are needed for the model and logs.",
+                folder=folder,
+                free=gigabytes(free),
+                needed=gigabytes(needed),
+            ),
             "Free some space, or choose another folder with --cache-dir.",
         )
-    yield Check.ok("disk", f"{gigabytes(free)} free in {folder}.")
+    yield Check.ok("disk", msg("{size} free in {folder}.", size=gigabytes(free), folder=folder))
 
 
 def check_group(settings: Settings) -> Iterator[Check]:
@@ -113,23 +139,35 @@ def check_group(settings: Settings) -> Iterator[Check]:
         return
     if group.is_leader:
         if not check_head_is_local(group):
-            yield Check.warning("nodes", f"The name {group.head}, of this node, is not known yet.")
+            yield Check.warning("nodes", msg("The name {address}, of this node, is not known yet.", address=group.head))
             return
         check_control_port(group)
-        yield Check.ok("nodes", f"Node 0 of {group.nodes}, at {group.head}.")
+        yield Check.ok("nodes", msg("Node 0 of {number}, at {address}.", number=group.nodes, address=group.head))
         return
     try:
         own = route_to(group.head).address
     except OSError as error:
-        yield Check.warning("nodes", f"There is no way to node 0 at {group.head} yet: {error.strerror}.")
+        yield Check.warning(
+            "nodes",
+            msg("There is no way to node 0 at {address} yet: {reason}.", address=group.head, reason=error.strerror),
+        )
     else:
-        yield Check.ok("nodes", f"Node {group.rank} of {group.nodes}: from {own} to node 0 at {group.head}.")
+        yield Check.ok(
+            "nodes",
+            msg(
+                "Node {rank} of {nodes}: from {own} to node 0 at {address}.",
+                rank=group.rank,
+                nodes=group.nodes,
+                own=own,
+                address=group.head,
+            ),
+        )
 
 
 def check_access(settings: Settings) -> Iterator[Check]:
     """Check API keys and certificate, and warn of open access. Raises UsageError."""
     if warning := AccessConfig.from_settings(settings).warning(settings.host):
-        yield Check.warning("access", f"{warning[0].upper()}{warning[1:]}")
+        yield Check.warning("access", capitalized(warning))
     else:
         yield Check.ok("access", "Nobody else on the network can use the model without a key.")
 
@@ -138,10 +176,10 @@ def check_limits() -> Iterator[Check]:
     """Check the limits on open files and memory. Raises UsageError if they are too low to serve."""
     resource_limits.check()
     for warning in resource_limits.warnings():
-        yield Check.warning("limits", f"{warning[0].upper()}{warning[1:]}")
+        yield Check.warning("limits", capitalized(warning))
 
 
 def check_port(settings: Settings) -> Iterator[Check]:
     """Check that the server could listen. Raises PortError."""
     listen(settings.host, settings.port).close()
-    yield Check.ok("port", f"{settings.host}, port {settings.port} is free.")
+    yield Check.ok("port", msg("{host}, port {port} is free.", host=settings.host, port=settings.port))

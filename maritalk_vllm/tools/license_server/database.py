@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...errors import Unavailable, UsageError
+from ...i18n.message import msg
 
 _VERSION = 1
 _BUSY_SECONDS = 30
@@ -52,10 +53,15 @@ class Database:
                 raise
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise UsageError(f"The database {file} cannot be used: {reason}.", "Choose another --database.") from error
+            raise UsageError(
+                msg("The database {file} cannot be used: {reason}.", file=file, reason=reason),
+                "Choose another --database.",
+            ) from error
         if version != _VERSION:
             self._connection.close()
-            raise UsageError(f"{file} is no licence database of this version.", "Choose another --database.")
+            raise UsageError(
+                msg("{file} is no licence database of this version.", file=file), "Choose another --database."
+            )
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -83,7 +89,7 @@ class Database:
             with self._lock:
                 yield self._connection
         except sqlite3.Error as error:
-            raise Unavailable(f"The licence database cannot be used: {error}.") from error
+            raise Unavailable(msg("The licence database cannot be used: {error}.", error=error)) from error
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -15,9 +15,9 @@ from ...http.certificate import Certificate, Identity
 from ...http.listener import listen, url
 from ...http.uvicorn_server import WebServer
 from ...http.uvicorn_server import config as web_config
+from ...i18n.rendering import localized, say
 from ...server.process.watched_file import WatchedFile
 from ...stop_signals import StopSignals
-from ...translation import translated
 from .app import create_app
 from .database import Database
 
@@ -51,7 +51,7 @@ def serve(
             lifespan="off",
         )
         address = url(listener, "https" if certificate else "http")
-        print(translated(f"Licence service on {address}, database {file}"), flush=True)
+        print(say("Licence service on {address}, database {file}", address=address, file=file), flush=True)
         asyncio.run(_until_stopped(WebServer(config), listener, renewal, signals))
 
 
@@ -75,7 +75,7 @@ class Renewal:
             problem = error.message
         if problem and problem != self._problem:
             fallback = "The certificate that was read before stays in use."
-            print(f"{translated(problem)} {translated(fallback)}", file=sys.stderr, flush=True)
+            print(f"{localized(problem)} {localized(fallback)}", file=sys.stderr, flush=True)
         self._problem = problem
 
 

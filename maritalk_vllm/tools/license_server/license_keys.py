@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ...i18n.message import msg
 from . import audit_log
 from .database import Database
 from .service_errors import Forbidden
@@ -39,7 +40,9 @@ class Key:
         if state != "valid":
             since = self.revoked or self.expires
             verb = "was revoked" if state == "revoked" else "expired"
-            raise Forbidden(f"This key {verb} on {since:%Y-%m-%d %H:%M:%S} UTC.", key=self.id)
+            raise Forbidden(
+                msg("This key {verb} on {since} UTC.", verb=verb, since=f"{since:%Y-%m-%d %H:%M:%S}"), key=self.id
+            )
 
 
 def add(database: Database, models: tuple[str, ...], licensee: str = "", expires: datetime | None = None) -> str:

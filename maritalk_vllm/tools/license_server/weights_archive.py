@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError, WeightsError
+from ...i18n.message import msg
 from ...weights.archive import unpacked_bytes
 from . import audit_log
 from .database import Database
@@ -36,7 +37,9 @@ class WeightsArchive:
         except OSError:
             now = None
         if now is None or (now.st_size, now.st_mtime_ns) != (self.size, self.modified):
-            raise Changed(f"The archive of {self.model} on this service was changed or moved.", model=self.model)
+            raise Changed(
+                msg("The archive of {model} on this service was changed or moved.", model=self.model), model=self.model
+            )
         return now
 
 
@@ -45,7 +48,10 @@ def read(model: str, file: Path) -> WeightsArchive:
     try:
         return _read(model, file.resolve())
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Give the archive of the weights.") from error
+        raise UsageError(
+            msg("{target} cannot be read: {reason}.", target=file, reason=error.strerror),
+            "Give the archive of the weights.",
+        ) from error
 
 
 def check_unpacks(archive: WeightsArchive) -> None:
@@ -54,7 +60,7 @@ def check_unpacks(archive: WeightsArchive) -> None:
         unpacked_bytes(archive.path)
     except WeightsError as error:
         raise UsageError(
-            f"No host would unpack {archive.path}: {error.message}",
+            msg("No host would unpack {path}: {message}", path=archive.path, message=error.message),
             "Pack config.json, the safetensors and the tokenizer's files.",
         ) from error
 
@@ -94,9 +100,9 @@ def _read(model: str, path: Path) -> WeightsArchive:
     with path.open("rb") as opened:
         before = os.fstat(opened.fileno())
         if not stat.S_ISREG(before.st_mode) or not before.st_size:
-            raise UsageError(f"{path} is no archive.", "Give the archive of the weights.")
+            raise UsageError(msg("{path} is no archive.", path=path), "Give the archive of the weights.")
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
         after = os.fstat(opened.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UsageError(f"{path} changed while it was read.", "Register it when it is whole.")
+        raise UsageError(msg("{path} changed while it was read.", path=path), "Register it when it is whole.")
     return WeightsArchive(model, path, after.st_size, after.st_mtime_ns, digest)

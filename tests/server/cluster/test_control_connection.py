@@ -20,8 +20,8 @@ from maritalk_vllm.server.cluster.node_messages import (
     Idle,
     WorkersFailed,
 )
+from maritalk_vllm.server.messaging.base_message import MessageError
 from maritalk_vllm.server.messaging.error_report import ErrorReport
-from maritalk_vllm.server.messaging.message import MessageError
 from tests.server.cluster.groups import Peer
 from tests.server.messaging.samples import frame
 

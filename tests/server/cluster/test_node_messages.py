@@ -8,9 +8,9 @@ import pytest
 
 from maritalk_vllm.server.cluster import node_messages
 from maritalk_vllm.server.cluster.node_messages import HELLO, RECEPTION, Challenge, Hello, Refused
+from maritalk_vllm.server.messaging.base_message import Message, MessageError
 from maritalk_vllm.server.messaging.direction import HEADER_BYTES, Direction
 from maritalk_vllm.server.messaging.error_report import ErrorReport
-from maritalk_vllm.server.messaging.message import Message, MessageError
 from tests.server.messaging.samples import (
     FILLED_AND_EMPTY,
     assert_same,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from maritalk_vllm.server.messaging.direction import Direction, encode_path
+from maritalk_vllm.server.messaging.direction import Direction, encode_value
 from maritalk_vllm.server.process.descriptors import Descriptor
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def wire_fields(direction: Direction[T], message: T) -> dict[str, Any]:
     """A message's fields as they are sent, to be changed."""
 
     def encode(value: object) -> object:
-        return 0 if isinstance(value, Descriptor) else encode_path(value)
+        return 0 if isinstance(value, Descriptor) else encode_value(value)
 
     fields: dict[str, Any] = msgspec.msgpack.decode(direction.encode(message, encode))
     return fields

@@ -6,8 +6,8 @@ from typing import TypeAlias
 import msgspec
 import pytest
 
+from maritalk_vllm.server.messaging.base_message import Message, MessageError
 from maritalk_vllm.server.messaging.direction import HEADER_BYTES, MAX_MESSAGE_BYTES, Direction
-from maritalk_vllm.server.messaging.message import Message, MessageError
 
 
 class Go(Message, frozen=True):

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from maritalk_vllm.server.messaging.direction import encode_value
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.stack import MiddlewareStack
@@ -185,5 +186,5 @@ def test_names_and_scopes_in_a_key_file(tmp_path: Path, comment: str, name: str,
     file.write_text(f"{ANA} # {comment}")
     access = AccessConfig.from_settings(Settings(api_key_file=file))
     # As the API process receives it.
-    keys = msgspec.msgpack.decode(msgspec.msgpack.encode(access), type=AccessConfig).keys
+    keys = msgspec.msgpack.decode(msgspec.msgpack.encode(access, enc_hook=encode_value), type=AccessConfig).keys
     assert (keys.label_of(hash_key(ANA)), keys.scope_of(hash_key(ANA))) == (name, scope)

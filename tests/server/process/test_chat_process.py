@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from maritalk_vllm.server.messaging.direction import encode_value
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.process.chat_process import ChatProcess
@@ -115,7 +116,7 @@ def test_the_chat_key_is_added_to_keys_and_does_not_enable_authentication(tmp_pa
         keys = access.keys
         assert keys.match("chat-key") == hash_key("chat-key")
         assert keys.match("user-key")
-        assert b"chat-key" not in msgspec.msgpack.encode(access)
+        assert b"chat-key" not in msgspec.msgpack.encode(access, enc_hook=encode_value)
         assert access.with_extra_key("chat-key") == access
         assert not keys.are_several
     without_keys = AccessConfig.from_settings(Settings()).with_extra_key("chat-key")

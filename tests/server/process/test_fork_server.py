@@ -14,8 +14,8 @@ import pytest
 
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.errors import EngineError
+from maritalk_vllm.server.messaging.base_message import MessageError
 from maritalk_vllm.server.messaging.error_report import ErrorReport
-from maritalk_vllm.server.messaging.message import MessageError
 from maritalk_vllm.server.process.api_process import _ApiProcess
 from maritalk_vllm.server.process.ipc_channel import Channel
 from maritalk_vllm.server.process.process_messages import (

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import pytest
 
+from maritalk_vllm.server.messaging.base_message import Message, MessageError
 from maritalk_vllm.server.messaging.direction import Direction
-from maritalk_vllm.server.messaging.message import Message, MessageError
 from maritalk_vllm.server.process import ipc_channel
 from maritalk_vllm.server.process.descriptors import Descriptor
 from maritalk_vllm.server.process.ipc_channel import Channel, MessageLost

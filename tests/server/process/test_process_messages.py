@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from maritalk_vllm.server.messaging.base_message import Message, MessageError
 from maritalk_vllm.server.messaging.direction import Direction
-from maritalk_vllm.server.messaging.message import Message, MessageError
 from maritalk_vllm.server.process import process_messages
 from maritalk_vllm.server.process.descriptors import InheritedDescriptor
 from maritalk_vllm.server.process.ipc_channel import Channel

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.language import Language, choose
+from maritalk_vllm.i18n.language import Language, choose
 from maritalk_vllm.tools.chat.slash_commands import COMMANDS
 from tests.tools.chat.chatting import chat_with_fake_server
 

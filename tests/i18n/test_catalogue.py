@@ -1,22 +1,25 @@
-"""The catalogue has a translation of every message that the commands print, and no other entries."""
+"""The gettext catalogue has a translation of every message that the commands print, and no other entries."""
 
 import ast
 import errno
 import functools
 import os
 import re
-import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
 from pydantic_core import PydanticKnownError
 from typer.main import get_command
 
 from maritalk_vllm.cli import serve, tools_app
-from maritalk_vllm.language import catalogue
+from maritalk_vllm.cli.typer_messages import TEMPLATES
+from maritalk_vllm.i18n.message import placeholders
+from maritalk_vllm.i18n.rendering import CATALOGUE
 from tests.sentences import PACKAGE, is_sentence, modules, normal, spelled, strings
 
 NO_SENTENCE = {
@@ -41,12 +44,13 @@ NO_SENTENCE = {
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
     "for developers": (
         r"\{\} is never followed by \{\}|pyproject\.toml names no \{\}|a plan for the CPU needs a host"
+        r"|The text has no value \{\}\.|The text has a number in an unknown format\."
         r"|an event that is no object|presigned_url and model_size must be .*"
         r"|Expected `\w+`, got `\{\}`|Expected `\{\}`, got `\{\}`"
         r"|The message has \{\} descriptors, and not number \{\}"
     ),
     "found in what vLLM, or a library, says": (
-        r".*\(\\d\+\).*|.* by \(SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
+        r".*\\d\+.*|.* by \(.*SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
         r"|out of memory\\..*|initialization failed|root cause|start new thread|Value error|runtime started"
         r"|peer closed connection|Server disconnected"
     ),
@@ -55,7 +59,7 @@ NO_SENTENCE = {
         r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
     ),
     "a part of a command line, a number's unit, or what is counted": (
-        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|more day|API key"
+        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|\{\} GB|\{\}; \{\}\."
     ),
 }
 
@@ -73,8 +77,20 @@ SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
 """Words that are the same in Portuguese."""
 
 
-def keys() -> set[str]:
-    return set(map(normal, catalogue()))
+@functools.cache
+def catalogue() -> Catalog:
+    with CATALOGUE.open("rb") as file:
+        return read_po(file, abort_invalid=True)
+
+
+@functools.cache
+def keys() -> frozenset[str]:
+    """Each English text of the catalogue: singular and plural."""
+    return frozenset(text for message in catalogue() if message.id for text in _texts(message.id))
+
+
+def _texts(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ())
 
 
 def commands() -> Iterator[Any]:
@@ -89,22 +105,40 @@ def commands() -> Iterator[Any]:
 def helps() -> Iterator[str]:
     """The help text of each command and of each of its options."""
     for command in commands():
-        yield from (command.help or "").split("\n\n")
+        # A line break within a paragraph is the source's.
+        yield from (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
         for parameter in command.params:
             yield (parameter.help or "").partition("  [")[0]
             if isinstance(shown := getattr(parameter, "show_default", None), str):
                 yield shown
 
 
-def counted() -> Iterator[str]:
-    """Singular and plural of each noun that is passed to `pluralize`."""
-    for tree in modules().values():
+def calls(*functions: str) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of these functions of maritalk_vllm/i18n/message.py or rendering.py, and its place."""
+    for place, tree in modules().items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "pluralize":
-                noun = node.args[1]
-                assert isinstance(noun, ast.Constant), ast.unparse(node)
-                assert isinstance(noun.value, str), ast.unparse(node)
-                yield from (f"{{}} {noun.value}", f"{{}} {noun.value}s")
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions:
+                yield f"{place}:{node.lineno}", node
+
+
+def constants(node: ast.expr) -> Iterator[ast.expr]:
+    """The expression, or both of a conditional expression."""
+    if isinstance(node, ast.IfExp):
+        yield from (*constants(node.body), *constants(node.orelse))
+    else:
+        yield node
+
+
+def templates() -> Iterator[tuple[str, str, set[str | None]]]:
+    """Each template that a message is made of: its place, its text, and the names of the values that it is given."""
+    for place, call in calls("msg", "say"):
+        for each in constants(call.args[0]):
+            assert isinstance(each, ast.Constant), f"{place}: a template is a constant: {ast.unparse(each)}"
+            yield place, str(each.value), {keyword.arg for keyword in call.keywords}
+    for place, call in calls("pluralized"):
+        for each in call.args[1:]:
+            assert isinstance(each, ast.Constant), f"{place}: a template is a constant: {ast.unparse(each)}"
+            yield place, str(each.value), {"number"}
 
 
 def errors() -> Iterator[tuple[str, str]]:
@@ -131,33 +165,45 @@ def of_others() -> Iterator[str]:
 @functools.cache
 def said() -> set[str]:
     """Every string in the modules that print messages."""
-    return {normal(text) for tree in modules().values() for _, text in strings(tree)}
+    return {text for tree in modules().values() for _, text in strings(tree)}
 
 
 @pytest.mark.parametrize("reason", NO_SENTENCE)
 def test_each_exemption_matches_a_string(reason: str) -> None:
-    assert any(re.fullmatch(NO_SENTENCE[reason], text) for text in said())
+    assert any(re.fullmatch(NO_SENTENCE[reason], normal(text)) for text in said())
 
 
 def test_every_sentence_in_the_code_has_an_entry() -> None:
-    known, exempt = keys(), re.compile("|".join(f"(?:{each})" for each in NO_SENTENCE.values()))
+    """An f-string with words in it is none: it has to be a message with a template."""
+    exempt = re.compile("|".join(f"(?:{each})" for each in NO_SENTENCE.values()))
     missing = [
         f"{place}:{line}: {text}"
         for place, tree in modules().items()
         for line, text in strings(tree)
-        if is_sentence(text) and normal(text) not in known and not exempt.fullmatch(normal(text))
+        if is_sentence(normal(text)) and text not in keys() and not exempt.fullmatch(normal(text))
+    ]
+    assert missing == []
+
+
+def test_every_template_has_an_entry_and_a_value_for_each_name() -> None:
+    wrong = [
+        f"{place}: {template}"
+        for place, template, names in templates()
+        if None not in names and set(placeholders(template)) != {name and re.split("[!:]", name)[0] for name in names}
+    ]
+    assert wrong == []
+    missing = [
+        f"{place}: {text}" for place, text, _ in templates() if re.search("[a-z]", normal(text)) and text not in keys()
     ]
     assert missing == []
 
 
 def test_every_error_message_has_an_entry() -> None:
-    known = keys()
-    assert [(place, text) for place, text in errors() if normal(text) not in known] == []
+    assert [(place, text) for place, text in errors() if text not in keys()] == []
 
 
 def test_every_help_text_has_an_entry() -> None:
-    known = keys()
-    assert [text for text in helps() if text and normal(text) not in known] == []
+    assert [text for text in helps() if text and text not in keys()] == []
 
 
 def test_single_words_that_are_translated_have_entries() -> None:
@@ -168,32 +214,25 @@ def test_single_words_that_are_translated_have_entries() -> None:
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 first = node.args[: None if name == "_head" else 1]
-                if name in ("_head", "translated", "ok", "warning", "problem", "tried", "run"):
+                if name in ("_head", "localized", "ok", "warning", "problem", "tried", "run"):
                     words |= {text for each in first if (text := spelled(each)) is not None}
     assert {"licence", "expires", "never", "driver"} <= words
     alone = {word for word in words if re.search("[a-z]", word) and not is_sentence(word)}
-    assert {word for word in alone if normal(word) not in keys()} == SAME_IN_BOTH
-
-
-def test_every_counted_noun_has_singular_and_plural_entries() -> None:
-    assert [text for text in counted() if text not in keys()] == []
+    assert {word for word in alone if word not in keys()} == SAME_IN_BOTH
 
 
 def test_every_entry_occurs_in_the_code() -> None:
-    ours = {normal(text) for file in PACKAGE.rglob("*.py") for _, text in strings(ast.parse(file.read_text()))}
-    every = {*ours, *map(normal, (*helps(), *counted(), *of_others()))}
-    assert [key for key in catalogue() if normal(key) not in every] == []
+    ours = {text for file in PACKAGE.rglob("*.py") for _, text in strings(ast.parse(file.read_text()))}
+    every = {*ours, *helps(), *of_others(), *TEMPLATES}
+    assert sorted(keys() - every) == []
 
 
-def test_both_languages_have_the_same_placeholders() -> None:
-    def names(sentence: str) -> list[str]:
-        return sorted(name for _, name, *_ in string.Formatter().parse(sentence) if name is not None)
-
-    assert [english for english, said in catalogue().items() if names(english) != names(said)] == []
-
-
-def test_no_entry_repeats_a_placeholder() -> None:
-    """Translating a finished sentence would have to find the same value in both places."""
-    for english in catalogue():
-        names = [name for _, name, *_ in string.Formatter().parse(english) if name is not None]
-        assert len(names) == len(set(names)), english
+def test_every_entry_is_translated_with_the_same_placeholders() -> None:
+    wrong = []
+    for message in catalogue():
+        if message.id:
+            names = {tuple(sorted(placeholders(text))) for text in _texts(message.id)}
+            translated = {tuple(sorted(placeholders(text))) for text in _texts(message.string)}
+            wrong += [message.id] if message.fuzzy or not all(_texts(message.string)) or names != translated else []
+    assert wrong == []
+    assert not catalogue().obsolete

@@ -8,7 +8,8 @@ import pytest
 
 from maritalk_vllm.cli.lang_option import take_language
 from maritalk_vllm.errors import UsageError
-from maritalk_vllm.language import Language, choose, decimal, say, spoken
+from maritalk_vllm.i18n.language import Language, choose, selected
+from maritalk_vllm.i18n.rendering import decimal, say
 from tests.commands import run
 
 PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
@@ -59,7 +60,7 @@ def test_language_from_option_environment_and_locale(
     arguments: list[str], environment: dict[str, str], language: str, rest: list[str]
 ) -> None:
     assert take_language(arguments, environment) == rest
-    assert spoken() == language
+    assert selected() == language
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Self
 import msgspec
 
 from ...errors import EngineError
+from ...i18n.message import msg
 
 _HINT = "Start the server again: its program may have been updated while it ran."
 
@@ -22,6 +23,6 @@ class MessageError(EngineError):
     @classmethod
     def about(cls, direction: str, problem: str) -> Self:
         """Return the error for a message of this direction, such as `to the supervisor`."""
-        error = cls(f"A message {direction} is invalid: {problem}.", _HINT)
+        error = cls(msg("A message {direction} is invalid: {problem}.", direction=direction, problem=problem), _HINT)
         error.problem = problem
         return error

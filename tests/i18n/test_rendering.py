@@ -1,0 +1,162 @@
+"""Messages are rendered with the translation of their template; commands print no English in Portuguese."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maritalk_vllm.errors import UsageError
+from maritalk_vllm.i18n.language import Language, choose
+from maritalk_vllm.i18n.message import (
+    Number,
+    capitalized,
+    clause,
+    joined,
+    msg,
+    numeral,
+    pluralized,
+    sentences,
+    with_full_stop,
+)
+from maritalk_vllm.i18n.rendering import localized
+from maritalk_vllm.server.startup.console import Console
+from maritalk_vllm.settings import TimeUnit
+from tests.commands import run
+
+ENGLISH = re.compile(
+    r"\b(the|of|is|are|and|with|needs?|needed|from|for|not|which|fits?|free|what|cores?|cards?)\b", re.I
+)
+"""Words of nearly every English sentence, and of no Portuguese one."""
+
+DEMO = ("--license", "000000-00000-00000-00000", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def in_portuguese() -> Iterator[None]:
+    choose(Language.PORTUGUESE)
+    yield
+    choose(Language.ENGLISH)
+
+
+@pytest.mark.parametrize(
+    ("text", "english", "portuguese"),
+    [
+        # Text that is all of an entry; any other is unchanged.
+        ("Print JSON.", "Print JSON.", "Imprime JSON."),
+        ("file", "file", "arquivo"),
+        ("Nobody wrote this.", "Nobody wrote this.", "Nobody wrote this."),
+        ("", "", ""),
+        # Values: a number, a message, a sentence of the catalogue. A single word may be a name.
+        (
+            msg("{number} cards, tensor parallel: {why}", number=4, why=msg("{count} is {what}", count=1, what="x y")),
+            "4 cards, tensor parallel: 1 is x y",
+            "4 placas, tensor parallel: 1 is x y",
+        ),
+        (msg("There is no model {asked}.", asked="file"), "There is no model file.", "Não existe o modelo file."),
+        (
+            msg("Warning: {warning}", warning="Give both or neither."),
+            "Warning: Give both or neither.",
+            "Aviso: Informe os dois ou nenhum.",
+        ),
+        (msg("{number} tokens", number=Number(121326)), "121,326 tokens", "121.326 tokens"),
+        (numeral(5.94, ".1f"), "5.9", "5,9"),
+        (numeral(0.5, ".0%"), "50%", "50%"),
+        (pluralized(1, "{number} core", "{number} cores"), "1 core", "1 núcleo"),
+        (pluralized(2, "{number} core", "{number} cores"), "2 cores", "2 núcleos"),
+        # Parts, and what is done to the text in either language.
+        (joined("; ", ["Print JSON.", "{x}", msg("{a}", a=1)]), "Print JSON.; {x}; 1", "Imprime JSON.; {x}; 1"),
+        (sentences("Print JSON.", "", "Give both or neither."), "Print JSON. Give both or neither.",
+         "Imprime JSON. Informe os dois ou nenhum."),
+        (capitalized("the installed vLLM is its CPU build"), "The installed vLLM is its CPU build",
+         "O vLLM instalado é a versão CPU"),
+        (clause("Print JSON."), "Print JSON", "Imprime JSON"),
+        (with_full_stop("Print JSON."), "Print JSON.", "Imprime JSON."),
+        (with_full_stop("No such option: x"), "No such option: x.", "No such option: x."),
+    ],
+)  # fmt: skip
+def test_a_message_is_rendered_in_the_selected_language(text: str, english: str, portuguese: str) -> None:
+    assert localized(text) == portuguese
+    assert type(localized(text)) is str
+    assert text == english
+    choose(Language.ENGLISH)
+    assert localized(text) == english
+    assert type(localized(text)) is str
+
+
+def test_an_error_renders_its_message_and_its_hint() -> None:
+    error = UsageError(msg("There is no model {asked}.", asked="x"), "Give both or neither.")
+    assert str(error) == "There is no model x. Give both or neither."
+    assert localized(error.text) == "Não existe o modelo x. Informe os dois ou nenhum."
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("maritalk-serve", "--lang", "pt", "--dry-run", "--port", "0", *DEMO),
+        ("maritalk-vllm", "--lang", "pt", "plan", "--gpus", "1xT4", "--model", "medium"),
+        ("maritalk-vllm", "--lang", "pt", "plan", "--gpus", "3xA10,1xT4", "--model", "medium"),
+        ("maritalk-vllm", "--lang", "pt", "plan", "--suggest", "--model", "small"),
+        ("maritalk-vllm", "--lang", "pt", "doctor", *DEMO),
+        ("maritalk-vllm", "--lang", "pt", "license", "inspect", "nothing"),
+        ("maritalk-vllm", "--lang", "pt", "license", "add-key"),
+        ("maritalk-vllm", "--lang", "pt", "bench", "--users", "0"),
+        ("maritalk-serve", "--lang", "pt", "--help"),
+        ("maritalk-vllm", "--lang", "pt", "license", "serve", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_commands_print_no_english_in_portuguese(command: tuple[str, ...]) -> None:
+    result = run(*command)
+    said = re.sub(r"\[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
+    assert said.strip()
+    assert [line for line in said.splitlines() if ENGLISH.search(line)] == []
+
+
+def test_numbers_are_those_of_the_language_and_values_of_options_stay() -> None:
+    printed = run("maritalk-vllm", "--lang", "pt", "plan", "--gpus", "4xA10", "--model", "medium").stdout
+    assert "121.326 tokens, 29,8 GB" in printed
+    assert re.search(r"A10 +8\.6 +24,1 GB ", printed)  # also in a table
+    assert re.search(r"gpu_memory_utilization +0\.92\n", printed)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--json", "--gpus", "3xA10,1xT4", "--model", "medium"),
+        ("plan", "--json", "--gpus", "1xT4", "--model", "medium"),
+        ("plan", "--json", "--suggest", "--model", "small"),
+    ],
+)
+def test_json_is_the_same_in_both_languages(arguments: tuple[str, ...]) -> None:
+    english, portuguese = (run("maritalk-vllm", *arguments, "--lang", language).stdout for language in ("en", "pt"))
+    assert portuguese == english
+    assert json.loads(english)
+
+
+def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.starting(
+        "demo", [msg("Warning: {warning}", warning=each) for each in ("x", "Give both or neither.")], Path("/log")
+    )
+    console.progress("Importing vLLM")
+    console.progress(msg("Loading weights {done}/{total}", done=1, total=2), 0.5)
+    console.loaded()
+    console.warming_up()
+    console.engine_died(msg("{died}: starting it again in {pause} s.", died=clause("The engine died."), pause=2))
+    console.listening("http://here", arguments="", unit=TimeUnit.SECONDS)
+    said = re.sub(r"\[2.*?\] ", "", capsys.readouterr().out).splitlines()
+    assert said[:10] == [
+        "Starting MariTalk Local API demo...",
+        "Aviso: x",
+        "Aviso: Informe os dois ou nenhum.",
+        "vLLM's log: /log",
+        "Importando o vLLM...",
+        "Carregando os pesos 1/2 (50%)...",
+        "✓ Loaded in 0s",
+        "Warming up...",
+        "O motor caiu: ele será reiniciado em 2 s.",
+        "Start using MariTalk Local API:",
+    ]
+    assert said[-1] == "Listening on http://here"
