@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from .language import Language, selected
-from .message import Message, Number
+from .message import Message, Number, numeral
 
 _LOCALE = "pt_BR"
 CATALOGUE = Path(__file__).parent / f"{_LOCALE}.po"
@@ -29,8 +29,7 @@ def say(template: str, /, **values: object) -> str:
 
 def decimal(value: float, digits: int) -> str:
     """Format a number with `digits` decimals and the decimal separator of the selected language."""
-    number = Number(value, f".{digits}f")
-    return str(number) if selected() is Language.ENGLISH else number.localized(*_separators())
+    return localized(numeral(value, f".{digits}f"))
 
 
 def _rendered(text: str) -> str:

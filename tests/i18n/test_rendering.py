@@ -46,7 +46,7 @@ def in_portuguese() -> Iterator[None]:
         # Text that is all of an entry; any other is unchanged.
         ("Print JSON.", "Print JSON.", "Imprime JSON."),
         ("file", "file", "arquivo"),
-        ("Nobody wrote this.", "Nobody wrote this.", "Nobody wrote this."),
+        ("Not in the catalogue.", "Not in the catalogue.", "Not in the catalogue."),
         ("", "", ""),
         # Values: a number, a message, a sentence of the catalogue. A single word may be a name.
         (

@@ -276,7 +276,7 @@ IGNORED = {
         (DRAINING, FAILED), *(each for each in EVENTS if each is not StopRequested)
     ),
     "A start is due only in PENDING.": pairs((LOADING, READY, LEAVING, CLEARING), StartDue),
-    "Only a start that is under way waits for nodes, and makes an engine ready.": pairs(
+    "Nodes join and an engine becomes ready during a start only.": pairs(
         (PENDING, READY, LEAVING, CLEARING), NodesMissing, NodesJoined, EngineReady
     ),
     "A start that fails is reported by its error.": pairs((LOADING,), EngineLeaving),

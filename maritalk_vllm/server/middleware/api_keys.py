@@ -139,7 +139,7 @@ class ApiKeys:
 
     def match(self, key: str) -> str | None:
         """Return the digest of `key` if it is valid, else None."""
-        # The time of a look-up depends on the digest alone, and nobody can choose a key by its digest.
+        # The time of a look-up depends on the digest alone, and a client cannot choose a key by its digest.
         digest = hash_key(key)
         return digest if digest in self._all_keys else None
 

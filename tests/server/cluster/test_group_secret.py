@@ -342,7 +342,7 @@ def test_a_node_without_the_secret_is_rejected(
         async with gathering(leaders_secret) as made:
             made.secret = followers_secret
             with pytest.raises(UsageError) as caught:
-                # Its versions are not compared: a stranger learns nothing of the leader's.
+                # The versions are not compared: an unauthenticated host does not learn the leader's.
                 other = made.follower(info=msgspec.structs.replace(INFO, version="9"))
                 await asyncio.wait_for(other.wait_for_peers(made.shown.append), 5)
             assert str(caught.value) == f"{says} {SAME}"
