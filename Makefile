@@ -24,6 +24,9 @@ BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
 PORT ?= 9000
 
+# Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
 	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
 	image-check audit digests mutations coverage bench build lock clean
