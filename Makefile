@@ -125,7 +125,7 @@ test-chaos: $(VENV)/.installed-dev
 # Needs root, for network namespaces; otherwise the tests are skipped.
 test-nodes: $(VENV)/.installed-dev
 	scripts/debian iproute2:ip
-	$(PYTEST) -m "nodes and not nightly"
+	$(PYTEST) -m nodes
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
 	scripts/install $(VENV) requirements/deploy.lock

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.lanes import nightly
 from tests.serving import Answer, Server
 
 pytestmark = pytest.mark.engine
@@ -37,12 +38,12 @@ def assert_city(given: Any) -> None:
 
 
 @pytest.mark.parametrize("choice", [NAMED, "required"], ids=["named", "required"])
-@pytest.mark.parametrize("more", [{}, {"strict": False}, {"strict": None}, {"strict": True}])
+@pytest.mark.parametrize("more", [{}, *(nightly({"strict": strict}) for strict in (False, None, True))])
 def test_chat_arguments_match_the_schema(shared_server: Server, choice: object, more: dict[str, Any]) -> None:
     assert_city(arguments(chat(shared_server, {"parameters": CITY, **more}, choice)))
 
 
-@pytest.mark.parametrize("choice", [NAMED, "required"], ids=["named", "required"])
+@pytest.mark.parametrize("choice", [nightly(NAMED, id="named"), pytest.param("required", id="required")])
 def test_streamed_chat_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
     text = chat(shared_server, {"parameters": CITY}, choice, stream=True).body.decode()
     events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
@@ -54,7 +55,12 @@ ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "func
 
 
 @pytest.mark.parametrize(
-    "choice", [{"type": "function", "name": "weather"}, "required", ALLOWED], ids=["named", "required", "allowed"]
+    "choice",
+    [
+        nightly({"type": "function", "name": "weather"}, id="named"),
+        pytest.param("required", id="required"),
+        nightly(ALLOWED, id="allowed"),
+    ],
 )
 def test_responses_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
     tools = [{"type": "function", "name": "weather", "parameters": CITY}]
@@ -64,7 +70,9 @@ def test_responses_arguments_match_the_schema(shared_server: Server, choice: obj
     assert_city(json.loads(call["arguments"]))
 
 
-@pytest.mark.parametrize("choice", [{"type": "tool", "name": "weather"}, {"type": "any"}], ids=["named", "any"])
+@pytest.mark.parametrize(
+    "choice", [pytest.param({"type": "tool", "name": "weather"}, id="named"), nightly({"type": "any"}, id="any")]
+)
 def test_messages_arguments_match_the_schema(shared_server: Server, choice: object) -> None:
     tools = [{"name": "weather", "input_schema": CITY}]
     body = {"model": "demo", "messages": MESSAGES, "tools": tools, "tool_choice": choice}
@@ -73,11 +81,14 @@ def test_messages_arguments_match_the_schema(shared_server: Server, choice: obje
     assert_city(call["input"])
 
 
-@pytest.mark.parametrize("function", [{}, {"parameters": None}, {"parameters": {}}, {"parameters": {"type": "object"}}])
+@pytest.mark.parametrize(
+    "function", [{}, *map(nightly, ({"parameters": None}, {"parameters": {}}, {"parameters": {"type": "object"}}))]
+)
 def test_tool_without_parameters_gets_an_object(shared_server: Server, function: dict[str, Any]) -> None:
     assert isinstance(arguments(chat(shared_server, function, NAMED)), dict)
 
 
+@pytest.mark.nightly
 def test_schema_without_type_is_an_object(shared_server: Server) -> None:
     parameters = {key: value for key, value in CITY.items() if key != "type"}
     assert_city(arguments(chat(shared_server, {"parameters": parameters}, NAMED)))

@@ -274,6 +274,7 @@ def test_no_file_response_or_process_shows_a_secret(server: Server, licence: str
             assert not any(secret.encode() in environment for secret in secrets)
 
 
+@pytest.mark.nightly
 def test_the_engine_is_restarted_without_the_files_of_the_start(server: Server, prepared_cache: Path) -> None:
     """Key file, log's disk, temporary folder, model: the server works on, restarts the engine and reports problems."""
     keys, log, model = server.stdout.parent / "keys", server.engine_log, demo_model.folder(PROFILE, prepared_cache)

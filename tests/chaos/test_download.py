@@ -20,6 +20,7 @@ KILLS = 20
 MiB = 1 << 20
 
 
+@pytest.mark.nightly
 def test_a_killed_download_resumes_and_is_complete(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     """Each restart continues at the killed position, and the model is identical to the byte."""
     model = archives.model(tmp_path_factory.mktemp("original") / "model", 24 * MiB)

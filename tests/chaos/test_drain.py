@@ -24,6 +24,7 @@ LENGTHS = [8, 16, 32, 64, 4000]
 """In tokens. The last does not finish within the drain timeout."""
 
 
+@pytest.mark.nightly
 def test_a_drain_loses_no_request(tmp_path: Path, prepared_cache: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--drain-timeout", str(DRAIN_SECONDS))
     server.wait_until_ready()

@@ -102,6 +102,7 @@ def last_pause(server: Server) -> float:
     return float(said[-1] or 0)
 
 
+@pytest.mark.nightly
 def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, prepared_cache: Path) -> None:
     """The kernel ends its descendants, and the port is free."""
     server = Server(tmp_path, "--cache-dir", str(prepared_cache))

@@ -4,14 +4,28 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from _pytest.mark import ParameterSet
+
+from tests.lanes import nightly
 
 FOLDER = Path(sys.prefix) / "clients"
 SCRIPTS = Path(__file__).with_name("scripts")
 OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"}
 """Clients use their built-in lists, and send requests to our server only."""
+
+
+DOCUMENTED = "0.2.3"
+"""The version of `maritalk` in MariTalk Local's documentation."""
+
+
+def some_nightly(versions: Sequence[str]) -> list[str | ParameterSet]:
+    """Test the oldest, newest and documented one of these versions, oldest first, for each change; others nightly."""
+    always = {versions[0], versions[-1], DOCUMENTED}
+    return [version if version in always else nightly(version) for version in versions]
 
 
 def python(client: str) -> Path:

@@ -21,6 +21,7 @@ def tokens(server: Server, text: str) -> list[int]:
     return server.ask("/tokenize", {"prompt": text, "add_special_tokens": False}).json["tokens"]
 
 
+@pytest.mark.nightly
 def test_the_figures_are_finite(one_layer_server: Server) -> None:
     server = one_layer_server
     numbers = tokens(server, " ".join(map(str, range(PROMPT_TOKENS))))[:PROMPT_TOKENS]

@@ -111,7 +111,8 @@ def test_a_wrong_key_is_rejected(home: dict[str, str]) -> None:
     assert not (Path(home["HOME"]) / "bin" / "maritalk").exists()
 
 
-@pytest.mark.parametrize("version", ["0.2.3", pytest.param("0.3.2", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("version", ["0.2.3", "0.3.2"])
 def test_the_client_starts_a_server_from_an_empty_home(
     version: str, key: str, service: Running, home: dict[str, str]
 ) -> None:

@@ -8,7 +8,7 @@ from tests.clients.environments import run
 from tests.clients.questions import ECHO, MESSAGE, MESSAGES, STOPS, TOO_MANY
 from tests.serving import Server
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.nightly]
 
 ROUTE = "/api/chat/inference"
 GREEDY = {"do_sample": False, "max_tokens": 12}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.environments import run
+from tests.clients.environments import run, some_nightly
 from tests.clients.questions import ECHO, LINE, MESSAGE, MESSAGES, PROMPT, STOPS, TOO_MANY
 from tests.serving import Server
 
@@ -73,13 +73,13 @@ def test_the_expected_answers_have_the_intended_content(plain: Answers) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("version", FIRST)
+@pytest.mark.parametrize("version", some_nightly(FIRST))
 def test_versions_before_0_1_8_return_the_text(reported: Reported, plain: Answers, version: str, name: str) -> None:
     assert reported(version, "cloud")[name] == plain[name]["answer"]
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_later_versions_return_the_response(reported: Reported, plain: Answers, version: str, name: str) -> None:
     answer = reported(version, "cloud")[name]
     assert answer == plain[name]
@@ -90,7 +90,7 @@ def test_later_versions_return_the_response(reported: Reported, plain: Answers, 
 
 @pytest.mark.parametrize("how", ["", ", async"])
 @pytest.mark.parametrize("name", STREAMS)
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_a_stream_has_the_same_answer(reported: Reported, plain: Answers, version: str, name: str, how: str) -> None:
     *frames, last = reported(version, "cloud_streams")[name + how]
     assert last == plain[name]["usage"] | {"model": plain[name]["model"]}
@@ -99,7 +99,7 @@ def test_a_stream_has_the_same_answer(reported: Reported, plain: Answers, versio
 
 
 @pytest.mark.parametrize("how", ["", ", async"])
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_a_stream_has_pieces_of_the_requested_size(reported: Reported, version: str, how: str) -> None:
     streams = reported(version, "cloud_streams")
     pieces = {name: [frame["text"] for frame in streams[name + how][:-1]] for name in STREAMS}
@@ -109,7 +109,7 @@ def test_a_stream_has_pieces_of_the_requested_size(reported: Reported, version: 
     assert any("data: " in piece for piece in pieces["an echo"])
 
 
-@pytest.mark.parametrize("version", FIRST)
+@pytest.mark.parametrize("version", some_nightly(FIRST))
 def test_the_first_versions_raise_an_error(reported: Reported, version: str) -> None:
     error = reported(version, "cloud")["too many tokens"]
     assert error["raised"] == "HTTPError"
@@ -117,7 +117,7 @@ def test_the_first_versions_raise_an_error(reported: Reported, version: str) -> 
 
 
 @pytest.mark.parametrize("script", ["cloud", "cloud_streams"])
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_an_error_has_the_servers_message(reported: Reported, detail: str, version: str, script: str) -> None:
     error = reported(version, script)["too many tokens"]
     assert error == {"raised": "MaritalkHTTPError", "text": f"HTTP Error: 400 - Bad Request\nDetail: {detail}"}
@@ -125,7 +125,7 @@ def test_an_error_has_the_servers_message(reported: Reported, detail: str, versi
     assert "8192" in detail
 
 
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_a_streams_error_is_raised(reported: Reported, version: str) -> None:
     streams = reported(version, "cloud_streams")
     assert "Client error '400 Bad Request'" in streams["too many tokens, async"]["text"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.environments import run
+from tests.clients.environments import run, some_nightly
 from tests.clients.questions import LINE, MESSAGE, MESSAGES, PROMPT, STOPS, TOO_MANY
 from tests.serving import Server
 
@@ -56,13 +56,13 @@ def plain(shared_server: Server) -> Answers:
     return {name: shared_server.ask(path, body).json for name, (path, body) in ASKED.items()}
 
 
-@pytest.mark.parametrize("version", [*FIRST, *LATER])
+@pytest.mark.parametrize("version", some_nightly([*FIRST, *LATER]))
 def test_the_status_is_idle(reported: Reported, version: str) -> None:
     assert reported(version)["status"] == {"status": "idle"}
 
 
 @pytest.mark.parametrize("name", ["a text", "a text, stopped", "a conversation"])
-@pytest.mark.parametrize("version", [*FIRST, *LATER])
+@pytest.mark.parametrize("version", some_nightly([*FIRST, *LATER]))
 def test_each_version_returns_the_answer(reported: Reported, plain: Answers, version: str, name: str) -> None:
     answer = reported(version)[name]
     assert list(answer) == ["output", "queue_time", "prompt_time", "generation_time"]
@@ -77,13 +77,13 @@ def test_the_expected_answers_have_the_intended_content(plain: Answers) -> None:
 
 
 @pytest.mark.parametrize("name", ["a text, with a seed", "a message"])
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_calls_of_later_versions_return_the_answer(reported: Reported, plain: Answers, version: str, name: str) -> None:
     assert reported(version)[name]["output"] == plain[name]["output"]
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "a list as a text"])
-@pytest.mark.parametrize("version", FIRST)
+@pytest.mark.parametrize("version", some_nightly(FIRST))
 def test_the_first_versions_raise_an_error(reported: Reported, version: str, name: str) -> None:
     error = reported(version)[name]
     assert error["raised"] == "HTTPError"
@@ -91,7 +91,7 @@ def test_the_first_versions_raise_an_error(reported: Reported, version: str, nam
 
 
 @pytest.mark.parametrize("name", ["too many tokens", "too many tokens for a conversation"])
-@pytest.mark.parametrize("version", LATER)
+@pytest.mark.parametrize("version", some_nightly(LATER))
 def test_versions_since_0_1_6_return_the_error(reported: Reported, plain: Answers, version: str, name: str) -> None:
     answer = reported(version)[name]
     assert answer == plain[name]

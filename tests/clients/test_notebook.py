@@ -44,6 +44,7 @@ def test_the_notebook_is_stored_without_outputs() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells(NOTEBOOK))
 
 
+@pytest.mark.nightly
 def test_the_notebook_runs(tmp_path: Path, prepared_cache: Path) -> None:
     """Its installation commands find everything installed, and reach no package index."""
     notebook, mark = Path(shutil.copy(NOTEBOOK, tmp_path)), uuid.uuid4().hex

@@ -26,6 +26,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.engine
 def test_hidden_file_beside_the_weights_is_ignored(tmp_path: Path) -> None:
     """Without the patch, with it, and with the patch applied twice."""

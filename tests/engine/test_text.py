@@ -195,6 +195,7 @@ def test_byte_tokens_after_a_byte_prompt(answer: list[int], text: str) -> None:
     assert texts(tokenizer, prompt, [encoded], (), 1) == (text,) * 3
 
 
+@pytest.mark.nightly
 def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
     fast(byte_fallback()).save_pretrained(tmp_path / "tokenizer")
     model = tmp_path / "tiny"

@@ -86,7 +86,8 @@ def test_shards_are_the_same_model(checkpoints: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["llama", pytest.param("mixtral", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["llama", "mixtral"])
 def test_vllm_allocates_the_computed_bytes(checkpoints: Path, name: str) -> None:
     """To the byte, on vLLM's own CPU backend."""
     command: list[str | Path] = [sys.executable, "-m", "tests.models.allocated", "float32", checkpoints / name]

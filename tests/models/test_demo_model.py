@@ -70,6 +70,7 @@ def test_waiting_process_completes_after_the_first_is_killed(tmp_path: Path) -> 
     assert {path.name for path in checkpoint.parent.iterdir()} == {"demo", "demo.lock"}
 
 
+@pytest.mark.nightly
 @pytest.mark.engine
 def test_failed_write_is_reported_and_leaves_no_model(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")

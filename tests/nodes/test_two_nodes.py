@@ -20,7 +20,7 @@ from tests.nodes.node import Node
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import READY_SECONDS, Answer, free_port, note
 
-pytestmark = pytest.mark.nodes
+pytestmark = [pytest.mark.nodes, pytest.mark.nightly]
 
 TOKENS = 8
 QUESTION = {"prompt": "1 2 3 4", "max_tokens": TOKENS, "do_sample": False, "return_usage": True}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lanes import nightly
 from tests.server.test_stop import assert_nothing_left
 from tests.service_manager import service_manager
 from tests.serving import Server
@@ -58,7 +59,10 @@ class Killed(Scheduler):
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("scheduler", "says"),
-    [("Raises", "the first step failed"), ("Killed", "the engine's process was killed by SIGKILL")],
+    [
+        nightly("Raises", "the first step failed"),
+        ("Killed", "the engine's process was killed by SIGKILL"),
+    ],
 )
 def test_an_engine_that_dies_during_warm_up_fails_the_start(
     tmp_path: Path, prepared_cache: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str, says: str
