@@ -41,8 +41,8 @@ USERS = parameter(
 """The option that the others below need."""
 
 _KINDS: dict[str, tuple[Any, str, str]] = {
-    "prompt": (int, "N", "Tokens of a prompt: 550 if not said."),
-    "output": (int, "N", "Tokens of an answer: 150 if not said."),
+    "prompt": (int, "N", "Tokens of a prompt; 550 by default."),
+    "output": (int, "N", "Tokens of an answer; 150 by default."),
     "latency_p95": (str, "TIME", "Within which 95 of 100 whole answers are to come, such as 10s or 800ms: 10s."),
     "think": (str, "TIME", "Between an answer and its user's next question, on average: 60s."),
     "requests_per_hour": (float, "N", "Instead of --think: questions of each user in the busiest hour."),

@@ -16,9 +16,7 @@ VARIABLE = environment_variable("lang")
 
 OPTION = Annotated[
     Language | None,
-    typer.Option(
-        FLAG, help="Language of what is said to people.", envvar=VARIABLE, show_default="the locale's, or else en"
-    ),
+    typer.Option(FLAG, help="Language of messages.", envvar=VARIABLE, show_default="the locale's, or else en"),
 ]
 """Only for the help: `take_language` removes the flag before parsing."""
 

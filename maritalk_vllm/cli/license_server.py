@@ -93,7 +93,7 @@ def add_key(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Make a key and print it. It is told this once: the database keeps its digest alone."""
+    """Make a key and print it. The key is shown only once: the database keeps its digest."""
     models = tuple(dict.fromkeys(map(model_name, model)))
     end = expires.replace(tzinfo=UTC) if expires else None
     if end is not None and end <= datetime.now(UTC):
@@ -160,7 +160,7 @@ def show_audit(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Show who got what, who was refused, and what was done to the keys."""
+    """Show the audit log: weights served, requests rejected, and changes to keys."""
     rows = [_head("time", "event", "key", "model", "client", "detail")]
     with Database(database) as opened:
         for entry in audit_log.last(opened, last):

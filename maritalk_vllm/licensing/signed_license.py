@@ -95,7 +95,7 @@ def verify(token: str, public_keys: Sequence[Path]) -> License:
         )
     raise LicenseError(
         msg(
-            "This licence was changed after it was signed, or was signed by somebody else: none of the {number} public "
+            "This licence was changed after it was signed, or was signed with another key: none of the {number} public "
             "keys given fits its signature.",
             number=len(public_keys),
         ),

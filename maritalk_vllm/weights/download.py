@@ -163,10 +163,10 @@ class Download:
             self._part.discard()
             raise WeightsError(
                 msg(
-                    "The download of {what} was begun {most_beginnings} times in vain: its server changes the file, or "
-                    "breaks off and cannot resume.",
+                    "The download of {what} was started {most_starts} times and never completed: its server changes "
+                    "the file, or breaks off and cannot resume.",
                     what=self._what,
-                    most_beginnings=MAX_STARTS,
+                    most_starts=MAX_STARTS,
                 ),
                 _HINT,
             )

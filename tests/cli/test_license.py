@@ -73,7 +73,7 @@ def test_issue_rejects_invalid_options(keys: Keys, wrong: list[str], says: str) 
 def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
     for token, key, says in [
         (keys.license("small", ends=-DAY), keys.public, "expired"),
-        (keys.license("small"), Keys(tmp_path, "other").public, "somebody else"),
+        (keys.license("small"), Keys(tmp_path, "other").public, "signed with another key"),
     ]:
         seen = license("inspect", token, "--public-key", key)
         assert seen.returncode == 3
@@ -88,7 +88,11 @@ def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("license", "says"),
-    [("expired", "expired"), ("of another", "somebody else"), ("for another model", "is for small, not for demo")],
+    [
+        ("expired", "expired"),
+        ("of another", "signed with another key"),
+        ("for another model", "is for small, not for demo"),
+    ],
 )
 def test_start_with_an_unsuitable_licence(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
     token = {

@@ -39,7 +39,7 @@ def test_a_new_key_beside_the_old_one(keys: Keys, tmp_path: Path) -> None:
 
 
 def test_wrong_public_key(keys: Keys, tmp_path: Path) -> None:
-    with pytest.raises(LicenseError, match="signed by somebody else: none of the 1 public keys"):
+    with pytest.raises(LicenseError, match="signed with another key: none of the 1 public keys"):
         verify(sign(LICENSE, Keys(tmp_path, "other").private), [keys.public])
 
 

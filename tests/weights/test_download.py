@@ -15,6 +15,8 @@ from tests.weights.file_server import File, serving
 
 QUICK = RetryPolicy(silence=0.5, pauses=(0.01,) * 6)
 
+NEVER_COMPLETED = f"started {MAX_STARTS} times and never completed"
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -76,7 +78,7 @@ def test_server_that_cannot_resume(part: PartialFile, data: bytes) -> None:
 
 
 def test_server_that_cannot_resume_and_always_drops(part: PartialFile, data: bytes) -> None:
-    expect_error(part, File(data, ranges=False, stop_after=lambda start: 150_000), f"begun {MAX_STARTS} times in vain")
+    expect_error(part, File(data, ranges=False, stop_after=lambda start: 150_000), NEVER_COMPLETED)
     assert not part.file.exists()
 
 
@@ -115,7 +117,7 @@ def test_content_length_that_is_too_large(part: PartialFile, data: bytes) -> Non
         request.wfile.write(file.data)
         return request.close_connection is not None
 
-    expect_error(part, File(data, before=lie), f"begun {MAX_STARTS} times in vain")
+    expect_error(part, File(data, before=lie), NEVER_COMPLETED)
 
 
 def test_length_differs_from_the_link(part: PartialFile, data: bytes) -> None:

@@ -11,7 +11,7 @@ from .probes import PROBES
 
 _SCHEMES = ("bearer", "key")
 _MISSING = Unauthorized("This server needs an API key.", "Send it as `Authorization: Bearer KEY`.")
-_WRONG = Unauthorized("This API key is not one of this server's.", "Check it, or ask whoever runs the server.")
+_WRONG = Unauthorized("This API key is not one of this server's.", "Check it, or ask the server's administrator.")
 
 
 class Authentication:

@@ -129,7 +129,8 @@ class ChatClient:
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 message = say("The certificate of {url} is not trusted: {reason}.", url=self._url, reason=error)
-                raise Unavailable(message, say("Name whoever signed it with --cacert FILE.")) from error
+                advice = say("Name the certificate authority that signed it with --cacert FILE.")
+                raise Unavailable(message, advice) from error
             raise self._no_server_error() from error
         except httpx.ConnectTimeout as error:
             raise self._no_server_error() from error
