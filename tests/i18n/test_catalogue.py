@@ -50,8 +50,7 @@ NO_SENTENCE = {
         r"|The message has \{\} descriptors, and not number \{\}"
     ),
     "found in what vLLM, or a library, says": (
-        r".*\\d\+.*|.* by \(.*SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
-        r"|out of memory\\..*|initialization failed|root cause|start new thread|Value error|runtime started"
+        r".*os error .*|initialization failed|root cause|Executor failed|start new thread|Value error|runtime started"
         r"|peer closed connection|Server disconnected"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
