@@ -58,9 +58,10 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
     else:
         environment[VARIABLE] = ",".join(gpu.uuid for gpu in plan.gpus)
         environment[ORDER] = "PCI_BUS_ID"
+        # VLLM_ENABLE_STARTUP_PLAN, which would keep a measured size of the KV cache here, stays unset: its key lacks
+        # --gpu-memory-utilization, and later starts subtract the memory of CUDA graphs twice, so that they get a
+        # smaller cache than the first, or are refused (vLLM's issues #57936 and #54383).
         environment[_CACHE] = str(compile_cache(cache_dir))
-        # vLLM measures the size of the KV cache once for each model and GPU, and again if less memory is free.
-        environment.setdefault("VLLM_ENABLE_STARTUP_PLAN", "1")
     return environment
 
 

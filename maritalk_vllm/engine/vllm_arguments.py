@@ -9,6 +9,7 @@ from ..i18n.message import msg
 from ..planning.plan import Plan
 from ..settings import Device, DistributedBackend, LogFormat, Settings
 from . import cpu_pipeline_worker
+from .allreduce_fusion import fusion_size_mb, with_fusion_size
 from .sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
 # The plan depends on these flags, so passing them directly to vLLM would invalidate it.
@@ -35,6 +36,11 @@ _RESERVED = {
     "--api-key": "use --api-key before the `--`, which guards every route",
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
+    **dict.fromkeys(("--api-server-count", "-asc"), "one API process answers for all replicas"),
+    **dict.fromkeys(
+        ("--numa-bind", "--numa-bind-nodes", "--numa-bind-cpus"),
+        "workers are forked, and it binds only new programs: start the server itself with numactl",
+    ),
 }
 
 _API = (
@@ -117,6 +123,8 @@ def engine_arguments(
             arguments += [flag, str(value)]
     if group is not None:
         arguments += group.flags(plan.nodes)
+    if (size_mb := fusion_size_mb(plan.gpus, plan.tensor_parallel_size)) is not None:
+        more = with_fusion_size(more, size_mb)
     return [*arguments, *more]
 
 
