@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..hardware.cuda_host import cuda_host
 from ..hardware.cuda_visible_devices import ORDER, VARIABLE
 from ..hardware.network import Route
 from ..planning.plan import Plan
@@ -62,6 +63,10 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
         # --gpu-memory-utilization, and later starts subtract the memory of CUDA graphs twice, so that they get a
         # smaller cache than the first, or are refused (vLLM's issues #57936 and #54383).
         environment[_CACHE] = str(compile_cache(cache_dir))
+        if not cuda_host(environment).can_use_flashinfer:
+            # vLLM's default sampler is FlashInfer's, which is compiled at a start, and nothing replaces it if that
+            # fails. Its own sampler needs no toolkit.
+            environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     return environment
 
 

@@ -97,10 +97,12 @@ def engine_arguments(
     more: Sequence[str],
     tool_call_parser: str | None = None,
     group: Rendezvous | None = None,
+    attention_backend: str | None = None,
 ) -> list[str]:
     """Return vLLM's flags for this plan. Raises UsageError for a reserved flag in `more`.
 
     `more`: the user's own flags, which come last and take precedence. `group`: the rendezvous of several nodes.
+    `attention_backend`: None for vLLM's own choice.
     """
     check_reserved_flags(more)
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
@@ -110,6 +112,7 @@ def engine_arguments(
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (
+        ("--attention-backend", attention_backend),
         ("--max-model-len", plan.max_model_len if plan.length_known else None),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),
         ("--gpu-memory-utilization", plan.gpu_memory_utilization),

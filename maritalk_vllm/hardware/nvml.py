@@ -26,19 +26,26 @@ _REASONS = {
     pynvml.NVML_ERROR_RESET_REQUIRED: "it has to be reset: nvidia-smi --gpu-reset",
     pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use it: see the permissions of /dev/nvidia*",
 }
+_INSTALL_DRIVER = (
+    "Install the NVIDIA driver; a container needs the NVIDIA Container Toolkit on its host, and docker run --gpus all."
+)
 _INTEGRATED = re.compile(r"\b(?:GB10|Orin|Thor|Xavier|Tegra|Jetson)\b", re.IGNORECASE)
 """Names of GPUs that share the host's memory, regardless of the memory that NVML reports for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NvmlReport:
-    """The answer of NVML. Without an NVIDIA driver, `absent` says why, `driver` is None and the rest is empty."""
+    """The answer of NVML.
+
+    Without an NVIDIA driver, `absent` says why and `absent_hint` what to do, `driver` is None and the rest is empty.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     unusable: tuple[UnusableGpu, ...] = ()
     links: Links = field(default_factory=dict)
     driver: Driver | None = None
     absent: str = ""
+    absent_hint: str = ""
 
 
 def query_nvml() -> NvmlReport:
@@ -53,9 +60,14 @@ def query_nvml() -> NvmlReport:
     except pynvml.NVMLError as error:
         match error.value:
             case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-                return NvmlReport(absent="the driver's library libnvidia-ml.so.1 is not installed")
+                return NvmlReport(
+                    absent="the driver's library libnvidia-ml.so.1 is not installed", absent_hint=_INSTALL_DRIVER
+                )
             case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
-                return NvmlReport(absent="the driver is installed, but its kernel module is not loaded")
+                return NvmlReport(
+                    absent="the driver is installed, but its kernel module is not loaded",
+                    absent_hint="Load it with sudo modprobe nvidia; if that fails, dmesg says why.",
+                )
             case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
                 raise NoSuitableGPU(
                     "The NVIDIA driver was updated while the old one is still loaded.",

@@ -27,6 +27,7 @@ def probe_hardware(*, gpus: bool = True) -> Inventory:
         driver=found.driver,
         remarks=seen.remarks if found.gpus else (),
         absent=found.absent,
+        absent_hint=found.absent_hint,
     )
 
 

@@ -72,7 +72,7 @@ OF_NUMBERS: tuple[tuple[Any, Any], ...] = (
 )
 """Pydantic's errors about numbers and switches: Typer parses values with it."""
 
-SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
+SAME_IN_BOTH = {"cuda", "driver", "flashinfer", "gpus", "id", "torch", "vllm"}
 """Words that are the same in Portuguese."""
 
 
