@@ -34,16 +34,20 @@ async def wait_until_free(plan: Plan, on_wait: Callable[[], object], seconds: fl
     return False
 
 
-def occupied_gpus(plan: Plan, current: Iterable[Gpu]) -> tuple[Gpu, ...]:
-    """Those of the plan's GPUs on which vLLM would find too little free memory, as they are now."""
-    planned = {gpu.uuid for gpu in plan.gpus if not gpu.is_integrated}
+def occupied_gpus(plan: Plan, current: Iterable[Gpu] | None) -> tuple[Gpu, ...]:
+    """Those of the plan's GPUs on which vLLM would find too little free memory, or which it could not use.
+
+    `current` are the usable GPUs as they are now; None if that is unknown.
+    """
+    if current is None:
+        return ()
     share = plan.gpu_memory_utilization or 0
-    return tuple(
-        gpu for gpu in current if gpu.uuid in planned and gpu.memory_free_bytes < share * gpu.memory_total_bytes
-    )
+    ready = {gpu.uuid for gpu in current if gpu.memory_free_bytes >= share * gpu.memory_total_bytes}
+    return tuple(gpu for gpu in plan.gpus if gpu.uuid not in ready and not gpu.is_integrated)
 
 
-def _current_gpus() -> tuple[Gpu, ...]:
+def _current_gpus() -> tuple[Gpu, ...] | None:
     with contextlib.suppress(NoSuitableGPU):
-        return query_nvml().gpus
-    return ()
+        found = query_nvml()
+        return found.gpus if found.driver is not None else None
+    return None

@@ -19,10 +19,13 @@ def test_vllm_has_to_find_the_share_that_it_is_given() -> None:
     plan = replace(PLAN, gpus=MACHINE.gpus[:2], gpu_memory_utilization=0.9)
     total = MACHINE.gpus[0].memory_total_bytes
     full, enough = (replace(MACHINE.gpus[0], memory_free_bytes=int(share * total)) for share in (0.89, 0.91))
-    assert occupied_gpus(plan, [full, MACHINE.gpus[1]]) == (full,)
+    assert occupied_gpus(plan, [full, MACHINE.gpus[1]]) == (MACHINE.gpus[0],)
     assert occupied_gpus(plan, [enough, MACHINE.gpus[1]]) == ()
-    # Other GPUs, and those that share the host's memory, are not waited for.
-    assert occupied_gpus(plan, [replace(MACHINE.gpus[2], memory_free_bytes=0)]) == ()
+    # One that another process uses exclusively is not among the usable ones.
+    assert occupied_gpus(plan, [enough]) == (MACHINE.gpus[1],)
+    # Other GPUs, those that share the host's memory, and what NVML does not tell are not waited for.
+    assert occupied_gpus(plan, [*MACHINE.gpus[:2], replace(MACHINE.gpus[2], memory_free_bytes=0)]) == ()
+    assert occupied_gpus(plan, None) == ()
     integrated = replace(plan, gpus=(replace(MACHINE.gpus[0], is_integrated=True),))
     assert occupied_gpus(integrated, [full]) == ()
 
@@ -50,7 +53,7 @@ def test_a_start_waits_until_the_memory_is_free(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_wait_is_bounded_even_if_the_driver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: (replace(MACHINE.gpus[0], memory_free_bytes=0),))
+    monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: ())
     assert wait(0.1)[:2] == (False, 1)
     monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: time.sleep(2))
     is_free, shown, seconds = wait(0.1)
