@@ -28,7 +28,7 @@ KERNEL_FAILURES = (
     FailurePattern(
         re.compile(r"Selected backend .*? is not valid for this configuration"),
         "the chosen attention backend cannot serve this model on this GPU.",
-        "Leave out --attention-backend: vLLM then chooses one.",
+        "Choose another one, such as -- --attention-backend TRITON_ATTN.",
     ),
     FailurePattern(
         re.compile(

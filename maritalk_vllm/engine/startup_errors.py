@@ -91,14 +91,15 @@ def first_cause(engine_log: Path) -> str | None:
     If an exception led to another one in the same process, the one that explains more.
     """
     causes: list[str] = []
-    process = None
+    first = None
     with contextlib.suppress(OSError):  # the error that is explained is reported without it
         for line in _lines(engine_log):
             found = _CAUSE.search(line)
             if found is None or any(phrase in found["text"] for phrase in _SECONDARY):
                 continue
-            process = process or found["process"]
-            if found["process"] == process:
+            # Lines of a JSON log do not say which process wrote them.
+            if not causes or (first and found["process"] == first):
+                first = found["process"]
                 causes.append(found["text"])
     return min(causes, key=lambda text: explain(text).place, default=None)
 

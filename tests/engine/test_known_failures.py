@@ -152,7 +152,7 @@ CORPUS: dict[tuple[str, str, int], tuple[str, ...]] = {
         "No valid attention backend found for cuda with AttentionSelectorConfig(head_size=72, dtype=torch.bfloat16, "
         "kv_cache_dtype=auto). Reasons: {FLASH_ATTN: [head_size not supported]}.",
     ),
-    ("chosen attention backend", "Leave out --attention-backend", 7): (
+    ("chosen attention backend", "--attention-backend TRITON_ATTN", 7): (
         "Selected backend AttentionBackendEnum.FLASHINFER is not valid for this configuration. Reason: "
         "['head_size not supported']",
     ),
