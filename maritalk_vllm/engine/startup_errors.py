@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from .known_failures import explain
 _CAUSE = re.compile(
     r"^(?P<process>.*?)\bERROR\b.*?\]\s+(?:(?:\w+\.)+[A-Z]\w*|(?:\w+\.)*\w*(?:Error|Exception)): (?P<text>.+)"
 )
+# vLLM's executor about a worker that could not log why it ends.
+_DEAD_WORKER = re.compile(r"Worker proc \S+ died unexpectedly \(exit code: (?P<code>-?\d+)\)")
 # Messages in which a process reports the failure of another process.
 _SECONDARY = ("initialization failed", "root cause", "Executor failed")
 
@@ -88,12 +91,16 @@ def _wait_for_cause(engine_log: Path) -> str | None:
 def first_cause(engine_log: Path) -> str | None:
     """The first error in vLLM's log that does not report the failure of another process; None if there is none.
 
-    If an exception led to another one in the same process, the one that explains more.
+    If an exception led to another one in the same process, the one that explains more. Without an exception, how a
+    worker exited.
     """
     causes: list[str] = []
+    exits: list[str] = []
     first = None
     with contextlib.suppress(OSError):  # the error that is explained is reported without it
         for line in _lines(engine_log):
+            if dead := _DEAD_WORKER.search(line):
+                exits.append(describe_exit_code(int(dead["code"])))
             found = _CAUSE.search(line)
             if found is None or any(phrase in found["text"] for phrase in _SECONDARY):
                 continue
@@ -101,7 +108,16 @@ def first_cause(engine_log: Path) -> str | None:
             if not causes or (first and found["process"] == first):
                 first = found["process"]
                 causes.append(found["text"])
-    return min(causes, key=lambda text: explain(text).place, default=None)
+    return min(causes or filter(None, exits), key=lambda text: explain(text).place, default=None)
+
+
+def describe_exit_code(code: int) -> str:
+    """Describe how a process of the engine exited; empty if it was stopped."""
+    if code in (0, -signal.SIGTERM):
+        return ""
+    if code < 0:
+        return msg("the engine's process was killed by {signal}", signal=signal.Signals(-code).name)
+    return msg("the engine's process ended with {number}", number=code)
 
 
 def _lines(engine_log: Path) -> Iterator[str]:

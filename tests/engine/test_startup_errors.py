@@ -93,6 +93,28 @@ def test_an_exception_that_explains_more_is_the_cause_if_it_is_of_the_same_proce
 
 
 @pytest.mark.parametrize(
+    ("code", "cause", "hint"),
+    [
+        ("-11", "the engine's process was killed by SIGSEGV", "--enforce-eager"),
+        ("-9", "the engine's process was killed by SIGKILL", "dmesg says whether the kernel killed it"),
+        ("-7", "/dev/shm, through which", "--shm-size"),
+        ("3", "the engine's process ended with 3", "Its log"),
+    ],
+)
+def test_a_worker_that_logs_nothing_is_described_by_its_exit(tmp_path: Path, code: str, cause: str, hint: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "(EngineCore pid=2) ERROR 11-23 11:46:25 [x.py:315] Worker proc VllmWorker-1 died unexpectedly "
+        f"(exit code: {code}), shutting down executor.\n"
+        "(EngineCore pid=2) ERROR 11-23 11:46:25 [core.py:1702] RuntimeError: Executor failed.\n"
+    )
+    with pytest.raises(MariTalkError) as caught, explain_startup_errors(log):
+        raise Unavailable("The engine has stopped.")
+    assert cause in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("line", "cause"),
     [
         ("pynvml.NVMLError_InvalidArgument: Invalid Argument", "Invalid Argument"),

@@ -78,7 +78,7 @@ def test_the_hand_over_to_a_stub_engine_loses_no_request(tmp_path: Path) -> None
         (
             {"warming_up": ["fail CUDA error: an illegal memory access was encountered"]},
             7,
-            "vLLM failed to start: a kernel failed on a GPU, which is a bug of vLLM or a defect of the GPU. Try -- --enf",
+            "vLLM failed to start: a kernel failed on a GPU, which is a bug of vLLM or a defect of the GPU. Try",
         ),
         (
             {"warming_up": ["kill-engine"]},

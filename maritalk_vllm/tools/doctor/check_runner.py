@@ -40,7 +40,8 @@ def examine(settings: Settings) -> list[Check]:
     if inventory is not None:
         run("driver", lambda: hardware_checks.check_driver(inventory, vllm.device if vllm else None, settings.device))
         run("gpus", lambda: hardware_checks.check_gpus(inventory))
-        if vllm is not None and vllm.device is Device.CUDA and inventory.driver is not None:
+        uses_cuda = vllm is not None and vllm.device is Device.CUDA and settings.device is not Device.CPU
+        if uses_cuda and inventory.driver is not None:
             run("cuda", lambda: hardware_checks.check_cuda_host(inventory, cuda_host(), installed_torch()))
         run("host", lambda: hardware_checks.check_host(inventory))
         if vllm is not None:
