@@ -191,10 +191,12 @@ def test_vllm_reads_the_size_of_fused_all_reduces_beside_the_users_config(own: l
     plan = make_plan(
         profile_need("medium", tensor_parallel_size=4), hypothetical_machine("4xH100-80GB"), Device.CUDA, Device.CUDA
     )
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
     args = vllm_launcher.parse(engine_arguments(plan, "medium", "x", own, attention_backend="FLASH_ATTN"))
     assert args.compilation_config.pass_config.fi_allreduce_fusion_max_size_mb == 2
     assert args.compilation_config.mode == mode
-    assert args.attention_backend.name == "FLASH_ATTN"
+    assert AttentionBackendEnum[args.attention_backend] is AttentionBackendEnum.FLASH_ATTN
 
 
 TEMPERATURE = """

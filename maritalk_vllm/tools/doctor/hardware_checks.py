@@ -60,10 +60,10 @@ def check_cuda_host(inventory: Inventory, host: CudaHost, torch: TorchBuild | No
         "FlashInfer's kernels cannot be compiled ({missing} is missing): vLLM uses others.",
         missing=", ".join(host.missing_for_flashinfer),
     )
-    faster = any(gpu.compute_capability[0] == PREFERS_FLASHINFER for gpu in inventory.gpus)
+    preferred = any(gpu.compute_capability[0] == PREFERS_FLASHINFER for gpu in inventory.gpus)
     hint = (
-        "These GPUs are faster with them: install a CUDA toolkit and ninja, or run `vllm download-kernels`."
-        if faster
+        "vLLM prefers them on these GPUs: install a CUDA toolkit and ninja, or run `vllm download-kernels`."
+        if preferred
         else ""
     )
     yield Check.warning("flashinfer", message, hint)
