@@ -50,7 +50,8 @@ DRIVER_FAILURES = (
         re.compile(
             r"Found no NVIDIA driver|CUDA driver initialization failed|Failed to load CUDA driver|"
             r"NVML Shared Library Not Found|NVMLError_LibraryNotFound|NVMLError_DriverNotLoaded|^Driver Not Loaded|"
-            r"couldn't communicate with the NVIDIA driver|driver can't be loaded|Failed to infer device type",
+            r"couldn't communicate with the NVIDIA driver|driver can't be loaded|Failed to infer device type|"
+            r"Device string must not be empty|0 active drivers",
             re.IGNORECASE,
         ),
         "CUDA finds no NVIDIA driver.",
@@ -99,7 +100,11 @@ DRIVER_FAILURES = (
         NoSuitableGPU,
     ),
     FailurePattern(
-        re.compile(r"CUDA unknown error|\bcudaErrorUnknown\b|Error 999\b|CUDA driver error: unknown", re.IGNORECASE),
+        re.compile(
+            r"CUDA unknown error|\bcudaErrorUnknown\b|Error 999\b|CUDA (?:driver )?error: unknown|"
+            r"\binitialization error|cudaErrorInitializationError|OS call failed|Error 304\b",
+            re.IGNORECASE,
+        ),
         "CUDA could not be initialized, and the driver does not say why.",
         "Restart the container, or load the module with sudo modprobe nvidia_uvm; dmesg may say more.",
         NoSuitableGPU,

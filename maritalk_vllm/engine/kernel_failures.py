@@ -32,7 +32,8 @@ KERNEL_FAILURES = (
     ),
     FailurePattern(
         re.compile(
-            r"No valid (?:\w+ )?attention (?:prefill )?backend|no (?:valid|supported|suitable) attention backend",
+            r"No (?:valid|supported|suitable) [\w ]*?(?:attention|prefill) backend|"
+            r"head[_ ]size \d+ is not supported",
             re.IGNORECASE,
         ),
         "none of vLLM's attention backends can serve this model on this GPU.",
@@ -53,7 +54,7 @@ KERNEL_FAILURES = (
             r"no kernel image is available|kernel image is invalid|invalid device function|NoKernelImageForDevice|"
             r"NO_BINARY_FOR_GPU|named symbol not found|only supports Ampere|"
             r"is not compatible with the current PyTorch|requires (?:GPUs? with )?sm_?\d+|"
-            r"sm_?\d+\w?'? is not (?:a recognized|defined|supported|compatible)",
+            r"sm_?\d+\w?'? is not (?:a recognized|defined|supported|compatible)|ptxas.* architecture|PTX codegen error",
             re.IGNORECASE,
         ),
         "the installed torch or vLLM has no kernels for this GPU.",
@@ -75,6 +76,12 @@ KERNEL_FAILURES = (
         "Use a GPU of compute capability 8.0 or more.",
         NoSuitableGPU,
     ),
+    FailurePattern(
+        re.compile(r"quantization method .* is not supported for the current GPU"),
+        "this GPU cannot compute in the model's quantization.",
+        "Use a newer GPU, or a checkpoint in another quantization.",
+        NoSuitableGPU,
+    ),
     # What compiles kernels at a start.
     FailurePattern(
         re.compile(
@@ -94,7 +101,8 @@ KERNEL_FAILURES = (
     ),
     FailurePattern(
         re.compile(
-            r"could not find nvcc|nvcc(?:'|:)? ?(?:was |command )?not found|No such file or directory: '[^']*nvcc'|"
+            r"could not find (?:nvcc|CUDA)|nvcc(?:'|:)? ?(?:was |command )?not found|"
+            r"No such file or directory: '[^']*nvcc'|"
             r"nvcc: No such|CUDA_HOME (?:environment variable )?is not set|JIT compilation is disabled",
             re.IGNORECASE,
         ),
@@ -103,7 +111,8 @@ KERNEL_FAILURES = (
     ),
     FailurePattern(
         re.compile(
-            r"Ninja build failed|Ninja is required|No such file or directory: '(?:[^']*/)?ninja'|\bninja: |"
+            r"Ninja build failed|Ninja is required|requires ninja|NVCC compilation failed|"
+            r"No such file or directory: '(?:[^']*/)?ninja'|\bninja: |"
             r"\b(?:cu\w+|nvrtc)\.h: No such file|Command '\[?'?[^]]*\b(?:nvcc|ninja)\b.*non-zero",
             re.IGNORECASE,
         ),

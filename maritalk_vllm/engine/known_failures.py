@@ -63,7 +63,7 @@ _OTHERS = (
         re.compile(
             r"illegal memory access|illegal instruction|misaligned address|unspecified launch failure|"
             r"device-side assert|launch timed out|invalid program counter|IllegalAddress|ILLEGAL_ADDRESS|"
-            r"cudaErrorLaunch(?:Failure|Timeout)|CUBLAS_STATUS_(?:EXECUTION_FAILED|INTERNAL_ERROR)",
+            r"cudaErrorLaunch(?:Failure|Timeout)|CU(?:BLAS|DNN)_STATUS_(?:EXECUTION_FAILED|INTERNAL_ERROR)",
             re.IGNORECASE,
         ),
         "a kernel failed on a GPU, which is a bug of vLLM or a defect of the GPU.",

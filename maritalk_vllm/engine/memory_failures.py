@@ -62,7 +62,7 @@ MEMORY_FAILURES = (
         re.compile(
             r"/dev/shm|No space left on device|Errno 28\b|killed by SIGBUS|Bus error|insufficient shared memory|"
             r"(?:shm_open|posix_fallocate|shared memory).*(?:fail|error|unable)|"
-            r"(?:fail|error|unable).*(?:shm_open|posix_fallocate|creat\w+ shared memory|shared memory segment)",
+            r"(?:fail|error|unable).*(?:shm_open|posix_fallocate|(?:creat\w+|open|allocate|map) shared memory)",
             re.IGNORECASE,
         ),
         "/dev/shm, through which the processes exchange data, or a disk is full.",

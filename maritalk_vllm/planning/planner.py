@@ -147,8 +147,8 @@ def _why_no_gpu(
 
 
 def _no_gpu_hint(inventory: Inventory, installed_device: Device, *, on_cpu: bool) -> str:
-    if installed_device is Device.CPU:
-        return "Serve it on the CPU with --device cpu." if on_cpu else "To try the server here, use --model demo."
-    if inventory.hidden and not inventory.gpus:
+    if installed_device is Device.CUDA and inventory.hidden and not inventory.gpus:
         return msg("Name GPUs of this machine in {variable}, or unset it.", variable=VARIABLE)
-    return sentences(inventory.absent_hint, _WITHOUT_GPU if on_cpu else "")
+    if installed_device is Device.CUDA and (on_cpu or not inventory.gpus):
+        return sentences(inventory.absent_hint, _WITHOUT_GPU if on_cpu else "")
+    return "Serve it on the CPU with --device cpu." if on_cpu else "To try the server here, use --model demo."

@@ -86,6 +86,7 @@ CORPUS: dict[tuple[str, str, int], tuple[str, ...]] = {
         "verbose logging to help debug the issue.",
         "NVML Shared Library Not Found",
         "Driver Not Loaded",
+        "0 active drivers ([]). There should only be one.",
     ),
     ("does not see a GPU", "nvidia-smi -L", 4): (
         "No CUDA GPUs are available",
@@ -120,6 +121,10 @@ CORPUS: dict[tuple[str, str, int], tuple[str, ...]] = {
         "CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing env variable "
         "CUDA_VISIBLE_DEVICES after program start. Setting the available devices to be zero.",
     ),
+    ("could not be initialized", "modprobe", 4): (
+        "Unexpected error from cudaGetDeviceCount(). Error 304: OS call failed or operation not supported on this OS",
+        "CUDA error: initialization error",
+    ),
     ("hardware error", "Xid", 4): (
         "CUDA error: uncorrectable ECC error encountered",
         "CUDA error: Invalid access of peer GPU memory over nvlink or a hardware error",
@@ -140,6 +145,10 @@ CORPUS: dict[tuple[str, str, int], tuple[str, ...]] = {
         "ptxas fatal   : Value 'sm_121' is not defined for option 'gpu-name'",
         "NVIDIA RTX PRO 6000 with CUDA capability sm_120 is not compatible with the current PyTorch installation.",
     ),
+    ("the model's quantization", "another quantization", 4): (
+        "The quantization method fp8 is not supported for the current GPU. Minimum capability: 89. Current capability: "
+        "80.",
+    ),
     ("not built for CUDA", "maritalk-vllm doctor", 7): ("Torch not compiled with CUDA enabled",),
     ("another version than the one", "new environment", 7): (
         "/venv/vllm/_C_stable_libtorch.abi3.so: undefined symbol: aoti_torch_empty_strided_pinned",
@@ -151,6 +160,7 @@ CORPUS: dict[tuple[str, str, int], tuple[str, ...]] = {
     ("attention backends can serve", "--kv-cache-dtype", 7): (
         "No valid attention backend found for cuda with AttentionSelectorConfig(head_size=72, dtype=torch.bfloat16, "
         "kv_cache_dtype=auto). Reasons: {FLASH_ATTN: [head_size not supported]}.",
+        "No valid MLA prefill backend found with MLASelectorConfig(dtype=torch.bfloat16).",
     ),
     ("chosen attention backend", "--attention-backend TRITON_ATTN", 7): (
         "Selected backend AttentionBackendEnum.FLASHINFER is not valid for this configuration. Reason: "

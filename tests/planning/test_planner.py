@@ -107,7 +107,12 @@ def test_no_suitable_gpu(
         (profile_need("medium"), "2xA10", "", "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."),
         # An error with a hint of its own keeps it.
         (open_need(30, replicas="3"), "4xA10", "--replicas 2 would fit.", "--replicas 2 would fit."),
-        (SMALL, "T4", "", "What would do: 1 x A10."),
+        (
+            SMALL,
+            "T4",
+            "To try the server here, use --model demo.",
+            "What would do: 1 x A10. To try the server here, use --model demo.",
+        ),
     ],
 )
 def test_errors_suggest_gpus_of_the_catalogue(
