@@ -35,7 +35,8 @@ def wait(seconds: float = 10) -> tuple[bool, int, float]:
     shown: list[None] = []
     plan = replace(PLAN, gpus=MACHINE.gpus[:2], gpu_memory_utilization=0.9)
     began = time.monotonic()
-    is_free = asyncio.run(wait_until_free(plan, lambda: shown.append(None), seconds))
+    waiting = wait_until_free(plan, lambda: shown.append(None), seconds)
+    is_free = asyncio.run(asyncio.wait_for(waiting, 15))
     return is_free, len(shown), time.monotonic() - began
 
 
