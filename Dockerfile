@@ -76,8 +76,6 @@ FROM ${CUDA12_IMAGE} AS cuda12-system
 FROM ${CUDA13_IMAGE} AS cuda13-system
 # hadolint ignore=DL3006
 FROM cuda${CUDA}-system AS gpu-system
-# FlashInfer's sampler is compiled at a start, by nvcc, which is not here.
-ENV VLLM_USE_FLASHINFER_SAMPLER=0
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev python3 python3-dev \
     && rm -rf /var/lib/apt/lists/* \

@@ -66,12 +66,14 @@ def modules() -> dict[str, ast.Module]:
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Every string except docstrings and annotations, each f-string as one, with its line number."""
+    """Every string except docstrings, annotations and patterns, each f-string as one, with its line number."""
     skipped = set()
     for node in ast.walk(tree):
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             if annotation is not None and not any(isinstance(part, ast.Call) for part in ast.walk(annotation)):
                 skipped |= set(map(id, ast.walk(annotation)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile":
+            skipped |= set(map(id, ast.walk(node)))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
         if isinstance(node, ast.JoinedStr):

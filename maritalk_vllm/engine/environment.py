@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..hardware.cuda_host import cuda_host
 from ..hardware.cuda_visible_devices import ORDER, VARIABLE
 from ..hardware.network import Route
 from ..planning.plan import Plan
@@ -58,9 +59,14 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
     else:
         environment[VARIABLE] = ",".join(gpu.uuid for gpu in plan.gpus)
         environment[ORDER] = "PCI_BUS_ID"
+        # VLLM_ENABLE_STARTUP_PLAN, which would keep a measured size of the KV cache here, stays unset: its key lacks
+        # --gpu-memory-utilization, and later starts subtract the memory of CUDA graphs twice, so that they get a
+        # smaller cache than the first, or are refused (vLLM's issues #57936 and #54383).
         environment[_CACHE] = str(compile_cache(cache_dir))
-        # vLLM measures the size of the KV cache once for each model and GPU, and again if less memory is free.
-        environment.setdefault("VLLM_ENABLE_STARTUP_PLAN", "1")
+        if not cuda_host(environment).can_use_flashinfer:
+            # vLLM's default sampler is FlashInfer's, which is compiled at a start, and nothing replaces it if that
+            # fails. Its own sampler needs no toolkit.
+            environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     return environment
 
 

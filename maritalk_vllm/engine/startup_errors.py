@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +11,18 @@ from pathlib import Path
 import msgspec
 
 from ..errors import EngineError, MariTalkError, Unavailable
-from ..i18n.message import Message, Number, clause, msg, sentences
+from ..i18n.message import clause, msg, sentences
+from .known_failures import explain
 
 # A traceback's last line, as vLLM's loggers write it: "(Worker pid=7) ERROR 11-23 10:00:00 [x.py:1] ValueError: text".
-_CAUSE = re.compile(r"\bERROR\b.*?\]\s+(?:\w+\.)*\w*(?:Error|Exception): (?P<text>.+)")
+# An exception of a module is written with the module's name.
+_CAUSE = re.compile(
+    r"^(?P<process>.*?)\bERROR\b.*?\]\s+(?:(?:\w+\.)+[A-Z]\w*|(?:\w+\.)*\w*(?:Error|Exception)): (?P<text>.+)"
+)
+# vLLM's executor about a worker that could not log why it ends.
+_DEAD_WORKER = re.compile(r"Worker proc \S+ died unexpectedly \(exit code: (?P<code>-?\d+)\)")
 # Messages in which a process reports the failure of another process.
-_SECONDARY = ("initialization failed", "root cause")
+_SECONDARY = ("initialization failed", "root cause", "Executor failed")
 
 
 _LOG_SECONDS = 1.0
@@ -24,62 +31,10 @@ _LOG_SECONDS = 1.0
 _MAX_BYTES = 8 << 20
 """Bytes at the end of the log that are searched."""
 
-_GIB = r"[\d.]+"
-# Messages of vLLM 0.32 and 0.33 for problems that a plan cannot foresee: pattern, and the templates of an explanation
-# and a hint.
-_KNOWN = (
-    (
-        rf"To serve at least one request with the model's max seq len \((?P<tokens>\d+)\), "
-        rf"\((?P<needed>{_GIB}) GiB KV cache is needed, which is larger than the available KV cache memory "
-        rf"\((?P<available>{_GIB}) GiB\).*estimated maximum model length is (?P<length>\d+)",
-        "one request of {tokens} tokens needs {needed} GiB of KV cache, and {available} GiB are available.",
-        "Serve shorter ones: --max-model-len {length}.",
-    ),
-    (
-        rf"Free memory on device (?P<device>\S+) \((?P<free>{_GIB})/(?P<total>{_GIB}) GiB\) on startup is less than "
-        rf"desired GPU memory utilization \((?P<share>{_GIB}), (?P<planned>{_GIB}) GiB\)",
-        "{free} of {total} GiB are free on {device}, and {planned} GiB were planned for "
-        "(--gpu-memory-utilization {share}).",
-        "Another program has taken memory since the plan was made: see maritalk-vllm doctor.",
-    ),
-    (
-        r"Total number of attention heads \((?P<heads>\d+)\) must be divisible by "
-        r"tensor parallel size \((?P<gpus>\d+)\)",
-        "{heads} attention heads cannot be split over {gpus} GPUs.",
-        "Choose a --tensor-parallel-size that divides {heads}.",
-    ),
-    (
-        r"User-specified max_model_len \((?P<length>\d+)\) is greater than the derived max_model_len "
-        r"\(\w+=(?P<tokens>\d+)",
-        "--max-model-len {length} is more than the {tokens} tokens that the model can read.",
-        "Choose a smaller one, or leave it out.",
-    ),
-    (
-        r"the engine's process was killed by (?P<signal>SIGKILL)",
-        "the engine's process was killed by {signal}",
-        "Memory may have run out: dmesg says whether the kernel killed it.",
-    ),
-    (
-        r"No available memory for the cache blocks",
-        "nothing is left for the KV cache beside the weights.",
-        "Give vLLM more memory with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
-    ),
-    (
-        rf"out of memory\. Tried to allocate (?P<asked>{_GIB}) (?P<unit>\w+)\. GPU (?P<gpu>\d+) has a total "
-        rf"capacity of (?P<total>{_GIB}) (?P<unit3>\w+) of which (?P<free>{_GIB}) (?P<unit2>\w+) is free",
-        "GPU {gpu} ran out of memory: {asked} {unit} were asked for, and {free} {unit2} of {total} {unit3} were free.",
-        "Give vLLM less with --gpu-memory-utilization, or spread the model with --tensor-parallel-size.",
-    ),
-)
-
-
-_OPTION_VALUE = "share"
-"""A number that is the value of an option, and so has no other form in any language."""
-
 
 @contextlib.contextmanager
 def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = str) -> Iterator[None]:
-    """Turn an exception of vLLM's startup into an EngineError with the first cause, also one of another process.
+    """Turn an exception of vLLM's startup into an error with the first cause, also one of another process.
 
     `describe_exit` describes how the engine process exited, for one that could not log why; empty if it has not exited.
     """
@@ -100,25 +55,10 @@ def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = 
         raise _failed(text, engine_log) from error
 
 
-def _failed(text: str, engine_log: Path) -> EngineError:
-    cause, hint = explain(text)
+def _failed(text: str, engine_log: Path) -> MariTalkError:
+    found = explain(text)
     log = msg("Its log: {engine_log}", engine_log=engine_log)
-    return EngineError(msg("vLLM failed to start: {cause}.", cause=clause(cause)), sentences(hint, log))
-
-
-def explain(text: str) -> tuple[str, str]:
-    """Return an explanation of vLLM's error `text` and a hint; `text` itself if it is unknown."""
-    for pattern, meaning, hint in _KNOWN:
-        if found := re.search(pattern, text):
-            values = {name: _value(name, value) for name, value in found.groupdict().items()}
-            return Message(meaning, values), Message(hint, values)
-    return text, ""
-
-
-def _value(name: str, text: str) -> object:
-    if name == _OPTION_VALUE or not re.fullmatch(r"\d+\.\d+", text):
-        return text
-    return Number(float(text), f".{len(text.partition('.')[2])}f")
+    return found.error(msg("vLLM failed to start: {cause}.", cause=clause(found.cause)), sentences(found.hint, log))
 
 
 def _text(error: Exception) -> str:
@@ -149,16 +89,43 @@ def _wait_for_cause(engine_log: Path) -> str | None:
 
 
 def first_cause(engine_log: Path) -> str | None:
-    """The first error in vLLM's log that does not report the failure of another process; None if there is none."""
+    """The first error in vLLM's log that does not report the failure of another process; None if there is none.
+
+    If an exception led to another one in the same process, the one that explains more. Without an exception, how a
+    worker exited.
+    """
+    causes: list[str] = []
+    exits: list[str] = []
+    first = None
     with contextlib.suppress(OSError):  # the error that is explained is reported without it
-        if not engine_log.is_file():
-            return None
-        with engine_log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_BYTES))
-            # Text after the last newline is an incomplete line.
-            text = file.read(_MAX_BYTES).rpartition(b"\n")[0].decode(errors="replace")
-        for line in map(_plain_line, text.splitlines()):
+        for line in _lines(engine_log):
+            if dead := _DEAD_WORKER.search(line):
+                exits.append(describe_exit_code(int(dead["code"])))
             found = _CAUSE.search(line)
-            if found and not any(phrase in found["text"] for phrase in _SECONDARY):
-                return found["text"]
-    return None
+            if found is None or any(phrase in found["text"] for phrase in _SECONDARY):
+                continue
+            # Lines of a JSON log do not say which process wrote them.
+            if not causes or (first and found["process"] == first):
+                first = found["process"]
+                causes.append(found["text"])
+    return min(causes or filter(None, exits), key=lambda text: explain(text).place, default=None)
+
+
+def describe_exit_code(code: int) -> str:
+    """Describe how a process of the engine exited; empty if it was stopped."""
+    if code in (0, -signal.SIGTERM):
+        return ""
+    if code < 0:
+        return msg("the engine's process was killed by {signal}", signal=signal.Signals(-code).name)
+    return msg("the engine's process ended with {number}", number=code)
+
+
+def _lines(engine_log: Path) -> Iterator[str]:
+    """The whole lines at the end of the log."""
+    if not engine_log.is_file():
+        return
+    with engine_log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_BYTES))
+        # Text after the last newline is an incomplete line.
+        text = file.read(_MAX_BYTES).rpartition(b"\n")[0].decode(errors="replace")
+    yield from map(_plain_line, text.splitlines())

@@ -9,6 +9,7 @@ from ..i18n.message import msg
 from ..planning.plan import Plan
 from ..settings import Device, DistributedBackend, LogFormat, Settings
 from . import cpu_pipeline_worker
+from .allreduce_fusion import fusion_size_mb, with_fusion_size
 from .sampling import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
 
 # The plan depends on these flags, so passing them directly to vLLM would invalidate it.
@@ -35,6 +36,11 @@ _RESERVED = {
     "--api-key": "use --api-key before the `--`, which guards every route",
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
+    **dict.fromkeys(("--api-server-count", "-asc"), "one API process answers for all replicas"),
+    **dict.fromkeys(
+        ("--numa-bind", "--numa-bind-nodes", "--numa-bind-cpus"),
+        "workers are forked, and it binds only new programs: start the server itself with numactl",
+    ),
 }
 
 _API = (
@@ -91,10 +97,12 @@ def engine_arguments(
     more: Sequence[str],
     tool_call_parser: str | None = None,
     group: Rendezvous | None = None,
+    attention_backend: str | None = None,
 ) -> list[str]:
     """Return vLLM's flags for this plan. Raises UsageError for a reserved flag in `more`.
 
     `more`: the user's own flags, which come last and take precedence. `group`: the rendezvous of several nodes.
+    `attention_backend`: None for vLLM's own choice.
     """
     check_reserved_flags(more)
     arguments = ["--model", location, "--served-model-name", name, "--dtype", plan.dtype, *_API]
@@ -104,6 +112,7 @@ def engine_arguments(
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
     for flag, value in (
+        ("--attention-backend", attention_backend),
         ("--max-model-len", plan.max_model_len if plan.length_known else None),
         ("--kv-cache-memory-bytes", plan.kv_cache_bytes),
         ("--gpu-memory-utilization", plan.gpu_memory_utilization),
@@ -117,6 +126,8 @@ def engine_arguments(
             arguments += [flag, str(value)]
     if group is not None:
         arguments += group.flags(plan.nodes)
+    if (size_mb := fusion_size_mb(plan.gpus, plan.tensor_parallel_size)) is not None:
+        more = with_fusion_size(more, size_mb)
     return [*arguments, *more]
 
 

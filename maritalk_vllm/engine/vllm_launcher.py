@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +17,7 @@ from .exception_mapping import answer_dead_engine
 from .grammar_checks import reject_unusable_grammars
 from .hidden_files import ignore_hidden_files
 from .log_redaction import redact_step_dumps
+from .startup_errors import describe_exit_code
 from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
 from .tool_arguments import constrain_tool_arguments
@@ -156,10 +156,7 @@ def describe_engine_exit(client: "EngineClient") -> str:
     manager: Any = getattr(resources, "engine_manager", None)
     # Ray's actors are not our processes. SIGTERM comes from vLLM, which stops the remaining processes after one died.
     codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
-    code = next((code for code in codes if code not in (0, -signal.SIGTERM)), 0)
-    if code < 0:
-        return msg("the engine's process was killed by {signal}", signal=signal.Signals(-code).name)
-    return msg("the engine's process ended with {number}", number=code) if code else ""
+    return next(filter(None, map(describe_exit_code, codes)), "")
 
 
 def _make_arg_parser() -> Callable[..., Any]:

@@ -12,7 +12,7 @@ class Inventory:
     """GPUs and host of one machine. `host` is None if unknown.
 
     `gpus` are those visible to CUDA, in its order; `hidden` those that CUDA_VISIBLE_DEVICES hides. `remarks` are
-    sentences for the user; `absent` says why there is no driver.
+    sentences for the user; `absent` says why there is no driver, and `absent_hint` what to do.
     """
 
     gpus: tuple[Gpu, ...]
@@ -23,3 +23,4 @@ class Inventory:
     driver: Driver | None = None
     remarks: tuple[str, ...] = ()
     absent: str = ""
+    absent_hint: str = ""

@@ -1,6 +1,7 @@
 """Query the driver for this machine's GPUs through NVML. The only file that imports pynvml."""
 
 import contextlib
+import ctypes
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -26,19 +27,28 @@ _REASONS = {
     pynvml.NVML_ERROR_RESET_REQUIRED: "it has to be reset: nvidia-smi --gpu-reset",
     pynvml.NVML_ERROR_NO_PERMISSION: "this user may not use it: see the permissions of /dev/nvidia*",
 }
+_INSTALL_DRIVER = (
+    "Install the NVIDIA driver; a container needs the NVIDIA Container Toolkit on its host, and docker run --gpus all."
+)
 _INTEGRATED = re.compile(r"\b(?:GB10|Orin|Thor|Xavier|Tegra|Jetson)\b", re.IGNORECASE)
 """Names of GPUs that share the host's memory, regardless of the memory that NVML reports for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NvmlReport:
-    """The answer of NVML. Without an NVIDIA driver, `absent` says why, `driver` is None and the rest is empty."""
+    """The answer of NVML.
+
+    Without an NVIDIA driver, `absent` says why and `absent_hint` what to do, `driver` is None and the rest is empty.
+    `remarks` are sentences for the user.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     unusable: tuple[UnusableGpu, ...] = ()
     links: Links = field(default_factory=dict)
     driver: Driver | None = None
     absent: str = ""
+    absent_hint: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def query_nvml() -> NvmlReport:
@@ -49,13 +59,19 @@ def query_nvml() -> NvmlReport:
     try:
         with _nvml():
             gpus, unusable, handles = _devices()
-            return NvmlReport(gpus, unusable, _links(gpus, handles), _driver())
+            remarks = tuple(_fabric_remarks(gpus, handles))
+            return NvmlReport(gpus, unusable, _links(gpus, handles), _driver(), remarks=remarks)
     except pynvml.NVMLError as error:
         match error.value:
             case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-                return NvmlReport(absent="the driver's library libnvidia-ml.so.1 is not installed")
+                return NvmlReport(
+                    absent="the driver's library libnvidia-ml.so.1 is not installed", absent_hint=_INSTALL_DRIVER
+                )
             case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
-                return NvmlReport(absent="the driver is installed, but its kernel module is not loaded")
+                return NvmlReport(
+                    absent="the driver is installed, but its kernel module is not loaded",
+                    absent_hint="Load it with sudo modprobe nvidia; if that fails, dmesg says why.",
+                )
             case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
                 raise NoSuitableGPU(
                     "The NVIDIA driver was updated while the old one is still loaded.",
@@ -109,6 +125,8 @@ def _devices() -> tuple[tuple[Gpu, ...], tuple[UnusableGpu, ...], dict[str, Hand
                         "MIG mode is on and it has no instance: create one with nvidia-smi mig -cgi, or turn it off"
                     )
                     unusable.append(UnusableGpu(index, uuid, reason))
+            elif reason := _why_busy(handle):
+                unusable.append(UnusableGpu(index, uuid, reason))
             else:
                 gpus.append(_gpu(index, handle))
                 handles[uuid] = handle
@@ -150,6 +168,38 @@ def _memory(device: Handle) -> tuple[int, int]:
 def _in_mig_mode(handle: Handle) -> bool:
     current, _pending = _or_default(lambda: pynvml.nvmlDeviceGetMigMode(handle), (pynvml.NVML_DEVICE_MIG_DISABLE, None))
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def _why_busy(handle: Handle) -> str:
+    """Why CUDA would call this GPU busy; empty if it would not."""
+    mode = _or_default(lambda: pynvml.nvmlDeviceGetComputeMode(handle), pynvml.NVML_COMPUTEMODE_DEFAULT)
+    if mode == pynvml.NVML_COMPUTEMODE_PROHIBITED:
+        return "its compute mode forbids processes: sudo nvidia-smi -c DEFAULT"
+    running: tuple[Any, ...] = _or_default(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle), ())
+    if mode == pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS and running:
+        return msg("process {pid} uses it exclusively, as its compute mode has it", pid=running[0].pid)
+    return ""
+
+
+def _fabric_remarks(gpus: tuple[Gpu, ...], handles: dict[str, Handle]) -> Iterator[str]:
+    """Say of which GPUs the NVSwitch is not initialized: CUDA fails on them (cudaErrorSystemNotReady)."""
+    waiting = [str(gpu.index) for gpu in gpus if gpu.uuid in handles and _waits_for_fabric(handles[gpu.uuid])]
+    if waiting:
+        yield msg(
+            "NVIDIA Fabric Manager has not initialized the NVSwitch of GPU {gpus}, without which CUDA does not run: "
+            "sudo systemctl start nvidia-fabricmanager",
+            gpus=", ".join(waiting),
+        )
+
+
+def _waits_for_fabric(handle: Handle) -> bool:
+    def state() -> int:
+        info = pynvml.c_nvmlGpuFabricInfo_t()
+        pynvml.nvmlDeviceGetGpuFabricInfo(handle, ctypes.byref(info))
+        return int(info.state)
+
+    not_ready = (pynvml.NVML_GPU_FABRIC_STATE_NOT_STARTED, pynvml.NVML_GPU_FABRIC_STATE_IN_PROGRESS)
+    return _or_default(state, pynvml.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED) in not_ready
 
 
 def _instances(handle: Handle) -> Iterator[Handle]:

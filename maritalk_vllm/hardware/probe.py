@@ -25,8 +25,9 @@ def probe_hardware(*, gpus: bool = True) -> Inventory:
         hidden=seen.hidden,
         links=found.links,
         driver=found.driver,
-        remarks=seen.remarks if found.gpus else (),
+        remarks=(*seen.remarks, *found.remarks) if found.gpus else (),
         absent=found.absent,
+        absent_hint=found.absent_hint,
     )
 
 

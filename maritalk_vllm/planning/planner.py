@@ -17,6 +17,8 @@ from .gpu_suggestions import suggest_gpus
 from .model_requirements import ModelRequirements
 from .plan import Plan
 
+_WITHOUT_GPU = "To serve without a GPU, install vLLM's CPU build in another environment: make install."
+
 
 def make_plan(
     requirements: ModelRequirements,
@@ -84,14 +86,11 @@ def choose_device(
                 obstacle=reason,
                 needs=gpu_requirement(requirements),
             ),
-            _cpu_hint(on_cpu),
+            _no_gpu_hint(inventory, installed_device, on_cpu=on_cpu),
         )
     why = capitalized(reason)
-    if installed_device is Device.CUDA and inventory.hidden and not inventory.gpus:
-        # The installed vLLM could use the hidden GPUs, so advising another build of it would be wrong.
-        raise NoSuitableGPU(
-            msg("{why}.", why=why), msg("Name GPUs of this machine in {variable}, or unset it.", variable=VARIABLE)
-        )
+    if installed_device is Device.CUDA and not inventory.gpus:  # the right build for GPUs that this machine should have
+        raise NoSuitableGPU(msg("{why}.", why=why), _no_gpu_hint(inventory, installed_device, on_cpu=on_cpu))
     return _on_cpu(why, installed_device)
 
 
@@ -147,5 +146,9 @@ def _why_no_gpu(
     return ""
 
 
-def _cpu_hint(on_cpu: bool) -> str:
+def _no_gpu_hint(inventory: Inventory, installed_device: Device, *, on_cpu: bool) -> str:
+    if installed_device is Device.CUDA and inventory.hidden and not inventory.gpus:
+        return msg("Name GPUs of this machine in {variable}, or unset it.", variable=VARIABLE)
+    if installed_device is Device.CUDA and (on_cpu or not inventory.gpus):
+        return sentences(inventory.absent_hint, _WITHOUT_GPU if on_cpu else "")
     return "Serve it on the CPU with --device cpu." if on_cpu else "To try the server here, use --model demo."

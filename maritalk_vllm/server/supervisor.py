@@ -28,6 +28,7 @@ from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_manager import EngineManager
 from .process.fork_server_client import FORK_SERVER_COMMAND
+from .process.gpu_memory import wait_until_free
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
 from .process.sighup import HangupSignal
@@ -200,6 +201,8 @@ class _Supervisor:
                 await self._download_weights()
                 launch = self._launch
                 self._coordinator = coordinator(launch.group, launch.plan, launch.source.name, launch.vllm)
+            else:
+                await wait_until_free(self._launch.plan, lambda: self._show_step("Waiting for free GPU memory"))
             await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
             engine = self._engine = self._engine_with_fork_server()
             await engine.import_and_prepare()
@@ -335,10 +338,13 @@ class _Supervisor:
     def _stop(self) -> None:
         self._handle(lifecycle.StopRequested())
 
-    def _show_missing(self, step: str) -> None:
+    def _show_step(self, step: str) -> None:
         self._state.set_step(step)
         self._console.progress(step)
         self._notifier.status(step)
+
+    def _show_missing(self, step: str) -> None:
+        self._show_step(step)
         if self._coordinator.has_missing_nodes:
             self._handle(lifecycle.NodesMissing(step))
 

@@ -175,6 +175,30 @@ def test_vllm_accepts_the_flags_of_every_start() -> None:
     assert (args.override_generation_config, args.tool_call_parser) == ({"top_k": 5}, "xlam")
 
 
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("own", "mode"),
+    [
+        ([], None),
+        (["--compilation-config", '{"mode": 3}'], 3),
+        (["-cc", '{"mode": 3}'], 3),
+        (["--compilation-config.mode=3"], 3),
+        (["-cc.mode", "3"], 3),
+    ],
+)
+def test_vllm_reads_the_size_of_fused_all_reduces_beside_the_users_config(own: list[str], mode: int | None) -> None:
+    plan = make_plan(
+        profile_need("medium", tensor_parallel_size=4), hypothetical_machine("4xH100-80GB"), Device.CUDA, Device.CUDA
+    )
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+    args = vllm_launcher.parse(engine_arguments(plan, "medium", "x", own, attention_backend="FLASH_ATTN"))
+    assert args.compilation_config.pass_config.fi_allreduce_fusion_max_size_mb == 2
+    assert args.compilation_config.mode == mode
+    assert AttentionBackendEnum[args.attention_backend] is AttentionBackendEnum.FLASH_ATTN
+
+
 TEMPERATURE = """
 import json, os, sys
 from vllm.plugins import load_general_plugins

@@ -8,9 +8,9 @@ from threading import Timer
 import pytest
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.startup_errors import explain, explain_startup_errors, first_cause
+from maritalk_vllm.engine.startup_errors import explain_startup_errors, first_cause
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
-from maritalk_vllm.errors import EngineError, Unavailable, UsageError
+from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, NoSuitableGPU, Unavailable, UsageError
 from maritalk_vllm.models import demo_model
 from tests.demo_model import PROFILE
 
@@ -74,50 +74,80 @@ def test_our_own_errors_propagate(log: Path, tmp_path: Path) -> None:
         raise EngineError("It generates no text")
 
 
+CHAIN = """\
+(EngineCore pid=2) ERROR 11-23 11:46:25 [x.py:9] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1 GiB.
+(EngineCore pid=2) ERROR 11-23 11:46:25 [x.py:9] The above exception was the direct cause of the following:
+(EngineCore pid=2) ERROR 11-23 11:46:25 [x.py:9] RuntimeError: CUDA out of memory occurred when warming up sampler \
+with 256 dummy requests. Please try lowering `max_num_seqs`.
+(Worker_TP1 pid=4) ERROR 11-23 11:46:26 [multiproc_executor.py:900] RuntimeError: Error in memory profiling.
+"""
+
+
+def test_an_exception_that_explains_more_is_the_cause_if_it_is_of_the_same_process(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(CHAIN)
+    assert first_cause(log) == (
+        "CUDA out of memory occurred when warming up sampler with 256 dummy requests. Please try lowering "
+        "`max_num_seqs`."
+    )
+
+
 @pytest.mark.parametrize(
-    ("text", "cause", "hint"),
+    ("code", "cause", "hint"),
     [
-        (
-            "To serve at least one request with the model's max seq len (8192), (0.18 GiB KV cache is needed, which "
-            "is larger than the available KV cache memory (0.09 GiB). Based on the available memory, the estimated "
-            "maximum model length is 3968. Try increasing `gpu_memory_utilization`",
-            "one request of 8192 tokens needs 0.18 GiB of KV cache, and 0.09 GiB are available.",
-            "--max-model-len 3968",
-        ),
-        (
-            "Free memory on device cuda:0 (10.5/22.05 GiB) on startup is less than desired GPU memory utilization "
-            "(0.92, 20.29 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
-            "10.5 of 22.05 GiB are free on cuda:0, and 20.29 GiB were planned for (--gpu-memory-utilization 0.92).",
-            "maritalk-vllm doctor",
-        ),
-        (
-            "Total number of attention heads (9) must be divisible by tensor parallel size (2).",
-            "9 attention heads cannot be split over 2 GPUs.",
-            "divides 9",
-        ),
-        (
-            "User-specified max_model_len (9999) is greater than the derived max_model_len "
-            "(max_position_embeddings=8192.0 or model_max_length=None in model's config.json).",
-            "--max-model-len 9999 is more than the 8192 tokens that the model can read.",
-            "leave it out",
-        ),
-        (
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 22.05 GiB of which 1.10 GiB "
-            "is free. Process 1 has 20 GiB memory in use.",
-            "GPU 0 ran out of memory: 2.00 GiB were asked for, and 1.10 GiB of 22.05 GiB were free.",
-            "--tensor-parallel-size",
-        ),
-        (
-            "No available memory for the cache blocks. Try",
-            "nothing is left for the KV cache beside the weights.",
-            "--gpu",
-        ),
-        ("An unknown error.", "An unknown error.", ""),
+        ("-11", "the engine's process was killed by SIGSEGV", "--enforce-eager"),
+        ("-9", "the engine's process was killed by SIGKILL", "dmesg says whether the kernel killed it"),
+        ("-7", "/dev/shm, through which", "--shm-size"),
+        ("3", "the engine's process ended with 3", "Its log"),
     ],
 )
-def test_vllm_messages_are_explained(text: str, cause: str, hint: str) -> None:
-    assert explain(text)[0] == cause
-    assert hint in explain(text)[1]
+def test_a_worker_that_logs_nothing_is_described_by_its_exit(tmp_path: Path, code: str, cause: str, hint: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "(EngineCore pid=2) ERROR 11-23 11:46:25 [x.py:315] Worker proc VllmWorker-1 died unexpectedly "
+        f"(exit code: {code}), shutting down executor.\n"
+        "(EngineCore pid=2) ERROR 11-23 11:46:25 [core.py:1702] RuntimeError: Executor failed.\n"
+    )
+    with pytest.raises(MariTalkError) as caught, explain_startup_errors(log):
+        raise Unavailable("The engine has stopped.")
+    assert cause in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("pynvml.NVMLError_InvalidArgument: Invalid Argument", "Invalid Argument"),
+        ("torch._inductor.exc.InvalidCxxCompiler: No working C++ compiler found in g++", "No working C++ compiler"),
+        ("torch.AcceleratorError: CUDA error: an illegal memory access was encountered", "an illegal memory access"),
+        ("torch.distributed.DistBackendError: NCCL error in: /x.cpp:94, unhandled cuda error", "NCCL error in"),
+    ],
+)
+def test_exceptions_with_any_name_are_found(tmp_path: Path, line: str, cause: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"(Worker pid=3) ERROR 11-23 11:46:25 [worker.py:900] {line}\n")
+    assert cause in str(first_cause(log))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("Error 802: system not yet initialized", NoSuitableGPU, "Fabric Manager does not run"),
+        ("[Errno 28] No space left on device", DoesNotFit, "or a disk is full"),
+        ("CUDA error: an illegal memory access was encountered", EngineError, "a kernel failed on a GPU"),
+    ],
+)
+def test_a_failed_start_ends_with_the_error_of_its_cause(
+    tmp_path: Path, text: str, error: type[MariTalkError], message: str
+) -> None:
+    """Also in the warm-up, during which a dead engine raises `Unavailable`."""
+    log = tmp_path / "log"
+    log.write_text(f"(EngineCore pid=3) ERROR 11-23 11:46:25 [core.py:900] RuntimeError: {text}\n")
+    for raised in (RuntimeError("Engine core initialization failed."), Unavailable("The engine has stopped.")):
+        with pytest.raises(error, match=f"^vLLM failed to start: .*{message}") as caught, explain_startup_errors(log):
+            raise raised
+        assert type(caught.value) is error
+        assert f"Its log: {log}" in caught.value.hint
 
 
 @pytest.mark.engine

@@ -17,6 +17,7 @@ from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device, DistributedBackend
+from tests.hardware.test_cuda_host import executable, toolkit
 from tests.planning.machines import cpu, hypothetical_machine, open_need, profile_need
 from tests.planning.strategies import machines, model_requirements
 
@@ -96,6 +97,11 @@ def test_flags_on_gpus() -> None:
         "-r",
         "--master-addr=10.0.0.1",
         "--headless",
+        "--api-server-count=2",
+        "-asc",
+        "--numa-bind",
+        "--numa_bind_nodes",
+        "--numa-bind-cpus",
     ],
 )
 def test_reserved_flags_are_rejected(flag: str) -> None:
@@ -160,10 +166,50 @@ def test_compile_cache_is_kept_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
     environment = engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)
     assert environment["VLLM_CACHE_ROOT"] == "/tmp/cache/vllm"
-    assert environment["VLLM_ENABLE_STARTUP_PLAN"] == "1"
-    assert "VLLM_ENABLE_STARTUP_PLAN" not in engine_environment(ON_CPU, *FOLDERS)
     monkeypatch.setenv("VLLM_CACHE_ROOT", "/mine")
     assert engine_environment(cuda("1xA10", profile_need("small")), *FOLDERS)["VLLM_CACHE_ROOT"] == "/mine"
+
+
+def test_no_measurement_of_an_earlier_start_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would shrink the KV cache of later starts; a user may still ask for it."""
+    monkeypatch.delenv("VLLM_ENABLE_STARTUP_PLAN", raising=False)
+    plan = cuda("1xA10", profile_need("small"))
+    assert "VLLM_ENABLE_STARTUP_PLAN" not in engine_environment(plan, *FOLDERS)
+    monkeypatch.setenv("VLLM_ENABLE_STARTUP_PLAN", "1")
+    assert engine_environment(plan, *FOLDERS)["VLLM_ENABLE_STARTUP_PLAN"] == "1"
+
+
+def test_flashinfer_sampler_is_off_where_it_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("VLLM_USE_FLASHINFER_SAMPLER", "CUDA_HOME", "CUDA_PATH", "CPATH", "C_INCLUDE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    plan = cuda("1xA10", profile_need("small"))
+    monkeypatch.setenv("CUDA_HOME", "/nowhere")
+    assert engine_environment(plan, *FOLDERS)["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in engine_environment(ON_CPU, *FOLDERS)
+    monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", "1")
+    assert engine_environment(plan, *FOLDERS)["VLLM_USE_FLASHINFER_SAMPLER"] == "1"
+    monkeypatch.delenv("VLLM_USE_FLASHINFER_SAMPLER")
+    monkeypatch.setenv("CUDA_HOME", str(toolkit(tmp_path / "cuda")))
+    monkeypatch.setenv("PATH", str(executable(tmp_path / "tools/ninja").parent))
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in engine_environment(plan, *FOLDERS)
+
+
+def test_size_of_fused_all_reduces_is_passed_where_gpus_share_a_layer() -> None:
+    hopper = cuda("4xH100-80GB", profile_need("medium", tensor_parallel_size=4))
+    flags = engine_arguments(hopper, "medium", "/m", ["-cc", '{"mode": 3}'])
+    assert flags[-2:] == ["-cc", '{"mode": 3, "pass_config": {"fi_allreduce_fusion_max_size_mb": 2}}']
+    alone = cuda("1xH100-80GB", profile_need("small"))
+    assert "--compilation-config" not in engine_arguments(alone, "small", "/m", [])
+    ampere = cuda("4xA10", profile_need("medium"))
+    assert "--compilation-config" not in engine_arguments(ampere, "medium", "/m", [])
+
+
+def test_attention_backend_is_passed_if_there_is_one() -> None:
+    plan = cuda("1xA10", profile_need("small"))
+    assert "--attention-backend" not in engine_arguments(plan, "small", "/m", [])
+    assert pairs(engine_arguments(plan, "small", "/m", [], attention_backend="FLASH_ATTN"))["--attention-backend"] == (
+        "FLASH_ATTN"
+    )
 
 
 def test_cpu_workers_are_bound_to_their_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@
  *   mig GPU UUID TOTAL FREE NAME               an instance of a GPU, which is then in MIG mode
  *   migmode GPU                                MIG mode without an instance
  *   process DEVICE KIND PID BYTES NAME         KIND is compute or graphics; BYTES and NAME may be "-": not told
+ *   computemode GPU MODE                       a number of nvmlComputeMode_t; 0 (default) if not named
+ *   fabric GPU STATE                           a number of nvmlGpuFabricState_t; 0 (not supported) if not named
  *   link GPU GPU LEVEL                         nvlink, or a number of nvmlGpuTopologyLevel_t; 50 (system) if not named
  *   error FUNCTION CODE [DEVICE]               this function fails, for one device (numbered as above) or always
  *
@@ -22,7 +24,7 @@ typedef unsigned long long bytes;
 
 typedef struct {
     int parent; /* of a MIG instance; -1 for a whole GPU */
-    int mig;
+    int mig, compute_mode, fabric_state;
     char uuid[96], name[96];
     bytes total, free;
     int major, minor;
@@ -66,7 +68,7 @@ static void read_line(const char *line)
 {
     Device *device = &devices[device_count];
     char word[96], bytes_text[32];
-    int number, kind;
+    int number, kind, value;
 
     if (sscanf(line, "driver %79s %d", driver, &cuda) == 2)
         return;
@@ -81,6 +83,10 @@ static void read_line(const char *line)
         device_count++;
     } else if (sscanf(line, "migmode %d", &number) == 1) {
         devices[number].mig = 1;
+    } else if (sscanf(line, "computemode %d %d", &number, &value) == 2) {
+        devices[number].compute_mode = value;
+    } else if (sscanf(line, "fabric %d %d", &number, &value) == 2) {
+        devices[number].fabric_state = value;
     } else if (sscanf(line, "process %d %95s %u %31s %255[^\n]", &processes[process_count].device, word,
                       &processes[process_count].pid, bytes_text, processes[process_count].name) == 5) {
         processes[process_count].compute = !strcmp(word, "compute");
@@ -209,6 +215,23 @@ int nvmlDeviceGetMigMode(Device *device, uint *current, uint *pending)
     if (device->major < 8)
         return NOT_SUPPORTED;
     *current = *pending = (uint)device->mig;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetComputeMode(Device *device, int *mode)
+{
+    FAIL(device);
+    *mode = device->compute_mode;
+    return SUCCESS;
+}
+
+typedef struct { unsigned char cluster[16]; int status; uint clique; unsigned char state; } FabricInfo;
+
+int nvmlDeviceGetGpuFabricInfo(Device *device, FabricInfo *info)
+{
+    FAIL(device);
+    memset(info, 0, sizeof *info);
+    info->state = (unsigned char)device->fabric_state;
     return SUCCESS;
 }
 

@@ -71,6 +71,33 @@ def test_unreported_links_count_as_the_slowest(nvml_library: Path) -> None:
     assert set(inventory["links"].values()) == {"SYSTEM"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("computemode 1 2\n", "its compute mode forbids processes: sudo nvidia-smi -c DEFAULT"),
+        (
+            "computemode 1 3\nprocess 1 compute 4711 9000000000 /usr/bin/python3\n",
+            "process 4711 uses it exclusively, as its compute mode has it",
+        ),
+        ("computemode 1 3\n", None),  # nobody uses it
+        ("process 1 compute 4711 9000000000 /usr/bin/python3\n", None),
+        ("computemode 1 2\nerror nvmlDeviceGetComputeMode 3\n", None),  # not supported, as on a virtual GPU
+    ],
+)
+def test_a_gpu_that_cuda_would_call_busy_is_not_used(nvml_library: Path, lines: str, reason: str | None) -> None:
+    inventory = probe(nvml_library, gpus("A10", "A10") + lines)
+    assert [gpu["index"] for gpu in inventory["gpus"]] == ([0, 1] if reason is None else [0])
+    assert [each["reason"] for each in inventory["unusable"]] == ([] if reason is None else [reason])
+
+
+@pytest.mark.parametrize(("state", "is_remarked"), [(0, False), (1, True), (2, True), (3, False)])
+def test_an_nvswitch_without_fabric_manager_is_remarked(nvml_library: Path, state: int, is_remarked: bool) -> None:
+    fabric = "".join(f"fabric {index} {state}\n" for index in range(2))
+    remarks = probe(nvml_library, gpus("A100-80GB", "A100-80GB", "A10") + fabric)["remarks"]
+    assert len(remarks) == is_remarked
+    assert not remarks or "the NVSwitch of GPU 0, 1," in remarks[0]
+
+
 def test_mig_instances_have_their_own_memory(nvml_library: Path) -> None:
     inventory = probe(nvml_library, MIG)
     whole, larger, smaller = inventory["gpus"]

@@ -50,8 +50,7 @@ NO_SENTENCE = {
         r"|The message has \{\} descriptors, and not number \{\}"
     ),
     "found in what vLLM, or a library, says": (
-        r".*\\d\+.*|.* by \(.*SIGKILL\)|Free memory on device .*|.*available memory for the cache .*"
-        r"|out of memory\\..*|initialization failed|root cause|start new thread|Value error|runtime started"
+        r".*os error .*|initialization failed|root cause|Executor failed|start new thread|Value error|runtime started"
         r"|peer closed connection|Server disconnected"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
@@ -73,7 +72,7 @@ OF_NUMBERS: tuple[tuple[Any, Any], ...] = (
 )
 """Pydantic's errors about numbers and switches: Typer parses values with it."""
 
-SAME_IN_BOTH = {"cuda", "driver", "gpus", "id", "vllm"}
+SAME_IN_BOTH = {"cuda", "driver", "flashinfer", "gpus", "id", "torch", "vllm"}
 """Words that are the same in Portuguese."""
 
 

@@ -503,4 +503,32 @@ MUTATIONS = (
         'tag="hello"',
         ("cluster/test_node_versions.py", "cluster/test_node_messages.py"),
     ),
+    Mutation(
+        "start while a dead engine still holds the memory",
+        "maritalk_vllm/server/process/gpu_memory.py",
+        "gpu.memory_free_bytes >= share * gpu.memory_total_bytes",
+        "True",
+        ("process/test_gpu_memory.py",),
+    ),
+    Mutation(
+        "wait for ever for a GPU's memory",
+        "maritalk_vllm/server/process/gpu_memory.py",
+        "asyncio.timeout(seconds)",
+        "asyncio.timeout(None)",
+        ("process/test_gpu_memory.py::test_the_wait_is_bounded_even_if_the_driver_hangs",),
+    ),
+    Mutation(
+        "start on a driver that is too old for torch",
+        "maritalk_vllm/server/startup/cuda_checks.py",
+        "0 < driver.cuda_version[0] < torch.cuda[0]",
+        "driver.cuda_version[0] < 0",
+        ("startup/test_cuda_checks.py",),
+    ),
+    Mutation(
+        "start without what compiles kernels",
+        "maritalk_vllm/server/startup/cuda_checks.py",
+        "if not host.has_c_compiler:",
+        "if False:",
+        ("startup/test_cuda_checks.py",),
+    ),
 )

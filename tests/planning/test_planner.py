@@ -15,7 +15,9 @@ from tests.planning.machines import SHORT_8B, hypothetical_machine, open_need, p
 
 DEMO, SMALL, OPEN = profile_need("demo"), profile_need("small"), open_need()
 A10, T4, BOTH = hypothetical_machine("A10"), hypothetical_machine("T4"), hypothetical_machine("T4,A10")
-NONE = Inventory((), None, absent="the driver's library libnvidia-ml.so.1 is not installed")
+NONE = Inventory(
+    (), None, absent="the driver's library libnvidia-ml.so.1 is not installed", absent_hint="Install the NVIDIA driver."
+)
 LOST = Inventory((), None, unusable=(UnusableGpu(0, None, "it has fallen off the bus"),))
 HIDDEN = replace(NONE, hidden=A10.gpus, remarks=("CUDA_VISIBLE_DEVICES is empty, which hides every GPU.",))
 
@@ -53,7 +55,7 @@ def test_chosen_device(
 
 @pytest.mark.parametrize(
     ("requested_device", "requirements", "machine"),
-    [(Device.CPU, DEMO, A10), (Device.AUTO, DEMO, NONE), (Device.AUTO, OPEN, T4)],
+    [(Device.CPU, DEMO, A10), (Device.CPU, OPEN, NONE), (Device.AUTO, OPEN, T4)],
 )
 def test_cuda_build_does_not_run_on_a_cpu(
     requested_device: Device, requirements: ModelRequirements, machine: Inventory
@@ -77,7 +79,13 @@ def test_hidden_gpus_give_no_advice_to_install_another_build() -> None:
         (Device.AUTO, SMALL, LOST, Device.CUDA, "fallen off the bus"),
         (Device.AUTO, SMALL, HIDDEN, Device.CUDA, "hides every GPU"),
         (Device.CPU, SMALL, A10, Device.CUDA, "does not run on a CPU"),
-        (Device.CUDA, DEMO, NONE, Device.CUDA, "--device cpu"),
+        (Device.CUDA, DEMO, NONE, Device.CPU, "--device cpu"),
+        # The CUDA build needs the driver, whatever is served.
+        (Device.AUTO, DEMO, NONE, Device.CUDA, "was found (the driver's library libnvidia-ml.so.1 is not installed)."),
+        (Device.AUTO, DEMO, NONE, Device.CUDA, "Install the NVIDIA driver. To serve without a GPU, install"),
+        (Device.CUDA, DEMO, NONE, Device.CUDA, "Install the NVIDIA driver. To serve without a GPU, install"),
+        (Device.AUTO, SMALL, NONE, Device.CUDA, "Install the NVIDIA driver."),
+        (Device.AUTO, OPEN, LOST, Device.CUDA, "GPU 0: it has fallen off the bus"),
         (Device.CUDA, OPEN, T4, Device.CUDA, "8.0"),
     ],
 )

@@ -58,13 +58,28 @@ def test_the_hand_over_to_a_stub_engine_loses_no_request(tmp_path: Path) -> None
     ("actions", "exit_code", "says"),
     [
         ({"importing": ["wait 1; fail No torch."]}, 7, "vLLM cannot be imported: ValueError: No torch."),
+        (
+            {"importing": ["wait 1; fail libcuda.so.1: cannot open shared object file: No such file or directory"]},
+            4,
+            "vLLM cannot be imported: the NVIDIA driver's library libcuda.so.1 is missing. In a container, start it",
+        ),
         ({"importing": ["wait 1; die"]}, 7, "The engine's processes ended unexpectedly. vLLM's log says why: /"),
         ({"preparing": ["die"]}, 7, "The process that was to prepare the model was killed by SIGKILL. vLLM's log"),
         ({"parsing": ["refuse There is no flag --nonsense."]}, 2, "There is no flag --nonsense."),
         ({"loading": ["fail No room for 24 GiB."]}, 7, "vLLM failed to start: No room for 24 GiB. Its log: /"),
+        (
+            {"loading": ["fail Error 802: system not yet initialized"]},
+            4,
+            "vLLM failed to start: the NVSwitch that connects the GPUs is not initialized: NVIDIA Fabric Manager does",
+        ),
         ({"loading": ["die"]}, 7, "The process that was to serve the model was killed by SIGKILL. vLLM's log says why"),
         ({"loading": ["exit 3"]}, 7, "The process that was to serve the model ended with 3. vLLM's log says why: /"),
         ({"warming_up": ["fail No kernel image."]}, 7, "vLLM failed to start: No kernel image. Its log: /"),
+        (
+            {"warming_up": ["fail CUDA error: an illegal memory access was encountered"]},
+            7,
+            "vLLM failed to start: a kernel failed on a GPU, which is a bug of vLLM or a defect of the GPU. Try",
+        ),
         (
             {"warming_up": ["kill-engine"]},
             7,

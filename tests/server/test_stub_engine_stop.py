@@ -1,6 +1,7 @@
 """A stub engine that is stopped or killed at any moment of its start: all processes end within the limit."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,6 +83,30 @@ def test_a_leaked_process_of_a_stub_engine_ends_with_the_server(tmp_path: Path) 
         server.wait_until_ready()
         assert server.pid_of("sleep 600")
         assert_stops(server, "with a process that a stub engine has leaked")
+
+
+def when_the_engine_has_died(server: StubServer) -> None:
+    server.wait_until_ready()
+    os.kill(server.engine, signal.SIGKILL)
+
+
+def while_starting_again(server: StubServer) -> None:
+    when_the_engine_has_died(server)
+    server.wait_until_reached("loading", 2)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [as_the_port_opens, while_importing, while_loading, when_ready, when_the_engine_has_died, while_starting_again],
+)
+def test_two_signals_at_once_stop_a_stub_engine(tmp_path: Path, moment: Callable[[StubServer], None]) -> None:
+    """As of an impatient user, or of a terminal and a service manager: the second one finds the first unhandled."""
+    with StubServer(tmp_path) as server:
+        moment(server)
+        server.process.send_signal(signal.SIGINT)
+        assert_stops(server, f"twice at once, {moment.__name__} of a stub engine", signal.SIGINT)
+        assert server.process.returncode == 0
+        assert "Traceback" not in server.stderr.read_text() + server.engine_log.read_text()
 
 
 def test_a_second_signal_ends_a_stub_engine_that_ignores_the_first(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import assert_never
 import setproctitle
 
 from ...engine import vllm_launcher
-from ...errors import EngineError, MariTalkError
+from ...engine.known_failures import explain
+from ...errors import MariTalkError
 from ...i18n.message import msg
 from ...settings import Device
 from ..messaging.base_message import MessageError
@@ -55,8 +56,9 @@ def main(device: Device, channel: ReportChannel, supervisor: int) -> None:
     try:
         vllm_launcher.preload(device)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        channel.send(Failed(ErrorReport.of(EngineError(msg("vLLM cannot be imported: {reason}", reason=reason)))))
+        found = explain(f"{type(error).__name__}: {error}")
+        report = found.error(msg("vLLM cannot be imported: {reason}", reason=found.cause), found.hint)
+        channel.send(Failed(ErrorReport.of(report)))
         raise
     gc.freeze()
     gc.enable()

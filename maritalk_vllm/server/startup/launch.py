@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from ...engine.attention_backend import attention_backend
 from ...engine.environment import compile_cache
 from ...engine.vllm_arguments import Rendezvous, engine_arguments, observability_flags
 from ...engine.vllm_version import installed_vllm
 from ...hardware import resource_limits
+from ...hardware.cuda_host import cuda_host
 from ...hardware.gpu_catalog import gpu_models
 from ...hardware.probe import probe_hardware
 from ...i18n.message import msg
@@ -22,6 +24,7 @@ from ...weights.model_source import Source, locate, wanted_profile
 from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
+from .cuda_checks import check_cuda
 from .preflight import check_chat, check_context, check_files, check_folders
 
 
@@ -60,6 +63,11 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     inventory = probe_hardware(gpus=settings.device is not Device.CPU)
     plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
+    backend = None
+    if plan.device is Device.CUDA:
+        gpu_host = cuda_host()
+        check_cuda(inventory.driver, gpu_host)
+        backend = attention_backend(plan.gpus, gpu_host, requirements.footprint, settings.engine_args)
     if group is not None and group.backend is DistributedBackend.RAY:
         check_ray(group, plan.device)
     source = locate(settings, requirements.profile, check)
@@ -79,7 +87,9 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
         vllm=vllm.version,
         source=source,
         plan=plan,
-        engine_args=engine_arguments(plan, source.name, source.location, extra_args, parser, group=rendezvous),
+        engine_args=engine_arguments(
+            plan, source.name, source.location, extra_args, parser, group=rendezvous, attention_backend=backend
+        ),
         license_expires=expires.timestamp() if expires else None,
         notes=(
             *summary(plan),

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from ...engine.torch_build import installed_torch
 from ...engine.vllm_version import installed_vllm
 from ...errors import MariTalkError
+from ...hardware.cuda_host import cuda_host
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
 from ...server.startup.launch import model_requirements
-from ...settings import Settings
+from ...settings import Device, Settings
 from . import hardware_checks, startup_checks
 from .check import Check, Status
 
@@ -36,8 +38,11 @@ def examine(settings: Settings) -> list[Check]:
         run("vllm", lambda: startup_checks.check_vllm(vllm))
     inventory = tried("driver", probe_hardware)
     if inventory is not None:
-        run("driver", lambda: hardware_checks.check_driver(inventory, vllm.device if vllm else None))
+        run("driver", lambda: hardware_checks.check_driver(inventory, vllm.device if vllm else None, settings.device))
         run("gpus", lambda: hardware_checks.check_gpus(inventory))
+        uses_cuda = vllm is not None and vllm.device is Device.CUDA and settings.device is not Device.CPU
+        if uses_cuda and inventory.driver is not None:
+            run("cuda", lambda: hardware_checks.check_cuda_host(inventory, cuda_host(), installed_torch()))
         run("host", lambda: hardware_checks.check_host(inventory))
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))

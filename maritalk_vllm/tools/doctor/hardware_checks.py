@@ -1,18 +1,20 @@
 """Checks of the machine: driver, GPUs, memory, limits."""
 
-import re
 import resource
 from collections.abc import Iterator
-from importlib import metadata
 
+from ...engine.attention_backend import PREFERS_FLASHINFER
+from ...engine.torch_build import TorchBuild
 from ...errors import DoesNotFit, EngineError, NoSuitableGPU
 from ...hardware import resource_limits
+from ...hardware.cuda_host import CudaHost
 from ...hardware.gpu import Gpu
 from ...hardware.interconnect import Link
 from ...hardware.inventory import Inventory
 from ...i18n.message import msg, pluralized
 from ...models.profile import MIN_COMPUTE_CAPABILITY
 from ...planning.gpu_selection import dotted, label, weakest_link
+from ...server.startup.cuda_checks import cuda_problems
 from ...settings import Device
 from ...text_format import gigabytes
 from .check import Check
@@ -24,34 +26,47 @@ _MIN_SHARED_MEMORY_BYTES = 1 << 30
 _VECTOR_EXTENSIONS = {"avx2", "avx512f", "asimd"}
 
 
-def check_driver(inventory: Inventory, installed_device: Device | None) -> Iterator[Check]:
-    """Check the driver, and that it supports the CUDA version that the installed vLLM was built for."""
+def check_driver(
+    inventory: Inventory, installed_device: Device | None, requested_device: Device = Device.AUTO
+) -> Iterator[Check]:
+    """Check that there is a driver, without which vLLM's CUDA build serves nothing."""
     driver = inventory.driver
-    if driver is None:
-        where = (
-            "serving is possible on the CPU alone"
-            if installed_device is not Device.CUDA
-            else "vLLM's CUDA build needs one"
-        )
-        yield Check.warning("driver", msg("No NVIDIA driver: {absent}; {where}.", absent=inventory.absent, where=where))
-        return
-    cuda = dotted(driver.cuda_version)
-    yield Check.ok("driver", msg("NVIDIA driver {version}, NVML answers.", version=driver.version))
-    needed = _cuda_of_torch() if installed_device is Device.CUDA else None
-    if needed is not None and driver.cuda_version[0] < needed:
-        error = NoSuitableGPU(
-            msg(
-                "The driver runs CUDA up to {cuda}, and the installed torch was built for CUDA {needed}.",
-                cuda=cuda,
-                needed=needed,
-            ),
-            "Update the NVIDIA driver.",
-        )
-        yield Check.problem("cuda", error)
+    if driver is not None:
+        yield Check.ok("driver", msg("NVIDIA driver {version}, NVML answers.", version=driver.version))
+        yield Check.ok("cuda", f"CUDA {dotted(driver.cuda_version)}.")
+    elif installed_device is Device.CUDA and requested_device is not Device.CPU:
+        message = msg("No NVIDIA driver: {absent}; vLLM's CUDA build needs one.", absent=inventory.absent)
+        yield Check.problem("driver", NoSuitableGPU(message, inventory.absent_hint))
     else:
+        message = msg("No NVIDIA driver: {absent}; serving is possible on the CPU alone.", absent=inventory.absent)
+        yield Check.warning("driver", message)
+
+
+def check_cuda_host(inventory: Inventory, host: CudaHost, torch: TorchBuild | None) -> Iterator[Check]:
+    """Check what vLLM's CUDA build needs beside GPUs, and what FlashInfer's kernels need."""
+    problems = [Check.problem(name, error) for name, error in cuda_problems(inventory.driver, host, torch)]
+    yield from problems
+    names = {check.name for check in problems}
+    if torch is not None and torch.cuda is not None and "cuda" not in names:
         yield Check.ok(
-            "cuda", msg("CUDA {cuda}, torch wants {needed}.", cuda=cuda, needed=needed) if needed else f"CUDA {cuda}."
+            "torch", msg("torch {version}, for CUDA {cuda}.", version=torch.version, cuda=dotted(torch.cuda))
         )
+    if "compiler" not in names:
+        yield Check.ok("compiler", "A C compiler and Python's headers are there, for Triton's kernels.")
+    if host.can_use_flashinfer:
+        yield Check.ok("flashinfer", "FlashInfer's kernels are installed, or can be compiled.")
+        return
+    message = msg(
+        "FlashInfer's kernels cannot be compiled ({missing} is missing): vLLM uses others.",
+        missing=", ".join(host.missing_for_flashinfer),
+    )
+    preferred = any(gpu.compute_capability[0] == PREFERS_FLASHINFER for gpu in inventory.gpus)
+    hint = (
+        "vLLM prefers them on these GPUs: install a CUDA toolkit and ninja, or run `vllm download-kernels`."
+        if preferred
+        else ""
+    )
+    yield Check.warning("flashinfer", message, hint)
 
 
 def check_gpus(inventory: Inventory) -> Iterator[Check]:
@@ -164,11 +179,3 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
                 kind,
                 msg("No limit ({what}).", what=command) if soft == resource.RLIM_INFINITY else f"{soft} ({command}).",
             )
-
-
-def _cuda_of_torch() -> int | None:
-    """Major CUDA version of the installed torch, from its package metadata: importing torch is slow."""
-    for name in metadata.requires("torch") or ():
-        if found := re.match(r"(?:nvidia-cuda-runtime|cuda-toolkit)\S*?==(\d+)\.", name.replace(" ", "")):
-            return int(found[1])
-    return None

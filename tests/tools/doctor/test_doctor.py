@@ -1,6 +1,5 @@
 """`maritalk-vllm doctor`: each problem is detected on a machine that has it."""
 
-import importlib.metadata
 import json
 import socket
 from dataclasses import replace
@@ -9,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from maritalk_vllm.engine.torch_build import TorchBuild
 from maritalk_vllm.errors import EngineError
+from maritalk_vllm.hardware.cuda_host import CudaHost
 from maritalk_vllm.hardware.gpu import Driver
+from maritalk_vllm.hardware.gpu_catalog import hypothetical_machine
 from maritalk_vllm.hardware.host import host
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
@@ -20,6 +22,7 @@ from maritalk_vllm.tools.doctor.check import Check, Status
 from maritalk_vllm.tools.doctor.check_runner import exit_code
 from tests.commands import run
 from tests.hardware.fleet import environment, gpus, links
+from tests.hardware.test_cuda_host import BARE, COMPLETE
 from tests.models.files import model
 from tests.serving import free_port
 
@@ -140,24 +143,56 @@ def test_a_driver_that_does_not_answer(nvml_library: Path, error: int) -> None:
     assert "driver: The NVIDIA driver" in messages_of(checks, "problem")
 
 
-@pytest.mark.parametrize(("needed", "status"), [(12, Status.OK), (13, Status.PROBLEM), (None, Status.OK)])
-def test_driver_too_old_for_torch(monkeypatch: pytest.MonkeyPatch, needed: int | None, status: Status) -> None:
-    monkeypatch.setattr(hardware_checks, "_cuda_of_torch", lambda: needed)
-    seen = Inventory((), None, driver=Driver("570.86.15", (12, 8)))
-    assert list(hardware_checks.check_driver(seen, Device.CUDA))[-1].status is status
-
-
 @pytest.mark.parametrize(
-    ("requirement", "major"),
+    ("installed", "requested", "status"),
     [
-        ('cuda-toolkit[cublas,cudart]==13.0.3; platform_system == "Linux"', 13),
-        ('nvidia-cuda-runtime-cu12==12.8.90; platform_system == "Linux"', 12),
-        ("numpy", None),
+        (Device.CUDA, Device.AUTO, Status.PROBLEM),
+        (Device.CUDA, Device.CUDA, Status.PROBLEM),
+        (Device.CUDA, Device.CPU, Status.WARNING),  # the plan says that this build does not run on a CPU
+        (Device.CPU, Device.AUTO, Status.WARNING),
+        (None, Device.AUTO, Status.WARNING),
     ],
 )
-def test_cuda_version_of_torch(monkeypatch: pytest.MonkeyPatch, requirement: str, major: int | None) -> None:
-    monkeypatch.setattr(importlib.metadata, "requires", lambda name: [requirement])
-    assert hardware_checks._cuda_of_torch() == major
+def test_a_missing_driver_is_a_problem_of_the_cuda_build(
+    installed: Device | None, requested: Device, status: Status
+) -> None:
+    absent = Inventory((), None, absent="it is not installed", absent_hint="Install it.")
+    (check,) = hardware_checks.check_driver(absent, installed, requested)
+    assert check.status is status
+    assert check.message.startswith("No NVIDIA driver: it is not installed; ")
+    assert (check.exit_code, check.hint) == ((4, "Install it.") if status is Status.PROBLEM else (0, ""))
+
+
+DRIVER = Driver("570.86.15", (12, 8))
+CUDA_12 = TorchBuild("2.13.0+cu126", (12, 6))
+
+
+def cuda_host_checks(host: CudaHost, *gpus: str, torch: TorchBuild = CUDA_12) -> list[Check]:
+    machine = replace(hypothetical_machine(",".join(gpus or ["A10"])), driver=DRIVER)
+    return list(hardware_checks.check_cuda_host(machine, host, torch))
+
+
+def test_a_host_that_compiles_everything() -> None:
+    checks = cuda_host_checks(COMPLETE)
+    assert {check.status for check in checks} == {Status.OK}
+    assert [check.name for check in checks] == ["torch", "compiler", "flashinfer"]
+    assert checks[0].message == "torch 2.13.0+cu126, for CUDA 12.6."
+
+
+def test_a_host_without_a_toolkit_is_warned() -> None:
+    check = cuda_host_checks(BARE)[-1]
+    assert check.status is Status.WARNING
+    assert "(nvcc, curand.h, ninja is missing)" in check.message
+    assert check.hint == ""
+    assert "vllm download-kernels" in cuda_host_checks(BARE, "B200")[-1].hint
+
+
+def test_all_problems_of_a_host_are_shown_and_counted_once() -> None:
+    host = replace(COMPLETE, has_libcuda=False, has_c_compiler=False, has_python_headers=False)
+    checks = cuda_host_checks(host, torch=TorchBuild("2.13.0+cu130", (13, 0)))
+    problems = [(check.name, check.exit_code) for check in checks if check.status is Status.PROBLEM]
+    assert problems == [("libcuda", 4), ("cuda", 4), ("compiler", 7), ("compiler", 7)]
+    assert [check.name for check in checks if check.status is Status.OK] == ["flashinfer"]
 
 
 @pytest.mark.parametrize(("features", "says"), [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "bfloat16 is fast")])
