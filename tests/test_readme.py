@@ -4,7 +4,6 @@ import json
 import os
 
 import msgspec
-import pytest
 
 from maritalk_vllm.api.local_schema import LocalRequest
 from maritalk_vllm.settings import Settings
@@ -17,9 +16,8 @@ def test_the_documented_help_is_the_printed_help() -> None:
     assert text in [block.text for block in blocks("docs/options.md")]
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.pt-BR.md"])
-def test_the_table_of_fields_has_the_defaults(page: str) -> None:
+def test_the_table_of_fields_has_the_defaults() -> None:
     for field in msgspec.structs.fields(LocalRequest):
         default = [] if field.name == "stop_sequences" else field.default
-        assert f"| `{field.name}` | `{json.dumps(default)}` |" in read(page)
+        assert f"| `{field.name}` | `{json.dumps(default)}` |" in read("docs/api.md")
     assert Settings().time_unit == "ms"

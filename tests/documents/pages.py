@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 TRANSLATIONS = {
     "README.md": "README.pt-BR.md",
+    "docs/getting-started.md": "docs/primeiros-passos.md",
     "docs/google-cloud.md": "docs/nuvem-google.md",
     "docs/migration.md": "docs/migracao.md",
 }
