@@ -111,6 +111,7 @@ def assess(
     share = utilization(gpu, usable, requirements.gpu_memory_utilization)
     budget = int(share * (gpu.memory_total_bytes - driver_bytes(gpu)))
     weights = footprint.weights_bytes_per_gpu(tensor, parallelism.pipeline)
+    weights += flags.adapter_bytes(shape, tensor, parallelism.pipeline)
     overhead = overhead_bytes(shape, batch, tensor, nvlink=nvlink, eager=flags.eager)
 
     # A budget above what is free is the user's own, which vLLM would reject.

@@ -171,9 +171,14 @@ def _choose_gpus(candidates: Sequence[Candidate], per_replica: int, links: Links
     )
 
 
-def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links) -> Placement:
-    """Choose GPUs for a model of unknown size: as many as the user asked for, else one. Raises DoesNotFit."""
-    parallelism = Parallelism.requested(requirements)
+def place_unchecked(
+    requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links, parallelism: Parallelism | None = None
+) -> Placement:
+    """Choose GPUs for a split of which the memory is unknown. Raises DoesNotFit.
+
+    Without `parallelism` it is the one that the user asked for, and one GPU if none was.
+    """
+    parallelism = parallelism or Parallelism.requested(requirements)
     if error := uneven_error(requirements, parallelism):
         raise error
     count = parallelism.gpu_count * (requirements.replicas or 1) // requirements.nodes
