@@ -24,6 +24,7 @@ _LOG_SECONDS = 1.0
 _MAX_BYTES = 8 << 20
 """Bytes at the end of the log that are searched."""
 
+_SHORTER_CONTEXT = re.compile(r"KV cache is needed.*estimated maximum model length is (?P<length>\d+)")
 _GIB = r"[\d.]+"
 # Messages of vLLM 0.32 and 0.33 for problems that a plan cannot foresee: pattern, and the templates of an explanation
 # and a hint.
@@ -103,7 +104,12 @@ def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = 
 def _failed(text: str, engine_log: Path) -> EngineError:
     cause, hint = explain(text)
     log = msg("Its log: {engine_log}", engine_log=engine_log)
-    return EngineError(msg("vLLM failed to start: {cause}.", cause=clause(cause)), sentences(hint, log))
+    shorter = _SHORTER_CONTEXT.search(text)
+    return EngineError(
+        msg("vLLM failed to start: {cause}.", cause=clause(cause)),
+        sentences(hint, log),
+        max_model_len=int(shorter["length"]) if shorter else None,
+    )
 
 
 def explain(text: str) -> tuple[str, str]:
