@@ -21,6 +21,7 @@ from . import compare as comparison
 from . import jobs as bulk_jobs
 from . import knee as rate_sweep
 from . import loading, pictures, results
+from . import plan_accuracy as accuracy
 from . import start as startup
 from .models import subject
 from .targets import VLLM, Ours
@@ -235,6 +236,13 @@ def capacity(
     }
     title = f"{model}: foretold and measured, {prediction.MAX_TOKENS} tokens an answer"
     results.write(out, f"capacity-{_file_name(model)}", title, content, lines)
+
+
+@app.command(name="plan-accuracy")
+def plan_accuracy() -> None:
+    """The memory plan beside logged starts of vLLM; it measures nothing and needs no GPU."""
+    rows = accuracy.accuracies()
+    print("\n".join([*accuracy.table(rows), "", accuracy.summary(rows)]))
 
 
 def _numbers(text: str) -> list[int]:

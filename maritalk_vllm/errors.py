@@ -67,9 +67,17 @@ class WeightsError(MariTalkError):
 
 
 class EngineError(MariTalkError):
-    """vLLM is missing or of an unsupported version, failed to start, or died."""
+    """vLLM is missing or of an unsupported version, failed to start, or died.
+
+    `max_model_len` is the context in tokens with which a start would have had enough KV cache; None if that is unknown,
+    or if another cause than a long context let it fail.
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str, hint: str = "", *, max_model_len: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.max_model_len = max_model_len
 
 
 class PortError(MariTalkError):

@@ -30,6 +30,7 @@ _LOG_SECONDS = 1.0
 
 _MAX_BYTES = 8 << 20
 """Bytes at the end of the log that are searched."""
+_SHORTER_CONTEXT = re.compile(r"KV cache is needed.*estimated maximum model length is (?P<length>\d+)")
 
 
 @contextlib.contextmanager
@@ -58,7 +59,10 @@ def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = 
 def _failed(text: str, engine_log: Path) -> MariTalkError:
     found = explain(text)
     log = msg("Its log: {engine_log}", engine_log=engine_log)
-    return found.error(msg("vLLM failed to start: {cause}.", cause=clause(found.cause)), sentences(found.hint, log))
+    error = found.error(msg("vLLM failed to start: {cause}.", cause=clause(found.cause)), sentences(found.hint, log))
+    if isinstance(error, EngineError) and (shorter := _SHORTER_CONTEXT.search(text)):
+        error.max_model_len = int(shorter["length"])
+    return error
 
 
 def _text(error: Exception) -> str:

@@ -22,11 +22,15 @@ _PLANNED = (
     "--max-model-len",
     "--gpu-memory-utilization",
 )
-_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size"}
+_ALIASES = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "--device-memory-utilization": "--gpu-memory-utilization",
+}
 _REPLICAS = "use --replicas before the `--`"
 _RESERVED = {
     **{flag: msg("use {flag} before the `--`", flag=flag) for flag in _PLANNED},
-    **{short: msg("use {flag} before the `--`", flag=flag) for short, flag in _SHORT.items()},
+    **{alias: msg("use {flag} before the `--`", flag=flag) for alias, flag in _ALIASES.items()},
     "--data-parallel-size": _REPLICAS,
     "-dp": _REPLICAS,
     **dict.fromkeys(

@@ -1,6 +1,6 @@
 """A candidate for a plan: a split of the model, and the memory that it takes on one GPU. Pure.
 
-Weights and KV cache are computed exactly. The rest, which vLLM measures when it starts, is estimated on the high side.
+Weights and KV cache are computed exactly. The rest, which vLLM measures when it starts, is estimated.
 """
 
 import math
@@ -11,32 +11,20 @@ from typing import Self
 
 from ..hardware.gpu import Gpu
 from ..i18n.message import joined, msg
-from ..models.architecture import BYTES
 from ..models.memory_footprint import MemoryFootprint
 from .batch_limits import default_batch_limits
 from .gpu_selection import describe_nodes
+from .memory_overhead import context_bytes, driver_bytes, overhead_bytes
 from .model_requirements import ModelRequirements
 
 DEFAULT_GPU_MEMORY_UTILIZATION = 0.92
 """vLLM's own default; tests/engine/test_contract.py compares the two."""
-
-CUDA_CONTEXT_BYTES = 768 << 20
-"""GPU memory of CUDA's context and NCCL's buffers, which vLLM does not count as its own."""
 
 SERVER_RAM_BYTES = 2 * 10**9
 """RAM of our processes and vLLM's, without the workers."""
 
 WORKER_RAM_BYTES = 3 * 10**9
 """RAM of a worker: CUDA's libraries and context, pinned buffers. The kernel can evict the weights, which are mapped."""
-
-_CUDA_GRAPH_BYTES = 640 << 20
-_MARGIN_BYTES = 256 << 20
-# CUDA reports less memory than NVML: 0.6 % (H100) to 2.2 % (A10) less, which the driver reserves.
-_HIDDEN_SHARE = 0.022
-# Tensors alive at once while sampling: logits in float32, their sorted copy, its indices and the probabilities.
-_SAMPLER_TENSORS = 4
-# Tensors alive at once in a layer, in hidden sizes: residual, normalised input, query, key, value and output.
-_LAYER_TENSORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +62,11 @@ class Parallelism:
 class Candidate:
     """One replica, split by `parallelism` over GPUs like `gpu`, and the memory that it takes on `gpu`. See `assess`.
 
-    All bytes are those of this one GPU. vLLM may use `budget_bytes`, a share of its total memory; `usable_bytes` are
-    free. `kv_cache_bytes` of the budget remain for the KV cache, and are negative if even weights and overhead need
-    more. `request_bytes` gives the KV cache of a request by its tokens; `min_kv_cache_bytes` is that of the shortest
-    context with which a plan is accepted. Without it the candidate does not fit, and lacks `shortfall_bytes`.
+    All bytes are those of this one GPU. vLLM may use `budget_bytes`, a share of the memory that CUDA shows, and
+    `usable_bytes` are free. `kv_cache_bytes` of the budget remain for the KV cache, and are negative if even weights
+    and overhead need more. `request_bytes` gives the KV cache of a request by its tokens; `min_kv_cache_bytes` is that
+    of the shortest context with which a plan is accepted. Without it the candidate does not fit, and lacks
+    `shortfall_bytes`.
     """
 
     requirements: ModelRequirements
@@ -105,27 +94,31 @@ class Candidate:
 
 
 def assess(
-    requirements: ModelRequirements, footprint: MemoryFootprint, parallelism: Parallelism, gpu: Gpu
+    requirements: ModelRequirements,
+    footprint: MemoryFootprint,
+    parallelism: Parallelism,
+    gpu: Gpu,
+    *,
+    nvlink: bool = False,
 ) -> Candidate:
-    """Compute the memory of a split on this GPU, whether it fits or not. `footprint` is that of the requirements."""
-    shape, flags = footprint.shape, requirements.flags
-    batch = flags.batch_limits(default_batch_limits(gpu))
-    share, usable = utilization(gpu, requirements.gpu_memory_utilization), usable_bytes(gpu)
-    budget = int(share * gpu.memory_total_bytes)
-    weights = footprint.weights_bytes_per_gpu(parallelism.tensor, parallelism.pipeline)
+    """Compute the memory of a split on this GPU, whether it fits or not. `footprint` is that of the requirements.
 
-    width = _LAYER_TENSORS * shape.hidden_size + math.ceil(2 * shape.intermediate_size / parallelism.tensor)
-    activations = batch.tokens * width * BYTES.get(shape.dtype, 2)
-    sampler = batch.sequences * shape.vocabulary_size * 4 * _SAMPLER_TENSORS
-    graphs = 0 if flags.eager else _CUDA_GRAPH_BYTES
-    hidden = math.ceil(gpu.memory_total_bytes * _HIDDEN_SHARE)
-    overhead = activations + sampler + graphs + _MARGIN_BYTES + hidden
+    `nvlink` says whether such GPUs are linked by NVLink.
+    """
+    shape, flags, tensor = footprint.shape, requirements.flags, parallelism.tensor
+    batch = flags.batch_limits(default_batch_limits(gpu))
+    usable = usable_bytes(gpu, tensor, nvlink=nvlink)
+    share = utilization(gpu, usable, requirements.gpu_memory_utilization)
+    budget = int(share * (gpu.memory_total_bytes - driver_bytes(gpu)))
+    weights = footprint.weights_bytes_per_gpu(tensor, parallelism.pipeline)
+    weights += flags.adapter_bytes(shape, tensor, parallelism.pipeline)
+    overhead = overhead_bytes(shape, batch, tensor, nvlink=nvlink, eager=flags.eager)
 
     # A budget above what is free is the user's own, which vLLM would reject.
     kv_cache = budget - weights - overhead if budget <= usable else usable - budget
     request_bytes = partial(
         shape.kv_cache_bytes,
-        tensor_parallel_size=parallelism.tensor,
+        tensor_parallel_size=tensor,
         pipeline_parallel_size=parallelism.pipeline,
         in_flight=batch.tokens,
         dtype=flags.cache_dtype or shape.dtype,
@@ -147,15 +140,15 @@ def assess(
     )
 
 
-def utilization(gpu: Gpu, requested: float | None) -> float:
-    """Share of the GPU's total memory that vLLM may use: `requested`, or vLLM's default as far as memory is free."""
+def utilization(gpu: Gpu, usable: int, requested: float | None) -> float:
+    """Share of the GPU's memory that vLLM may use: `requested`, or vLLM's default as far as `usable` bytes allow."""
     if requested is not None:
         return requested
-    free = usable_bytes(gpu) / gpu.memory_total_bytes
-    return max(0.0, min(DEFAULT_GPU_MEMORY_UTILIZATION, math.floor(free * 100) / 100))
+    # By NVML's total, which is at least what CUDA shows: the share of either is free.
+    return max(0.0, min(DEFAULT_GPU_MEMORY_UTILIZATION, math.floor(usable / gpu.memory_total_bytes * 100) / 100))
 
 
-def usable_bytes(gpu: Gpu) -> int:
+def usable_bytes(gpu: Gpu, tensor_parallel_size: int, *, nvlink: bool) -> int:
     """Free bytes once CUDA has created its context and, on an integrated GPU, all processes for one worker run."""
     shared = SERVER_RAM_BYTES + WORKER_RAM_BYTES if gpu.is_integrated else 0
-    return gpu.memory_free_bytes - CUDA_CONTEXT_BYTES - shared
+    return gpu.memory_free_bytes - context_bytes(tensor_parallel_size, nvlink) - shared

@@ -62,6 +62,15 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
     )
     if requirements.footprint is None:
         return plan
+    if indivisible := requirements.footprint.why_not_divisible(parallelism.tensor):
+        raise DoesNotFit(
+            msg(
+                "{title} cannot be split with --tensor-parallel-size {tensor}: {reason}.",
+                title=requirements.title,
+                tensor=parallelism.tensor,
+                reason=indivisible,
+            )
+        )
     try:
         return _with_memory(plan, requirements, host)
     except DoesNotFit as error:
@@ -85,17 +94,9 @@ def _with_memory(plan: Plan, requirements: ModelRequirements, host: Host) -> Pla
     """Return the plan with its memory: the weights, then a KV cache of the requested size or of what remains."""
     assert requirements.footprint is not None
     tensor, stages = plan.tensor_parallel_size, plan.pipeline_parallel_size
-    if reason := requirements.footprint.why_not_divisible(tensor):
-        raise DoesNotFit(
-            msg(
-                "{title} cannot be split with --tensor-parallel-size {tensor}: {reason}.",
-                title=requirements.title,
-                tensor=tensor,
-                reason=reason,
-            )
-        )
     footprint = requirements.footprint.served_as(plan.dtype)
     weights = footprint.weights_bytes_per_gpu(tensor, stages)
+    weights += requirements.flags.adapter_bytes(footprint.shape, tensor, stages)
     workers = plan.workers_per_node
     overhead = _SERVER_BYTES // workers + _WORKER_BYTES
     available_bytes = host.memory_available_bytes // workers - weights - overhead

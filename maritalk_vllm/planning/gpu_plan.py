@@ -79,8 +79,8 @@ def _place(requirements: ModelRequirements, gpus: tuple[Gpu, ...], links: Links)
     if isinstance(found, Placement):
         return found, unchecked
     error = fit_error(requirements, footprint, found.groups, found.nearest)
-    if reason := requirements.reason_to_try_anyway(error.short):
-        return place_unchecked(requirements, gpus, links), (*unchecked, reason)
+    if found.nearest is not None and (reason := requirements.reason_to_try_anyway(error.short)):
+        return place_unchecked(requirements, gpus, links, found.nearest.parallelism), (*unchecked, reason)
     hint = error.hint or _option_that_would_fit(requirements, footprint, gpus, links)
     raise DoesNotFit(error.message, hint, error.short)
 

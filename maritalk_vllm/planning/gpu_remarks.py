@@ -49,6 +49,12 @@ def _user_flags(requirements: ModelRequirements) -> str:
 def _rule(requirements: ModelRequirements, placement: Placement) -> str:
     parallelism, planned_len = placement.parallelism, requirements.planned_max_len
     if placement.context < planned_len:
+        if not placement.longest:
+            return msg(
+                "which hold {context} of {planned} tokens: no split with as few stages holds more",
+                context=placement.context,
+                planned=planned_len,
+            )
         return msg(
             "which hold {context} of {planned} tokens: no split holds more",
             context=placement.context,

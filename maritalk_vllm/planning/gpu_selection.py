@@ -112,6 +112,13 @@ def weakest_link(gpus: Sequence[Gpu], links: Links) -> Link | None:
     )
 
 
+def has_nvlink(gpus: Sequence[Gpu], links: Links) -> bool:
+    """Whether NVLink connects any two of these GPUs."""
+    return any(
+        links.get(frozenset((one.uuid, other.uuid))) is Link.NVLINK for one, other in itertools.combinations(gpus, 2)
+    )
+
+
 def dotted(capability: tuple[int, int]) -> str:
     """A compute capability as nvidia-smi prints it: `8.6`."""
     return f"{capability[0]}.{capability[1]}"

@@ -132,11 +132,14 @@ class ModelRequirements:
         if self.flags.may_increase:
             flags = ", ".join(self.flags.may_increase)
             reasons.append(msg("The plan does not count {flags}, which may make vLLM use more memory.", flags=flags))
+        if self.flags.estimated:
+            flags = ", ".join(self.flags.estimated)
+            reasons.append(msg("The plan estimates what {flags} takes: vLLM may use more memory.", flags=flags))
         return tuple(reasons)
 
     def reason_to_try_anyway(self, shortage: str) -> str | None:
-        """Why to try a model for which memory is short by what is counted; None without flags that are not counted."""
-        uncounted = ", ".join((*self.flags.may_reduce, *self.flags.may_increase))
+        """Why to try a model for which memory is short by what is counted; None without flags that may reduce it."""
+        uncounted = ", ".join(self.flags.may_reduce)
         if not uncounted:
             return None
         return msg(

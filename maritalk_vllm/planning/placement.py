@@ -1,4 +1,4 @@
-"""Find the smallest split of a model over GPUs that holds its whole context, else the longest. Pure."""
+"""Find the smallest split of a model over GPUs that holds its whole context, else a long one. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,14 @@ from ..hardware.interconnect import Links
 from ..i18n.message import joined, msg, pluralized
 from ..models.memory_footprint import MemoryFootprint
 from ..text_format import gigabytes
-from .candidate import Candidate, Parallelism, assess, utilization
+from .candidate import Candidate, Parallelism, assess, usable_bytes, utilization
 from .fit_errors import explain_shortage, uneven_error
-from .gpu_selection import best_connected, group_identical
+from .gpu_selection import best_connected, group_identical, has_nvlink
 from .model_requirements import ModelRequirements
+
+# A pipeline answers one user more slowly, and often holds a little more, since it has no memory for all-reduces: it is
+# taken for the whole context, or for more than this times a shortened one.
+_WORTH_MORE_STAGES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Placement:
 
     `fullest` is the candidate on the chosen GPU that has least memory for the KV cache, and `context` the longest
     request that it holds, in tokens, up to the planned length; None and 0 if the size of the model is unknown.
-    `considered` explains, one sentence each, why other splits were not chosen.
+    `longest` is false if more pipeline stages would hold more, though not the whole context. `considered` explains, one
+    sentence each, why other splits were not chosen.
     """
 
     parallelism: Parallelism
@@ -30,6 +35,7 @@ class Placement:
     gpu_memory_utilization: float
     fullest: Candidate | None = None
     context: int = 0
+    longest: bool = True
     considered: tuple[str, ...] = ()
 
     @property
@@ -95,25 +101,30 @@ def find_placement(
 ) -> Placement | NoPlacement:
     """Return the placement of the first split that holds the whole context, or else of that which holds the longest.
 
-    Returns NoPlacement if no split holds the minimum context.
+    A longer one with more stages is passed over unless it holds more than `_WORTH_MORE_STAGES` times as much. Returns
+    NoPlacement if no split holds the minimum context.
     """
     search = _Search()
     best: Placement | None = None
     groups = group_identical(gpus)
+    linked = [has_nvlink(group, links) for group in groups]
     max_gpus = max(map(len, groups))
     for parallelism in splits(requirements, footprint, max_gpus):
         placements = []
-        for group in groups:
-            candidates = [assess(requirements, footprint, parallelism, gpu) for gpu in group]
+        for group, nvlink in zip(groups, linked, strict=True):
+            candidates = [assess(requirements, footprint, parallelism, gpu, nvlink=nvlink) for gpu in group]
             if placement := search.place(candidates, links):
                 placements.append(placement)
         if not placements:
             continue
         found = max(placements, key=lambda placement: placement.capacity)
-        if best is None or found.context > best.context:
-            best = found
         if found.context == requirements.planned_max_len:
+            best = found
             break
+        if best is None or found.context > best.context * _more_needed(best.parallelism, parallelism):
+            best = found
+        elif found.context > best.context:
+            best = replace(best, longest=False)
         title = parallelism.describe(found.gpus[0].name, requirements.nodes)
         text = msg(
             "{what}: it holds {context} of {planned} tokens",
@@ -126,6 +137,11 @@ def find_placement(
         return NoPlacement(groups, search.nearest)
     others = (text for parallelism, text in search.considered if parallelism != best.parallelism)
     return replace(best, considered=(*others, *_indivisible(requirements, footprint, best, max_gpus)))
+
+
+def _more_needed(fewer: Parallelism, more: Parallelism) -> int:
+    """How many times the context of `fewer` the later split `more` has to hold to replace it."""
+    return _WORTH_MORE_STAGES if more.pipeline > fewer.pipeline else 1
 
 
 def _choose_gpus(candidates: Sequence[Candidate], per_replica: int, links: Links) -> Placement:
@@ -155,9 +171,14 @@ def _choose_gpus(candidates: Sequence[Candidate], per_replica: int, links: Links
     )
 
 
-def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links) -> Placement:
-    """Choose GPUs for a model of unknown size: as many as the user asked for, else one. Raises DoesNotFit."""
-    parallelism = Parallelism.requested(requirements)
+def place_unchecked(
+    requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links, parallelism: Parallelism | None = None
+) -> Placement:
+    """Choose GPUs for a split of which the memory is unknown. Raises DoesNotFit.
+
+    Without `parallelism` it is the one that the user asked for, and one GPU if none was.
+    """
+    parallelism = parallelism or Parallelism.requested(requirements)
     if error := uneven_error(requirements, parallelism):
         raise error
     count = parallelism.gpu_count * (requirements.replicas or 1) // requirements.nodes
@@ -173,7 +194,9 @@ def place_unchecked(requirements: ModelRequirements, gpus: Sequence[Gpu], links:
     chosen = max(
         (best_connected(group, count, links) for group in groups), key=lambda group: group[-1].memory_free_bytes
     )
-    share = min(utilization(gpu, requirements.gpu_memory_utilization) for gpu in chosen)
+    nvlink = has_nvlink(chosen, links)
+    usable = ((gpu, usable_bytes(gpu, parallelism.tensor, nvlink=nvlink)) for gpu in chosen)
+    share = min(utilization(gpu, size, requirements.gpu_memory_utilization) for gpu, size in usable)
     return Placement(parallelism, tuple(chosen), requirements.nodes, share)
 
 

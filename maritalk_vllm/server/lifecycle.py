@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from ..errors import EngineError, MariTalkError, Unavailable
 from ..i18n.message import Number, clause, msg, pluralized, sentences, with_full_stop
+from ..planning.model_requirements import MIN_CONTEXT
 from .cluster.node_lost import RESTART_HINT, NodeLost
 from .status.server_state import Phase
 
@@ -53,6 +54,8 @@ class Lifecycle:
     """Whether all nodes have started an engine together before; also true of a single node."""
     restarts: tuple[float, ...] = ()
     """When the restarts of the last WINDOW_SECONDS were decided on, in seconds of the clock of `now`."""
+    may_shorten: bool = False
+    """Whether the plan chose the context length, and no start was repeated with a shorter one."""
     stop_requested: bool = False
 
     @property
@@ -145,6 +148,14 @@ class ReportRestart:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortenContext:
+    """Start the next engines with `max_model_len` tokens of context, and print why."""
+
+    max_model_len: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReclaimPort:
     """Answer at the port while no API process does."""
 
@@ -196,6 +207,7 @@ ShortAction = (
     | HandOver
     | AnnounceFollower
     | ReportRestart
+    | ShortenContext
     | ReclaimPort
     | GiveUp
     | Drain
@@ -256,6 +268,13 @@ def _clear(state: Lifecycle, error: MariTalkError) -> Step:
 
 
 def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Step:
+    length = cause.max_model_len
+    if state.may_shorten and not state.was_ready and length is not None and length >= MIN_CONTEXT:
+        text = msg(
+            "{failed}: starting it again with --max-model-len {length}.", failed=clause(cause.message), length=length
+        )
+        again = (ShortenContext(length, text), ReclaimPort(), ScheduleStart(0.0))
+        return replace(state, stage=Stage.PENDING, may_shorten=False), again
     recent = tuple(time for time in state.restarts if time > now - WINDOW_SECONDS)
     delay = _restart_delay(state, cause, len(recent))
     if delay is None:

@@ -103,7 +103,10 @@ class _Supervisor:
         self._lifecycle = lifecycle.Lifecycle(
             is_follower=launch.group is not None and not launch.group.is_leader,
             max_restarts=launch.settings.max_restarts,
+            # The nodes of a group agree on a length before they start.
+            may_shorten=launch.group is None and launch.settings.max_model_len is None,
         )
+        self._shortened: Agreement | None = None
         self._draining = asyncio.Event()
         self._killed = asyncio.Event()
 
@@ -165,6 +168,11 @@ class _Supervisor:
                 self._console.engine_died(text)
                 self._notifier.status(text)
                 self._timings.reset()
+            case lifecycle.ShortenContext(max_model_len, text):
+                self._shortened = Agreement(max_model_len=max_model_len)
+                self._console.engine_died(text)
+                self._notifier.status(text)
+                self._timings.reset()
             case lifecycle.ReclaimPort():
                 self._loading_server.start()
             case lifecycle.GiveUp(error):
@@ -213,7 +221,7 @@ class _Supervisor:
             loop = asyncio.get_running_loop()
             tasks = [
                 loop.create_task(self._coordinator.wait_for_failure()),
-                loop.create_task(self._load_and_serve(engine, agreed)),
+                loop.create_task(self._load_and_serve(engine, self._shortened or agreed)),
             ]
             try:
                 await asyncio.gather(*tasks)

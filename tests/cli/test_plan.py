@@ -11,7 +11,7 @@ import pytest
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.commands import run
 from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
-from tests.models.files import model
+from tests.models.files import LLAMA, model
 from tests.serving import note
 
 KEYS = {
@@ -37,7 +37,7 @@ KEYS = {
 
 
 def plan(*arguments: str | Path, exit_code: int = 0, env: dict[str, str] | None = None) -> dict[str, Any]:
-    result = run("maritalk-vllm", "plan", *arguments, "--json", env=env)
+    result = run("maritalk-vllm", "plan", "--json", *arguments, env=env)
     assert result.returncode == exit_code, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     assert set(found) == KEYS
@@ -203,3 +203,33 @@ def test_processor_time(arguments: list[str]) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     note(f"maritalk-vllm {' '.join(arguments)}: {seconds:.2f} s of processor time")
+
+
+@pytest.mark.parametrize(
+    ("flags", "exit_code", "gpus"),
+    [
+        ([], 5, 0),
+        (["--quantization", "fp8"], 0, 4),
+        (["--max-num-seqs", "8", "--max-num-batched-tokens", "512", "--enforce-eager"], 5, 0),
+        (["--kv-cache-dtype", "fp8"], 5, 0),
+        (["--enable-lora"], 5, 0),
+        (["--speculative-config.method", "ngram"], 5, 0),
+        (["--quantization", "fp8", "--enable-lora"], 9, 4),
+        (["--cpu-offload-gb", "20"], 9, 4),
+        (["--quantization", "bitsandbytes"], 9, 4),
+    ],
+)
+def test_memory_flags_never_turn_a_refusal_into_a_plan_for_one_card(
+    tmp_path: Path, flags: list[str], exit_code: int, gpus: int
+) -> None:
+    """Of Llama 70B, whose 141 GB four A10 do not hold, and whose 71 GB in FP8 they do."""
+    folder = tmp_path / "l70b"
+    folder.mkdir()
+    sizes = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
+    config = LLAMA | sizes | {"num_key_value_heads": 8, "vocab_size": 128256, "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    dummy = ["--load-format", "dummy", "--skip-tokenizer-init"]
+    found = plan("--model", folder, "--gpus", "4xA10", "--", *dummy, *flags, exit_code=exit_code)
+    assert len(found["gpus"]) == gpus
+    if gpus:
+        assert found["tensor_parallel_size"] * found["pipeline_parallel_size"] == gpus

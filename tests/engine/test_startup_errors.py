@@ -205,3 +205,26 @@ def test_endless_log_is_not_read(tmp_path: Path) -> None:
     """A device such as /dev/full returns bytes for ever."""
     (tmp_path / "log").symlink_to("/dev/full")
     assert first_cause(tmp_path / "log") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        (
+            "To serve at least one request with the model's max seq len (8192), (0.18 GiB KV cache is needed, which is "
+            "larger than the available KV cache memory (0.09 GiB). Based on the available memory, the estimated "
+            "maximum model length is 4080. Try increasing `gpu_memory_utilization`",
+            4080,
+        ),
+        (
+            "To serve at least one request with the model's max seq len (8192), (0.18 GiB KV cache is needed, which is "
+            "larger than the available KV cache memory (0.00 GiB). Try increasing `gpu_memory_utilization`",
+            None,
+        ),
+        ("No available memory for the cache blocks.", None),
+    ],
+)
+def test_the_error_has_the_length_with_which_vllm_would_start(tmp_path: Path, text: str, length: int | None) -> None:
+    with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
+        raise ValueError(text)
+    assert caught.value.max_model_len == length

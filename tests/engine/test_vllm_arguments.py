@@ -92,6 +92,7 @@ def test_flags_on_gpus() -> None:
         "--tensor_parallel_size",
         "-tp",
         "-dp",
+        "--device-memory-utilization",
         "--max-model-len",
         "--nnodes",
         "-r",

@@ -26,6 +26,7 @@ _TABLE = "test_lifecycle.py"
 _START = "test_stub_engine_start.py::test_requests_wait_while_a_stub_engine_loads"
 _FAILED = "test_stub_engine_start.py::test_a_failed_start_of_a_stub_engine_reports_its_cause"
 _STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped_at_any_moment"
+_SHORTENED = "test_stub_engine_start.py::test_a_start_with_too_long_a_context_is_repeated_with_what_fits"
 _DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_restarted"
 _PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
@@ -45,6 +46,27 @@ MUTATIONS = (
         "return _DELAYS[min(recent, len(_DELAYS) - 1)]",
         "return None",
         (_TABLE,),
+    ),
+    Mutation(
+        "shorten the context again and again",
+        _LIFECYCLE,
+        "stage=Stage.PENDING, may_shorten=False), again",
+        "stage=Stage.PENDING), again",
+        (_TABLE,),
+    ),
+    Mutation(
+        "shorten a context that clients know",
+        _LIFECYCLE,
+        "state.may_shorten and not state.was_ready and length",
+        "state.may_shorten and length",
+        (_TABLE,),
+    ),
+    Mutation(
+        "start again with the length that did not fit",
+        _SUPERVISOR,
+        "self._shortened or agreed",
+        "agreed",
+        (_SHORTENED,),
     ),
     Mutation(
         "restart for ever",

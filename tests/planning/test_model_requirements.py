@@ -51,13 +51,16 @@ def test_reasons_why_a_plan_is_not_checked() -> None:
     partial = open_need(16, replace(SHORT_8B, unknown=("hidden_size", "layers")), engine_args=("--enable-lora",))
     assert partial.unchecked_reasons == (
         "Neither the configuration of open nor its weights say its hidden size, layers.",
-        "The plan does not count --enable-lora, which may make vLLM use more memory.",
+        "The plan estimates what --enable-lora takes: vLLM may use more memory.",
     )
 
 
 def test_a_shortage_is_no_error_with_flags_that_are_not_counted() -> None:
     assert open_need(16, engine_args=("--max-num-seqs", "8")).reason_to_try_anyway("1 GB short") is None
-    assert open_need(16, engine_args=("--enable-lora", "--cpu-offload-gb", "9")).reason_to_try_anyway("1 GB short") == (
+    for only_more in (("--enable-lora",), ("--speculative-config", "{}")):
+        assert open_need(16, engine_args=only_more).reason_to_try_anyway("1 GB short") is None
+    offloaded = open_need(16, engine_args=("--enable-lora", "--hf-overrides", "{}", "--cpu-offload-gb", "9"))
+    assert offloaded.reason_to_try_anyway("1 GB short") == (
         "By the plan's estimate, memory is short (1 GB short). "
-        "It does not count --cpu-offload-gb, --enable-lora: the model is tried."
+        "It does not count --cpu-offload-gb, --hf-overrides: the model is tried."
     )

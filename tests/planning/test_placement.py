@@ -6,7 +6,6 @@ import pytest
 
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.models.architecture import ModelArchitecture
-from maritalk_vllm.planning.candidate import CUDA_CONTEXT_BYTES
 from maritalk_vllm.planning.placement import NoPlacement, Placement, find_placement
 from maritalk_vllm.planning.plan import Outcome
 from tests.planning.machines import (
@@ -78,7 +77,7 @@ def test_idle_gpus_are_used_before_the_context_is_shortened(
     assert result.max_model_len is not None
     if context is None:
         assert 4096 <= result.max_model_len < 131072
-        assert f"which hold {result.max_model_len} of 131072 tokens: no split holds more." in result.split
+        assert f"which hold {result.max_model_len} of 131072 tokens: no split" in result.split
     else:
         assert result.max_model_len == context
         assert f"over {len(result.gpus)} of {gpus[0]} GPUs, the fewest that hold all 131072 tokens" in result.split
@@ -105,6 +104,21 @@ def test_each_replica_holds_the_whole_context() -> None:
     assert result.max_model_len is not None and result.max_model_len < 131072
 
 
+def test_more_stages_are_taken_for_the_whole_context_or_for_twice_a_shortened_one() -> None:
+    """A pipeline holds more of a shortened context, by what tensor parallelism takes over NVLink: 2.5 GiB on each."""
+    machine = hypothetical_machine("2xA100-80GB")
+    kept = gpu_plan(open_need(141, LLAMA_70B), machine)
+    assert parallel_sizes(kept) == (2, 1, 1)
+    assert kept.split.endswith("tokens: no split with as few stages holds more.")
+    stages = gpu_plan(open_need(141, LLAMA_70B, tensor_parallel_size=1), machine)
+    assert kept.max_model_len is not None and stages.max_model_len is not None
+    assert kept.max_model_len < stages.max_model_len <= 2 * kept.max_model_len
+    whole = gpu_plan(open_need(141, LLAMA_70B, max_model_len=stages.max_model_len), machine)
+    assert parallel_sizes(whole) == (1, 2, 1)
+    # With the largest weights that fit, tensor parallelism holds less than half.
+    assert parallel_sizes(gpu_plan(open_need(143.5, LLAMA_70B), machine)) == (1, 2, 1)
+
+
 def test_shortened_context_uses_the_gpus_with_most_free_memory() -> None:
     machine = with_free(hypothetical_machine("3xA100-80GB"), 80, 78.5, 80)
     result = gpu_plan(open_need(141, LLAMA_70B, tensor_parallel_size=2, pipeline_parallel_size=1), machine)
@@ -127,7 +141,7 @@ def test_free_memory_of_each_gpu_counts() -> None:
     assert parallel_sizes(result) == (2, 1, 1)
     assert result.gpu_memory_utilization == 0.54
     assert any(each.startswith("gpu_memory_utilization: 0.54 instead of 0.92") for each in result.adjustments)
-    assert result.gpu_memory_utilization * result.gpus[0].memory_total_bytes <= 14 * GB - CUDA_CONTEXT_BYTES
+    assert result.gpu_memory_utilization * result.gpus[0].memory_total_bytes <= 14 * GB - (768 << 20)
 
 
 @pytest.mark.parametrize(

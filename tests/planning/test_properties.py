@@ -11,7 +11,7 @@ from maritalk_vllm.errors import DoesNotFit, MariTalkError
 from maritalk_vllm.hardware.interconnect import Link
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.planning.candidate import Candidate, assess
-from maritalk_vllm.planning.gpu_selection import group_identical, partition_usable
+from maritalk_vllm.planning.gpu_selection import group_identical, has_nvlink, partition_usable
 from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.placement import NoPlacement, find_placement, splits
 from maritalk_vllm.planning.plan import Plan
@@ -31,9 +31,10 @@ def candidates(requirements: ModelRequirements, inventory: Inventory) -> Iterato
     """Every split on every GPU."""
     assert requirements.footprint is not None
     for group in group_identical(inventory.gpus):
+        nvlink = has_nvlink(group, inventory.links)
         for parallelism in splits(requirements, requirements.footprint, len(group)):
             for gpu in group:
-                yield assess(requirements, requirements.footprint, parallelism, gpu)
+                yield assess(requirements, requirements.footprint, parallelism, gpu, nvlink=nvlink)
 
 
 @given(model_requirements(), machines())

@@ -33,7 +33,7 @@ def plan(model: str, gpus: str) -> Plan:
         # More GPUs than needed change nothing; a number that is no power of two is a pipeline.
         ("medium", "8xA10", 4, 1),
         ("small", "8xA10", 1, 1),
-        ("small", "2xRTX-3060", 2, 1),
+        ("small", "2xRTX-3060", 1, 2),
         ("medium", "3xA10", 1, 3),
         ("medium", "3xL4,1xT4", 1, 3),
         ("medium", "1xA100-80GB,4xA10", 1, 1),

@@ -35,6 +35,7 @@ from maritalk_vllm.server.lifecycle import (
     RejectRequests,
     ReportRestart,
     ScheduleStart,
+    ShortenContext,
     Stage,
     StartDue,
     StartEngine,
@@ -49,6 +50,8 @@ EVENTS: tuple[type[Event], ...] = get_args(Event)
 
 NOW = 1e6
 DIED = EngineError("The engine died.", "See its log.")
+TOO_LONG = EngineError("It needs 2.0 GiB.", "Serve shorter ones.", max_model_len=5008)
+TOO_SHORT = EngineError("It needs 2.0 GiB.", "Serve shorter ones.", max_model_len=4080)
 LOST = NodeLost("Node 1 (10.0.0.2) is gone: it closed its connection.")
 NO_FLAG = UsageError("There is no flag --nonsense.", "Leave it out.")
 DISK_FULL = WeightsError("The disk is full.", "Free 3 GB.")
@@ -162,6 +165,45 @@ FAILURES = (
 
 RESTARTS = (
     Row("what never worked is not tried again", at(CLEARING), EngineCleared(DIED), at(FAILED), [GiveUp(DIED)]),
+    Row(
+        "a first start with too long a context is repeated once with what fits, and is no restart",
+        at(CLEARING, may_shorten=True),
+        EngineCleared(TOO_LONG),
+        at(PENDING),
+        [
+            ShortenContext(5008, "It needs 2.0 GiB: starting it again with --max-model-len 5008."),
+            ReclaimPort(),
+            ScheduleStart(0),
+        ],
+    ),
+    Row(
+        "a length that the user chose stays, as does one that was shortened",
+        at(CLEARING),
+        EngineCleared(TOO_LONG),
+        at(FAILED),
+        [GiveUp(TOO_LONG)],
+    ),
+    Row(
+        "another failure is not repeated",
+        at(CLEARING, may_shorten=True),
+        EngineCleared(DIED),
+        at(FAILED, may_shorten=True),
+        [GiveUp(DIED)],
+    ),
+    Row(
+        "a context below the minimum of a plan is not served",
+        at(CLEARING, may_shorten=True),
+        EngineCleared(TOO_SHORT),
+        at(FAILED, may_shorten=True),
+        [GiveUp(TOO_SHORT)],
+    ),
+    Row(
+        "clients rely on the length of an engine that was ready",
+        once_ready(CLEARING, may_shorten=True),
+        EngineCleared(TOO_LONG),
+        once_ready(PENDING, 0, may_shorten=True),
+        restarted(0, "It needs 2.0 GiB: starting it again now."),
+    ),
     Row(
         "a first start that lost a node is tried again",
         at(CLEARING),

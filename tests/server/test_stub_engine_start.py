@@ -9,6 +9,7 @@ import pytest
 
 from tests.server.test_stop import assert_nothing_left
 from tests.service_manager import service_manager
+from tests.stub_engine.script import flags
 from tests.stub_engine.server import StubServer
 
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
@@ -52,6 +53,47 @@ def test_the_hand_over_to_a_stub_engine_loses_no_request(tmp_path: Path) -> None
         statuses = [status for client in clients for status in client.result()]
         assert statuses == [200] * len(statuses)
         assert len(statuses) >= 16
+
+
+TOO_LONG = (
+    "fail To serve at least one request with the model's max seq len (8192), (2.0 GiB KV cache is needed, which is "
+    "larger than the available KV cache memory (1.0 GiB). Based on the available memory, the estimated maximum model "
+    "length is {length}."
+)
+"""The message of vLLM 0.32 (v1/core/kv_cache_utils.py)."""
+
+
+def test_a_start_with_too_long_a_context_is_repeated_with_what_fits(tmp_path: Path) -> None:
+    with StubServer(tmp_path, loading=[TOO_LONG.format(length=5008), "go"]) as server, ThreadPoolExecutor() as pool:
+        server.wait_for_port()
+        held = pool.submit(server.ask, "/generate", PROMPT)
+        server.wait_until_ready()
+        assert held.result().status == 200
+        assert flags(tmp_path)[-2:] == ["--max-model-len", "5008"]
+        assert (
+            "vLLM failed to start: one request of 8192 tokens needs 2.0 GiB of KV cache, and 1.0 GiB are available: "
+            "starting it again with --max-model-len 5008." in server.stdout.read_text()
+        )
+        assert len(server.reached("loading")) == 2
+        assert len(server.reached("importing")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lengths", "starts"),
+    [
+        (["--max-model-len", "8192"], [5008], 1),
+        ([], [4080], 1),
+        ([], [5008, 4992], 2),
+    ],
+)
+def test_a_start_is_not_repeated_for_the_users_length_for_a_tiny_one_or_twice(
+    tmp_path: Path, arguments: Sequence[str], lengths: Sequence[int], starts: int
+) -> None:
+    loading = [TOO_LONG.format(length=length) for length in lengths]
+    with StubServer(tmp_path, *arguments, loading=loading) as server:
+        assert server.process.wait(timeout=30) == 7
+        assert f"Serve shorter ones: --max-model-len {lengths[-1]}." in server.stderr.read_text()
+        assert len(server.reached("loading")) == starts
 
 
 @pytest.mark.parametrize(

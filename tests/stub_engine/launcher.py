@@ -15,7 +15,7 @@ from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
 from tests.stub_engine.engine import Client, StubGenerator
-from tests.stub_engine.script import reach
+from tests.stub_engine.script import reach, record_flags
 
 RUNNING = "stub_requests_running"
 """A metric of the stub: number of running requests."""
@@ -27,6 +27,7 @@ def preload(device: Device) -> None:
 
 def parse(arguments: Sequence[str]) -> Namespace:
     reach("parsing")
+    record_flags(arguments)
     return Namespace(middleware=[], root_path=None, enable_request_id_headers=False)
 
 

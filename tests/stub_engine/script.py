@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn
 
 from maritalk_vllm.errors import UsageError
 
-_ACTIONS, _REACHED = Path("stub.json"), Path("stub.reached")
+_ACTIONS, _REACHED, _FLAGS = Path("stub.json"), Path("stub.reached"), Path("stub.flags")
 
 
 class Reached(NamedTuple):
@@ -40,6 +40,17 @@ def reached(folder: Path) -> list[Reached]:
     except FileNotFoundError:
         return []
     return [Reached(stage, float(seconds), int(pid)) for stage, seconds, pid in map(str.split, lines)]
+
+
+def flags(folder: Path) -> list[str]:
+    """The flags of the engine that was started last."""
+    found: list[str] = json.loads((folder / _FLAGS).read_text())
+    return found
+
+
+def record_flags(arguments: Sequence[str]) -> None:
+    """Called in the stub: record the flags that it was started with."""
+    _FLAGS.write_text(json.dumps(arguments))
 
 
 def reach(stage: str) -> None:

@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from maritalk_vllm.errors import DoesNotFit, MariTalkError, UsageError, WeightsError
+from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, UsageError, WeightsError
 from maritalk_vllm.server.messaging.error_report import ErrorReport
 
 
@@ -17,6 +17,13 @@ def test_an_error_keeps_its_class_and_exit_code() -> None:
         copy = sent(ErrorReport.of(error)).to_error()
         assert type(copy) is type(error)
         assert (copy.message, copy.hint, copy.exit_code) == (error.message, error.hint, error.exit_code)
+
+
+def test_an_engine_error_keeps_the_length_that_fits() -> None:
+    for length in (5008, None):
+        copy = sent(ErrorReport.of(EngineError("a", max_model_len=length))).to_error()
+        assert isinstance(copy, EngineError)
+        assert copy.max_model_len == length
 
 
 def test_an_error_of_an_unknown_class_keeps_its_message() -> None:

@@ -138,7 +138,7 @@ def test_too_slow_model_suggests_faster_gpus() -> None:
 def test_more_gpus_than_the_limit() -> None:
     with pytest.raises(DoesNotFit) as error:
         study(inputs(limit=2), [plan("small", "1xA10")])
-    assert error.value.message.startswith("600 users need 7 x NVIDIA A10, and there are 2.")
+    assert error.value.message.startswith("600 users need 8 x NVIDIA A10, and there are 2.")
     assert error.value.hint.startswith("These answer 1")
 
 
