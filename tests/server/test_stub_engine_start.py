@@ -62,8 +62,8 @@ def test_the_hand_over_to_a_stub_engine_loses_no_request(tmp_path: Path) -> None
         ({"preparing": ["die"]}, 7, "The process that was to prepare the model was killed by SIGKILL. vLLM's log"),
         ({"parsing": ["refuse There is no flag --nonsense."]}, 2, "There is no flag --nonsense."),
         ({"loading": ["fail No room for 24 GiB."]}, 7, "vLLM failed to start: No room for 24 GiB. Its log: /"),
-        ({"loading": ["die"]}, 7, "The process that was to serve the model was killed by SIGKILL. vLLM's log says why"),
-        ({"loading": ["exit 3"]}, 7, "The process that was to serve the model ended with 3. vLLM's log says why: /"),
+        ({"loading": ["die"]}, 7, "The process that was to run the model was killed by SIGKILL. vLLM's log says why"),
+        ({"loading": ["exit 3"]}, 7, "The process that was to run the model ended with 3. vLLM's log says why: /"),
         ({"warming_up": ["fail No kernel image."]}, 7, "vLLM failed to start: No kernel image. Its log: /"),
         (
             {"warming_up": ["kill-engine"]},
