@@ -69,12 +69,16 @@ def send_message(answer: object) -> None:
 def main() -> None:
     """The command line."""
     vllm_launcher.preload(Device(sys.argv[1]))
-    client = vllm_launcher.start_engine(vllm_launcher.parse(sys.argv[2:]), StepWatchdog())
+    args = vllm_launcher.parse(sys.argv[2:])
+    with vllm_launcher.launch_engine(args) as engine:
+        pass
+    client = vllm_launcher.connect(args, StepWatchdog(), engine.address)
     send_message("ready")
     try:
         uvloop.run(serve_loads(client))
     finally:
-        client.shutdown(timeout=3)
+        client.shutdown()
+        engine.shutdown(timeout=3)
 
 
 if __name__ == "__main__":

@@ -194,6 +194,10 @@ class Settings:
     max_restarts: int = option(
         3, "How often in ten minutes the engine is started again after it has died.", metavar="N", min=0
     )
+    resume_requests: bool = option(
+        True,
+        "Continue requests with the next engine when the engine has died; without, they end with an error.",
+    )
     engine_timeout: float = option(
         300.0,
         "Seconds without a step, with requests running, after which the engine counts as dead.",

@@ -126,14 +126,14 @@ def _option(name: str) -> inspect.Parameter:
     short = [about["short"]] if "short" in about else []
     information = typer.Option(
         *short,
-        flag(name),
+        f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name),
         help=about["help"],
         metavar=about.get("metavar"),
         min=about.get("min"),
         max=about.get("max"),
         envvar=environment_variable(name),
         default_factory=factory,
-        show_default=about.get("shown", default is not None and typed is not bool),
+        show_default=about.get("shown", default is not None and default is not False),
         callback=path_options.checked if _is_path(typed) else None,
         parser=_PARSERS.get(about.get("unit", "")),
     )

@@ -40,6 +40,8 @@ def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> d
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     # The HTTP exporter needs no library with its own threads, unlike gRPC; threads do not survive a fork.
     environment.setdefault("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+    # The API process waits while the engine loads, for 10 minutes by default: --start-timeout limits a start.
+    environment.setdefault("VLLM_ENGINE_READY_TIMEOUT_S", "1000000")
     environment["TMPDIR"] = environment["VLLM_RPC_BASE_PATH"] = str(temporary_folder)
     environment["PYTHONUNBUFFERED"] = environment[OPT_IN] = "1"
     if plan.device is Device.CPU:

@@ -45,11 +45,20 @@ def map_to_vllm_exceptions() -> Iterator[None]:
     try:
         yield
     except MariTalkError as error:
-        from vllm.exceptions import GracefulHTTPError, VLLMValidationError
+        raise to_vllm_error(error) from error
 
-        if error.http_status == HTTPStatus.BAD_REQUEST:
-            raise VLLMValidationError(str(error)) from error
-        raise GracefulHTTPError(str(error), HTTPStatus(error.http_status)) from error
+
+def to_vllm_error(error: MariTalkError) -> Exception:
+    """Return the vLLM error that its routes answer with the status of `error`, which is its cause."""
+    from vllm.exceptions import GracefulHTTPError, VLLMValidationError
+
+    mapped: Exception
+    if error.http_status == HTTPStatus.BAD_REQUEST:
+        mapped = VLLMValidationError(str(error))
+    else:
+        mapped = GracefulHTTPError(str(error), HTTPStatus(error.http_status))
+    mapped.__cause__ = error
+    return mapped
 
 
 def answer_dead_engine(app: "FastAPI") -> None:

@@ -17,7 +17,8 @@ class RequestContext:
     """One client request. Times are seconds of the monotonic clock, from the end of the request's head on.
 
     `key_digest`, `key_name` and `key_scope` are those of a valid API key; `has_key`: whether the client sent one.
-    `status` is 0 until the response starts. `rejection` is why our own code rejected the request, if it did.
+    `status` is 0 until the response starts. `rejection` is why our own code rejected the request, if it did, and
+    `reason` the label of that in the metrics, if neither the status nor the phase of the server says it.
     """
 
     request_id: str = ""
@@ -25,6 +26,7 @@ class RequestContext:
     first_byte_seconds: float | None = None
     status: int = 0
     rejection: str = ""
+    reason: str = ""
     has_key: bool = False
     key_digest: str | None = None
     key_name: str = ""

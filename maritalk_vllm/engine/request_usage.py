@@ -28,6 +28,8 @@ class UsageTotals:
     queue_time: float = 0.0
     prompt_time: float = 0.0
     generation_time: float = 0.0
+    lost_time: float = 0.0
+    """Waiting for the next engine after one had died."""
 
     @property
     def tokens(self) -> int:
@@ -42,13 +44,14 @@ class RequestUsage:
     whether it has no max_tokens.
     """
 
-    __slots__ = ("_answers", "_prompt_tokens", "_totals", "allowance", "is_open", "logprobs")
+    __slots__ = ("_answers", "_lost_time", "_prompt_tokens", "_totals", "allowance", "is_open", "logprobs")
 
     def __init__(self) -> None:
         self.allowance: Allowance | None = None
         self.logprobs = 0
         self.is_open = False
         self._prompt_tokens = 0
+        self._lost_time = 0.0
         self._answers: list[RequestStateStats] = []
         self._totals: UsageTotals | None = None
 
@@ -56,6 +59,10 @@ class RequestUsage:
         """Record an answer that the engine accepted. `prompt_tokens` is 0 for a further answer to the same prompt."""
         self._prompt_tokens += prompt_tokens
         self._answers.append(answer)
+
+    def lose(self, seconds: float) -> None:
+        """Record a wait for the next engine."""
+        self._lost_time += seconds
 
     @property
     def totals(self) -> UsageTotals:
@@ -73,4 +80,4 @@ class RequestUsage:
         times = [seconds(answer) for answer in self._answers]
         queue, prompt, generation = (max(each) for each in zip(*times, strict=True)) if times else (0.0, 0.0, 0.0)
         tokens = sum(answer.num_generation_tokens for answer in self._answers)
-        return UsageTotals(self._prompt_tokens, tokens, queue, prompt, generation)
+        return UsageTotals(self._prompt_tokens, tokens, queue, prompt, generation, self._lost_time)

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -34,15 +34,12 @@ _SHORTER_CONTEXT = re.compile(r"KV cache is needed.*estimated maximum model leng
 
 
 @contextlib.contextmanager
-def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = str) -> Iterator[None]:
-    """Turn an exception of vLLM's startup into an error with the first cause, also one of another process.
-
-    `describe_exit` describes how the engine process exited, for one that could not log why; empty if it has not exited.
-    """
+def explain_startup_errors(engine_log: Path) -> Iterator[None]:
+    """Turn an exception of vLLM's startup into an error with the first cause, also one of another process."""
     try:
         yield
     except (EngineError, Unavailable) as error:  # ours, from a warm-up request during which the engine died
-        if text := _wait_for_cause(engine_log) or describe_exit():
+        if text := _wait_for_cause(engine_log):
             raise _failed(text, engine_log) from error
         if isinstance(error, Unavailable):  # means "try again" for a request, but a start has failed
             raise _failed(error.message, engine_log) from error
@@ -54,6 +51,14 @@ def explain_startup_errors(engine_log: Path, describe_exit: Callable[[], str] = 
         if any(phrase in text for phrase in _SECONDARY):
             text = _wait_for_cause(engine_log) or text
         raise _failed(text, engine_log) from error
+
+
+def explain_exit(engine_log: Path, how: str) -> MariTalkError:
+    """The error of an engine that exited before it was ready: the first cause in its log, or `how` it exited.
+
+    Waits up to `_LOG_SECONDS` for the log.
+    """
+    return _failed(_wait_for_cause(engine_log) or how, engine_log)
 
 
 def _failed(text: str, engine_log: Path) -> MariTalkError:

@@ -1,22 +1,25 @@
 """All uses of vLLM's server internals, which change with every release, in one small file."""
 
 import argparse
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import EngineError, UsageError
 from ..i18n.message import msg
 from ..settings import Device
 from . import output_batching_scheduler
+from .engine_address import EngineAddress
 from .engine_client import client_class
 from .exception_log import request_exceptions
-from .exception_mapping import answer_dead_engine
+from .exception_mapping import answer_dead_engine, to_vllm_error
 from .grammar_checks import reject_unusable_grammars
 from .hidden_files import ignore_hidden_files
 from .log_redaction import redact_step_dumps
+from .resilient_core import ResilientCore
 from .startup_errors import describe_exit_code
 from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
@@ -60,15 +63,101 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def start_engine(args: argparse.Namespace, watchdog: StepWatchdog) -> "EngineClient":
-    """Load the model and block until the engine is ready. Call it with no event loop and no other threads running."""
+class Engine:
+    """The engine's processes, one for each replica on this node."""
+
+    def __init__(self, processes: Any, coordinator: Any, address: EngineAddress) -> None:  # noqa: ANN401
+        self.address = address
+        self._processes = processes
+        self._coordinator = coordinator
+
+    def wait(self) -> str:
+        """Block until a process exits, stop the others, and describe how it exited; empty if that is unknown."""
+        self._processes.monitor_engine_liveness()
+        # Ray's actors are not our processes.
+        codes = self._processes.finished_procs().values() if hasattr(self._processes, "finished_procs") else ()
+        return next(filter(None, map(describe_exit_code, codes)), "")
+
+    def shutdown(self, timeout: float) -> None:
+        """Stop all processes, and kill those that still run after `timeout` seconds."""
+        self._processes.shutdown(timeout=timeout)
+        if self._coordinator is not None:
+            self._coordinator.shutdown(timeout=timeout)
+
+
+@contextlib.contextmanager
+def launch_engine(args: argparse.Namespace) -> Iterator[Engine]:
+    """Fork the engine's processes; at the end of the context, block until they have loaded the model.
+
+    Call it with no event loop and no other threads running.
+    """
+    from vllm.v1.engine.utils import EngineZmqAddresses, get_engine_zmq_bind_addresses, launch_core_engines
+    from vllm.v1.executor import Executor
+
+    config = _engine_config(args)
+    # Each endpoint is a path in the server's temporary folder: the API process is on the engine's node.
+    endpoints = get_engine_zmq_bind_addresses(config)
+    addresses = EngineZmqAddresses(inputs=endpoints.inputs, outputs=endpoints.outputs)
+    with launch_core_engines(config, Executor.get_class(config), log_stats=True, addresses=addresses) as launch:
+        statistics = launch.addresses.frontend_stats_publish_address
+        address = EngineAddress(endpoints.inputs[0], endpoints.outputs[0], statistics)
+        yield Engine(launch.engine_manager, launch.coordinator, address)
+
+
+def connect(args: argparse.Namespace, watchdog: StepWatchdog, address: EngineAddress) -> "EngineClient":
+    """Return the client of the engine at `address`; block until it has loaded the model."""
+    from vllm.usage.usage_lib import UsageContext
+
+    config = _engine_config(args)
+    if args.scheduler_cls is None:
+        output_batching_scheduler.patch_inter_token_latency()
+    client = client_class().from_vllm_config(
+        config,
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        disable_log_stats=False,
+        stat_loggers=[watchdog.logger],
+        client_addresses=_client_addresses(address),
+    )
+    client.engine_core = ResilientCore(client.engine_core, client.output_processor, to_vllm_error)
+    return client
+
+
+def link(client: "EngineClient") -> ResilientCore:
+    """The link of a client to its engine."""
+    core: ResilientCore = client.engine_core
+    return core
+
+
+def connect_again(client: "EngineClient", address: EngineAddress) -> Any:  # noqa: ANN401
+    """Return the link's end to the next engine, which has loaded the model. May be called in a thread."""
+    from vllm.v1.engine.core_client import EngineCoreClient
+    from vllm.v1.executor import Executor
+
+    config = client.vllm_config
+    # vLLM adds up the blocks of all replicas that report them.
+    config.cache_config.num_gpu_blocks = None
+    return EngineCoreClient.make_async_mp_client(
+        config, Executor.get_class(config), log_stats=True, client_addresses=_client_addresses(address)
+    )
+
+
+def _client_addresses(address: EngineAddress) -> dict[str, str | None]:
+    """The endpoints as vLLM's client takes them."""
+    return {
+        "input_address": address.input,
+        "output_address": address.output,
+        "stats_update_address": address.statistics,
+    }
+
+
+def _engine_config(args: argparse.Namespace) -> Any:  # noqa: ANN401
+    """vLLM's configuration, the same in the engine's process and in the API process."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
-    usage = UsageContext.OPENAI_API_SERVER
-    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage)
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
     # Creating the config on a CPU sets spawn, which would make every process import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     parallel = config.parallel_config
@@ -80,9 +169,7 @@ def start_engine(args: argparse.Namespace, watchdog: StepWatchdog) -> "EngineCli
     if scheduling.scheduler_cls is None:
         asynchronous = bool(scheduling.async_scheduling)
         scheduling.scheduler_cls = output_batching_scheduler.qualified_name(asynchronous=asynchronous)
-        output_batching_scheduler.patch_inter_token_latency()
-    loggers = [watchdog.logger]
-    return client_class().from_vllm_config(config, usage_context=usage, disable_log_stats=False, stat_loggers=loggers)
+    return config
 
 
 class Workers:
@@ -112,7 +199,7 @@ def start_workers(args: argparse.Namespace) -> Workers:
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     engine = AsyncEngineArgs.from_cli_args(args)
     config = engine.create_engine_config(UsageContext.OPENAI_API_SERVER, headless=True)
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in start_engine
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in _engine_config
     return Workers(MultiprocExecutor(config, monitor_workers=False))
 
 
@@ -143,20 +230,6 @@ def _find_space_marker(client: "EngineClient") -> None:
 
     if client.renderer.tokenizer is not None:
         get_leading_space_marker(client.renderer.tokenizer)
-
-
-def is_dead(client: "EngineClient") -> bool:
-    """Whether the engine process has died."""
-    return bool(client.errored and not client.is_running)
-
-
-def describe_engine_exit(client: "EngineClient") -> str:
-    """Describe how the engine process exited; empty if it has not."""
-    resources = getattr(getattr(client, "engine_core", None), "resources", None)
-    manager: Any = getattr(resources, "engine_manager", None)
-    # Ray's actors are not our processes. SIGTERM comes from vLLM, which stops the remaining processes after one died.
-    codes = manager.finished_procs().values() if hasattr(manager, "finished_procs") else ()
-    return next(filter(None, map(describe_exit_code, codes)), "")
 
 
 def _make_arg_parser() -> Callable[..., Any]:

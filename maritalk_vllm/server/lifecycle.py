@@ -56,6 +56,8 @@ class Lifecycle:
     """When the restarts of the last WINDOW_SECONDS were decided on, in seconds of the clock of `now`."""
     may_shorten: bool = False
     """Whether the plan chose the context length, and no start was repeated with a shorter one."""
+    api_serves: bool = False
+    """Whether the API process has outlived the engine that failed last, and keeps the port and its requests."""
     stop_requested: bool = False
 
     @property
@@ -93,9 +95,13 @@ class EngineLeaving:
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed:
-    """The start has failed, the engine has died or hangs, or another node has failed or is lost (NodeLost)."""
+    """The start has failed, the engine has died or hangs, or another node has failed or is lost (NodeLost).
+
+    `api_serves`: as in Lifecycle.
+    """
 
     error: MariTalkError
+    api_serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,11 @@ class HandOver:
 
     is_first: bool
     """Whether no engine was ready before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceRestarted:
+    """Announce that the API process has the next engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +216,7 @@ ShortAction = (
     HoldRequests
     | RejectRequests
     | HandOver
+    | AnnounceRestarted
     | AnnounceFollower
     | ReportRestart
     | ShortenContext
@@ -234,12 +246,13 @@ def step(state: Lifecycle, event: Event, now: float) -> Step:
         case Stage.LOADING, NodesJoined():
             return replace(state, nodes_joined=True), (HoldRequests(),)
         case Stage.LOADING, EngineReady():
-            announce = AnnounceFollower() if state.is_follower else HandOver(is_first=not state.was_ready)
-            return replace(state, stage=Stage.READY, was_ready=True), (announce,)
+            return replace(state, stage=Stage.READY, was_ready=True), (_announcement(state),)
+        case Stage.LOADING, EngineLeaving() if state.api_serves:
+            return replace(state, api_serves=False), (ReclaimPort(),)
         case Stage.READY, EngineLeaving():
-            return replace(state, stage=Stage.LEAVING), ()
-        case Stage.LOADING | Stage.READY | Stage.LEAVING, EngineFailed(error):
-            return _clear(state, error)
+            return replace(state, stage=Stage.LEAVING, api_serves=False), ()
+        case Stage.LOADING | Stage.READY | Stage.LEAVING, EngineFailed(error, api_serves):
+            return _clear(state, error, api_serves=api_serves and state.stage is not Stage.LEAVING)
         case Stage.CLEARING, EngineCleared(cause):
             return _restart_or_give_up(state, cause, now)
         case _:
@@ -256,15 +269,22 @@ def _stop(state: Lifecycle) -> Step:
     return replace(stopping, stage=Stage.DRAINING), (Drain(),)
 
 
-def _clear(state: Lifecycle, error: MariTalkError) -> Step:
+def _announcement(state: Lifecycle) -> ShortAction:
+    if state.is_follower:
+        return AnnounceFollower()
+    return AnnounceRestarted() if state.api_serves else HandOver(is_first=not state.was_ready)
+
+
+def _clear(state: Lifecycle, error: MariTalkError, *, api_serves: bool) -> Step:
     if not isinstance(error, EngineError):
         if not state.was_ready:  # such as a flag that vLLM does not know: another start would end the same way
             return replace(state, stage=Stage.FAILED), (GiveUp(error),)
         # The engine has run with these options: the cause, such as a full disk, may be temporary.
         error = EngineError(error.message, error.hint)
     # An engine that is still ready runs on: another node has failed. One that exits by itself answers its requests.
-    abort_requests = state.stage is Stage.READY and not state.is_follower
-    return replace(state, stage=Stage.CLEARING), (ClearEngine(error, abort_requests),)
+    has_requests = state.stage is Stage.READY or state.api_serves
+    abort_requests = has_requests and not api_serves and not state.is_follower
+    return replace(state, stage=Stage.CLEARING, api_serves=api_serves), (ClearEngine(error, abort_requests),)
 
 
 def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Step:
@@ -279,7 +299,9 @@ def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Ste
     delay = _restart_delay(state, cause, len(recent))
     if delay is None:
         return replace(state, stage=Stage.FAILED), (GiveUp(_final_error(state, cause)),)
-    actions: tuple[Action, ...] = (ReportRestart(_restart_text(cause, delay)), ReclaimPort())
+    actions: tuple[Action, ...] = (ReportRestart(_restart_text(cause, delay)),)
+    if not state.api_serves:
+        actions += (ReclaimPort(),)
     if isinstance(cause, NodeLost):
         actions += (RejectRequests(Unavailable(cause.message, RESTART_HINT)),)
     return replace(state, stage=Stage.PENDING, restarts=(*recent, now)), (*actions, ScheduleStart(delay))

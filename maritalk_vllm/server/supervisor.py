@@ -161,6 +161,10 @@ class _Supervisor:
                 self._loading_server.hold_or_reject(error)
             case lifecycle.HandOver(is_first):
                 self._hand_over(is_first=is_first)
+            case lifecycle.AnnounceRestarted():
+                address = url(self._listener, self._scheme)
+                self._notifier.ready(f"Listening on {address}")
+                self._console.listening_again(address)
             case lifecycle.AnnounceFollower():
                 self._console.follower_ready()
                 self._notifier.ready("This node's part of the model is up.")
@@ -178,6 +182,8 @@ class _Supervisor:
             case lifecycle.GiveUp(error):
                 self._notifier.stopping(error.message)
                 self._loading_server.fail(error)
+                if self._engine is not None:
+                    self._engine.reject_requests(error)
                 self._coordinator.end_epoch(error)
                 raise error
             case lifecycle.Drain():
@@ -195,7 +201,9 @@ class _Supervisor:
         """Execute a long action, and return the event with which it ends."""
         match action:
             case lifecycle.StartEngine():
-                return lifecycle.EngineFailed(await self._run_engine())
+                error = await self._run_engine()
+                api_serves = self._engine is not None and self._engine.keeps_requests
+                return lifecycle.EngineFailed(error, api_serves)
             case lifecycle.ClearEngine(error, abort_requests):
                 return lifecycle.EngineCleared(await self._clear_engine(error, abort_requests=abort_requests))
             case lifecycle.ScheduleStart(delay):
@@ -212,6 +220,7 @@ class _Supervisor:
             else:
                 await wait_until_free(self._launch.plan, lambda: self._show_step("Waiting for free GPU memory"))
             await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
+            await self._end_api_without_fork_server()
             engine = self._engine = self._engine_with_fork_server()
             await engine.import_and_prepare()
             # Not earlier: the nodes start together as soon as all of them are idle.
@@ -237,6 +246,12 @@ class _Supervisor:
             self._state.set_step("Downloading")
             await self._maintenance.download_weights(self._show_download)
             self._timings.mark_done(StartupStep.DOWNLOADING)
+
+    async def _end_api_without_fork_server(self) -> None:
+        """End an API process that waits for the next engine, if another fork server has to start it: it has no link."""
+        if self._engine is not None and not self._engine.fork_server_alive and self._lifecycle.api_serves:
+            await self._clear_engine(EngineError("The engine died."), abort_requests=True)
+            self._handle(lifecycle.EngineLeaving())
 
     def _engine_with_fork_server(self) -> EngineManager:
         """The engine manager whose fork server lives, or a new one, which imports vLLM. Raises EngineError."""

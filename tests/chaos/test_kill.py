@@ -45,10 +45,13 @@ def is_ready(server: Server) -> bool:
 
 
 def test_the_server_recovers_from_repeated_kills(tmp_path: Path, prepared_cache: Path) -> None:
+    """With --no-resume-requests: in-flight requests end with an error, at once."""
     before = shared_memory()
     # By default, a single worker has no process of its own.
     workers = ["--", "--distributed-executor-backend", "mp"]
-    server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000", *workers)
+    server = Server(
+        tmp_path, "--cache-dir", str(prepared_cache), "--max-restarts", "1000", "--no-resume-requests", *workers
+    )
     server.wait_until_ready()
     first = time.monotonic() - server.began
     chance = random.Random(0)

@@ -125,6 +125,71 @@ def test_vllm_internals_have_the_expected_form() -> None:
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
+def test_the_link_to_the_engine_fits_vllm() -> None:
+    """What engine/resilient_core.py takes the place of and reads, and how the engine is launched beside it."""
+    vllm_launcher.preload(Device.CPU)
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+    from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, EngineCoreRequest
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core_client import BackgroundResources, EngineCoreClient, MPClient
+    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+    from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollector, RequestState
+    from vllm.v1.engine.parallel_sampling import ParentRequest
+    from vllm.v1.engine.utils import (
+        CoreEngineLaunch,
+        CoreEngineProcManager,
+        EngineZmqAddresses,
+        get_engine_zmq_bind_addresses,
+        launch_core_engines,
+    )
+
+    def parameters(function: object) -> list[str]:
+        return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+    assert parameters(get_engine_zmq_bind_addresses)[0] == "vllm_config"
+    assert parameters(launch_core_engines) == ["vllm_config", "executor_class", "log_stats", "addresses"]
+    assert {"engine_manager", "coordinator", "addresses"} <= set(parameters(CoreEngineLaunch))
+    assert {"inputs", "outputs", "frontend_stats_publish_address"} <= set(parameters(EngineZmqAddresses))
+    assert parameters(CoreEngineProcManager.monitor_engine_liveness) == ["self"]
+    assert parameters(CoreEngineProcManager.shutdown) == ["self", "timeout"]
+    assert parameters(EngineCoreClient.make_async_mp_client)[:4] == [
+        *("vllm_config", "executor_class", "log_stats", "client_addresses")
+    ]
+    assert "client_addresses" in parameters(AsyncLLM.from_vllm_config)
+    connecting = inspect.getsource(MPClient.__init__)
+    for name in ("input_address", "output_address", "stats_update_address"):
+        assert f'"{name}"' in connecting
+    assert "self.utility_results: " in connecting
+    assert "engine_dead" in parameters(BackgroundResources)
+    # AsyncLLM makes its link in the constructor, and reads outputs from it by these names alone.
+    assert "self.engine_core = " in inspect.getsource(AsyncLLM.__init__)
+    handler = inspect.getsource(AsyncLLM._run_output_handler)
+    assert "engine_core = self.engine_core" in handler
+    assert "await engine_core.get_output_async()" in handler
+    assert "self.engine_core.resources.engine_dead" in inspect.getsource(AsyncLLM.errored.fget)
+    assert {"request_id", "events"} <= set(EngineCoreOutput.__struct_fields__)
+    assert "outputs" in EngineCoreOutputs.__struct_fields__
+    request = {"prompt_token_ids", "prompt_embeds", "mm_features", "sampling_params", "resumable"}
+    assert request <= set(EngineCoreRequest.__struct_fields__)
+    # What is counted or remembered of the output alone: a new field may be another.
+    sampling = {"presence_penalty", "frequency_penalty", "seed", "temperature", "structured_outputs", "bad_words"}
+    sampling |= {"thinking_token_budget", "repetition_detection", "extra_args", "prompt_logprobs"}
+    assert sampling | {"max_tokens", "min_tokens"} <= set(SamplingParams.__struct_fields__)
+    assert RequestOutputKind.FINAL_ONLY.name == "FINAL_ONLY"
+    made = ("tokenizer", "request", "prompt", "parent_req", "request_index", "queue", "log_stats", "stream_interval")
+    assert tuple(parameters(RequestState.from_new_request)) == made
+    assert {"tokenizer", "log_stats", "stream_interval"} <= set(parameters(OutputProcessor.__init__))
+    state = inspect.getsource(RequestState.__init__)
+    for name in ("parent_req", "request_index", "prompt", "queue", "detokenizer", "output_kind", "is_prefilling"):
+        assert f"self.{name} = " in state
+    assert parameters(OutputProcessor.abort_requests) == ["self", "request_ids", "internal"]
+    assert isinstance(IncrementalDetokenizer.output_token_ids, property)
+    assert "child_requests" in ParentRequest.__annotations__
+    assert parameters(RequestOutputCollector.put) == ["self", "output"]
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
 def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.config import CacheConfig
     from vllm.distributed.utils import get_pp_indices

@@ -8,8 +8,7 @@ from threading import Timer
 import pytest
 
 from maritalk_vllm.engine import vllm_launcher
-from maritalk_vllm.engine.startup_errors import explain_startup_errors, first_cause
-from maritalk_vllm.engine.step_watchdog import StepWatchdog
+from maritalk_vllm.engine.startup_errors import explain_exit, explain_startup_errors, first_cause
 from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, NoSuitableGPU, Unavailable, UsageError
 from maritalk_vllm.models import demo_model
 from tests.demo_model import PROFILE
@@ -156,8 +155,12 @@ def test_vllm_error_for_a_too_long_context_is_explained(prepared_cache: Path, tm
     model = str(demo_model.folder(PROFILE, prepared_cache))
     args = vllm_launcher.parse(["--model", model, "--max-model-len", "9999"])
     expected = "^vLLM failed to start: --max-model-len 9999 is more than the 8192 tokens that the model can read.$"
-    with pytest.raises(EngineError) as caught, explain_startup_errors(tmp_path / "log"):
-        vllm_launcher.start_engine(args, StepWatchdog())
+    with (
+        pytest.raises(EngineError) as caught,
+        explain_startup_errors(tmp_path / "log"),
+        vllm_launcher.launch_engine(args),
+    ):
+        pass
     assert re.fullmatch(expected, caught.value.message)
 
 
@@ -176,13 +179,10 @@ def test_vllm_error_for_a_missing_chat_template_is_one_line(tmp_path: Path) -> N
 
 def test_killed_engine_is_described_by_its_exit(tmp_path: Path) -> None:
     """During warm-up the death raises `Unavailable`, as for any request; it means a failed start."""
-    with (
-        pytest.raises(EngineError, match="vLLM failed to start: the engine's process was killed by SIGKILL") as caught,
-        explain_startup_errors(tmp_path / "empty", lambda: "the engine's process was killed by SIGKILL"),
-    ):
-        raise Unavailable("The engine has stopped.", "The server's log says why.")
-    assert caught.value.hint.startswith("Memory may have run out")
-    assert caught.value.exit_code == 7
+    error = explain_exit(tmp_path / "empty", "the engine's process was killed by SIGKILL")
+    assert error.message.startswith("vLLM failed to start: the engine's process was killed by SIGKILL")
+    assert error.hint.startswith("Memory may have run out")
+    assert error.exit_code == 7
     with (
         pytest.raises(EngineError, match="vLLM failed to start: The engine has stopped"),
         explain_startup_errors(tmp_path / "empty"),

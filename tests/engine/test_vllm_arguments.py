@@ -155,6 +155,12 @@ def test_environment_selects_the_gpus_of_the_plan(monkeypatch: pytest.MonkeyPatc
     assert "SECRET" not in environment.values()
 
 
+def test_the_api_process_waits_for_an_engine_as_long_as_it_loads() -> None:
+    """A day and more: --start-timeout ends a start. vLLM takes the number times 1000 as a C int."""
+    seconds = int(engine_environment(ON_CPU, *FOLDERS)["VLLM_ENGINE_READY_TIMEOUT_S"])
+    assert 86_400 < seconds < 2**31 / 1000
+
+
 def test_openmp_busy_wait_is_short_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)

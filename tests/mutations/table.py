@@ -28,6 +28,7 @@ _FAILED = "test_stub_engine_start.py::test_a_failed_start_of_a_stub_engine_repor
 _STOPPED = "test_stub_engine_stop.py::test_a_stub_engine_is_stopped_at_any_moment"
 _SHORTENED = "test_stub_engine_start.py::test_a_start_with_too_long_a_context_is_repeated_with_what_fits"
 _DIES = "test_stub_engine_restart.py::test_a_stub_engine_that_dies_is_restarted"
+_RESUMED = "test_stub_engine_resume.py::test_a_request_is_finished_by_the_next_stub_engine"
 _PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
 _CONNECTIONS = "test_stub_engine_connections.py::test_restarts_and_stop_of_a_stub_engine_lose_no_connection"
@@ -127,8 +128,8 @@ MUTATIONS = (
     Mutation(
         "limit the restarts of a follower",
         _LIFECYCLE,
-        "    if state.is_follower:\n",
-        "    if False:\n",
+        "    if state.is_follower:\n        # The leader",
+        "    if False:\n        # The leader",
         (_TABLE,),
     ),
     Mutation(
@@ -148,8 +149,8 @@ MUTATIONS = (
     Mutation(
         "decide to answer nothing while the engine is started again",
         _LIFECYCLE,
-        "(ReportRestart(_restart_text(cause, delay)), ReclaimPort())",
-        "(ReportRestart(_restart_text(cause, delay)),)",
+        "    if not state.api_serves:\n",
+        "    if False:\n",
         (_TABLE,),
     ),
     Mutation(
@@ -183,22 +184,22 @@ MUTATIONS = (
     Mutation(
         "hand over to a follower's workers",
         _LIFECYCLE,
-        "AnnounceFollower() if state.is_follower else HandOver(is_first=not state.was_ready)",
-        "HandOver(is_first=not state.was_ready)",
+        "    if state.is_follower:\n        return AnnounceFollower()\n",
+        "",
         (_TABLE,),
     ),
     Mutation(
         "do not abort the requests of an engine that lost a node",
         _LIFECYCLE,
-        "abort_requests = state.stage is Stage.READY and not state.is_follower",
+        "abort_requests = has_requests and not api_serves and not state.is_follower",
         "abort_requests = False",
         (_TABLE,),
     ),
     Mutation(
         "abort the requests of an API process that answers them itself",
         _LIFECYCLE,
-        "abort_requests = state.stage is Stage.READY and not",
-        "abort_requests = not",
+        "abort_requests = has_requests and not api_serves and not",
+        "abort_requests = not api_serves and not",
         (_TABLE,),
     ),
     Mutation(
@@ -289,8 +290,8 @@ MUTATIONS = (
     Mutation(
         "leave what a dead engine has leaked beside the next",
         _PROCESSES,
-        "        await self.kill_leftovers(*exclude)\n        await self._wait_for_exit_within(STOP_SECONDS)\n",
-        "        await self._wait_for_exit_within(STOP_SECONDS)\n",
+        "        await self.kill_leftovers(*exclude, *(self._pids[job] for job in kept))\n",
+        "",
         ("test_stub_engine_restart.py::test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart",),
     ),
     Mutation(
@@ -309,22 +310,85 @@ MUTATIONS = (
         (_START,),
     ),
     Mutation(
-        "do not notice an engine that died",
+        "do not end the requests of an engine that died, without --resume-requests",
         _BACKEND,
-        "if vllm_launcher.is_dead(self._client):",
-        "if False:",
+        "if self._engine_lost or (",
+        "if False or (",
         (_DIES,),
+    ),
+    Mutation(
+        "let the port go while the API process waits for the next engine",
+        _LIFECYCLE,
+        "    if not state.api_serves:\n",
+        "    if True:\n",
+        (_TABLE,),
+    ),
+    Mutation(
+        "hand the port over to an API process that has it",
+        _LIFECYCLE,
+        "AnnounceRestarted() if state.api_serves else HandOver",
+        "HandOver",
+        (_TABLE,),
+    ),
+    Mutation(
+        "keep the requests of an API process that leaves",
+        _LIFECYCLE,
+        "api_serves=api_serves and state.stage is not Stage.LEAVING",
+        "api_serves=api_serves",
+        (_TABLE,),
+    ),
+    Mutation(
+        "forget an API process that another fork server cannot give an engine",
+        _SUPERVISOR,
+        "            await self._end_api_without_fork_server()\n",
+        "",
+        ("test_stub_engine_files.py::test_files_that_become_unusable_do_not_stop_the_server",),
+    ),
+    Mutation(
+        "take the end of an engine that was killed for that of the next",
+        _PROCESSES,
+        "        await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)\n",
+        "",
+        (_PAUSES,),
+    ),
+    Mutation(
+        "kill the API process with the remains of an engine",
+        _PROCESSES,
+        "kept = {JobName.SERVE} if self.keeps_requests else set()",
+        "kept = set()",
+        (_RESUMED,),
+    ),
+    Mutation(
+        "keep the requests without --resume-requests",
+        _PROCESSES,
+        "return self._resumes and",
+        "return",
+        (_DIES,),
+    ),
+    Mutation(
+        "submit a request for ever that kills engines",
+        "maritalk_vllm/engine/resilient_core.py",
+        "if submission.deaths >= MAX_DEATHS:",
+        "if False:",
+        ("test_stub_engine_resume.py::test_a_request_that_kills_stub_engines_is_given_up",),
+    ),
+    Mutation(
+        "generate all tokens again that were sent",
+        "maritalk_vllm/engine/resilient_core.py",
+        "parameters.max_tokens -= len(received)",
+        "pass",
+        (_RESUMED,),
     ),
     Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        "if seconds > self._options.engine_timeout:",
-        "if False:",
+        "if seconds > self._options.engine_timeout and",
+        "if False and",
         (_HANGS,),
     ),
     Mutation(
         "do not notice an API process that hangs",
-        _PROCESSES,
+        "maritalk_vllm/server/process/api_watchdog.py",
         "if heartbeat.silent_seconds > limit and",
         "if False and",
         (_API,),
@@ -367,8 +431,8 @@ MUTATIONS = (
     Mutation(
         "kill the API process instead of asking it to end",
         _PROCESSES,
-        "os.kill(self._pid, signal.SIGTERM)",
-        "os.kill(self._pid, signal.SIGKILL)",
+        "os.kill(pid, signal.SIGTERM)",
+        "os.kill(pid, signal.SIGKILL)",
         (_DRAINS,),
     ),
     Mutation(
@@ -395,8 +459,8 @@ MUTATIONS = (
     Mutation(
         "wait for ever for an API process that does not end",
         _PROCESSES,
-        "                async with asyncio.timeout(seconds):\n",
-        "                async with asyncio.timeout(None):\n",
+        "            async with asyncio.timeout(seconds):\n",
+        "            async with asyncio.timeout(None):\n",
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
     ),
     Mutation(
@@ -409,8 +473,8 @@ MUTATIONS = (
     Mutation(
         "swallow why a start has failed",
         _PROCESSES,
-        "                    if failure is not None:\n                        raise failure\n",
-        "",
+        "if (failure := self._take_failure()) is not None:",
+        "if False:",
         (_FAILED,),
     ),
     Mutation(
@@ -430,14 +494,14 @@ MUTATIONS = (
     Mutation(
         "fork from a process whose import hangs",
         _PROCESSES,
-        "            self._fork_server.kill()\n        limit",
-        "            pass\n        limit",
+        "            self._fork_server.kill()\n        return process_errors.late_start",
+        "            pass\n        return process_errors.late_start",
         (_LATE_AGAIN,),
     ),
     Mutation(
         "say that a start is late where its cause is known",
         _PROCESSES,
-        "raise failure or late from late",
+        "raise self._take_failure() or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
     ),
@@ -493,8 +557,8 @@ MUTATIONS = (
     Mutation(
         "serve on with a message that cannot be read",
         _BACKEND,
-        "            self._abort_error = error\n            return\n",
-        "            return\n",
+        "do not serve on without it.\n            self._abort_error = error\n",
+        "do not serve on without it.\n",
         ("process/test_fork_server.py",),
     ),
     Mutation(

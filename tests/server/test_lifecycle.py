@@ -16,6 +16,7 @@ from maritalk_vllm.server.lifecycle import (
     WINDOW_SECONDS,
     Action,
     AnnounceFollower,
+    AnnounceRestarted,
     ClearEngine,
     Drain,
     EngineCleared,
@@ -139,7 +140,15 @@ FAILURES = (
         once_ready(CLEARING),
         [ClearEngine(EngineError("The disk is full.", "Free 3 GB."), False)],
     ),
-    Row("the API process leaves", once_ready(READY), EngineLeaving(), once_ready(LEAVING), []),
+    Row("a start that fails is reported by its error", at(LOADING), EngineLeaving(), at(LOADING), []),
+    Row(
+        "an API process that waited for the next engine leaves",
+        once_ready(LOADING, api_serves=True),
+        EngineLeaving(),
+        once_ready(LOADING),
+        [ReclaimPort()],
+    ),
+    Row("the API process leaves", once_ready(READY, api_serves=True), EngineLeaving(), once_ready(LEAVING), []),
     Row(
         "an API process that left has answered its requests",
         once_ready(LEAVING),
@@ -153,6 +162,41 @@ FAILURES = (
         EngineFailed(LOST),
         once_ready(CLEARING),
         [ClearEngine(LOST, True)],
+    ),
+    Row(
+        "an API process keeps the requests of an engine that died",
+        once_ready(READY),
+        EngineFailed(DIED, api_serves=True),
+        once_ready(CLEARING, api_serves=True),
+        [ClearEngine(DIED, False)],
+    ),
+    Row(
+        "it keeps them when the next engine fails to start",
+        once_ready(LOADING, api_serves=True),
+        EngineFailed(DIED, api_serves=True),
+        once_ready(CLEARING, api_serves=True),
+        [ClearEngine(DIED, False)],
+    ),
+    Row(
+        "it cannot keep them any longer",
+        once_ready(LOADING, api_serves=True),
+        EngineFailed(DIED),
+        once_ready(CLEARING),
+        [ClearEngine(DIED, True)],
+    ),
+    Row(
+        "an API process that leaves keeps nothing",
+        once_ready(LEAVING),
+        EngineFailed(DIED, api_serves=True),
+        once_ready(CLEARING),
+        [ClearEngine(DIED, False)],
+    ),
+    Row(
+        "the next engine is ready for an API process that waits",
+        once_ready(LOADING, api_serves=True),
+        EngineReady(),
+        once_ready(READY, api_serves=True),
+        [AnnounceRestarted()],
     ),
     Row(
         "a follower has no requests",
@@ -222,6 +266,13 @@ RESTARTS = (
         EngineCleared(DIED),
         once_ready(PENDING, 0),
         restarted(0, "The engine died: starting it again now."),
+    ),
+    Row(
+        "the port stays with an API process that waits",
+        once_ready(CLEARING, api_serves=True),
+        EngineCleared(DIED),
+        once_ready(PENDING, 0, api_serves=True),
+        [ReportRestart("The engine died: starting it again now."), ScheduleStart(0)],
     ),
     *(
         Row(
@@ -321,7 +372,6 @@ IGNORED = {
     "Nodes join and an engine becomes ready during a start only.": pairs(
         (PENDING, READY, LEAVING, CLEARING), NodesMissing, NodesJoined, EngineReady
     ),
-    "A start that fails is reported by its error.": pairs((LOADING,), EngineLeaving),
     "Its requests were aborted, or it leaves already.": pairs((CLEARING, LEAVING), EngineLeaving),
     "No engine runs.": pairs((PENDING,), EngineLeaving, EngineFailed, EngineCleared),
     "The first failure decides.": pairs((CLEARING,), EngineFailed),
@@ -362,8 +412,8 @@ def test_each_event_has_its_result(row: Row) -> None:
     ids=lambda each: each.value if isinstance(each, Stage) else each.__name__,
 )
 def test_ignored_events_change_nothing(stage: Stage, event: type[Event]) -> None:
-    for flags in itertools.product((False, True), repeat=4):
-        names = ("is_follower", "was_ready", "nodes_joined", "stop_requested")
+    for flags in itertools.product((False, True), repeat=5):
+        names = ("is_follower", "was_ready", "nodes_joined", "api_serves", "stop_requested")
         state = at(stage, **dict(zip(names, flags, strict=True)))
         assert step(state, EXAMPLES[event], NOW) == (state, ())
 
@@ -458,7 +508,7 @@ ERRORS = st.sampled_from((DIED, LOST, NO_FLAG, DISK_FULL))
 SERVERS = st.builds(Lifecycle, is_follower=st.booleans(), max_restarts=st.integers(0, 5))
 ANY_EVENT = st.one_of(
     st.sampled_from((StartDue(), MISSING, NodesJoined(), EngineReady(), EngineLeaving(), StopRequested())),
-    st.builds(EngineFailed, ERRORS),
+    st.builds(EngineFailed, ERRORS, st.booleans()),
     st.builds(EngineCleared, st.sampled_from((DIED, LOST))),
 )
 

@@ -31,8 +31,8 @@ def metrics(server: StubServer) -> dict[tuple[str, tuple[tuple[str, str], ...]],
 
 
 def test_a_stub_engine_that_dies_is_restarted(tmp_path: Path) -> None:
-    """In-flight requests fail at once, new ones wait, and nothing is imported again."""
-    with StubServer(tmp_path, loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
+    """With --no-resume-requests: in-flight requests fail at once, new ones wait, and nothing is imported again."""
+    with StubServer(tmp_path, "--no-resume-requests", loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         first = {server.fork_server, server.api, server.engine}
         running = pool.submit(server.ask, "/generate", LONG)
@@ -199,7 +199,7 @@ def test_the_restart_delay_of_a_stub_engine_grows(tmp_path: Path) -> None:
         restarts = re.findall(r"\] (.*): starting it again (.*)\n", server.stdout.read_text())
         assert restarts == [
             ("The engine died", "now."),
-            ("The process that was to serve the model was killed by SIGKILL", "in 1 s."),
+            ("The process that was to run the model was killed by SIGKILL", "in 1 s."),
         ]
         assert metrics(server)["maritalk_engine_restarts_total", ()] == 2
 
@@ -239,7 +239,7 @@ def test_a_stub_engine_is_stopped_in_the_delay_before_a_restart(tmp_path: Path) 
 
 def test_a_stub_engine_that_hangs_counts_as_dead(tmp_path: Path) -> None:
     """With a request in flight. An idle engine does not count as hanging."""
-    with StubServer(tmp_path, "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
+    with StubServer(tmp_path, "--no-resume-requests", "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         began = time.monotonic()
         while time.monotonic() - began < 1.5:

@@ -114,8 +114,8 @@ def test_a_start_is_not_repeated_for_the_users_length_for_a_tiny_one_or_twice(
             4,
             "vLLM failed to start: the NVSwitch that connects the GPUs is not initialized: NVIDIA Fabric Manager does",
         ),
-        ({"loading": ["die"]}, 7, "The process that was to serve the model was killed by SIGKILL. vLLM's log says why"),
-        ({"loading": ["exit 3"]}, 7, "The process that was to serve the model ended with 3. vLLM's log says why: /"),
+        ({"loading": ["die"]}, 7, "The process that was to run the model was killed by SIGKILL. vLLM's log says why"),
+        ({"loading": ["exit 3"]}, 7, "The process that was to run the model ended with 3. vLLM's log says why: /"),
         ({"warming_up": ["fail No kernel image."]}, 7, "vLLM failed to start: No kernel image. Its log: /"),
         (
             {"warming_up": ["fail CUDA error: an illegal memory access was encountered"]},

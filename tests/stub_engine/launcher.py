@@ -1,9 +1,9 @@
 """Replaces the functions of maritalk_vllm.engine.vllm_launcher that the server calls, without vLLM."""
 
+import contextlib
 import re
-import signal
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fastapi import FastAPI
 from prometheus_client import Gauge, make_asgi_app
@@ -12,9 +12,11 @@ from starlette.routing import Mount
 
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
+from maritalk_vllm.engine.engine_address import EngineAddress
+from maritalk_vllm.engine.resilient_core import ResilientCore
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
-from tests.stub_engine.engine import Client, StubGenerator
+from tests.stub_engine.engine import Client, Core, Engine, StubGenerator
 from tests.stub_engine.script import reach, record_flags
 
 RUNNING = "stub_requests_running"
@@ -31,13 +33,19 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return Namespace(middleware=[], root_path=None, enable_request_id_headers=False)
 
 
-def start_engine(args: Namespace, watchdog: StepWatchdog) -> Client:
-    reach("loading")
-    return Client(watchdog)
+@contextlib.contextmanager
+def launch_engine(args: Namespace) -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.load()
+
+
+def connect(args: Namespace, watchdog: StepWatchdog, address: EngineAddress) -> Client:
+    return Client(watchdog, address)
 
 
 async def build_app(client: Client, args: Namespace) -> FastAPI:
-    Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.waiting))
+    Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.output_processor.request_states))
     app = FastAPI()
     metrics = Mount("/metrics", make_asgi_app())
     metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as in vLLM: no redirect to /metrics/
@@ -45,14 +53,12 @@ async def build_app(client: Client, args: Namespace) -> FastAPI:
     return app
 
 
-def is_dead(client: Client) -> bool:
-    return not client.process.is_alive()
+def link(client: Client) -> ResilientCore:
+    return client.engine_core
 
 
-def describe_engine_exit(client: Client) -> str:
-    """Describe how the engine process exited; empty if it has not."""
-    code = client.process.exitcode
-    return f"the engine's process was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+def connect_again(client: Client, address: EngineAddress) -> Core:
+    return Core(address)
 
 
 class StubPlugin(MariTalkPlugin):

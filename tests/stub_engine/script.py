@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import psutil
+
 from maritalk_vllm.errors import UsageError
 
 _ACTIONS, _REACHED, _FLAGS = Path("stub.json"), Path("stub.reached"), Path("stub.flags")
@@ -88,9 +90,9 @@ def _do(action: str, argument: str = "") -> None:
             program = [sys.executable, "-c", "import time; time.sleep(600)", "multiprocessing.resource_tracker"]
             subprocess.Popen(program, start_new_session=True)
         case "kill-engine":
-            for child in multiprocessing.active_children():
-                child.kill()
-                child.join()
+            for each in psutil.Process(os.getppid()).children(recursive=True):
+                if "".join(each.cmdline()).startswith("VLLM::EngineCore"):
+                    each.kill()
         case "cling":
             # At exit, Python waits for non-daemon child processes.
             multiprocessing.get_context("fork").Process(target=_hang).start()

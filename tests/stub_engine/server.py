@@ -68,8 +68,15 @@ class StubServer(Server):
 
     def pid_of(self, title: str) -> int:
         """The one process with this title."""
-        (pid,) = (pid for pid, line in self.processes().items() if line.startswith(title))
-        return pid
+        found: list[int] = []
+
+        def is_one() -> bool:
+            found[:] = [pid for pid, line in self.processes().items() if line.startswith(title)]
+            return len(found) == 1
+
+        # While the fork server forks, another process has its title for a moment.
+        until(is_one, f"one process {title}", 5)
+        return found[0]
 
     @property
     def engine(self) -> int:
@@ -78,6 +85,10 @@ class StubServer(Server):
     @property
     def api(self) -> int:
         return self.pid_of("maritalk: serve")
+
+    @property
+    def engine_process(self) -> int:
+        return self.pid_of("maritalk: run")
 
     @property
     def fork_server(self) -> int:

@@ -14,6 +14,9 @@ from ...api.keep_alive import is_event_stream
 from ...errors import MariTalkError
 
 _CLOSE = {"Connection": "close"}
+_HOLD_SECONDS = 0.25
+"""As HOLD_SECONDS of server/loading/loading_app.py."""
+
 _CANCEL_SECONDS = 1
 """How long the application may take to handle the cancellation of a request."""
 
@@ -25,6 +28,8 @@ class InFlightRequests:
         self._requests: set[_Request] = set()
         self._rejection: MariTalkError | None = None
         self._status = ""
+        self.is_waiting = False
+        """Whether requests wait for the next engine, which `GET /` reports as `loading`."""
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -85,6 +90,9 @@ class InFlight:
             await self._app(scope, receive, send)
         elif (response := self._requests.rejection(scope)) is not None:
             await response(scope, receive, send)
+        elif self._requests.is_waiting and scope["method"] in ("GET", "HEAD") and scope["path"] == "/":
+            await asyncio.sleep(_HOLD_SECONDS)
+            await JSONResponse({"status": "loading"})(scope, receive, send)
         else:
             request = _Request(self._requests, scope["path"], send)
             await request.run(self._app(scope, receive, request.send))

@@ -131,6 +131,8 @@ def _line(scope: Scope, context: RequestContext, figures: UsageTotals, seconds: 
             f", {figures.prompt_tokens}+{figures.completion_tokens} tokens, queue {figures.queue_time:.3f} "
             f"prompt {figures.prompt_time:.3f} generation {figures.generation_time:.3f} s"
         )
+    if figures.lost_time:
+        line += f", lost {figures.lost_time:.3f} s"
     # The path is a repr and the id is validated, so a client cannot insert a line break.
     line += f" [{context.request_id}]"
     return f"{line} {context.rejection!r}" if context.rejection else line

@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from ...engine.request_context import RequestContext
 from ...engine.request_usage import UsageTotals
+from ...engine.resilient_core import KILLS_ENGINES_REASON
 from ..status.server_metrics import PATH
 from ..status.server_state import Phase, ServerState
 from .probes import PROBES
@@ -32,7 +33,7 @@ _BY_PHASE = {
 }
 """Reason of a 503 response, by the phase of the server."""
 
-_REASONS = ("no_key", "wrong_key", "bad_request", *_BY_STATUS.values(), *_BY_PHASE.values())
+_REASONS = (KILLS_ENGINES_REASON, "no_key", "wrong_key", "bad_request", *_BY_STATUS.values(), *_BY_PHASE.values())
 
 HUNG_UP = "hung_up"
 """The status label of a request whose client disconnected before the response."""
@@ -93,7 +94,7 @@ class RequestMetrics:
         if children is None:
             children = self._children[labels] = self._create_children(*labels)
         children.requests.inc()
-        if status >= HTTPStatus.BAD_REQUEST:
+        if status >= HTTPStatus.BAD_REQUEST or context.reason:
             if reason := self._reason(context):
                 self._rejected[reason].inc()
         elif status:
@@ -116,6 +117,8 @@ class RequestMetrics:
     def _reason(self, context: RequestContext) -> str:
         """Return why a request was rejected; empty for an internal error."""
         status = context.status
+        if context.reason:
+            return context.reason
         if status == HTTPStatus.UNAUTHORIZED:
             return "wrong_key" if context.has_key else "no_key"
         if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""The API process: serves vLLM's engine and application, with our routes, on an inherited socket."""
+"""The API process: serves vLLM's application and our routes, for the engine at an address, on an inherited socket."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,10 @@ from ... import __version__
 from ...api.openapi import use_relative_docs_urls
 from ...api.vllm_plugin import MariTalkPlugin
 from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
+from ...engine.engine_address import EngineAddress
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
+from ...engine.resilient_core import DIED
 from ...engine.sampling import Message as Turn
 from ...engine.sampling import Sampling
 from ...engine.step_watchdog import StepWatchdog
@@ -31,6 +33,7 @@ from ...http.uvicorn_server import WebServer, config
 from ...i18n.message import Number, msg
 from ...masking import secrets_of
 from ..messaging.base_message import MessageError
+from ..messaging.error_report import ErrorReport
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import RouteLabels, is_offered
@@ -38,6 +41,8 @@ from ..middleware.stack import MiddlewareStack, compose, engine_layers
 from ..status import server_metrics
 from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
+from . import process_errors
+from .async_tasks import run_in_background
 from .descriptors import Descriptor
 from .heartbeat import BEAT_SECONDS
 from .ipc_channel import Channel, MessageLost
@@ -46,9 +51,9 @@ from .process_messages import (
     AbortRequests,
     ApiHeartbeat,
     Control,
+    EngineHangs,
+    EngineLost,
     Leaving,
-    Loaded,
-    Progress,
     Ready,
     ReportChannel,
     Serve,
@@ -56,14 +61,12 @@ from .process_messages import (
     TransferredConnection,
     UpdateLost,
     UpdateOptions,
+    UseEngine,
     WarmingUp,
 )
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
-
-ENGINE_STOP_SECONDS = 3
-"""Grace period for the engine's processes to exit: if killed, they leave their shared memory behind."""
 
 FINAL_RESPONSE_SECONDS = 2
 """Time limit for sending the final error responses to in-flight requests."""
@@ -82,14 +85,12 @@ _CONNECTION_POLL_SECONDS = 0.02
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 _OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
 _EXITING = Unavailable("This server's process is ending.", "Try again in a moment.")
-_DEAD = Unavailable("The engine has died, and is started again.", "Try again in a moment.")
 
 
 def serve(job: Serve, channel: ReportChannel) -> None:
-    """Load the model and serve until SIGTERM.
+    """Wait until the engine has loaded the model, and serve until SIGTERM.
 
-    Raises EngineError if the engine does not start, dies, hangs or is aborted, and UsageError for a flag that vLLM does
-    not know.
+    Raises EngineError if the engine dies, hangs or is aborted, and UsageError for a flag that vLLM does not know.
     """
     listener = socket.socket(fileno=job.listener)
     control_channel: Channel[Control, Never] = Channel.from_descriptor(job.control_channel.number, CONTROL, None)
@@ -99,15 +100,13 @@ def serve(job: Serve, channel: ReportChannel) -> None:
     os.environ.update(job.environment)
     args = vllm_launcher.parse(job.engine_args)
     mask_secrets(secrets_of(job.engine_args, os.environ))
-    channel.send(Progress("Loading the model"))
     watchdog = StepWatchdog()
     with startup_errors.explain_startup_errors(job.log):
-        client = vllm_launcher.start_engine(args, watchdog)
-    channel.send(Loaded())
+        client = vllm_launcher.connect(args, watchdog, job.engine)
     try:
         uvloop.run(_ApiProcess(client, watchdog, job, channel).run(args, listener, control_channel))
     finally:
-        client.shutdown(timeout=ENGINE_STOP_SECONDS)
+        client.shutdown()
 
 
 class _ApiProcess:
@@ -120,15 +119,17 @@ class _ApiProcess:
         self._state = ServerState()
         self._timings = job.timings
         self._abort_error: EngineError | None = None
+        self._engine_lost = self._hang_reported = False
+        self._next_engine: EngineAddress | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._in_flight = InFlightRequests()
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
 
     async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel[Control, Never]) -> None:
         """Serve until a stop is requested. Raises EngineError if the engine fails before."""
         plugin = MariTalkPlugin(self._job.time_unit)
-        with startup_errors.explain_startup_errors(
-            self._job.log, partial(vllm_launcher.describe_engine_exit, self._client)
-        ):
+        with startup_errors.explain_startup_errors(self._job.log):
             app = await vllm_launcher.build_app(self._client, args)
             app.router.routes[:] = filter(is_offered, app.router.routes)
             plugin.attach_router(app)
@@ -145,7 +146,7 @@ class _ApiProcess:
         paths = (getattr(route, "path", "") for route in app.routes)
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
-        in_flight, max_answers = InFlightRequests(), admission.max_answers(self._client)
+        in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
         layers = engine_layers(
             app,
             args,
@@ -209,7 +210,7 @@ class _ApiProcess:
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
-            response = _DEAD if self._abort_error is None else Unavailable(error.message, _DEAD.hint)
+            response = DIED if self._abort_error is None else Unavailable(error.message, DIED.hint)
             in_flight.reject_new(response, "loading")
             in_flight.abort_all(response)
             raise
@@ -244,10 +245,50 @@ class _ApiProcess:
                 loop.remove_reader(control_channel.fileno())
             case UpdateOptions(options):
                 self._apply(options)
+            case EngineLost(is_final):
+                self._lose_engine(is_final=is_final)
+            case UseEngine(engine, timings):
+                self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
             case AbortRequests(report):
                 self._abort_error = EngineError(report.message, report.hint)
             case _:
                 assert_never(message)
+
+    def _lose_engine(self, *, is_final: bool) -> None:
+        """Have the requests wait for the next engine, or end if there is none for them."""
+        self._engine_lost = is_final
+        self._next_engine = None
+        vllm_launcher.link(self._client).lose()
+        self._in_flight.is_waiting = True
+        if self._state.phase is Phase.READY:
+            self._state.transition_to(Phase.LOADING)
+
+    async def _use_engine(self, engine: EngineAddress, timings: StartupTimings) -> None:
+        """Connect to the next engine, and continue the requests with it."""
+        self._next_engine = engine
+        self._timings.continue_from(timings)
+        self._timings.mark_done(StartupStep.LOADING)
+        self._channel.send(WarmingUp())
+        try:
+            with startup_errors.explain_startup_errors(self._job.log):
+                core = await run_in_background(partial(vllm_launcher.connect_again, self._client, engine))
+        except EngineError as error:
+            if self._next_engine is engine:
+                self._abort_error = error
+            return
+        if self._next_engine is not engine:  # it has died meanwhile
+            core.shutdown()
+            return
+        await vllm_launcher.link(self._client).resume(core)
+        if self._next_engine is not engine:
+            return
+        self._watchdog.record_step()
+        self._hang_reported = self._in_flight.is_waiting = False
+        if self._state.phase is Phase.LOADING:
+            self._state.transition_to(Phase.READY)
+        self._timings.mark_done(StartupStep.WARMING_UP)
+        self._timings.mark_done(StartupStep.READY)
+        self._channel.send(Ready())
 
     def _apply(self, options: ServingOptions) -> None:
         """Apply options, keys and certificates that the supervisor has reloaded."""
@@ -259,17 +300,20 @@ class _ApiProcess:
             self._identity.update(options.access.certificate)
 
     def _check(self, generator: Generator) -> None:
-        """Raises EngineError if the engine is dead, hangs, or is aborted by the supervisor."""
+        """Report an engine that hangs. Raises EngineError if requests are to end with one."""
         if self._abort_error is not None:
             raise self._abort_error
-        see_log = msg("vLLM's log says why: {log}", log=self._job.log)
-        if vllm_launcher.is_dead(self._client):
-            raise EngineError("The engine died.", see_log)
+        is_lost = vllm_launcher.link(self._client).is_lost
+        if self._engine_lost or (is_lost and self._state.phase is Phase.DRAINING):
+            raise process_errors.died(self._job.log)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
-        if seconds > self._options.engine_timeout:
-            raise EngineError(
-                msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")), see_log
+        if seconds > self._options.engine_timeout and not self._in_flight.is_waiting and not self._hang_reported:
+            self._hang_reported = True
+            error = EngineError(
+                msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")),
+                process_errors.see_log(self._job.log),
             )
+            self._channel.send(EngineHangs(ErrorReport.of(error)))
 
 
 class _Server(WebServer):

@@ -1,4 +1,4 @@
-"""Starts, monitors and stops the fork server and the API process with its engine."""
+"""Starts, monitors and stops the fork server, the engine process and the API process."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,15 @@ import math
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from ...engine.load_progress import log_size, read_loading_step
+from ...engine.startup_errors import explain_exit
 from ...errors import EngineError, MariTalkError
-from ...i18n.message import Number, msg
 from ..cluster.node_messages import Agreement
 from ..loading.loading_server import LoadingServer
 from ..messaging.error_report import ErrorReport
@@ -21,33 +23,34 @@ from ..startup.console import Console
 from ..startup.launch import Launch
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
-from . import process_tree
+from . import process_errors, process_tree
+from .api_watchdog import api_watchdog
 from .async_tasks import run_in_background
-from .descriptors import Descriptor, InheritedDescriptor
+from .engine_jobs import EngineJobs, serving_options
 from .fork_server_client import Event, ForkServerClient, ProcessEnded
-from .heartbeat import CHECK_SECONDS
 from .log_file import LogFile
 from .node_environment import NodeEnvironment
 from .process_messages import (
     AbortRequests,
     ApiHeartbeat,
+    EngineExited,
+    EngineHangs,
+    EngineLaunched,
+    EngineLost,
     Failed,
     Imported,
     Importing,
-    Job,
     JobName,
     Leaving,
     Loaded,
     Prepare,
     Progress,
     Ready,
-    RunFollower,
-    Serve,
-    ServingOptions,
     Started,
     TransferredConnection,
     UpdateLost,
     UpdateOptions,
+    UseEngine,
     WarmingUp,
 )
 from .start_deadline import StartDeadline
@@ -57,12 +60,14 @@ STOP_SECONDS = 8
 
 _log = logging.getLogger(__name__)
 
+E = TypeVar("E", bound=Event)
+
 _PROGRESS_SECONDS = 0.5
 """How often the load progress is read from vLLM's log."""
 
 
 class EngineManager:
-    """The fork server, and the last process that it forked: the API process, or a follower's workers."""
+    """The fork server and what it has forked: the engine process and the API process, or a follower's workers."""
 
     def __init__(
         self,
@@ -91,19 +96,27 @@ class EngineManager:
         self._state = state
         self._timings = timings
         self._is_follower = launch.group is not None and not launch.group.is_leader
-        self._job = JobName.RUN_FOLLOWER if self._is_follower else JobName.SERVE
         self._node = NodeEnvironment(launch, folder)
-        self._pid: int | None = None  # of the API process, or of the follower's worker process
+        self._pids: dict[JobName, int] = {}  # of the forked processes that run
         self._has_imported = False
         self._log_start = 0
         self._deadline = StartDeadline(launch.settings.start_timeout)
-        self._is_ready = False
+        self._resumes = launch.settings.resume_requests and launch.group is None
+        self._is_ready = False  # the engine
+        self._api_is_ready = False
+        self._is_forking = False
+        self._failure: MariTalkError | None = None
         self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
 
     @property
     def fork_server_alive(self) -> bool:
         """Whether the fork server still runs."""
         return self._fork_server.is_alive
+
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether the API process can outlive the engine, and keep its requests and the port."""
+        return self._resumes and self._api_is_ready and self._fork_server.is_alive
 
     @property
     def is_hung(self) -> bool:
@@ -120,13 +133,16 @@ class EngineManager:
             await self._import_and_prepare()
 
     async def start_engine(self, agreement: Agreement) -> None:
-        """Fork an API process, or a follower's workers, and wait until it is ready.
+        """Fork an engine process and, unless one is left, an API process, or a follower's workers; wait until ready.
 
         `agreement` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
         `import_and_prepare` together exceed --start-timeout.
         """
         with self._deadline.running():
-            await self._start_engine(agreement)
+            # An API process that lives on has a heartbeat meanwhile; a new one, once it is ready.
+            watchdog = self._api_watchdog() if self._api_is_ready else contextlib.nullcontext()
+            async with watchdog:
+                await self._start_engine(agreement)
 
     async def _import_and_prepare(self) -> None:
         launch = self._launch
@@ -149,105 +165,80 @@ class EngineManager:
             self._timings.mark_done(StartupStep.LOADING)
             self._timings.mark_done(StartupStep.READY)
             return
-        engine_args = _with_agreed_context(launch.engine_args, agreement)
-        if self._is_follower:
-            self._fork_server.fork(self._follower_job(engine_args, environment))
-        else:
-            with self._fork_server.new_control_channel() as control_channel:
-                self._fork_server.fork(self._serve_job(engine_args, environment, control_channel))
+        jobs = EngineJobs(launch, self._listener, environment, agreement)
+        self._fork_server.fork(jobs.run(is_follower=self._is_follower))
         await self._wait_until_started()
-        await self._wait_for(Ready)
+        if self._is_follower:
+            await self._wait_for(Ready)
+        else:
+            await self._start_or_reconnect_api(jobs)
         self._is_ready = True
-        self.update(self._launch)
         self._timings.mark_done(StartupStep.LOADING if self._is_follower else StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
 
-    def _serve_job(self, engine_args: list[str], environment: dict[str, str], control_channel: Descriptor) -> Job:
-        settings = self._launch.settings
-        return Serve(
-            engine_args=engine_args,
-            environment=environment,
-            listener=InheritedDescriptor(self._listener.fileno()),
-            control_channel=control_channel,
-            time_unit=settings.time_unit,
-            timings=self._timings,
-            log=settings.engine_log,
-            options=self._serving_options(),
-        )
-
-    def _follower_job(self, engine_args: list[str], environment: dict[str, str]) -> Job:
-        return RunFollower(
-            engine_args=engine_args,
-            environment=environment,
-            listener=InheritedDescriptor(self._listener.fileno()),
-            log=self._launch.settings.engine_log,
-        )
+    async def _start_or_reconnect_api(self, jobs: EngineJobs) -> None:
+        launched = await self._wait_for(EngineLaunched)
+        if self._api_is_ready:
+            await self._wait_for(Loaded)
+            self._fork_server.send_control(UseEngine(launched.address, self._timings))
+        else:
+            with self._fork_server.new_control_channel() as control_channel:
+                self._fork_server.fork(jobs.serve(launched.address, control_channel, self._timings, self._state))
+            await self._wait_until_started()
+        await self._wait_for(Ready)
+        self._api_is_ready = True
+        self.update(self._launch)
 
     def update(self, launch: Launch) -> None:
         """Use the reloaded `launch`, and send its options to the API process, which applies them when it reads them."""
         self._launch = launch
-        if self._is_ready:
-            self._fork_server.send_control(UpdateOptions(self._serving_options()))
-
-    def _serving_options(self) -> ServingOptions:
-        return ServingOptions(
-            access=self._launch.access,
-            file_problems=self._state.files,
-            drain_timeout=self._launch.settings.drain_timeout,
-            engine_timeout=self._launch.settings.engine_timeout,
-        )
+        if self._api_is_ready:
+            self._fork_server.send_control(UpdateOptions(serving_options(launch, self._state)))
 
     async def wait_for_exit(self) -> None:
         """Wait until the API process, or a follower's worker process, exits by itself. Always raises EngineError."""
         if self._node.has_ray and self._is_follower:
             await self._node.wait_for_ray_exit()
-        watchdog = asyncio.get_running_loop().create_task(self._kill_when_hung())
-        try:
+        async with self._api_watchdog():
             await self._wait_for(ProcessEnded)
-        finally:
-            watchdog.cancel()
-        raise EngineError("The server's API process ended by itself.", self._log_hint)
+        raise EngineError("The server's API process ended by itself.", process_errors.see_log(self._engine_log))
 
-    async def _kill_when_hung(self) -> None:
-        """Kill an API process whose heartbeat stops. Followers send none: the leader's engine notices if they hang."""
-        heartbeat, killed = self._fork_server.heartbeat, False
-        heartbeat.beat()
-        while not self._is_follower:
-            await asyncio.sleep(CHECK_SECONDS)
-            heartbeat.update()
-            limit = self._launch.settings.api_timeout
-            if heartbeat.silent_seconds > limit and self._pid is not None and not killed:
-                error = EngineError(
-                    msg("The API process hangs: it gave no sign of life for {limit} s.", limit=Number(limit, ".0f")),
-                    self._log_hint,
-                )
-                self._fork_server.kill_forked(self._pid, error)
-                killed = True
+    def _api_watchdog(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return api_watchdog(self._fork_server, lambda: self._launch.settings, lambda: self._pids.get(JobName.SERVE))
 
     async def _wait_until_started(self) -> None:
         """Wait until the process for the last job runs. Raises EngineError if the fork server died or hangs."""
+        self._is_forking = True
         self._fork_server.heartbeat.beat()
         try:
             async with asyncio.timeout(self._launch.settings.api_timeout):
                 await self._wait_for(Started)
         except TimeoutError:
+            self._is_forking = False
             self._fork_server.kill()
-            limit = Number(self._launch.settings.api_timeout, ".0f")
-            text = msg("The fork server hangs: it started no process within {seconds} s.", seconds=limit)
-            raise EngineError(text, self._log_hint) from None
+            limit = self._launch.settings.api_timeout
+            raise process_errors.fork_server_hangs(limit, self._engine_log) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
         """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
+        self.reject_requests(error)
+        await self._wait_for_exit_within(STOP_SECONDS, JobName.SERVE)
+
+    def reject_requests(self, error: MariTalkError) -> None:
+        """Have the API process answer all in-flight requests with `error`, and exit."""
         self._fork_server.send_control(AbortRequests(ErrorReport.of(error)))
-        await self._wait_for_exit_within(STOP_SECONDS)
 
     async def cleanup(self, *exclude: int) -> None:
-        """Kill the leftovers, and consume the last messages of the dead process, which the next start must not read.
+        """Kill the leftovers, and consume the last messages of the dead processes, which the next start must not read.
 
-        `exclude`: as for `kill_leftovers`.
+        An API process that keeps its requests lives on. `exclude`: as for `kill_leftovers`.
         """
-        await self.kill_leftovers(*exclude)
-        await self._wait_for_exit_within(STOP_SECONDS)
+        # A process that begins later would not be killed, and its end be taken for that of the next.
+        await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)
+        kept = {JobName.SERVE} if self.keeps_requests else set()
+        await self.kill_leftovers(*exclude, *(self._pids[job] for job in kept))
+        await self._wait_for_exit_within(STOP_SECONDS, *(set(JobName) - kept))
+        self._failure = None
 
     def kill_fork_server(self) -> None:
         """Kill the fork server; processes that it has forked live on."""
@@ -257,59 +248,65 @@ class EngineManager:
         """Close all descriptors. Call it before another manager replaces this one."""
         self._fork_server.close()
 
-    async def _wait_for_exit_within(self, seconds: float) -> None:
-        if self._pid is not None:
-            with contextlib.suppress(TimeoutError, MariTalkError):
-                async with asyncio.timeout(seconds):
-                    await self._wait_for(ProcessEnded)
+    async def _wait_for_exit_within(self, seconds: float, *jobs: JobName) -> None:
+        """Wait until no process of these jobs is left, for `seconds` at most."""
+        await self._process_messages_until(lambda: not self._pids.keys() & set(jobs), seconds)
+
+    async def _process_messages_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Process messages until the condition holds, for `seconds` at most. Failures are not raised."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    with contextlib.suppress(MariTalkError):
+                        await self._wait_for(Started, ProcessEnded)
 
     async def stop(self, drain_timeout: float) -> None:
-        """Have the API process drain and exit within `drain_timeout` and STOP_SECONDS; then kill its leftovers."""
-        if self._pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
-            await self._wait_for_exit_within(drain_timeout + STOP_SECONDS)
+        """Have the API process drain, then the engine exit, within `drain_timeout` and STOP_SECONDS; kill the rest."""
+        deadline = time.monotonic() + drain_timeout + STOP_SECONDS
+        for job in (JobName.SERVE, JobName.RUN):
+            if (pid := self._pids.get(job)) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                await self._wait_for_exit_within(deadline - time.monotonic(), job)
         await self.kill_leftovers()
         self._fork_server.close()
 
     @property
-    def _log_hint(self) -> str:
-        return msg("vLLM's log says why: {log}", log=self._launch.settings.engine_log)
+    def _engine_log(self) -> Path:
+        return self._launch.settings.engine_log
 
     async def kill_leftovers(self, *exclude: int) -> None:
-        """Kill what the API process has left, so that its memory is free for the next, and remove its shared memory.
+        """Kill what the engine has left, so that its memory is free for the next, and remove its shared memory.
 
         `exclude`: pids of the supervisor's other processes, which live on.
         """
-
-        def kill() -> None:
-            shared_memory = process_tree.shared_memory_of_workers(self._folder)
-            process_tree.kill_descendants(self._fork_server.pid, *exclude)
-            process_tree.remove_files(shared_memory)
-
+        kill = partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude)
         await run_in_background(kill)  # it waits until they have exited
 
-    async def _wait_for(self, expected: type[Event]) -> None:
-        """Process messages up to one of this type.
+    async def _wait_for(self, *expected: type[E]) -> E:
+        """Process messages up to one of these types, and return it.
 
         Raises MariTalkError if a process reports a failure, exits with an error, or exceeds the deadline.
         """
-        failure: MariTalkError | None = None
         while True:
             try:
                 event = await self._next_event()
             except EngineError as late:  # a process has failed, and does not exit
-                raise failure or late from late
+                raise self._take_failure() or late from late
             if event is None:
-                self._on_exit()
-                raise failure or EngineError("The engine's processes ended unexpectedly.", self._log_hint)
+                self._pids.clear()
+                self._is_forking = False
+                self._end_engine(JobName.SERVE)
+                log_hint = process_errors.see_log(self._engine_log)
+                raise self._take_failure() or EngineError("The engine's processes ended unexpectedly.", log_hint)
             match event:
                 case Importing():
                     self._show("Importing vLLM")
                 case Progress():
                     self._show(event.text, event.fraction)
-                case Started(job, pid) if job is self._job:
-                    self._pid = pid
+                case Started(job, pid):
+                    self._pids[job] = pid
+                    self._is_forking = False
                 case Loaded():
                     self._console.loaded()
                 case WarmingUp():
@@ -323,22 +320,29 @@ class EngineManager:
                     self._loading_server.adopt(event.socket.number, event.read, is_used=event.is_used)
                 case TransferredConnection():
                     event.socket.close()
+                case EngineHangs(report):
+                    if (hung := self._pids.get(JobName.RUN)) is not None:
+                        self._fork_server.kill_forked(hung, report.to_error())
+                case EngineExited():
+                    self._failure = self._failure or await self._exit_error(event.text)
                 case Failed(report):
-                    failure = report.to_error()  # its process exits by itself
+                    self._failure = self._failure or report.to_error()  # its process exits by itself
                 case ProcessEnded(job, code):
-                    self._on_exit()
-                    if failure is not None:
+                    self._pids.pop(job, None)
+                    if self._failure is None and code != 0:
+                        self._failure = process_errors.exited(job, code, self._engine_log)
+                    if self._end_engine(job):
+                        continue  # the API process answers its requests with an error, and exits
+                    if (failure := self._take_failure()) is not None:
                         raise failure
-                    if code != 0:
-                        raise self._exit_error(job, code)
-                case Imported() | Started() | Ready():  # only waited for
+                case Imported() | EngineLaunched() | Ready():  # only waited for
                     pass
                 case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
                     pass
                 case _:
                     assert_never(event)
             if isinstance(event, expected):
-                return
+                return event
 
     def _reclaim_port(self) -> bool:
         """Serve the port from the supervisor. False if that fails, as when too many files are open."""
@@ -349,10 +353,21 @@ class EngineManager:
             return False
         return True
 
-    def _on_exit(self) -> None:
-        """Forget the process that was forked last, and reset its heartbeat."""
-        self._pid, self._is_ready = None, False
-        self._fork_server.heartbeat.beat()
+    def _take_failure(self) -> MariTalkError | None:
+        """The first failure that a process has reported, or shown by its end, since the last call."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _end_engine(self, job: JobName) -> bool:
+        """Handle the end of a process. Returns whether the API process still has to answer requests with an error."""
+        was_ready, self._is_ready = self._is_ready, False
+        if job is JobName.SERVE:
+            self._api_is_ready = False
+            self._fork_server.heartbeat.beat()
+        if job is not JobName.RUN or not self._api_is_ready:
+            return False
+        self._fork_server.send_control(EngineLost(is_final=not self.keeps_requests))
+        return was_ready and not self.keeps_requests
 
     async def _next_event(self) -> Event | None:
         """The next event; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
@@ -372,29 +387,14 @@ class EngineManager:
         """The error of a start that takes too long. Kills a fork server whose import hangs: it cannot fork."""
         if not self._has_imported:
             self._fork_server.kill()
-        limit, step = self._launch.settings.start_timeout, self._state.step or "Starting its processes"
-        return EngineError(
-            msg(
-                'The engine did not start within {seconds} s: the step "{step}" took {taken} s of it.',
-                seconds=Number(limit, ".0f"),
-                step=step,
-                taken=Number(self._state.step_seconds, ".0f"),
-            ),
-            msg("If it only needs longer, raise --start-timeout. Its log: {log}", log=self._launch.settings.engine_log),
-        )
+        return process_errors.late_start(self._launch.settings.start_timeout, self._state, self._engine_log)
 
-    def _exit_error(self, job: JobName, code: int) -> EngineError:
-        how = msg("ended with {code}", code=code)
-        if code < 0:
-            how = msg("was killed by {name}", name=signal.Signals(-code).name)
-        return EngineError(msg("The process that was to {job} the model {how}.", job=job, how=how), self._log_hint)
+    async def _exit_error(self, how: str) -> MariTalkError:
+        """The error of an engine that exited during or after the start; `how`, or empty if that is unknown."""
+        if self._is_ready or not how:
+            return process_errors.died(self._engine_log)
+        return await run_in_background(partial(explain_exit, self._engine_log, how))  # it waits for the log
 
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.set_step(step, fraction)
         self._console.progress(step, fraction)
-
-
-def _with_agreed_context(engine_args: list[str], agreement: Agreement) -> list[str]:
-    """vLLM's flags with the leader's context length: it may have a little less free memory than this node, or more."""
-    context = agreement.max_model_len
-    return engine_args if context is None else [*engine_args, "--max-model-len", str(context)]

@@ -21,6 +21,7 @@ from ...settings import Device
 from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
 from . import api_process, process_tree
+from .engine_process import run_engine
 from .follower_process import run_follower
 from .ipc_channel import Channel
 from .prepare_process import prepare
@@ -33,6 +34,7 @@ from .process_messages import (
     Job,
     Prepare,
     ReportChannel,
+    RunEngine,
     RunFollower,
     Serve,
     Started,
@@ -92,6 +94,8 @@ def _run_job(job: Job, channel: ReportChannel) -> None:
         match job:
             case Prepare():
                 prepare(job, channel)
+            case RunEngine():
+                run_engine(job, channel)
             case Serve():
                 api_process.serve(job, channel)
             case RunFollower():

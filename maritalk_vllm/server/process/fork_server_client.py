@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Never
 
 from ...engine.environment import engine_environment
-from ...errors import EngineError
+from ...errors import EngineError, MariTalkError
 from ...i18n.message import msg
 from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
@@ -37,6 +37,7 @@ from .process_messages import (
     ToSupervisor,
     TransferredConnection,
     UpdateLost,
+    UpdateOptions,
 )
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
@@ -87,7 +88,8 @@ class ForkServerClient:
         self.is_alive = True
         """Whether the fork server still runs."""
         self._control_channel: Channel[Never, Control] | None = None
-        self._control_message: Control | None = None  # the latest, until its receiver has it
+        self._unsent: list[Control] = []  # in order; at most one of each type
+        self._update: UpdateOptions | None = None  # the last, until it is replaced
         self._retry: asyncio.TimerHandle | None = None
         with contextlib.ExitStack() as on_error, _start_errors():
             self._channel, theirs = Channel.pair(TO_SUPERVISOR, JOBS)
@@ -98,7 +100,7 @@ class ForkServerClient:
             self._own_pidfds = [os.pidfd_open(self._process.pid)]  # empty once it has ended
             on_error.pop_all()
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._channel, self._read_message)
+        loop.add_reader(self._channel, self._on_readable)
         loop.add_reader(self._own_pidfds[0], self._on_own_exit)
 
     @property
@@ -123,30 +125,35 @@ class ForkServerClient:
     def send_control(self, message: Control) -> None:
         """Send a message to the process that has the control channel, without waiting for it; none has it at first.
 
-        It is sent again until the receiver's socket takes it. A newer message replaces it.
+        It is sent again until the receiver's socket takes it. A newer message of the same type replaces it.
         """
-        self._control_message = message
-        self._send_control_message()
+        if isinstance(message, UpdateOptions):
+            self._update = message
+        self._unsent = [each for each in self._unsent if type(each) is not type(message)]
+        self._unsent.append(message)
+        self._send_unsent()
 
-    def _send_control_message(self) -> None:
+    def _send_unsent(self) -> None:
         # Never wait: a process that hangs reads nothing.
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if self._control_channel is None or self._control_message is None:
-            return
-        try:
-            self._control_channel.send(self._control_message, wait=False)
-        except MessageError:
-            self._control_message = None
-            raise
-        except OSError:  # the receiver's socket is full, or this process has too many files open
-            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_control_message)
+        while self._control_channel is not None and self._unsent:
+            try:
+                self._control_channel.send(self._unsent[0], wait=False)
+            except MessageError:
+                del self._unsent[0]
+                raise
+            except OSError:  # the receiver's socket is full, or this process has too many files open
+                self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_unsent)
+                return
+            del self._unsent[0]
 
     def _close_control_channel(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
-        self._retry = self._control_message = None
+        self._retry = self._update = None
+        self._unsent.clear()
         if self._control_channel is not None:
             self._control_channel.close()
             self._control_channel = None
@@ -155,7 +162,7 @@ class ForkServerClient:
         """The next message or end of a process; None when all processes have ended."""
         return await self._events.get()
 
-    def kill_forked(self, pid: int, error: EngineError) -> None:
+    def kill_forked(self, pid: int, error: MariTalkError) -> None:
         """Kill a forked process; `error` is received as if that process had reported it last."""
         self._events.put_nowait(Failed(ErrorReport.of(error)))
         with contextlib.suppress(ProcessLookupError):
@@ -182,6 +189,11 @@ class ForkServerClient:
             if isinstance(event := self._events.get_nowait(), TransferredConnection):
                 event.socket.close()
 
+    def _on_readable(self) -> None:
+        # The end of a process that the event loop noticed at the same time may have read the message already.
+        if self._channel.has_message:
+            self._read_message()
+
     def _read_message(self) -> bool:
         """Read one message. False if no process is left that could send another."""
         try:
@@ -199,7 +211,8 @@ class ForkServerClient:
             case ApiHeartbeat():
                 self.heartbeat.beat()
             case UpdateLost():
-                self._send_control_message()
+                if self._update is not None:
+                    self.send_control(self._update)
             case Started(job, pid):
                 self._watch_forked(pid, job)
                 self._events.put_nowait(message)

@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeAlias
 
 import msgspec
 
+from ...engine.engine_address import EngineAddress
 from ...settings import TimeUnit
 from ...weights.fetch_request import FetchRequest
 from ..messaging.base_message import Message
@@ -27,7 +28,7 @@ class JobName(StrEnum):
 
     PREPARE = "prepare"
     SERVE = "serve"
-    RUN_FOLLOWER = "run"
+    RUN = "run"
 
 
 class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,17 +54,30 @@ class Prepare(Message, frozen=True, kw_only=True):
     folder: Path
 
 
-class Serve(Message, frozen=True, kw_only=True):
-    """Load the model and serve it on the listener's socket. `log`: vLLM's log, which explains errors.
+class RunEngine(Message, frozen=True, kw_only=True):
+    """Load the model and run its engine. `log`: vLLM's log, which explains errors. The port is not served.
 
-    The listener is passed from process to process by inheritance alone; the control channel is new for each API
-    process.
+    The listener is passed from process to process by inheritance alone.
+    """
+
+    name: ClassVar[JobName] = JobName.RUN
+    engine_args: list[str]
+    environment: dict[str, str]
+    listener: InheritedDescriptor
+    log: Path
+
+
+class Serve(Message, frozen=True, kw_only=True):
+    """Serve the engine at an address on the listener's socket. The first fields are those of RunEngine.
+
+    The control channel is new for each API process.
     """
 
     name: ClassVar[JobName] = JobName.SERVE
     engine_args: list[str]
     environment: dict[str, str]
     listener: InheritedDescriptor
+    engine: EngineAddress
     control_channel: Descriptor
     time_unit: TimeUnit
     timings: StartupTimings
@@ -72,16 +86,16 @@ class Serve(Message, frozen=True, kw_only=True):
 
 
 class RunFollower(Message, frozen=True, kw_only=True):
-    """Load this node's part of the model and run its workers. The fields are those of Serve; the port is not served."""
+    """Load this node's part of the model and run its workers. The fields are those of RunEngine."""
 
-    name: ClassVar[JobName] = JobName.RUN_FOLLOWER
+    name: ClassVar[JobName] = JobName.RUN
     engine_args: list[str]
     environment: dict[str, str]
     listener: InheritedDescriptor
     log: Path
 
 
-Job: TypeAlias = Prepare | Serve | RunFollower
+Job: TypeAlias = Prepare | RunEngine | Serve | RunFollower
 JOBS: Direction[Job] = Direction(Job, "from the supervisor to the fork server")
 
 
@@ -120,8 +134,30 @@ class Progress(Message, frozen=True):
         return unpack(self.step)
 
 
+class EngineLaunched(Message, frozen=True):
+    """The engine's processes run, and load the model; the API process can connect."""
+
+    address: EngineAddress
+
+
 class Loaded(Message, frozen=True):
     """The model is loaded."""
+
+
+class EngineExited(Message, frozen=True):
+    """A process of the engine has exited after the model was loaded. `how`: empty if that is unknown."""
+
+    how: str | Text
+
+    @classmethod
+    def of(cls, how: str) -> Self:
+        """Return the message about an exit, which may be a message for users."""
+        return cls(pack(how))
+
+    @property
+    def text(self) -> str:
+        """How it exited, as it was given to `of`."""
+        return unpack(self.how)
 
 
 class WarmingUp(Message, frozen=True):
@@ -129,7 +165,13 @@ class WarmingUp(Message, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """The API process listens, or all workers of a follower run."""
+    """The API process serves the engine, or all workers of a follower run."""
+
+
+class EngineHangs(Message, frozen=True):
+    """The engine makes no steps, and has to be killed with this error."""
+
+    error: ErrorReport
 
 
 class ApiHeartbeat(Message, frozen=True):
@@ -166,9 +208,12 @@ ToSupervisor: TypeAlias = (
     | Imported
     | Started
     | Progress
+    | EngineLaunched
     | Loaded
+    | EngineExited
     | WarmingUp
     | Ready
+    | EngineHangs
     | ApiHeartbeat
     | Leaving
     | TransferredConnection
@@ -190,13 +235,26 @@ class UpdateOptions(Message, frozen=True):
     options: ServingOptions
 
 
+class EngineLost(Message, frozen=True):
+    """The engine has died or was killed. `is_final`: end all requests with an error, and exit; else, keep them."""
+
+    is_final: bool
+
+
+class UseEngine(Message, frozen=True):
+    """Connect to the next engine, which has loaded the model. `timings`: those of its start."""
+
+    engine: EngineAddress
+    timings: StartupTimings
+
+
 class AbortRequests(Message, frozen=True):
     """Answer all requests with this error, and end."""
 
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | AbortRequests
+Control: TypeAlias = UpdateOptions | EngineLost | UseEngine | AbortRequests
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

@@ -63,6 +63,13 @@ def kill_descendants(*exclude: int) -> None:
     psutil.wait_procs(slow, timeout=_EXIT_SECONDS)
 
 
+def kill_engine(rendezvous: Path, *exclude: int) -> None:
+    """Kill all descendants but `exclude` (as `kill_descendants`), and remove the shared memory of their CPU workers."""
+    shared_memory = shared_memory_of_workers(rendezvous)
+    kill_descendants(*exclude)
+    remove_files(shared_memory)
+
+
 def shared_memory_of_workers(rendezvous: Path) -> list[Path]:
     """The files in /dev/shm of CPU workers, by the names of their rendezvous files in the folder `rendezvous`.
 

@@ -11,6 +11,7 @@ _KINDS_BY_TITLE = {
     "maritalk-serve": "supervisor",
     "maritalk: nursery": "nursery",
     "maritalk: serve": "api",
+    "maritalk: run": "engine",
     "VLLM::": "engine",
 }
 """Prefixes of the process titles, ours and vLLM's, and the label of each kind."""

@@ -2,8 +2,9 @@
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Self
 
 import psutil
 
@@ -53,6 +54,11 @@ class StartupTimings:
         now = time.monotonic()
         self.seconds[step] = now - (self.start if step is StartupStep.READY else self.step_start)
         self.step_start = now
+
+    def continue_from(self, other: Self) -> None:
+        """Take over the timings of another process."""
+        for each in fields(other):
+            setattr(self, each.name, getattr(other, each.name))
 
     def reset(self) -> None:
         """Count a restart, and start the timings again."""

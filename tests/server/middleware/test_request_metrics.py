@@ -217,7 +217,7 @@ def test_every_rejection_reason_is_exported_from_the_start() -> None:
     every = {labels[0][1] for name, labels in samples(Counting().text) if name == "maritalk_refused_total"}
     assert every == {
         *("no_key", "wrong_key", "foreign", "quota", "too_large", "too_slow"),
-        *("overloaded", "loading", "draining", "failed", "bad_request"),
+        *("overloaded", "loading", "draining", "failed", "bad_request", "engine_deaths"),
     }
 
 

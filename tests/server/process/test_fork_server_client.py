@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.engine.engine_address import EngineAddress
 from maritalk_vllm.errors import EngineError
 from maritalk_vllm.http.listener import listen
-from maritalk_vllm.server.messaging.error_report import ErrorReport
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.process.descriptors import Descriptor, InheritedDescriptor
 from maritalk_vllm.server.process.fork_server_client import Event, ForkServerClient, ProcessEnded
 from maritalk_vllm.server.process.process_messages import (
-    AbortRequests,
     Failed,
     Imported,
     JobName,
@@ -25,6 +24,7 @@ from maritalk_vllm.server.process.process_messages import (
     Serve,
     ServingOptions,
     Started,
+    UpdateOptions,
 )
 from maritalk_vllm.server.status.startup_timings import StartupTimings
 from maritalk_vllm.settings import TimeUnit
@@ -51,10 +51,10 @@ HANGING_PROGRAM = (
     + """
 while not (folder / "reads").exists():
     time.sleep(0.01)
-while control_channel.receive().error.hint != "99":
+while control_channel.receive().options.drain_timeout != 99:
     pass
 channel.send(UpdateLost())
-channel.send(Progress(control_channel.receive().error.hint))
+channel.send(Progress(str(control_channel.receive().options.drain_timeout)))
 """
 )
 """An API process that hangs until a file exists; then it asks for the latest control message again."""
@@ -66,15 +66,22 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
         environment={},
         listener=InheritedDescriptor(0),
         control_channel=control_channel,
+        engine=EngineAddress("in", "out"),
         time_unit=TimeUnit.SECONDS,
         timings=StartupTimings(),
         log=folder / "log",
-        options=ServingOptions(access=AccessConfig(), file_problems={}, drain_timeout=1, engine_timeout=1),
+        options=options(1, 0),
     )
 
 
-def control_message(number: int, size: int) -> AbortRequests:
-    return AbortRequests(ErrorReport("EngineError", "a" * size, str(number)))
+def options(number: int, size: int) -> ServingOptions:
+    return ServingOptions(
+        access=AccessConfig(), file_problems={"config": "a" * size}, drain_timeout=number, engine_timeout=1
+    )
+
+
+def control_message(number: int, size: int) -> UpdateOptions:
+    return UpdateOptions(options(number, size))
 
 
 def run_scenario(
@@ -113,7 +120,7 @@ def test_a_hung_process_does_not_block_the_client_and_gets_the_latest_message(tm
         for number in range(100):
             server.send_control(control_message(number, 60_000))
         (tmp_path / "reads").touch()
-        assert await server.next_event() == Progress("99")
+        assert await server.next_event() == Progress("99.0")
 
     run_scenario(tmp_path, scenario)
 
@@ -126,7 +133,7 @@ def test_without_descriptors_a_control_message_is_retried_and_a_start_fails(tmp_
             with pytest.raises(EngineError, match="cannot be started: Too many open files"):
                 ForkServerClient(*arguments)
         (tmp_path / "reads").touch()
-        assert await server.next_event() == Progress("99")
+        assert await server.next_event() == Progress("99.0")
 
     with opened(tmp_path / "other") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         arguments = (launch(tmp_path), listener, tmp_path, lambda text: None, log)

@@ -1,0 +1,61 @@
+"""The jobs of the processes that are forked for an engine, and the options that may change while they serve."""
+
+import socket
+
+from ...engine.engine_address import EngineAddress
+from ..cluster.node_messages import Agreement
+from ..startup.launch import Launch
+from ..status.server_state import ServerState
+from ..status.startup_timings import StartupTimings
+from .descriptors import Descriptor, InheritedDescriptor
+from .process_messages import RunEngine, RunFollower, Serve, ServingOptions
+
+
+class EngineJobs:
+    """The jobs of one start. `environment`: variables beside those of the fork server."""
+
+    def __init__(
+        self, launch: Launch, listener: socket.socket, environment: dict[str, str], agreement: Agreement
+    ) -> None:
+        self._launch = launch
+        self._listener = InheritedDescriptor(listener.fileno())
+        self._environment = environment
+        # The leader's context length: it may have a little less free memory than this node, or more.
+        context = agreement.max_model_len
+        agreed = [] if context is None else ["--max-model-len", str(context)]
+        self._engine_args = [*launch.engine_args, *agreed]
+
+    def run(self, *, is_follower: bool) -> RunEngine | RunFollower:
+        """Run the engine, or a follower's workers."""
+        return (RunFollower if is_follower else RunEngine)(
+            engine_args=self._engine_args,
+            environment=self._environment,
+            listener=self._listener,
+            log=self._launch.settings.engine_log,
+        )
+
+    def serve(
+        self, engine: EngineAddress, control_channel: Descriptor, timings: StartupTimings, state: ServerState
+    ) -> Serve:
+        """Serve the engine at an address."""
+        return Serve(
+            engine_args=self._engine_args,
+            environment=self._environment,
+            listener=self._listener,
+            control_channel=control_channel,
+            engine=engine,
+            time_unit=self._launch.settings.time_unit,
+            timings=timings,
+            log=self._launch.settings.engine_log,
+            options=serving_options(self._launch, state),
+        )
+
+
+def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
+    """The options of an API process that may change while it serves."""
+    return ServingOptions(
+        access=launch.access,
+        file_problems=state.files,
+        drain_timeout=launch.settings.drain_timeout,
+        engine_timeout=launch.settings.engine_timeout,
+    )
