@@ -36,6 +36,11 @@ class Source:
     is_made_here: bool = False
 
     @property
+    def is_demo(self) -> bool:
+        """Whether this is the demo model."""
+        return self.profile is not None and self.profile.embedded is not None
+
+    @property
     def must_be_prepared(self) -> bool:
         """Whether the checkpoint must first be converted from an embedded file."""
         return self.is_made_here and not is_installed(Path(self.location))

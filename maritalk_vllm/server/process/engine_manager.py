@@ -79,8 +79,7 @@ class EngineManager:
     ) -> None:
         """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
 
-        `on_leaving` is called when the API process stops listening; then `loading_server` takes the port back.
-        Raises EngineError.
+        `on_leaving` is called when the API process stops listening: `loading_server` takes over. Raises EngineError.
         """
         self._launch = launch
         self._loading_server = loading_server
@@ -170,6 +169,7 @@ class EngineManager:
             listener=InheritedDescriptor(self._listener.fileno()),
             control_channel=control_channel,
             time_unit=settings.time_unit,
+            is_demo=self._launch.source.is_demo,
             timings=self._timings,
             log=settings.engine_log,
             options=self._serving_options(),

@@ -66,6 +66,7 @@ class Serve(Message, frozen=True, kw_only=True):
     listener: InheritedDescriptor
     control_channel: Descriptor
     time_unit: TimeUnit
+    is_demo: bool
     timings: StartupTimings
     log: Path
     options: ServingOptions

@@ -12,6 +12,7 @@ from ...hardware.gpu_catalog import gpu_models
 from ...hardware.probe import probe_hardware
 from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
+from ...models import demo_model
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
@@ -82,6 +83,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
         engine_args=engine_arguments(plan, source.name, source.location, extra_args, parser, group=rendezvous),
         license_expires=expires.timestamp() if expires else None,
         notes=(
+            *([demo_model.NOTICE] if source.is_demo else []),
             *summary(plan),
             *_compile_cache_note(plan, settings),
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),

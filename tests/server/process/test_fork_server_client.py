@@ -67,6 +67,7 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
         listener=InheritedDescriptor(0),
         control_channel=control_channel,
         time_unit=TimeUnit.SECONDS,
+        is_demo=False,
         timings=StartupTimings(),
         log=folder / "log",
         options=ServingOptions(access=AccessConfig(), file_problems={}, drain_timeout=1, engine_timeout=1),

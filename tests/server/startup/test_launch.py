@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.models.profile import find
 from maritalk_vllm.server.startup.launch import decide
 from maritalk_vllm.settings import Device, Settings
+from maritalk_vllm.weights.model_source import Source
 from tests.licensing.keys import Keys
 
 
@@ -29,6 +31,14 @@ def test_launch_has_the_source_of_its_model(tmp_path: Path) -> None:
     assert (launch.source.name, launch.source.must_be_prepared) == ("demo", True)
     assert launch.engine_args[:4] == ["--model", launch.source.location, "--served-model-name", "demo"]
     assert launch.plan.model == "demo"
+
+
+def test_the_demo_model_is_named_first_and_no_other_is_called_so(tmp_path: Path) -> None:
+    launch = decide(Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
+    assert launch.notes[0] == "Demo model SmolLM2-135M: English only, not MariTalk."
+    small = find("small")
+    assert small is not None
+    assert [Source("x", "/x", profile).is_demo for profile in (None, small)] == [False, False]
 
 
 def test_resolving_again_keeps_what_was_read(tmp_path: Path) -> None:
