@@ -11,6 +11,7 @@ from .download import command as download
 from .health import command as health
 from .install_launcher import install_launcher
 from .license import app as license
+from .models import models
 from .plan import command as plan
 from .runner import HELP, run
 
@@ -23,6 +24,7 @@ def toolbox(lang: lang_option.OPTION = None) -> None:
 
 
 app.command(name="chat")(chat)
+app.command(name="models")(models)
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
 app.command(name="health")(health)
