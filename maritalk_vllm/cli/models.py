@@ -29,9 +29,10 @@ class _Row:
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List open models that `maritalk-serve --model NAME` serves, and say which of them fit this machine.
+    """List open models, and which of them fit here.
 
-    Nothing is downloaded and no server is asked: the sizes are those of the catalogue.
+    `maritalk-serve --model NAME` serves one. Nothing is downloaded and no server is asked: the sizes are those of the
+    catalogue.
     """
     rows = _rows()
     print(json.dumps([_data(row) for row in rows], indent=2, ensure_ascii=False) if as_json else _text(rows))

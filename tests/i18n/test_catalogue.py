@@ -59,7 +59,7 @@ NO_SENTENCE = {
         r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
     ),
     "a part of a command line, a number's unit, or what is counted": (
-        r"\[env var: \{\}\]|\[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|\{\} GB|\{\}; \{\}\."
+        r"\[env var: \{\}\]|\[MODEL\] \[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|\{\} GB|\{\}; \{\}\."
     ),
 }
 

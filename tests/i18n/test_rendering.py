@@ -109,7 +109,7 @@ def test_an_error_renders_its_message_and_its_hint() -> None:
 )
 def test_commands_print_no_english_in_portuguese(command: tuple[str, ...]) -> None:
     result = run(*command)
-    said = re.sub(r"\[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
+    said = re.sub(r"\[MODEL\] \[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
     assert said.strip()
     assert [line for line in said.splitlines() if ENGLISH.search(line)] == []
 
