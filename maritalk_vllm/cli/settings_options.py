@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -21,10 +21,14 @@ from .lang_option import take_language
 from .typer_messages import recognized
 
 
-def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
+def with_settings(
+    command: Callable[..., None], *more: inspect.Parameter, shown: Collection[str] | None = None
+) -> Callable[..., None]:
     """Wrap a command to have one option for each field of `Settings`, and the parameters `more`.
 
-    The command is called with the context, the settings, and the values of `more` as keyword arguments.
+    The command is called with the context, the settings, and the values of `more` as keyword arguments. Its help has
+    all of them, the settings first; with `shown`, it has `more` first and of the settings those with these names, and
+    --help-all shows the others.
     """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
@@ -49,7 +53,13 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
-    parameters = [parameter("ctx", typer.Context), parameter("config", _CONFIG, None), *map(_option, OPTIONS), *more]
+    config, settings_options = parameter("config", _CONFIG, None), list(map(_option, OPTIONS))
+    if shown is None:
+        parameters = [config, *settings_options, *more]
+    else:
+        settings_options = [_option(name, is_hidden=name not in shown) for name in OPTIONS]
+        parameters = [*more, config, *settings_options, parameter("help_all", _HELP_ALL, False)]
+    parameters.insert(0, parameter("ctx", typer.Context))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
@@ -115,6 +125,22 @@ _CONFIG = Annotated[
 ]
 
 
+def _show_all(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        for each in ctx.command.params:
+            each.hidden = False  # type: ignore[attr-defined]
+        print(ctx.get_help())
+        raise typer.Exit
+
+
+_HELP_ALL = Annotated[
+    bool,
+    typer.Option(
+        "--help-all", help="Show the options of maritalk-serve too, and exit.", is_eager=True, callback=_show_all
+    ),
+]
+
+
 _PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.or_auto}
 """Parsers of numbers with suffixes, by an option's `unit`."""
 
@@ -133,12 +159,14 @@ def parameter(name: str, annotation: object, default: object = inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def _option(name: str) -> inspect.Parameter:
-    """One field of `Settings` as a parameter for Typer."""
+def _option(name: str, is_hidden: bool = False) -> inspect.Parameter:
+    """One field of `Settings` as a parameter for Typer; --help leaves out a hidden one."""
     field = OPTIONS[name]
     about = dict(field.metadata)
     if name == "engine_args":
-        argument = typer.Argument(help=_ARGUMENTS, metavar="[MODEL] [-- VLLM FLAGS]", show_default=False)
+        argument = typer.Argument(
+            help=_ARGUMENTS, metavar="[MODEL] [-- VLLM FLAGS]", show_default=False, hidden=is_hidden
+        )
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
     factory = None if field.default_factory is MISSING else field.default_factory
@@ -158,5 +186,6 @@ def _option(name: str) -> inspect.Parameter:
         show_default=about.get("shown", default is not None and typed is not bool),
         callback=path_options.checked if _is_path(typed) else None,
         parser=_PARSERS.get(about.get("unit", "")),
+        hidden=is_hidden,
     )
     return parameter(name, Annotated[typed, information], default)

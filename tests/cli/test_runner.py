@@ -11,6 +11,7 @@ import pytest
 from maritalk_vllm import __version__
 from maritalk_vllm.cli.versions import versions
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.settings import OPTIONS, flag
 from tests.commands import run
 
 
@@ -99,3 +100,28 @@ def test_serve_is_the_server(arguments: list[str]) -> None:
     assert (subcommand.returncode, subcommand.stderr) == (own.returncode, own.stderr)
     free = re.compile(r"memory available .*")
     assert free.sub("", subcommand.stdout) == free.sub("", own.stdout)
+
+
+@pytest.mark.parametrize(
+    ("command", "own", "common"),
+    [
+        ("plan", "--gpus", "--max-model-len"),
+        ("doctor", "--json", "--port"),
+        ("download", "--path", "--license"),
+        ("health", "--config", "--port"),
+    ],
+)
+def test_help_begins_with_the_command_s_own_options_and_help_all_has_the_others(
+    command: str, own: str, common: str
+) -> None:
+    short, whole = (maritalk_vllm(command, option).stdout for option in ("--help", "--help-all"))
+    flags = re.findall(r"^  (?:-\w, )?(--[\w-]+)", short, re.MULTILINE)
+    assert flags[0] == own and common in flags
+    assert "--drain-timeout" not in flags
+    assert {flag(name) for name in OPTIONS if name != "engine_args"} <= set(re.findall(r"--[\w-]+", whole))
+    assert len(short.splitlines()) < 0.7 * len(whole.splitlines())
+
+
+def test_hidden_options_are_still_accepted() -> None:
+    result = maritalk_vllm("plan", "--model", "demo", "--drain-timeout", "5", "--gpus", "1xA10")
+    assert (result.returncode, result.stderr) == (0, "")
