@@ -18,7 +18,7 @@ from .models import models
 from .plan import command as plan
 from .runner import HELP, run
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
 
 
 def _show_versions(asked: bool) -> None:

@@ -1,18 +1,24 @@
 """What maritalk-vllm does with its command line: errors, help, versions, and the server as a subcommand."""
 
+import os
 import re
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
 from maritalk_vllm import __version__
+from maritalk_vllm.cli import serve, tools_app
 from maritalk_vllm.cli.versions import versions
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import OPTIONS, flag
 from tests.commands import run
+from tests.serving import BIN
 
 
 def maritalk_vllm(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -125,3 +131,32 @@ def test_help_begins_with_the_command_s_own_options_and_help_all_has_the_others(
 def test_hidden_options_are_still_accepted() -> None:
     result = maritalk_vllm("plan", "--model", "demo", "--drain-timeout", "5", "--gpus", "1xA10")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("maritalk-vllm pl", ["plan"]),
+        ("maritalk-vllm plan --gp", ["--gpus", "--gpu-memory-utilization"]),
+        ("maritalk-serve --max-m", ["--max-model-len"]),
+    ],
+)
+def test_the_shell_completes_commands_and_options(words: str, completed: list[str]) -> None:
+    program, *rest = words.split()
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    environment = {**os.environ, variable: "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(rest))}
+    result = subprocess.run([BIN / program], env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split() == completed
+
+
+def test_values_have_names_that_people_read() -> None:
+    """Without a metavar, Typer shows the name of a type, such as `<int range>`."""
+    waiting: list[Any] = [get_command(serve.app), get_command(tools_app.app)]
+    unnamed = []
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        text = command.get_help(typer.Context(command))
+        unnamed += re.findall(r"^  -.*<(?:int|float|str|path|list|%).*>", text, re.MULTILINE)
+    assert unnamed == []
