@@ -75,6 +75,11 @@ def test_example_is_valid_and_has_every_option(tmp_path: Path) -> None:
     example = run_tool("config", "example").stdout
     options = [line[2:] for line in example.splitlines() if line.startswith("# ") and line[2:].split(":")[0] in OPTIONS]
     assert set(yaml.safe_load("\n".join(options))) == set(OPTIONS)
+    # Flags for vLLM are neither a flag of ours nor a variable.
+    assert "--engine-args" not in example and "MARITALK_ENGINE_ARGS" not in example
+    assert all(
+        flag(name) in example and environment_variable(name) in example for name in set(OPTIONS) - {"engine_args"}
+    )
     file = tmp_path / "config.yaml"
     file.write_text(example + "\n".join(line for line in options if "null" not in line))
     assert shown_values("--config", str(file))["port"] == ("9000", "file")
