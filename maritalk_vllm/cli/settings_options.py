@@ -34,7 +34,7 @@ def with_settings(
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         values: dict[str, Any] = {name: given[name] for name in OPTIONS}
         values |= {name: tuple(given[name] or ()) for name in SEVERAL}
-        _take_model(ctx, values)
+        _take_model(ctx, values, is_used=shown is None or "engine_args" in shown)
         settings = Settings(**values)
         if callable(ctx.obj):  # reload_settings needs only the settings
             ctx.obj(settings)
@@ -53,25 +53,23 @@ def with_settings(
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
-    config, settings_options = parameter("config", _CONFIG, None), list(map(_option, OPTIONS))
+    context, config = parameter("ctx", typer.Context), parameter("config", _CONFIG, None)
     if shown is None:
-        parameters = [config, *settings_options, *more]
+        parameters = [context, config, *map(_option, OPTIONS), *more]
     else:
-        settings_options = [_option(name, is_hidden=name not in shown) for name in OPTIONS]
-        parameters = [*more, config, *settings_options, parameter("help_all", _HELP_ALL, False)]
-    parameters.insert(0, parameter("ctx", typer.Context))
+        ours = [_option(name, is_hidden=name not in shown) for name in OPTIONS]
+        parameters = [context, *more, config, *ours, parameter("help_all", _HELP_ALL, False)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
 
 
-def _take_model(ctx: typer.Context, values: dict[str, Any]) -> None:
+def _take_model(ctx: typer.Context, values: dict[str, Any], *, is_used: bool) -> None:
     """Make the first argument of the command line the model, unless it begins with a dash. Raises UsageError.
 
-    It takes precedence over a model of the environment or the file.
+    It takes precedence over a model of the environment or the file. `is_used`: whether the command has use for one.
     """
-
-    engine_args, source = values["engine_args"], ctx.get_parameter_source("engine_args")
+    engine_args, source = values["engine_args"], ctx.get_parameter_source("engine_args") if is_used else None
     if source is not None and source.name == "COMMANDLINE" and engine_args and not engine_args[0].startswith("-"):
         if ctx.get_parameter_source("model") is source:
             raise UsageError(
