@@ -10,13 +10,13 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def read(name: str) -> Any:  # noqa: ANN401
-    """Read one file by name, such as `gpus`."""
+    """Read one file by name, such as `gpus` or `models/qwen3-4b`."""
     return yaml.load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), _LOADER)
 
 
-def names() -> Iterator[str]:
-    """Names of all files, without extension."""
-    return (file.stem for file in sorted(_folder().glob("*.yaml")))
+def names(folder: str = "") -> Iterator[str]:
+    """Names of all files of a folder in configs/, without extension."""
+    return (file.name.removesuffix(".yaml") for file in sorted((_folder() / folder).glob("*.yaml")))
 
 
 def _folder() -> Path:

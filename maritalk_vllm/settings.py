@@ -84,8 +84,9 @@ class Settings:
     host: str = option("0.0.0.0", "Address to listen on.", metavar="ADDRESS")
     model: str | None = option(
         None,
-        "What to serve: demo, small or medium, a folder with a checkpoint, or a Hugging Face name.",
-        metavar="PROFILE|PATH|HF-ID",
+        "What to serve: demo, small or medium, a folder with a checkpoint, an open model that `maritalk-vllm models` "
+        "lists, or a Hugging Face name.",
+        metavar="NAME|PATH|HF-ID",
         shown="what the licence entitles to",
     )
     device: Device = option(Device.AUTO, "Where to run: auto takes the GPUs if there are any.")

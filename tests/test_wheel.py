@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.models.catalogue import catalogue
 from maritalk_vllm.playground.static_files import files
 
 ROOT = Path(__file__).parent.parent
@@ -28,9 +29,10 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     site = next((environment / "lib").glob("*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     show = "import maritalk_vllm; from maritalk_vllm.models.profile import profiles; "
+    show += "from maritalk_vllm.models.catalogue import catalogue; "
     show += "from maritalk_vllm.playground.static_files import files; "
     result = subprocess.run(
-        [python, "-c", show + "print(maritalk_vllm.__file__, len(files()), *profiles())"],
+        [python, "-c", show + "print(maritalk_vllm.__file__, len(files()), *profiles(), *catalogue())"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -38,7 +40,7 @@ def test_the_wheel_installs_and_finds_its_profiles(tmp_path: Path) -> None:
     file, page, *names = result.stdout.split()
     assert Path(file).is_relative_to(environment), result.stderr
     assert int(page) == len(files())
-    assert names == ["demo", "medium", "small"]
+    assert names == ["demo", "medium", "small", *catalogue()]
     serve: list[str | Path] = [environment / "bin" / "maritalk-serve", "--model", "medium"]
     serve += ["--license", "000000-00000-00000-00000"]
     rejected = subprocess.run(serve, capture_output=True, text=True, env=os.environ, cwd=tmp_path)

@@ -35,6 +35,6 @@ class MariTalkPlugin:
         """Store the generator, model names and time unit for our routes in `state`."""
         if engine_client is None:
             raise ValueError("the MariTalk routes need an engine")
-        state.maritalk_generator = Generator(engine_client, args.chat_template)
+        state.maritalk_generator = Generator(engine_client, args.chat_template, args.default_chat_template_kwargs)
         state.maritalk_names = ModelNames(args.served_model_name or [args.model])
         state.maritalk_time_unit = self._time_unit

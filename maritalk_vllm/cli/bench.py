@@ -48,11 +48,13 @@ def bench(
         str | None,
         typer.Option(help="Instead of users: requests a second, whenever they come (Poisson).", metavar="R,R,..."),
     ] = None,
-    requests: Annotated[int, typer.Option(help="Requests of each load, and at least one a user.", min=1)] = 32,
+    requests: Annotated[
+        int, typer.Option(help="Requests of each load, and at least one a user.", metavar="N", min=1)
+    ] = 32,
     prompt: Annotated[
         Prompt, typer.Option(help="What is asked: a text to go on with, or a film review to classify.")
     ] = Prompt.COUNTING,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 64,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", metavar="N", min=1)] = 64,
     reference: Annotated[
         bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
     ] = False,

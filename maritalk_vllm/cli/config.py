@@ -51,7 +51,9 @@ def example() -> None:
         meaning, default = about["help"], isinstance(about.get("shown"), str)
         if default:
             meaning = msg("{help} Default: {default}.", help=meaning, default=about["shown"])
-        print(f"\n# {localized(meaning)}\n# {flag(name)}, {environment_variable(name)}")
+        print(f"\n# {localized(meaning)}")
+        if name != "engine_args":  # neither a flag nor a variable
+            print(f"# {flag(name)}, {environment_variable(name)}")
         print(f"# {name}: {_yaml(None if default else field.default)}")
 
 

@@ -54,4 +54,6 @@ def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-command = with_settings(doctor, parameter("as_json", _JSON, False))
+command = with_settings(
+    doctor, parameter("as_json", _JSON, False), shown=("license", "model", "device", "port", "engine_args")
+)

@@ -150,4 +150,6 @@ _PATH = Annotated[
     ),
 ]
 
-command = with_settings(download, parameter("path", _PATH, None))
+command = with_settings(
+    download, parameter("path", _PATH, None), shown=("license", "license_service", "model", "cache_dir", "engine_args")
+)

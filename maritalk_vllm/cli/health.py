@@ -42,4 +42,4 @@ def _url(settings: Settings) -> str:
     return join_url(scheme, reachable_host(settings.host), settings.port)
 
 
-command = with_settings(health)
+command = with_settings(health, shown=("port", "host", "ssl_certfile"))

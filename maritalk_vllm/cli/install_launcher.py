@@ -18,7 +18,10 @@ _FIRST_LINES = "#!/bin/sh\n# Made by `maritalk-vllm install-launcher`.\n"
 
 def install_launcher(
     path: Annotated[
-        Path, typer.Option("--path", help="Where the client looks for its executable.", callback=path_options.checked)
+        Path,
+        typer.Option(
+            "--path", help="Where the client looks for its executable.", metavar="FILE", callback=path_options.checked
+        ),
     ] = Path("~/bin/maritalk"),
 ) -> None:
     """Write the executable that `client.start_server()` of the published client runs: it starts maritalk-serve.

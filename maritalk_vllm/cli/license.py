@@ -32,9 +32,12 @@ def license() -> None:
 @app.command()
 def keygen(
     folder: Annotated[
-        Path, typer.Option("--folder", help="Where to write the two files.", callback=path_options.checked)
+        Path,
+        typer.Option("--folder", help="Where to write the two files.", metavar="FOLDER", callback=path_options.checked),
     ] = Path(),
-    name: Annotated[str, typer.Option("--name", help="What the files are called.")] = "maritalk-license",
+    name: Annotated[
+        str, typer.Option("--name", help="What the files are called.", metavar="NAME")
+    ] = "maritalk-license",
 ) -> None:
     """Make a pair of keys: NAME.key, which signs and stays secret, and NAME.pub, which goes with the licences."""
     from cryptography.hazmat.primitives import serialization as pem
@@ -55,15 +58,23 @@ def issue(
             "--private-key", help="What keygen wrote as NAME.key.", metavar="FILE", callback=path_options.checked
         ),
     ],
-    model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
-    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")],
-    expires: Annotated[datetime, typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE])],
+    model: Annotated[
+        list[str],
+        typer.Option("--model", help="A profile that it allows; repeatable, the usual first.", metavar="PROFILE"),
+    ],
+    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.", metavar="NAME")],
+    expires: Annotated[
+        datetime, typer.Option("--expires", help="First day without it, in UTC.", metavar="YYYY-MM-DD", formats=[_DATE])
+    ],
     not_before: Annotated[
-        datetime | None, typer.Option("--not-before", help="First day with it, in UTC.", formats=[_DATE])
+        datetime | None,
+        typer.Option("--not-before", help="First day with it, in UTC.", metavar="YYYY-MM-DD", formats=[_DATE]),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write it to a file.", show_default="print it", callback=path_options.checked),
+        typer.Option(
+            "--out", help="Write it to a file.", metavar="FILE", show_default="print it", callback=path_options.checked
+        ),
     ] = None,
 ) -> None:
     """Sign a licence."""

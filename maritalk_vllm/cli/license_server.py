@@ -43,12 +43,16 @@ DatabaseOption = Annotated[
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65535)] = 9100,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", help="Port; 0 takes a free one.", metavar="PORT", min=0, max=65535)
+    ] = 9100,
     public_url: Annotated[
         str | None, typer.Option("--public-url", help="How hosts reach it, if a proxy is between.", metavar="URL")
     ] = None,
-    link_seconds: Annotated[int, typer.Option("--link-seconds", help="How long a link is good.", min=1)] = 3600,
+    link_seconds: Annotated[
+        int, typer.Option("--link-seconds", help="How long a link is good.", metavar="SECONDS", min=1)
+    ] = 3600,
     ssl_certfile: Annotated[
         Path | None,
         typer.Option(
@@ -84,11 +88,20 @@ def serve(
 
 @app.command()
 def add_key(
-    model: Annotated[list[str], typer.Option("--model", help="A profile that it allows; repeatable, the usual first.")],
-    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.")] = "",
+    model: Annotated[
+        list[str],
+        typer.Option("--model", help="A profile that it allows; repeatable, the usual first.", metavar="PROFILE"),
+    ],
+    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.", metavar="NAME")] = "",
     expires: Annotated[
         datetime | None,
-        typer.Option("--expires", help="First day without it, in UTC.", formats=[_DATE], show_default="never"),
+        typer.Option(
+            "--expires",
+            help="First day without it, in UTC.",
+            metavar="YYYY-MM-DD",
+            formats=[_DATE],
+            show_default="never",
+        ),
     ] = None,
     *,
     database: DatabaseOption,
@@ -135,7 +148,7 @@ def add_weights(
     file: Annotated[
         Path, typer.Argument(help="The zip or tar file with them.", metavar="FILE", callback=path_options.checked)
     ],
-    model: Annotated[str, typer.Option("--model", help="The profile that they are of.")],
+    model: Annotated[str, typer.Option("--model", help="The profile that they are of.", metavar="PROFILE")],
     *,
     database: DatabaseOption,
 ) -> None:
@@ -156,7 +169,9 @@ def add_weights(
 
 @app.command(name="audit")
 def show_audit(
-    last: Annotated[int, typer.Option("--last", help="How many rows, counted from the latest.", min=1)] = 50,
+    last: Annotated[
+        int, typer.Option("--last", help="How many rows, counted from the latest.", metavar="N", min=1)
+    ] = 50,
     *,
     database: DatabaseOption,
 ) -> None:

@@ -153,4 +153,16 @@ command = with_settings(
     parameter("as_json", _JSON, False),
     parameter("suggest", _SUGGEST, False),
     *PARAMETERS,
+    shown=(
+        "license",
+        "model",
+        "device",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "replicas",
+        "nodes",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "engine_args",
+    ),
 )

@@ -75,8 +75,8 @@ def _report_usage(name: str, error: typer.TyperException) -> int:
     text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is not None and text == context.get_help():  # no command was named
-        standard_streams.note(text)
-        return UsageError.exit_code
+        print(text)
+        return 0
     help_hint = msg("Try `{name} --help`.", name=name)
     if (invalid := option_origin.invalid(error)) is not None:
         return _report(name, UsageError(invalid[0], invalid[1] or help_hint))

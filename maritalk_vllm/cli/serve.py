@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RETRY_DELAYS = (1, 5, 10, 30, 60)
 """Seconds between attempts to reach the licence service."""
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+app = typer.Typer(rich_markup_mode=None, context_settings=HELP)
 
 
 def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:

@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -21,25 +21,20 @@ from .lang_option import take_language
 from .typer_messages import recognized
 
 
-def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Callable[..., None]:
+def with_settings(
+    command: Callable[..., None], *more: inspect.Parameter, shown: Collection[str] | None = None
+) -> Callable[..., None]:
     """Wrap a command to have one option for each field of `Settings`, and the parameters `more`.
 
-    The command is called with the context, the settings, and the values of `more` as keyword arguments.
+    The command is called with the context, the settings, and the values of `more` as keyword arguments. Its help has
+    all of them, the settings first; with `shown`, it has `more` first and of the settings those with these names, and
+    --help-all shows the others.
     """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         values: dict[str, Any] = {name: given[name] for name in OPTIONS}
         values |= {name: tuple(given[name] or ()) for name in SEVERAL}
-        engine_args = values["engine_args"]
-        if engine_args and not engine_args[0].startswith("-"):
-            raise UsageError(
-                msg(
-                    "Unexpected argument: {argument}{place}.",
-                    argument=engine_args[0],
-                    place=option_origin.location_in_file(ctx, "engine_args"),
-                ),
-                "Flags for vLLM itself come after `--` and begin with a dash.",
-            )
+        _take_model(ctx, values, is_used=shown is None or "engine_args" in shown)
         settings = Settings(**values)
         if callable(ctx.obj):  # reload_settings needs only the settings
             ctx.obj(settings)
@@ -58,10 +53,41 @@ def with_settings(command: Callable[..., None], *more: inspect.Parameter) -> Cal
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
-    parameters = [parameter("ctx", typer.Context), parameter("config", _CONFIG, None), *map(_option, OPTIONS), *more]
+    context, config = parameter("ctx", typer.Context), parameter("config", _CONFIG, None)
+    if shown is None:
+        parameters = [context, config, *map(_option, OPTIONS), *more]
+    else:
+        ours = [_option(name, is_hidden=name not in shown) for name in OPTIONS]
+        parameters = [context, *more, config, *ours, parameter("help_all", _HELP_ALL, False)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _take_model(ctx: typer.Context, values: dict[str, Any], *, is_used: bool) -> None:
+    """Make the first argument of the command line the model, unless it begins with a dash. Raises UsageError.
+
+    It takes precedence over a model of the environment or the file. `is_used`: whether the command has use for one.
+    """
+    engine_args, source = values["engine_args"], ctx.get_parameter_source("engine_args") if is_used else None
+    if source is not None and source.name == "COMMANDLINE" and engine_args and not engine_args[0].startswith("-"):
+        if ctx.get_parameter_source("model") is source:
+            raise UsageError(
+                msg("Two models are named: {model} and {other}.", model=engine_args[0], other=values["model"]),
+                "Leave one of them out.",
+            )
+        values["model"], *engine_args = engine_args
+        values["engine_args"] = tuple(engine_args)
+        ctx.set_parameter_source("model", source)
+    if engine_args and not engine_args[0].startswith("-"):
+        raise UsageError(
+            msg(
+                "Unexpected argument: {argument}{place}.",
+                argument=engine_args[0],
+                place=option_origin.location_in_file(ctx, "engine_args"),
+            ),
+            "Flags for vLLM itself come after `--` and begin with a dash.",
+        )
 
 
 def reload_settings(ctx: typer.Context) -> Settings:
@@ -97,8 +123,28 @@ _CONFIG = Annotated[
 ]
 
 
+def _show_all(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        for each in ctx.command.params:
+            each.hidden = False  # type: ignore[attr-defined]
+        print(ctx.get_help())
+        raise typer.Exit
+
+
+_HELP_ALL = Annotated[
+    bool,
+    typer.Option(
+        "--help-all", help="Show the options of maritalk-serve too, and exit.", is_eager=True, callback=_show_all
+    ),
+]
+
+
 _PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.or_auto}
 """Parsers of numbers with suffixes, by an option's `unit`."""
+
+
+_ARGUMENTS = "What to serve, as --model says; flags for vLLM itself, after `--`."
+"""Help of the arguments, of which Typer gets one list: it drops the `--` between them."""
 
 
 def _is_path(typed: Any) -> bool:  # noqa: ANN401
@@ -111,12 +157,14 @@ def parameter(name: str, annotation: object, default: object = inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def _option(name: str) -> inspect.Parameter:
-    """One field of `Settings` as a parameter for Typer."""
+def _option(name: str, is_hidden: bool = False) -> inspect.Parameter:
+    """One field of `Settings` as a parameter for Typer; --help leaves out a hidden one."""
     field = OPTIONS[name]
     about = dict(field.metadata)
     if name == "engine_args":
-        argument = typer.Argument(help=about["help"], metavar="[-- VLLM FLAGS]", show_default=False)
+        argument = typer.Argument(
+            help=_ARGUMENTS, metavar="[MODEL] [-- VLLM FLAGS]", show_default=False, hidden=is_hidden
+        )
         return parameter(name, Annotated[list[str] | None, argument], None)
     typed = get_type_hints(Settings)[name]
     factory = None if field.default_factory is MISSING else field.default_factory
@@ -136,5 +184,6 @@ def _option(name: str) -> inspect.Parameter:
         show_default=about.get("shown", default is not None and default is not False),
         callback=path_options.checked if _is_path(typed) else None,
         parser=_PARSERS.get(about.get("unit", "")),
+        hidden=is_hidden,
     )
     return parameter(name, Annotated[typed, information], default)

@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry import propagate, trace
@@ -29,16 +29,25 @@ Parts = AsyncGenerator[Piece | Completion, None]
 
 
 class Generator:
-    """Answers prompts with a vLLM engine. `chat_template` (a path or the template itself) replaces the model's own."""
+    """Answers prompts with a vLLM engine. `chat_template` (a path or the template itself) replaces the model's own.
 
-    def __init__(self, client: "EngineClient", chat_template: str | None = None) -> None:
+    `template_arguments` are passed to the template.
+    """
+
+    def __init__(
+        self,
+        client: "EngineClient",
+        chat_template: str | None = None,
+        template_arguments: Mapping[str, object] | None = None,
+    ) -> None:
         from vllm.renderers import ChatParams
         from vllm.renderers.chat_utils import load_chat_template
 
         self._client = client
         self._max_characters = max_characters(client)
         self._chat = ChatParams(
-            chat_template=load_chat_template(chat_template), chat_template_kwargs={"add_generation_prompt": True}
+            chat_template=load_chat_template(chat_template),
+            chat_template_kwargs={**(template_arguments or {}), "add_generation_prompt": True},
         )
 
     @property

@@ -1,8 +1,9 @@
 """Translate a plan to vLLM's command-line flags."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..errors import UsageError
 from ..i18n.message import msg
@@ -100,6 +101,7 @@ def engine_arguments(
     location: str,
     more: Sequence[str],
     tool_call_parser: str | None = None,
+    chat_template_arguments: Mapping[str, bool | str] = MappingProxyType({}),
     group: Rendezvous | None = None,
     attention_backend: str | None = None,
 ) -> list[str]:
@@ -115,6 +117,8 @@ def engine_arguments(
         arguments += ["--enforce-eager", "--worker-cls", cpu_pipeline_worker.NAME]
     if tool_call_parser is not None:
         arguments += ["--enable-auto-tool-choice", "--tool-call-parser", tool_call_parser]
+    if chat_template_arguments:
+        arguments += ["--default-chat-template-kwargs", json.dumps(dict(chat_template_arguments))]
     for flag, value in (
         ("--attention-backend", attention_backend),
         ("--max-model-len", plan.max_model_len if plan.length_known else None),

@@ -10,6 +10,7 @@ import struct
 
 from ..errors import PortError
 from ..i18n.message import msg
+from .port_owner import port_owner
 
 _BACKLOG = 2048
 
@@ -41,10 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortError(
-                msg("Port {port} is in use by another program.", port=port),
-                "Stop that program, or choose another with --port.",
-            ) from error
+            raise PortError(_in_use(port), "Stop that program, or choose another with --port.") from error
         raise PortError(
             msg(
                 "The server cannot listen on {host}, port {port}: {reason}.",
@@ -54,6 +52,13 @@ def listen(host: str, port: int) -> socket.socket:
             )
         ) from error
     return listener
+
+
+def _in_use(port: int) -> str:
+    owner = port_owner(port)
+    if owner is None:
+        return msg("Port {port} is in use by another program.", port=port)
+    return msg("Port {port} is in use by {name}, process {pid}.", port=port, name=owner.name, pid=owner.pid)
 
 
 def drop_new_connections(listener: socket.socket) -> None:

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..models.demo_model import NOTICE
 from ..settings import TimeUnit
 from .security_headers import SECURITY
 from .static_files import files
@@ -20,12 +21,22 @@ class Page:
     Other paths below `/chat` belong to the API and pass through. A browser that requests `/` is redirected to the page.
     """
 
-    def __init__(self, app: ASGIApp, time_unit: TimeUnit, admits: Callable[[Scope], bool] = lambda _: True) -> None:
-        """`time_unit` is that of the API's times, which a 0 alone does not tell; `admits` selects the requests."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        time_unit: TimeUnit,
+        admits: Callable[[Scope], bool] = lambda _: True,
+        *,
+        is_demo: bool = False,
+    ) -> None:
+        """`time_unit` is that of the API's times, which a 0 alone does not tell; `admits` selects the requests.
+
+        `is_demo`: the demo model is served, as the page and the chat in the terminal say.
+        """
         self._app = app
         self._admits = admits
         self._files = {PAGE if name == "index.html" else f"{PAGE}/{name}": file for name, file in files().items()}
-        self._server = {"time_unit": time_unit}
+        self._server = {"time_unit": time_unit, "demo": NOTICE if is_demo else None}
 
     @property
     def paths(self) -> frozenset[str]:

@@ -95,7 +95,13 @@ class _Supervisor:
         self._notifier = SystemdNotifier()
         self._timings = StartupTimings(launch.license_expires)
         self._loading_server = LoadingServer(
-            listener, launch.access, self._state, self._timings, launch.settings.time_unit, launch.group
+            listener,
+            launch.access,
+            self._state,
+            self._timings,
+            launch.settings.time_unit,
+            launch.group,
+            is_demo=launch.source.is_demo,
         )
         self._coordinator: Coordinator = SingleNode()
         self._engine: EngineManager | None = None
@@ -322,7 +328,12 @@ class _Supervisor:
             return
         port = self._listener.getsockname()[1]
         arguments = "" if port == Settings().port else f"port={port}"
-        self._console.listening(address, arguments=arguments, unit=self._launch.settings.time_unit)
+        self._console.listening(
+            address,
+            arguments=arguments,
+            unit=self._launch.settings.time_unit,
+            is_demo=self._launch.source.is_demo,
+        )
         if self._chat is not None:
             self._console.silence()
             self._chat.start(local_url(self._listener, self._scheme), on_exit=self._stop)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..i18n.message import msg
 from ..models import demo_model
 from ..models.atomic_install import is_installed
 from ..models.checkpoint import read_checkpoint
@@ -28,13 +29,15 @@ class KnownModel:
 
 
 def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> KnownModel:
-    """Read the footprint from local weights, else from the profile, else from the hub if `ask_hub` is set.
+    """Read the footprint from local weights, else from the profile or the catalogue, else from the hub if `ask_hub`.
 
     Raises UsageError or WeightsError.
     """
     if profile is None:
         source = open_model(settings.model or "", settings.engine_arg("--revision"))
         if source.fetch:
+            if source.entry is not None:
+                return KnownModel(source.name, source.entry.footprint, _of_catalogue(source.name))
             if not ask_hub:
                 return KnownModel(source.name, None)
             from .huggingface_metadata import query_hub
@@ -50,3 +53,7 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
     if profile.embedded is not None and is_installed(checkpoint := demo_model.folder(profile, settings.cache_dir)):
         return KnownModel(profile.name, read_checkpoint(checkpoint))
     return KnownModel(profile.name, profile.footprint)
+
+
+def _of_catalogue(name: str) -> str:
+    return msg("{name} is not on this machine: its size is that of its published configuration.", name=name)

@@ -1,15 +1,16 @@
 """Determine which model to serve, and where its weights are."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
 from ..i18n.message import msg
 from ..licensing.entitlement import EVALUATION_KEY
 from ..licensing.license_check import LicenseCheck
-from ..models import demo_model
+from ..models import catalogue, demo_model
 from ..models.atomic_install import is_installed
+from ..models.catalogue import CatalogueModel
 from ..models.model_config import has_config
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
@@ -25,7 +26,8 @@ _HUGGING_FACE_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 class Source:
     """A model to serve: its name for users, and the folder that holds it, or will hold it.
 
-    `fetch` is the download of the weights if they are not local. `is_made_here`: this program creates the folder from
+    `entry` is its entry in the catalogue, if that has named it. `fetch` is the download of the weights if they are not
+    local. `is_made_here`: this program creates the folder from
     an embedded file, so it may delete the folder and create it again.
     """
 
@@ -33,7 +35,13 @@ class Source:
     location: str
     profile: Profile | None = None
     fetch: FetchRequest | None = None
+    entry: CatalogueModel | None = None
     is_made_here: bool = False
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether this is the demo model."""
+        return self.profile is not None and self.profile.embedded is not None
 
     @property
     def must_be_prepared(self) -> bool:
@@ -111,7 +119,10 @@ def _check_license(settings: Settings, profile: Profile, check: LicenseCheck) ->
 
 
 def open_model(model: str, revision: str | None = None) -> Source:
-    """Locate a model that needs no licence, by folder or Hugging Face name. Raises UsageError or WeightsError."""
+    """Locate a model that needs no licence key, by folder, by its name in the catalogue or on Hugging Face.
+
+    Raises UsageError or WeightsError.
+    """
     if (folder := model_folder(model)) is not None:
         if not has_config(folder):
             hint = (
@@ -124,12 +135,18 @@ def open_model(model: str, revision: str | None = None) -> Source:
                 hint or "Give the folder of a checkpoint.",
             )
         return Source(folder.name, str(folder))
+    if (entry := catalogue.find(model)) is not None:
+        return replace(_hub_source(entry.hub_name, revision or entry.revision), name=entry.name, entry=entry)
     if _HUGGING_FACE_NAME.fullmatch(model):
         huggingface.check_name(model)
-        cached = huggingface.snapshot(model, revision)
-        return Source(model, str(cached)) if cached else Source(model, model, fetch=FetchFromHub(model, revision))
+        return _hub_source(model, revision)
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
         msg("There is no model {model}: it is no profile, no folder and no Hugging Face name.", model=model),
-        did_you_mean(model, known),
+        did_you_mean(model, [*known, *catalogue.catalogue()]),
     )
+
+
+def _hub_source(name: str, revision: str | None) -> Source:
+    cached = huggingface.snapshot(name, revision)
+    return Source(name, str(cached)) if cached else Source(name, name, fetch=FetchFromHub(name, revision))

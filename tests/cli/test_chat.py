@@ -91,6 +91,26 @@ def test_terminal_input_with_redirected_output(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "MariTalk: um\n"
 
 
+def test_tab_completes_a_command(tmp_path: Path) -> None:
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment |= {"XDG_STATE_HOME": str(tmp_path), "TERM": "screen", "MARITALK_LANG": "en"}
+    with fake_server() as (_, server):
+        command = shlex.join([str(BIN / "maritalk-vllm"), "chat", "--url", server.url])
+        with terminal(command, environment) as window:
+            window.wait_for_prompt()
+            window.type("/par")
+            window.press("Tab")
+            window.wait_for(">> /parameters")
+            window.type(" max")
+            window.press("Tab")
+            window.wait_for(">> /parameters max_tokens=")
+            window.type("7")
+            window.press("Enter")
+            window.wait_for("max_tokens  7")
+            window.enter("/bye")
+            window.wait_for("ended with 0")
+
+
 def test_light_imports() -> None:
     """The command imports no engine and, without a terminal, no line editor."""
     argv = ["maritalk-vllm", "chat", "--url", "http://127.0.0.1:9"]

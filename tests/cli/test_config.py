@@ -42,6 +42,8 @@ def test_config_show_masks_secrets() -> None:
 
 def test_arguments_after_two_dashes_are_vllm_flags() -> None:
     assert shown_values("--", "--seed", "3")["engine_args"] == ("--seed 3", "flag")
+    shown = shown_values("qwen3-4b", "--", "--seed", "3")
+    assert (shown["model"], shown["engine_args"]) == (("qwen3-4b", "flag"), ("--seed 3", "flag"))
 
 
 def test_invalid_config_file_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -73,6 +75,11 @@ def test_example_is_valid_and_has_every_option(tmp_path: Path) -> None:
     example = run_tool("config", "example").stdout
     options = [line[2:] for line in example.splitlines() if line.startswith("# ") and line[2:].split(":")[0] in OPTIONS]
     assert set(yaml.safe_load("\n".join(options))) == set(OPTIONS)
+    # Flags for vLLM are neither a flag of ours nor a variable.
+    assert "--engine-args" not in example and "MARITALK_ENGINE_ARGS" not in example
+    assert all(
+        flag(name) in example and environment_variable(name) in example for name in set(OPTIONS) - {"engine_args"}
+    )
     file = tmp_path / "config.yaml"
     file.write_text(example + "\n".join(line for line in options if "null" not in line))
     assert shown_values("--config", str(file))["port"] == ("9000", "file")

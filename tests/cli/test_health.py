@@ -98,3 +98,9 @@ def test_health_without_a_server() -> None:
 
 def test_health_needs_a_fixed_port() -> None:
     assert run_tool("health", "--port", "0").returncode == 2
+
+
+def test_a_model_is_no_argument() -> None:
+    result = run_tool("health", "small")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Unexpected argument: small." in result.stderr

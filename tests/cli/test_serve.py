@@ -30,7 +30,10 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         (["--device", "tpu"], 2, "'auto', 'cuda', 'cpu'"),
         (["--time-unit", "us"], 2, "'ms', 's'"),
         (["--max-model-len", "0"], 2, "1"),
-        (["extra"], 2, "extra"),
+        (["mediun"], 2, "There is no model mediun"),
+        (["small", "extra"], 2, "Unexpected argument: extra."),
+        (["small", "--model", "medium"], 2, "Two models are named: small and medium."),
+        ([*LICENSED, "small"], 4, "24 GB"),
         (["--config", "/nowhere.yaml"], 2, "/nowhere.yaml"),
         ([], 2, "--license"),
         (["--model", "mediun"], 2, "medium"),
@@ -93,6 +96,12 @@ def test_errors_do_not_quote_the_licence() -> None:
 def test_version() -> None:
     for flag in ("--version", "-V"):
         assert serve(flag).stdout == f"maritalk-serve {__version__}\n"
+
+
+def test_a_named_model_takes_precedence_over_the_environment() -> None:
+    """Its error does not blame the variable, which was not used."""
+    result = serve(*LICENSED, "small", MARITALK_MODEL="medium")
+    assert "24 GB" in result.stderr and "MARITALK_MODEL" not in result.stderr
 
 
 LIGHT = """

@@ -71,7 +71,8 @@ def test_named_files_exist(page: str) -> None:
 def parsed(name: str, words: list[str]) -> bool:
     """Whether our program accepts the subcommand and every option. With --help it ignores the values."""
     ours = words[: words.index("--") if "--" in words else None]
-    words = [word for word in ours if word not in ("...", "--version")]  # --version would print before the help
+    # These act before the help is printed: one of them would write into the home folder.
+    words = [word for word in ours if word not in ("...", "--version", "--install-completion")]
     try:
         with redirect_stdout(io.StringIO()) as printed:
             OURS[name]([*words, "--help"], prog_name=name, standalone_mode=False)

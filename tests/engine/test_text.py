@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from maritalk_vllm.engine.completion import Completion
 from maritalk_vllm.engine.generator import Generator
-from maritalk_vllm.engine.sampling import Sampling
+from maritalk_vllm.engine.sampling import Message, Sampling
 from tests.serving import Server
 
 if TYPE_CHECKING:
@@ -214,3 +214,22 @@ def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
             assert "".join(piece["text"] for piece in pieces) == end["output"] == whole == of_vllm.removeprefix(" ")
     finally:
         server.stop()
+
+
+def test_chat_template_gets_the_servers_arguments(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Those of --default-chat-template-kwargs, as on vLLM's own routes."""
+    given = []
+
+    class Recording(Engine):
+        @property
+        def renderer(self) -> Any:
+            def render_chat(_: object, parameters: Any) -> Any:
+                given.append(parameters.chat_template_kwargs)
+                return [], ({"prompt_token_ids": self.prompt},)
+
+            return SimpleNamespace(render_chat=render_chat, tokenizer=SimpleNamespace(max_chars_per_token=100))
+
+    generator = Generator(Recording(tokenizer, [3], [[4]]), None, {"enable_thinking": False})
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
+    asyncio.run(generator.complete([Message(role="user", content="oi")], sampling))
+    assert given == [{"enable_thinking": False, "add_generation_prompt": True}]

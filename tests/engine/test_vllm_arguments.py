@@ -1,6 +1,7 @@
 """Flags and environment of the engine."""
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_tool_call_parser_is_set_if_the_model_has_one() -> None:
     flags = engine_arguments(ON_CPU, "m", "/m", [], "hermes")
     assert "--enable-auto-tool-choice" in flags
     assert pairs(flags)["--tool-call-parser"] == "hermes"
+
+
+def test_chat_template_arguments_are_set_if_the_model_has_some() -> None:
+    assert "--default-chat-template-kwargs" not in engine_arguments(ON_CPU, "m", "/m", [])
+    flags = engine_arguments(ON_CPU, "m", "/m", [], None, {"enable_thinking": False})
+    assert json.loads(pairs(flags)["--default-chat-template-kwargs"]) == {"enable_thinking": False}
 
 
 @given(model_requirements(), machines())

@@ -109,7 +109,7 @@ def test_an_error_renders_its_message_and_its_hint() -> None:
 )
 def test_commands_print_no_english_in_portuguese(command: tuple[str, ...]) -> None:
     result = run(*command)
-    said = re.sub(r"\[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
+    said = re.sub(r"\[MODEL\] \[-- VLLM FLAGS\]|\S*[-/.]\S+", "", f"{result.stdout}{result.stderr}")
     assert said.strip()
     assert [line for line in said.splitlines() if ENGLISH.search(line)] == []
 
@@ -160,3 +160,11 @@ def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[st
         "Start using MariTalk Local API:",
     ]
     assert said[-1] == "Listening on http://here"
+
+
+def test_banner_has_an_example_that_the_demo_model_answers_like_this(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().listening("http://here", arguments="port=1", unit=TimeUnit.MILLISECONDS, is_demo=True)
+    said = capsys.readouterr().out
+    assert '>>> client.generate("What is the capital of Japan?", do_sample=False)\n' in said
+    assert "{'output': 'The capital of Japan is Tokyo.', 'queue_time': 0," in said
+    assert "MariTalkLocal(port=1)" in said and "cachorra" not in said

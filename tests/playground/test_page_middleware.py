@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from maritalk_vllm.models.demo_model import NOTICE
 from maritalk_vllm.playground.page_middleware import Page
 from maritalk_vllm.playground.security_headers import SECURITY
 from maritalk_vllm.playground.static_files import STATIC
@@ -160,13 +161,14 @@ def test_path_traversal_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("unit", TimeUnit)
-def test_server_json_has_the_time_unit(unit: TimeUnit) -> None:
+@pytest.mark.parametrize("is_demo", [True, False])
+def test_server_json_has_the_time_unit_and_whether_the_model_is_the_demo(unit: TimeUnit, is_demo: bool) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         answer = await client.get("/chat/server.json")
-        assert answer.json() == {"time_unit": unit.value}
+        assert answer.json() == {"time_unit": unit.value, "demo": NOTICE if is_demo else None}
         assert answer.headers["cache-control"] == "no-cache"
 
-    with_page(scenario, Page(inner_app, unit))
+    with_page(scenario, Page(inner_app, unit, is_demo=is_demo))
 
 
 def test_page_is_served_while_loading_and_without_a_key() -> None:

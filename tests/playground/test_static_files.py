@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maritalk_vllm.models.demo_model import NOTICE
 from maritalk_vllm.playground.static_files import STATIC, files
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,6 +41,10 @@ def test_every_message_exists_and_is_used() -> None:
     assert groups == {"banner.", "settings.", "state.", "step."}
     unsaid = {key for key in STRINGS["pt"] if key not in written and not key.startswith(tuple(groups))}
     assert unsaid == set()
+
+
+def test_the_demo_model_is_named_as_in_the_terminal() -> None:
+    assert STRINGS["en"]["demo.notice"] == NOTICE
 
 
 def test_loading_steps_equal_the_servers() -> None:

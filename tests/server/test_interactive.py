@@ -26,7 +26,7 @@ def running(mark: str, title: str) -> int:
 def count_for_long(window: Terminal, answers: int) -> None:
     """Send a question with a long answer, and wait until the answer has begun."""
     window.enter("Count from 1 to 1000: 1, 2, 3, 4, 5, 6,")
-    window.wait_for("MariTalk: token", times=answers)
+    window.wait_for("demo: token", times=answers)
 
 
 def test_the_chat_of_a_stub_engine_survives_ctrl_c_and_an_engine_death(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_chat_of_a_stub_engine_survives_ctrl_c_and_an_engine_death(tmp_path:
         window.enter("/parameters max_tokens=8")
         window.wait_for_prompt()
         window.enter("Hello!")
-        window.wait_for("MariTalk: token token token token token token token token\n")
+        window.wait_for("demo: token token token token token token token token\n")
         window.wait_for_prompt()
         window.press("C-d")
         screen = window.wait_for("ended with 0", seconds=30)

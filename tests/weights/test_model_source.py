@@ -7,6 +7,7 @@ import pytest
 from maritalk_vllm.errors import LicenseError, MariTalkError, UsageError, WeightsError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.licensing.license_check import LicenseCheck
+from maritalk_vllm.models.catalogue import find
 from maritalk_vllm.settings import Settings
 from maritalk_vllm.weights.fetch_request import FetchFromHub
 from maritalk_vllm.weights.model_source import Source, locate, wanted_profile
@@ -44,6 +45,21 @@ def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
     assert source(model="org/name") == Source("org/name", "org/name", fetch=FetchFromHub("org/name"))
+
+
+def test_catalogue_names_a_model_of_hugging_face_and_its_short_name_is_served() -> None:
+    found = source(model="qwen3-0.6b")
+    assert (found.name, found.entry) == ("qwen3-0.6b", find("qwen3-0.6b"))
+    assert found.fetch == FetchFromHub("Qwen/Qwen3-0.6B")
+    revision = source(model="qwen3-0.6b", engine_args=("--revision", "abc"))
+    assert revision.fetch == FetchFromHub("Qwen/Qwen3-0.6B", "abc")
+
+
+def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qwen3-0.6b").mkdir()
+    (tmp_path / "qwen3-0.6b" / "config.json").write_text("{}")
+    assert source(model="qwen3-0.6b") == Source("qwen3-0.6b", str(tmp_path / "qwen3-0.6b"))
 
 
 @pytest.mark.parametrize(

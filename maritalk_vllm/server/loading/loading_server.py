@@ -41,13 +41,19 @@ class LoadingServer:
         timings: StartupTimings,
         time_unit: TimeUnit,
         group: ClusterConfig | None = None,
+        *,
+        is_demo: bool = False,
     ) -> None:
-        """`group`: the group that this node belongs to; a follower runs FollowerApp instead of LoadingApp."""
+        """`group`: the group that this node belongs to; a follower runs FollowerApp instead of LoadingApp.
+
+        `is_demo`: the demo model is served.
+        """
         self._listener = listener
         self._access = access
         self._state = state
         self._timings = timings
         self._time_unit = time_unit
+        self._is_demo = is_demo
         self._follower_group = group if group is not None and not group.is_leader else None
         self._apps: list[LoadingApp] = []
         self._identity = access.identity()
@@ -69,7 +75,14 @@ class LoadingServer:
             app.fail(self._error)
         request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
         stack = MiddlewareStack(
-            app, self._access, self._state, self._time_unit, request_metrics, page=group is None, is_loading=True
+            app,
+            self._access,
+            self._state,
+            self._time_unit,
+            request_metrics,
+            page=group is None,
+            is_loading=True,
+            is_demo=self._is_demo,
         )
         # Two descriptors each: a held request is forwarded to the engine on a second connection.
         server = HandoverServer(config(stack, self._identity, descriptors_each=2, lifespan="off"))

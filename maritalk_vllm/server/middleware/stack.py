@@ -44,9 +44,12 @@ class MiddlewareStack:
         *,
         page: bool = True,
         is_loading: bool = False,
+        is_demo: bool = False,
         max_answers: int | None = None,
     ) -> None:
         """`page`: with the chat page. `is_loading`: `app` has no engine, and another process may answer later.
+
+        `is_demo`: the demo model is served, as the page says.
 
         `max_answers`: how many answers the engine generates at once, over all keys; None without a limit.
         """
@@ -57,6 +60,7 @@ class MiddlewareStack:
         self._request_metrics = request_metrics
         self._page = page
         self._is_loading = is_loading
+        self._is_demo = is_demo
         self._max_answers = max_answers
         # What outlives a change of the settings.
         self._keys = access.keys
@@ -69,7 +73,10 @@ class MiddlewareStack:
             *_only(self._is_loading, Middleware(CloseConnections)),
             Middleware(RootPath, access.root_path),
             # Outside the request log: each view of the page loads forty files, which are not logged.
-            *_only(self._page, Middleware(Page, self._time_unit, lambda scope: hosts.error(scope) is None)),
+            *_only(
+                self._page,
+                Middleware(Page, self._time_unit, lambda scope: hosts.error(scope) is None, is_demo=self._is_demo),
+            ),
             Middleware(RequestLog, self._request_metrics, logged=access.logged, traced=access.traced),
             Middleware(Probes, self._state),
             Middleware(AllowedHosts, hosts),

@@ -159,7 +159,13 @@ class _ApiProcess:
         access = self._options.access
         self._state.files = self._options.file_problems
         self._front = MiddlewareStack(
-            compose(app, layers), access, self._state, self._job.time_unit, request_metrics, max_answers=max_answers
+            compose(app, layers),
+            access,
+            self._state,
+            self._job.time_unit,
+            request_metrics,
+            is_demo=self._job.is_demo,
+            max_answers=max_answers,
         )
         self._identity = access.identity()
         server_config = config(

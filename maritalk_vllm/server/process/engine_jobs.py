@@ -45,6 +45,7 @@ class EngineJobs:
             control_channel=control_channel,
             engine=engine,
             time_unit=self._launch.settings.time_unit,
+            is_demo=self._launch.source.is_demo,
             timings=timings,
             log=self._launch.settings.engine_log,
             options=serving_options(self._launch, state),

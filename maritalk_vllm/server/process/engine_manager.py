@@ -84,8 +84,7 @@ class EngineManager:
     ) -> None:
         """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
 
-        `on_leaving` is called when the API process stops listening; then `loading_server` takes the port back.
-        Raises EngineError.
+        `on_leaving` is called when the API process stops listening: `loading_server` takes over. Raises EngineError.
         """
         self._launch = launch
         self._loading_server = loading_server

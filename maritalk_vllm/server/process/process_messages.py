@@ -80,6 +80,7 @@ class Serve(Message, frozen=True, kw_only=True):
     engine: EngineAddress
     control_channel: Descriptor
     time_unit: TimeUnit
+    is_demo: bool
     timings: StartupTimings
     log: Path
     options: ServingOptions

@@ -31,6 +31,17 @@ Start using MariTalk Local API:
         {{'output': 'nani, bento e leo.', {times}}}
 """
 
+DEMO_BANNER = """\
+Start using MariTalk Local API:
+
+        $ pip install maritalk
+        $ python
+        >>> import maritalk
+        >>> client = maritalk.MariTalkLocal({arguments})
+        >>> client.generate("What is the capital of Japan?", do_sample=False)
+        {{'output': 'The capital of Japan is Tokyo.', {times}}}
+"""
+"""The same with a question that the demo model answers like this."""
 
 EXAMPLE_TIMES = {
     TimeUnit.MILLISECONDS: "'queue_time': 0, 'prompt_time': 185, 'generation_time': 127",
@@ -93,9 +104,10 @@ class Console:
         """Print that the warm-up request is running."""
         self._print(f"{_now()} Warming up...")
 
-    def listening(self, url: str, *, arguments: str, unit: TimeUnit) -> None:
+    def listening(self, url: str, *, arguments: str, unit: TimeUnit, is_demo: bool = False) -> None:
         """Print how to use the server, and as the last line the one that scripts wait for."""
-        self._print(BANNER.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
+        banner = DEMO_BANNER if is_demo else BANNER
+        self._print(banner.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
         self._print(f"{_now()} Listening on {url}")
 
     def listening_again(self, url: str) -> None:

@@ -14,6 +14,8 @@ from ...hardware.gpu_catalog import gpu_models
 from ...hardware.probe import probe_hardware
 from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
+from ...models import demo_model
+from ...models.catalogue import RECOMMENDED
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
@@ -74,7 +76,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     check_files(settings, source)
     check_folders(settings, source)
 
-    parser = requirements.profile.tool_call_parser if requirements.profile else None
+    known = requirements.profile or source.entry
     extra_args = (*observability_flags(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
     expires = check.entitlement.expires if requirements.profile else None
@@ -88,16 +90,30 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
         source=source,
         plan=plan,
         engine_args=engine_arguments(
-            plan, source.name, source.location, extra_args, parser, group=rendezvous, attention_backend=backend
+            plan,
+            source.name,
+            source.location,
+            extra_args,
+            known.tool_call_parser if known is not None else None,
+            source.entry.chat_template_arguments if source.entry is not None else {},
+            group=rendezvous,
+            attention_backend=backend,
         ),
         license_expires=expires.timestamp() if expires else None,
         notes=(
+            *([demo_model.NOTICE, _NEXT_STEP] if source.is_demo else []),
             *summary(plan),
             *_compile_cache_note(plan, settings),
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),
         ),
         resolve_again=partial(decide, check=check),
     )
+
+
+_NEXT_STEP = msg(
+    "An open model that speaks Portuguese: maritalk-serve --model {name}. `maritalk-vllm models` lists more of them.",
+    name=RECOMMENDED,
+)
 
 
 def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:

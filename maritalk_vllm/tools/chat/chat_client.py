@@ -20,6 +20,9 @@ _CONNECT_SECONDS = 10
 _READ_TIMEOUT_SECONDS = 120
 """Long enough for a server that does not stream; streams send something every few seconds."""
 
+_NOTICE_SECONDS = 2
+"""Timeout for what the chat can do without: the first question then reports what is wrong."""
+
 _POLL_SECONDS = 0.5
 _RECONNECT_SECONDS = 5
 """How long a server that has answered may refuse connections: after an engine's death it soon listens again."""
@@ -68,6 +71,12 @@ class ChatClient:
                 was_loading = True
             time.sleep(_POLL_SECONDS)
         return was_loading
+
+    def demo_notice(self) -> str:
+        """What a server of ours says of the demo model if it serves that; empty for any other, or if none answers."""
+        with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError):
+            return str(self._client.get("/chat/server.json", timeout=_NOTICE_SECONDS).json().get("demo") or "")
+        return ""
 
     def answer(self, messages: list[Message], fields: dict[str, Any]) -> Generator[str | Answer, None, None]:
         """Stream the next answer of a conversation: an empty string when it starts, its pieces, then the `Answer`.

@@ -10,6 +10,9 @@ from .answer import Answer
 from .context_trimming import turns_to_drop
 from .session import Session
 
+_DEMO_LABEL = "demo"
+"""The name before the demo model's answers: it is not MariTalk."""
+
 
 class Chat:
     """One chat. If `interactive`, a user at a terminal may interrupt an answer and go on."""
@@ -26,6 +29,9 @@ class Chat:
         Returns whether all lines succeeded; always true if interactive, since the user has seen the errors.
         """
         succeeded = True
+        if self._interactive and (notice := self._session.client.demo_notice()):
+            self._session.screen.label = _DEMO_LABEL
+            self._session.screen.note(localized(notice))
         with contextlib.suppress(slash_commands.ExitChat):
             for line in lines:
                 if line.strip():

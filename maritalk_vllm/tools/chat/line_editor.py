@@ -1,7 +1,7 @@
-"""Line editor with a persistent history and multi-line paste."""
+"""Line editor with a persistent history, multi-line paste, and completion of commands."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,12 @@ import platformdirs
 
 from ...i18n.rendering import say
 from ...settings import APP_NAME
-from .slash_commands import command_name
+from .slash_commands import command_name, completions
 from .terminal_output import TerminalOutput
 
 if TYPE_CHECKING:
+    from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+    from prompt_toolkit.document import Document
     from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -39,6 +41,8 @@ class Editor:
             FormattedText([("bold", PROMPT)]),
             history=self._history(history_file()),
             key_bindings=_keys(),
+            completer=_completer(),
+            complete_while_typing=False,
             prompt_continuation=FormattedText([("", " " * len(PROMPT))]),
             enable_suspend=True,
         )
@@ -66,6 +70,20 @@ class Editor:
             self._screen.note(message)
             return InMemoryHistory()
         return FileHistory(file)
+
+
+def _completer() -> "Completer":
+    from prompt_toolkit.completion import Completer, Completion
+
+    class Commands(Completer):
+        """Completes with Tab what begins like a command; Tab does nothing in a question."""
+
+        def get_completions(self, document: "Document", complete_event: "CompleteEvent") -> "Iterable[Completion]":
+            text = document.text_before_cursor
+            word = text.rpartition(" ")[2]
+            return (Completion(each, start_position=-len(word)) for each in completions(text))
+
+    return Commands()
 
 
 def _keys() -> "KeyBindings":

@@ -17,6 +17,9 @@ _FIXED = ("stream", "n", "return_usage")
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(LocalRequest) if field.name not in _FIXED}
 
+PARAMETERS = tuple(_FIELDS)
+"""Names of the parameters."""
+
 
 class SamplingParameters:
     """Values of the parameters; those that are not set have the API's defaults."""

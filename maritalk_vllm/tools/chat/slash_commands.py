@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ...i18n.language import Language, selected
 from ...i18n.rendering import say
 from ...text_format import did_you_mean, table
+from .sampling_parameters import PARAMETERS
 from .session import Session
 
 PREFIX = "/"
@@ -22,13 +23,17 @@ class ExitChat(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`argument` and `about` are its help texts; `run` gets the argument, and may raise UsageError."""
+    """`argument` and `about` are its help texts; `run` gets the argument, and may raise UsageError.
+
+    `others` are names of it in other programs.
+    """
 
     portuguese: str
     english: str
     argument: Callable[[], str]
     about: Callable[[], str]
     run: Callable[[Session, str], None]
+    others: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,10 +41,10 @@ class Command:
         return PREFIX + (self.portuguese if selected() is Language.PORTUGUESE else self.english)
 
     @property
-    def names(self) -> tuple[str, str]:
-        """Both names, the one in the selected language first."""
-        first, second = PREFIX + self.portuguese, PREFIX + self.english
-        return (first, second) if self.name == first else (second, first)
+    def names(self) -> tuple[str, ...]:
+        """All names, the one in the selected language first."""
+        both = sorted((PREFIX + self.portuguese, PREFIX + self.english), key=lambda name: name != self.name)
+        return (*both, *(PREFIX + other for other in self.others))
 
 
 def run_command(session: Session, line: str) -> None:
@@ -50,6 +55,18 @@ def run_command(session: Session, line: str) -> None:
         message = say("There is no command {word}.", word=word)
         raise UsageError(message, did_you_mean(_unaccented(word), [name for each in COMMANDS for name in each.names]))
     command.run(session, rest.strip())
+
+
+def completions(text: str) -> list[str]:
+    """What the last word of a line can become: a command, in the selected language if one fits, or a parameter."""
+    first, space, _ = text.partition(" ")
+    if not space:
+        word = _unaccented(first)
+        own = [each.name for each in COMMANDS if each.name.startswith(word)]
+        return (own or [name for name in _BY_NAME if name.startswith(word)]) if word.startswith(PREFIX) else []
+    if _BY_NAME.get(_unaccented(first)) is _BY_NAME[command_name("parameters")]:
+        return [f"{name}=" for name in PARAMETERS if name.startswith(text.rpartition(" ")[2])]
+    return []
 
 
 def command_name(english: str) -> str:
@@ -129,7 +146,7 @@ def _no_argument() -> str:
 
 
 COMMANDS = (
-    Command("ajuda", "help", _no_argument, lambda: say("Show the commands."), _help),
+    Command("ajuda", "help", _no_argument, lambda: say("Show the commands."), _help, ("?",)),
     Command("limpar", "clear", _no_argument, lambda: say("Begin the conversation anew."), _clear),
     Command("sistema", "system", lambda: say("TEXT"), lambda: say("Set the system message, or show it."), _system),
     Command("salvar", "save", lambda: say("FILE"), lambda: say("Write the conversation to a file."), _save),
@@ -141,7 +158,7 @@ COMMANDS = (
         _parameters,
     ),
     Command("tempos", "times", _no_argument, lambda: say("Show the times of answers, or no more."), _times),
-    Command("sair", "exit", _no_argument, lambda: say("Leave."), _exit),
+    Command("sair", "exit", _no_argument, lambda: say("Leave."), _exit, ("quit", "bye")),
 )
 """In the order of `/help`."""
 

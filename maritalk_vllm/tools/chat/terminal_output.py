@@ -14,16 +14,18 @@ class TerminalOutput:
     """Writes answers and notes; with colours only on a terminal and without NO_COLOR (https://no-color.org)."""
 
     def __init__(self, out: TextIO, notes: TextIO, *, labelled: bool) -> None:
-        """`labelled`: prefix answers with "MariTalk:", for interactive use."""
+        """`labelled`: prefix answers with `label`, for interactive use."""
         self._out = out
         self._notes = notes
         self._labelled = labelled
+        self.label = "MariTalk"
+        """The name before each answer."""
         self._in_line = False
 
     def begin(self) -> None:
         """Start an answer."""
         if self._labelled:
-            self._write(self._out, self._styled(self._out, "MariTalk: ", _BOLD))
+            self._write(self._out, self._styled(self._out, f"{self.label}: ", _BOLD))
         self._in_line = True
 
     def piece(self, text: str) -> None:

@@ -80,11 +80,13 @@ class FakeEngine:
 
 @contextmanager
 def serve_fake_engine(
-    unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None
+    unit: TimeUnit = TimeUnit.MILLISECONDS, access: AccessConfig | None = None, *, is_demo: bool = False
 ) -> Iterator[FakeEngine]:
     """Serve the fake engine."""
     fake_engine = FakeEngine()
-    around = MiddlewareStack(fake_engine.app, access or AccessConfig(), fake_engine.state, unit, request_metrics())
+    around = MiddlewareStack(
+        fake_engine.app, access or AccessConfig(), fake_engine.state, unit, request_metrics(), is_demo=is_demo
+    )
     with served(around) as fake_engine.url:
         yield fake_engine
 

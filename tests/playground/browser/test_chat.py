@@ -58,6 +58,33 @@ def test_conversation_is_a_valid_request(fake_engine: FakeEngine, open_tab: Open
     assert {field.name for field in msgspec.structs.fields(LocalRequest)} == second.keys() - {"messages"}
 
 
+def test_demo_model_is_named_with_examples_and_their_answers(open_tab: Open) -> None:
+    """In English whatever the page's language; what is asked is then not sampled, so that the answer is this one."""
+    with serve_fake_engine(is_demo=True) as fake_engine:
+        page = open_tab(fake_engine.url).page
+        expect(page.locator("#demo")).to_have_text(
+            "Modelo de demonstração SmolLM2-135M: só inglês, e não é o MariTalk."
+        )
+        beginning = page.get_by_role("button", name="What is the capital of Japan?")
+        expect(beginning).to_contain_text("The capital of Japan is Tokyo.")
+        beginning.click()
+        page.keyboard.press("Enter")
+        expect(page.locator(".assistant:not(.running)")).to_have_count(1)
+        page.locator("#views").get_by_text("Texto").click()
+        page.get_by_role("button", name="Exemplo").click()
+        expect(page.locator("#outputs")).to_have_text("Resposta esperada: positive")
+        assert page.locator("#prompt").input_value().startswith("Classify the film review")
+    (asked,) = fake_engine.asked
+    assert asked["messages"] == [{"role": "user", "content": "What is the capital of Japan?"}]
+    assert not asked["do_sample"]
+
+
+def test_another_model_is_not_called_the_demo_model(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
+    expect(page.get_by_role("button", name="Ouro Preto")).to_be_visible()
+    expect(page.locator("#demo")).to_be_hidden()
+
+
 def test_settings_and_system_message_are_sent_and_stored(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
     page.get_by_role("button", name="Ajustes").click()

@@ -68,6 +68,7 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
         control_channel=control_channel,
         engine=EngineAddress("in", "out"),
         time_unit=TimeUnit.SECONDS,
+        is_demo=False,
         timings=StartupTimings(),
         log=folder / "log",
         options=options(1, 0),

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.models.profile import find
 from maritalk_vllm.server.startup.launch import decide
 from maritalk_vllm.settings import Device, Settings
+from maritalk_vllm.weights.model_source import Source
 from tests.licensing.keys import Keys
 
 
@@ -29,6 +31,23 @@ def test_launch_has_the_source_of_its_model(tmp_path: Path) -> None:
     assert (launch.source.name, launch.source.must_be_prepared) == ("demo", True)
     assert launch.engine_args[:4] == ["--model", launch.source.location, "--served-model-name", "demo"]
     assert launch.plan.model == "demo"
+
+
+def test_the_demo_model_is_named_first_and_no_other_is_called_so(tmp_path: Path) -> None:
+    launch = decide(Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
+    assert launch.notes[0] == "Demo model SmolLM2-135M: English only, not MariTalk."
+    assert "maritalk-serve --model qwen3-4b" in launch.notes[1]
+    small = find("small")
+    assert small is not None
+    assert [Source("x", "/x", profile).is_demo for profile in (None, small)] == [False, False]
+
+
+def test_a_model_of_the_catalogue_has_its_parser_and_template_arguments(tmp_path: Path) -> None:
+    launch = decide(Settings(model="qwen3-0.6b", device=Device.CPU, cache_dir=tmp_path))
+    flags = launch.engine_args
+    assert flags[flags.index("--served-model-name") + 1] == "qwen3-0.6b"
+    assert flags[flags.index("--tool-call-parser") + 1] == "hermes"
+    assert flags[flags.index("--default-chat-template-kwargs") + 1] == '{"enable_thinking": false}'
 
 
 def test_resolving_again_keeps_what_was_read(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ class FakeServer:
     """Echoes the last message, word by word. A word is a token; `context` is the limit, including max_tokens."""
 
     status: str = "idle"
+    demo: str | None = None
+    """The notice of the demo model."""
     context: int = 10_000
     resume: threading.Event = field(default_factory=threading.Event)
     """The answer to a question with the word "wait" pauses after that word until this is set."""
@@ -32,7 +34,7 @@ class FakeServer:
     def __call__(self, request: Request) -> None:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         if request.command == "GET":
-            reply(request, 200, {"status": self.status})
+            reply(request, 200, {"demo": self.demo} if request.path == "/chat/server.json" else {"status": self.status})
             return
         body = json.loads(request.content)
         tokens = sum(len(message["content"].split()) for message in body["messages"])

@@ -41,6 +41,15 @@ def test_interactive_answers_are_labelled() -> None:
     assert chat.out.getvalue() == "MariTalk: um\nMariTalk: dois\n"
 
 
+def test_the_demo_model_is_named_where_it_answers() -> None:
+    with chat_with_fake_server(interactive=True, demo="Demo model.") as chat:
+        chat.send("um")
+    assert (chat.notes.getvalue(), chat.out.getvalue()) == ("Demo model.\n", "demo: um\n")
+    with chat_with_fake_server(demo="Demo model.") as piped:
+        piped.send("um")
+    assert (piped.notes.getvalue(), piped.out.getvalue()) == ("", "um\n")
+
+
 def test_doubled_slash_starts_a_question() -> None:
     with chat_with_fake_server() as chat:
         assert chat.send("//um")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.i18n.language import Language, choose
-from maritalk_vllm.tools.chat.slash_commands import COMMANDS
+from maritalk_vllm.tools.chat.slash_commands import COMMANDS, completions
 from tests.tools.chat.chatting import chat_with_fake_server
 
 
@@ -21,7 +21,7 @@ def test_help_lists_every_command_with_both_names() -> None:
     with chat_with_fake_server() as chat:
         assert chat.send("/help")
     first, *_ = chat.notes.getvalue().splitlines()
-    assert first.split() == ["/help,", "/ajuda", "Show", "the", "commands."]
+    assert first.split() == ["/help,", "/ajuda,", "/?", "Show", "the", "commands."]
     assert all(name in chat.notes.getvalue() for command in COMMANDS for name in command.names)
     assert max(map(len, chat.notes.getvalue().splitlines())) <= 80
     assert chat.out.getvalue() == "", "in a pipe, stdout is for answers"
@@ -43,11 +43,44 @@ def test_in_portuguese() -> None:
     assert chat.notes.getvalue().endswith("\nNão existe o comando /temps. Você quis dizer /tempos?\n")
 
 
-@pytest.mark.parametrize("leave", ["/exit", "/sair"])
+@pytest.mark.parametrize("leave", ["/exit", "/sair", "/quit", "/bye"])
 def test_leaving(leave: str) -> None:
     with chat_with_fake_server() as chat:
         assert chat.send(leave, "um")
         assert chat.model.requests_received == []
+
+
+def test_question_mark_is_help() -> None:
+    with chat_with_fake_server() as chat:
+        assert chat.send("/help", "/?")
+    half = len(chat.notes.getvalue()) // 2
+    assert chat.notes.getvalue()[:half] == chat.notes.getvalue()[half:]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/s", ["/system", "/save"]),
+        ("/H", ["/help"]),
+        ("/aj", ["/ajuda"]),
+        ("/q", ["/quit"]),
+        ("/x", []),
+        ("/parameters max", ["max_tokens="]),
+        ("/parametros top_k=1 to", ["top_p=", "top_k="]),
+        ("/save max", []),
+        ("he", []),
+        ("what is /he", []),
+        ("", []),
+    ],
+)
+def test_completions(text: str, words: list[str]) -> None:
+    assert sorted(completions(text)) == sorted(words)
+
+
+def test_completions_in_portuguese_come_from_it_first() -> None:
+    choose(Language.PORTUGUESE)
+    assert completions("/s") == ["/sistema", "/salvar", "/sair"]
+    assert completions("/he") == ["/help"]
 
 
 @pytest.mark.parametrize(("clear", "system"), [("/clear", "/system"), ("/limpar", "/sistema")])

@@ -37,7 +37,7 @@ def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
     with terminal(f"{chat}; {chat}", environment) as window:
         set_up(window)
         window.enter("My name is Ana. Say hello to me.")
-        window.wait_for("MariTalk: ")
+        window.wait_for("demo: ")
         window.wait_for_prompt()
 
         window.type("nothing of this is sent")
@@ -48,14 +48,14 @@ def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
         window.paste("One:\ntwo and\nthree")
         window.wait_for("   two and\n   three")
         window.press("Enter")
-        window.wait_for("MariTalk: ", times=2)
+        window.wait_for("demo: ", times=2)
         window.wait_for_prompt()
 
         window.enter("/parameters max_tokens=4000")
         window.wait_for_prompt()
         window.enter(LONG)
-        window.wait_for("MariTalk: ", times=3)
-        wait_until(lambda: window.screen().rpartition("MariTalk: ")[2].strip() != "")
+        window.wait_for("demo: ", times=3)
+        wait_until(lambda: window.screen().rpartition("demo: ")[2].strip() != "")
         window.press("C-c")
         window.wait_for("Stopped. What came is kept.")
         window.wait_for_prompt()

@@ -4,7 +4,6 @@ import { announce } from "./announce.js";
 import { Failure, generate } from "./client.js";
 import { copyButton } from "./copy.js";
 import { byId, el, icon } from "./dom.js";
-import { FILM_REVIEWS } from "./examples.js";
 import { figuresOf, line } from "./figures.js";
 import { t } from "./language.js";
 import { read, write } from "./storage.js";
@@ -16,11 +15,15 @@ export class Completion {
   #outputs = [];
   #figures = null;
   #error = "";
+  #expected = "";
 
-  constructor(settings) {
+  constructor(settings, examples) {
     this.#settings = settings;
     this.#area.value = read("prompt", "");
-    this.#area.addEventListener("input", () => this.#keep());
+    this.#area.addEventListener("input", () => {
+      this.#expected = "";
+      this.#keep();
+    });
     this.#area.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
@@ -32,7 +35,7 @@ export class Completion {
     });
     byId("completion").addEventListener("keydown", (event) => event.key === "Escape" && this.#abort?.abort());
     byId("prompt-stop").addEventListener("click", () => this.#abort?.abort());
-    byId("prompt-example").addEventListener("click", () => this.#load(FILM_REVIEWS));
+    byId("prompt-example").addEventListener("click", () => this.#load(examples.filmReviews));
     this.show();
   }
 
@@ -41,7 +44,8 @@ export class Completion {
     this.show();
   }
 
-  #load({ prompt, settings }) {
+  #load({ prompt, settings, answer = "" }) {
+    this.#expected = answer;
     this.#area.value = prompt;
     this.#settings.reset();
     this.#settings.set(settings);
@@ -96,8 +100,12 @@ export class Completion {
     if (this.#figures) {
       shown.push(el("p", { class: "figures" }, ...line(this.#figures).map((part) => el("span", {}, part))));
     }
-    if (!shown.length) shown.push(el("p", { class: "note" }, t("completion.nothing")));
+    if (!shown.length) shown.push(el("p", { class: "note" }, this.#hint()));
     byId("outputs").replaceChildren(...shown);
+  }
+
+  #hint() {
+    return this.#expected ? t("completion.expected", { answer: this.#expected }) : t("completion.nothing");
   }
 
   #output(text, running) {

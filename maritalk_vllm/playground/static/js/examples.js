@@ -3,6 +3,16 @@
 /** Beginnings of a conversation: the names of their sentences. */
 export const BEGINNINGS = ["examples.names", "examples.plan", "examples.explain", "examples.code"];
 
+/** Those for the demo model, which reads English alone, with its answers where nothing is sampled. */
+export const DEMO_BEGINNINGS = [
+  { question: "What is the capital of Japan?", answer: "The capital of Japan is Tokyo." },
+  { question: "Name three fruits.", answer: "1. Bananas 2. Oranges 3. Grapes" },
+  { question: "Name three primary colors.", answer: "The primary colors are: Red, Blue, and Yellow." },
+  { question: "What is 2 + 2?", answer: "The answer to this classic math problem is 4." },
+];
+
+const settings = { max_tokens: 2, do_sample: false };
+
 /** A few examples, and one more to be classified, as the MariTalk Local document has it. */
 export const FILM_REVIEWS = {
   prompt: `Classifique a resenha de filme como "positiva" ou "negativa".
@@ -15,5 +25,21 @@ Classe: negativa
 
 Resenha: Foi fantástico, valeu o ingresso..
 Classe:`,
-  settings: { max_tokens: 2, do_sample: false },
+  settings,
+};
+
+/** The same in English. The demo model goes on with `answer`. */
+export const DEMO_FILM_REVIEWS = {
+  prompt: `Classify the film review as "positive" or "negative".
+
+Review: I liked the film a lot, it is the best of the year!
+Class: positive
+
+Review: The film leaves much to be desired.
+Class: negative
+
+Review: It was fantastic, well worth the ticket.
+Class:`,
+  settings,
+  answer: "positive",
 };

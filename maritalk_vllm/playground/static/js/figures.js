@@ -1,14 +1,11 @@
 // What an answer took, as the engine measured it.
 
-import { ask } from "./client.js";
+import { facts } from "./facts.js";
 import { number, t } from "./language.js";
-
-let unit = null;
 
 /** How many of the server's units of time make a second. The server tells: a 0 does not. */
 async function unitsPerSecond() {
-  unit ??= (await (await ask("chat/server.json")).json()).time_unit;
-  return unit === "s" ? 1 : 1000;
+  return (await facts()).time_unit === "s" ? 1 : 1000;
 }
 
 /** The figures of an answer's last event: times in seconds, and tokens. */

@@ -5,9 +5,9 @@ import { Banner } from "./banner.js";
 import { Completion } from "./completion.js";
 import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
-import { byId, el } from "./dom.js";
-import { BEGINNINGS } from "./examples.js";
-import { changeLanguage, language, onLanguage, t, translate } from "./language.js";
+import { Examples } from "./demo.js";
+import { byId } from "./dom.js";
+import { changeLanguage, language, onLanguage, translate } from "./language.js";
 import { beginModel } from "./model.js";
 import { Server } from "./server.js";
 import { Settings } from "./settings.js";
@@ -24,10 +24,11 @@ const chatSettings = new Settings("chat");
 const textSettings = new Settings("text");
 const conversations = new Conversations();
 const answering = new Answering(conversations, chatSettings);
-const completion = new Completion(textSettings);
 const composer = new Composer(conversations, answering);
 const panel = new SettingsPanel(conversations);
 const server = new Server();
+const examples = new Examples(server, composer, chatSettings);
+const completion = new Completion(textSettings, examples);
 new Sidebar(conversations, answering);
 new Transcript(conversations, answering);
 new Strip(server);
@@ -43,13 +44,6 @@ function showView() {
     if ((link.hash === "#text") === isText) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-}
-
-function showBeginnings() {
-  const buttons = BEGINNINGS.map((key) =>
-    el("button", { type: "button", class: "beginning", onclick: () => composer.write(t(key)) }, t(key)),
-  );
-  byId("beginnings").replaceChildren(...buttons);
 }
 
 function showLanguage() {
@@ -71,7 +65,6 @@ for (const button of byId("languages").children) {
   button.addEventListener("click", () => changeLanguage(button.value));
 }
 onLanguage(() => {
-  showBeginnings();
   showLanguage();
   composer.translate();
   completion.show();
@@ -81,7 +74,6 @@ conversations.addEventListener("full", () => {
 });
 
 showView();
-showBeginnings();
 showLanguage();
 document.body.classList.add("begun");
 byId("message").focus();

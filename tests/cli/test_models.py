@@ -1,0 +1,44 @@
+"""The command `maritalk-vllm models`."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from maritalk_vllm.models.catalogue import catalogue
+from tests.commands import run
+
+NO_HUB = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def listed(*arguments: str, env: dict[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    result = run("maritalk-vllm", "models", "--json", *arguments, env=env)
+    assert result.returncode == 0, result.stderr
+    return {row["name"]: row for row in json.loads(result.stdout)}
+
+
+def test_every_model_is_listed_with_what_the_planner_says() -> None:
+    rows = listed()
+    assert list(rows) == list(catalogue())
+    for name, row in rows.items():
+        planned = run("maritalk-vllm", "plan", "--model", name, "--json")
+        assert row["fits"] == (planned.returncode == 0)
+        assert row["where"].startswith("the CPU, " if row["fits"] else f"{name} needs ")
+    assert rows["qwen3-0.6b"]["weights_bytes"] == pytest.approx(1_192_099_840, rel=1e-3)
+    assert rows["qwen3-4b"]["smallest_gpu"] == "A10"
+
+
+def test_text_names_the_licences_to_accept_and_the_next_command() -> None:
+    said = run("maritalk-vllm", "models").stdout
+    assert "Accept the licence on the model's page with a Hugging Face account, and set HF_TOKEN:" in said
+    assert "  llama-3.2-1b: https://huggingface.co/meta-llama/Llama-3.2-1B-Instruct" in said
+    assert "A base model, which completes texts and has no chat: sabia-7b" in said
+    assert said.splitlines()[-1].startswith("Serve one with: maritalk-serve --model ")
+
+
+def test_plan_of_a_name_of_the_catalogue_asks_no_network() -> None:
+    result = run("maritalk-vllm", "plan", "--model", "qwen3-8b", "--gpus", "1xA10", env=NO_HUB)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("qwen3-8b fits: 1 x NVIDIA A10.")
+    assert "qwen3-8b is not on this machine: its size is that of its published configuration." in result.stdout
