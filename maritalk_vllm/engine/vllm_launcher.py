@@ -18,6 +18,7 @@ from .exception_mapping import answer_dead_engine
 from .grammar_checks import reject_unusable_grammars
 from .hidden_files import ignore_hidden_files
 from .log_redaction import redact_step_dumps
+from .mig_patch import resolve_mig_instances
 from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
 from .tool_arguments import constrain_tool_arguments
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 def preload(device: Device) -> None:
     """Import everything that the engine's processes need, once, before they are forked."""
+    if device is Device.CUDA:
+        resolve_mig_instances()
     import vllm.entrypoints.launchers.api_server.app_state
     import vllm.entrypoints.launchers.app
     import vllm.entrypoints.openai.chat_completion.serving
