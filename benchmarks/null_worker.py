@@ -157,21 +157,28 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class _Request:
-    """One request; `computed` tokens of it are in the KV cache, and `sampled` tokens of the answer are known."""
+    """One request: `computed` tokens of it are in the KV cache, and `sampled` tokens of its answer are known.
+
+    Its tokens follow from `seed`.
+    """
 
     prompt: list[int]
     parameters: "SamplingParams"
     computed: int
+    seed: int
     sampled: int = 0
 
     @classmethod
     def of(cls, request: "NewRequestData") -> "_Request":
-        assert request.prompt_token_ids is not None and request.sampling_params is not None
-        return cls(request.prompt_token_ids, request.sampling_params, request.num_computed_tokens)
+        prompt, parameters = request.prompt_token_ids, request.sampling_params
+        assert prompt is not None and parameters is not None
+        # For its second model runner, vLLM sends a preempted request as a new one, with its answer so far.
+        sampled = len(request.prefill_token_ids or prompt) - len(prompt)
+        return cls(prompt, parameters, request.num_computed_tokens, sum(prompt), sampled)
 
     def sample(self, allowed: np.ndarray | None) -> int:
         """The next token, among those that the bit mask of a grammar allows."""
-        number = sum(self.prompt) + self.sampled * _STRIDE
+        number = self.seed + self.sampled * _STRIDE
         self.sampled += 1
         if allowed is None:
             return FIRST_TOKEN + number % TOKENS

@@ -41,7 +41,7 @@ def inherit_on_fork() -> None:
 
 
 def tie_spawned_process() -> None:
-    """Tie this process, which multiprocessing has spawned below a forked one, to its parent, and what it starts to it.
+    """Tie this process, which multiprocessing spawned, to its parent, and tie to it what it starts itself.
 
     multiprocessing does not know the parent's pid this early, and getppid() is another one if the parent has exited.
     """
