@@ -9,6 +9,7 @@
 #
 # Single lanes, and other checks:
 # make test-unit, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
+# make test-cuda     vLLM's CUDA build without a GPU, in an environment of its own of some 8 GB
 # make test-pythons  the unit lane on Python 3.12 and 3.13, where this machine has them
 # make screenshots   the page lane, which also takes the screenshots of docs/page.md
 # make fuzz          the generated requests of the clients lane, more than 50,000
@@ -28,7 +29,7 @@ PORT ?= 9000
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
-	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes deploy-check fuzz \
+	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda deploy-check fuzz \
 	image-check audit digests mutations coverage bench build lock clean
 
 serve: install
@@ -94,7 +95,7 @@ nightly: test test-rest-deploy
 	HYPOTHESIS_PROFILE=nightly CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
 	AUDIT=$(if $(CI),,optional) $(MAKE) audit
-	$(MAKE) test-pythons mutations image-check
+	$(MAKE) test-pythons mutations image-check test-cuda
 
 test-pythons:
 	scripts/pythons 3.12 3.13
@@ -126,6 +127,16 @@ test-chaos: $(VENV)/.installed-dev
 test-nodes: $(VENV)/.installed-dev
 	scripts/debian iproute2:ip
 	$(PYTEST) -m nodes
+
+# vLLM's CUDA build, with stand-ins for the driver. A package index beside the main one may have torch for the CPU alone.
+$(VENV)/cuda/.installed: requirements/cuda13.lock requirements/build.lock pyproject.toml scripts/install scripts/packages \
+		scripts/uv | $(VENV)/.installed
+	$(BIN)/python -m venv --clear $(VENV)/cuda
+	UV_INDEX= UV_FIND_LINKS= scripts/install $(VENV)/cuda requirements/cuda13.lock
+	@touch $@
+
+test-cuda: $(VENV)/.installed-dev $(VENV)/cuda/.installed
+	$(PYTEST) -m cuda
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
 	scripts/install $(VENV) requirements/deploy.lock

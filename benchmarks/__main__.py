@@ -24,7 +24,8 @@ from . import loading, pictures, results
 from . import plan_accuracy as accuracy
 from . import start as startup
 from .models import subject
-from .targets import VLLM, Ours
+from .subject import Engine
+from .targets import VLLM, EngineAlone, Ours
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -48,6 +49,9 @@ def _temporary_folder() -> Iterator[Path]:
 def compare(
     model: Annotated[str, _MODEL] = "one-layer",
     device: Annotated[Device, _DEVICE] = Device.CPU,
+    engine: Annotated[Engine, typer.Option(help="null: a worker that computes nothing, for the front end alone.")] = (
+        Engine.REAL
+    ),
     users: Annotated[str, _USERS] = "1,8,64",
     requests: Annotated[int, _REQUESTS] = 64,
     max_tokens: Annotated[int, _TOKENS] = 32,
@@ -55,12 +59,16 @@ def compare(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests a second and processor time, under the same loads, in turn."""
-    with _temporary_folder() as folder, comparison.targets(subject(model, device), folder) as ready:
+    is_null = engine is Engine.NULL
+    classes = (Ours, VLLM) if is_null else (Ours, VLLM, EngineAlone)
+    with _temporary_folder() as folder, comparison.targets(subject(model, device, engine), folder, classes) as ready:
         measured = asyncio.run(comparison.compare(ready, _numbers(users), requests, max_tokens, rounds))
     table = comparison.rows(measured)
-    title = f"{model}, {max_tokens} tokens an answer, {rounds} rounds"
-    lines = [*results.table(table), "", *results.ratios(comparison.ratios(table))]
-    results.write(out, name := f"compare-{_file_name(model)}", title, comparison.as_json(measured), lines)
+    title = f"{model}{', null engine' if is_null else ''}, {max_tokens} tokens an answer, {rounds} rounds"
+    found = comparison.front_end_ratios(table) if is_null else comparison.ratios(table)
+    lines = [*results.table(table), "", *results.ratios(found)]
+    name = f"compare-{_file_name(model)}{'-null' if is_null else ''}"
+    results.write(out, name, title, comparison.as_json(measured), lines)
     pictures.rates(out / f"{name}-rate.png", title, table)
     pictures.processor(out / f"{name}-cpu.png", title, table)
 

@@ -52,12 +52,17 @@ class Measured:
         return self.cpu_seconds / self.completion_tokens
 
 
+TargetClass = type[Ours] | type[VLLM] | type[EngineAlone]
+
+
 @contextmanager
-def targets(subject: Subject, folder: Path) -> Iterator[list[Target]]:
-    """Start the three targets, one after the other so that none slows another's start; yields them paused."""
+def targets(
+    subject: Subject, folder: Path, classes: Sequence[TargetClass] = (Ours, VLLM, EngineAlone)
+) -> Iterator[list[Target]]:
+    """Start the targets, one after the other so that none slows another's start; yields them paused."""
     with ExitStack() as stack:
         ready: list[Target] = []
-        for target_class in (Ours, VLLM, EngineAlone):
+        for target_class in classes:
             target = target_class(subject, folder)
             stack.callback(target.stop)
             target.wait()
@@ -165,6 +170,19 @@ def _row(target: str, wire: str, users: int, group: list[Measured]) -> Row:
 def as_json(measured: list[Measured]) -> list[dict[str, object]]:
     """All measurements as plain data."""
     return [dataclasses.asdict(each) for each in measured]
+
+
+def front_end_ratios(table: list[Row]) -> list[tuple[str, float, str]]:
+    """Each of our routes over vLLM's chat, whole or streamed, with a null engine: name, value, target."""
+    by_load = {(row.target, row.wire, row.users): row for row in table}
+    results = []
+    for row in table:
+        if row.target == Ours.name:
+            theirs = by_load[VLLM.name, "openai-chat-stream" if row.time_to_first_token else "openai-chat", row.users]
+            name = f"{row.wire} / vLLM's {theirs.wire}, {row.users} at once"
+            results.append((f"requests/s, {name}", row.requests_per_second / theirs.requests_per_second, ">= 1"))
+            results.append((f"API CPU a request, {name}", row.cpu_per_request / theirs.cpu_per_request, "<= 1"))
+    return results
 
 
 def ratios(table: list[Row]) -> list[tuple[str, float, str]]:

@@ -9,8 +9,8 @@ from maritalk_vllm.models import demo_model
 from maritalk_vllm.models.profile import find
 from maritalk_vllm.settings import Device
 
-from . import llama
-from .subject import Subject
+from . import llama, null_engine
+from .subject import Engine, Subject
 
 SIZES = {
     "one-layer": llama.ONE_LAYER,
@@ -20,11 +20,12 @@ SIZES = {
 }
 
 
-def subject(name: str, device: Device) -> Subject:
+def subject(name: str, device: Device, engine: Engine = Engine.REAL) -> Subject:
     """A model by name, ready to be served. Raises RuntimeError."""
     folder = find_or_make(name, platformdirs.user_cache_path("maritalk-vllm"))
     dummy_weights = not any(folder.glob("*.safetensors"))
-    return Subject(folder, device, flags=("--load-format", "dummy") if dummy_weights else ())
+    flags = ("--load-format", "dummy") if dummy_weights else ()
+    return Subject(folder, device, flags=(*flags, *null_engine.flags()) if engine is Engine.NULL else flags)
 
 
 def find_or_make(name: str, cache: Path) -> Path:

@@ -1,10 +1,18 @@
 """The model under test, its device, and its engine flags."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from maritalk_vllm.server.startup.launch import Launch, decide
 from maritalk_vllm.settings import Device, Settings
+
+
+class Engine(StrEnum):
+    """What computes the answers: vLLM's worker, or one that computes nothing, which leaves the front end."""
+
+    REAL = "real"
+    NULL = "null"
 
 
 @dataclass(frozen=True, slots=True)

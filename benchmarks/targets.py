@@ -27,6 +27,8 @@ from .processes import by_title
 from .subject import Subject
 
 READY_SECONDS = 600
+_ROOT = Path(__file__).parent.parent
+"""Where the processes of a server find the worker that computes nothing."""
 
 
 def free_port() -> int:
@@ -85,6 +87,7 @@ class HTTPTarget(Target):
         self._ready = ready
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         with log.open("wb") as out:
             self.started = time.monotonic()
             self.process = subprocess.Popen(
@@ -92,7 +95,7 @@ class HTTPTarget(Target):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=environment,
+                env={**environment, "PYTHONPATH": os.pathsep.join(path)},
             )
 
     def connects(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..settings import environment_variable
 from .log_redaction import redact_step_dumps
+from .mig_patch import resolve_mig_instances
 
 _VLLM_LIMIT = 2.0
 
@@ -20,7 +21,9 @@ def plugin() -> None:
     vLLM calls it wherever this package is installed, so it acts only in our own server, or if VLLM_PLUGINS names it.
     """
     if os.environ.get(OPT_IN):
-        redact_step_dumps()  # needed in processes that Ray starts
+        # Needed in processes that are not forked: vLLM spawns them, or Ray starts them.
+        redact_step_dumps()
+        resolve_mig_instances()
     if os.environ.get(OPT_IN) or "maritalk" in os.environ.get("VLLM_PLUGINS", "").split(","):
         allow_any_temperature()
 

@@ -19,6 +19,7 @@ from .exception_mapping import answer_dead_engine, to_vllm_error
 from .grammar_checks import reject_unusable_grammars
 from .hidden_files import ignore_hidden_files
 from .log_redaction import redact_step_dumps
+from .mig_patch import resolve_mig_instances
 from .resilient_core import ResilientCore
 from .startup_errors import describe_exit_code
 from .step_watchdog import StepWatchdog
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 def preload(device: Device) -> None:
     """Import everything that the engine's processes need, once, before they are forked."""
+    if device is Device.CUDA:
+        resolve_mig_instances()
     import vllm.entrypoints.launchers.api_server.app_state
     import vllm.entrypoints.launchers.app
     import vllm.entrypoints.openai.chat_completion.serving
@@ -94,7 +97,7 @@ def launch_engine(args: argparse.Namespace) -> Iterator[Engine]:
     from vllm.v1.engine.utils import EngineZmqAddresses, get_engine_zmq_bind_addresses, launch_core_engines
     from vllm.v1.executor import Executor
 
-    config = _engine_config(args)
+    config = engine_config(args)
     # Each endpoint is a path in the server's temporary folder: the API process is on the engine's node.
     endpoints = get_engine_zmq_bind_addresses(config)
     addresses = EngineZmqAddresses(inputs=endpoints.inputs, outputs=endpoints.outputs)
@@ -108,7 +111,7 @@ def connect(args: argparse.Namespace, watchdog: StepWatchdog, address: EngineAdd
     """Return the client of the engine at `address`; block until it has loaded the model."""
     from vllm.usage.usage_lib import UsageContext
 
-    config = _engine_config(args)
+    config = engine_config(args)
     if args.scheduler_cls is None:
         output_batching_scheduler.patch_inter_token_latency()
     client = client_class().from_vllm_config(
@@ -150,14 +153,14 @@ def _client_addresses(address: EngineAddress) -> dict[str, str | None]:
     }
 
 
-def _engine_config(args: argparse.Namespace) -> Any:  # noqa: ANN401
+def engine_config(args: argparse.Namespace) -> Any:  # noqa: ANN401
     """vLLM's configuration, the same in the engine's process and in the API process."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
-    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
+    config = AsyncEngineArgs.from_cli_args(args).createengine_config(UsageContext.OPENAI_API_SERVER)
     # Creating the config on a CPU sets spawn, which would make every process import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     parallel = config.parallel_config
@@ -198,8 +201,8 @@ def start_workers(args: argparse.Namespace) -> Workers:
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     engine = AsyncEngineArgs.from_cli_args(args)
-    config = engine.create_engine_config(UsageContext.OPENAI_API_SERVER, headless=True)
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in _engine_config
+    config = engine.createengine_config(UsageContext.OPENAI_API_SERVER, headless=True)
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in engine_config
     return Workers(MultiprocExecutor(config, monitor_workers=False))
 
 

@@ -293,3 +293,59 @@ int nvmlDeviceGetTopologyCommonAncestor(Device *one, Device *other, int *found)
     *found = level(one, other) == NVLINK ? SYSTEM : level(one, other);
     return SUCCESS;
 }
+
+/* The rest is what vLLM and torch ask beside our own code. */
+
+int nvmlInit(void) { return nvmlInitWithFlags(0); }
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device)
+{
+    FAIL(NULL);
+    for (int i = 0; i < device_count; i++)
+        if (!strcmp(devices[i].uuid, uuid)) {
+            *device = &devices[i];
+            return SUCCESS;
+        }
+    return NOT_FOUND;
+}
+
+/* Of a MIG instance it is the place in its parent, not a number among all devices. */
+int nvmlDeviceGetIndex(Device *device, uint *index)
+{
+    FAIL(device);
+    *index = (uint)(device - devices);
+    if (device->parent >= 0) {
+        *index = 0;
+        for (const Device *other = devices + gpu_count; other < device; other++)
+            if (other->parent == device->parent)
+                *index += 2;
+    }
+    return SUCCESS;
+}
+
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device *instance, Device **device)
+{
+    FAIL(instance);
+    if (instance->parent < 0)
+        return INVALID_ARGUMENT;
+    *device = &devices[instance->parent];
+    return SUCCESS;
+}
+
+int nvmlDeviceIsMigDeviceHandle(Device *device, uint *is_instance)
+{
+    FAIL(device);
+    *is_instance = device->parent >= 0;
+    return SUCCESS;
+}
+
+typedef struct { char legacy_id[16]; uint domain, bus, device, id, subsystem_id; char bus_id[32]; } PciInfo;
+
+int nvmlDeviceGetPciInfo_v3(Device *device, PciInfo *info)
+{
+    FAIL(device);
+    memset(info, 0, sizeof *info);
+    info->bus = (uint)(device - devices) + 1;
+    snprintf(info->bus_id, sizeof info->bus_id, "00000000:%02X:00.0", info->bus);
+    return SUCCESS;
+}

@@ -576,6 +576,20 @@ MUTATIONS = (
         ("process/test_fork_server_client.py",),
     ),
     Mutation(
+        "leave processes that vLLM spawns to themselves when the supervisor is killed",
+        "maritalk_vllm/server/process/process_tree.py",
+        "    set_parent_death_signal(int(os.environ[_PARENT]))\n",
+        "",
+        ("process/test_process_tree.py",),
+    ),
+    Mutation(
+        "tie a process that vLLM spawns to the parent of its parent",
+        "maritalk_vllm/server/process/process_tree.py",
+        "    os.environ[_PARENT] = str(os.getpid())\n    inherit_on_fork()\n",
+        "    inherit_on_fork()\n",
+        ("process/test_process_tree.py",),
+    ),
+    Mutation(
         "store what any host sends",
         "maritalk_vllm/server/cluster/node_messages.py",
         "HANDSHAKE_BYTES = 64 * 1024",

@@ -1,7 +1,7 @@
 """The fork server: imports torch and vllm once, and forks a process for each job.
 
-The supervisor starts it as `python -m maritalk_vllm.server.process.fork_server DEVICE CHANNEL PARENT`. It never
-initialises CUDA and runs no thread of its own, so that forked processes start clean, and at once.
+The supervisor starts it by `server/process/main_module.py`. It never initialises CUDA and runs no thread of its own, so
+that forked processes start clean, and at once.
 """
 
 import gc
@@ -107,14 +107,10 @@ def _run_job(job: Job, channel: ReportChannel) -> None:
         sys.exit(error.exit_code)
 
 
-def _arguments(arguments: list[str]) -> tuple[Device, ReportChannel, int]:
-    device, descriptor, parent = arguments
-    return Device(device), Channel.from_descriptor(int(descriptor), JOBS, TO_SUPERVISOR), int(parent)
-
-
-if __name__ == "__main__":
-    _device, _channel, _parent = _arguments(sys.argv[1:])
-    process_tree.set_parent_death_signal(_parent)
+def start(arguments: list[str]) -> None:
+    """Be the fork server: `arguments` are the device, the descriptor of a channel to the supervisor, and its pid."""
+    device, descriptor, supervisor = arguments
+    process_tree.set_parent_death_signal(int(supervisor))
     process_tree.inherit_on_fork()
     setproctitle.setproctitle("maritalk: nursery")
-    main(_device, _channel, _parent)
+    main(Device(device), Channel.from_descriptor(int(descriptor), JOBS, TO_SUPERVISOR), int(supervisor))

@@ -41,7 +41,7 @@ from .process_messages import (
 )
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
-FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.fork_server")
+FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.main_module")
 """The command of the fork server. The device, a channel's descriptor and the supervisor's pid are appended to it."""
 
 _RETRY_SECONDS = 0.2

@@ -15,6 +15,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _EXIT_SECONDS = 2
 _SHARED_MEMORY = Path("/dev/shm")
 _ADOPTION_SECONDS = 0.001
+_PARENT = "MARITALK_PARENT_PID"
+"""Environment variable with the pid of the process that set it, for the processes that multiprocessing spawns there."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _parent = 0
 _adopter: int | None = None
@@ -31,8 +33,21 @@ def set_parent_death_signal(parent: int) -> None:
 
 
 def inherit_on_fork() -> None:
-    """Call `set_parent_death_signal` in each process that is forked below this one, including forks by libraries."""
+    """Call `set_parent_death_signal` in each process that is forked below this one, including forks by libraries.
+
+    Hooks of a fork do not run in a process that multiprocessing spawns: it has to call `tie_spawned_process`.
+    """
     os.register_at_fork(before=_record_pid, after_in_child=_tie_to_parent)
+
+
+def tie_spawned_process() -> None:
+    """Tie this process, which multiprocessing spawned, to its parent, and tie to it what it starts itself.
+
+    multiprocessing does not know the parent's pid this early, and getppid() is another one if the parent has exited.
+    """
+    set_parent_death_signal(int(os.environ[_PARENT]))
+    os.environ[_PARENT] = str(os.getpid())
+    inherit_on_fork()
 
 
 def become_subreaper() -> None:
@@ -117,3 +132,4 @@ def _tie_to_parent() -> None:
         set_parent_death_signal(adopter)
     else:
         set_parent_death_signal(_parent)
+    os.environ[_PARENT] = str(os.getpid())

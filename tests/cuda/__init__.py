@@ -1,0 +1,1 @@
+"""vLLM's CUDA build on a machine without a GPU."""
