@@ -160,7 +160,7 @@ def engine_config(args: argparse.Namespace) -> Any:  # noqa: ANN401
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
-    config = AsyncEngineArgs.from_cli_args(args).createengine_config(UsageContext.OPENAI_API_SERVER)
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
     # Creating the config on a CPU sets spawn, which would make every process import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     parallel = config.parallel_config
@@ -201,7 +201,7 @@ def start_workers(args: argparse.Namespace) -> Workers:
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     engine = AsyncEngineArgs.from_cli_args(args)
-    config = engine.createengine_config(UsageContext.OPENAI_API_SERVER, headless=True)
+    config = engine.create_engine_config(UsageContext.OPENAI_API_SERVER, headless=True)
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # as in engine_config
     return Workers(MultiprocExecutor(config, monitor_workers=False))
 

@@ -28,6 +28,8 @@ def toolkits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("nvcc", "ninja"):
         (full / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
         (full / "bin" / name).chmod(0o755)
+    (full / "include").mkdir()
+    (full / "include" / "curand.h").touch()
     return {"without a toolkit": empty, "with a toolkit": full}
 
 
