@@ -28,7 +28,7 @@ NO_SENTENCE = {
         r"|.*Warming up\.\.\.|.*Listening on \{\}"
     ),
     "what the log, or /docs, says": (
-        r"\{\}\+\{\} tokens, queue .*|, lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
+        r"\{\}\+\{\} tokens, queue .*|lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
         r"|Configuration, API keys and certificate were read .*|The temporary folder was removed .*"
         r"|The model's files have changed .*"

@@ -53,7 +53,7 @@ def test_stdout_has_the_lines_that_scripts_parse(startup: Startup) -> None:
         r"^✓ Loaded in \d+s$",
         rf"^{stamp} Warming up\.\.\.$",
         r"^Start using MariTalk Local API:$",
-        r"^        >>> client\.generate\(messages\)$",
+        r'^        >>> client\.generate\("What is the capital of Japan\?", do_sample=False\)$',
         rf"^{stamp} Listening on http://0\.0\.0\.0:{port}\n\Z",
     ]
     places = [re.search(pattern, text, re.MULTILINE) for pattern in in_order]

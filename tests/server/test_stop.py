@@ -68,7 +68,7 @@ def test_sigterm_while_loading_stops_all_processes(tmp_path: Path, prepared_cach
 @pytest.mark.engine
 @pytest.mark.core
 def test_an_engine_is_restarted_and_stopped_while_generating(tmp_path: Path, prepared_cache: Path) -> None:
-    """A dead engine is restarted; a stopping one aborts the requests that exceed the drain timeout."""
+    """The engine after a dead one continues its requests; a stopping one aborts those that exceed the drain timeout."""
     before = shared_memory()
     server = Server(tmp_path, "--cache-dir", str(prepared_cache), "--time-unit", "s", "--drain-timeout", "2")
     server.wait_until_ready()
@@ -76,13 +76,12 @@ def test_an_engine_is_restarted_and_stopped_while_generating(tmp_path: Path, pre
     with ThreadPoolExecutor(4) as pool:
         running = generating(server, pool)
         os.kill(engine, signal.SIGKILL)
-        assert {one.result().status for one in running} == {503}
         until(lambda: server.stdout.read_text().count("Listening on http://") == 2, "ready again", READY_SECONDS)
         assert engine not in server.processes()
         answer = server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 4}).json
         assert isinstance(answer["generation_time"], float)
         assert 0 < answer["prompt_time"] + answer["generation_time"] < 60
-        running = generating(server, pool)
+        assert not any(one.done() for one in running)
         assert_stops(server, "while generating")
         assert {one.result().status for one in running} == {503}
     assert server.process.returncode == 0
@@ -91,7 +90,8 @@ def test_an_engine_is_restarted_and_stopped_while_generating(tmp_path: Path, pre
 
 def generating(server: Server, pool: ThreadPoolExecutor) -> list[Future[Answer]]:
     """In-flight requests that last longer than the test."""
-    running = [pool.submit(server.ask, "/generate", {"prompt": "Era uma vez", "max_tokens": 6000}) for _ in "1234"]
+    body = {"prompt": "Era uma vez", "max_tokens": 6000}
+    running = [pool.submit(server.ask, "/generate", body, timeout=READY_SECONDS) for _ in "1234"]
     until(lambda: server.ask().json["status"] == "busy", "requests under way")
     return running
 

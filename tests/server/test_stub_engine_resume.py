@@ -52,7 +52,8 @@ def test_a_request_is_finished_by_the_next_stub_engine(tmp_path: Path, victim: s
         assert answer.json["usage"]["prompt_tokens"] == 3
         *pieces, end = streaming.result().body.decode().removesuffix("\n\n").split("\n\n")
         assert end.startswith("event: end\n")
-        assert len(pieces) == 150
+        # A restart on a busy machine may take long enough for a comment that keeps the connection alive.
+        assert sum(not piece.startswith(":") for piece in pieces) == 150
         assert server.api == api
         assert engine not in server.processes()
         found = samples(server.ask("/metrics").body.decode())

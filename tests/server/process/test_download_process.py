@@ -34,6 +34,14 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Ser
     return Server(tmp_path, "--model", NAME, "--cache-dir", str(tmp_path / "cache"))
 
 
+def download_process() -> psutil.Process:
+    """The only child process that downloads."""
+    children = psutil.Process().children()
+    (child,) = (each for each in children if "maritalk_vllm.server.process.download_process" in each.cmdline())
+    return child
+
+
+
 def test_a_server_is_stopped_during_the_download(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub(folder, pause=0.05) as server:
         started = start(tmp_path, monkeypatch, server.url)
@@ -90,7 +98,7 @@ def test_a_licence_is_neither_in_the_arguments_nor_in_the_environment(
 
     def answer(request: Request) -> None:
         assert key.encode() in request.content
-        (child,) = psutil.Process().children()
+        child = download_process()
         visible.extend(Path(f"/proc/{child.pid}/{name}").read_text() for name in ("cmdline", "environ"))
         request.reply(401, b'{"error": "unknown"}', content_type="application/json")
 
@@ -112,7 +120,7 @@ def test_a_download_starts_quickly_and_its_cancellation_kills_it(
         task = asyncio.create_task(download(FetchFromHub(NAME), lambda *_: seen.set(), log))
         await asyncio.wait_for(seen.wait(), 30)
         seconds = time.monotonic() - began
-        (child,) = psutil.Process().children()
+        child = download_process()
         task.cancel()
         await asyncio.wait((task,))
         assert not child.is_running()
