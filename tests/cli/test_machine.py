@@ -1,6 +1,6 @@
 """A whole plan for machines with GPUs: the real pynvml, a fake driver library, and vLLM's CUDA build.
 
-Of that build only the metadata is there, which is all that a plan looks at.
+Of that build, and of torch, only the metadata is there, which is all that a plan looks at.
 """
 
 import json
@@ -21,6 +21,10 @@ def cuda_build(tmp_path_factory: pytest.TempPathFactory) -> str:
     information = folder / "vllm-0.32.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    torch = folder / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").touch()
+    (torch / "version.py").write_text("__version__ = '2.13.0+cu129'\ncuda = '12.9'\n")
     return str(folder)
 
 
