@@ -38,6 +38,9 @@ FLEETS = {
 """Hosts by name: an Ampere, one with PCIe alone, one whose GPUs vLLM joins with FlashInfer, a Blackwell, and one whose
 second GPU is in MIG mode."""
 
+_DRIVER = "driver 580.65.06 13000\n"
+"""A driver for the CUDA that the lane's torch was built for."""
+
 
 def compile_driver(folder: Path) -> Path:
     """Compile the driver of CUDA into `folder`, and return that folder."""
@@ -64,7 +67,7 @@ class Host:
             # What vLLM finds out about a model's class, in a process of its own that imports everything, is cached.
             "VLLM_CACHE_ROOT": os.environ.get("VLLM_CACHE_ROOT", str(self.drivers / "vllm")),
         }
-        return environment(self.drivers, FLEETS[self.name], **ours, **more)
+        return environment(self.drivers, _DRIVER + FLEETS[self.name], **ours, **more)
 
     def initialised_by(self) -> list[str]:
         """The command lines of the processes that have initialised CUDA."""
