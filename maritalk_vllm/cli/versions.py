@@ -1,20 +1,16 @@
 """`maritalk-vllm --version`: the versions that a report of a problem needs, found without importing torch or vLLM."""
 
-import importlib.util
 import platform
-import re
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from .. import __version__
+from ..engine.torch_build import installed_torch
 from ..errors import MariTalkError
 from ..i18n.rendering import localized
+from ..planning.gpu_selection import dotted
 from ..settings import APP_NAME
 from ..text_format import table
-
-_BUILT_FOR = re.compile(r"^cuda\b[^=]*= *'([\d.]+)'", re.MULTILINE)
-"""The line of torch/version.py with the CUDA that PyTorch was built for; its value is None in a build for the CPU."""
 
 
 def versions() -> list[str]:
@@ -42,10 +38,8 @@ def _installed(distribution: str) -> str | None:
 
 def _cuda() -> str | None:
     """The CUDA that the installed PyTorch was built for; None without PyTorch, and in a build for the CPU."""
-    spec = importlib.util.find_spec("torch")
-    file = Path(spec.origin).parent / "version.py" if spec is not None and spec.origin is not None else None
-    found = _BUILT_FOR.search(file.read_text()) if file is not None and file.is_file() else None
-    return found[1] if found else None
+    torch = installed_torch()
+    return None if torch is None or torch.cuda is None else dotted(torch.cuda)
 
 
 def _driver() -> str | None:

@@ -119,6 +119,6 @@ def has_nvlink(gpus: Sequence[Gpu], links: Links) -> bool:
     )
 
 
-def dotted(capability: tuple[int, int]) -> str:
-    """A compute capability as nvidia-smi prints it: `8.6`."""
-    return f"{capability[0]}.{capability[1]}"
+def dotted(version: tuple[int, int]) -> str:
+    """A compute capability, or a version of CUDA, as nvidia-smi prints it: `8.6`."""
+    return f"{version[0]}.{version[1]}"

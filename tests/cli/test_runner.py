@@ -60,9 +60,9 @@ def test_versions_are_those_that_are_installed() -> None:
 @pytest.mark.parametrize(
     ("text", "cuda"),
     [
-        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", "12.8"),
+        ("__version__ = '2.9.0+cu128'\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", "12.8"),
         ("__version__ = '2.1'\ncuda = '11.8'\n", "11.8"),
-        ("cuda: Optional[str] = None\nhip: Optional[str] = '6.2'\n", None),
+        ("__version__ = '2.9.0'\ncuda: Optional[str] = None\nhip: Optional[str] = '6.2'\n", None),
     ],
 )
 def test_cuda_is_the_one_that_pytorch_was_built_for(
