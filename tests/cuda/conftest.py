@@ -1,7 +1,5 @@
 """Fixtures of the lane `cuda`."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from maritalk_vllm.models import demo_model
 from tests.cuda.host import FLEETS, VENV, Host, compile_driver
 from tests.demo_model import PROFILE
+from tests.models.checkpoints import make_served
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,8 +38,5 @@ def host(drivers: Path, tmp_path: Path) -> Callable[[str], Host]:
 @pytest.fixture(scope="session")
 def split_model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose four attention heads four GPUs can share, with the demo model's tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "split"
-    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
-    command.append(demo_model.folder(PROFILE, prepared_cache))
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return folder
+    target = tmp_path_factory.mktemp("models") / "split"
+    return make_served(target, demo_model.folder(PROFILE, prepared_cache))

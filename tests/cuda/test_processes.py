@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cuda.host import READY_SECONDS, CudaServer, Host
-from tests.server.process.test_process_tree import ORPHAN_SECONDS
+from tests.server.process.test_process_tree import assert_ends_with_its_supervisor
 from tests.server.test_stop import ENGINE
-from tests.serving import note, until
+from tests.serving import until
 
 pytestmark = pytest.mark.cuda
 
@@ -29,12 +29,7 @@ def test_a_dead_engine_is_restarted_and_no_process_outlives_the_supervisor(
         os.kill(engine, signal.SIGKILL)
         until(lambda: server.stdout.read_text().count("Listening on http://") == 2, "ready again", READY_SECONDS)
         assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 4}).status == 200
-        server.process.kill()
-        server.process.wait()
-        until(lambda: not server.processes(), "all processes gone", ORPHAN_SECONDS)
+        assert_ends_with_its_supervisor(server)
     finally:
-        note(f"processes left after SIGKILL of the supervisor: {len(server.processes())}")
-        for pid in server.processes():
-            os.kill(pid, signal.SIGKILL)
         server.stop()
     assert machine.initialised_by() == []

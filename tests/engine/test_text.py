@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from maritalk_vllm.engine.completion import Completion
 from maritalk_vllm.engine.generator import Generator
 from maritalk_vllm.engine.sampling import Message, Sampling
+from tests.models.checkpoints import make_served
 from tests.serving import Server
 
 if TYPE_CHECKING:
@@ -198,9 +197,7 @@ def test_byte_tokens_after_a_byte_prompt(answer: list[int], text: str) -> None:
 @pytest.mark.nightly
 def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
     fast(byte_fallback()).save_pretrained(tmp_path / "tokenizer")
-    model = tmp_path / "tiny"
-    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", model, tmp_path / "tokenizer"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    model = make_served(tmp_path / "tiny", tmp_path / "tokenizer")
     server = Server(tmp_path, "--model", str(model))
     try:
         server.wait_until_ready()

@@ -5,6 +5,7 @@ which holds a tokenizer, it writes a single model that can be served, with that 
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ def write_all(target: Path) -> None:
         if name == "llama":
             model.save_pretrained(target / "sharded", max_shard_size="500KB")
     (target / "sizes.json").write_text(json.dumps(sizes))
+
+
+def make_served(target: Path, tokenizer: Path) -> Path:
+    """Call `write_served` in a process of its own, and return `target`."""
+    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", target, tokenizer]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return target
 
 
 if __name__ == "__main__":

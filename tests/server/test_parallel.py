@@ -3,13 +3,13 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.models import demo_model
 from tests.demo_model import PROFILE
+from tests.models.checkpoints import make_served
 from tests.server.test_stop import assert_nothing_left, shared_memory
 from tests.serving import BIN, Server, note
 
@@ -17,11 +17,8 @@ from tests.serving import BIN, Server, note
 @pytest.fixture(scope="module")
 def model(prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose attention heads two workers can share."""
-    folder = tmp_path_factory.mktemp("models") / "two-by-two"
-    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
-    command.append(demo_model.folder(PROFILE, prepared_cache))
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return folder
+    target = tmp_path_factory.mktemp("models") / "two-by-two"
+    return make_served(target, demo_model.folder(PROFILE, prepared_cache))
 
 
 @pytest.mark.engine

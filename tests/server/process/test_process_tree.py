@@ -39,6 +39,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def assert_ends_with_its_supervisor(server: Server) -> None:
+    """Kill the supervisor with SIGKILL: all processes below it end."""
+    server.process.kill()
+    server.process.wait()
+    try:
+        until(lambda: not server.processes(), "all processes gone", ORPHAN_SECONDS)
+    finally:
+        note(f"processes left after SIGKILL of the supervisor: {sorted(server.processes().values())}")
+        for pid in server.processes():
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "moment",
@@ -61,11 +73,6 @@ def test_no_process_of_vllm_outlives_a_killed_supervisor(
             "a spawned process",
             READY_SECONDS,
         )
-        server.process.kill()
-        server.process.wait()
-        until(lambda: not server.processes(), "all processes gone", ORPHAN_SECONDS)
+        assert_ends_with_its_supervisor(server)
     finally:
-        note(f"left after SIGKILL of the supervisor while {moment.lower()}: {sorted(server.processes().values())}")
-        for pid in server.processes():
-            os.kill(pid, signal.SIGKILL)
         server.stop()
