@@ -79,7 +79,7 @@ def test_unreported_links_count_as_the_slowest(nvml_library: Path) -> None:
             "computemode 1 3\nprocess 1 compute 4711 9000000000 /usr/bin/python3\n",
             "process 4711 uses it exclusively, as its compute mode has it",
         ),
-        ("computemode 1 3\n", None),  # nobody uses it
+        ("computemode 1 3\n", None),  # no process uses it
         ("process 1 compute 4711 9000000000 /usr/bin/python3\n", None),
         ("computemode 1 2\nerror nvmlDeviceGetComputeMode 3\n", None),  # not supported, as on a virtual GPU
     ],

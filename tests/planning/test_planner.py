@@ -80,7 +80,7 @@ def test_hidden_gpus_give_no_advice_to_install_another_build() -> None:
         (Device.AUTO, SMALL, HIDDEN, Device.CUDA, "hides every GPU"),
         (Device.CPU, SMALL, A10, Device.CUDA, "does not run on a CPU"),
         (Device.CUDA, DEMO, NONE, Device.CPU, "--device cpu"),
-        # The CUDA build needs the driver, whatever is served.
+        # The CUDA build needs the driver for every model.
         (Device.AUTO, DEMO, NONE, Device.CUDA, "was found (the driver's library libnvidia-ml.so.1 is not installed)."),
         (Device.AUTO, DEMO, NONE, Device.CUDA, "Install the NVIDIA driver. To serve without a GPU, install"),
         (Device.CUDA, DEMO, NONE, Device.CUDA, "Install the NVIDIA driver. To serve without a GPU, install"),

@@ -59,7 +59,7 @@ def test_conversation_is_a_valid_request(fake_engine: FakeEngine, open_tab: Open
 
 
 def test_demo_model_is_named_with_examples_and_their_answers(open_tab: Open) -> None:
-    """In English whatever the page's language; what is asked is then not sampled, so that the answer is this one."""
+    """The examples are in English in each language of the page. They are sent without sampling: answers are known."""
     with serve_fake_engine(is_demo=True) as fake_engine:
         page = open_tab(fake_engine.url).page
         expect(page.locator("#demo")).to_have_text(
