@@ -1,6 +1,7 @@
 """Footprints of real checkpoints, and errors for missing or damaged files."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.errors import WeightsError
+from maritalk_vllm.models.atomic_install import install_atomically
 from maritalk_vllm.models.checkpoint import read_checkpoint
 from maritalk_vllm.models.memory_footprint import padded_vocabulary
 from tests.models.checkpoints import CONFIGS
@@ -28,10 +30,15 @@ FULL = 2 * (128 * 64 * 2 + 64 * 64 + 32 * 64 + 4 * 64 + 64)
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one checkpoint of each architecture."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", folder]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    """A folder with one checkpoint of each architecture, which parallel workers of pytest share."""
+
+    def write_all(target: Path) -> None:
+        command: list[str | Path] = [sys.executable, "-m", "tests.models.checkpoints", target]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "checkpoints"
+    install_atomically(folder, write_all, "the checkpoints")
     return folder
 
 
