@@ -15,6 +15,7 @@ import pytest
 
 from tests.chaos.test_kill import is_ready, processes
 from tests.counting import samples
+from tests.server.test_stub_engine_resume import KILLED_TWICE
 from tests.serving import READY_SECONDS, Server, note, until
 
 pytestmark = pytest.mark.chaos
@@ -178,4 +179,37 @@ def test_requests_survive_kills_of_the_engine(tmp_path: Path, prepared_cache: Pa
         server.stop()
     note(f"{KILLS} kills: {answered} requests in flight, all answered as without; longest pause {max(pauses):.1f} s")
     assert answered > 0
+    assert server.process.returncode == 0
+
+
+def has_generated(server: Server, more_than: float) -> bool:
+    return generated(server) > more_than
+
+
+def generated(server: Server) -> float:
+    """Tokens that the server's engines have generated."""
+    found = samples(server.ask("/metrics").body.decode())
+    return sum(value for (name, _), value in found.items() if name == "vllm:generation_tokens_total")
+
+
+@pytest.mark.nightly  # by day: the same decision with the stub engine
+def test_a_request_that_kills_engines_is_refused(tmp_path: Path, prepared_cache: Path) -> None:
+    """The engine is killed whenever this request runs: it gets 503 after two deaths, and the others their answers."""
+    server = Server(tmp_path, "--cache-dir", str(prepared_cache))
+    server.wait_until_ready()
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            fatal = pool.submit(server.ask, "/generate", {**_TEXT, **_LOCAL, "max_tokens": 6000}, timeout=600)
+            for number in range(2):
+                until(partial(has_generated, server, generated(server)), "the fatal request runs", READY_SECONDS)
+                others = [pool.submit(server.ask, *request, timeout=600) for request in REQUESTS]
+                (victim,) = processes(server, VICTIMS[0])
+                os.kill(victim, signal.SIGKILL)
+                until(partial(has_restarted, server, number + 1), "the next engine", READY_SECONDS)
+                assert {each.result().status for each in others} == {200}
+        assert (fatal.result().status, fatal.result().json["error"]) == (503, KILLED_TWICE)
+        found = samples(server.ask("/metrics").body.decode())
+        assert found["maritalk_refused_total", (("reason", "engine_deaths"),)] == 1
+    finally:
+        server.stop()
     assert server.process.returncode == 0
