@@ -20,6 +20,10 @@ def eh_palindromo(palavra: str) -> bool:
     return letras == letras[::-1]
 ```
 
+A comparação lê a palavra uma vez, em tempo $O(n)$:
+
+$$p_i = p_{n-1-i} \\quad \\text{para } 0 \\le i < \\frac{n}{2}$$
+
 - **`casefold`** ignora maiúsculas e minúsculas.
 - **`isalnum`** deixa de lado espaços e pontuação.
 
@@ -150,6 +154,13 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     page.keyboard.press("Escape")
     if size is PHONE:
         page.get_by_role("button", name="Fechar as conversas").click()
+    page.get_by_role("button", name="Usar no seu código").click()
+    assert fits(page)
+    assert_accessible(page, "a program", schemes)
+    page.keyboard.press("Escape")
+    page.locator("#model").click()
+    assert_accessible(page, "the model", schemes)
+    page.keyboard.press("Escape")
     chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
     send_and_wait(page, "oi")
     assert_accessible(page, "an error", schemes)

@@ -89,7 +89,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
 
     # The draft typed meanwhile is still there, and is answered.
     page.get_by_role("button", name="Ajustes").click()
-    page.get_by_label("Sortear").uncheck()
+    page.get_by_label("Amostragem").uncheck()
     page.get_by_label("Tamanho máximo").fill("48")
     page.keyboard.press("Escape")
     page.get_by_label("Sua mensagem").press("Enter")
