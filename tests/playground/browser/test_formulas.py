@@ -60,7 +60,7 @@ def test_formulas_are_typeset(fake_engine: FakeEngine, open_tab: Open, pieces: i
     # The fonts are this server's, and styles are applied: a fraction is higher than a letter.
     page.evaluate("document.fonts.ready")
     assert page.evaluate("document.fonts.check('16px KaTeX_Math')")
-    heights = [each.bounding_box()["height"] for each in shown.all()]  # type: ignore[index]
+    heights = [each.bounding_box()["height"] for each in shown.all()]
     assert heights[2] > 1.5 * heights[0]
 
 
