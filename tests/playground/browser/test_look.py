@@ -215,3 +215,6 @@ def test_page_works_below_a_proxy_path(chatty_engine: FakeEngine, open_tab: Open
     tab.page.goto(f"{chatty_engine.url}/below/chat")
     send_and_wait(tab.page, "oi")
     expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")
+    expect(tab.page.locator("span.formula")).to_have_count(2)
+    expect(tab.page.locator(".hljs-keyword").first).to_have_text("def")
+    tab.page.context.unroute_all(behavior="wait")
