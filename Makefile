@@ -44,11 +44,12 @@ check-python:
 $(VENV)/.installed: requirements/cpu.lock requirements/torch-cpu.lock requirements/build.lock requirements/uv.lock \
 		pyproject.toml scripts/install scripts/packages scripts/uv | check-python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	scripts/install $(VENV) requirements/cpu.lock
+	@scripts/install $(VENV) requirements/cpu.lock
+	@echo "The commands maritalk-serve and maritalk-vllm are in $(BIN). Activate it with: source $(BIN)/activate"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock
-	scripts/install $(VENV) requirements/dev.lock
+	@scripts/install $(VENV) requirements/dev.lock
 	@touch $@
 
 # The published clients, each in an environment of its own with the dependencies that its users have.
@@ -112,7 +113,7 @@ test-clients: $(VENV)/.installed-dev $(CLIENTS)
 	$(PYTEST) -m "clients and not nightly"
 
 $(VENV)/.installed-page: $(VENV)/.installed-dev requirements/page.lock
-	scripts/install $(VENV) requirements/page.lock
+	@scripts/install $(VENV) requirements/page.lock
 	@touch $@
 
 WITH_CHROMIUM = CHROMIUM=$$(scripts/chromium)
@@ -135,14 +136,14 @@ test-nodes: $(VENV)/.installed-dev
 $(VENV)/cuda/.installed: requirements/cuda13.lock requirements/build.lock pyproject.toml scripts/install scripts/packages \
 		scripts/uv | $(VENV)/.installed
 	$(BIN)/python -m venv --clear $(VENV)/cuda
-	UV_INDEX= UV_FIND_LINKS= scripts/install $(VENV)/cuda requirements/cuda13.lock
+	@UV_INDEX= UV_FIND_LINKS= scripts/install $(VENV)/cuda requirements/cuda13.lock
 	@touch $@
 
 test-cuda: $(VENV)/.installed-dev $(VENV)/cuda/.installed
 	$(PYTEST) -m cuda
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
-	scripts/install $(VENV) requirements/deploy.lock
+	@scripts/install $(VENV) requirements/deploy.lock
 	$(BIN)/python scripts/helm $(VENV)/deploy
 	scripts/debian prometheus systemd
 	@touch $@

@@ -24,7 +24,10 @@ class CloudRoute(MariTalkRoute):
     error_shape = ErrorShape.CLOUD
 
 
-router = APIRouter(route_class=CloudRoute, prefix="/api/chat", tags=["MariTalk cloud, legacy"])
+GROUP = "MariTalk cloud, legacy"
+"""The group of these routes in `/docs`."""
+
+router = APIRouter(route_class=CloudRoute, prefix="/api/chat", tags=[GROUP])
 
 _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
 

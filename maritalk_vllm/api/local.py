@@ -34,7 +34,10 @@ class LocalRoute(MariTalkRoute):
     error_shape = ErrorShape.LOCAL
 
 
-router = APIRouter(route_class=LocalRoute, tags=["MariTalk Local"])
+GROUP = "MariTalk Local"
+"""The group of these routes in `/docs`."""
+
+router = APIRouter(route_class=LocalRoute, tags=[GROUP])
 
 _EVENTS = (
     'data: {"text": "1, 2"}\n\ndata: {"text": ", 3"}\n\n'

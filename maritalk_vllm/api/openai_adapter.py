@@ -58,7 +58,7 @@ class MaritacaAPI:
                 if scope["path"] in openai_dialect.EVENTS:
                     send = adapt_events(send, *openai_dialect.EVENTS[scope["path"]])
             elif scope["method"] == "GET" and scope["path"] == openai_dialect.MODELS:
-                send = adapt_json(send, openai_dialect.with_context_length)
+                send = adapt_json(send, openai_dialect.adapt_models)
         await self._app(scope, receive, send)
 
     async def _adapt_request(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:

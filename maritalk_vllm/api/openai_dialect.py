@@ -128,9 +128,13 @@ def number_events_from_one(event: Body) -> Body:
     return event
 
 
-def with_context_length(models: Body) -> Body:
-    """Add `context_length` and `top_provider` to each model, as in the reference of the models list."""
+def adapt_models(models: Body) -> Body:
+    """Add `context_length` and `top_provider` to each model, as in the reference of the models list.
+
+    vLLM's `root`, the model's folder on the server, becomes the name of the model that it is or adapts.
+    """
     for model in models.get("data", ()):
+        model["root"] = model.get("parent") or model["id"]
         length = model.get("max_model_len")
         model["context_length"] = length
         model["top_provider"] = {"context_length": length, "max_completion_tokens": length}

@@ -1,20 +1,10 @@
 """OpenAPI descriptions of routes that parse and serialize JSON themselves."""
 
-import re
-from base64 import b64encode
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from .media_types import EVENTS, JSON
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 
 def documented(
@@ -48,35 +38,6 @@ def documented(
         body = {"required": True, "content": {JSON: {"schema": schema(request), "examples": examples}}}
         extra["requestBody"] = body
     return {"openapi_extra": extra}
-
-
-def use_relative_docs_urls(app: "FastAPI") -> None:
-    """Make `/docs` load its assets from relative URLs; vLLM's page uses absolute ones, and an external icon.
-
-    A Content-Security-Policy prevents all other requests of the page, which runs a large third-party script.
-    """
-    if not any(getattr(route, "path", "") == "/static" for route in app.routes):
-        return  # the docs are disabled in vLLM's arguments
-    page = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title=app.title,
-        swagger_js_url="static/swagger-ui-bundle.js",
-        swagger_css_url="static/swagger-ui.css",
-        swagger_favicon_url="data:,",
-        swagger_ui_parameters={"validatorUrl": None},
-    )
-    inline_scripts = re.findall(rb"<script>(.*?)</script>", bytes(page.body), re.DOTALL)
-    hashes = (b64encode(sha256(script).digest()).decode() for script in inline_scripts)
-    scripts = " ".join(f"'sha256-{each}'" for each in hashes)
-    page.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-    async def docs(request: Request) -> Response:
-        return page
-
-    app.router.routes.insert(0, Route("/docs", docs, include_in_schema=False))
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

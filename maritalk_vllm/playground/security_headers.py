@@ -4,6 +4,7 @@ _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
+    "font-src": "'self'",
     "connect-src": "'self'",
     "img-src": "'self' data:",
     "base-uri": "'none'",

@@ -12,6 +12,7 @@ _MEDIA_TYPES = {
     ".json": "application/json",
     ".mjs": "text/javascript",
     ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
 }
 """Served file types. Others in the folder, such as licences, are not served."""
 

@@ -49,13 +49,13 @@ POSTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "/chat/generate": (CHAT, {"output"} | TIMES),
     "/api/chat/inference": (CHAT, {"answer", "usage"}),
     "/tokenize": (PROMPT, {"tokens", "count", "max_model_len"}),
-    "/v1/chat/completions/batch": ({**CHAT, "messages": [CHAT["messages"]] * 2}, {"choices", "usage"}),
     "/detokenize": ({"tokens": [33, 34]}, {"prompt"}),
 }
 for prefix in PREFIXES:
     POSTS |= {
         f"{prefix}/completions": (PROMPT, {"choices", "usage"}),
         f"{prefix}/chat/completions": (CHAT, {"choices", "usage"}),
+        f"{prefix}/chat/completions/batch": ({**CHAT, "messages": [CHAT["messages"]] * 2}, {"choices", "usage"}),
         f"{prefix}/responses": ({"input": "Hello!", "max_output_tokens": 4}, {"output", "usage"}),
         f"{prefix}/messages": (CHAT, {"content", "usage"}),
         f"{prefix}/messages/count_tokens": ({"messages": CHAT["messages"]}, {"input_tokens"}),

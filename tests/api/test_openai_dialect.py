@@ -88,8 +88,15 @@ def test_events_are_numbered_from_one() -> None:
     assert openai_dialect.number_events_from_one({"x": 0}) == {"x": 0}
 
 
+def test_models_list_shows_no_path_of_the_server() -> None:
+    base = {"id": "demo", "root": "/srv/models/demo", "parent": None}
+    adapter = {"id": "legal", "root": "/srv/adapters/legal", "parent": "demo"}
+    shown = openai_dialect.adapt_models({"data": [base, adapter]})["data"]
+    assert [model["root"] for model in shown] == ["demo", "demo"]
+
+
 def test_models_list_has_context_length() -> None:
-    (model,) = openai_dialect.with_context_length({"data": [{"id": "demo", "max_model_len": 8192}]})["data"]
+    (model,) = openai_dialect.adapt_models({"data": [{"id": "demo", "max_model_len": 8192}]})["data"]
     assert model["context_length"] == 8192
     assert model["top_provider"] == {"context_length": 8192, "max_completion_tokens": 8192}
 

@@ -1,17 +1,12 @@
-"""Our part of /openapi.json, which needs no engine, and the page that displays it."""
+"""Our part of /openapi.json, which needs no engine."""
 
-import asyncio
-import re
 from typing import Any
 
-import httpx
 import jsonschema
 import pytest
 from fastapi import FastAPI
 
 from maritalk_vllm.api import cloud, local
-from maritalk_vllm.api.openapi import use_relative_docs_urls
-from tests.serving import Server
 
 OURS = {
     ("get", "/"),
@@ -61,46 +56,3 @@ def test_fields_have_limits_and_descriptions() -> None:
     for name, operation in body["properties"].items():
         if name != "prompt":
             assert "description" in str(operation), name
-
-
-def test_docs_page_loads_only_local_assets(shared_server: Server) -> None:
-    page = shared_server.ask("/docs").body.decode()
-    needed = re.findall(r'<script src="(.*?)"|<link type="text/css" rel="stylesheet" href="(.*?)"', page)
-    assert len(needed) == 2
-    for address in map("".join, needed):
-        assert address.startswith("static/")
-        assert len(shared_server.ask(f"/{address}").body) > 10_000
-    assert set(shared_server.ask("/openapi.json").json["paths"]) > {path for _, path in OURS}
-
-
-def test_docs_page_uses_relative_urls() -> None:
-    """So that a proxy may serve it below any path."""
-    app = FastAPI(docs_url=None)
-
-    @app.get("/docs")
-    async def of_vllm() -> str:
-        return "vLLM's"
-
-    async def page() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
-            return await client.get("/docs")
-
-    use_relative_docs_urls(app)
-    assert "vLLM's" in asyncio.run(page()).text
-    app.mount("/static", FastAPI())
-    use_relative_docs_urls(app)
-    shown = asyncio.run(page())
-    links = re.findall(r"""(?:href|src)="(.*?)"|url: '(.*?)'""", shown.text)
-    assert {one or other for one, other in links} == {
-        "static/swagger-ui.css",
-        "static/swagger-ui-bundle.js",
-        "openapi.json",
-        "data:,",
-    }
-    # The policy forbids the page's script all other hosts, such as its default validator.
-    policy = dict(each.split(" ", 1) for each in shown.headers["content-security-policy"].split("; "))
-    assert policy["default-src"] == "'none'"
-    assert {source for sources in policy.values() for source in sources.split() if "sha256" not in source} == {
-        *("'none'", "'self'", "'unsafe-inline'", "data:")
-    }
-    assert "unsafe" not in policy["script-src"]

@@ -46,7 +46,7 @@ def with_page(scenario: Callable[[httpx.AsyncClient], Awaitable[None]], app: obj
 
 def test_every_file_has_its_headers() -> None:
     kinds = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
-    kinds |= {".json": "application/json", ".svg": "image/svg+xml"}
+    kinds |= {".json": "application/json", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
     async def scenario(client: httpx.AsyncClient) -> None:
         for file in (path for path in STATIC.rglob("*") if path.suffix in kinds):
@@ -71,6 +71,7 @@ def test_content_security_policy() -> None:
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
+        "font-src": "'self'",
         "connect-src": "'self'",
         "img-src": "'self' data:",
         "base-uri": "'none'",

@@ -16,7 +16,7 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from ... import __version__
-from ...api.openapi import use_relative_docs_urls
+from ...api.docs_page import serve_docs
 from ...api.vllm_plugin import MariTalkPlugin
 from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
 from ...engine.engine_address import EngineAddress
@@ -135,7 +135,7 @@ class _ApiProcess:
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
-            use_relative_docs_urls(app)
+            serve_docs(app)
             self._timings.mark_done(StartupStep.LOADING)
             self._channel.send(WarmingUp())
             generator: Generator = app.state.maritalk_generator

@@ -145,11 +145,12 @@ class Console:
         if self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
             self._bar = Progress(*columns, transient=True)
-            self._task = self._bar.add_task(step)
+            self._bar.add_task(step, total=None)
             self._bar.start()
-        # Without a total the bar is indeterminate.
-        total = None if fraction is None else 1.0
-        self._bar.update(self._task, description=step, completed=fraction or 0.0, total=total)
+        (task,) = self._bar.tasks
+        # Without a total the bar moves from side to side. rich's update() takes None for an unchanged total.
+        task.total = None if fraction is None else 1.0
+        self._bar.update(task.id, description=step, completed=fraction or 0.0, refresh=True)
 
     def _print(self, text: str) -> None:
         self.stop()

@@ -72,6 +72,17 @@ class ChatClient:
             time.sleep(_POLL_SECONDS)
         return was_loading
 
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._url
+
+    def model_name(self) -> str:
+        """The name of the served model; empty while it loads, and where the server does not say."""
+        with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, LookupError, TypeError):
+            return str(self._client.get("/v1/models", timeout=_NOTICE_SECONDS).json()["data"][0]["id"])
+        return ""
+
     def demo_notice(self) -> str:
         """What a server of ours says of the demo model if it serves that; empty for any other, or if none answers."""
         with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError):

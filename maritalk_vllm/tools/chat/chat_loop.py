@@ -1,6 +1,7 @@
 """The chat loop: reads lines, runs commands, sends questions and prints answers."""
 
 import contextlib
+import sys
 from collections.abc import Iterable
 
 from ...errors import MariTalkError, RequestError
@@ -9,6 +10,7 @@ from . import slash_commands
 from .answer import Answer
 from .context_trimming import turns_to_drop
 from .session import Session
+from .typed_ahead import kept_for_the_prompt
 
 _DEMO_LABEL = "demo"
 """The name before the demo model's answers: it is not MariTalk."""
@@ -42,8 +44,9 @@ class Chat:
         """Send a question, print the answer and keep both. Returns whether it was answered, in full or interrupted."""
         session, self._text = self._session, ""
         try:
-            self._wait_until_loaded()
-            self._answer(question)
+            with kept_for_the_prompt(sys.stdin) if self._interactive else contextlib.nullcontext():
+                self._wait_until_loaded()
+                self._answer(question)
         except KeyboardInterrupt:
             self._keep_interrupted_answer(question)
             if not self._interactive:

@@ -41,14 +41,16 @@ def run(address: ServerAddress, *, system: str = "", single_question: bool = Fal
             if single_question:
                 question = "\n".join(_input_lines()).strip()
                 return not question or chat.ask(question)
-            return chat.run(_lines(screen) if interactive else _input_lines())
+            return chat.run(_lines(screen, client) if interactive else _input_lines())
         except BrokenPipeError:
             # The reader of stdout has exited: discard the final flush, so that Python prints no error for it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return False
 
 
-def _lines(screen: TerminalOutput) -> Iterator[str]:
+def _lines(screen: TerminalOutput, client: ChatClient) -> Iterator[str]:
+    model = client.model_name()
+    screen.note(say("{model} at {url}", model=model, url=client.url) if model else client.url)
     screen.note(say("{help} shows the commands, Ctrl-D leaves.", help=command_name("help")))
     if sys.stdout.isatty():
         yield from Editor(screen)

@@ -2,7 +2,10 @@
 
 import os
 import re
+import shutil
 from typing import TextIO
+
+from .word_wrap import WordWrap
 
 # Control characters that could move the cursor or change the terminal, in an answer or in a server's message.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -21,17 +24,22 @@ class TerminalOutput:
         self.label = "MariTalk"
         """The name before each answer."""
         self._in_line = False
+        self._wrap: WordWrap | None = None
 
     def begin(self) -> None:
         """Start an answer."""
-        if self._labelled:
-            self._write(self._out, self._styled(self._out, f"{self.label}: ", _BOLD))
+        label = f"{self.label}: " if self._labelled else ""
+        if label:
+            self._write(self._out, self._styled(self._out, label, _BOLD))
+        if self._out.isatty() and os.environ.get("TERM") != "dumb":
+            self._wrap = WordWrap(lambda: shutil.get_terminal_size().columns, len(label))
         self._in_line = True
 
     def piece(self, text: str) -> None:
-        """Write the next piece of an answer."""
+        """Write the next piece of an answer; on a terminal, with line breaks between words."""
         if text:
-            self._write(self._out, self._sanitized(self._out, text))
+            shown = self._sanitized(self._out, text)
+            self._write(self._out, self._wrap.wrapped(shown) if self._wrap else shown)
             self._in_line = not text.endswith("\n")
 
     def end(self) -> None:

@@ -38,6 +38,9 @@ class FakeEngine:
     refuses: tuple[int, str] | None = None
     """Status and message of an error response in place of a stream."""
     metrics: str = ""
+    usage: dict[str, int] = field(
+        default_factory=lambda: {"completion_tokens": 49, "prompt_tokens": 20, "total_tokens": 69}
+    )
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Response:
@@ -47,6 +50,15 @@ class FakeEngine:
             status, sentence = self.refuses
             return JSONResponse({"error": sentence}, status)
         return StreamingResponse(self._events(asked["n"]), media_type="text/event-stream")
+
+    async def complete(self, request: Request) -> Response:
+        """Answer as vLLM's chat completions do."""
+        self.asked.append({"path": request.url.path, **await request.json()})
+        message = {"role": "assistant", "content": "".join(self.pieces)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return JSONResponse(
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "demo", "choices": [choice]}
+        )
 
     async def _events(self, n: int) -> AsyncIterator[str]:
         yield ": keep-alive\n\n"
@@ -62,17 +74,18 @@ class FakeEngine:
     def _end(self, n: int) -> dict[str, Any]:
         whole = "".join(self.pieces)
         several = {"outputs": [f"{whole} ({number + 1})" for number in range(n)]} if n > 1 else {}
-        usage = {"completion_tokens": 49, "prompt_tokens": 20, "total_tokens": 69}
-        return {"output": whole, **TIMES, **several, "usage": usage, "finish_reason": "stop"}
+        return {"output": whole, **TIMES, **several, "usage": self.usage, "finish_reason": "stop"}
 
     @property
     def app(self) -> Starlette:
-        models = {"data": [{"id": "demo", "context_length": 8192}]}
+        models = {"data": [{"id": "demo", "max_model_len": 8192, "context_length": 8192}]}
         return Starlette(
             routes=[
                 Route("/generate", self.answer, methods=["POST"]),
                 Route("/chat/generate", self.answer, methods=["POST"]),
+                Route("/v1/chat/completions", self.complete, methods=["POST"]),
                 Route("/v1/models", lambda _: JSONResponse(models)),
+                Route("/version", lambda _: JSONResponse({"version": "0.33.0"})),
                 Route("/metrics", lambda _: PlainTextResponse(self.metrics)),
             ]
         )

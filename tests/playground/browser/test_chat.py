@@ -95,7 +95,7 @@ def test_settings_and_system_message_are_sent_and_stored(fake_engine: FakeEngine
     page.get_by_label("Probabilidade").fill("2")
     expect(page.locator("#setting-top_p")).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#setting-top_p-hint")).to_contain_text("não aceita")
-    page.get_by_label("Sortear").uncheck()
+    page.get_by_label("Amostragem").uncheck()
     page.keyboard.press("Escape")
     page.reload()
     send_and_wait(page, "oi")
@@ -246,17 +246,82 @@ def test_conversations_are_stored_renamed_exported_and_deleted(
     expect(titles).to_have_text(["A segunda"])
 
 
-def test_errors_are_shown_with_the_servers_message(fake_engine: FakeEngine, open_tab: Open) -> None:
+def test_conversations_are_found_and_all_deleted(fake_engine: FakeEngine, open_tab: Open) -> None:
+    page = open_tab(fake_engine.url).page
+    expect(page.get_by_label("Buscar nas conversas")).to_be_hidden()
+    for text, answer in (
+        ("A fotossíntese das plantas", "Luz."),
+        ("Ouro Preto", "Museu da Inconfidência."),
+        ("Oi", "!"),
+    ):
+        page.get_by_role("button", name="Nova conversa").click()
+        fake_engine.pieces = [answer]
+        send_and_wait(page, text)
+    titles = page.locator("#conversations .title")
+    search = page.get_by_label("Buscar nas conversas")
+    for words, found in (
+        ("FOTOSSINTESE", ["A fotossíntese das plantas"]),
+        ("inconfidencia  preto", ["Ouro Preto"]),
+        ("o", ["Oi", "Ouro Preto", "A fotossíntese das plantas"]),
+        ("luz preto", []),
+    ):
+        search.fill(words)
+        expect(titles).to_have_text(found)
+    expect(page.locator("#nothing-found")).to_be_visible()
+    expect(page.locator("#announcer")).to_have_text("0 conversa encontrada")
+    search.fill("")
+    page.get_by_role("button", name="Apagar todas").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Apagar todas as 3 conversas? Não há como desfazer.")
+    dialog.get_by_role("button", name="Cancelar").click()
+    expect(titles).to_have_count(3)
+    page.get_by_role("button", name="Apagar todas").click()
+    dialog.get_by_role("button", name="Apagar todas").click()
+    expect(titles).to_have_count(0)
+    page.reload()
+    expect(page.locator("#no-conversations")).to_be_visible()
+    assert page.evaluate("Object.keys(localStorage).filter(name => name.includes('conversation.'))") == []
+
+
+def test_singular_and_plural(fake_engine: FakeEngine, open_tab: Open) -> None:
+    fake_engine.usage = {"completion_tokens": 1, "prompt_tokens": 1, "total_tokens": 2}
+    page = open_tab(fake_engine.url, locale="en-US").page
+    page.get_by_label("Your message").fill("hi")
+    page.keyboard.press("Enter")
+    figures = page.locator(".assistant .figures")
+    expect(figures).to_contain_text("prompt 158 ms (1 token)")
+    expect(figures).to_contain_text("answer 1.2 s (1 token)")
+    page.get_by_role("button", name="Português").click()
+    expect(figures).to_contain_text("entrada 158 ms (1 token)")
+    page.get_by_role("button", name="Apagar todas").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Apagar 1 conversa?")
+
+
+def test_errors_are_shown_in_the_language_of_the_page(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
     fake_engine.refuses = (
         400,
-        "The prompt has 6000 tokens and max_tokens is 9000: together 15000. Shorten the prompt.",
+        "The prompt has 6000 tokens and max_tokens is 9000: together 15000, over this model's limit of 8192. "
+        "Shorten the prompt or lower max_tokens.",
     )
     send_and_wait(page, "oi")
+    in_portuguese = (
+        "A mensagem tem 6000 tokens e o tamanho máximo da resposta é 9000: juntos são 15000, acima do limite deste "
+        "modelo, de 8192. Encurte a mensagem ou diminua o tamanho máximo."
+    )
+    expect(page.locator(".error")).to_have_text(in_portuguese)
+    page.get_by_role("button", name="English").click()
     expect(page.locator(".error")).to_have_text(fake_engine.refuses[1])
+    page.get_by_role("button", name="Português").click()
+    # A sentence without a translation is shown as it is, after those that have one.
+    fake_engine.refuses = (503, "The server is stopping. It has its reasons.")
+    page.get_by_role("button", name="Gerar outra resposta").click()
+    expect(page.locator(".error")).to_have_text("O servidor está encerrando. It has its reasons.")
     fake_engine.refuses, fake_engine.fails = None, "The engine has died, and is started again. Try again in a moment."
     page.get_by_role("button", name="Gerar outra resposta").click()
-    expect(page.locator(".error")).to_have_text(fake_engine.fails)
+    expect(page.locator(".error")).to_have_text(
+        "O motor parou e está sendo iniciado de novo. Tente de novo em um momento."
+    )
     # The text received before the error stays, and the error is shown with it.
     expect(page.locator(".assistant .body")).to_contain_text("Olá!")
     fake_engine.fails, fake_engine.breaks = "", True

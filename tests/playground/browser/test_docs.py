@@ -8,7 +8,11 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from playwright.sync_api import Browser
 
-from maritalk_vllm.api.openapi import use_relative_docs_urls
+from maritalk_vllm.api.docs_page import serve_docs
+from maritalk_vllm.api.local import GROUP as LOCAL
+from maritalk_vllm.api.openapi_groups import VLLM
+from maritalk_vllm.playground.page_middleware import Page
+from maritalk_vllm.settings import TimeUnit
 from tests.playground.browser.played import served
 
 pytestmark = pytest.mark.page
@@ -16,10 +20,14 @@ pytestmark = pytest.mark.page
 PART_OF_VLLM = Path("entrypoints", "serve", "instrumentator", "static")
 
 
-def test_docs_contact_no_other_host(browser: Browser) -> None:
+def test_docs_begin_with_our_api_and_contact_no_other_host(browser: Browser) -> None:
     app = FastAPI(docs_url=None, redoc_url=None)
 
-    @app.post("/generate")
+    @app.get("/version")
+    async def version() -> dict[str, str]:
+        return {"version": "0"}
+
+    @app.post("/generate", tags=[LOCAL])
     async def generate() -> dict[str, str]:
         return {"output": "um dois"}
 
@@ -27,20 +35,24 @@ def test_docs_contact_no_other_host(browser: Browser) -> None:
     assert vllm is not None
     assert vllm.origin is not None
     app.mount("/static", StaticFiles(directory=Path(vllm.origin).parent / PART_OF_VLLM))
-    use_relative_docs_urls(app)
+    serve_docs(app)
     asked: list[str] = []
     wrong: list[str] = []
-    with served(app) as url:
+    with served(Page(app, TimeUnit.MILLISECONDS)) as url:
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda send_and_wait: wrong.append(send_and_wait.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(f"{url}/docs")
+        page.wait_for_selector(".opblock-tag")
+        groups = page.eval_on_selector_all(".opblock-tag", "all => all.map(each => each.dataset.tag)")
+        assert (groups[0], groups[-1]) == (LOCAL, VLLM)
+        assert "curl http://localhost:9000/chat/generate" in page.locator(".opblock-tag pre").first.inner_text()
         for click in (".opblock-summary", ".try-out__btn", ".execute"):
             page.click(click)
         page.wait_for_selector(".live-responses-table")
         assert "um dois" in page.inner_text(".live-responses-table")
         page.close()
-    files = ("docs", "static/swagger-ui.css", "static/swagger-ui-bundle.js", "openapi.json", "generate")
-    assert asked == [f"{url}/{file}" for file in files]
+    assets = ("static/swagger-ui.css", "static/swagger-ui-bundle.js", "chat/icon.svg", "openapi.json")
+    assert set(asked) == {f"{url}/{file}" for file in ("docs", *assets, "generate")}
     assert wrong == []

@@ -20,6 +20,10 @@ def eh_palindromo(palavra: str) -> bool:
     return letras == letras[::-1]
 ```
 
+A comparação lê a palavra uma vez, em tempo $O(n)$:
+
+$$p_i = p_{n-1-i} \\quad \\text{para } 0 \\le i < \\frac{n}{2}$$
+
 - **`casefold`** ignora maiúsculas e minúsculas.
 - **`isalnum`** deixa de lado espaços e pontuação.
 
@@ -135,7 +139,8 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     send_and_wait(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
     assert fits(page)
     assert_accessible(page, "a conversation", schemes)
-    picture(page, "phone" if size is PHONE else "chat")
+    if size is not PHONE:
+        picture(page, "formulas")
     page.get_by_role("button", name="Ajustes").click()
     page.get_by_label("Probabilidade").fill("2")
     assert_accessible(page, "the settings", schemes)
@@ -150,6 +155,14 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     page.keyboard.press("Escape")
     if size is PHONE:
         page.get_by_role("button", name="Fechar as conversas").click()
+    if size is not PHONE:
+        page.get_by_role("button", name="Usar no seu código").click()
+        assert_accessible(page, "a program", schemes)
+        page.keyboard.press("Escape")
+    page.locator("#model").click()
+    assert fits(page)
+    assert_accessible(page, "the model", schemes)
+    page.keyboard.press("Escape")
     chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
     send_and_wait(page, "oi")
     assert_accessible(page, "an error", schemes)
@@ -202,3 +215,6 @@ def test_page_works_below_a_proxy_path(chatty_engine: FakeEngine, open_tab: Open
     tab.page.goto(f"{chatty_engine.url}/below/chat")
     send_and_wait(tab.page, "oi")
     expect(tab.page.locator(".assistant strong").first).to_have_text("casefold")
+    expect(tab.page.locator("span.formula")).to_have_count(2)
+    expect(tab.page.locator(".hljs-keyword").first).to_have_text("def")
+    tab.page.context.unroute_all(behavior="wait")

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
+from maritalk_vllm.api.local import GROUP as LOCAL
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
 from tests.playground.browser.test_chat import send_message
@@ -22,6 +23,13 @@ KEY = "chave-da-pagina"
 ROUNDS = 5
 ANSWER_TOKENS = 8
 LOADED_MILLISECONDS = 240_000
+PHONE: ViewportSize = {"width": 390, "height": 780}
+
+DEMO_QUESTIONS = {
+    "What is the capital of Japan?": "The capital of Japan is Tokyo.",
+    "Write a Python function that adds two numbers.": "def",
+}
+"""Questions with a part of the demo model's answer without sampling."""
 
 
 @pytest.fixture
@@ -89,7 +97,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
 
     # The draft typed meanwhile is still there, and is answered.
     page.get_by_role("button", name="Ajustes").click()
-    page.get_by_label("Sortear").uncheck()
+    page.get_by_label("Amostragem").uncheck()
     page.get_by_label("Tamanho máximo").fill("48")
     page.keyboard.press("Escape")
     page.get_by_label("Sua mensagem").press("Enter")
@@ -100,6 +108,8 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
     assert re.search(r"fila \d.*s\W+entrada [\d,.]+ m?s \(\d+ tokens\)\W+resposta [\d,.]+ m?s \(\d+ tokens\)", figures)
     rate = re.search(r"([\d.,]+) tokens/s", figures)
     assert rate and float(rate[1].replace(",", ".")) > 0
+
+    show_real_answers(page)
 
     # The status bar shows the running answer; once it is stopped, the engine is idle.
     set_longest(page, 512)
@@ -121,11 +131,40 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
     picture(page, "text")
     page.get_by_role("link", name="Conversa").click()
 
+    show_docs(page, tab.url)
+
     # The server stops; the draft stays.
     page.get_by_label("Sua mensagem").fill("ainda não enviada")
     server.stop()
     expect(page.locator("#banner")).to_contain_text("O servidor não responde.")
     expect(page.get_by_label("Sua mensagem")).to_have_value("ainda não enviada")
+
+
+def show_real_answers(page: Page) -> None:
+    """A conversation in which the demo model does what it can, for the pictures."""
+    page.get_by_role("button", name="Nova conversa").click()
+    set_longest(page, 120)
+    for number, (question, answer) in enumerate(DEMO_QUESTIONS.items(), 1):
+        send_message(page, question)
+        expect(page.locator(".assistant .figures")).to_have_count(number, timeout=60_000)
+        expect(page.locator(".assistant .body").last).to_contain_text(answer)
+    expect(page.locator(".hljs-keyword").first).to_have_text("def")
+    picture(page, "chat")
+    desk = page.viewport_size
+    page.set_viewport_size(PHONE)
+    picture(page, "phone")
+    assert desk
+    page.set_viewport_size(desk)
+
+
+def show_docs(page: Page, url: str) -> None:
+    """/docs, which a browser without the key cannot open."""
+    docs = page.context.new_page()
+    docs.set_extra_http_headers({"Authorization": f"Bearer {KEY}"})
+    docs.goto(f"{url}/docs")
+    expect(docs.locator(".opblock-tag").first).to_contain_text(LOCAL, timeout=60_000)
+    picture(docs, "docs")
+    docs.close()
 
 
 # The script runs in the page: polling it from here would take CPU time from the engine.

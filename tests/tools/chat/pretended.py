@@ -23,6 +23,7 @@ class FakeServer:
     status: str = "idle"
     demo: str | None = None
     """The notice of the demo model."""
+    model_name: str = "fake"
     context: int = 10_000
     resume: threading.Event = field(default_factory=threading.Event)
     """The answer to a question with the word "wait" pauses after that word until this is set."""
@@ -34,7 +35,8 @@ class FakeServer:
     def __call__(self, request: Request) -> None:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         if request.command == "GET":
-            reply(request, 200, {"demo": self.demo} if request.path == "/chat/server.json" else {"status": self.status})
+            known = {"/chat/server.json": {"demo": self.demo}, "/v1/models": {"data": [{"id": self.model_name}]}}
+            reply(request, 200, known.get(request.path, {"status": self.status}))
             return
         body = json.loads(request.content)
         tokens = sum(len(message["content"].split()) for message in body["messages"])

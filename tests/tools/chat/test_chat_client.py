@@ -49,6 +49,14 @@ def test_api_key_is_sent_with_each_request() -> None:
     assert sent == ["Bearer ção"] * 3
 
 
+def test_name_of_the_model() -> None:
+    with fake_server(model_name="qwen3-4b") as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
+        assert client.model_name() == "qwen3-4b"
+    loading = answering(lambda request: reply(request, 503, {"error": "The model is still loading."}))
+    with loading as server, ChatClient(ServerAddress(url=server.url)) as client:
+        assert client.model_name() == ""
+
+
 def test_non_streaming_response() -> None:
     """MariTalk Local itself, whose times are float seconds from 2024 on."""
     content = {"output": "oi", "queue_time": 0.5, "prompt_time": 1.5, "generation_time": 2.0}

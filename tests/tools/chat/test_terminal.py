@@ -36,6 +36,7 @@ def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
     record = tmp_path / "record.md"
     with terminal(f"{chat}; {chat}", environment) as window:
         set_up(window)
+        assert f"demo at http://127.0.0.1:{shared_server.port}\n" in window.screen()
         window.enter("My name is Ana. Say hello to me.")
         window.wait_for("demo: ")
         window.wait_for_prompt()

@@ -6,6 +6,7 @@ import { copyButton } from "./copy.js";
 import { byId, el, icon } from "./dom.js";
 import { figuresOf, line } from "./figures.js";
 import { t } from "./language.js";
+import { translated } from "./server_errors.js";
 import { read, write } from "./storage.js";
 
 export class Completion {
@@ -68,7 +69,7 @@ export class Completion {
     } finally {
       this.#abort = null;
       this.show();
-      announce(this.#error || t("message.said", { text: this.#outputs.join("\n") }));
+      announce(translated(this.#error) || t("message.said", { text: this.#outputs.join("\n") }));
     }
   }
 
@@ -96,7 +97,7 @@ export class Completion {
     byId("prompt-go").disabled = !this.#area.value;
     byId("prompt-stop").hidden = !running;
     const shown = this.#outputs.filter((text) => text !== undefined).map((text) => this.#output(text, running));
-    if (this.#error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, this.#error)));
+    if (this.#error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, translated(this.#error))));
     if (this.#figures) {
       shown.push(el("p", { class: "figures" }, ...line(this.#figures).map((part) => el("span", {}, part))));
     }

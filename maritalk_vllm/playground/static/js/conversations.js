@@ -27,6 +27,15 @@ export class Conversations extends EventTarget {
     return begun.sort((one, other) => other.updated - one.updated);
   }
 
+  /** Those of the list whose title or messages have each of these words, whatever their case and accents. */
+  find(text) {
+    const words = plain(text).split(/\s+/);
+    return this.list.filter(({ title, messages }) => {
+      const all = plain([title, ...messages.map(({ content }) => content)].join("\n"));
+      return words.every((word) => all.includes(word));
+    });
+  }
+
   /** Begin another, as the last one was set; or go on with one in which nothing was said yet. */
   create() {
     const unsaid = [...this.#all.values()].find((each) => !each.messages.length);
@@ -47,6 +56,12 @@ export class Conversations extends EventTarget {
     remove(PREFIX + conversation.id);
     if (conversation === this.current) this.#show(this.list[0] ?? fresh(conversation.system));
     this.dispatchEvent(new Event("list"));
+  }
+
+  removeAll() {
+    for (const { id } of this.#all.values()) remove(PREFIX + id);
+    this.#all.clear();
+    this.#show(fresh());
   }
 
   /** Keep it as it is now. `touched`: something was said in it, so that it is the latest. */
@@ -100,3 +115,6 @@ function titleOf(text) {
   const line = text.trim().replace(/\s+/g, " ");
   return line.length > TITLE_LENGTH ? `${line.slice(0, TITLE_LENGTH - 1).trimEnd()}…` : line;
 }
+
+/** A text in small letters without accents. */
+const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();

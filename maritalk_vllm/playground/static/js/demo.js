@@ -25,6 +25,11 @@ export class Examples {
     return this.#isDemo ? DEMO_FILM_REVIEWS : FILM_REVIEWS;
   }
 
+  /** A question for a program. */
+  get question() {
+    return this.#isDemo ? DEMO_BEGINNINGS[0].question : t(BEGINNINGS[0]);
+  }
+
   async #ask() {
     forgetFacts();
     try {

@@ -35,10 +35,12 @@ export function duration(seconds) {
 export function line(figures) {
   const parts = [
     t("figures.queue", { time: duration(figures.queue) }),
-    t("figures.prompt", { time: duration(figures.prompt), tokens: number(figures.promptTokens) }),
-    t("figures.generation", { time: duration(figures.generation), tokens: number(figures.tokens) }),
+    t("figures.prompt", { time: duration(figures.prompt), ...tokens(figures.promptTokens) }),
+    t("figures.generation", { time: duration(figures.generation), ...tokens(figures.tokens) }),
   ];
   if (figures.rate) parts.push(t("figures.rate", { rate: number(figures.rate, figures.rate < 10 ? 1 : 0) }));
   if (figures.reason === "length") parts.push(t("figures.length"));
   return parts;
 }
+
+const tokens = (count) => ({ count, tokens: number(count) });

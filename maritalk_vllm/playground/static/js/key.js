@@ -14,6 +14,9 @@ export let declined = false;
 /** The headers that a request brings. */
 export const keyHeaders = () => (kept ? { Authorization: `Bearer ${kept}` } : {});
 
+/** Whether this server wants a key, and has been given one. */
+export const hasKey = () => Boolean(kept);
+
 /** Ask for the key, once for all requests that want it now. True if one was given. */
 export function askKey() {
   asking ??= ask().finally(() => (asking = null));

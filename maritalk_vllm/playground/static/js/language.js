@@ -22,10 +22,17 @@ export function changeLanguage(name) {
 /** Call at each change, for what was not written into index.html. */
 export const onLanguage = (listener) => listeners.add(listener);
 
-/** A sentence, with `{name}` replaced by what is given. */
+/** A sentence, with `{name}` replaced by what is given. Where it has a singular and a plural, `count` selects one. */
 export function t(key, values = {}) {
-  return tables[current][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const forms = tables[current][key];
+  const sentence = typeof forms === "string" ? forms : (forms[plural(values.count)] ?? forms.other);
+  return filled(sentence, values);
 }
+
+/** A template with `{name}` replaced by what is given. */
+export const filled = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+const plural = (count) => new Intl.PluralRules(LOCALES[current]).select(count);
 
 /** A sentence for what the server says by a name of its own, such as a step of loading; that name if there is none. */
 export const told = (group, name) => tables[current][`${group}.${name}`] ?? name;

@@ -2,13 +2,14 @@
 
 import { Answering } from "./answering.js";
 import { Banner } from "./banner.js";
+import { CodeDialog } from "./code_dialog.js";
 import { Completion } from "./completion.js";
 import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
 import { Examples } from "./demo.js";
 import { byId } from "./dom.js";
 import { changeLanguage, language, onLanguage, translate } from "./language.js";
-import { beginModel } from "./model.js";
+import { Model } from "./model.js";
 import { Server } from "./server.js";
 import { Settings } from "./settings.js";
 import { SettingsPanel } from "./settings_panel.js";
@@ -33,7 +34,7 @@ new Sidebar(conversations, answering);
 new Transcript(conversations, answering);
 new Strip(server);
 new Banner(server);
-beginModel(server);
+new CodeDialog(new Model(server), examples);
 
 /** The view that the address names: the conversation, or the text. */
 function showView() {

@@ -1,11 +1,15 @@
 // A model's Markdown as elements. Nothing that it says is ever run or fetched: HTML is shown as it is written, pictures
-// become links, and what marked makes goes through DOMPurify, which lets these few things alone pass.
+// become links, and what marked makes goes through DOMPurify, which lets these few things alone pass. So does the HTML of
+// formulas and coloured code.
 
 import { Marked } from "../vendor/marked.esm.js";
 import DOMPurify from "../vendor/purify.es.mjs";
-import { el } from "./dom.js";
-import { t } from "./language.js";
+import { colorCode } from "./code_colors.js";
 import { copyButton } from "./copy.js";
+import { el } from "./dom.js";
+import { escaped } from "./escaped.js";
+import { FORMULAS, typesetFormulas } from "./formulas.js";
+import { t } from "./language.js";
 
 const ALLOWED = {
   ALLOWED_TAGS: [
@@ -25,6 +29,7 @@ const LANGUAGE = /^language-([\w+#.-]{1,40})$/;
 const marked = new Marked({
   gfm: true,
   breaks: true,
+  extensions: FORMULAS,
   renderer: {
     html: ({ text, block }) => (block ? `<p>${escaped(text.trim()).replaceAll("\n", "<br>")}</p>\n` : escaped(text)),
     image({ href, text }) {
@@ -47,6 +52,7 @@ export function markdown(text) {
     frame.append(table);
   }
   for (const block of made.querySelectorAll("pre")) frameCode(block);
+  typesetFormulas(made);
   return made;
 }
 
@@ -60,7 +66,5 @@ function frameCode(block) {
   block.setAttribute("aria-label", name ? t("message.code_in", { name }) : t("message.code"));
   block.replaceWith(frame);
   frame.append(block);
+  if (name) colorCode(block.firstElementChild, name);
 }
-
-const SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-const escaped = (text) => text.replace(/[&<>"]/g, (sign) => SIGNS[sign]);

@@ -5,6 +5,7 @@ import { el, icon, iconButton, replaceChanged } from "./dom.js";
 import { line } from "./figures.js";
 import { number, t } from "./language.js";
 import { markdown } from "./markdown.js";
+import { translated } from "./server_errors.js";
 
 /** `actions` are `{edit(text), again(), choose(number)}`. */
 export class MessageView {
@@ -37,7 +38,7 @@ export class MessageView {
     const shown = [];
     if (content) shown.push(...markdown(content).childNodes);
     else if (this.#running) shown.push(el("p", { class: "waiting" }, el("i"), el("i"), el("i")));
-    if (error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, error)));
+    if (error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, translated(error))));
     if (stopped && !this.#running) shown.push(el("p", { class: "note" }, t("message.stopped")));
     if (!content && !error && !stopped && !this.#running) shown.push(el("p", { class: "note" }, t("message.empty")));
     return shown;

@@ -1,8 +1,9 @@
 // The list of conversations; on a narrow screen it comes in from the side.
 
+import { announce } from "./announce.js";
 import { byId, el, iconButton } from "./dom.js";
 import { exportJson, exportMarkdown } from "./export.js";
-import { moment, onLanguage, t } from "./language.js";
+import { moment, number, onLanguage, t } from "./language.js";
 import { openMenu } from "./menu.js";
 import { askText, confirmed } from "./question.js";
 
@@ -10,6 +11,7 @@ export class Sidebar {
   #conversations;
   #answering;
   #element = byId("sidebar");
+  #search = byId("search");
   #narrow = matchMedia("(max-width: 52rem)");
 
   constructor(conversations, answering) {
@@ -19,6 +21,8 @@ export class Sidebar {
     byId("open-sidebar").addEventListener("click", () => this.#open());
     byId("close-sidebar").addEventListener("click", () => this.#close());
     byId("veil").addEventListener("click", () => this.#close());
+    byId("delete-all").addEventListener("click", () => this.#removeAll());
+    this.#search.addEventListener("input", () => this.#find());
     this.#element.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !this.#narrow.matches) return;
       event.preventDefault();
@@ -34,9 +38,12 @@ export class Sidebar {
 
   render() {
     const { list, current } = this.#conversations;
+    const found = this.#search.value.trim() ? this.#conversations.find(this.#search.value) : list;
     byId("no-conversations").hidden = list.length > 0;
+    byId("nothing-found").hidden = found.length > 0 || list.length === 0;
+    byId("delete-all").hidden = this.#search.hidden = list.length === 0;
     const had = this.#element.contains(document.activeElement) && document.activeElement.closest("li")?.dataset.id;
-    byId("conversations").replaceChildren(...list.map((each) => this.#row(each, each === current)));
+    byId("conversations").replaceChildren(...found.map((each) => this.#row(each, each === current)));
     if (had) byId("conversations").querySelector(`[data-id="${CSS.escape(had)}"] button`)?.focus();
   }
 
@@ -67,6 +74,12 @@ export class Sidebar {
     ];
   }
 
+  #find() {
+    this.render();
+    const count = byId("conversations").children.length;
+    announce(t("sidebar.found", { count, number: number(count) }));
+  }
+
   #create() {
     this.#conversations.create();
     this.#leave();
@@ -94,6 +107,16 @@ export class Sidebar {
     if (!(await confirmed(title, t("sidebar.delete")))) return;
     this.#answering.stop(conversation);
     this.#conversations.remove(conversation);
+  }
+
+  async #removeAll() {
+    const { list } = this.#conversations;
+    const title = t("sidebar.delete_all.title", { count: list.length, number: number(list.length) });
+    if (!(await confirmed(title, t("sidebar.delete_all")))) return;
+    for (const each of list) this.#answering.stop(each);
+    this.#search.value = "";
+    this.#conversations.removeAll();
+    byId("message").focus();
   }
 
   #open() {

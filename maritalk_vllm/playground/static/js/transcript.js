@@ -4,6 +4,7 @@ import { announce } from "./announce.js";
 import { byId } from "./dom.js";
 import { onLanguage, t } from "./language.js";
 import { MessageView } from "./message.js";
+import { translated } from "./server_errors.js";
 
 const NEAR_PIXELS = 80;
 const DRAWN_SECONDS = 0.05;
@@ -98,7 +99,7 @@ export class Transcript {
   }
 
   #end({ conversation, message }) {
-    announce(message.error ?? t("message.said", { text: message.content }));
+    announce(message.error ? translated(message.error) : t("message.said", { text: message.content }));
     if (conversation !== this.#conversations.current) return;
     this.#views.get(message)?.update({ running: false });
     if (this.#follows) this.#toEnd();
