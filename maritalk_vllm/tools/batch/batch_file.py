@@ -2,6 +2,8 @@
 
 import codecs
 import json
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,12 @@ def check(path: Path, endpoint: str | None = None) -> BatchFile:
     """
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(
+                    msg("{file} is read twice, as a pipe cannot be.", file=path), "Write the requests to a file."
+                )
+            size = status.st_size
             if size > MAX_BYTES:
                 raise _too_large(path, size)
             lines: dict[str, int] = {}

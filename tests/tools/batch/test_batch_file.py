@@ -1,6 +1,7 @@
 """Check of a batch's input file."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         check(tmp_path / "absent")
     with pytest.raises(UsageError, match=r"cannot be read: Is a directory"):
         check(tmp_path)
+
+
+def test_a_pipe_is_rejected() -> None:
+    """It would be empty when it is uploaded, after the check."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb") as pipe:
+        pipe.write(line("1"))
+        pipe.flush()
+        with pytest.raises(UsageError, match="is read twice"):
+            check(Path(f"/dev/fd/{reader}"))
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
