@@ -55,6 +55,9 @@ def bench(
         Prompt, typer.Option(help="What is asked: a text to go on with, or a film review to classify.")
     ] = Prompt.COUNTING,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", metavar="N", min=1)] = 64,
+    service_tier: Annotated[
+        str | None, typer.Option(help="Service tier of the requests, such as flex.", metavar="NAME")
+    ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="The public MariTalk Local benchmark instead (550 tokens in, 150 out).")
     ] = False,
@@ -72,6 +75,8 @@ def bench(
 
     if wire not in API_FORMATS:
         raise UsageError(msg("There is no API {wire} to ask in.", wire=wire), did_you_mean(wire, API_FORMATS))
+    if service_tier is not None and (reference or not API_FORMATS[wire].has_service_tier):
+        raise UsageError("Requests of this API name no service tier.", "Choose --wire openai-chat, for instance.")
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
     if out is not None:
         _write(out)  # fails before the measurement, not after it
@@ -81,7 +86,8 @@ def bench(
         async with BenchClient(url, {"Authorization": f"Bearer {key}"} if key else None) as client:
             if reference:
                 return await _reference(client)
-            return await _loads(client, wire, counts, rates, requests, prompt, max_tokens)
+            fields = {} if service_tier is None else {"service_tier": service_tier}
+            return await _loads(client, wire, counts, rates, requests, prompt, max_tokens, fields)
 
     measured = asyncio.run(measure())
     if out is not None:
@@ -107,6 +113,7 @@ async def _loads(
     requests: int,
     prompt: Prompt,
     max_tokens: int,
+    fields: dict[str, str],
 ) -> dict[str, object]:
     from ..tools.bench import prompts
     from ..tools.bench.api_formats import API_FORMATS
@@ -119,7 +126,7 @@ async def _loads(
     async def send(_: int) -> RequestResult:
         nonlocal sent
         sent += 1  # no load repeats the prompts of another
-        return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens)
+        return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens, fields)
 
     first = await send(0)
     if first.failure:
@@ -143,7 +150,7 @@ async def _loads(
         print(_line(name, metrics), flush=True)
         if metrics.failed:
             print("  " + say("{failed} failed, the first: {failure}", failed=metrics.failed, failure=metrics.failure))
-    return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, "loads": loads}
+    return {"wire": wire, "prompt": prompt, "max_tokens": max_tokens, **fields, "loads": loads}
 
 
 def _counted(send: "SendRequest", counter: Counter) -> "SendRequest":

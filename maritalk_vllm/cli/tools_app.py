@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from . import lang_option
+from .batch import app as batch
 from .bench import bench
 from .chat import chat
 from .config import app as config
@@ -73,6 +74,7 @@ app.command(name="doctor")(doctor)
 app.command(name="health")(health)
 app.command(name="download")(download)
 app.command(name="bench")(bench)
+app.add_typer(batch, name="batch")
 app.command(name="install-launcher")(install_launcher)
 app.add_typer(config, name="config")
 app.add_typer(license, name="license")

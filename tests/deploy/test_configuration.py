@@ -26,7 +26,7 @@ def placed(name: str, folder: Path) -> dict[str, str]:
     """The environment of an example's containers, with the pod's volumes as local folders."""
     documents = of_example(name)
     text = configuration(documents)
-    for mount in ("/cache", "/var/log/maritalk-vllm", "/etc/maritalk-license", "/etc/maritalk"):
+    for mount in ("/cache", "/data", "/var/log/maritalk-vllm", "/etc/maritalk-license", "/etc/maritalk"):
         text = text.replace(f" {mount}/", f" {folder}{mount}/")
         (folder / mount[1:]).mkdir(parents=True, exist_ok=True)
     for file, content in only(documents, "ConfigMap")["data"].items():

@@ -1,9 +1,21 @@
 """The pods: privileges, volumes, probes, resources and termination."""
 
 import pytest
+import yaml
 
 from maritalk_vllm.models.profile import find
-from tests.deploy.chart import EXAMPLES, configuration, containers, of_example, only, pod, pods, rendered, server
+from tests.deploy.chart import (
+    EXAMPLES,
+    Document,
+    configuration,
+    containers,
+    of_example,
+    only,
+    pod,
+    pods,
+    rendered,
+    server,
+)
 
 pytestmark = pytest.mark.deploy
 
@@ -40,12 +52,32 @@ def test_mounts_and_volumes_match(name: str) -> None:
 
 
 def test_written_folders_are_writable_volumes() -> None:
-    """The root file system is read-only: cache, temporary files, log and shared memory have volumes."""
+    """The root file system is read-only: cache, batches, temporary files, log and shared memory have volumes."""
     mounts = {mount["mountPath"]: mount for mount in server(of_example("small-a10"))["volumeMounts"]}
-    for path in ("/cache", "/tmp", "/var/log/maritalk-vllm", "/dev/shm"):
+    for path in ("/cache", "/data", "/tmp", "/var/log/maritalk-vllm", "/dev/shm"):
         assert not mounts[path].get("readOnly")
     volumes = {volume["name"]: volume for volume in pod(of_example("small-a10"))["volumes"]}
     assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
+
+
+def test_files_and_batches_have_a_volume_of_their_own() -> None:
+    def volume(*options: str) -> Document:
+        documents = rendered(*options)
+        assert yaml.safe_load(configuration(documents))["data_dir"].startswith("/data/")
+        (found,) = (each for each in pod(documents)["volumes"] if each["name"] == "data")
+        return found
+
+    assert volume() == {"name": "data", "emptyDir": {}}
+    persistent = ("--set", "batches.persistent=true")
+    assert volume(*persistent)["persistentVolumeClaim"] == {"claimName": "maritalk-vllm-data"}
+    claim = only(rendered(*persistent, "--set", "batches.size=9Gi"), "PersistentVolumeClaim", "maritalk-vllm-data")
+    assert claim["spec"]["resources"] == {"requests": {"storage": "9Gi"}}
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    existing = (*persistent, "--set", "batches.existingClaim=ours")
+    assert volume(*existing)["persistentVolumeClaim"] == {"claimName": "ours"}
+    assert [each["metadata"]["name"] for each in rendered(*existing) if each["kind"] == claim["kind"]] == [
+        "maritalk-vllm"
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

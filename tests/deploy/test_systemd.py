@@ -67,7 +67,7 @@ def test_the_exposure_level_is_low(unit: Path) -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """The environment that the unit sets, with local folders for systemd's specifiers."""
-    folders = {"%d": folder / "credentials", "%C": folder / "cache", "%L": folder / "log"}
+    folders = {"%d": folder / "credentials", "%C": folder / "cache", "%L": folder / "log", "%S": folder / "state"}
     for each in folders.values():
         each.mkdir()
     for credential in of_unit("LoadCredential"):
@@ -91,7 +91,7 @@ def test_the_server_accepts_the_units_environment(tmp_path: Path) -> None:
     assert "SmolLM2-135M-Instruct" in result.stdout
     shown = subprocess.run([BIN / "maritalk-vllm", "config", "show"], env=variables, capture_output=True, text=True)
     from_environment = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith("[environment]")}
-    assert from_environment == {"license", "api_key_file", "cache_dir", "log_file", "port"}
+    assert from_environment == {"license", "api_key_file", "cache_dir", "data_dir", "log_file", "port"}
 
 
 def test_the_pages_checks_use_the_options_of_the_service(tmp_path: Path) -> None:
@@ -149,6 +149,7 @@ def test_the_pages_paths_are_those_of_the_unit() -> None:
     for name in re.findall(r"deploy/systemd/([\w.-]+)", PAGE):
         assert (UNIT.parent / name).is_file(), name
     assert "/etc/systemd/system/maritalk-vllm.service" in PAGE
-    for folder, directive in {"/var/cache": "CacheDirectory", "/var/log": "LogsDirectory"}.items():
+    folders = {"/var/cache": "CacheDirectory", "/var/log": "LogsDirectory", "/var/lib": "StateDirectory"}
+    for folder, directive in folders.items():
         (name,) = of_unit(directive)
         assert f"`{folder}/{name}" in PAGE

@@ -19,7 +19,17 @@ GROUPED = ("--set", "nodes=2", "--set", "persistence.enabled=false")
 SET_BY_THE_GROUP = {"nodes", "node_rank", "head", "distributed_backend"}
 """By environment variables, which differ between pods."""
 SET_BY_THE_CHART = {
-    *("model", "device", "port", "cache_dir", "log_file", "drain_timeout", "license_service", "license_public_key"),
+    *(
+        "model",
+        "device",
+        "port",
+        "cache_dir",
+        "data_dir",
+        "log_file",
+        "drain_timeout",
+        "license_service",
+        "license_public_key",
+    ),
     *("license", "api_key_file", "nodes_secret_file", "ssl_certfile", "ssl_keyfile", "engine_args"),
 }
 NOT_SUPPORTED = {"api_key", "interactive", "dry_run"}
@@ -81,6 +91,8 @@ def test_every_value_has_a_comment() -> None:
         ("license.as=argument", "at '/license/as': value must be one of 'environment', 'file'"),
         ("license.publicKeys={nonsense}", "at '/license/publicKeys/0'"),
         ("persistence.size=big", "at '/persistence/size'"),
+        ("options.batch_retention=30x", "at '/options/batch_retention': '30x' does not match pattern"),
+        ("batches.accessModes={ReadOnlyMany}", "at '/batches/accessModes/0'"),
         ("autoscaling.minReplicas=0", "at '/autoscaling/minReplicas': minimum: got 0, want 1"),
         ("autoscaling.kvCacheUsage=85", "at '/autoscaling/kvCacheUsage': maximum: got 85, want 1"),
         ("image.digest=latest", "at '/image/digest'"),
@@ -108,6 +120,9 @@ def test_a_wrong_value_is_rejected(wrong: str, error: str) -> None:
             "Prometheus needs an API key",
         ),
         (("--set", "nodes=2"), 'nodes is 2, and persistence.accessModes is ["ReadWriteOnce"], a volume that one node'),
+        (("--set", "batches.persistent=true", "--set", "replicas=2"), "files and batches are one server's own. Set"),
+        (("--set", "batches.persistent=true", "--set", "autoscaling.enabled=true"), "one server's own. Set replicas"),
+        ((*GROUPED, "--set", "batches.persistent=true"), 'nodes is 2, and batches.accessModes is ["ReadWriteOnce"]'),
         ((*GROUPED, "--set", "options.replicas=2"), "options.replicas makes copies on one node, and nodes is 2: leave"),
         (("--set", "router.enabled=true", "--set", "tls.existingSecret=t"), "which vllm-router does not ask"),
         (("--set", "ingress.enabled=true"), "ingress.hosts is empty: name the host"),

@@ -13,7 +13,7 @@ _SECONDS = 300
 
 
 def examples() -> dict[str, list[str]]:
-    """The code of each example, by the module that it imports."""
+    """The code of each example, by the module that it imports first."""
     found: dict[str, list[str]] = {}
     for page in ORIGINALS:
         for block in blocks(page):
@@ -23,7 +23,7 @@ def examples() -> dict[str, list[str]]:
 
 
 def _client(code: str) -> str:
-    (first,) = (node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom))
+    first, *_ = (node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom))
     return first.module or "" if isinstance(first, ast.ImportFrom) else first.names[0].name
 
 

@@ -17,6 +17,8 @@ SERVICE = "https://licences.example.org:9100"
 """The address of a licence service in the pages."""
 
 CLIENT_COMMANDS = {
+    "maritalk-vllm batch submit": "--url http://127.0.0.1:{port}",
+    "maritalk-vllm batch fetch": "--url http://127.0.0.1:{port}",
     "maritalk-vllm bench": "--url http://127.0.0.1:{port} --requests 2 --max-tokens 4",
     "maritalk-vllm chat": "--url http://127.0.0.1:{port}",
     "maritalk-vllm health": "--port {port}",

@@ -33,6 +33,11 @@ class ApiFormat:
     usage: Callable[[Body], Usage | None]
     is_text_event: Callable[[Body], bool] = lambda _: False
 
+    @property
+    def has_service_tier(self) -> bool:
+        """Whether requests may name a service tier: a field of OpenAI's API, which Maritaca's has as well."""
+        return self.path.startswith("/v1/")
+
 
 def _messages(prompt: str) -> list[Body]:
     return [{"role": "user", "content": prompt}]

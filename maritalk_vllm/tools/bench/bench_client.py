@@ -57,9 +57,12 @@ class BenchClient:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(msg("{url} does not answer: {error}", url=self._url, error=error)) from error
 
-    async def ask(self, api_format: ApiFormat, prompt: str, max_tokens: int) -> RequestResult:
-        """Send one request. A failure is recorded in the result, not raised."""
-        body, texts_at, usage, failure = api_format.body(prompt, max_tokens), [], None, ""
+    async def ask(
+        self, api_format: ApiFormat, prompt: str, max_tokens: int, fields: Mapping[str, str] | None = None
+    ) -> RequestResult:
+        """Send one request, with more `fields` if given. A failure is recorded in the result, not raised."""
+        body = {**api_format.body(prompt, max_tokens), **(fields or {})}
+        texts_at, usage, failure = [], None, ""
         began = time.monotonic()
         try:
             async with self._session.post(self._url + api_format.path, json=body) as response:

@@ -16,8 +16,8 @@ import setproctitle
 from ...errors import MariTalkError
 from ...i18n.language import Language, choose
 from ...i18n.rendering import localized
+from ..server_address import ServerAddress
 from .chat_runner import run
-from .server_address import ServerAddress
 
 
 def main(control_pipe: TextIO) -> int:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -11,14 +11,11 @@ import httpx
 
 from ...errors import MariTalkError, RequestError, Unauthorized, Unavailable
 from ...i18n.rendering import say
+from ..server_address import ServerAddress
+from ..server_connection import connect, mapped_errors
 from .answer import Answer
 from .conversation import Message
-from .server_address import ServerAddress
 from .sse_parser import events
-
-_CONNECT_SECONDS = 10
-_READ_TIMEOUT_SECONDS = 120
-"""Long enough for a server that does not stream; streams send something every few seconds."""
 
 _NOTICE_SECONDS = 2
 """Timeout for what the chat can do without: the first question then reports what is wrong."""
@@ -41,16 +38,8 @@ class ChatClient:
 
     def __init__(self, address: ServerAddress) -> None:
         """Raises UsageError for an address or a certificate that cannot be used."""
-        self._url = address.url
-        self._client = httpx.Client(
-            base_url=address.parsed_url(),
-            # As bytes, since a key may have characters beyond ASCII.
-            headers={b"Authorization": f"Bearer {address.key}".encode()} if address.key else {},
-            timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
-            verify=address.ssl_verify(),
-            # Proxies from the environment do not apply to this machine.
-            trust_env=not address.is_local,
-        )
+        self._address = address
+        self._client = connect(address)
         self._last_response = -float("inf")
 
     def __enter__(self) -> Self:
@@ -141,33 +130,8 @@ class ChatClient:
             return bool(response.json().get("status") == "loading")
         return False  # some other server: the error response to a question explains more
 
-    @contextlib.contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        """Map errors of httpx, and of unexpected responses, to Unavailable."""
-        try:
-            yield
-        except httpx.ConnectError as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                message = say("The certificate of {url} is not trusted: {reason}.", url=self._url, reason=error)
-                advice = say("Name the certificate authority that signed it with --cacert FILE.")
-                raise Unavailable(message, advice) from error
-            raise self._no_server_error() from error
-        except httpx.ConnectTimeout as error:
-            raise self._no_server_error() from error
-        except httpx.ReadTimeout as error:
-            message = say("{url} was silent for {seconds} s.", url=self._url, seconds=_READ_TIMEOUT_SECONDS)
-            raise Unavailable(message, say("Ask again.")) from error
-        except httpx.TransportError as error:
-            message = say("The connection to {url} broke off.", url=self._url)
-            raise Unavailable(message, say("Ask again.")) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Unavailable(say("{url} does not answer as a MariTalk server does.", url=self._url)) from error
-
-    def _no_server_error(self) -> Unavailable:
-        return Unavailable(
-            say("No server answers at {url}.", url=self._url),
-            say("Start one with `maritalk-serve`, or give the address of another with --url."),
-        )
+    def _mapped_errors(self) -> contextlib.AbstractContextManager[None]:
+        return mapped_errors(self._address, say("Ask again."))
 
 
 def _error_of(response: httpx.Response) -> MariTalkError:

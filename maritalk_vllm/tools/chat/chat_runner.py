@@ -10,11 +10,11 @@ from typing import NoReturn
 
 from ... import extras
 from ...i18n.rendering import say
+from ..server_address import ServerAddress
 from .chat_client import ChatClient
 from .chat_loop import Chat
 from .conversation import Conversation
 from .line_editor import PROMPT, Editor
-from .server_address import ServerAddress
 from .session import Session
 from .slash_commands import command_name
 from .terminal_output import TerminalOutput

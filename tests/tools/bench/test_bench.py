@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.tools.bench.api_formats import API_FORMATS
+from tests.answering import answering
 from tests.commands import run
 from tests.serving import NOBODY, Server
 
@@ -40,6 +41,8 @@ def test_open_loop_load(shared_server: Server) -> None:
         (("--wire", "generat"), "Did you mean generate?"),
         (("--users", "1,x"), "--users 1,x is no list of numbers over 0."),
         (("--users", "0"), "--users 0 is no list"),
+        (("--service-tier", "flex"), "Requests of this API name no service tier. Choose --wire openai-chat,"),
+        (("--wire", "openai-chat", "--reference", "--service-tier", "flex"), "name no service tier."),
         (("--url", NOBODY), "The server does not answer"),
     ],
 )
@@ -48,3 +51,14 @@ def test_errors_are_sentences_with_exit_code_2(arguments: tuple[str, ...], messa
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_service_tier_is_sent_with_each_request(tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    out = tmp_path / "figures.json"
+    with answering(lambda request: request.reply(200, json.dumps({"usage": usage}).encode())) as server:
+        options = ("--wire", "openai-chat", "--service-tier", "flex", "--users", 1, "--requests", 2)
+        result = bench("--url", server.url, *options, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(request.content)["service_tier"] for request in server.requests] == ["flex"] * 3
+    assert json.loads(out.read_text())["service_tier"] == "flex"

@@ -9,9 +9,9 @@ from typing import Any
 from maritalk_vllm.tools.chat.chat_client import ChatClient
 from maritalk_vllm.tools.chat.chat_loop import Chat
 from maritalk_vllm.tools.chat.conversation import Conversation
-from maritalk_vllm.tools.chat.server_address import ServerAddress
 from maritalk_vllm.tools.chat.session import Session
 from maritalk_vllm.tools.chat.terminal_output import TerminalOutput
+from maritalk_vllm.tools.server_address import ServerAddress
 from tests.tools.chat.pretended import FakeServer, fake_server
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable, UsageError
+from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable
 from maritalk_vllm.tools.chat import chat_client as client_module
 from maritalk_vllm.tools.chat.answer import Answer
 from maritalk_vllm.tools.chat.chat_client import ChatClient, ContextUsage
-from maritalk_vllm.tools.chat.server_address import ServerAddress
+from maritalk_vllm.tools.server_address import ServerAddress
 from tests.answering import Request, answering
 from tests.tools.chat.pretended import END, event, fake_server, reply, write
 
@@ -122,27 +122,6 @@ def test_no_server() -> None:
         url = server.url
     with pytest.raises(Unavailable, match=r"No server answers at http.*maritalk-serve"):
         ask(url)
-
-
-@pytest.mark.parametrize("url", ["localhost:9000", "ftp://localhost", "http://", "9000", "http://a:b"])
-def test_invalid_address(url: str) -> None:
-    with pytest.raises(UsageError, match="no address"):
-        ChatClient(ServerAddress(url=url))
-
-
-def test_unusable_ca_file(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("text")
-    for file in (tmp_path / "text", tmp_path / "absent"):
-        with pytest.raises(UsageError, match="cannot be used"):
-            ChatClient(ServerAddress(url="https://localhost", ca_file=file))
-
-
-@pytest.mark.parametrize(
-    ("url", "is_local"),
-    [("http://localhost:1", True), ("http://127.0.0.2", True), ("http://[::1]:9", True), ("http://192.0.2.1", False)],
-)
-def test_is_local(url: str, is_local: bool) -> None:
-    assert ServerAddress(url=url).is_local is is_local
 
 
 def test_https_with_a_private_ca(tmp_path: Path) -> None:

@@ -23,6 +23,13 @@
 {{- if and (include "maritalk.grouped" .) $claim (not (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
 {{- fail (printf "nodes is %d, and persistence.accessModes is %s, a volume that one node alone can use: make it [ReadWriteMany], with a storage class that has it, or set persistence.enabled to false, and each pod downloads for itself." (int .Values.nodes) (toJson .Values.persistence.accessModes)) -}}
 {{- end -}}
+{{- if and .Values.batches.persistent (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) -}}
+{{- fail "batches.persistent is true, and several pods would share the volume: files and batches are one server's own. Set replicas to 1 and autoscaling.enabled to false, or batches.persistent to false." -}}
+{{- end -}}
+{{- $dataClaim := and .Values.batches.persistent (not .Values.batches.existingClaim) -}}
+{{- if and (include "maritalk.grouped" .) $dataClaim (not (has "ReadWriteMany" .Values.batches.accessModes)) -}}
+{{- fail (printf "nodes is %d, and batches.accessModes is %s, a volume that one node alone can use: make it [ReadWriteMany], with a storage class that has it, or set batches.persistent to false." (int .Values.nodes) (toJson .Values.batches.accessModes)) -}}
+{{- end -}}
 {{- if and (include "maritalk.grouped" .) (hasKey .Values.options "replicas") -}}
 {{- fail (printf "options.replicas makes copies on one node, and nodes is %d: leave it out, and set replicas, the number of groups." (int .Values.nodes)) -}}
 {{- end -}}

@@ -8,6 +8,7 @@ securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
   - {name: config, mountPath: /etc/maritalk, readOnly: true}
   - {name: cache, mountPath: /cache}
+  - {name: data, mountPath: /data}
   - {name: tmp, mountPath: /tmp}
   - {name: log, mountPath: /var/log/maritalk-vllm}
   - {name: shm, mountPath: /dev/shm}
@@ -60,6 +61,12 @@ args:
 - name: cache
   {{- if .Values.persistence.enabled }}
   persistentVolumeClaim: {claimName: {{ default (include "maritalk.fullname" .) .Values.persistence.existingClaim }}}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+- name: data
+  {{- if .Values.batches.persistent }}
+  persistentVolumeClaim: {claimName: {{ include "maritalk.dataClaim" . }}}
   {{- else }}
   emptyDir: {}
   {{- end }}

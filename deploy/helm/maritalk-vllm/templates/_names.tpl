@@ -13,6 +13,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "maritalk.dataClaim" -}}
+{{- default (printf "%s-data" (include "maritalk.fullname" .)) .Values.batches.existingClaim -}}
+{{- end -}}
+
 {{/* By which all pods of the release are found; those that answer have `component: server` too. */}}
 {{- define "maritalk.selector" -}}
 app.kubernetes.io/name: {{ include "maritalk.name" . }}

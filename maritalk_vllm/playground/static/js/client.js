@@ -66,7 +66,8 @@ async function* readable(body) {
   }
 }
 
-async function sentence(answer) {
+/** What an answer with an error says. */
+export async function sentence(answer) {
   try {
     const { error } = await answer.json();
     return error?.message ?? error ?? t("error.status", { status: answer.status });

@@ -1,4 +1,4 @@
-// A conversation as a file.
+// Files that the browser saves: a conversation, or what the server has.
 
 import { el } from "./dom.js";
 import { moment, t } from "./language.js";
@@ -23,9 +23,14 @@ export function exportMarkdown(conversation) {
   save(conversation, "md", "text/markdown", `${parts.join("\n\n")}\n`);
 }
 
-function save({ title }, ending, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const name = title.normalize("NFKD").replace(/[^\w -]/g, "").trim().replace(/\s+/g, "-").toLowerCase();
-  el("a", { href: url, download: `${name || "maritalk"}.${ending}` }).click();
+/** Save a file in the browser's folder for downloads. */
+export function saveBlob(blob, name) {
+  const url = URL.createObjectURL(blob);
+  el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+function save({ title }, ending, type, text) {
+  const name = title.normalize("NFKD").replace(/[^\w -]/g, "").trim().replace(/\s+/g, "-").toLowerCase();
+  saveBlob(new Blob([text], { type }), `${name || "maritalk"}.${ending}`);
 }

@@ -2,6 +2,7 @@
 
 import { Answering } from "./answering.js";
 import { Banner } from "./banner.js";
+import { Batches } from "./batches.js";
 import { CodeDialog } from "./code_dialog.js";
 import { Completion } from "./completion.js";
 import { Composer } from "./composer.js";
@@ -32,19 +33,28 @@ const examples = new Examples(server, composer, chatSettings);
 const completion = new Completion(textSettings, examples);
 new Sidebar(conversations, answering);
 new Transcript(conversations, answering);
+const batches = new Batches(server);
 new Strip(server);
 new Banner(server);
 new CodeDialog(new Model(server), examples);
 
-/** The view that the address names: the conversation, or the text. */
+/** Where each view begins for the keyboard. */
+const BEGINNINGS = { "#chat": "message", "#text": "prompt", "#batches": "choose-file" };
+
+/** The view that the address names, if there is one: the conversation, the text, or the batches. */
 function showView() {
-  const isText = location.hash === "#text";
-  byId("chat").hidden = isText;
-  byId("text").hidden = !isText;
+  const shown = currentView();
   for (const link of byId("views").children) {
-    if ((link.hash === "#text") === isText) link.setAttribute("aria-current", "page");
+    byId(link.hash.slice(1)).hidden = link !== shown;
+    if (link === shown) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  byId("open-settings").hidden = shown.hash === "#batches";
+}
+
+function currentView() {
+  const [chat, ...others] = byId("views").children;
+  return others.find((link) => link.hash === location.hash && !link.hidden) ?? chat;
 }
 
 function showLanguage() {
@@ -54,9 +64,10 @@ function showLanguage() {
 }
 
 addEventListener("hashchange", showView);
+batches.addEventListener("offered", showView);
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  byId(byId("chat").hidden ? "prompt" : "message").focus();
+  byId(BEGINNINGS[currentView().hash]).focus();
 });
 byId("open-settings").addEventListener("click", () => {
   if (byId("chat").hidden) panel.open(textSettings, { withSystem: false });

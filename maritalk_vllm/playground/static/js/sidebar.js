@@ -92,9 +92,13 @@ export class Sidebar {
 
   /** On to the conversation, wherever one was. */
   #leave() {
-    if (location.hash === "#text") location.hash = "#chat";
     this.#close();
-    byId("message").focus();
+    const focus = () => byId("message").focus();
+    if (byId("chat").hidden) {
+      // It is shown when the address has changed.
+      addEventListener("hashchange", focus, { once: true });
+      location.hash = "#chat";
+    } else focus();
   }
 
   async #rename(conversation) {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from ...errors import UsageError
-from ...i18n.rendering import say
+from ..errors import UsageError
+from ..i18n.rendering import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
