@@ -12,6 +12,7 @@
 # make test-cuda     vLLM's CUDA build without a GPU, in an environment of its own of some 8 GB
 # make test-pythons  the unit lane on Python 3.12 and 3.13, where this machine has them
 # make docs          the site of the documents, in site/, in English and Portuguese; it opens without a server
+# make release       the files of a release, in dist/release; with SNAPSHOT=1 before the changelog has its version
 # make screenshots   the page lane, which also takes the screenshots of docs/page.md
 # make fuzz          the generated requests of the clients lane, more than 50,000
 # make image-check   build the CPU image without Docker, and run it (as root, some minutes)
@@ -31,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
 	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda deploy-check fuzz \
-	image-check audit digests mutations coverage bench build docs lock clean
+	image-check audit digests mutations coverage bench build docs lock release clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -155,6 +156,11 @@ $(VENV)/docs/.installed: requirements/docs.lock | $(VENV)/.installed
 	@touch $@
 
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict --config-file
+
+# All files of a release, with one version.
+release: $(VENV)/.installed-dev
+	rm -rf dist/release
+	$(BIN)/python scripts/release $(if $(SNAPSHOT),--snapshot )dist/release
 
 docs: $(VENV)/docs/.installed
 	$(MKDOCS) mkdocs.yml
