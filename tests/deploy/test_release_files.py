@@ -29,7 +29,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release")
-    command = [sys.executable, ROOT / "scripts" / "release", "--snapshot", folder]
+    command: list[str | Path] = [sys.executable, ROOT / "scripts" / "release", "--snapshot", folder]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return folder
@@ -90,7 +90,7 @@ def test_versions_that_differ_end_the_release(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_folder_with_files_is_left_alone(release: Path) -> None:
     before = (release / "SHA256SUMS").read_bytes()
-    command = [sys.executable, ROOT / "scripts" / "release", "--snapshot", release]
+    command: list[str | Path] = [sys.executable, ROOT / "scripts" / "release", "--snapshot", release]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "is not empty" in result.stderr

@@ -47,7 +47,15 @@ class Html(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     for configuration, target in (("mkdocs.yml", folder), ("mkdocs.pt.yml", folder / "pt")):
-        command = [MKDOCS, "build", "--strict", "--config-file", ROOT / configuration, "--site-dir", target]
+        command: list[str | Path] = [
+            MKDOCS,
+            "build",
+            "--strict",
+            "--config-file",
+            ROOT / configuration,
+            "--site-dir",
+            target,
+        ]
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=300, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
         )
