@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import Settings
 from tests.documents.pages import ROOT
 from tests.observability.queries import promtool
@@ -66,6 +67,13 @@ def test_ports_are_those_of_this_machine() -> None:
 def test_the_servers_variables_are_options() -> None:
     options = {f"MARITALK_{each.name.upper()}" for each in dataclasses.fields(Settings)}
     assert {name for name in SERVICES["maritalk"]["environment"] if name.startswith("MARITALK_")} <= options
+
+
+def test_the_demo_model_is_served_by_default() -> None:
+    """With its licence, without which it would not start."""
+    environment = SERVICES["maritalk"]["environment"]
+    assert environment["MARITALK_MODEL"] == "${MARITALK_MODEL:-demo}"
+    assert environment["MARITALK_LICENSE"] == f"${{MARITALK_LICENSE:-{EVALUATION_KEY}}}"
 
 
 def test_a_server_is_healthy_when_it_is_ready() -> None:
