@@ -11,6 +11,8 @@
 # make test-unit, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
 # make test-cuda     vLLM's CUDA build without a GPU, in an environment of its own of some 8 GB
 # make test-pythons  the unit lane on Python 3.12 and 3.13, where this machine has them
+# make docs          the site of the documents, in site/, in English and Portuguese; it opens without a server
+# make release       the files of a release, in dist/release; with SNAPSHOT=1 before the changelog has its version
 # make screenshots   the page lane, which also takes the screenshots of docs/page.md
 # make fuzz          the generated requests of the clients lane, more than 50,000
 # make image-check   build the CPU image without Docker, and run it (as root, some minutes)
@@ -29,8 +31,8 @@ PORT ?= 9000
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-own \
-	test-rest-shared test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda deploy-check fuzz \
-	image-check audit digests mutations coverage bench build lock clean
+	test-rest-shared test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
+	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
@@ -142,7 +144,7 @@ $(VENV)/cuda/.installed: requirements/cuda13.lock requirements/build.lock pyproj
 test-cuda: $(VENV)/.installed-dev $(VENV)/cuda/.installed
 	$(PYTEST) -m cuda
 
-$(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scripts/helm
+$(VENV)/.installed-deploy: $(VENV)/.installed-dev $(VENV)/docs/.installed requirements/deploy.lock scripts/helm
 	@scripts/install $(VENV) requirements/deploy.lock
 	$(BIN)/python scripts/helm $(VENV)/deploy
 	scripts/debian prometheus systemd
@@ -150,6 +152,23 @@ $(VENV)/.installed-deploy: $(VENV)/.installed-dev requirements/deploy.lock scrip
 
 deploy-check: $(VENV)/.installed-deploy
 	$(PYTEST) -m "deploy and not nightly"
+
+$(VENV)/docs/.installed: requirements/docs.lock | $(VENV)/.installed
+	$(BIN)/python -m venv --clear --without-pip $(VENV)/docs
+	$(BIN)/python scripts/uv pip install --quiet --python $(VENV)/docs/bin/python --no-deps --require-hashes \
+		--no-build --requirement $<
+	@touch $@
+
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict --config-file
+
+# All files of a release, with one version.
+release: $(VENV)/.installed-dev
+	rm -rf dist/release
+	$(BIN)/python scripts/release $(if $(SNAPSHOT),--snapshot )dist/release
+
+docs: $(VENV)/docs/.installed
+	$(MKDOCS) mkdocs.yml
+	$(MKDOCS) mkdocs.pt.yml
 
 # Requirements of all lanes.
 $(VENV)/.installed-all: $(VENV)/.installed-page $(VENV)/.installed-deploy $(CLIENTS)
@@ -205,4 +224,4 @@ architectures: $(VENV)/.installed-dev
 	$(BIN)/python scripts/architectures
 
 clean:
-	rm -rf $(VENV) .pytest_cache build dist
+	rm -rf $(VENV) .pytest_cache build dist site

@@ -14,5 +14,5 @@ def require(module: str, used_by: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise UsageError(
             msg("{option} needs the package {package}.", option=used_by, package=module.replace("_", "-")),
-            msg('Install it: pip install "maritalk-vllm[{extra}]".', extra=_EXTRAS[module]),
+            msg('In a clone of the repository: pip install ".[{extra}]".', extra=_EXTRAS[module]),
         )

@@ -35,27 +35,30 @@ def run(*command: str, stdin: str = "", **environment: str) -> "subprocess.Compl
     )
 
 
+CLONE = ("In a clone of the repository", "Em um clone do repositório")
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
         (
             ("maritalk-vllm", "bench"),
-            'maritalk-vllm bench needs the package aiohttp. Install it: pip install "maritalk-vllm[bench]".',
+            'maritalk-vllm bench needs the package aiohttp. In a clone of the repository: pip install ".[bench]".',
         ),
         (
             ("maritalk-vllm", "plan", "--model", "small", "--gpus", "L4", "--users", "9", "--plot", "day.png"),
-            '--plot needs the package matplotlib. Install it: pip install "maritalk-vllm[plot]".',
+            '--plot needs the package matplotlib. In a clone of the repository: pip install ".[plot]".',
         ),
         (
             ("maritalk-serve", "--interactive", "--license", EVALUATION_KEY, "--device", "cpu", "--port", "0"),
-            '--interactive needs the package prompt-toolkit. Install it: pip install "maritalk-vllm[chat]".',
+            '--interactive needs the package prompt-toolkit. In a clone of the repository: pip install ".[chat]".',
         ),
     ],
 )
 def test_a_command_without_its_package_says_what_to_install(command: tuple[str, ...], sentence: str) -> None:
     result = run(*command)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", f"{command[0]}: {sentence}\n")
-    translated = sentence.replace("needs the package", "precisa do pacote").replace("Install it", "Instale-o")
+    translated = sentence.replace("needs the package", "precisa do pacote").replace(*CLONE)
     assert run(*command, MARITALK_LANG="pt").stderr == f"{command[0]}: {translated}\n"
 
 
@@ -70,7 +73,7 @@ def test_a_chat_needs_its_package_at_a_terminal_alone() -> None:
         assert result.returncode == 2
         assert result.stderr.decode() == (
             "maritalk-vllm: maritalk-vllm chat needs the package prompt-toolkit. "
-            'Install it: pip install "maritalk-vllm[chat]".\n'
+            'In a clone of the repository: pip install ".[chat]".\n'
         )
         assert run(*command, stdin="um\n").stdout == "um\n"
 

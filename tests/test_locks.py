@@ -68,7 +68,7 @@ def test_torch_has_the_same_version_on_cpu_and_gpu() -> None:
 
 def test_every_requirement_is_pinned_by_one_lock() -> None:
     before = {"cpu": ["torch-cpu"], "dev": ["cpu"], "page": ["cpu", "dev"], "deploy": ["cpu", "dev"]}
-    for name in ("audit", "build", "cpu", "cuda13", "deploy", "dev", "image", "page", "router", "uv"):
+    for name in ("audit", "build", "cpu", "cuda13", "deploy", "dev", "docs", "image", "page", "router", "uv"):
         lines = (REQUIREMENTS / f"{name}.in").read_text().splitlines()
         for asked in (Requirement(line) for line in lines if line and not line.startswith("#")):
             for python in PYTHONS:

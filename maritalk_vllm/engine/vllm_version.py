@@ -42,7 +42,7 @@ def installed_vllm() -> Vllm:
             )
         return Vllm(name, version, device, str(window))
     raise EngineError(
-        "vLLM is not installed.", 'Install it with: pip install "maritalk-vllm[cuda]", or "[cpu]" without a GPU.'
+        "vLLM is not installed.", 'In a clone of the repository: pip install ".[cuda]", or make install without a GPU.'
     )
 
 

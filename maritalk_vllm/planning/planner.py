@@ -101,7 +101,7 @@ def _on_cpu(why: str, installed_device: Device) -> tuple[Device, str]:
                 "{reason}, and the installed vLLM is its CUDA build, which does not run on a CPU.",
                 reason=why or "A CPU was asked for",
             ),
-            'In another environment: make install, or pip install "maritalk-vllm[cpu]".',
+            "In another clone of the repository: make install.",
         )
     return Device.CPU, msg("{why}: serving on the CPU.", why=why) if why else ""
 

@@ -8,7 +8,11 @@ from tests.serving import Server
 
 pytestmark = pytest.mark.clients
 
-CLIENTS = {"langchain_maritaca": "langchain-maritaca-0.4.1", "litellm": "litellm-1.106.2"}
+CLIENTS = {
+    "langchain_maritaca": "langchain-maritaca-0.4.1",
+    "langchain_openai": "langchain-openai-1.7.4",
+    "litellm": "litellm-1.106.2",
+}
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -12,7 +12,9 @@ TRANSLATIONS = {
     "README.md": "README.pt-BR.md",
     "docs/getting-started.md": "docs/primeiros-passos.md",
     "docs/google-cloud.md": "docs/nuvem-google.md",
+    "docs/licences.md": "docs/licencas.md",
     "docs/migration.md": "docs/migracao.md",
+    "docs/terminal.md": "docs/chat-no-terminal.md",
 }
 PAGES = [
     *("CONTRIBUTING.md", "SECURITY.md"),

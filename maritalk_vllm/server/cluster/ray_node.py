@@ -45,7 +45,9 @@ def check_ray(group: ClusterConfig, device: Device) -> None:
             "Leave --distributed-backend out: its own mp does it here.",
         )
     if importlib.util.find_spec("ray") is None:
-        raise EngineError("Ray is not installed.", 'Install it on every node: pip install "maritalk-vllm[ray]".')
+        raise EngineError(
+            "Ray is not installed.", 'Install it on every node, in a clone of the repository: pip install ".[ray]".'
+        )
     if ADDRESS in os.environ and not group.is_leader:
         raise UsageError(
             msg("{name} names a Ray cluster, which starts the workers of other nodes by itself.", name=ADDRESS),

@@ -12,7 +12,7 @@ if [ -z "${{MARITALK_LICENSE_SERVICE+set}}" ]; then
     export MARITALK_LICENSE_SERVICE={service}
 fi
 if ! command -v maritalk-serve >/dev/null; then
-    echo 'maritalk: maritalk-serve is not on the PATH: install it with pip install "maritalk-vllm[cuda]".' >&2
+    echo 'maritalk: maritalk-serve is not on the PATH: in a clone of the repository: pip install ".[cuda]".' >&2
     exit 127
 fi
 exec maritalk-serve "$@"

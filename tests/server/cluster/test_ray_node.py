@@ -89,7 +89,7 @@ def test_missing_ray_is_reported_with_how_to_install_it(monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EngineError) as caught:
         check_ray(group(0), Device.CUDA)
-    assert "maritalk-vllm[ray]" in caught.value.hint
+    assert 'pip install ".[ray]"' in caught.value.hint
 
 
 def test_follower_is_rejected_in_an_existing_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
