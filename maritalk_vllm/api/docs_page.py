@@ -1,15 +1,18 @@
 """`/docs`: Swagger UI, which vLLM's package contains, with files from this server alone."""
 
+import asyncio
 import re
 from base64 import b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .media_types import JSON
 from .openapi_groups import describe_groups
 
 if TYPE_CHECKING:
@@ -51,3 +54,18 @@ def serve_docs(app: "FastAPI") -> None:
         return page
 
     app.router.routes.insert(0, Route("/docs", docs, include_in_schema=False))
+    _serve_schema(app)
+
+
+def _serve_schema(app: "FastAPI") -> None:
+    """Serve `/openapi.json`, made in a thread at its first request: vLLM's takes a second or more of processor time."""
+    making = asyncio.Lock()
+
+    async def schema(request: Request) -> Response:
+        async with making:
+            document = await asyncio.to_thread(app.openapi)
+        root = request.scope.get("root_path", "").rstrip("/")
+        servers = {"servers": [{"url": root}]} if root else {}
+        return Response(msgspec.json.encode({**document, **servers}), media_type=JSON)
+
+    app.router.routes.insert(0, Route("/openapi.json", schema, include_in_schema=False))

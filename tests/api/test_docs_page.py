@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+import time
+from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from maritalk_vllm.api.docs_page import serve_docs
@@ -51,3 +54,36 @@ def test_docs_page_uses_relative_urls() -> None:
         *("'none'", "'self'", "'unsafe-inline'", "data:")
     }
     assert "unsafe" not in policy["script-src"]
+
+
+def test_the_schema_is_made_once_and_beside_other_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes vLLM's application a second or more."""
+    app = FastAPI()
+    app.mount("/static", FastAPI())
+    plain, made = app.openapi, 0
+
+    def slow() -> dict[str, Any]:
+        nonlocal made
+        if app.openapi_schema is None:
+            made += 1
+            time.sleep(0.5)
+        return plain()
+
+    monkeypatch.setattr(app, "openapi", slow)
+    serve_docs(app)
+
+    async def requests() -> float:
+        """Send two requests, and return the longest time in seconds for which the event loop did not run."""
+        transport = httpx.ASGITransport(app, root_path="/below")
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            both = asyncio.gather(client.get("/below/openapi.json"), client.get("/below/openapi.json"))
+            longest, last = 0.0, time.monotonic()
+            while not both.done():
+                await asyncio.sleep(0.01)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            for response in await both:
+                assert response.json()["servers"] == [{"url": "/below"}]
+        return longest
+
+    assert asyncio.run(requests()) < 0.4
+    assert made == 1
