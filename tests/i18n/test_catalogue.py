@@ -51,11 +51,12 @@ NO_SENTENCE = {
     ),
     "found in what vLLM, or a library, says": (
         r".*os error .*|initialization failed|root cause|Executor failed|start new thread|Value error|runtime started"
-        r"|peer closed connection|Server disconnected"
+        r"|peer closed connection|Server disconnected|Error \{\}"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
     "a file, a header, a process's name": (
-        r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
+        r"#!/bin/sh.*|import ctypes; .*"
+        r"|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
     ),
     "a part of a command line, a number's unit, or what is counted": (
         r"\[env var: \{\}\]|\[MODEL\] \[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|\{\} GB|\{\}; \{\}\."

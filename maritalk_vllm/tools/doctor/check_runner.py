@@ -7,6 +7,7 @@ from ...engine.torch_build import installed_torch
 from ...engine.vllm_version import installed_vllm
 from ...errors import MariTalkError
 from ...hardware.cuda_host import cuda_host
+from ...hardware.cuda_init import cuda_init_error
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
 from ...server.startup.launch import model_requirements
@@ -43,6 +44,8 @@ def examine(settings: Settings) -> list[Check]:
         uses_cuda = vllm is not None and vllm.device is Device.CUDA and settings.device is not Device.CPU
         if uses_cuda and inventory.driver is not None:
             run("cuda", lambda: hardware_checks.check_cuda_host(inventory, cuda_host(), installed_torch()))
+            if inventory.gpus:
+                run("cuda", lambda: hardware_checks.check_cuda_init(cuda_init_error()))
         run("host", lambda: hardware_checks.check_host(inventory))
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))

@@ -202,6 +202,26 @@ def test_all_problems_of_a_host_are_shown_and_counted_once() -> None:
     assert [check.name for check in checks if check.status is Status.OK] == ["flashinfer"]
 
 
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (802, "CUDA cannot be initialized (error 802): the NVSwitch that connects the GPUs is not initialized"),
+        (999, "CUDA cannot be initialized (error 999): CUDA could not be initialized, and the driver does not say"),
+        (2, "CUDA cannot be initialized, by error 2 of the driver."),
+    ],
+)
+def test_an_error_of_the_driver_is_explained(code: int, problem: str) -> None:
+    (check,) = hardware_checks.check_cuda_init(code)
+    assert (check.status, check.exit_code) == (Status.PROBLEM, 4)
+    assert check.message.startswith(problem)
+    assert bool(check.hint) == (code != 2)
+
+
+def test_a_driver_without_an_error_is_no_problem() -> None:
+    assert [check.status for check in hardware_checks.check_cuda_init(0)] == [Status.OK]
+    assert list(hardware_checks.check_cuda_init(None)) == []
+
+
 @pytest.mark.parametrize(("features", "says"), [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "bfloat16 is fast")])
 def test_processor(features: set[str], says: str) -> None:
     seen = Inventory((), replace(host(), cpu_features=frozenset(features)))
