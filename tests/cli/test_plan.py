@@ -33,6 +33,7 @@ KEYS = {
     "adjustments",
     "warnings",
     "split",
+    "measured",
     "error",
 }
 

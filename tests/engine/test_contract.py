@@ -33,6 +33,7 @@ def test_installed_version_is_supported() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_vllm_internals_have_the_expected_form() -> None:
     vllm_launcher.preload(installed_vllm().device)
+    from vllm.config.cache import CacheConfig
     from vllm.config.parallel import DistributedExecutorBackend, ParallelConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.engine.protocol import EngineClient
@@ -76,6 +77,7 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert {"world_size", "distributed_executor_backend"} <= set(vars(ParallelConfig()))
     assert {"uni", "mp", "ray"} <= set(get_args(DistributedExecutorBackend))
     assert ParallelConfig().master_port == DEFAULT_PORT
+    assert CacheConfig().kv_cache_size_tokens is None
     assert parameters(CoreEngineProcManager.finished_procs) == ["self"]
     assert "engine_manager" in inspect.signature(BackgroundResources).parameters
     # Workers of follower nodes, and the input buffer that a later pipeline stage lacks on a CPU.

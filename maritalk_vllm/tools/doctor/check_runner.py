@@ -59,7 +59,7 @@ def examine(settings: Settings) -> list[Check]:
         run("files", lambda: startup_checks.check_place(settings, requirements, license))
         run("disk", lambda: startup_checks.check_disk(settings, requirements, license))
         if inventory is not None and vllm is not None:
-            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm.device))
+            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm))
     run("nodes", lambda: startup_checks.check_group(settings))
     run("access", lambda: startup_checks.check_access(settings))
     run("limits", startup_checks.check_limits)
