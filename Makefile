@@ -135,14 +135,15 @@ test-nodes: $(VENV)/.installed-dev
 	$(PYTEST) -m nodes
 
 # vLLM's CUDA build, with stand-ins for the driver. A package index beside the main one may have torch for the CPU alone.
-$(VENV)/cuda/.installed: requirements/cuda13.lock requirements/build.lock pyproject.toml scripts/install scripts/packages \
-		scripts/uv | $(VENV)/.installed
+$(VENV)/cuda/.installed: requirements/cuda13.lock requirements/dev.lock requirements/build.lock pyproject.toml \
+		scripts/install scripts/packages scripts/uv | $(VENV)/.installed
 	$(BIN)/python -m venv --clear $(VENV)/cuda
-	@UV_INDEX= UV_FIND_LINKS= scripts/install $(VENV)/cuda requirements/cuda13.lock
+	@UV_INDEX= UV_FIND_LINKS= scripts/install $(VENV)/cuda requirements/cuda13.lock requirements/dev.lock
 	@touch $@
 
 test-cuda: $(VENV)/.installed-dev $(VENV)/cuda/.installed
 	$(PYTEST) -m cuda
+	$(VENV)/cuda/bin/python -m pytest -m "unit and not nightly" tests/cli tests/planning tests/tools
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev $(VENV)/docs/.installed requirements/deploy.lock scripts/helm
 	@scripts/install $(VENV) requirements/deploy.lock

@@ -57,9 +57,10 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..planning.plan import Outcome
     from ..planning.plan_report import as_data, as_refusal, report
     from ..planning.planner import make_plan
+    from ..server.startup.kv_record import measured_plan
     from ..server.startup.launch import model_requirements
 
-    inventory, model = Inventory((), None), settings.model
+    inventory, model, vllm = Inventory((), None), settings.model, None
     if gpus:
         nodes, gpus = parse_node_prefix(gpus)
         if nodes > 1 and settings.nodes not in (1, nodes):
@@ -76,14 +77,13 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
         if gpus:
             inventory, requested_device, installed_device = hypothetical_machine(gpus), Device.CUDA, Device.CUDA
         else:
-            inventory, requested_device, installed_device = (
-                probe_hardware(gpus=settings.device is not Device.CPU),
-                settings.device,
-                installed_vllm().device,
-            )
+            inventory, vllm = probe_hardware(gpus=settings.device is not Device.CPU), installed_vllm()
+            requested_device, installed_device = settings.device, vllm.device
         requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
         model = requirements.name
         result = make_plan(requirements, inventory, requested_device, installed_device, gpu_models)
+        if vllm is not None:
+            result, _ = measured_plan(result, requirements, inventory, settings, vllm.version)
     except UsageError:
         raise
     except MariTalkError as error:

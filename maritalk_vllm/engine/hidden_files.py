@@ -1,4 +1,4 @@
-"""Make vLLM 0.32 ignore hidden files beside the weights, such as macOS's `._model.safetensors`.
+"""Make vLLM 0.32 and 0.33 ignore hidden files beside the weights, such as macOS's `._model.safetensors`.
 
 Its loader ignores them, but to find the dtype of the weights, or an untied output head, it reads the header of every
 `.safetensors` file, and raises MemoryError for the length that it finds there.

@@ -228,6 +228,12 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     return app
 
 
+def kv_cache_tokens(client: "EngineClient") -> int | None:
+    """The KV cache that each replica has, in tokens, as vLLM measured it when it loaded; None if it does not say."""
+    tokens: int | None = client.vllm_config.cache_config.kv_cache_size_tokens
+    return tokens
+
+
 def _find_space_marker(client: "EngineClient") -> None:
     from vllm.tokenizers.detokenizer_utils import get_leading_space_marker
 

@@ -1,4 +1,4 @@
-"""Derive the longest context of a model, in tokens, as vLLM's ModelConfig does (config/model.py, 0.32)."""
+"""Derive the longest context of a model, in tokens, as vLLM's ModelConfig does (config/model.py, 0.32 and 0.33)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Find the weights files that vLLM would load from a folder, by its rules (model_loader/default_loader.py, 0.32)."""
+"""Find the weights files that vLLM would load from a folder, as its default_loader.py (0.32 and 0.33) does."""
 
 import os
 from dataclasses import dataclass

@@ -20,7 +20,10 @@ CPU_BATCH = BatchLimits(2048, 128)
 
 
 def default_batch_limits(gpu: Gpu) -> BatchLimits:
-    """The defaults of vLLM's EngineArgs.get_batch_defaults for a server (0.32 and 0.33)."""
+    """The defaults of vLLM's EngineArgs.get_batch_defaults for a server (0.32 and 0.33).
+
+    They are the same in both versions, except for GB10: these are 0.32's, and 0.33 has a quarter of them.
+    """
     if gpu.memory_total_bytes >= 160 * GiB:
         return BatchLimits(16384, 1024)
     # For a MIG instance, vLLM may see the memory of the whole GPU.

@@ -38,7 +38,8 @@ class Plan:
     passed to vLLM for each worker, and `host_memory_available_bytes` is the RAM into which everything has to fit.
     `max_concurrency` is the number of users at full context, over all replicas. With several `nodes`, the GPUs, cores
     and available memory are those of one node, the others are assumed to be identical, and `memory` is the total of all
-    nodes. `split` is a sentence that says how many GPUs are used, and why. `checked` is false if the memory could not
+    nodes. `split` is a sentence that says how many GPUs are used, and why. `measured` is one about a KV cache that was
+    measured and not estimated, empty if it was not. `checked` is false if the memory could not
     be checked. `length_known` is false if neither the user nor the model gives the context length: `max_model_len` is
     then the length that the plan assumed, and vLLM chooses its own.
     """
@@ -63,6 +64,7 @@ class Plan:
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
     split: str = ""
+    measured: str = ""
     checked: bool = True
     considered: tuple[str, ...] = ()
     adjustments: tuple[str, ...] = ()

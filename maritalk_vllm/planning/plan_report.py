@@ -27,7 +27,7 @@ def summary(plan: Plan) -> list[str]:
         else msg("Plan, not checked: {where}.", where=where)
     )
     warnings = (msg("Warning: {warning}", warning=each) for each in plan.warnings)
-    return [text, *_split(plan), *plan.adjustments, *warnings]
+    return [text, *_split(plan), *_measured(plan), *plan.adjustments, *warnings]
 
 
 def report(plan: Plan) -> list[str]:
@@ -39,7 +39,7 @@ def report(plan: Plan) -> list[str]:
         else msg("{title} was not checked: {where}.", title=plan.title, where=where)
     )
     lines = [localized(headline)]
-    lines += map(localized, _split(plan))
+    lines += map(localized, (*_split(plan), *_measured(plan)))
     lines += ["", *_gpu_table(plan), *_sizes(plan)]
     for title, entries in (
         ("Left out:", [joined(": ", (each.label, each.reason)) for each in plan.rejected]),
@@ -78,6 +78,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "adjustments": list(plan.adjustments),
         "warnings": list(plan.warnings),
         "split": next(_split(plan), None),
+        "measured": plan.measured or None,
         "error": None,
     }
 
@@ -103,6 +104,7 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
         "adjustments": [],
         "warnings": [],
         "split": None,
+        "measured": None,
         "error": {"code": error.code, "message": error.message, "hint": error.hint},
     }
 
@@ -110,6 +112,11 @@ def as_refusal(model: str | None, error: MariTalkError, rejected: tuple[Rejected
 def _split(plan: Plan) -> Iterator[str]:
     if plan.split:
         yield msg("Split: {split}", split=plan.split)
+
+
+def _measured(plan: Plan) -> Iterator[str]:
+    if plan.measured:
+        yield plan.measured
 
 
 def _location(plan: Plan) -> str:

@@ -10,6 +10,7 @@ from maritalk_vllm.cli import tools_app
 from maritalk_vllm.errors import UsageError
 from tests.commands import run
 from tests.tools.capacity.test_benchmark_data import LOAD
+from tests.vllm_build import needs_cpu_build
 
 PLAN_50_USERS = ("plan", "--model", "small", "--gpus", "A10", "--users", "50", "--tensor-parallel-size", "1")
 
@@ -46,6 +47,7 @@ def test_measured_loads_replace_the_data_sheet(tmp_path: Path) -> None:
     assert "data sheet" not in result.stdout
 
 
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

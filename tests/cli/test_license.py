@@ -9,6 +9,7 @@ import pytest
 from tests.cli.test_config import run_tool
 from tests.commands import run
 from tests.licensing.keys import DAY, Keys
+from tests.vllm_build import needs_cpu_build
 
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
@@ -26,6 +27,7 @@ def dry_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-serve", "--dry-run", "--port", "0", "--device", "cpu", *arguments)
 
 
+@needs_cpu_build
 def test_key_pair_to_server_start(tmp_path: Path) -> None:
     assert license("keygen", "--folder", tmp_path).returncode == 0
     private, public = tmp_path / "maritalk-license.key", tmp_path / "maritalk-license.pub"
@@ -86,6 +88,7 @@ def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
         assert (nonsense.returncode, nonsense.stderr.count("\n")) == (3, 1)
 
 
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("license", "says"),
     [

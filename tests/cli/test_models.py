@@ -8,6 +8,7 @@ import pytest
 
 from maritalk_vllm.models.catalogue import catalogue
 from tests.commands import run
+from tests.vllm_build import needs_cpu_build
 
 NO_HUB = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
 
@@ -18,6 +19,7 @@ def listed(*arguments: str, env: dict[str, str] | None = None) -> dict[str, dict
     return {row["name"]: row for row in json.loads(result.stdout)}
 
 
+@needs_cpu_build
 def test_every_model_is_listed_with_what_the_planner_says() -> None:
     rows = listed()
     assert list(rows) == list(catalogue())

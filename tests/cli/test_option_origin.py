@@ -13,6 +13,7 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.cli.test_config import run_tool, shown_values
 from tests.commands import run
+from tests.vllm_build import needs_cpu_build
 
 
 @pytest.fixture
@@ -162,6 +163,7 @@ def test_service_variables_of_kubernetes() -> None:
     )
 
 
+@needs_cpu_build
 def test_unknown_variable_causes_a_warning() -> None:
     of_kubernetes = {
         "MARITALK_PORT_9000_TCP": "tcp://10.0.0.1:9000",

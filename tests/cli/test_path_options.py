@@ -16,6 +16,7 @@ from maritalk_vllm.weights.model_folder import model_folder
 from maritalk_vllm.weights.model_source import open_model
 from tests.commands import run
 from tests.serving import BIN
+from tests.vllm_build import needs_cpu_build
 
 LONG = "x" * 300
 SENTENCES: list[tuple[str, type[Exception], str]] = [
@@ -80,6 +81,7 @@ def test_all_commands_report_the_same_error(command: list[str], folder: Path) ->
         assert (result.returncode, result.stderr.count("\n")) == (exit_code, 1), result.stderr
 
 
+@needs_cpu_build
 def test_doctor_continues_after_a_missing_model(folder: Path) -> None:
     for model, exit_code in (("./nothere", 2), ("./model.gguf", 6)):
         result = run("maritalk-vllm", "doctor", "--model", model, "--port", "0")

@@ -13,6 +13,7 @@ from tests.commands import run
 from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
 from tests.models.files import LLAMA, model
 from tests.serving import note
+from tests.vllm_build import needs_cpu_build
 
 KEYS = {
     "outcome",
@@ -32,6 +33,7 @@ KEYS = {
     "adjustments",
     "warnings",
     "split",
+    "measured",
     "error",
 }
 
@@ -144,6 +146,7 @@ def test_suggest() -> None:
             break
 
 
+@needs_cpu_build
 def test_plan_without_a_gpu() -> None:
     found = plan("--license", EVALUATION_KEY)
     if found["device"] == "cuda":
@@ -155,6 +158,7 @@ def test_plan_without_a_gpu() -> None:
     assert "serving on the CPU" in found["adjustments"][0]
 
 
+@needs_cpu_build
 def test_plan_with_this_machines_gpus(nvml_library: Path, tmp_path: Path) -> None:
     """Through the fake driver. The installed vLLM is the CPU build, which is the error that remains."""
     machine = environment(nvml_library, gpus("A10", "T4", "A10") + links(3, "20"))

@@ -13,6 +13,7 @@ from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.answering import Request, answering
 from tests.commands import run
 from tests.service_manager import service_manager
+from tests.vllm_build import needs_cpu_build
 
 LICENSED = ["--license", EVALUATION_KEY]
 
@@ -21,6 +22,7 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
     return run("maritalk-serve", *arguments, env={**os.environ, **environment})
 
 
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "says"),
     [
@@ -63,6 +65,7 @@ def test_usage_errors(arguments: list[str], exit_code: int, says: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+@needs_cpu_build
 def test_a_port_in_use() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
@@ -72,6 +75,7 @@ def test_a_port_in_use() -> None:
     assert result.stderr.count("\n") == 1
 
 
+@needs_cpu_build
 def test_unwritable_log_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "temporary").mkdir()

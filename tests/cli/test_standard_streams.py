@@ -8,6 +8,7 @@ import pytest
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.commands import run
 from tests.serving import BIN
+from tests.vllm_build import needs_cpu_build
 
 DEMO = ["--license", EVALUATION_KEY, "--device", "cpu"]
 COMMANDS: list[tuple[list[str], int]] = [
@@ -39,6 +40,7 @@ def shell(command: list[str], redirections: str, folder: Path) -> "subprocess.Co
     )
 
 
+@needs_cpu_build
 @pytest.mark.parametrize(("command", "exit_code"), COMMANDS, ids=[" ".join(command[:3]) for command, _ in COMMANDS])
 def test_closed_streams(command: list[str], exit_code: int, tmp_path: Path) -> None:
     usual = run(*command, cwd=tmp_path, stdin=subprocess.DEVNULL)

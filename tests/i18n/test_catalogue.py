@@ -39,6 +39,7 @@ NO_SENTENCE = {
         r"|No more connections can be accepted for now: .*|The node at %s is refused: %s"
         r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"
         r"|The connection to the node at %s is closed: %s"
+        r"|The measured KV cache in \{\} is ignored: .*|The measured KV cache cannot be kept .*"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",
@@ -51,11 +52,12 @@ NO_SENTENCE = {
     ),
     "found in what vLLM, or a library, says": (
         r".*os error .*|initialization failed|root cause|Executor failed|start new thread|Value error|runtime started"
-        r"|peer closed connection|Server disconnected"
+        r"|peer closed connection|Server disconnected|Error \{\}"
     ),
     "a database's language": r"(SELECT|INSERT|UPDATE|BEGIN|PRAGMA) .*|BEGIN; .*|\{\} (WHERE|ORDER) .*",
     "a file, a header, a process's name": (
-        r"#!/bin/sh.*|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
+        r"#!/bin/sh.*|import ctypes; .*"
+        r"|\{\}exec .*|Bearer \{\}|artifact=weights.*|maritalk: \w+|maritalk-(vllm|serve) (\w+|\{\})"
     ),
     "a part of a command line, a number's unit, or what is counted": (
         r"\[env var: \{\}\]|\[MODEL\] \[-- VLLM FLAGS\]|\{\} max_tokens=\{\}|\{\} ms|\{\} GB|\{\}; \{\}\."

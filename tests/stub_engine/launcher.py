@@ -53,6 +53,10 @@ async def build_app(client: Client, args: Namespace) -> FastAPI:
     return app
 
 
+def kv_cache_tokens(client: Client) -> int:
+    return 1_000_000
+
+
 def link(client: Client) -> ResilientCore:
     return client.engine_core
 

@@ -174,7 +174,10 @@ class _ApiProcess:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=FINAL_RESPONSE_SECONDS,
         )
-        server = _Server(server_config, self._channel, self._timings)
+        ready = Ready(
+            kv_cache_tokens=vllm_launcher.kv_cache_tokens(self._client), max_model_len=generator.context_length
+        )
+        server = _Server(server_config, self._channel, self._timings, ready)
         # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
@@ -325,16 +328,19 @@ class _ApiProcess:
 class _Server(WebServer):
     """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
 
-    def __init__(self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings) -> None:
+    def __init__(
+        self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings, ready: Ready
+    ) -> None:
         super().__init__(server_config)
         self._channel = channel
         self._timings = timings
+        self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._timings.mark_done(StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
-        self._channel.send(Ready())
+        self._channel.send(self._ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._channel.send(Leaving())

@@ -184,9 +184,10 @@ class EngineManager:
             with self._fork_server.new_control_channel() as control_channel:
                 self._fork_server.fork(jobs.serve(launched.address, control_channel, self._timings, self._state))
             await self._wait_until_started()
-        await self._wait_for(Ready)
+        ready = await self._wait_for(Ready)
         self._api_is_ready = True
         self.update(self._launch)
+        await run_in_background(partial(self._launch.kv_record.store, ready.kv_cache_tokens, ready.max_model_len))
 
     def update(self, launch: Launch) -> None:
         """Use the reloaded `launch`, and send its options to the API process, which applies them when it reads them."""

@@ -165,8 +165,14 @@ class WarmingUp(Message, frozen=True):
     """The API process sends the first requests."""
 
 
-class Ready(Message, frozen=True):
-    """The API process serves the engine, or all workers of a follower run."""
+class Ready(Message, frozen=True, kw_only=True):
+    """The API process serves the engine, or all workers of a follower run.
+
+    In tokens, where vLLM says them: `kv_cache_tokens` of each replica, and the context that it serves.
+    """
+
+    kv_cache_tokens: int | None = None
+    max_model_len: int | None = None
 
 
 class EngineHangs(Message, frozen=True):

@@ -27,6 +27,7 @@ from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
 from .cuda_checks import check_cuda
+from .kv_record import KvRecord, measured_plan
 from .preflight import check_chat, check_context, check_files, check_folders
 
 
@@ -36,7 +37,8 @@ class Launch:
 
     If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
     them. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in seconds since
-    1970, None if it never expires or no licence is needed. `notes` are for the user.
+    1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM measures. `notes`
+    are for the user.
     """
 
     settings: Settings = field(repr=False)
@@ -45,6 +47,7 @@ class Launch:
     vllm: str
     source: Source
     plan: Plan
+    kv_record: KvRecord
     engine_args: list[str]
     license_expires: float | None
     notes: tuple[str, ...]
@@ -65,6 +68,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     inventory = probe_hardware(gpus=settings.device is not Device.CPU)
     plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
+    plan, kv_record = measured_plan(plan, requirements, inventory, settings, vllm.version)
     backend = None
     if plan.device is Device.CUDA:
         gpu_host = cuda_host()
@@ -89,6 +93,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
         vllm=vllm.version,
         source=source,
         plan=plan,
+        kv_record=kv_record,
         engine_args=engine_arguments(
             plan,
             source.name,

@@ -7,6 +7,7 @@ from ...engine.torch_build import installed_torch
 from ...engine.vllm_version import installed_vllm
 from ...errors import MariTalkError
 from ...hardware.cuda_host import cuda_host
+from ...hardware.cuda_init import cuda_init_error
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
 from ...server.startup.launch import model_requirements
@@ -43,6 +44,8 @@ def examine(settings: Settings) -> list[Check]:
         uses_cuda = vllm is not None and vllm.device is Device.CUDA and settings.device is not Device.CPU
         if uses_cuda and inventory.driver is not None:
             run("cuda", lambda: hardware_checks.check_cuda_host(inventory, cuda_host(), installed_torch()))
+            if inventory.gpus:
+                run("cuda", lambda: hardware_checks.check_cuda_init(cuda_init_error()))
         run("host", lambda: hardware_checks.check_host(inventory))
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
@@ -56,7 +59,7 @@ def examine(settings: Settings) -> list[Check]:
         run("files", lambda: startup_checks.check_place(settings, requirements, license))
         run("disk", lambda: startup_checks.check_disk(settings, requirements, license))
         if inventory is not None and vllm is not None:
-            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm.device))
+            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm))
     run("nodes", lambda: startup_checks.check_group(settings))
     run("access", lambda: startup_checks.check_access(settings))
     run("limits", startup_checks.check_limits)

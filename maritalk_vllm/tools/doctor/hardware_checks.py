@@ -4,6 +4,7 @@ import resource
 from collections.abc import Iterator
 
 from ...engine.attention_backend import PREFERS_FLASHINFER
+from ...engine.known_failures import explain
 from ...engine.torch_build import TorchBuild
 from ...errors import DoesNotFit, EngineError, NoSuitableGPU
 from ...hardware import resource_limits
@@ -67,6 +68,20 @@ def check_cuda_host(inventory: Inventory, host: CudaHost, torch: TorchBuild | No
         else ""
     )
     yield Check.warning("flashinfer", message, hint)
+
+
+def check_cuda_init(code: int | None) -> Iterator[Check]:
+    """Check what the driver says when CUDA is initialized: cuInit's error, 0 for none; None if that is unknown."""
+    if code is None:
+        return
+    if code == 0:
+        yield Check.ok("cuda", "CUDA can be initialized.")
+        return
+    found = explain(f"Error {code}")
+    message = msg("CUDA cannot be initialized, by error {code} of the driver.", code=code)
+    if found.hint:
+        message = msg("CUDA cannot be initialized (error {code}): {cause}", code=code, cause=found.cause)
+    yield Check.problem("cuda", NoSuitableGPU(message, found.hint))
 
 
 def check_gpus(inventory: Inventory) -> Iterator[Check]:

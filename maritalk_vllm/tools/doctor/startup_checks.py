@@ -19,6 +19,7 @@ from ...planning.plan_report import description
 from ...planning.planner import make_plan
 from ...server.cluster.cluster_config import ClusterConfig, check_head_is_local
 from ...server.middleware.access_config import AccessConfig
+from ...server.startup.kv_record import measured_plan
 from ...server.startup.preflight import check_chat, check_control_port, check_files, check_folders
 from ...settings import Device, Settings
 from ...text_format import gigabytes
@@ -82,10 +83,11 @@ def check_weights(settings: Settings, requirements: ModelRequirements, license: 
 
 
 def check_plan(
-    settings: Settings, requirements: ModelRequirements, inventory: Inventory, installed_device: Device
+    settings: Settings, requirements: ModelRequirements, inventory: Inventory, vllm: Vllm
 ) -> Iterator[Check]:
     """Check that the model fits. Raises NoSuitableGPU, DoesNotFit or EngineError."""
-    plan = make_plan(requirements, inventory, settings.device, installed_device, gpu_models)
+    plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
+    plan, _ = measured_plan(plan, requirements, inventory, settings, vllm.version)
     text = description(plan)
     if plan.checked:
         yield Check.ok("plan", with_full_stop(text))
@@ -93,6 +95,8 @@ def check_plan(
         yield Check.warning("plan", msg("not checked: {where}.", where=text))
     if plan.split:
         yield Check.ok("split", plan.split)
+    if plan.measured:
+        yield Check.ok("plan", plan.measured)
     for line in (*plan.adjustments, *plan.warnings):
         yield Check.warning("plan", line)
 

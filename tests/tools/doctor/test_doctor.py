@@ -26,6 +26,7 @@ from tests.hardware.fleet import environment, gpus, links
 from tests.hardware.test_cuda_host import BARE, COMPLETE
 from tests.models.files import model
 from tests.serving import free_port
+from tests.vllm_build import needs_cpu_build
 
 LICENSED = ["--license", EVALUATION_KEY]
 
@@ -45,6 +46,7 @@ def messages_of(checks: list[dict[str, Any]], status: str) -> str:
     )
 
 
+@needs_cpu_build
 def test_machine_that_can_serve() -> None:
     code, checks = doctor(*LICENSED)
     assert code == 0
@@ -55,6 +57,7 @@ def test_machine_that_can_serve() -> None:
     assert {check["status"] for check in checks} <= set(Status)
 
 
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
@@ -80,6 +83,7 @@ def test_problem_and_exit_code(arguments: list[str], code: int, problem: str) ->
     assert problem in messages_of(checks, "problem")
 
 
+@needs_cpu_build
 def test_node_of_a_group() -> None:
     group = ("--nodes", "2", "--head", "127.0.0.1:{}")
     with socket.create_server(("0.0.0.0", 0)) as other:
@@ -93,6 +97,7 @@ def test_node_of_a_group() -> None:
         assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in messages_of(checks, "ok")
 
 
+@needs_cpu_build
 def test_a_port_in_use() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor(*LICENSED, "--port", str(other.getsockname()[1]))
@@ -100,6 +105,7 @@ def test_a_port_in_use() -> None:
     assert "is in use" in messages_of(checks, "problem")
 
 
+@needs_cpu_build
 def test_damaged_weights_file(tmp_path: Path) -> None:
     folder = model(tmp_path / "model", {"lm_head.weight": ("BF16", [128, 64])})
     (folder / "model.safetensors").write_bytes(b"short")
@@ -108,6 +114,7 @@ def test_damaged_weights_file(tmp_path: Path) -> None:
     assert "model.safetensors is damaged or cut off" in messages_of(checks, "problem")
 
 
+@needs_cpu_build
 def test_each_problem_is_reported_once() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         code, checks = doctor("--model", ".", "--port", str(other.getsockname()[1]))
@@ -116,6 +123,7 @@ def test_each_problem_is_reported_once() -> None:
     assert code == 6
 
 
+@needs_cpu_build
 def test_gpus_of_a_machine(nvml_library: Path) -> None:
     fleet = (
         gpus("A10", "T4", "A10", "A10")
@@ -194,6 +202,26 @@ def test_all_problems_of_a_host_are_shown_and_counted_once() -> None:
     assert [check.name for check in checks if check.status is Status.OK] == ["flashinfer"]
 
 
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (802, "CUDA cannot be initialized (error 802): the NVSwitch that connects the GPUs is not initialized"),
+        (999, "CUDA cannot be initialized (error 999): CUDA could not be initialized, and the driver does not say"),
+        (2, "CUDA cannot be initialized, by error 2 of the driver."),
+    ],
+)
+def test_an_error_of_the_driver_is_explained(code: int, problem: str) -> None:
+    (check,) = hardware_checks.check_cuda_init(code)
+    assert (check.status, check.exit_code) == (Status.PROBLEM, 4)
+    assert check.message.startswith(problem)
+    assert bool(check.hint) == (code != 2)
+
+
+def test_a_driver_without_an_error_is_no_problem() -> None:
+    assert [check.status for check in hardware_checks.check_cuda_init(0)] == [Status.OK]
+    assert list(hardware_checks.check_cuda_init(None)) == []
+
+
 @pytest.mark.parametrize(("features", "says"), [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "bfloat16 is fast")])
 def test_processor(features: set[str], says: str) -> None:
     seen = Inventory((), replace(host(), cpu_features=frozenset(features)))
@@ -213,6 +241,7 @@ def test_exit_code_is_that_of_the_first_problem() -> None:
     assert exit_code([fine, Check("c", Status.PROBLEM, "", "", 6), Check("d", Status.PROBLEM, "", "", 8)]) == 6
 
 
+@needs_cpu_build
 def test_text_output() -> None:
     result = run("maritalk-vllm", "doctor", *LICENSED, "--port", free_port(), "--device", "cuda")
     assert result.returncode == 4

