@@ -64,7 +64,7 @@ class ChatClient:
     @property
     def url(self) -> str:
         """The server's address."""
-        return self._url
+        return self._address.url
 
     def model_name(self) -> str:
         """The name of the served model; empty while it loads, and where the server does not say."""
