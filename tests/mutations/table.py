@@ -479,7 +479,7 @@ MUTATIONS = (
     ),
     Mutation(
         "wait for ever for a start",
-        _PROCESSES,
+        "maritalk_vllm/server/process/start_progress.py",
         "            if left <= 0:\n",
         "            if False:\n",
         (_LATE,),
@@ -494,8 +494,8 @@ MUTATIONS = (
     Mutation(
         "fork from a process whose import hangs",
         _PROCESSES,
-        "            self._fork_server.kill()\n        return process_errors.late_start",
-        "            pass\n        return process_errors.late_start",
+        "                self._fork_server.kill()\n            raise self._progress",
+        "                pass\n            raise self._progress",
         (_LATE_AGAIN,),
     ),
     Mutation(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
@@ -13,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
 
-from ...engine.load_progress import log_size, read_loading_step
 from ...engine.startup_errors import explain_exit
 from ...errors import EngineError, MariTalkError
 from ..cluster.node_messages import Agreement
@@ -53,7 +51,7 @@ from .process_messages import (
     UseEngine,
     WarmingUp,
 )
-from .start_deadline import StartDeadline
+from .start_progress import StartProgress
 
 STOP_SECONDS = 8
 """Grace period after the last request, before processes that still run are killed."""
@@ -61,9 +59,6 @@ STOP_SECONDS = 8
 _log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Event)
-
-_PROGRESS_SECONDS = 0.5
-"""How often the load progress is read from vLLM's log."""
 
 
 class EngineManager:
@@ -98,8 +93,7 @@ class EngineManager:
         self._node = NodeEnvironment(launch, folder)
         self._pids: dict[JobName, int] = {}  # of the forked processes that run
         self._has_imported = False
-        self._log_start = 0
-        self._deadline = StartDeadline(launch.settings.start_timeout)
+        self._progress = StartProgress(launch.settings, console, state)
         self._resumes = launch.settings.resume_requests and launch.group is None
         self._is_ready = False  # the engine
         self._api_is_ready = False
@@ -127,8 +121,8 @@ class EngineManager:
 
         Raises MariTalkError, also when the start exceeds --start-timeout.
         """
-        self._deadline = StartDeadline(self._launch.settings.start_timeout)
-        with self._deadline.running():
+        self._progress.begin(self._launch.settings)
+        with self._progress.running():
             await self._import_and_prepare()
 
     async def start_engine(self, agreement: Agreement) -> None:
@@ -137,7 +131,7 @@ class EngineManager:
         `agreement` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
         `import_and_prepare` together exceed --start-timeout.
         """
-        with self._deadline.running():
+        with self._progress.running():
             # An API process that lives on has a heartbeat meanwhile; a new one, once it is ready.
             watchdog = self._api_watchdog() if self._api_is_ready else contextlib.nullcontext()
             async with watchdog:
@@ -145,7 +139,7 @@ class EngineManager:
 
     async def _import_and_prepare(self) -> None:
         launch = self._launch
-        self._log_start = log_size(launch.settings.engine_log)
+        self._progress.skip_log()
         if not self._has_imported:
             await self._wait_for(Imported)
             self._has_imported = True
@@ -158,8 +152,8 @@ class EngineManager:
 
     async def _start_engine(self, agreement: Agreement) -> None:
         launch = self._launch
-        self._log_start = log_size(launch.settings.engine_log)
-        environment = await self._node.environment(self._show)
+        self._progress.skip_log()
+        environment = await self._node.environment(self._progress.show)
         if self._node.has_ray and self._is_follower:  # Ray starts this node's workers when the leader asks
             self._timings.mark_done(StartupStep.LOADING)
             self._timings.mark_done(StartupStep.READY)
@@ -300,9 +294,9 @@ class EngineManager:
                 raise self._take_failure() or EngineError("The engine's processes ended unexpectedly.", log_hint)
             match event:
                 case Importing():
-                    self._show("Importing vLLM")
+                    self._progress.show("Importing vLLM")
                 case Progress():
-                    self._show(event.text, event.fraction)
+                    self._progress.show(event.text, event.fraction)
                 case Started(job, pid):
                     self._pids[job] = pid
                     self._is_forking = False
@@ -369,31 +363,16 @@ class EngineManager:
         return was_ready and not self.keeps_requests
 
     async def _next_event(self) -> Event | None:
-        """The next event; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
-        while (left := self._deadline.seconds_left) < math.inf:
-            if left <= 0:
-                raise self._timeout_error()
-            try:
-                async with asyncio.timeout(min(_PROGRESS_SECONDS, left)):
-                    return await self._fork_server.next_event()
-            except TimeoutError:
-                if step := read_loading_step(self._launch.settings.engine_log, self._log_start):
-                    self._console.progress(step.text)
-                    self._state.set_step(*step)
-        return await self._fork_server.next_event()
-
-    def _timeout_error(self) -> EngineError:
-        """The error of a start that takes too long. Kills a fork server whose import hangs: it cannot fork."""
-        if not self._has_imported:
-            self._fork_server.kill()
-        return process_errors.late_start(self._launch.settings.start_timeout, self._state, self._engine_log)
+        """The next event. Raises EngineError if a start takes too long."""
+        try:
+            return await self._progress.wait_for(self._fork_server.next_event)
+        except TimeoutError:
+            if not self._has_imported:  # a fork server whose import hangs cannot fork
+                self._fork_server.kill()
+            raise self._progress.late_error() from None
 
     async def _exit_error(self, how: str) -> MariTalkError:
         """The error of an engine that exited during or after the start; `how`, or empty if that is unknown."""
         if self._is_ready or not how:
             return process_errors.died(self._engine_log)
         return await run_in_background(partial(explain_exit, self._engine_log, how))  # it waits for the log
-
-    def _show(self, step: str, fraction: float | None = None) -> None:
-        self._state.set_step(step, fraction)
-        self._console.progress(step, fraction)
