@@ -72,7 +72,7 @@ def main() -> None:
     args = vllm_launcher.parse(sys.argv[2:])
     with vllm_launcher.launch_engine(args) as engine:
         pass
-    client = vllm_launcher.connect(args, StepWatchdog(), engine.address)
+    client = vllm_launcher.connect(args, StepWatchdog(), engine.addresses[0])
     send_message("ready")
     try:
         uvloop.run(serve_loads(client))

@@ -211,6 +211,11 @@ class Settings:
         metavar="S",
         min=1,
     )
+    api_processes: str = option(
+        "auto",
+        "API processes that share the port; auto starts one for each replica on a host with many cores, else one.",
+        metavar="N|auto",
+    )
     cache_dir: Path = option(
         partial(platformdirs.user_cache_path, APP_NAME),
         "Folder for prepared models and logs.",

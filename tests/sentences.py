@@ -36,6 +36,7 @@ SILENT = (
     "http/overhead.py",
     "http/protocol.py",
     "server/middleware/rate_limit.py",
+    "server/middleware/shared_usage.py",
     "http/request_head.py",
     "server/middleware/key_scopes.py",
     "server/loading/follower_app.py",

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 from .admission import check_answers, max_answers
+from .engine_load import EngineLoad
 from .exception_mapping import map_to_vllm_exceptions
 from .logprob_limits import limit_logprobs
 from .request_context import current
@@ -27,6 +28,30 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         super().__init__(*arguments, **named)
         # AsyncLLM makes its OutputProcessor itself, and offers no hook between adding an answer and sending it.
         self.output_processor.add_request = _add_and_record(self.output_processor)
+        self._load: EngineLoad | None = None
+
+    def share_load(self, load: EngineLoad | None) -> None:
+        """Limit and report the load of all API processes, instead of that of this process alone; None does nothing."""
+        if load is not None:
+            load.clear()
+            self._load = self.admission_stats = self.output_processor.admission_stats = load
+
+    def get_num_unfinished_requests(self) -> int:
+        """The number of queued and running requests, of all API processes."""
+        return super().get_num_unfinished_requests() if self._load is None else self._load.get_num_requests()
+
+    def publish_load(self) -> None:
+        """Show other API processes how many tokens are queued; they see the number of requests at once."""
+        if self._load is not None:
+            self.get_num_queued_tokens()
+
+    def get_num_queued_tokens(self) -> int:
+        """The number of prompt tokens without a token of an answer yet, of all API processes."""
+        own: int = super().get_num_queued_tokens()
+        if self._load is None:
+            return own
+        self._load.set_queued_tokens(own)
+        return self._load.get_queued_tokens()
 
     def generate(
         self,

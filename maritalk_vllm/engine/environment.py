@@ -28,15 +28,22 @@ def environment_without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in secrets}
 
 
-def engine_environment(plan: Plan, temporary_folder: Path, cache_dir: Path) -> dict[str, str]:
-    """Return this process's environment adapted for the engine: no secrets, only the GPUs or cores of the plan."""
+def engine_environment(
+    plan: Plan, temporary_folder: Path, cache_dir: Path, metrics_folder: Path | None = None
+) -> dict[str, str]:
+    """Return this process's environment adapted for the engine: no secrets, only the GPUs or cores of the plan.
+
+    `metrics_folder`: where several API processes write their metrics; None for one alone.
+    """
     environment = environment_without_secrets()
     # Development mode adds unauthenticated routes that inspect and change the engine.
     environment.pop("VLLM_SERVER_DEV_MODE", None)
     # Only the supervisor notifies systemd.
     environment.pop("NOTIFY_SOCKET", None)
-    # One process serves /metrics. In multiprocess mode it would report files of earlier processes, not its own state.
+    # In multiprocess mode, a process that serves /metrics alone would report files of earlier processes.
     environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    if metrics_folder is not None:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     # The HTTP exporter needs no library with its own threads, unlike gRPC; threads do not survive a fork.
     environment.setdefault("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")

@@ -41,7 +41,7 @@ _RESERVED = {
     "--api-key": "use --api-key before the `--`, which guards every route",
     "--uds": "the server listens on a port",
     "--disable-log-stats": "the times in each answer come from these figures",
-    **dict.fromkeys(("--api-server-count", "-asc"), "one API process answers for all replicas"),
+    **dict.fromkeys(("--api-server-count", "-asc"), "use --api-processes before the `--`"),
     **dict.fromkeys(
         ("--numa-bind", "--numa-bind-nodes", "--numa-bind-cpus"),
         "workers are forked, and it binds only new programs: start the server itself with numactl",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import EngineError, UsageError
 from ..i18n.message import msg
 from ..settings import Device
-from . import output_batching_scheduler
+from . import client_aborts, output_batching_scheduler
 from .engine_address import EngineAddress
 from .engine_client import client_class
+from .engine_load import EngineLoad
 from .exception_log import request_exceptions
 from .exception_mapping import answer_dead_engine, to_vllm_error
 from .grammar_checks import reject_unusable_grammars
@@ -69,8 +70,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 class Engine:
     """The engine's processes, one for each replica on this node."""
 
-    def __init__(self, processes: Any, coordinator: Any, address: EngineAddress) -> None:  # noqa: ANN401
-        self.address = address
+    def __init__(self, processes: Any, coordinator: Any, addresses: list[EngineAddress]) -> None:  # noqa: ANN401
+        self.addresses = addresses
         self._processes = processes
         self._coordinator = coordinator
 
@@ -89,29 +90,43 @@ class Engine:
 
 
 @contextlib.contextmanager
-def launch_engine(args: argparse.Namespace) -> Iterator[Engine]:
+def launch_engine(args: argparse.Namespace, addresses: int = 1, api_processes: int = 1) -> Iterator[Engine]:
     """Fork the engine's processes; at the end of the context, block until they have loaded the model.
 
-    Call it with no event loop and no other threads running.
+    API processes can connect at a number of `addresses`; `api_processes` of them do so at once. Call it with no event
+    loop and no other threads running.
     """
     from vllm.v1.engine.utils import EngineZmqAddresses, get_engine_zmq_bind_addresses, launch_core_engines
     from vllm.v1.executor import Executor
 
-    config = engine_config(args)
-    # Each endpoint is a path in the server's temporary folder: the API process is on the engine's node.
-    endpoints = get_engine_zmq_bind_addresses(config)
-    addresses = EngineZmqAddresses(inputs=endpoints.inputs, outputs=endpoints.outputs)
-    with launch_core_engines(config, Executor.get_class(config), log_stats=True, addresses=addresses) as launch:
+    config = engine_config(args, api_processes, rank=-1)
+    if addresses > 1:
+        client_aborts.add_to_engine_core()
+    # Each endpoint is a path in the server's temporary folder: the API processes are on the engine's node.
+    ends = get_engine_zmq_bind_addresses(config, addresses)
+    zmq_addresses = EngineZmqAddresses(inputs=ends.inputs, outputs=ends.outputs)
+    with launch_core_engines(config, Executor.get_class(config), log_stats=True, addresses=zmq_addresses) as launch:
         statistics = launch.addresses.frontend_stats_publish_address
-        address = EngineAddress(endpoints.inputs[0], endpoints.outputs[0], statistics)
-        yield Engine(launch.engine_manager, launch.coordinator, address)
+        pairs = enumerate(zip(ends.inputs, ends.outputs, strict=True))
+        found = [EngineAddress(requests, outputs, statistics, client) for client, (requests, outputs) in pairs]
+        yield Engine(launch.engine_manager, launch.coordinator, found)
 
 
-def connect(args: argparse.Namespace, watchdog: StepWatchdog, address: EngineAddress) -> "EngineClient":
-    """Return the client of the engine at `address`; block until it has loaded the model."""
+def connect(
+    args: argparse.Namespace,
+    watchdog: StepWatchdog,
+    address: EngineAddress,
+    load: EngineLoad | None = None,
+    index: int = 0,
+    api_processes: int = 1,
+) -> "EngineClient":
+    """Return the client of the engine at `address`; block until it has loaded the model.
+
+    `load`: that of all `api_processes`, of which this one is number `index`; None if it is alone.
+    """
     from vllm.usage.usage_lib import UsageContext
 
-    config = engine_config(args)
+    config = engine_config(args, api_processes, rank=index)
     if args.scheduler_cls is None:
         output_batching_scheduler.patch_inter_token_latency()
     client = client_class().from_vllm_config(
@@ -120,7 +135,10 @@ def connect(args: argparse.Namespace, watchdog: StepWatchdog, address: EngineAdd
         disable_log_stats=False,
         stat_loggers=[watchdog.logger],
         client_addresses=_client_addresses(address),
+        client_count=api_processes,
+        client_index=address.client,
     )
+    client.share_load(load)
     client.engine_core = ResilientCore(client.engine_core, client.output_processor, to_vllm_error)
     return client
 
@@ -140,8 +158,19 @@ def connect_again(client: "EngineClient", address: EngineAddress) -> Any:  # noq
     # vLLM adds up the blocks of all replicas that report them.
     config.cache_config.num_gpu_blocks = None
     return EngineCoreClient.make_async_mp_client(
-        config, Executor.get_class(config), log_stats=True, client_addresses=_client_addresses(address)
+        config,
+        Executor.get_class(config),
+        log_stats=True,
+        client_addresses=_client_addresses(address),
+        client_count=config.parallel_config._api_process_count,
+        client_index=address.client,
     )
+
+
+async def abort_client(client: "EngineClient", number: int) -> None:
+    """Abort in the engine all requests of another client, which is gone: of the one at the address `number`."""
+    with contextlib.suppress(Exception):  # the engine dies, and its requests with it
+        await link(client).call_utility_async(client_aborts.METHOD, number)
 
 
 def _client_addresses(address: EngineAddress) -> dict[str, str | None]:
@@ -153,14 +182,20 @@ def _client_addresses(address: EngineAddress) -> dict[str, str | None]:
     }
 
 
-def engine_config(args: argparse.Namespace) -> Any:  # noqa: ANN401
-    """vLLM's configuration, the same in the engine's process and in the API process."""
+def engine_config(args: argparse.Namespace, api_processes: int = 1, rank: int = 0) -> Any:  # noqa: ANN401
+    """vLLM's configuration, the same in the engine's process and in the API processes but for `rank`: -1 in the engine.
+
+    vLLM shares no cache of images between the engine and several API processes.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
     method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
     # vLLM's default batch size depends on the usage context: a server's is larger than a library's.
-    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
+    arguments = AsyncEngineArgs.from_cli_args(args)
+    if api_processes > 1:
+        arguments._api_process_count, arguments._api_process_rank = api_processes, rank
+    config = arguments.create_engine_config(UsageContext.OPENAI_API_SERVER)
     # Creating the config on a CPU sets spawn, which would make every process import torch and vllm again.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     parallel = config.parallel_config

@@ -130,9 +130,11 @@ def test_vllm_internals_have_the_expected_form() -> None:
 def test_the_link_to_the_engine_fits_vllm() -> None:
     """What engine/resilient_core.py takes the place of and reads, and how the engine is launched beside it."""
     vllm_launcher.preload(installed_vllm().device)
+    from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.sampling_params import RequestOutputKind, SamplingParams
     from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, EngineCoreRequest
     from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core import EngineCore
     from vllm.v1.engine.core_client import BackgroundResources, EngineCoreClient, MPClient
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
     from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollector, RequestState
@@ -144,11 +146,12 @@ def test_the_link_to_the_engine_fits_vllm() -> None:
         get_engine_zmq_bind_addresses,
         launch_core_engines,
     )
+    from vllm.v1.request import Request
 
     def parameters(function: object) -> list[str]:
         return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
 
-    assert parameters(get_engine_zmq_bind_addresses)[0] == "vllm_config"
+    assert parameters(get_engine_zmq_bind_addresses) == ["vllm_config", "num_api_servers"]
     assert parameters(launch_core_engines) == ["vllm_config", "executor_class", "log_stats", "addresses"]
     assert {"engine_manager", "coordinator", "addresses"} <= set(parameters(CoreEngineLaunch))
     assert {"inputs", "outputs", "frontend_stats_publish_address"} <= set(parameters(EngineZmqAddresses))
@@ -157,7 +160,16 @@ def test_the_link_to_the_engine_fits_vllm() -> None:
     assert parameters(EngineCoreClient.make_async_mp_client)[:4] == [
         *("vllm_config", "executor_class", "log_stats", "client_addresses")
     ]
-    assert "client_addresses" in parameters(AsyncLLM.from_vllm_config)
+    assert {"client_addresses", "client_count", "client_index"} <= set(parameters(AsyncLLM.from_vllm_config))
+    assert {"client_count", "client_index"} <= set(parameters(EngineCoreClient.make_async_mp_client))
+    # Of several API processes: EngineLoad takes the place of admission_stats, and client_aborts adds a method.
+    assert "self.admission_stats.get_num_requests()" in inspect.getsource(AsyncLLM.check_admission)
+    assert "self.get_num_queued_tokens()" in inspect.getsource(AsyncLLM.check_admission)
+    counting = inspect.getsource(OutputProcessor._update_admission_stats)
+    assert "self.admission_stats.set_num_requests(self.get_num_unfinished_requests())" in counting
+    assert parameters(EngineCore.abort_requests) == ["self", "request_ids"]
+    assert "client_index" in parameters(Request.__init__)
+    assert {"_api_process_count", "_api_process_rank"} <= {each.name for each in dataclasses.fields(AsyncEngineArgs)}
     connecting = inspect.getsource(MPClient.__init__)
     for name in ("input_address", "output_address", "stats_update_address"):
         assert f'"{name}"' in connecting

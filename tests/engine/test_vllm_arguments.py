@@ -168,6 +168,13 @@ def test_the_api_process_waits_for_an_engine_as_long_as_it_loads() -> None:
     assert 86_400 < seconds < 2**31 / 1000
 
 
+def test_metrics_are_written_to_files_for_several_api_processes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/another")
+    assert "PROMETHEUS_MULTIPROC_DIR" not in engine_environment(ON_CPU, *FOLDERS)
+    folder = Path("/tmp/metrics")
+    assert engine_environment(ON_CPU, *FOLDERS, folder)["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
+
+
 def test_openmp_busy_wait_is_short_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)

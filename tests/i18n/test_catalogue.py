@@ -35,6 +35,7 @@ NO_SENTENCE = {
         r"|Changes to these options .*"
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"
         r"|The supervisor cannot answer at the port: .*|The model's files cannot be looked at: .*"
+        r"|What an API process that died had in flight still counts: .*"
         r"|The .* that (was|were) read before stays? .*|The file of API keys holds no key: .*"
         r"|No more connections can be accepted for now: .*|The node at %s is refused: %s"
         r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"

@@ -19,6 +19,7 @@ class Mutation(NamedTuple):
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
+_API_PROCESSES = "maritalk_vllm/server/process/api_processes.py"
 _LIFECYCLE = "maritalk_vllm/server/lifecycle.py"
 _IN_FLIGHT = "maritalk_vllm/server/middleware/in_flight.py"
 
@@ -32,6 +33,7 @@ _RESUMED = "test_stub_engine_resume.py::test_a_request_is_finished_by_the_next_s
 _PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
 _CONNECTIONS = "test_stub_engine_connections.py::test_restarts_and_stop_of_a_stub_engine_lose_no_connection"
+_ONE_OF_TWO = "test_stub_engine_api_processes.py::test_an_api_process_that_dies_loses_its_own_connections_alone"
 _API = "test_stub_engine_restart.py::test_an_api_process_that_dies_or_hangs_is_replaced_with_its_stub_engine"
 _DRAINS = "test_stub_engine_drain.py::test_a_draining_stub_engine_finishes_its_requests"
 _OUT_OF_TIME = "test_stub_engine_drain.py::test_the_drain_timeout_of_a_stub_engine_aborts_the_rest"
@@ -290,7 +292,7 @@ MUTATIONS = (
     Mutation(
         "leave what a dead engine has leaked beside the next",
         _PROCESSES,
-        "        await self.kill_leftovers(*exclude, *(self._pids[job] for job in kept))\n",
+        "        await self.kill_leftovers(*exclude, *kept)\n",
         "",
         ("test_stub_engine_restart.py::test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart",),
     ),
@@ -354,7 +356,7 @@ MUTATIONS = (
     Mutation(
         "kill the API process with the remains of an engine",
         _PROCESSES,
-        "kept = {JobName.SERVE} if self.keeps_requests else set()",
+        "kept = set(self._api.serving_pids.values()) if self.keeps_requests else set()",
         "kept = set()",
         (_RESUMED,),
     ),
@@ -389,7 +391,7 @@ MUTATIONS = (
     Mutation(
         "do not notice an API process that hangs",
         "maritalk_vllm/server/process/api_watchdog.py",
-        "if heartbeat.silent_seconds > limit and",
+        "elif heartbeat.silent_seconds > limit and",
         "if False and",
         (_API,),
     ),
@@ -409,10 +411,45 @@ MUTATIONS = (
     ),
     Mutation(
         "lose the connections of an API process that ends",
-        _BACKEND,
+        "maritalk_vllm/server/process/api_server.py",
         "if each.waits and not self._transfer(each)]",
         "if False]",
         (_CONNECTIONS,),
+    ),
+    Mutation(
+        "end the other API processes with the one that died",
+        _API_PROCESSES,
+        "return bool(self._pids) if self.is_ending else self.is_serving",
+        "return False",
+        (_ONE_OF_TWO,),
+    ),
+    Mutation(
+        "leave the requests of a dead API process in the engine",
+        _API_PROCESSES,
+        "            self.send(AbortClient(client))\n            self._dead_clients[index] = client\n",
+        "            pass\n",
+        (_ONE_OF_TWO,),
+    ),
+    Mutation(
+        "count the answers of a dead API process for ever",
+        _API_PROCESSES,
+        "self._memory.clear(index)",
+        "pass",
+        ("test_stub_engine_api_processes.py::test_the_answers_of_a_key_are_counted_over_all_api_processes",),
+    ),
+    Mutation(
+        "give each API process the whole limit of a key",
+        "maritalk_vllm/server/middleware/stack.py",
+        "Usage(None, None, shared_usage)",
+        "Usage(None, None)",
+        ("test_stub_engine_api_processes.py::test_a_limit_of_a_key_holds_over_all_api_processes",),
+    ),
+    Mutation(
+        "answer with the metrics of one API process",
+        _BACKEND,
+        "if self._job.api_processes == 1 else",
+        "if True else",
+        ("test_stub_engine_api_processes.py::test_metrics_are_the_sum_over_all_api_processes_and_do_not_decrease",),
     ),
     Mutation(
         "take an idle engine for one that hangs",
@@ -430,9 +467,9 @@ MUTATIONS = (
     ),
     Mutation(
         "kill the API process instead of asking it to end",
-        _PROCESSES,
-        "os.kill(pid, signal.SIGTERM)",
-        "os.kill(pid, signal.SIGKILL)",
+        _API_PROCESSES,
+        "_kill(pid, signal.SIGTERM)",
+        "_kill(pid, signal.SIGKILL)",
         (_DRAINS,),
     ),
     Mutation(
@@ -479,7 +516,7 @@ MUTATIONS = (
     ),
     Mutation(
         "wait for ever for a start",
-        _PROCESSES,
+        "maritalk_vllm/server/process/start_progress.py",
         "            if left <= 0:\n",
         "            if False:\n",
         (_LATE,),
@@ -494,8 +531,8 @@ MUTATIONS = (
     Mutation(
         "fork from a process whose import hangs",
         _PROCESSES,
-        "            self._fork_server.kill()\n        return process_errors.late_start",
-        "            pass\n        return process_errors.late_start",
+        "                self._fork_server.kill()\n            raise self._progress",
+        "                pass\n            raise self._progress",
         (_LATE_AGAIN,),
     ),
     Mutation(

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Sequence
 from multiprocessing.connection import Connection, Listener
 from multiprocessing.synchronize import Event
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import setproctitle
+from prometheus_client import Gauge
 
 from maritalk_vllm.engine.completion import Choice, Completion, Piece
 from maritalk_vllm.engine.engine_address import EngineAddress
@@ -27,45 +28,75 @@ from tests.stub_engine.script import reach
 TITLE = "VLLM::EngineCore of the stub"
 STEP_SECONDS = 0.01
 TOKEN = " token"
+ABORT_CLIENT = "abort client"
+"""In place of a request's id: the number that follows is that of a client, not of tokens."""
 
 _fork = multiprocessing.get_context("fork")
 
 
-def _compute(listener: Listener, loaded: Event) -> None:
-    """Run the engine process: one step per token of each request, until its client disconnects."""
+class _Loop:
+    """The engine process: one step per token of each request. It ends with none of its clients, as vLLM's engine."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners: dict[Any, tuple[int, Listener]] = {}
+        for client, listener in enumerate(listeners):
+            self._listeners[listener._listener._socket] = client, listener  # type: ignore[attr-defined]
+        self._clients: dict[Connection, int] = {}
+        self._remaining: dict[tuple[int, str], int] = {}
+
+    def run(self) -> NoReturn:
+        while True:
+            waiting: list[Any] = [*self._listeners, *self._clients]
+            for each in multiprocessing.connection.wait(waiting, 0 if self._remaining else None):
+                if isinstance(each, Connection):
+                    self._receive(each)
+                else:
+                    client, listener = self._listeners.pop(each)  # an address is used once
+                    connection = listener.accept()
+                    connection.send([])
+                    self._clients[connection] = client
+            time.sleep(STEP_SECONDS)
+            for connection, client in self._clients.items():
+                if step := [request for owner, request in self._remaining if owner == client]:
+                    with contextlib.suppress(OSError):  # it is noticed when it is read
+                        connection.send(step)
+            self._remaining = {key: tokens - 1 for key, tokens in self._remaining.items() if tokens > 1}
+
+    def _receive(self, connection: Connection) -> None:
+        client = self._clients[connection]
+        try:
+            request, tokens = connection.recv()
+        except (EOFError, OSError):
+            del self._clients[connection]
+            return
+        if request == ABORT_CLIENT:
+            for key in [key for key in self._remaining if key[0] == tokens]:
+                del self._remaining[key]
+                reach("aborted")
+        elif tokens:
+            self._remaining[client, request] = tokens
+        else:
+            self._remaining.pop((client, request), None)
+
+
+def _compute(listeners: Sequence[Listener], loaded: Event) -> NoReturn:
+    """Run the engine process."""
     setproctitle.setproctitle(TITLE)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ours = listener.accept()
     loaded.wait()
-    ours.send([])
-    remaining: dict[str, int] = {}
-    try:
-        while True:
-            while ours.poll(0 if remaining else None):
-                request, tokens = ours.recv()
-                if tokens:
-                    remaining[request] = tokens
-                else:
-                    remaining.pop(request, None)
-            time.sleep(STEP_SECONDS)
-            if remaining:
-                ours.send(list(remaining))
-            remaining = {request: tokens - 1 for request, tokens in remaining.items() if tokens > 1}
-    except (EOFError, OSError):  # the API process has gone, which does not end vLLM's engine either
-        while True:
-            signal.pause()
+    _Loop(listeners).run()
 
 
 class Engine:
     """The engine process of the stub, which listens in the temporary folder of the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: int) -> None:
         """Fork the engine process."""
-        path = tempfile.mktemp(prefix="engine-")
-        self._listener = Listener(path, "AF_UNIX")  # removes the path when it is freed
-        self.address = EngineAddress(path, path)
+        paths = [tempfile.mktemp(prefix="engine-") for _ in range(addresses)]
+        self._listeners = [Listener(path, "AF_UNIX") for path in paths]  # each removes its path when it is freed
+        self.addresses = [EngineAddress(path, path, client=client) for client, path in enumerate(paths)]
         self._loaded = _fork.Event()
-        self._process = _fork.Process(target=_compute, args=(self._listener, self._loaded), daemon=True)
+        self._process = _fork.Process(target=_compute, args=(self._listeners, self._loaded), daemon=True)
         self._process.start()
 
     def load(self) -> None:
@@ -120,15 +151,26 @@ class Processor:
 
     def __init__(self) -> None:
         self.request_states: dict[str, State] = {}
+        self.admission_stats: Any = None
+        self.running: Gauge | None = None
+
+    def _count(self) -> None:
+        number = len(self.request_states)
+        if self.admission_stats is not None:
+            self.admission_stats.set_num_requests(number)
+        if self.running is not None:
+            self.running.set(number)
 
     def add_request(self, request: Any, prompt: None, parent: None, index: int) -> None:
         """Add a request."""
         self.request_states[request.request_id] = State(request)
+        self._count()
 
     def abort_requests(self, request_ids: Sequence[str], *, internal: bool) -> None:
         """Forget requests."""
         for each in request_ids:
             self.request_states.pop(each, None)
+        self._count()
 
 
 class Core:
@@ -151,6 +193,10 @@ class Core:
         """Have the engine stop requests."""
         for each in request_ids:
             self._send(each, 0)
+
+    def abort_client(self, client: int) -> None:
+        """Have the engine stop the requests of another client."""
+        self._send(ABORT_CLIENT, client)
 
     async def get_output_async(self) -> SimpleNamespace:
         """The tokens of the next step."""
@@ -240,6 +286,14 @@ class StubLLM:
                     state.detokenizer.output_token_ids.append(0)
                     state.queue.put_nowait(None)
 
+    def get_num_unfinished_requests(self) -> int:
+        """The number of requests of this client."""
+        return len(self.output_processor.request_states)
+
+    def get_num_queued_tokens(self) -> int:
+        """None waits for its first token for long."""
+        return 0
+
     def check_admission(self, n: int = 1) -> None:
         """Accept all requests."""
 
@@ -263,7 +317,7 @@ class StubGenerator:
 
     @property
     def unfinished_requests(self) -> int:
-        return len(self._client.output_processor.request_states)
+        return int(self._client.get_num_unfinished_requests())
 
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         if not self._is_warm:

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
 from maritalk_vllm.engine.engine_address import EngineAddress
+from maritalk_vllm.engine.engine_load import EngineLoad
 from maritalk_vllm.engine.resilient_core import ResilientCore
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
@@ -34,18 +35,31 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 @contextlib.contextmanager
-def launch_engine(args: Namespace) -> Iterator[Engine]:
-    engine = Engine()
+def launch_engine(args: Namespace, addresses: int, api_processes: int) -> Iterator[Engine]:
+    engine = Engine(addresses)
     yield engine
     engine.load()
 
 
-def connect(args: Namespace, watchdog: StepWatchdog, address: EngineAddress) -> Client:
-    return Client(watchdog, address)
+def connect(
+    args: Namespace,
+    watchdog: StepWatchdog,
+    address: EngineAddress,
+    load: EngineLoad | None,
+    index: int,
+    api_processes: int,
+) -> Client:
+    client = Client(watchdog, address)
+    client.share_load(load)
+    return client
+
+
+async def abort_client(client: Client, number: int) -> None:
+    client.engine_core.abort_client(number)
 
 
 async def build_app(client: Client, args: Namespace) -> FastAPI:
-    Gauge(RUNNING, "Requests that the stub works on.").set_function(lambda: len(client.output_processor.request_states))
+    client.output_processor.running = Gauge(RUNNING, "Requests that the stub works on.", multiprocess_mode="livesum")
     app = FastAPI()
     metrics = Mount("/metrics", make_asgi_app())
     metrics.path_regex = re.compile("^/metrics(?P<path>.*)$")  # as in vLLM: no redirect to /metrics/

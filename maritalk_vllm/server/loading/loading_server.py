@@ -1,6 +1,7 @@
 """Runs uvicorn with the loading app on the port while no engine serves."""
 
 import asyncio
+import logging
 import socket
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,8 @@ _STOP_SECONDS = 1.0
 """How long to wait for incomplete requests while the server stops, and after that for the last responses."""
 
 _POLL_SECONDS = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 class LoadingServer:
@@ -93,6 +96,15 @@ class LoadingServer:
         self._stacks[task] = stack
         task.add_done_callback(self._servers.pop)
         task.add_done_callback(self._stacks.pop)
+
+    def try_to_start(self) -> bool:
+        """As `start`, but log it and return False if that fails, as when too many files are open."""
+        try:
+            self.start()
+        except OSError as error:
+            _log.error(f"The supervisor cannot answer at the port: {error.strerror}.")
+            return False
+        return True
 
     def update_access(self, access: AccessConfig) -> None:
         """Apply changed keys, limits and certificate to running and later servers."""

@@ -1,8 +1,9 @@
 """Rate limits per API key: requests and tokens per minute, and concurrent answers."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,32 +11,50 @@ from ...api.error_responses import error_response
 from ...engine.request_context import context_of
 from ...engine.request_usage import RequestUsage
 from ...errors import MariTalkError, RequestError, TooManyRequests
+from .shared_usage import SharedUsage
 from .usage_window import UsageWindow
+
+
+class Answers(Protocol):
+    """The number of answers in progress of each key: a Counter, or SharedAnswers."""
+
+    def __getitem__(self, key: str) -> int: ...
+    def __setitem__(self, key: str, number: int) -> None: ...
+    def __delitem__(self, key: str) -> None: ...
 
 
 class Usage:
     """The usage and the answers in progress of each key. It is kept when the limits change."""
 
-    def __init__(self, requests: int | None, tokens: int | None) -> None:
-        """Limits per minute; None for no limit, in which case nothing is counted."""
+    def __init__(self, requests: int | None, tokens: int | None, shared: SharedUsage | None = None) -> None:
+        """Limits per minute; None for no limit, in which case nothing is counted.
+
+        `shared`: the usage of several API processes; None for that of this process alone.
+        """
+        self._shared = shared
         self.requests: UsageWindow | None = None
         self.tokens: UsageWindow | None = None
-        self.answers: Counter[str] = Counter()
+        self.answers: Answers = Counter() if shared is None else shared.answers
         self.set_limits(requests, tokens)
 
     def set_limits(self, requests: int | None, tokens: int | None) -> None:
         """Replace the limits, also for windows that have already started."""
-        self.requests = _with_limit(self.requests, requests, "requests")
-        self.tokens = _with_limit(self.tokens, tokens, "tokens")
+        with self.exclusive():
+            self.requests = self._with_limit(self.requests, requests, "requests")
+            self.tokens = self._with_limit(self.tokens, tokens, "tokens")
 
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from the usage. Not reentrant."""
+        return contextlib.nullcontext() if self._shared is None else self._shared.exclusive()
 
-def _with_limit(
-    window: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]
-) -> UsageWindow | None:
-    if window is None or limit is None:
-        return None if limit is None else UsageWindow(limit, what)
-    window.set_limit(limit)
-    return window
+    def _with_limit(
+        self, window: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]
+    ) -> UsageWindow | None:
+        if window is None or limit is None:
+            windows = None if self._shared is None else self._shared.windows(what)
+            return None if limit is None else UsageWindow(limit, what, windows)
+        window.set_limit(limit)
+        return window
 
 
 class RateLimits:
@@ -70,18 +89,13 @@ class RateLimits:
         if context is None or key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        usage = self._usage
-        for window in (usage.tokens, usage.requests):
-            if window and window.remaining(key) < 1:
-                error = _nothing_remaining(window, key)
-                await error_response(scope["path"], error)(scope, receive, send)
-                return
-        if usage.requests:
-            usage.requests.charge(key, 1)
+        if (error := self._charge_request(key)) is not None:
+            await error_response(scope["path"], error)(scope, receive, send)
+            return
         if not self._has_engine:
             await self._app(scope, receive, send)
             return
-        allowance = _Allowance(key, context.usage, usage.tokens, usage.answers, self._answers_per_key())
+        allowance = _Allowance(key, context.usage, self._usage, self._answers_per_key())
         context.usage.allowance = allowance
         buffer = _ResponseBuffer(send, allowance)
         try:
@@ -96,6 +110,20 @@ class RateLimits:
         elif not buffer.is_flushed:
             context.rejection = str(allowance.error)
             await error_response(scope["path"], allowance.error)(scope, receive, send)
+
+    def _charge_request(self, key: str) -> TooManyRequests | None:
+        """Charge a key with one request; return the error if nothing remains."""
+        usage = self._usage
+        try:
+            with usage.exclusive():
+                for window in (usage.tokens, usage.requests):
+                    if window and window.remaining(key) < 1:
+                        return _nothing_remaining(window, key)
+                if usage.requests:
+                    usage.requests.charge(key, 1)
+        except TooManyRequests as error:  # there are too many keys
+            return error
+        return None
 
 
 def _nothing_remaining(window: UsageWindow, key: str) -> TooManyRequests:
@@ -118,14 +146,14 @@ class _Allowance:
         self,
         key: str,
         usage: RequestUsage,
-        window: UsageWindow | None,
-        in_progress: Counter[str],
+        usage_of_keys: Usage,
         max_answers: int | None,
     ) -> None:
         self._key = key
         self._usage = usage
-        self._window = window
-        self._in_progress = in_progress
+        self._exclusive = usage_of_keys.exclusive
+        self._window = usage_of_keys.tokens
+        self._in_progress = usage_of_keys.answers
         self._max_answers = max_answers
         self._answers = 0
         self._min_tokens = self._max_tokens = self._reserved_tokens = 0
@@ -139,13 +167,14 @@ class _Allowance:
 
     def take(self, prompt_tokens: int, answers: int, answer_tokens: int, *, is_open: bool) -> None:
         """Reserve, as `Allowance` of engine/request_usage.py describes."""
+        # Without max_tokens, an answer rarely fills the context, so one token is enough to admit it.
+        longest = answers * answer_tokens
+        least = 1 if is_open and answers == 1 else longest
         try:
-            self._reserve_answers(answers)
-            if self._window is not None:
-                # Without max_tokens, an answer rarely fills the context, so one token is enough to admit it.
-                longest = answers * answer_tokens
-                least = 1 if is_open and answers == 1 else longest
-                self._reserve_tokens(self._window, prompt_tokens + least, prompt_tokens + longest)
+            with self._exclusive():
+                self._reserve_answers(answers)
+                if self._window is not None:
+                    self._reserve_tokens(self._window, prompt_tokens + least, prompt_tokens + longest)
         except MariTalkError as error:
             self.error = error
             raise
@@ -156,12 +185,13 @@ class _Allowance:
         if self._settled:
             return
         self._settled = True
-        self._in_progress[self._key] -= self._answers
-        if not self._in_progress[self._key]:
-            del self._in_progress[self._key]
-        if self._window is not None:
-            self._window.reserve(self._key, -self._reserved_tokens)
-            self._window.charge(self._key, tokens)
+        with self._exclusive():
+            self._in_progress[self._key] -= self._answers
+            if not self._in_progress[self._key]:
+                del self._in_progress[self._key]
+            if self._window is not None:
+                self._window.reserve(self._key, -self._reserved_tokens)
+                self._window.charge(self._key, tokens)
 
     def _reserve_answers(self, answers: int) -> None:
         if (limit := self._max_answers) is not None:

@@ -26,6 +26,7 @@ from .rate_limit import RateLimits, Usage
 from .request_log import RequestLog
 from .request_metrics import RequestMetrics
 from .root_path import AddRootPath, RootPath
+from .shared_usage import SharedUsage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -46,12 +47,15 @@ class MiddlewareStack:
         is_loading: bool = False,
         is_demo: bool = False,
         max_answers: int | None = None,
+        shared_usage: SharedUsage | None = None,
     ) -> None:
         """`page`: with the chat page. `is_loading`: `app` has no engine, and another process may answer later.
 
         `is_demo`: the demo model is served, as the page says.
 
         `max_answers`: how many answers the engine generates at once, over all keys; None without a limit.
+
+        `shared_usage`: the usage of the keys that several API processes share; None for that of this process alone.
         """
         self._inner = app
         self._access = access
@@ -64,7 +68,7 @@ class MiddlewareStack:
         self._max_answers = max_answers
         # What outlives a change of the settings.
         self._keys = access.keys
-        self._usage = Usage(None, None)
+        self._usage = Usage(None, None, shared_usage)
         self._app = self._build(access)
 
     def _layers(self, access: AccessConfig) -> list[Middleware]:

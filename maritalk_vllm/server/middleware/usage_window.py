@@ -2,8 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 SECONDS = 60.0
 
@@ -17,23 +18,63 @@ class _Window:
     reserved: int = 0
 
 
+class Window(Protocol):
+    """As _Window; in memory of this process, or of several (shared_usage)."""
+
+    started_at: float
+    charged: int
+    reserved: int
+
+
+class Windows(Protocol):
+    """The windows of all keys. `limit`: the one that they were counted by last, 0 if there was none yet."""
+
+    limit: int
+
+    def of(self, key: str, now: float) -> Window:
+        """The window of a key, which begins `now` if there is none."""
+
+    def all(self, now: float) -> Iterable[Window]:
+        """All windows."""
+
+
+class LocalWindows:
+    """The windows of the keys in one process."""
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self._windows: dict[str, Window] = {}
+
+    def of(self, key: str, now: float) -> Window:
+        """The window of a key, which begins `now` if there is none."""
+        return self._windows.setdefault(key, _Window(now))
+
+    def all(self, now: float) -> Iterable[Window]:
+        """All windows."""
+        return self._windows.values()
+
+
 class UsageWindow:
     """A limit of `limit` requests or tokens per minute and key. A key's window starts with its first request.
 
     Usage charged beyond the limit is carried over to the following windows.
     """
 
-    def __init__(self, limit: int, what: Literal["requests", "tokens"]) -> None:
+    def __init__(self, limit: int, what: Literal["requests", "tokens"], windows: Windows | None = None) -> None:
+        """`windows`: those that several processes share, of which another may have set the limit already."""
         self.limit = limit
         self.what = what
-        self._windows: dict[str, _Window] = {}
+        self._windows = windows or LocalWindows()
+        self.set_limit(limit)
 
     def set_limit(self, limit: int) -> None:
         """Replace the limit. Usage within the old limit counts as at most one full window of the new one."""
-        for key in self._windows:
-            window = self._current(key)
-            window.charged -= max(0, min(window.charged, self.limit) - limit)
-        self.limit = limit
+        before, now = self._windows.limit, time.monotonic()
+        if before not in (0, limit):
+            for window in self._windows.all(now):
+                _begin_next(window, before, now)
+                window.charged -= max(0, min(window.charged, before) - limit)
+        self.limit = self._windows.limit = limit
 
     def is_used_up(self, key: str) -> bool:
         """Whether the charged usage alone has reached the limit, without reservations."""
@@ -64,12 +105,17 @@ class UsageWindow:
         minutes = max(1, math.ceil((window.charged + amount - self.limit) / self.limit))
         return max(1, math.ceil(window.started_at + minutes * SECONDS - time.monotonic()))
 
-    def _current(self, key: str) -> _Window:
+    def _current(self, key: str) -> Window:
         now = time.monotonic()
-        window = self._windows.setdefault(key, _Window(now))
-        passed = int((now - window.started_at) / SECONDS)
-        if passed:
-            window.charged = max(0, window.charged - passed * self.limit)
-            # Without carried-over usage, the next window starts with the key's next request.
-            window.started_at = window.started_at + passed * SECONDS if window.charged else now
+        window = self._windows.of(key, now)
+        _begin_next(window, self.limit, now)
         return window
+
+
+def _begin_next(window: Window, limit: int, now: float) -> None:
+    """Replace a window whose minute has passed by the next one."""
+    passed = int((now - window.started_at) / SECONDS)
+    if passed:
+        window.charged = max(0, window.charged - passed * limit)
+        # Without carried-over usage, the next window starts with the key's next request.
+        window.started_at = window.started_at + passed * SECONDS if window.charged else now

@@ -11,7 +11,6 @@ from argparse import Namespace
 from functools import partial
 from typing import TYPE_CHECKING, Never, assert_never
 
-import uvicorn
 import uvloop
 from prometheus_client import REGISTRY
 
@@ -28,8 +27,7 @@ from ...engine.sampling import Sampling
 from ...engine.step_watchdog import StepWatchdog
 from ...errors import EngineError, RequestError, Unavailable
 from ...http.certificate import Identity
-from ...http.connection_transfer import TransferableProtocol
-from ...http.uvicorn_server import WebServer, config
+from ...http.uvicorn_server import config
 from ...i18n.message import Number, msg
 from ...masking import secrets_of
 from ..messaging.base_message import MessageError
@@ -37,28 +35,29 @@ from ..messaging.error_report import ErrorReport
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import RouteLabels, is_offered
+from ..middleware.shared_usage import SharedUsage
 from ..middleware.stack import MiddlewareStack, compose, engine_layers
-from ..status import server_metrics
+from ..status import server_metrics, summed_metrics
 from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_errors
+from .api_server import ApiServer
+from .api_shared_memory import ApiSharedMemory
 from .async_tasks import run_in_background
-from .descriptors import Descriptor
 from .heartbeat import BEAT_SECONDS
 from .ipc_channel import Channel, MessageLost
 from .process_messages import (
     CONTROL,
+    AbortClient,
     AbortRequests,
     ApiHeartbeat,
     Control,
     EngineHangs,
     EngineLost,
-    Leaving,
     Ready,
     ReportChannel,
     Serve,
     ServingOptions,
-    TransferredConnection,
     UpdateLost,
     UpdateOptions,
     UseEngine,
@@ -71,20 +70,15 @@ if TYPE_CHECKING:
 FINAL_RESPONSE_SECONDS = 2
 """Time limit for sending the final error responses to in-flight requests."""
 
-INCOMPLETE_REQUEST_SECONDS = 2.0
-"""How long to wait for a partly received request whose connection cannot be transferred to the supervisor."""
-
 _RESEND_SECONDS = 1.0
 """Delay before the supervisor is asked to send a lost control message again."""
 
 _log = logging.getLogger(__name__)
 
 _ENGINE_CHECK_SECONDS = 0.2
-_CONNECTION_POLL_SECONDS = 0.02
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 _OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
-_EXITING = Unavailable("This server's process is ending.", "Try again in a moment.")
 
 
 def serve(job: Serve, channel: ReportChannel) -> None:
@@ -100,17 +94,30 @@ def serve(job: Serve, channel: ReportChannel) -> None:
     os.environ.update(job.environment)
     args = vllm_launcher.parse(job.engine_args)
     mask_secrets(secrets_of(job.engine_args, os.environ))
-    watchdog = StepWatchdog()
+    shared = None
+    if job.shared_memory is not None:
+        shared = ApiSharedMemory.from_descriptor(job.shared_memory.number, job.api_processes)
+    load = None if shared is None else shared.load(job.index)
+    watchdog = StepWatchdog(load)
     with startup_errors.explain_startup_errors(job.log):
-        client = vllm_launcher.connect(args, watchdog, job.engine)
+        client = vllm_launcher.connect(args, watchdog, job.engine, load, job.index, job.api_processes)
+    usage = None if shared is None else shared.usage(job.index)
     try:
-        uvloop.run(_ApiProcess(client, watchdog, job, channel).run(args, listener, control_channel))
+        uvloop.run(_ApiProcess(client, watchdog, job, channel, usage).run(args, listener, control_channel))
     finally:
         client.shutdown()
 
 
 class _ApiProcess:
-    def __init__(self, client: "EngineClient", watchdog: StepWatchdog, job: Serve, channel: ReportChannel) -> None:
+    def __init__(
+        self,
+        client: "EngineClient",
+        watchdog: StepWatchdog,
+        job: Serve,
+        channel: ReportChannel,
+        shared_usage: SharedUsage | None,
+    ) -> None:
+        self._shared_usage = shared_usage
         self._client = client
         self._watchdog = watchdog
         self._job = job
@@ -122,6 +129,7 @@ class _ApiProcess:
         self._engine_lost = self._hang_reported = False
         self._next_engine: EngineAddress | None = None
         self._reconnecting: asyncio.Task[None] | None = None
+        self._aborting: set[asyncio.Task[None]] = set()
         self._in_flight = InFlightRequests()
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
@@ -141,8 +149,8 @@ class _ApiProcess:
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
         prompt_limits.reject_long_prompts(self._client)
-        # vLLM's /metrics shows this registry, which has its own metrics.
-        server_metrics.register(self._state, self._timings, REGISTRY)
+        registry = REGISTRY if self._job.api_processes == 1 else summed_metrics.serve_sum(app)
+        server_metrics.register(self._state, self._timings, registry)
         paths = (getattr(route, "path", "") for route in app.routes)
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
@@ -166,6 +174,7 @@ class _ApiProcess:
             request_metrics,
             is_demo=self._job.is_demo,
             max_answers=max_answers,
+            shared_usage=self._shared_usage,
         )
         self._identity = access.identity()
         server_config = config(
@@ -175,9 +184,11 @@ class _ApiProcess:
             timeout_graceful_shutdown=FINAL_RESPONSE_SECONDS,
         )
         ready = Ready(
-            kv_cache_tokens=vllm_launcher.kv_cache_tokens(self._client), max_model_len=generator.context_length
+            index=self._job.index,
+            kv_cache_tokens=vllm_launcher.kv_cache_tokens(self._client),
+            max_model_len=generator.context_length,
         )
-        server = _Server(server_config, self._channel, self._timings, ready)
+        server = ApiServer(server_config, self._channel, self._timings, ready)
         # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
@@ -196,11 +207,11 @@ class _ApiProcess:
     async def _send_heartbeat(self) -> None:
         """Show the supervisor that this event loop runs."""
         while True:
-            self._channel.try_send(ApiHeartbeat())
+            self._channel.try_send(ApiHeartbeat(self._job.index))
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _stop_or_abort(
-        self, server: "_Server", in_flight: InFlightRequests, generator: Generator, stop_requested: asyncio.Event
+        self, server: ApiServer, in_flight: InFlightRequests, generator: Generator, stop_requested: asyncio.Event
     ) -> None:
         """Drain when a stop is requested, or abort all in-flight requests when the engine fails; then stop `server`.
 
@@ -209,6 +220,7 @@ class _ApiProcess:
         try:
             while not stop_requested.is_set():
                 self._check(generator)
+                self._client.publish_load()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
                         await stop_requested.wait()
@@ -243,7 +255,7 @@ class _ApiProcess:
         except MessageLost as error:
             # The message may revoke a key: ask the supervisor to send it again.
             _log.error(f"The supervisor's reload cannot be applied yet: {error.strerror}.")
-            loop.call_later(_RESEND_SECONDS, self._channel.try_send, UpdateLost())
+            loop.call_later(_RESEND_SECONDS, self._channel.try_send, UpdateLost(self._job.index))
             return
         except MessageError as error:
             # The message may revoke a key: do not serve on without it.
@@ -258,6 +270,11 @@ class _ApiProcess:
                 self._lose_engine(is_final=is_final)
             case UseEngine(engine, timings):
                 self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
+            case AbortClient(client):
+                if not vllm_launcher.link(self._client).is_lost:
+                    task = asyncio.create_task(vllm_launcher.abort_client(self._client, client))
+                    self._aborting.add(task)
+                    task.add_done_callback(self._aborting.discard)
             case AbortRequests(report):
                 self._abort_error = EngineError(report.message, report.hint)
             case _:
@@ -297,7 +314,7 @@ class _ApiProcess:
             self._state.transition_to(Phase.READY)
         self._timings.mark_done(StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
-        self._channel.send(Ready())
+        self._channel.send(Ready(index=self._job.index))
 
     def _apply(self, options: ServingOptions) -> None:
         """Apply options, keys and certificates that the supervisor has reloaded."""
@@ -323,58 +340,6 @@ class _ApiProcess:
                 process_errors.see_log(self._job.log),
             )
             self._channel.send(EngineHangs(ErrorReport.of(error)))
-
-
-class _Server(WebServer):
-    """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
-
-    def __init__(
-        self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings, ready: Ready
-    ) -> None:
-        super().__init__(server_config)
-        self._channel = channel
-        self._timings = timings
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._timings.mark_done(StartupStep.WARMING_UP)
-        self._timings.mark_done(StartupStep.READY)
-        self._channel.send(self._ready)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._channel.send(Leaving())
-        for server in self.servers:
-            server.close()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + INCOMPLETE_REQUEST_SECONDS
-        # Poll at least once: the connection that was accepted last appears after the next iteration of the event loop,
-        # a TLS connection after its handshake.
-        while True:
-            await asyncio.sleep(_CONNECTION_POLL_SECONDS)
-            remaining = [each for each in self._connections if each.waits and not self._transfer(each)]
-            has_incomplete = any(each.is_incomplete for each in remaining) or self.server_state.has_pending
-            if loop.time() > deadline or not has_incomplete:
-                break
-        for connection in self._connections:
-            if connection.is_incomplete:
-                connection.reject(_EXITING)
-        await super().shutdown(sockets)
-
-    def _transfer(self, connection: TransferableProtocol) -> bool:
-        """Transfer a connection to the supervisor. False if it cannot be transferred."""
-        if (exported := connection.export()) is None:
-            return False
-        descriptor, read = exported
-        duplicate = Descriptor(descriptor)
-        try:
-            self._channel.send(TransferredConnection(socket=duplicate, read=read, is_used=connection.is_used))
-        except OSError:
-            return False
-        finally:
-            duplicate.close()
-        connection.detach()
-        return True
 
 
 async def _warm_up(generator: Generator) -> None:

@@ -6,35 +6,40 @@ from collections.abc import AsyncIterator, Callable
 
 from ...settings import Settings
 from . import process_errors
+from .api_processes import ApiProcesses
 from .fork_server_client import ForkServerClient
 from .heartbeat import CHECK_SECONDS
 
 
 @contextlib.asynccontextmanager
 async def api_watchdog(
-    fork_server: ForkServerClient, settings: Callable[[], Settings], pid: Callable[[], int | None]
+    fork_server: ForkServerClient, api: ApiProcesses, settings: Callable[[], Settings]
 ) -> AsyncIterator[None]:
-    """During the context, kill the API process with the current `pid` if it is silent for --api-timeout.
+    """During the context, kill each serving API process that is silent for --api-timeout.
 
     Followers have none: the leader's engine notices if their workers hang.
     """
-    watching = asyncio.get_running_loop().create_task(_kill_when_hung(fork_server, settings, pid))
+    watching = asyncio.get_running_loop().create_task(_kill_those_that_hang(fork_server, api, settings))
     try:
         yield
     finally:
         watching.cancel()
 
 
-async def _kill_when_hung(
-    fork_server: ForkServerClient, settings: Callable[[], Settings], pid: Callable[[], int | None]
+async def _kill_those_that_hang(
+    fork_server: ForkServerClient, api: ApiProcesses, settings: Callable[[], Settings]
 ) -> None:
-    heartbeat, killed = fork_server.heartbeat, None
-    heartbeat.beat()
+    heartbeats, killed = [each.heartbeat for each in fork_server.connections], set[int]()
+    for heartbeat in heartbeats:
+        heartbeat.beat()
     while True:
         await asyncio.sleep(CHECK_SECONDS)
-        heartbeat.update()
-        limit, running = settings().api_timeout, pid()
-        if heartbeat.silent_seconds > limit and running not in (None, killed):
-            assert running is not None
-            fork_server.kill_forked(running, process_errors.api_hangs(limit, settings().engine_log))
-            killed = running
+        limit, serving = settings().api_timeout, api.serving_pids
+        for index, heartbeat in enumerate(heartbeats):
+            heartbeat.update()
+            pid = serving.get(index)
+            if pid is None:  # it has none yet
+                heartbeat.beat()
+            elif heartbeat.silent_seconds > limit and pid not in killed:
+                fork_server.kill_forked(pid, process_errors.api_hangs(limit, settings().engine_log))
+                killed.add(pid)

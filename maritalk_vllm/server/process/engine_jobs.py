@@ -8,7 +8,7 @@ from ..startup.launch import Launch
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupTimings
 from .descriptors import Descriptor, InheritedDescriptor
-from .process_messages import RunEngine, RunFollower, Serve, ServingOptions
+from .process_messages import RunEngine, RunFollower, Serve, ServingOptions, UpdateOptions
 
 
 class EngineJobs:
@@ -25,9 +25,20 @@ class EngineJobs:
         agreed = [] if context is None else ["--max-model-len", str(context)]
         self._engine_args = [*launch.engine_args, *agreed]
 
-    def run(self, *, is_follower: bool) -> RunEngine | RunFollower:
-        """Run the engine, or a follower's workers."""
-        return (RunFollower if is_follower else RunEngine)(
+    def run(self, addresses: int) -> RunEngine:
+        """Run the engine, with a number of addresses for API processes."""
+        return RunEngine(
+            engine_args=self._engine_args,
+            environment=self._environment,
+            listener=self._listener,
+            log=self._launch.settings.engine_log,
+            api_processes=self._launch.api_processes,
+            addresses=addresses,
+        )
+
+    def run_follower(self) -> RunFollower:
+        """Run a follower's workers."""
+        return RunFollower(
             engine_args=self._engine_args,
             environment=self._environment,
             listener=self._listener,
@@ -35,10 +46,19 @@ class EngineJobs:
         )
 
     def serve(
-        self, engine: EngineAddress, control_channel: Descriptor, timings: StartupTimings, state: ServerState
+        self,
+        index: int,
+        engine: EngineAddress,
+        control_channel: Descriptor,
+        shared_memory: Descriptor | None,
+        timings: StartupTimings,
+        state: ServerState,
     ) -> Serve:
-        """Serve the engine at an address."""
+        """Serve the engine at an address, as the API process `index`."""
         return Serve(
+            index=index,
+            api_processes=self._launch.api_processes,
+            shared_memory=shared_memory,
             engine_args=self._engine_args,
             environment=self._environment,
             listener=self._listener,
@@ -50,6 +70,11 @@ class EngineJobs:
             log=self._launch.settings.engine_log,
             options=serving_options(self._launch, state),
         )
+
+
+def update_options(launch: Launch, state: ServerState) -> UpdateOptions:
+    """The message with which a reloaded launch reaches the API processes."""
+    return UpdateOptions(serving_options(launch, state))
 
 
 def serving_options(launch: Launch, state: ServerState) -> ServingOptions:

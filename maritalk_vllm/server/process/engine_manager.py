@@ -1,20 +1,16 @@
-"""Starts, monitors and stops the fork server, the engine process and the API process."""
+"""Starts, monitors and stops the fork server, the engine process and the API processes."""
 
 import asyncio
 import contextlib
-import logging
-import math
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
 
-from ...engine.load_progress import log_size, read_loading_step
-from ...engine.startup_errors import explain_exit
 from ...errors import EngineError, MariTalkError
 from ..cluster.node_messages import Agreement
 from ..loading.loading_server import LoadingServer
@@ -24,9 +20,10 @@ from ..startup.launch import Launch
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_errors, process_tree
+from .api_processes import ApiProcesses, address_count
 from .api_watchdog import api_watchdog
 from .async_tasks import run_in_background
-from .engine_jobs import EngineJobs, serving_options
+from .engine_jobs import EngineJobs, update_options
 from .fork_server_client import Event, ForkServerClient, ProcessEnded
 from .log_file import LogFile
 from .node_environment import NodeEnvironment
@@ -49,25 +46,18 @@ from .process_messages import (
     Started,
     TransferredConnection,
     UpdateLost,
-    UpdateOptions,
-    UseEngine,
     WarmingUp,
 )
-from .start_deadline import StartDeadline
+from .start_progress import StartProgress
 
 STOP_SECONDS = 8
 """Grace period after the last request, before processes that still run are killed."""
 
-_log = logging.getLogger(__name__)
-
 E = TypeVar("E", bound=Event)
-
-_PROGRESS_SECONDS = 0.5
-"""How often the load progress is read from vLLM's log."""
 
 
 class EngineManager:
-    """The fork server and what it has forked: the engine process and the API process, or a follower's workers."""
+    """The fork server and what it has forked: the engine process and the API processes, or a follower's workers."""
 
     def __init__(
         self,
@@ -84,7 +74,7 @@ class EngineManager:
     ) -> None:
         """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
 
-        `on_leaving` is called when the API process stops listening: `loading_server` takes over. Raises EngineError.
+        `on_leaving` is called when no API process listens any more: `loading_server` takes over. Raises EngineError.
         """
         self._launch = launch
         self._loading_server = loading_server
@@ -96,16 +86,15 @@ class EngineManager:
         self._timings = timings
         self._is_follower = launch.group is not None and not launch.group.is_leader
         self._node = NodeEnvironment(launch, folder)
-        self._pids: dict[JobName, int] = {}  # of the forked processes that run
+        self._running: dict[int, JobName] = {}  # by pid
         self._has_imported = False
-        self._log_start = 0
-        self._deadline = StartDeadline(launch.settings.start_timeout)
+        self._progress = StartProgress(launch.settings, console, state)
         self._resumes = launch.settings.resume_requests and launch.group is None
         self._is_ready = False  # the engine
-        self._api_is_ready = False
         self._is_forking = False
         self._failure: MariTalkError | None = None
         self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
+        self._api = ApiProcesses(self._fork_server, launch.api_processes, folder, timings, state)
 
     @property
     def fork_server_alive(self) -> bool:
@@ -114,38 +103,37 @@ class EngineManager:
 
     @property
     def keeps_requests(self) -> bool:
-        """Whether the API process can outlive the engine, and keep its requests and the port."""
-        return self._resumes and self._api_is_ready and self._fork_server.is_alive
+        """Whether the API processes can outlive the engine, and keep their requests and the port."""
+        return self._resumes and self._api.is_serving and self._fork_server.is_alive
 
     @property
     def is_hung(self) -> bool:
-        """Whether the API process hangs and has survived SIGKILL for STOP_SECONDS."""
-        return self._fork_server.heartbeat.silent_seconds > self._launch.settings.api_timeout + STOP_SECONDS
+        """Whether an API process hangs and has survived SIGKILL for STOP_SECONDS."""
+        return self._api.silent_seconds() > self._launch.settings.api_timeout + STOP_SECONDS
 
     async def import_and_prepare(self) -> None:
         """Wait until vLLM is imported and the model's files are in the format that it reads.
 
         Raises MariTalkError, also when the start exceeds --start-timeout.
         """
-        self._deadline = StartDeadline(self._launch.settings.start_timeout)
-        with self._deadline.running():
+        self._progress.begin(self._launch.settings)
+        with self._progress.running():
             await self._import_and_prepare()
 
     async def start_engine(self, agreement: Agreement) -> None:
-        """Fork an engine process and, unless one is left, an API process, or a follower's workers; wait until ready.
+        """Fork an engine process, and API processes unless some are left, or a follower's workers; wait until ready.
 
         `agreement` has the values that the leader has decided for all nodes. Raises MariTalkError, also when this and
         `import_and_prepare` together exceed --start-timeout.
         """
-        with self._deadline.running():
+        with self._progress.running():
             # An API process that lives on has a heartbeat meanwhile; a new one, once it is ready.
-            watchdog = self._api_watchdog() if self._api_is_ready else contextlib.nullcontext()
-            async with watchdog:
+            async with self._api_watchdog():
                 await self._start_engine(agreement)
 
     async def _import_and_prepare(self) -> None:
         launch = self._launch
-        self._log_start = log_size(launch.settings.engine_log)
+        self._progress.skip_log()
         if not self._has_imported:
             await self._wait_for(Imported)
             self._has_imported = True
@@ -158,18 +146,20 @@ class EngineManager:
 
     async def _start_engine(self, agreement: Agreement) -> None:
         launch = self._launch
-        self._log_start = log_size(launch.settings.engine_log)
-        environment = await self._node.environment(self._show)
+        self._progress.skip_log()
+        environment = await self._node.environment(self._progress.show)
         if self._node.has_ray and self._is_follower:  # Ray starts this node's workers when the leader asks
             self._timings.mark_done(StartupStep.LOADING)
             self._timings.mark_done(StartupStep.READY)
             return
         jobs = EngineJobs(launch, self._listener, environment, agreement)
-        self._fork_server.fork(jobs.run(is_follower=self._is_follower))
-        await self._wait_until_started()
         if self._is_follower:
+            self._fork_server.fork(jobs.run_follower())
+            await self._wait_until_started()
             await self._wait_for(Ready)
         else:
+            self._fork_server.fork(jobs.run(address_count(self._api.count)))
+            await self._wait_until_started()
             await self._start_or_reconnect_api(jobs)
         self._is_ready = True
         self._timings.mark_done(StartupStep.LOADING if self._is_follower else StartupStep.WARMING_UP)
@@ -177,26 +167,23 @@ class EngineManager:
 
     async def _start_or_reconnect_api(self, jobs: EngineJobs) -> None:
         launched = await self._wait_for(EngineLaunched)
-        if self._api_is_ready:
+        if self._api.is_serving:
             await self._wait_for(Loaded)
-            self._fork_server.send_control(UseEngine(launched.address, self._timings))
-        else:
-            with self._fork_server.new_control_channel() as control_channel:
-                self._fork_server.fork(jobs.serve(launched.address, control_channel, self._timings, self._state))
-            await self._wait_until_started()
-        ready = await self._wait_for(Ready)
-        self._api_is_ready = True
-        self.update(self._launch)
+        self._api.use_engine(launched.addresses, jobs)
+        for index in range(self._api.count):
+            if self._api.connect(index):
+                await self._wait_until_started()
+        while not self._api.are_connected:
+            ready = await self._wait_for(Ready)
         await run_in_background(partial(self._launch.kv_record.store, ready.kv_cache_tokens, ready.max_model_len))
 
     def update(self, launch: Launch) -> None:
-        """Use the reloaded `launch`, and send its options to the API process, which applies them when it reads them."""
+        """Use the reloaded `launch`, and send its options to the API processes, which apply them when they read it."""
         self._launch = launch
-        if self._api_is_ready:
-            self._fork_server.send_control(UpdateOptions(serving_options(launch, self._state)))
+        self._api.send(update_options(launch, self._state))
 
     async def wait_for_exit(self) -> None:
-        """Wait until the API process, or a follower's worker process, exits by itself. Always raises EngineError."""
+        """Wait until the engine, the last API process or a follower's workers exit. Always raises EngineError."""
         if self._node.has_ray and self._is_follower:
             await self._node.wait_for_ray_exit()
         async with self._api_watchdog():
@@ -204,12 +191,11 @@ class EngineManager:
         raise EngineError("The server's API process ended by itself.", process_errors.see_log(self._engine_log))
 
     def _api_watchdog(self) -> contextlib.AbstractAsyncContextManager[None]:
-        return api_watchdog(self._fork_server, lambda: self._launch.settings, lambda: self._pids.get(JobName.SERVE))
+        return api_watchdog(self._fork_server, self._api, lambda: self._launch.settings)
 
     async def _wait_until_started(self) -> None:
         """Wait until the process for the last job runs. Raises EngineError if the fork server died or hangs."""
         self._is_forking = True
-        self._fork_server.heartbeat.beat()
         try:
             async with asyncio.timeout(self._launch.settings.api_timeout):
                 await self._wait_for(Started)
@@ -220,24 +206,26 @@ class EngineManager:
             raise process_errors.fork_server_hangs(limit, self._engine_log) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
-        """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
+        """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API processes to exit."""
         self.reject_requests(error)
-        await self._wait_for_exit_within(STOP_SECONDS, JobName.SERVE)
+        await self._wait_for_exit_within(STOP_SECONDS, self._api.pids)
 
     def reject_requests(self, error: MariTalkError) -> None:
-        """Have the API process answer all in-flight requests with `error`, and exit."""
+        """Have the API processes answer all in-flight requests with `error`, and exit."""
+        self._api.is_ending = True
         self._fork_server.send_control(AbortRequests(ErrorReport.of(error)))
 
     async def cleanup(self, *exclude: int) -> None:
         """Kill the leftovers, and consume the last messages of the dead processes, which the next start must not read.
 
-        An API process that keeps its requests lives on. `exclude`: as for `kill_leftovers`.
+        API processes that keep their requests live on. `exclude`: as for `kill_leftovers`.
         """
         # A process that begins later would not be killed, and its end be taken for that of the next.
         await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)
-        kept = {JobName.SERVE} if self.keeps_requests else set()
-        await self.kill_leftovers(*exclude, *(self._pids[job] for job in kept))
-        await self._wait_for_exit_within(STOP_SECONDS, *(set(JobName) - kept))
+        kept = set(self._api.serving_pids.values()) if self.keeps_requests else set()
+        self._api.is_ending = not kept
+        await self.kill_leftovers(*exclude, *kept)
+        await self._wait_for_exit_within(STOP_SECONDS, self._running.keys() - kept)
         self._failure = None
 
     def kill_fork_server(self) -> None:
@@ -247,10 +235,11 @@ class EngineManager:
     def close(self) -> None:
         """Close all descriptors. Call it before another manager replaces this one."""
         self._fork_server.close()
+        self._api.close()
 
-    async def _wait_for_exit_within(self, seconds: float, *jobs: JobName) -> None:
-        """Wait until no process of these jobs is left, for `seconds` at most."""
-        await self._process_messages_until(lambda: not self._pids.keys() & set(jobs), seconds)
+    async def _wait_for_exit_within(self, seconds: float, pids: Collection[int]) -> None:
+        """Wait until none of these processes is left, for `seconds` at most."""
+        await self._process_messages_until(lambda: not self._running.keys() & set(pids), seconds)
 
     async def _process_messages_until(self, condition: Callable[[], bool], seconds: float) -> None:
         """Process messages until the condition holds, for `seconds` at most. Failures are not raised."""
@@ -258,18 +247,23 @@ class EngineManager:
             async with asyncio.timeout(seconds):
                 while not condition():
                     with contextlib.suppress(MariTalkError):
-                        await self._wait_for(Started, ProcessEnded)
+                        await self._process_next()
 
     async def stop(self, drain_timeout: float) -> None:
-        """Have the API process drain, then the engine exit, within `drain_timeout` and STOP_SECONDS; kill the rest."""
+        """Have API processes drain, then the engine exit, within `drain_timeout` and STOP_SECONDS; kill the rest."""
         deadline = time.monotonic() + drain_timeout + STOP_SECONDS
-        for job in (JobName.SERVE, JobName.RUN):
-            if (pid := self._pids.get(job)) is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-                await self._wait_for_exit_within(deadline - time.monotonic(), job)
+        self._api.terminate()
+        await self._wait_for_exit_within(deadline - time.monotonic(), self._api.pids)
+        if (pid := self._engine_pid) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            await self._wait_for_exit_within(deadline - time.monotonic(), {pid})
         await self.kill_leftovers()
-        self._fork_server.close()
+        self.close()
+
+    @property
+    def _engine_pid(self) -> int | None:
+        return next((pid for pid, job in self._running.items() if job is JobName.RUN), None)
 
     @property
     def _engine_log(self) -> Path:
@@ -284,74 +278,77 @@ class EngineManager:
         await run_in_background(kill)  # it waits until they have exited
 
     async def _wait_for(self, *expected: type[E]) -> E:
-        """Process messages up to one of these types, and return it.
+        """Process messages up to one of these types, and return it. Raises the errors of `_process_next`."""
+        while not isinstance(event := await self._process_next(), expected):
+            pass
+        return event
+
+    async def _process_next(self) -> Event | None:
+        """Process one message, and return it; None for the end of a process with which its task is not at an end.
 
         Raises MariTalkError if a process reports a failure, exits with an error, or exceeds the deadline.
         """
-        while True:
-            try:
-                event = await self._next_event()
-            except EngineError as late:  # a process has failed, and does not exit
-                raise self._take_failure() or late from late
-            if event is None:
-                self._pids.clear()
-                self._is_forking = False
-                self._end_engine(JobName.SERVE)
-                log_hint = process_errors.see_log(self._engine_log)
-                raise self._take_failure() or EngineError("The engine's processes ended unexpectedly.", log_hint)
-            match event:
-                case Importing():
-                    self._show("Importing vLLM")
-                case Progress():
-                    self._show(event.text, event.fraction)
-                case Started(job, pid):
-                    self._pids[job] = pid
-                    self._is_forking = False
-                case Loaded():
-                    self._console.loaded()
-                case WarmingUp():
-                    self._timings.mark_done(StartupStep.LOADING)
-                    self._state.set_step("Warming up")
-                    self._console.warming_up()
-                case Leaving():
-                    self._on_leaving()
-                    self._reclaim_port()
-                case TransferredConnection() if self._reclaim_port():
-                    self._loading_server.adopt(event.socket.number, event.read, is_used=event.is_used)
-                case TransferredConnection():
-                    event.socket.close()
-                case EngineHangs(report):
-                    if (hung := self._pids.get(JobName.RUN)) is not None:
-                        self._fork_server.kill_forked(hung, report.to_error())
-                case EngineExited():
-                    self._failure = self._failure or await self._exit_error(event.text)
-                case Failed(report):
-                    self._failure = self._failure or report.to_error()  # its process exits by itself
-                case ProcessEnded(job, code):
-                    self._pids.pop(job, None)
-                    if self._failure is None and code != 0:
-                        self._failure = process_errors.exited(job, code, self._engine_log)
-                    if self._end_engine(job):
-                        continue  # the API process answers its requests with an error, and exits
-                    if (failure := self._take_failure()) is not None:
-                        raise failure
-                case Imported() | EngineLaunched() | Ready():  # only waited for
-                    pass
-                case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
-                    pass
-                case _:
-                    assert_never(event)
-            if isinstance(event, expected):
-                return event
-
-    def _reclaim_port(self) -> bool:
-        """Serve the port from the supervisor. False if that fails, as when too many files are open."""
         try:
-            self._loading_server.start()
-        except OSError as error:
-            _log.error(f"The supervisor cannot answer at the port: {error.strerror}.")
-            return False
-        return True
+            event = await self._next_event()
+        except EngineError as late:  # a process has failed, and does not exit
+            raise self._take_failure() or late from late
+        if event is None:
+            self._running.clear()
+            self._is_forking = self._is_ready = False
+            self._api.mark_all_ended()
+            log_hint = process_errors.see_log(self._engine_log)
+            raise self._take_failure() or EngineError("The engine's processes ended unexpectedly.", log_hint)
+        match event:
+            case Importing():
+                self._progress.show("Importing vLLM")
+            case Progress():
+                self._progress.show(event.text, event.fraction)
+            case Started(job, pid, index):
+                self._running[pid] = job
+                self._is_forking = False
+                if job is JobName.SERVE:
+                    self._api.mark_started(index, pid)
+            case Loaded():
+                self._console.loaded()
+            case WarmingUp() if StartupStep.LOADING not in self._timings.seconds:  # the first API process of a start
+                self._timings.mark_done(StartupStep.LOADING)
+                self._state.set_step("Warming up")
+                self._console.warming_up()
+            case Ready(index=index):
+                self._api.mark_ready(index, update_options(self._launch, self._state))
+            case Leaving(index):
+                self._api.mark_leaving(index)
+                if not self._api.is_accepting:
+                    self._on_leaving()
+                    self._loading_server.try_to_start()
+            # While other API processes accept connections, the supervisor has nothing to answer with.
+            case TransferredConnection() if self._api.are_leaving and self._loading_server.try_to_start():
+                self._loading_server.adopt(event.socket.number, event.read, is_used=event.is_used)
+            case TransferredConnection():
+                event.socket.close()
+            case EngineHangs(report):
+                if (hung := self._engine_pid) is not None:
+                    self._fork_server.kill_forked(hung, report.to_error())
+            case EngineExited():
+                how = "" if self._is_ready else event.text
+                self._failure = self._failure or await process_errors.engine_exited(how, self._engine_log)
+            case Failed(report):
+                self._failure = self._failure or report.to_error()  # its process exits by itself
+            case ProcessEnded(job, code, pid):
+                self._running.pop(pid, None)
+                if self._failure is None and code != 0:
+                    self._failure = process_errors.exited(job, code, self._engine_log)
+                if self._end_api(pid) if job is JobName.SERVE else self._end_engine(job):
+                    return None  # API processes go on, or answer their requests with an error and exit
+                if (failure := self._take_failure()) is not None:
+                    raise failure
+            case Imported() | EngineLaunched() | WarmingUp():  # only waited for, or not the first
+                pass
+            case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
+                pass
+            case _:
+                assert_never(event)
+        return event
 
     def _take_failure(self) -> MariTalkError | None:
         """The first failure that a process has reported, or shown by its end, since the last call."""
@@ -359,42 +356,36 @@ class EngineManager:
         return failure
 
     def _end_engine(self, job: JobName) -> bool:
-        """Handle the end of a process. Returns whether the API process still has to answer requests with an error."""
+        """Handle the end of an engine. Returns whether API processes still have to answer requests with an error."""
         was_ready, self._is_ready = self._is_ready, False
-        if job is JobName.SERVE:
-            self._api_is_ready = False
-            self._fork_server.heartbeat.beat()
-        if job is not JobName.RUN or not self._api_is_ready:
+        if job is not JobName.RUN:
             return False
-        self._fork_server.send_control(EngineLost(is_final=not self.keeps_requests))
+        self._api.lose_engine()
+        if not self._api.is_serving:
+            return False
+        self._api.is_ending = self._api.is_ending or not self.keeps_requests
+        self._api.send(EngineLost(is_final=not self.keeps_requests))
         return was_ready and not self.keeps_requests
 
+    def _end_api(self, pid: int) -> bool:
+        """Handle the end of an API process. Returns whether others go on, or still end."""
+        index = self._api.mark_ended(pid)
+        if not self._api.go_on:
+            self._is_ready = False
+            return False
+        if not self._api.is_ending:
+            if (reason := self._take_failure()) is not None:
+                self._console.engine_died(process_errors.api_replaced(reason))
+            self._is_forking = self._api.replace(index) or self._is_forking
+            if self._api.are_used_up and (engine := self._engine_pid) is not None:
+                self._fork_server.kill_forked(engine, process_errors.no_connection_left())
+        return True
+
     async def _next_event(self) -> Event | None:
-        """The next event; meanwhile, show the load progress in vLLM's log. Raises EngineError after the deadline."""
-        while (left := self._deadline.seconds_left) < math.inf:
-            if left <= 0:
-                raise self._timeout_error()
-            try:
-                async with asyncio.timeout(min(_PROGRESS_SECONDS, left)):
-                    return await self._fork_server.next_event()
-            except TimeoutError:
-                if step := read_loading_step(self._launch.settings.engine_log, self._log_start):
-                    self._console.progress(step.text)
-                    self._state.set_step(*step)
-        return await self._fork_server.next_event()
-
-    def _timeout_error(self) -> EngineError:
-        """The error of a start that takes too long. Kills a fork server whose import hangs: it cannot fork."""
-        if not self._has_imported:
-            self._fork_server.kill()
-        return process_errors.late_start(self._launch.settings.start_timeout, self._state, self._engine_log)
-
-    async def _exit_error(self, how: str) -> MariTalkError:
-        """The error of an engine that exited during or after the start; `how`, or empty if that is unknown."""
-        if self._is_ready or not how:
-            return process_errors.died(self._engine_log)
-        return await run_in_background(partial(explain_exit, self._engine_log, how))  # it waits for the log
-
-    def _show(self, step: str, fraction: float | None = None) -> None:
-        self._state.set_step(step, fraction)
-        self._console.progress(step, fraction)
+        """The next event. Raises EngineError if a start takes too long."""
+        try:
+            return await self._progress.wait_for(self._fork_server.next_event)
+        except TimeoutError:
+            if not self._has_imported:  # a fork server whose import hangs cannot fork
+                self._fork_server.kill()
+            raise self._progress.late_error() from None

@@ -23,10 +23,11 @@ def run_engine(job: RunEngine, channel: ReportChannel) -> None:
     os.close(job.listener)
     os.environ.update(job.environment)
     args = vllm_launcher.parse(job.engine_args)
+    launch = vllm_launcher.launch_engine(args, job.addresses, job.api_processes)
     mask_secrets(secrets_of(job.engine_args, os.environ))
     channel.send(Progress("Loading the model"))
-    with startup_errors.explain_startup_errors(job.log), vllm_launcher.launch_engine(args) as engine:
-        channel.send(EngineLaunched(engine.address))
+    with startup_errors.explain_startup_errors(job.log), launch as engine:
+        channel.send(EngineLaunched(engine.addresses))
     channel.send(Loaded())
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:

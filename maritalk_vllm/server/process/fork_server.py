@@ -73,6 +73,8 @@ def main(device: Device, channel: ReportChannel, supervisor: int) -> None:
             intermediate.start()
             if isinstance(job, Serve):
                 job.control_channel.close()
+                if job.shared_memory is not None:
+                    job.shared_memory.close()
             intermediate.join()
     except MessageError as error:
         channel.send(Failed(ErrorReport.of(error)))
@@ -89,7 +91,7 @@ def _fork_job(job: Job, channel: ReportChannel, supervisor: int) -> None:
 def _run_job(job: Job, channel: ReportChannel) -> None:
     """Runs in a child of the supervisor: do the job, and report a MariTalkError to the supervisor."""
     setproctitle.setproctitle(f"maritalk: {job.name}")
-    channel.send(Started(job.name, os.getpid()))
+    channel.send(Started(job.name, os.getpid(), job.index if isinstance(job, Serve) else 0))
     try:
         match job:
             case Prepare():

@@ -11,20 +11,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
 
 from ...engine.environment import engine_environment
-from ...errors import EngineError, MariTalkError
+from ...errors import MariTalkError
 from ...i18n.message import msg
 from ..messaging.base_message import MessageError
 from ..messaging.error_report import ErrorReport
 from ..startup.launch import Launch
-from .descriptors import Descriptor
-from .heartbeat import Heartbeat
+from ..status.summed_metrics import metrics_folder
+from .api_connection import ApiConnection
 from .ipc_channel import Channel, MessageLost
 from .log_file import LogFile
+from .process_errors import start_errors
 from .process_messages import (
-    CONTROL,
     JOBS,
     TO_SUPERVISOR,
     ApiHeartbeat,
@@ -37,15 +36,11 @@ from .process_messages import (
     ToSupervisor,
     TransferredConnection,
     UpdateLost,
-    UpdateOptions,
 )
 
 # -P: a folder named vllm in the working directory must not be taken for the package.
 FORK_SERVER_COMMAND = (sys.executable, "-P", "-m", "maritalk_vllm.server.process.main_module")
 """The command of the fork server. The device, a channel's descriptor and the supervisor's pid are appended to it."""
-
-_RETRY_SECONDS = 0.2
-"""Delay before a control message is sent again whose receiver's socket was full."""
 
 _KILL_SECONDS = 2
 """How long to wait for a process after SIGKILL. It takes longer only if it waits for a disk or a device that hangs."""
@@ -59,6 +54,7 @@ class ProcessEnded:
 
     job: JobName
     exit_code: int
+    pid: int
 
 
 Event = ToSupervisor | ProcessEnded
@@ -83,15 +79,11 @@ class ForkServerClient:
         self._on_death = on_death
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._forked: dict[int, int] = {}  # pid -> pidfd of each forked process
-        self.heartbeat = Heartbeat()
-        """The heartbeat of the API process, from its first message on."""
+        self.connections = [ApiConnection() for _ in range(launch.api_processes)]
+        """Those to the API processes, by their indexes."""
         self.is_alive = True
         """Whether the fork server still runs."""
-        self._control_channel: Channel[Never, Control] | None = None
-        self._unsent: list[Control] = []  # in order; at most one of each type
-        self._update: UpdateOptions | None = None  # the last, until it is replaced
-        self._retry: asyncio.TimerHandle | None = None
-        with contextlib.ExitStack() as on_error, _start_errors():
+        with contextlib.ExitStack() as on_error, start_errors():
             self._channel, theirs = Channel.pair(TO_SUPERVISOR, JOBS)
             on_error.callback(self._channel.close)
             with contextlib.closing(theirs):
@@ -110,53 +102,13 @@ class ForkServerClient:
 
     def fork(self, job: Job) -> None:
         """Request a process for this job. Raises EngineError."""
-        with _start_errors():
+        with start_errors():
             self._channel.send(job)
 
-    @contextlib.contextmanager
-    def new_control_channel(self) -> Iterator[Descriptor]:
-        """Replace the control channel, and yield the other end for the next job. Raises EngineError."""
-        self._close_control_channel()
-        with _start_errors():
-            self._control_channel, theirs = Channel.pair(None, CONTROL)
-        with contextlib.closing(theirs):
-            yield Descriptor(theirs.fileno())
-
     def send_control(self, message: Control) -> None:
-        """Send a message to the process that has the control channel, without waiting for it; none has it at first.
-
-        It is sent again until the receiver's socket takes it. A newer message of the same type replaces it.
-        """
-        if isinstance(message, UpdateOptions):
-            self._update = message
-        self._unsent = [each for each in self._unsent if type(each) is not type(message)]
-        self._unsent.append(message)
-        self._send_unsent()
-
-    def _send_unsent(self) -> None:
-        # Never wait: a process that hangs reads nothing.
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        while self._control_channel is not None and self._unsent:
-            try:
-                self._control_channel.send(self._unsent[0], wait=False)
-            except MessageError:
-                del self._unsent[0]
-                raise
-            except OSError:  # the receiver's socket is full, or this process has too many files open
-                self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_unsent)
-                return
-            del self._unsent[0]
-
-    def _close_control_channel(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-        self._retry = self._update = None
-        self._unsent.clear()
-        if self._control_channel is not None:
-            self._control_channel.close()
-            self._control_channel = None
+        """Send a message to all API processes, without waiting for them (`ApiConnection.send`)."""
+        for connection in self.connections:
+            connection.send(message)
 
     async def next_event(self) -> Event | None:
         """The next message or end of a process; None when all processes have ended."""
@@ -178,7 +130,8 @@ class ForkServerClient:
         self.is_alive = False
         if self._own_pidfds:
             _kill(self._process)
-        self._close_control_channel()
+        for connection in self.connections:
+            connection.close()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
         for pidfd in (*self._forked.values(), *self._own_pidfds):
@@ -208,14 +161,13 @@ class ForkServerClient:
             case None:
                 asyncio.get_running_loop().remove_reader(self._channel)
                 return False
-            case ApiHeartbeat():
-                self.heartbeat.beat()
-            case UpdateLost():
-                if self._update is not None:
-                    self.send_control(self._update)
+            case ApiHeartbeat(index):
+                self.connections[index].heartbeat.beat()
+            case UpdateLost(index):
+                self.connections[index].send_update_again()
             case Started(job, pid):
-                self._watch_forked(pid, job)
                 self._events.put_nowait(message)
+                self._watch_forked(pid, job)
             case _:
                 self._events.put_nowait(message)
         return True
@@ -243,7 +195,7 @@ class ForkServerClient:
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # it was killed and reaped meanwhile
-            self._events.put_nowait(ProcessEnded(job, -signal.SIGKILL))
+            self._events.put_nowait(ProcessEnded(job, -signal.SIGKILL, pid))
             return
         self._forked[pid] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._on_forked_exit, pid, job)
@@ -255,7 +207,7 @@ class ForkServerClient:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except ChildProcessError:  # kill_descendants has killed and reaped it
             code = -signal.SIGKILL
-        self._events.put_nowait(ProcessEnded(job, code))
+        self._events.put_nowait(ProcessEnded(job, code, pid))
         self._report_end_if_none_left()
 
     def _on_own_exit(self) -> None:
@@ -298,6 +250,9 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     descriptors = (theirs.fileno(), listener.fileno())
     plan = launch.plan
+    metrics = metrics_folder(folder) if launch.api_processes > 1 else None
+    if metrics is not None:
+        metrics.mkdir(exist_ok=True)
     with _sighup_blocked():
         return subprocess.Popen(
             [*command, plan.device, str(descriptors[0]), str(os.getpid())],
@@ -307,7 +262,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=log.fileno(),
             stderr=log.fileno(),
-            env=engine_environment(plan, folder, launch.settings.cache_dir),
+            env=engine_environment(plan, folder, launch.settings.cache_dir, metrics),
         )
 
 
@@ -319,15 +274,3 @@ def _sighup_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _start_errors() -> Iterator[None]:
-    """Convert OSError to EngineError, as where the user's process limit is reached."""
-    try:
-        yield
-    except OSError as error:
-        raise EngineError(
-            msg("The engine's process cannot be started: {reason}.", reason=error.strerror),
-            "See the limits: ulimit -u and ulimit -v.",
-        ) from error

@@ -57,7 +57,8 @@ class Prepare(Message, frozen=True, kw_only=True):
 class RunEngine(Message, frozen=True, kw_only=True):
     """Load the model and run its engine. `log`: vLLM's log, which explains errors. The port is not served.
 
-    The listener is passed from process to process by inheritance alone.
+    The listener is passed from process to process by inheritance alone. `api_processes`: how many serve the engine at
+    once; `addresses`: for how many it has an address, which each of them, and each that replaces one, uses up.
     """
 
     name: ClassVar[JobName] = JobName.RUN
@@ -65,12 +66,15 @@ class RunEngine(Message, frozen=True, kw_only=True):
     environment: dict[str, str]
     listener: InheritedDescriptor
     log: Path
+    api_processes: int
+    addresses: int
 
 
 class Serve(Message, frozen=True, kw_only=True):
     """Serve the engine at an address on the listener's socket. The first fields are those of RunEngine.
 
-    The control channel is new for each API process.
+    The control channel is new for each API process. `index` numbers the `api_processes` from 0; one that replaces
+    another has its index. `shared_memory`: of all API processes (ApiSharedMemory); None if there is one alone.
     """
 
     name: ClassVar[JobName] = JobName.SERVE
@@ -84,10 +88,18 @@ class Serve(Message, frozen=True, kw_only=True):
     timings: StartupTimings
     log: Path
     options: ServingOptions
+    index: int = 0
+    api_processes: int = 1
+    shared_memory: Descriptor | None = None
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this is the one API process that does what must be done once."""
+        return self.index == 0
 
 
 class RunFollower(Message, frozen=True, kw_only=True):
-    """Load this node's part of the model and run its workers. The fields are those of RunEngine."""
+    """Load this node's part of the model and run its workers. The fields are as in RunEngine."""
 
     name: ClassVar[JobName] = JobName.RUN
     engine_args: list[str]
@@ -112,10 +124,11 @@ class Imported(Message, frozen=True):
 
 
 class Started(Message, frozen=True):
-    """A process was forked, and begins its job."""
+    """A process was forked, and begins its job. `index`: of an API process, as in Serve."""
 
     job: JobName
     pid: int
+    index: int = 0
 
 
 class Progress(Message, frozen=True):
@@ -136,9 +149,9 @@ class Progress(Message, frozen=True):
 
 
 class EngineLaunched(Message, frozen=True):
-    """The engine's processes run, and load the model; the API process can connect."""
+    """The engine's processes run, and load the model; API processes can connect, one at each address."""
 
-    address: EngineAddress
+    addresses: list[EngineAddress]
 
 
 class Loaded(Message, frozen=True):
@@ -166,11 +179,12 @@ class WarmingUp(Message, frozen=True):
 
 
 class Ready(Message, frozen=True, kw_only=True):
-    """The API process serves the engine, or all workers of a follower run.
+    """The API process with this index serves the engine, or all workers of a follower run.
 
     In tokens, where vLLM says them: `kv_cache_tokens` of each replica, and the context that it serves.
     """
 
+    index: int = 0
     kv_cache_tokens: int | None = None
     max_model_len: int | None = None
 
@@ -182,11 +196,15 @@ class EngineHangs(Message, frozen=True):
 
 
 class ApiHeartbeat(Message, frozen=True):
-    """The event loop of the API process runs."""
+    """The event loop of the API process with this index runs."""
+
+    index: int = 0
 
 
 class Leaving(Message, frozen=True):
-    """The API process does not accept connections any more."""
+    """The API process with this index does not accept connections any more."""
+
+    index: int = 0
 
 
 class TransferredConnection(Message, frozen=True, kw_only=True):
@@ -201,7 +219,9 @@ class TransferredConnection(Message, frozen=True, kw_only=True):
 
 
 class UpdateLost(Message, frozen=True):
-    """The API process could not open the file of an UpdateOptions: it has to be sent again."""
+    """The API process with this index could not open the file of an UpdateOptions: it has to be sent again."""
+
+    index: int = 0
 
 
 class Failed(Message, frozen=True):
@@ -255,13 +275,19 @@ class UseEngine(Message, frozen=True):
     timings: StartupTimings
 
 
+class AbortClient(Message, frozen=True):
+    """Abort in the engine the requests of an API process that has died. `client`: as EngineAddress.client."""
+
+    client: int
+
+
 class AbortRequests(Message, frozen=True):
     """Answer all requests with this error, and end."""
 
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | EngineLost | UseEngine | AbortRequests
+Control: TypeAlias = UpdateOptions | EngineLost | UseEngine | AbortClient | AbortRequests
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

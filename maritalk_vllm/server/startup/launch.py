@@ -1,5 +1,6 @@
 """Resolves the settings and the hardware into what the supervisor needs to serve one model."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
 from ...models import demo_model
 from ...models.catalogue import RECOMMENDED
+from ...planning.api_process_count import api_process_count
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.plan_report import summary
@@ -49,6 +51,7 @@ class Launch:
     plan: Plan
     kv_record: KvRecord
     engine_args: list[str]
+    api_processes: int = 1
     license_expires: float | None
     notes: tuple[str, ...]
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
@@ -103,6 +106,9 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
             source.entry.chat_template_arguments if source.entry is not None else {},
             group=rendezvous,
             attention_backend=backend,
+        ),
+        api_processes=api_process_count(
+            settings.api_processes, plan, len(os.sched_getaffinity(0)), environment=os.environ
         ),
         license_expires=expires.timestamp() if expires else None,
         notes=(

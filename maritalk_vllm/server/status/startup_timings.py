@@ -50,7 +50,12 @@ class StartupTimings:
     """When its current step began."""
 
     def mark_done(self, step: StartupStep) -> None:
-        """Record the end of a step, which began at the end of the previous one."""
+        """Record the end of a step, which began at the end of the previous one.
+
+        Does nothing after READY until `reset`: an API process that is replaced begins no other start.
+        """
+        if StartupStep.READY in self.seconds:
+            return
         now = time.monotonic()
         self.seconds[step] = now - (self.start if step is StartupStep.READY else self.step_start)
         self.step_start = now

@@ -66,7 +66,7 @@ def process() -> Iterator[_ApiProcess]:
     client: Any = SimpleNamespace(engine_core=SimpleNamespace(is_lost=False))
     ours, theirs = Channel.pair(JOBS, TO_SUPERVISOR)
     with contextlib.closing(ours), contextlib.closing(theirs):
-        yield _ApiProcess(client, StepWatchdog(), job, ours)
+        yield _ApiProcess(client, StepWatchdog(), job, ours, None)
 
 
 def check(process: _ApiProcess) -> None:

@@ -103,7 +103,7 @@ def run_scenario(
 
 async def fork_job(server: ForkServerClient, folder: Path) -> None:
     assert await server.next_event() == Imported()
-    with server.new_control_channel() as control_channel:
+    with server.connections[0].new_channel() as control_channel:
         server.fork(serve_job(folder, control_channel))
     assert await server.next_event() == Started(JobName.SERVE, server.pid)
 
@@ -197,7 +197,7 @@ def test_a_process_that_sends_an_invalid_message_is_killed_with_an_error(
         start = "A message from the engine's processes to the supervisor is invalid: "
         assert failure.error.message == f"{start}{problem}."
         assert failure.error.hint
-        assert ended == ProcessEnded(JobName.SERVE, -signal.SIGKILL)
+        assert ended == ProcessEnded(JobName.SERVE, -signal.SIGKILL, server.pid)
 
     run_scenario(tmp_path, scenario, PROGRAM + f"channel._end.send({packet!r}); time.sleep(600)")
 

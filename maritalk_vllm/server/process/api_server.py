@@ -1,0 +1,75 @@
+"""The uvicorn server of an API process."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from ...errors import Unavailable
+from ...http.connection_transfer import TransferableProtocol
+from ...http.uvicorn_server import WebServer
+from ..status.startup_timings import StartupStep, StartupTimings
+from .descriptors import Descriptor
+from .process_messages import Leaving, Ready, ReportChannel, TransferredConnection
+
+INCOMPLETE_REQUEST_SECONDS = 2.0
+"""How long to wait for a partly received request whose connection cannot be transferred to the supervisor."""
+
+_CONNECTION_POLL_SECONDS = 0.02
+
+_EXITING = Unavailable("This server's process is ending.", "Try again in a moment.")
+
+
+class ApiServer(WebServer):
+    """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
+
+    def __init__(
+        self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings, ready: Ready
+    ) -> None:
+        """`ready`: the message to send once the port is open."""
+        super().__init__(server_config)
+        self._ready = ready
+        self._channel = channel
+        self._timings = timings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, and report it."""
+        await super().startup(sockets)
+        self._timings.mark_done(StartupStep.WARMING_UP)
+        self._timings.mark_done(StartupStep.READY)
+        self._channel.send(self._ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, report it, and transfer the connections on which no whole request has arrived."""
+        self._channel.send(Leaving(self._ready.index))
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + INCOMPLETE_REQUEST_SECONDS
+        # Poll at least once: the connection that was accepted last appears after the next iteration of the event loop,
+        # a TLS connection after its handshake.
+        while True:
+            await asyncio.sleep(_CONNECTION_POLL_SECONDS)
+            remaining = [each for each in self._connections if each.waits and not self._transfer(each)]
+            has_incomplete = any(each.is_incomplete for each in remaining) or self.server_state.has_pending
+            if loop.time() > deadline or not has_incomplete:
+                break
+        for connection in self._connections:
+            if connection.is_incomplete:
+                connection.reject(_EXITING)
+        await super().shutdown(sockets)
+
+    def _transfer(self, connection: TransferableProtocol) -> bool:
+        """Transfer a connection to the supervisor. False if it cannot be transferred."""
+        if (exported := connection.export()) is None:
+            return False
+        descriptor, read = exported
+        duplicate = Descriptor(descriptor)
+        try:
+            self._channel.send(TransferredConnection(socket=duplicate, read=read, is_used=connection.is_used))
+        except OSError:
+            return False
+        finally:
+            duplicate.close()
+        connection.detach()
+        return True
