@@ -35,11 +35,14 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         *rest: Any,  # noqa: ANN401
         **named: Any,  # noqa: ANN401
     ) -> "AsyncGenerator[RequestOutput, None]":
-        """Reserve what the request may use at most, and return its outputs.
+        """Reserve what the request may use at most, and return its outputs. Its priority is that of its tier.
 
         No generator function: vLLM's routes call it before they respond, and its errors become their status.
         """
         context = current.get()
+        if context is not None:
+            # Whatever the body has: a client must not overtake others.
+            named["priority"] = context.tier.priority
         usage = None if context is None else context.usage
         most_tokens = self.model_config.max_model_len
         if sampling_params.logprobs is not None or sampling_params.prompt_logprobs is not None:

@@ -41,6 +41,8 @@ class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     file_problems: dict[str, str]
     drain_timeout: float
     engine_timeout: float
+    batch_retention: int
+    flex_timeout: float
 
 
 # From the supervisor to the fork server: what the next forked process does.
@@ -70,7 +72,7 @@ class RunEngine(Message, frozen=True, kw_only=True):
 class Serve(Message, frozen=True, kw_only=True):
     """Serve the engine at an address on the listener's socket. The first fields are those of RunEngine.
 
-    The control channel is new for each API process.
+    The control channel is new for each API process. `data_dir`: the folder of files and batches, None for none.
     """
 
     name: ClassVar[JobName] = JobName.SERVE
@@ -81,6 +83,7 @@ class Serve(Message, frozen=True, kw_only=True):
     control_channel: Descriptor
     time_unit: TimeUnit
     is_demo: bool
+    data_dir: Path | None
     timings: StartupTimings
     log: Path
     options: ServingOptions
