@@ -80,8 +80,15 @@ class BatchService:
             raise _NOT_OFFERED
         return self._stores
 
-    def start(self, app: ASGIApp, load: EngineLoad, is_ready: Callable[[], bool], registry: CollectorRegistry) -> None:
-        """Compute batches with `app` while the server `is_ready`."""
+    def start(
+        self,
+        app: ASGIApp,
+        load: EngineLoad,
+        is_ready: Callable[[], bool],
+        is_valid_key: Callable[[str], bool],
+        registry: CollectorRegistry,
+    ) -> None:
+        """Compute batches with `app` while the server `is_ready`. Those of a revoked key pause, as LineSlots says."""
         if (stores := self._stores) is None:
             return
         metrics = BatchMetrics(registry)
@@ -89,7 +96,7 @@ class BatchService:
             store=stores.batches,
             folder=stores.folder,
             client=LineClient(app),
-            slots=LineSlots(),
+            slots=LineSlots(is_valid_key),
             guard=DiskGuard(metrics),
             metrics=metrics,
             validation=asyncio.Semaphore(1),

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class LineSlots:
     """As many places as `resize` said last. Each key gets one after the other, whatever each has waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_valid_key: Callable[[str], bool] = lambda owner: True) -> None:
+        """`is_valid_key`: whether lines of a key may be computed, which changes when it is revoked."""
         self.used = 0
+        self._is_valid_key = is_valid_key
         self._size = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Waiters of each key; the key whose turn it is comes first."""
@@ -36,11 +39,13 @@ class LineSlots:
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiting and self.used < self._size:
-            owner, waiters = next(iter(self._waiting.items()))
-            waiter = waiters.popleft()
+        while self.used < self._size:
+            owner = next(filter(self._is_valid_key, self._waiting), None)
+            if owner is None:
+                return
             # To the end of the turn, or out of it.
-            del self._waiting[owner]
+            waiters = self._waiting.pop(owner)
+            waiter = waiters.popleft()
             if waiters:
                 self._waiting[owner] = waiters
             if not waiter.done():

@@ -44,7 +44,12 @@ class Application:
 
 
 def computed(
-    folder: Path, app: Application, prompts: list[str], batch: Batch, is_ready: Callable[[], bool] = lambda: True
+    folder: Path,
+    app: Application,
+    prompts: list[str],
+    batch: Batch,
+    is_ready: Callable[[], bool] = lambda: True,
+    is_valid_key: Callable[[str], bool] = lambda key: True,
 ) -> tuple[Batch, list[Any]]:
     """The batch when it is over, and its results of both files."""
 
@@ -55,7 +60,7 @@ def computed(
         upload.write_bytes(jsonl(line(prompt, prompt=prompt) for prompt in prompts))
         await stores.files.add(stored_file(batch.input_file_id), upload)
         await stores.batches.create(batch)
-        service.start(app, Load(places=8), is_ready, CollectorRegistry())
+        service.start(app, Load(places=8), is_ready, is_valid_key, CollectorRegistry())
         try:
             async with asyncio.timeout(60):
                 while await stores.batches.unfinished():
@@ -115,6 +120,19 @@ def test_no_line_is_admitted_without_an_engine(tmp_path: Path) -> None:
         return ready
 
     assert computed(tmp_path, app, ["a"], stored_batch(), is_ready)[0].completed == 1
+
+
+def test_the_batches_of_a_revoked_key_pause(tmp_path: Path) -> None:
+    answers = iter([False] * 5)
+    app = Application()
+
+    def is_valid_key(owner: str) -> bool:
+        assert owner == ANA
+        valid = next(answers, True)
+        assert valid or not app.requests
+        return valid
+
+    assert computed(tmp_path, app, ["a"], stored_batch(), is_valid_key=is_valid_key)[0].completed == 1
 
 
 def test_what_cannot_be_written_is_written_again(

@@ -191,7 +191,13 @@ class _ApiProcess:
         loop.add_signal_handler(signal.SIGTERM, stop_requested.set)
         loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel)
         heartbeat = asyncio.create_task(self._send_heartbeat())
-        self._batches.start(inner, load, lambda: self._state.phase is Phase.READY, REGISTRY)
+        self._batches.start(
+            inner,
+            load,
+            lambda: self._state.phase is Phase.READY,
+            lambda owner: self._options.access.accepts(owner),
+            REGISTRY,
+        )
         shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator, stop_requested))
         await server.serve(sockets=[listener])
         shutdown.cancel()
