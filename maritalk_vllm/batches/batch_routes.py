@@ -70,6 +70,7 @@ _EXAMPLE = {
 async def create(request: Request) -> Response:
     """Have the requests in an uploaded file computed, with what interactive requests leave of the engine."""
     service, owner = service_of(request), owner_of(request)
+    stores = service.stores
     given = read(await request.body(), CreateBatch)
     endpoint = endpoint_of(given.endpoint)
     if endpoint not in ENDPOINTS:
@@ -93,7 +94,7 @@ async def create(request: Request) -> Response:
         output_seconds=None if given.output_expires_after is None else given.output_expires_after.seconds,
         metadata=given.checked_metadata(),
     )
-    await service.stores.batches.create(batch)
+    await stores.batches.create(batch)
     service.wake()
     return json_response(BatchObject.of(batch))
 

@@ -59,7 +59,7 @@ class FileObject(msgspec.Struct, kw_only=True):
     id: str
     bytes: int
     created_at: int
-    expires_at: int | None
+    expires_at: int | None = None
     filename: str
     purpose: str
     object: Literal["file"] = "file"
@@ -107,23 +107,23 @@ class BatchObject(msgspec.Struct, kw_only=True):
 
     id: str
     endpoint: str
-    errors: BatchErrors | None
+    errors: BatchErrors | None = None
     input_file_id: str
     completion_window: str
     status: str
-    output_file_id: str | None
-    error_file_id: str | None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
     created_at: int
-    in_progress_at: int | None
+    in_progress_at: int | None = None
     expires_at: int
-    finalizing_at: int | None
-    completed_at: int | None
-    failed_at: int | None
-    expired_at: int | None
-    cancelling_at: int | None
-    cancelled_at: int | None
+    finalizing_at: int | None = None
+    completed_at: int | None = None
+    failed_at: int | None = None
+    expired_at: int | None = None
+    cancelling_at: int | None = None
+    cancelled_at: int | None = None
     request_counts: RequestCounts
-    metadata: dict[str, str] | None
+    metadata: dict[str, str] | None = None
     object: Literal["batch"] = "batch"
 
     @classmethod
@@ -147,8 +147,8 @@ class FileList(msgspec.Struct, kw_only=True):
     """A page of files. `first_id` and `last_id`: null for an empty one."""
 
     data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
+    first_id: str | None = None
+    last_id: str | None = None
     has_more: bool
     object: Literal["list"] = "list"
 
@@ -157,8 +157,8 @@ class BatchList(msgspec.Struct, kw_only=True):
     """A page of batches. `first_id` and `last_id`: null for an empty one."""
 
     data: list[BatchObject]
-    first_id: str | None
-    last_id: str | None
+    first_id: str | None = None
+    last_id: str | None = None
     has_more: bool
     object: Literal["list"] = "list"
 
