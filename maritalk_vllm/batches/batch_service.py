@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from ..engine.engine_load import EngineLoad
+from ..engine.exception_log import truncated
 from ..engine.request_context import context_of
 from ..errors import NotOffered
 from .batch_database import BatchDatabase, NewerSchema
@@ -28,10 +29,6 @@ from .line_slots import LineSlots
 
 _CLOSE_SECONDS = 1.0
 _log = logging.getLogger("vllm.maritalk.batches")
-
-_NOT_OFFERED = NotOffered(
-    "This server keeps no files and batches: it has no folder for them.", "Start it with --data-dir FOLDER."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,9 @@ class BatchService:
     def stores(self) -> Stores:
         """The stores. Raises NotOffered if there are none."""
         if self._stores is None:
-            raise _NOT_OFFERED
+            raise NotOffered(
+                "This server keeps no files and batches: it has no folder for them.", "Start it with --data-dir FOLDER."
+            )
         return self._stores
 
     def start(
@@ -103,6 +102,7 @@ class BatchService:
         )
         self._worker = BatchWorker(shared, stores.files, load, is_ready, self.retention_seconds)
         self._task = asyncio.create_task(self._worker.run())
+        self._task.add_done_callback(_log_failure)
 
     def wake(self) -> None:
         """Have the worker look at a batch that was created or cancelled."""
@@ -121,6 +121,12 @@ class BatchService:
             await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
         if self._stores is not None:
             self._stores.database.close()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """Log why the worker has ended, unless it was to end: that is a bug, or a damaged database."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("Batches have stopped until the next start: %s", truncated(repr(error)))
 
 
 def attach(app: FastAPI, service: BatchService) -> None:

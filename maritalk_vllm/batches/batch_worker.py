@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from ..engine.engine_load import EngineLoad
@@ -66,7 +67,7 @@ class BatchWorker:
 
     async def run(self) -> NoReturn:
         """Wait until no other process works, and then work until the task is cancelled."""
-        lock = self._shared.folder.worker_lock()
+        lock = await self._shared.guard.persist(partial(asyncio.to_thread, self._shared.folder.worker_lock))
         try:
             while not lock.acquire():
                 await asyncio.sleep(_LOCK_SECONDS)
