@@ -125,6 +125,18 @@ class NoSuchRoute(RequestError):
     http_status = 404
 
 
+class NotFound(RequestError):
+    """A request for a file or a batch that does not exist, or is another key's."""
+
+    http_status = 404
+
+
+class Conflict(RequestError):
+    """A request that the state of a file or a batch does not permit."""
+
+    http_status = 409
+
+
 class MethodNotAllowed(RequestError):
     """A request with a method that its route does not have."""
 
@@ -182,3 +194,15 @@ class Unavailable(MariTalkError):
 
     http_status = 503
     retry_after_seconds = 1
+
+
+class NotOffered(MariTalkError):
+    """A request for what this server was started without."""
+
+    http_status = 501
+
+
+class DiskFull(MariTalkError):
+    """A request whose data does not fit on the server's disk."""
+
+    http_status = 507

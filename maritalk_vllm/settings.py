@@ -1,5 +1,6 @@
 """All options: name, default, help and limits. Flags, environment variables and file keys are derived from them."""
 
+import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import partial
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from .i18n.message import msg
 
 APP_NAME = "maritalk-vllm"
 
@@ -41,6 +44,18 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+_DURATION = re.compile(r"([1-9]\d{0,5})([smhd])", re.ASCII)
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def duration_seconds(text: str) -> int:
+    """Seconds of a time like `30d`, `12h`, `90m` or `45s`. Raises ValueError with a message for the user."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(msg("{text!r} is no time: write it as 30d, 12h or 90m.", text=text))
+    return int(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
@@ -222,6 +237,24 @@ class Settings:
         metavar="FOLDER",
         shown="the user's cache folder",
     )
+    data_dir: Path | None = option(
+        None,
+        "Folder for uploaded files and batches; each server has its own.",
+        metavar="FOLDER",
+        shown="in the user's state folder, one per port",
+    )
+    batch_retention: str = option(
+        "30d",
+        "How long files and batches are kept: 30d, 12h, 90m.",
+        metavar="TIME",
+        unit="duration",
+    )
+    flex_timeout: float = option(
+        300.0,
+        "Seconds that a request with service_tier flex waits for a place before it is rejected.",
+        metavar="S",
+        min=0,
+    )
     log_file: Path | None = option(
         None, "File for vLLM's own log.", metavar="FILE", shown="in the cache folder, one per port"
     )
@@ -242,6 +275,11 @@ class Settings:
     def engine_log(self) -> Path:
         """File of vLLM's own log."""
         return self.log_file or self.cache_dir / "logs" / f"serve-{self.port}.log"
+
+    @property
+    def batch_retention_seconds(self) -> int:
+        """How long files and batches are kept."""
+        return duration_seconds(self.batch_retention)
 
     def engine_arg(self, flag: str) -> str | None:
         """The user's value of a vLLM flag, given as `--flag value` or `--flag=value`."""

@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "maritalk_vllm"
 # Packages and files without messages for the terminal: theirs go over HTTP, into a log or into a database.
 SILENT = (
     "api",
+    *(f"batches/{name}" for name in ("batch_", "disk_guard", "file_", "input_", "journal", "line_", "page", "query")),
+    "batches/upload.py",
     "tools/bench/prompts.py",
     "tools/license_server/app.py",
     "tools/license_server/launcher_script.py",

@@ -130,6 +130,7 @@ class Server(Port):
         self.stderr = folder / "stderr"
         # setproctitle overwrites the environment in /proc unless SPT_NOENV is set.
         environment = {**os.environ, "SERVER_UNDER_TEST": self.mark, "SPT_NOENV": "1"}
+        environment["XDG_STATE_HOME"] = str(folder / "state")  # the default of --data-dir is there
         licensed = () if license is None else ("--license", license)
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
         self.began = time.monotonic()

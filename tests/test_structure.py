@@ -26,6 +26,7 @@ PACKAGES = (
     "server",
     "http",
     "playground",
+    "batches",
     "api",
     "engine",
     "planning",

@@ -14,7 +14,7 @@ import typer
 from ..errors import MariTalkError, UsageError
 from ..i18n.message import msg, sentences, with_full_stop
 from ..masking import secrets_of, without
-from ..settings import OPTIONS, Settings, environment_variable, flag
+from ..settings import OPTIONS, Settings, duration_seconds, environment_variable, flag
 from . import environment_variables, option_origin, path_options, token_counts
 from .config_file import SEVERAL, read_config
 from .lang_option import take_language
@@ -139,7 +139,17 @@ _HELP_ALL = Annotated[
 ]
 
 
-_PARSERS = {"tokens": token_counts.at_least_one, "tokens_or_auto": token_counts.or_auto}
+def _duration(value: str) -> str:
+    """Check a time with a unit. Raises ValueError with a message for the user."""
+    duration_seconds(value)
+    return value.strip()
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "tokens": token_counts.at_least_one,
+    "tokens_or_auto": token_counts.or_auto,
+    "duration": _duration,
+}
 """Parsers of numbers with suffixes, by an option's `unit`."""
 
 

@@ -20,6 +20,12 @@ def max_answers(client: "EngineClient") -> int | None:
     return limit
 
 
+def max_running(client: "EngineClient") -> int:
+    """Maximum requests that all replicas compute at once; others wait."""
+    config = client.vllm_config
+    return int(config.scheduler_config.max_num_seqs) * int(config.parallel_config.data_parallel_size)
+
+
 def check_answers(prompts: int, n: int, limit: int | None) -> None:
     """Check a request for `n` answers to each of `prompts` prompts against `limit`. Raises RequestError."""
     if prompts > MAX_PROMPTS:

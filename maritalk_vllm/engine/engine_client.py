@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 from .admission import check_answers, max_answers
-from .engine_load import EngineLoad
 from .exception_mapping import map_to_vllm_exceptions
 from .logprob_limits import limit_logprobs
 from .request_context import current
+from .shared_load import SharedLoad
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
@@ -28,9 +28,9 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         super().__init__(*arguments, **named)
         # AsyncLLM makes its OutputProcessor itself, and offers no hook between adding an answer and sending it.
         self.output_processor.add_request = _add_and_record(self.output_processor)
-        self._load: EngineLoad | None = None
+        self._load: SharedLoad | None = None
 
-    def share_load(self, load: EngineLoad | None) -> None:
+    def share_load(self, load: SharedLoad | None) -> None:
         """Limit and report the load of all API processes, instead of that of this process alone; None does nothing."""
         if load is not None:
             load.clear()
@@ -60,11 +60,14 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         *rest: Any,  # noqa: ANN401
         **named: Any,  # noqa: ANN401
     ) -> "AsyncGenerator[RequestOutput, None]":
-        """Reserve what the request may use at most, and return its outputs.
+        """Reserve what the request may use at most, and return its outputs. Its priority is that of its tier.
 
         No generator function: vLLM's routes call it before they respond, and its errors become their status.
         """
         context = current.get()
+        if context is not None:
+            # Whatever the body has: a client must not overtake others.
+            named["priority"] = context.tier.priority
         usage = None if context is None else context.usage
         most_tokens = self.model_config.max_model_len
         if sampling_params.logprobs is not None or sampling_params.prompt_logprobs is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .request_usage import RequestUsage
+from .service_tier import ServiceTier
 
 CONTEXT = "maritalk.context"
 """Entry of the ASGI scope with the RequestContext. The request log sets it; vLLM's own server has none."""
@@ -18,7 +19,8 @@ class RequestContext:
 
     `key_digest`, `key_name` and `key_scope` are those of a valid API key; `has_key`: whether the client sent one.
     `status` is 0 until the response starts. `rejection` is why our own code rejected the request, if it did, and
-    `reason` the label of that in the metrics, if neither the status nor the phase of the server says it.
+    `reason` the label of that in the metrics, if neither the status nor the phase of the server says it. `tier` decides
+    the priority of what the engine computes for it.
     """
 
     request_id: str = ""
@@ -31,6 +33,7 @@ class RequestContext:
     key_digest: str | None = None
     key_name: str = ""
     key_scope: str = ""
+    tier: ServiceTier = ServiceTier.DEFAULT
     usage: RequestUsage = field(default_factory=RequestUsage)
 
     @property

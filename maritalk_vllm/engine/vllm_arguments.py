@@ -57,6 +57,9 @@ _API = (
     # CORS: no other origins, unless the user names them.
     "--allowed-origins",
     "[]",
+    # Interactive requests, flex and batches in this order. Without the latter, it orders by arrival, as fcfs does.
+    "--scheduling-policy",
+    "priority",
 )
 
 MIN_QUEUED_REQUESTS = 256

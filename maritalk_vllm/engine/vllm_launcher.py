@@ -14,7 +14,6 @@ from ..settings import Device
 from . import client_aborts, output_batching_scheduler
 from .engine_address import EngineAddress
 from .engine_client import client_class
-from .engine_load import EngineLoad
 from .exception_log import request_exceptions
 from .exception_mapping import answer_dead_engine, to_vllm_error
 from .grammar_checks import reject_unusable_grammars
@@ -22,6 +21,7 @@ from .hidden_files import ignore_hidden_files
 from .log_redaction import redact_step_dumps
 from .mig_patch import resolve_mig_instances
 from .resilient_core import ResilientCore
+from .shared_load import SharedLoad
 from .startup_errors import describe_exit_code
 from .step_watchdog import StepWatchdog
 from .temperature_patch import allow_any_temperature
@@ -116,7 +116,7 @@ def connect(
     args: argparse.Namespace,
     watchdog: StepWatchdog,
     address: EngineAddress,
-    load: EngineLoad | None = None,
+    load: SharedLoad | None = None,
     index: int = 0,
     api_processes: int = 1,
 ) -> "EngineClient":

@@ -18,6 +18,9 @@ BODY_IDLE_SECONDS = 30
 BODY_SECONDS = 300
 """Timeout for a complete body: 16 MB at less than half a megabit per second."""
 
+UPLOAD_SECONDS = 3600
+"""Timeout for the upload of a file: 200 MB at half a megabit per second."""
+
 DISCARD_SECONDS = 20
 """Timeout for the rest of a body whose request has already been answered, usually with an error."""
 

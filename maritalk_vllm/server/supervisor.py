@@ -33,6 +33,7 @@ from .process.log_file import LogFile
 from .process.maintenance import Maintenance
 from .process.sighup import HangupSignal
 from .startup.console import Console
+from .startup.data_dir import ReservedFolder
 from .startup.launch import Launch
 from .status.sd_notify import SystemdNotifier
 from .status.server_state import ServerState
@@ -52,19 +53,22 @@ def supervise(
     """Serve until SIGTERM or SIGINT.
 
     `fork_server_command` starts the fork server; tests pass a stub. `reload_settings` reads all settings again,
-    including those in the file `config`. Raises PortError, and the MariTalkError for which the model cannot be served.
+    including those in the file `config`. Raises PortError, UsageError for --data-dir, and the MariTalkError for which
+    the model cannot be served.
     """
     settings = launch.settings
     signals = StopSignals()
     resource_limits.raise_descriptors()
     listener = listen(settings.host, settings.port)
+    reserved = ReservedFolder(settings, listener.getsockname()[1])
     setproctitle.setproctitle(f"maritalk-serve {url(listener)}")
     process_tree.become_subreaper()
     with (
         LogFile(settings.engine_log, settings.log_format, settings.log_max_mb * 1_000_000, settings.log_backups) as log,
         resource_limits.as_errors(),
+        contextlib.closing(reserved),
     ):
-        reload = ConfigReload(launch, config, reload_settings)
+        reload = ConfigReload(reserved.added_to(launch), config, reload_settings)
         hangup = hangup or HangupSignal()
         asyncio.run(_Supervisor(reload, listener, console, fork_server_command, log, signals, hangup).run())
 

@@ -162,7 +162,7 @@ def test_the_link_to_the_engine_fits_vllm() -> None:
     ]
     assert {"client_addresses", "client_count", "client_index"} <= set(parameters(AsyncLLM.from_vllm_config))
     assert {"client_count", "client_index"} <= set(parameters(EngineCoreClient.make_async_mp_client))
-    # Of several API processes: EngineLoad takes the place of admission_stats, and client_aborts adds a method.
+    # Of several API processes: SharedLoad takes the place of admission_stats, and client_aborts adds a method.
     assert "self.admission_stats.get_num_requests()" in inspect.getsource(AsyncLLM.check_admission)
     assert "self.get_num_queued_tokens()" in inspect.getsource(AsyncLLM.check_admission)
     counting = inspect.getsource(OutputProcessor._update_admission_stats)

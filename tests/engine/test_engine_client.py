@@ -10,6 +10,7 @@ import pytest
 from maritalk_vllm.engine.engine_client import LimitedClient, prompt_length
 from maritalk_vllm.engine.request_context import RequestContext, current
 from maritalk_vllm.engine.request_usage import UsageTotals
+from maritalk_vllm.engine.service_tier import ServiceTier
 from maritalk_vllm.errors import RequestError, TooManyRequests
 
 CONTEXT_LENGTH = 100
@@ -35,10 +36,14 @@ class Engine:
     def __init__(self, tokens: int = 3) -> None:
         self.output_processor = Processor()
         self.started: list[str] = []
+        self.priorities: list[int] = []
         self._tokens = tokens
 
-    async def generate(self, prompt: Any, sampling_params: Any, request_id: str) -> AsyncGenerator[int, None]:
+    async def generate(
+        self, prompt: Any, sampling_params: Any, request_id: str, priority: int = 0
+    ) -> AsyncGenerator[int, None]:
         self.started.append(request_id)
+        self.priorities.append(priority)
         names = [f"{request_id}-{number}" for number in range(sampling_params.n)]
         for number, name in enumerate(names):
             request = SimpleNamespace(request_id=name, prompt=prompt["prompt_token_ids"])
@@ -176,3 +181,20 @@ def test_a_request_over_its_allowance_is_rejected_before_it_is_read(error: Excep
 )
 def test_length_of_a_prompt(prompt: dict[str, Any], length: int) -> None:
     assert prompt_length(prompt) == length
+
+
+def test_a_tier_decides_the_priority() -> None:
+    """Whatever the body asks for, whose `priority` vLLM's routes pass on. A request without a context keeps its own."""
+
+    async def scenario() -> None:
+        client = Client()
+        for tier in ServiceTier:
+            current.set(RequestContext(tier=tier))
+            async for _ in client.generate(PROMPT, sampling(), tier.value, priority=-7):
+                pass
+        current.set(None)
+        async for _ in client.generate(PROMPT, sampling(), "warm-up"):
+            pass
+        assert client.priorities == [0, 1, 2, 0]
+
+    asyncio.run(scenario())

@@ -58,6 +58,20 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
+        "compute all lines of a batch again after a kill",
+        "maritalk_vllm/batches/batch_results.py",
+        "        for index in (*self._output.done, *self._errors.done):",
+        "        for index in ():",
+        ("test_stub_engine_batches.py",),
+    ),
+    Mutation(
+        "take the answer of a server that stops for the result of a line",
+        "maritalk_vllm/batches/line_client.py",
+        "is_final = exchange.status not in _RETRIED or bool(context.reason)",
+        "is_final = True",
+        ("test_stub_engine_batches.py",),
+    ),
+    Mutation(
         "shorten a context that clients know",
         _LIFECYCLE,
         "state.may_shorten and not state.was_ready and length",

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from maritalk_vllm.batches.batch_metrics import BatchMetrics
 from maritalk_vllm.server.middleware.request_metrics import _REASONS, RequestMetrics
 from maritalk_vllm.server.middleware.route_labels import RouteLabels
 from maritalk_vllm.server.status import server_metrics
@@ -24,6 +25,7 @@ def test_the_page_lists_exactly_the_existing_metrics() -> None:
     registry, state = CollectorRegistry(), ServerState()
     server_metrics.register(state, StartupTimings(time.time() + 1), registry)
     RequestMetrics(registry, RouteLabels(()), state)
+    BatchMetrics(registry)
     there = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
     rows = re.findall(r"^\| `(maritalk_\w+)", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(there)

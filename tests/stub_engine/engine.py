@@ -235,7 +235,10 @@ class Core:
 class StubLLM:
     """Replaces vLLM's `AsyncLLM`, without a limit of requests."""
 
-    vllm_config = SimpleNamespace(scheduler_config=SimpleNamespace(max_num_queued_reqs=None))
+    vllm_config = SimpleNamespace(
+        scheduler_config=SimpleNamespace(max_num_queued_reqs=None, max_num_seqs=64),
+        parallel_config=SimpleNamespace(data_parallel_size=1),
+    )
     model_config = SimpleNamespace(max_model_len=1_000_000)
 
     def __init__(self, watchdog: StepWatchdog, address: EngineAddress) -> None:
@@ -249,7 +252,9 @@ class StubLLM:
             tokenizer=SimpleNamespace(max_chars_per_token=1), _tokenize_prompt=None, _tokenize_prompt_async=None
         )
 
-    async def generate(self, prompt: Any, sampling_params: Any) -> AsyncGenerator[SimpleNamespace, None]:
+    async def generate(
+        self, prompt: Any, sampling_params: Any, priority: int = 0
+    ) -> AsyncGenerator[SimpleNamespace, None]:
         """Yield an output for each token."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_steps())

@@ -13,8 +13,8 @@ from starlette.routing import Mount
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.vllm_plugin import MariTalkPlugin
 from maritalk_vllm.engine.engine_address import EngineAddress
-from maritalk_vllm.engine.engine_load import EngineLoad
 from maritalk_vllm.engine.resilient_core import ResilientCore
+from maritalk_vllm.engine.shared_load import SharedLoad
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
 from tests.stub_engine.engine import Client, Core, Engine, StubGenerator
@@ -45,7 +45,7 @@ def connect(
     args: Namespace,
     watchdog: StepWatchdog,
     address: EngineAddress,
-    load: EngineLoad | None,
+    load: SharedLoad | None,
     index: int,
     api_processes: int,
 ) -> Client:

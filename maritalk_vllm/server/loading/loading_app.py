@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ...api.error_responses import error_response
+from ...batches.upload import is_upload
 from ...errors import MariTalkError, Unavailable
 from ..status import server_metrics
 from .engine_proxy import EngineProxy
@@ -15,6 +16,7 @@ HOLD_SECONDS = 0.25
 """How long `GET /` waits before it answers `loading`: clients since 0.2.5 retry at once, without any pause."""
 
 _LOADING = Unavailable("The model is still loading.", "Try again in a moment.")
+_LOADED = Unavailable("The model has just loaded.", "Send the file again.")
 _CLOSE = {"Connection": "close"}
 
 
@@ -84,6 +86,9 @@ class LoadingApp:
             # 503 for every error: another server at this address may answer later.
             error = Unavailable(self._outcome.message, self._outcome.hint)
             await error_response(scope["path"], error, _CLOSE)(scope, receive, send)
+        elif is_upload(scope["method"], scope["path"]):
+            # It may be too large to be passed on: the client's next attempt reaches the engine's process.
+            await error_response(scope["path"], _LOADED, _CLOSE)(scope, receive, send)
         else:
             await self._outcome.forward(scope, receive, send)
 

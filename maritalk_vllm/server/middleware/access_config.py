@@ -84,6 +84,12 @@ class AccessConfig:
         """All valid keys."""
         return ApiKeys(self.digests, self.file_keys, self.own)
 
+    def accepts(self, digest: str) -> bool:
+        """Whether the key of a digest is valid still. An empty digest is of a time without keys, which is no reason."""
+        if not digest or not (self.digests or self.file_keys is not None):
+            return True
+        return digest in self.digests or digest in (self.file_keys or ()) or digest == self.own
+
     def without_keys(self) -> Self:
         """Return a copy without the keys and the certificate, which are replaced without rebuilding the middleware."""
         return replace(self, digests=(), file_keys=None, own="", certificate=None)

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...api.error_responses import error_response
 from ...api.openai_adapter import replay_body
 from ...api.request_limits import check_values
+from ...batches.upload import is_upload
 from ...errors import BodyTooLarge, BodyTooSlow, RequestError, UnknownEncoding
 from ...http import client_limits
 from .content_encoding import ACCEPTED, DecodedTooLarge, decode, decoded_headers, encodings
@@ -27,6 +28,9 @@ class BodyLimits:
         """Read the body of one request and pass the request on, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if is_upload(scope["method"], scope["path"]):
+            await self._pass_upload(scope, receive, send)
             return
         try:
             length = Headers(raw=scope["headers"]).get("content-length", "0")
@@ -60,6 +64,33 @@ class BodyLimits:
                 scope = {**scope, "headers": decoded_headers(scope["headers"], body)}
             await self._app(scope, replay_body(body, receive), send)
 
+    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on the upload of a file, whose own route reads it piece by piece and limits its size."""
+        try:
+            if encodings(scope["headers"]):
+                raise UnknownEncoding("A file cannot be uploaded in an encoding.", "Send it without Content-Encoding.")
+        except UnknownEncoding as error:
+            await error_response(scope["path"], error)(scope, receive, send)
+            return
+        await self._app(scope, _in_time(receive), send)
+
+
+def _in_time(receive: Receive) -> Receive:
+    """Return a `receive` that raises BodyTooSlow if the next piece of an upload, or its end, does not come in time."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def receive_in_time() -> Message:
+        left = began + client_limits.UPLOAD_SECONDS - loop.time()
+        seconds = min(client_limits.BODY_IDLE_SECONDS, left)
+        try:
+            async with asyncio.timeout(seconds):
+                return await receive()
+        except TimeoutError:
+            raise _too_slow(client_limits.UPLOAD_SECONDS if seconds is left else seconds) from None
+
+    return receive_in_time
+
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
     """Read a complete body; None if the client disconnects first. Raises BodyTooLarge or BodyTooSlow."""
@@ -73,7 +104,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
         except TimeoutError:
             idle = client_limits.BODY_IDLE_SECONDS
             seconds = idle if left > idle else client_limits.BODY_SECONDS
-            raise BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.") from None
+            raise _too_slow(seconds) from None
         if message["type"] == "http.disconnect":
             return None
         body += message.get("body", b"")
@@ -81,6 +112,10 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
             raise _too_large(max_bytes)
         more = message.get("more_body", False)
     return bytes(body)
+
+
+def _too_slow(seconds: float) -> BodyTooSlow:
+    return BodyTooSlow(f"The request did not arrive within {seconds} s.", "Send it again.")
 
 
 def _too_large(max_bytes: int, how: str = "") -> BodyTooLarge:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...api.flex_queue import FlexQueue
 from ...api.keep_alive import KeepAlive
 from ...api.model_aliases import ModelNames
 from ...api.openai_adapter import MaritacaAPI
 from ...api.response_format import ResponseFormat
+from ...api.service_tiers import ServiceTiers
 from ...playground.page_middleware import Page
 from ...settings import TimeUnit
 from ..status.server_state import ServerState
@@ -121,10 +123,12 @@ def engine_layers(
     context_length: int,
     max_characters: int,
     max_answers: int | None,
+    flex: FlexQueue,
 ) -> list[Middleware]:
     """Return the layers between a MiddlewareStack and `app`, vLLM's application with `args`, in the API process.
 
     `context_length`: in tokens; `max_characters`: of a prompt; `max_answers`: running and queued, or None.
+    `flex`: where requests of this tier wait.
     """
     # Imported late: it imports FastAPI, which the supervisor does without.
     from ...api.fast_path import FastPath
@@ -135,6 +139,7 @@ def engine_layers(
         Middleware(ResponseFormat),
         Middleware(KeepAlive),
         Middleware(MaritacaAPI, names, context_length, max_characters, max_answers),
+        Middleware(ServiceTiers, flex),
         Middleware(AddRootPath, args.root_path or ""),
     ]
 

@@ -16,9 +16,13 @@ from prometheus_client import REGISTRY
 
 from ... import __version__
 from ...api.docs_page import serve_docs
+from ...api.flex_queue import FlexQueue
 from ...api.vllm_plugin import MariTalkPlugin
+from ...batches import batch_service
+from ...batches.batch_service import BatchService
 from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
 from ...engine.engine_address import EngineAddress
+from ...engine.engine_load import EngineLoad
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
 from ...engine.resilient_core import DIED
@@ -133,6 +137,7 @@ class _ApiProcess:
         self._in_flight = InFlightRequests()
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
+        self._batches = BatchService(job.data_dir, lambda: self._options.batch_retention)
 
     async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel[Control, Never]) -> None:
         """Serve until a stop is requested. Raises EngineError if the engine fails before."""
@@ -143,6 +148,7 @@ class _ApiProcess:
             plugin.attach_router(app)
             await plugin.init_state(self._client, app.state, args)
             app.title, app.version = "MariTalk on vLLM", __version__
+            batch_service.attach(app, self._batches)
             serve_docs(app)
             self._timings.mark_done(StartupStep.LOADING)
             self._channel.send(WarmingUp())
@@ -155,6 +161,7 @@ class _ApiProcess:
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
         in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
+        load = EngineLoad(generator, self._watchdog, admission.max_running(self._client))
         layers = engine_layers(
             app,
             args,
@@ -163,11 +170,12 @@ class _ApiProcess:
             context_length=generator.context_length,
             max_characters=prompt_limits.max_characters(self._client),
             max_answers=max_answers,
+            flex=FlexQueue(load, lambda: self._options.flex_timeout),
         )
-        access = self._options.access
+        inner, access = compose(app, layers), self._options.access
         self._state.files = self._options.file_problems
         self._front = MiddlewareStack(
-            compose(app, layers),
+            inner,
             access,
             self._state,
             self._job.time_unit,
@@ -197,12 +205,20 @@ class _ApiProcess:
         loop.add_signal_handler(signal.SIGTERM, stop_requested.set)
         loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel)
         heartbeat = asyncio.create_task(self._send_heartbeat())
+        self._batches.start(
+            inner,
+            load,
+            lambda: self._state.phase is Phase.READY,
+            lambda owner: self._options.access.accepts(owner),
+            REGISTRY,
+        )
         shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator, stop_requested))
         await server.serve(sockets=[listener])
         shutdown.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await shutdown
         heartbeat.cancel()
+        await self._batches.close()
 
     async def _send_heartbeat(self) -> None:
         """Show the supervisor that this event loop runs."""
@@ -225,6 +241,7 @@ class _ApiProcess:
                     async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
                         await stop_requested.wait()
             self._state.transition_to(Phase.DRAINING)
+            self._batches.drain()
             in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(in_flight, generator):
                 in_flight.abort_all(_OUT_OF_TIME)

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from ...engine.engine_load import SLOT_BYTES, EngineLoad
+from ...engine.shared_load import SLOT_BYTES, SharedLoad
 from ..messaging.shared_memory import SharedMemory
 from ..middleware.shared_usage import SharedUsage, size_bytes
 
@@ -31,9 +31,9 @@ class ApiSharedMemory:
         """The descriptor, to be passed to an API process."""
         return self._memory.fileno()
 
-    def load(self, index: int) -> EngineLoad:
+    def load(self, index: int) -> SharedLoad:
         """The load of the engine, as an API process sees it."""
-        return EngineLoad(self._memory.view[: self._processes * SLOT_BYTES], index, self._processes)
+        return SharedLoad(self._memory.view[: self._processes * SLOT_BYTES], index, self._processes)
 
     def usage(self, index: int) -> SharedUsage:
         """The usage of the API keys, as an API process sees it."""

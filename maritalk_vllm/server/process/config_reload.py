@@ -27,6 +27,7 @@ _UNUSABLE = {
 CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
     *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
+    *("batch_retention", "flex_timeout"),
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
     *("log_max_mb", "log_backups"),
 )
@@ -119,7 +120,8 @@ class ConfigReload:
     def resolve_again(self) -> None:
         """Resolve the launch again after the weights were downloaded. Raises MariTalkError."""
         launch = self.launch
-        self.launch = launch.resolve_again(launch.settings, launch.access)
+        again = launch.resolve_again(launch.settings, launch.access)
+        self.launch = replace(again, data_dir=launch.data_dir)
 
     def set_problem(self, name: str, problem: str, detail: str = "") -> bool:
         """Set the problem of `name`, empty for none, and log a change with `detail`. Returns whether it has changed."""

@@ -66,6 +66,7 @@ class EngineJobs:
             engine=engine,
             time_unit=self._launch.settings.time_unit,
             is_demo=self._launch.source.is_demo,
+            data_dir=self._launch.data_dir,
             timings=timings,
             log=self._launch.settings.engine_log,
             options=serving_options(self._launch, state),
@@ -84,4 +85,6 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
         file_problems=state.files,
         drain_timeout=launch.settings.drain_timeout,
         engine_timeout=launch.settings.engine_timeout,
+        batch_retention=launch.settings.batch_retention_seconds,
+        flex_timeout=launch.settings.flex_timeout,
     )

@@ -41,6 +41,8 @@ class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     file_problems: dict[str, str]
     drain_timeout: float
     engine_timeout: float
+    batch_retention: int
+    flex_timeout: float
 
 
 # From the supervisor to the fork server: what the next forked process does.
@@ -75,6 +77,7 @@ class Serve(Message, frozen=True, kw_only=True):
 
     The control channel is new for each API process. `index` numbers the `api_processes` from 0; one that replaces
     another has its index. `shared_memory`: of all API processes (ApiSharedMemory); None if there is one alone.
+    `data_dir`: the folder of files and batches, None for none.
     """
 
     name: ClassVar[JobName] = JobName.SERVE
@@ -85,6 +88,7 @@ class Serve(Message, frozen=True, kw_only=True):
     control_channel: Descriptor
     time_unit: TimeUnit
     is_demo: bool
+    data_dir: Path | None
     timings: StartupTimings
     log: Path
     options: ServingOptions

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from ...engine.attention_backend import attention_backend
 from ...engine.environment import compile_cache
@@ -40,7 +41,7 @@ class Launch:
     If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
     them. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in seconds since
     1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM measures. `notes`
-    are for the user.
+    are for the user. `data_dir` is the folder of files and batches that the supervisor has reserved.
     """
 
     settings: Settings = field(repr=False)
@@ -54,6 +55,7 @@ class Launch:
     api_processes: int = 1
     license_expires: float | None
     notes: tuple[str, ...]
+    data_dir: Path | None = None
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
 
 

@@ -141,16 +141,20 @@ def _check_adapter(adapter: str, given: Mapping[str, str]) -> None:
 
 
 def check_folders(settings: Settings, source: Source | None) -> None:
-    """Check the folders for logs, models and sockets. Raises UsageError, or WeightsError for the hub's cache."""
+    """Check the folders for logs, models, batches and sockets.
+
+    Raises UsageError, or WeightsError for the hub's cache.
+    """
     log = settings.engine_log
     # A full disk passes: whatever must be written before the server is ready reports the error itself.
-    reasons = {each: _why_unwritable(each, ignore_full=True) for each in (settings.cache_dir, log.parent)}
+    folders = (settings.cache_dir, log.parent, *filter(None, [settings.data_dir]))
+    reasons = {each: _why_unwritable(each, ignore_full=True) for each in folders}
     if log.is_dir():
         reasons[log] = os.strerror(errno.EISDIR)
     log_option = "--log-file" if settings.log_file else "--cache-dir"
     for path, reason in reasons.items():
         if reason:
-            chosen = "--cache-dir" if path == settings.cache_dir else log_option
+            chosen = {settings.cache_dir: "--cache-dir", settings.data_dir: "--data-dir"}.get(path, log_option)
             raise UsageError(
                 msg("{place} cannot be written to: {reason}.", place=path, reason=reason),
                 msg("Choose another folder with {option}.", option=chosen),

@@ -3,13 +3,14 @@
 import pickle
 import timeit
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.server.middleware.access_config import AccessConfig
-from maritalk_vllm.server.middleware.api_keys import ApiKeys, hash_key, read_key_file
+from maritalk_vllm.server.middleware.api_keys import ApiKeys, Key, hash_key, read_key_file
 from maritalk_vllm.settings import Settings
 
 
@@ -191,3 +192,12 @@ def test_scoped_keys_and_the_servers_own_key_do_not_count_as_several(file: Path)
     assert ApiKeys([hash_key("given")], file_keys).are_several
     assert ApiKeys([], file_keys, own=hash_key("ours")).match("ours")
     assert not ApiKeys([], None, own=hash_key("ours"))
+
+
+def test_the_digest_of_a_revoked_key_is_accepted_no_more() -> None:
+    """As batches ask, which their keys may outlive."""
+    ana, rui = hash_key("ana"), hash_key("rui")
+    access = AccessConfig(digests=(ana,), file_keys={rui: Key("rui")})
+    assert [access.accepts(each) for each in (ana, rui, "", hash_key("eva"))] == [True, True, True, False]
+    assert not replace(access, file_keys={}).accepts(rui)
+    assert AccessConfig().accepts(ana)

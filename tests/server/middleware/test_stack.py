@@ -10,12 +10,14 @@ import httpx
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from maritalk_vllm.api.flex_queue import FlexQueue
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.in_flight import InFlightRequests
 from maritalk_vllm.server.middleware.stack import MiddlewareStack, compose, engine_layers
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from maritalk_vllm.settings import TimeUnit
+from tests.api.engine_loads import Load
 from tests.counting import request_metrics
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "structure.md").read_text()
@@ -33,7 +35,14 @@ def layers(app: Any) -> list[str]:
 def api_process() -> list[str]:
     app, args = FastAPI(), Namespace(middleware=[], root_path="", enable_request_id_headers=False)
     inner = engine_layers(
-        app, args, InFlightRequests(), ModelNames(["demo"]), context_length=10, max_characters=10, max_answers=None
+        app,
+        args,
+        InFlightRequests(),
+        ModelNames(["demo"]),
+        context_length=10,
+        max_characters=10,
+        max_answers=None,
+        flex=FlexQueue(Load(), lambda: 1),
     )
     stack = MiddlewareStack(
         compose(app, inner), AccessConfig(), ServerState(Phase.READY), TimeUnit.SECONDS, request_metrics()

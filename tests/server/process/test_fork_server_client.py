@@ -69,6 +69,7 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
         engine=EngineAddress("in", "out"),
         time_unit=TimeUnit.SECONDS,
         is_demo=False,
+        data_dir=None,
         timings=StartupTimings(),
         log=folder / "log",
         options=options(1, 0),
@@ -77,7 +78,12 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
 
 def options(number: int, size: int) -> ServingOptions:
     return ServingOptions(
-        access=AccessConfig(), file_problems={"config": "a" * size}, drain_timeout=number, engine_timeout=1
+        access=AccessConfig(),
+        file_problems={"config": "a" * size},
+        drain_timeout=number,
+        engine_timeout=1,
+        batch_retention=1,
+        flex_timeout=1,
     )
 
 

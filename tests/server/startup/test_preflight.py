@@ -79,6 +79,10 @@ def read_only_home(folder: Path) -> dict[str, str]:
     return {"HOME": "/proc/nothing", "XDG_CACHE_HOME": "", "MARITALK_CACHE_DIR": ""}
 
 
+def data_in_a_file(folder: Path) -> list[str]:
+    return ["--data-dir", str(folder / "config.json" / "data")]
+
+
 def log_is_a_folder(folder: Path) -> list[str]:
     return ["--log-file", str(folder)]
 
@@ -138,6 +142,7 @@ PROBLEMS: list[tuple[Change, int, str]] = [
     (cache_is_a_file, 2, "cannot be written to"),
     (cache_in_a_file, 2, "cannot be written to"),
     (read_only_home, 2, "cannot be written to"),
+    (data_in_a_file, 2, "Choose another folder with --data-dir."),
     (log_is_a_folder, 2, "Is a directory"),
     (no_chat_template, 2, "nothing.jinja is no file"),
     (missing_tokenizer_option, 2, "nothing is no folder"),

@@ -2,13 +2,13 @@
 
 import time
 
-from maritalk_vllm.engine.engine_load import SLOT_BYTES, EngineLoad
+from maritalk_vllm.engine.shared_load import SLOT_BYTES, SharedLoad
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 
 
-def loads() -> list[EngineLoad]:
+def loads() -> list[SharedLoad]:
     memory = memoryview(bytearray(3 * SLOT_BYTES))
-    return [EngineLoad(memory, index, 3) for index in range(3)]
+    return [SharedLoad(memory, index, 3) for index in range(3)]
 
 
 def test_requests_and_tokens_of_all_processes_are_added_up() -> None:

@@ -1,0 +1,1 @@
+"""Files and batches: what is stored, and the worker that computes batches within the server."""
