@@ -54,6 +54,7 @@ def drop(page: Page, name: str, content: bytes) -> None:
 
 def test_a_server_without_batches_is_asked_once(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
+    expect(page.locator("#model")).to_have_text("demo")  # it has asked, and is loaded again below
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     page.goto(f"{fake_engine.url}/chat#batches")
