@@ -69,6 +69,7 @@ class MaritacaAPI:
         check_texts(original, self._context_length, self._max_characters)
         if (context := context_of(scope)) is not None:
             context.usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
+            context.has_tools = bool(original.get("tools"))
         body = original
         for adapt in openai_dialect.REQUESTS[scope["path"]]:
             body = adapt(body)
