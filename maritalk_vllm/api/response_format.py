@@ -36,10 +36,10 @@ def normalize_response(scope: Scope, send: Send) -> Send:
     def send_normalized(message: Message) -> Awaitable[None]:
         # The pieces of a stream pass as they are, without a coroutine for each.
         if pending or message["type"] == "http.response.start":
-            return send_start(message)
+            return send_start_or_error(message)
         return send(message)
 
-    async def send_start(message: Message) -> None:
+    async def send_start_or_error(message: Message) -> None:
         if message["type"] == "http.response.start":
             if is_event_stream(message):
                 headers = MutableHeaders(scope=message)
