@@ -20,12 +20,12 @@ from . import card as cards
 from . import compare as comparison
 from . import jobs as bulk_jobs
 from . import knee as rate_sweep
-from . import loading, pictures, results
+from . import loading, pictures, ratios, results
 from . import plan_accuracy as accuracy
 from . import start as startup
 from .models import subject
 from .subject import Engine
-from .targets import VLLM, EngineAlone, Ours
+from .targets import VLLM, EngineAlone, Ours, VLLMInterval
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -53,24 +53,31 @@ def compare(
         Engine.REAL
     ),
     users: Annotated[str, _USERS] = "1,8,64",
+    long_users: Annotated[str, typer.Option(help="Users at once with prompts of some 550 tokens, 150 out.")] = "8",
     requests: Annotated[int, _REQUESTS] = 64,
     max_tokens: Annotated[int, _TOKENS] = 32,
-    rounds: Annotated[int, _ROUNDS] = 5,
+    rounds: Annotated[int, typer.Option(help="Rounds at least; one before them does not count.")] = 5,
+    spread: Annotated[float, typer.Option(help="Rounds go on until each ratio is known to within this share.")] = 0.05,
+    minutes: Annotated[float, typer.Option(help="After this time the round is the last one.")] = 30,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests a second and processor time, under the same loads, in turn."""
     is_null = engine is Engine.NULL
-    classes = (Ours, VLLM) if is_null else (Ours, VLLM, EngineAlone)
+    classes = (Ours, VLLM, VLLMInterval) if is_null else (Ours, VLLM, VLLMInterval, EngineAlone)
+    shapes = [comparison.Shape(count, max_tokens=max_tokens) for count in _numbers(users)]
+    shapes += [comparison.Shape(count, "document", 150) for count in _numbers(long_users)]
     with _temporary_folder() as folder, comparison.targets(subject(model, device, engine), folder, classes) as ready:
-        measured = asyncio.run(comparison.compare(ready, _numbers(users), requests, max_tokens, rounds))
+        is_enough = ratios.until_settled(shapes, rounds, spread, 60 * minutes)
+        measured = asyncio.run(comparison.compare(ready, shapes, requests, is_enough))
     table = comparison.rows(measured)
-    title = f"{model}{', null engine' if is_null else ''}, {max_tokens} tokens an answer, {rounds} rounds"
-    found = comparison.front_end_ratios(table) if is_null else comparison.ratios(table)
-    lines = [*results.table(table), "", *results.ratios(found)]
+    title = f"{model}{', null engine' if is_null else ''}, {measured[-1].round} rounds"
+    lines = [*results.table(table), "", *ratios.table(ratios.ratios(measured, shapes))]
+    lines += ["", comparison.interference(measured)]
     name = f"compare-{_file_name(model)}{'-null' if is_null else ''}"
     results.write(out, name, title, comparison.as_json(measured), lines)
-    pictures.rates(out / f"{name}-rate.png", title, table)
-    pictures.processor(out / f"{name}-cpu.png", title, table)
+    short = [row for row in table if row.shape.prompt == shapes[0].prompt]
+    pictures.rates(out / f"{name}-rate.png", title, short)
+    pictures.processor(out / f"{name}-cpu.png", title, short)
 
 
 @app.command()
@@ -254,7 +261,7 @@ def plan_accuracy() -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+    return [int(number) for number in filter(None, text.split(","))]
 
 
 def _file_name(model: str) -> str:

@@ -42,7 +42,11 @@ async def measure(
             target.wait()
             ready = time.monotonic() - target.started
             measured += await comparison.compare(
-                [target], users, requests, max_tokens, rounds, prompt="document", wires=API_FORMAT_NAMES
+                [target],
+                [comparison.Shape(count, "document", max_tokens) for count in users],
+                requests,
+                lambda found: bool(found) and found[-1].round >= rounds,
+                API_FORMAT_NAMES,
             )
             after = _used(subject.device, len(plan.gpus))
         finally:
@@ -78,8 +82,8 @@ def _used(device: Device, gpus: int) -> int | None:
 
 def ratios(table: list[comparison.Row], roof: float) -> list[tuple[str, float, str]]:
     """Our throughput over vLLM's own at each number of users, and one user's over `roof`, the limit in tokens/s."""
-    by_load = {(row.target, row.wire, row.users): row for row in table}
-    counts = sorted({row.users for row in table})
+    by_load = {(row.target, row.wire, row.shape.users): row for row in table}
+    counts = sorted({row.shape.users for row in table})
     single_user = by_load["ours", "generate", counts[0]].tokens_per_second
     return [
         *(

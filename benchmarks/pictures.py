@@ -15,15 +15,15 @@ def rates(file: Path, title: str, table: Sequence[Row]) -> None:
     """Requests a second over users."""
     series: dict[str, list[Point]] = {}
     for row in table:
-        point = Point(row.users, row.requests_per_second, row.least, row.greatest)
+        point = Point(row.shape.users, row.requests_per_second, row.least, row.greatest)
         series.setdefault(f"{row.target}: {row.wire}", []).append(point)
     plots.lines(file, title, "users at once", "requests/s", series, log=True)
 
 
 def processor(file: Path, title: str, table: Sequence[Row]) -> None:
     """CPU time of the API process per request, at the largest number of users."""
-    most = max(row.users for row in table)
-    values = {f"{row.target}: {row.wire}": 1000 * row.cpu_per_request for row in table if row.users == most}
+    most = max(row.shape.users for row in table)
+    values = {f"{row.target}: {row.wire}": 1000 * row.cpu_per_request for row in table if row.shape.users == most}
     plots.bars(file, f"{title}, {most} users", "ms of the API process's processor time a request", values)
 
 

@@ -76,10 +76,44 @@ def resume(pid: int) -> None:
         each.resume()
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of one process; the kernel's resolution is 10 ms."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """User and system time of a target's API process and of its other processes, in seconds."""
+
+    api: float
+    others: float
+
+    def __sub__(self, before: "CpuTimes") -> "CpuTimes":
+        return CpuTimes(self.api - before.api, self.others - before.others)
+
+
+def cpu_times(pid: int, api_pid: int) -> CpuTimes:
+    """CPU time so far of a process and its descendants; the kernel's resolution is 10 ms."""
+    seconds = {}
+    for each in process_tree(pid):
+        times = each.cpu_times()
+        seconds[each.pid] = times.user + times.system
+    return CpuTimes(seconds[api_pid], sum(seconds.values()) - seconds[api_pid])
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTimes:
+    """Seconds of all cores together: used by any program, kept back by the host, and passed in all."""
+
+    busy: float
+    steal: float
+    total: float
+
+    def __sub__(self, before: "MachineTimes") -> "MachineTimes":
+        return MachineTimes(self.busy - before.busy, self.steal - before.steal, self.total - before.total)
+
+
+def machine_times() -> MachineTimes:
+    """CPU time of the machine so far."""
+    times = psutil.cpu_times()
+    # The kernel counts a guest's time as user time as well.
+    used = times.user + times.nice + times.system + times.irq + times.softirq
+    return MachineTimes(used, times.steal, used + times.steal + times.idle + times.iowait)
 
 
 def memory(pid: int) -> Memory:

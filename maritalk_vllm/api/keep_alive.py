@@ -57,7 +57,6 @@ class KeepAliveSender:
         """Send one message of the response. Each message contains whole events."""
         if self._silence is not None and not self._silence.done():
             await asyncio.wait((self._silence,))  # it may be sending `start`, which has to be the first
-        self._last_sent = self._loop.time()
         if message["type"] == "http.response.start":
             if is_event_stream(message):
                 self._timer = self._loop.call_later(SILENCE_SECONDS, self._check)

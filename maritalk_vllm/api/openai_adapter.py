@@ -1,7 +1,7 @@
 """Adapt requests and responses between Maritaca's variant of the OpenAI API and vLLM's OpenAI-compatible routes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -69,6 +69,7 @@ class MaritacaAPI:
         check_texts(original, self._context_length, self._max_characters)
         if (context := context_of(scope)) is not None:
             context.usage.is_open = all(original.get(name) is None for name in _MAX_TOKENS_FIELDS)
+            context.has_tools = bool(original.get("tools"))
         body = original
         for adapt in openai_dialect.REQUESTS[scope["path"]]:
             body = adapt(body)
@@ -142,12 +143,12 @@ def replay_body(raw: bytes, receive: Receive) -> Receive:
 def adapt_events(send: Send, adapt: Callable[[Body], Body], marker: bytes) -> Send:
     """Return a `send` that adapts the events of a stream that contain `marker`. vLLM sends whole events."""
 
-    async def send_adapted(message: Message) -> None:
+    def send_adapted(message: Message) -> Awaitable[None]:
         body = message.get("body", b"")
         if marker in body and body.startswith((b"data: {", b"event: ")):
             lines = [_adapt_line(line, adapt) for line in body.split(b"\n")]
             message = {**message, "body": b"\n".join(lines)}
-        await send(message)
+        return send(message)
 
     return send_adapted
 

@@ -1,5 +1,6 @@
 """Convert responses of vLLM's application to the form of our own routes."""
 
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 import msgspec
@@ -32,7 +33,13 @@ def normalize_response(scope: Scope, send: Send) -> Send:
     method, path = scope["method"], scope["path"]
     pending: list[Message] = []
 
-    async def send_normalized(message: Message) -> None:
+    def send_normalized(message: Message) -> Awaitable[None]:
+        # The pieces of a stream pass as they are, without a coroutine for each.
+        if pending or message["type"] == "http.response.start":
+            return send_start_or_error(message)
+        return send(message)
+
+    async def send_start_or_error(message: Message) -> None:
         if message["type"] == "http.response.start":
             if is_event_stream(message):
                 headers = MutableHeaders(scope=message)
@@ -45,13 +52,11 @@ def normalize_response(scope: Scope, send: Send) -> Send:
             if message["status"] >= HTTPStatus.BAD_REQUEST:
                 pending.append(message)
                 return
-        elif pending:
-            if message.get("more_body", False):
-                await send(pending.pop())
-            else:
-                start = pending.pop()
-                await send_error(start, message)
-                return
+        elif message.get("more_body", False):
+            await send(pending.pop())
+        else:
+            await send_error(pending.pop(), message)
+            return
         await send(message)
 
     async def send_error(start: Message, message: Message) -> None:

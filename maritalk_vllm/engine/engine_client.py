@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .admission import check_answers, max_answers
 from .exception_mapping import map_to_vllm_exceptions
 from .logprob_limits import limit_logprobs
-from .request_context import current
+from .request_context import RequestContext, current
 from .shared_load import SharedLoad
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
     Mixin for vLLM's AsyncLLM; must precede it in the bases. Rejections are vLLM errors, whose cause is ours: vLLM's
     routes answer them with the right status.
     """
+
+    stream_interval: int | None = None
+    """Tokens of an event of a stream, where the operator has set vLLM's `--stream-interval`. None: tokens that come
+    faster than a reader sees are sent together (`output_batching_scheduler.STREAM_SECONDS`)."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
@@ -69,6 +73,8 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
             # Whatever the body has: a client must not overtake others.
             named["priority"] = context.tier.priority
         usage = None if context is None else context.usage
+        if sampling_params.stream_interval is None:
+            sampling_params.stream_interval = self._stream_interval(context)
         most_tokens = self.model_config.max_model_len
         if sampling_params.logprobs is not None or sampling_params.prompt_logprobs is not None:
             with map_to_vllm_exceptions():
@@ -81,6 +87,12 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
                 usage.allowance.take(length, sampling_params.n, longest, is_open=longest == available)
         outputs: AsyncGenerator[RequestOutput, None] = super().generate(prompt, sampling_params, *rest, **named)
         return outputs
+
+    def _stream_interval(self, context: RequestContext | None) -> int | None:
+        """Tokens of an event of a stream whose request does not set it; None to let the time decide."""
+        if self.stream_interval is None and context is not None and context.has_tools:
+            return 1  # vLLM's parsers of tool calls are made for one token at a time
+        return self.stream_interval
 
     def check_admission(self, n: int = 1, *rest: Any, **named: Any) -> None:  # noqa: ANN401
         """Reject more answers than the queue can ever hold as invalid, and more than it holds now as to be retried."""

@@ -10,6 +10,7 @@ from opentelemetry import propagate, trace
 from ..errors import EngineError, RequestError, too_long
 from .completion import Completion, OutputCollector, Piece
 from .exception_mapping import map_vllm_exceptions
+from .inline_rendering import INLINE_CHARACTERS
 from .prompt_limits import check_characters, check_number, max_characters
 from .sampling import Message, Sampling
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[Message]
 """A text to complete, or a conversation to answer with the chat template."""
-
-_INLINE_CHARACTERS = 2048
-"""Prompts of at most this many characters are tokenized on the event loop: a thread would take longer to start."""
 
 Parts = AsyncGenerator[Piece | Completion, None]
 """Pieces of a request's answers, and finally the completion."""
@@ -108,13 +106,13 @@ class Generator:
         check_characters([characters], self.context_length, self._max_characters)
         if isinstance(prompt, str):
             parsed = parse_model_prompt(self._client.model_config, prompt)
-            if characters <= _INLINE_CHARACTERS:
+            if characters <= INLINE_CHARACTERS:
                 (rendered,) = renderer.render_cmpl([parsed])
             else:
                 (rendered,) = await renderer.render_cmpl_async([parsed])
             return rendered
         conversation = [{"role": message.role, "content": message.content} for message in prompt]
-        if characters <= _INLINE_CHARACTERS:
+        if characters <= INLINE_CHARACTERS:
             _, (rendered,) = renderer.render_chat([conversation], self._chat)
         else:
             _, (rendered,) = await renderer.render_chat_async([conversation], self._chat)

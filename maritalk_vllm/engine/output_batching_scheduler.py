@@ -7,7 +7,7 @@ is most of the API process's work, and wasted if a client wants the answer whole
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 WHOLE_ANSWER_SECONDS = 1.0
 """Interval of sending tokens of answers that are wanted whole, which updates the counters of generated tokens."""
+
+STREAM_SECONDS = 1 / 30
+"""Minimum interval of sending tokens of a stream that sets no number of tokens for its events: a reader sees no
+difference, and each event is work for the API process and the client. Slower streams are sent token by token."""
 
 STATS_SECONDS = 0.1
 """Minimum interval of sending scheduler statistics while requests run. Counts are accumulated in between."""
@@ -84,12 +88,13 @@ class OutputBatchingMixin:
         if buffered is None:
             # The first token is sent at once: the API process derives the prompt time from it.
             if request is not None and output.finish_reason is None:
-                self._buffers[output.request_id] = _Buffered(now, *_batching_limits(request.sampling_params))
+                self._buffers[output.request_id] = _Buffered.after(now, *_batching_limits(request.sampling_params))
             return True
         buffered.tokens += output.new_token_ids
         if request is not None and _is_tokens_only(output) and not buffered.is_due(now):
             return False
-        output.new_token_ids, buffered.tokens, buffered.sent_at = buffered.tokens, [], now
+        output.new_token_ids, buffered.tokens = buffered.tokens, []
+        buffered.sent(now)
         if output.finish_reason is not None:
             del self._buffers[output.request_id]
         return True
@@ -97,26 +102,43 @@ class OutputBatchingMixin:
 
 @dataclass(slots=True)
 class _Buffered:
-    """Unsent tokens of one request: due when there are `max_tokens` of them, or `seconds` after the last sending."""
+    """Unsent tokens of one request: due when there are `max_tokens` of them, or at `due_at`.
 
-    sent_at: float
+    Times are multiples of `seconds`, so that the requests of one kind are due in the same step: one message has the
+    tokens of all of them.
+    """
+
     max_tokens: float
     seconds: float
+    due_at: float = 0.0
     tokens: list[int] = field(default_factory=list)
 
+    @classmethod
+    def after(cls, now: float, max_tokens: float, seconds: float) -> Self:
+        """The buffer of a request whose first token is sent `now`."""
+        buffered = cls(max_tokens, seconds)
+        buffered.sent(now)
+        return buffered
+
+    def sent(self, now: float) -> None:
+        """Set the time at which the next tokens are due."""
+        self.due_at = (now // self.seconds + 1) * self.seconds
+
     def is_due(self, now: float) -> bool:
-        return len(self.tokens) >= self.max_tokens or now - self.sent_at >= self.seconds
+        return len(self.tokens) >= self.max_tokens or now >= self.due_at
 
 
 def _batching_limits(parameters: "SamplingParams | None") -> tuple[float, float]:
-    """Maximum tokens to buffer, and maximum seconds between two sendings."""
+    """Maximum tokens to buffer, and the seconds of which the times of sending are multiples."""
     from vllm.sampling_params import RequestOutputKind
 
     if parameters is None or parameters.stop:
-        return 1, 0.0  # the API process looks for stop strings in the text
+        return 1, math.inf  # the API process looks for stop strings in the text
     if parameters.output_kind is RequestOutputKind.FINAL_ONLY:
         return math.inf, WHOLE_ANSWER_SECONDS
-    return parameters.stream_interval or 1, math.inf
+    if parameters.stream_interval is None:
+        return math.inf, STREAM_SECONDS
+    return parameters.stream_interval, math.inf
 
 
 def _is_tokens_only(output: "EngineCoreOutput") -> bool:

@@ -20,7 +20,7 @@ class RequestContext:
     `key_digest`, `key_name` and `key_scope` are those of a valid API key; `has_key`: whether the client sent one.
     `status` is 0 until the response starts. `rejection` is why our own code rejected the request, if it did, and
     `reason` the label of that in the metrics, if neither the status nor the phase of the server says it. `tier` decides
-    the priority of what the engine computes for it.
+    the priority of what the engine computes for it. `has_tools`: whether the model may call tools.
     """
 
     request_id: str = ""
@@ -34,6 +34,7 @@ class RequestContext:
     key_name: str = ""
     key_scope: str = ""
     tier: ServiceTier = ServiceTier.DEFAULT
+    has_tools: bool = False
     usage: RequestUsage = field(default_factory=RequestUsage)
 
     @property

@@ -18,6 +18,7 @@ from .exception_log import request_exceptions
 from .exception_mapping import answer_dead_engine, to_vllm_error
 from .grammar_checks import reject_unusable_grammars
 from .hidden_files import ignore_hidden_files
+from .inline_rendering import render_inline
 from .log_redaction import redact_step_dumps
 from .mig_patch import resolve_mig_instances
 from .resilient_core import ResilientCore
@@ -63,7 +64,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     parser = _make_arg_parser()(FlexibleArgumentParser(add_help=False))
     parser.error = reject
+    parser.set_defaults(stream_interval=None)
     args: argparse.Namespace = parser.parse_args(list(arguments))
+    # AsyncEngineArgs takes no None, and vLLM's default cannot be told from an operator's 1.
+    args.fixed_stream_interval = args.stream_interval
+    args.stream_interval = args.stream_interval or 1
     return args
 
 
@@ -139,6 +144,7 @@ def connect(
         client_index=address.client,
     )
     client.share_load(load)
+    client.stream_interval = args.fixed_stream_interval
     client.engine_core = ResilientCore(client.engine_core, client.output_processor, to_vllm_error)
     return client
 
@@ -257,6 +263,8 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     threading.Thread(target=_find_space_marker, args=(client,), daemon=True).start()
     constrain_tool_arguments()
     reject_unusable_grammars()
+    if not args.trust_request_chat_template:  # a client's template may take any time, which vLLM limits in its threads
+        render_inline(client)
     app: FastAPI = build_app(args, tasks, client.model_config)
     await init_app_state(client, app.state, args, tasks)
     answer_dead_engine(app)

@@ -227,3 +227,12 @@ def test_usage_records_whether_the_answer_is_open(given: dict[str, int | None], 
     app = RecordingApp([b"{}"])
     send(app, "POST", "/v1/chat/completions", json={"messages": [], **given})
     assert app.scope[CONTEXT].usage.is_open == is_open
+
+
+@pytest.mark.parametrize(
+    ("given", "has_tools"), [({}, False), ({"tools": []}, False), ({"tools": [{"name": "a"}]}, True)]
+)
+def test_context_records_whether_the_model_may_call_tools(given: dict[str, object], has_tools: bool) -> None:
+    app = RecordingApp([b"{}"])
+    send(app, "POST", "/v1/chat/completions", json={"messages": [], **given})
+    assert app.scope[CONTEXT].has_tools == has_tools

@@ -74,6 +74,9 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert callable(AsyncLLM.get_num_unfinished_requests)
     for method in ("render_cmpl", "render_cmpl_async", "render_chat", "render_chat_async", "get_tokenizer"):
         assert callable(getattr(BaseRenderer, method))
+    # What is short goes by the synchronous ones.
+    assert parameters(BaseRenderer.render_cmpl) == parameters(BaseRenderer.render_cmpl_async)
+    assert parameters(BaseRenderer.render_chat) == parameters(BaseRenderer.render_chat_async)
     assert {"world_size", "distributed_executor_backend"} <= set(vars(ParallelConfig()))
     assert {"uni", "mp", "ray"} <= set(get_args(DistributedExecutorBackend))
     assert ParallelConfig().master_port == DEFAULT_PORT
@@ -242,7 +245,10 @@ def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_flag_raises_usage_error() -> None:
     with pytest.raises(UsageError, match="--nonsense"):
         vllm_launcher.parse(["--model", "x", "--nonsense"])
-    assert vllm_launcher.parse(["--model", "x", "--seed", "3"]).seed == 3
+    args = vllm_launcher.parse(["--model", "x", "--seed", "3"])
+    assert (args.seed, args.stream_interval, args.fixed_stream_interval) == (3, 1, None)
+    args = vllm_launcher.parse(["--model", "x", "--stream-interval", "1"])
+    assert (args.stream_interval, args.fixed_stream_interval) == (1, 1)
 
 
 @pytest.mark.engine

@@ -73,8 +73,10 @@ class Allowance:
         self.taken.append((prompt_tokens, answers, answer_tokens, is_open))
 
 
-def sampling(n: int = 1, max_tokens: int | None = 5) -> Any:
-    return SimpleNamespace(n=n, max_tokens=max_tokens, logprobs=None, prompt_logprobs=None)
+def sampling(n: int = 1, max_tokens: int | None = 5, stream_interval: int | None = None) -> Any:
+    return SimpleNamespace(
+        n=n, max_tokens=max_tokens, logprobs=None, prompt_logprobs=None, stream_interval=stream_interval
+    )
 
 
 PROMPT = {"prompt_token_ids": [1] * 7}
@@ -166,6 +168,31 @@ def test_a_request_over_its_allowance_is_rejected_before_it_is_read(error: Excep
             client.generate(PROMPT, sampling(), "a")
         assert raised.value.__cause__ is error
         assert (client.started, used(context)) == ([], (0, 0))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("request_interval", "operator_interval", "has_tools", "expected"),
+    [
+        (None, None, False, None),
+        (None, None, True, 1),
+        (None, 4, False, 4),
+        (None, 4, True, 4),
+        (None, 1, False, 1),
+        (2, 4, True, 2),
+    ],
+)
+def test_request_operator_and_tools_set_the_stream_interval(
+    request_interval: int | None, operator_interval: int | None, has_tools: bool, expected: int | None
+) -> None:
+    async def scenario() -> None:
+        client = Client()
+        client.stream_interval = operator_interval
+        current.set(RequestContext(has_tools=has_tools))
+        parameters = sampling(stream_interval=request_interval)
+        await read(client, "a", parameters)
+        assert parameters.stream_interval == expected
 
     asyncio.run(scenario())
 

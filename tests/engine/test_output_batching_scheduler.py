@@ -1,5 +1,6 @@
 """When tokens are sent to the API process: with vLLM's own structures, and on the real engine by its metrics."""
 
+import random
 import re
 import time
 from collections import defaultdict
@@ -23,6 +24,7 @@ class StubScheduler:
         self.lengths: dict[str, int] = {}
         self.tokens: dict[str, int] = defaultdict(int)
         self.events: list[Any] | None = None
+        self.logprobs: Any = None
 
     def add_request(self, request: Any) -> None:
         self.requests[request.request_id] = request
@@ -43,7 +45,8 @@ class StubScheduler:
             self.tokens[name] += 1
             ends = self.tokens[name] == self.lengths[name]
             reason = FinishReason.LENGTH if ends else None
-            outputs.append(EngineCoreOutput(name, [self.tokens[name]], finish_reason=reason, events=self.events))
+            new = {"new_logprobs": self.logprobs, "events": self.events}
+            outputs.append(EngineCoreOutput(name, [self.tokens[name]], finish_reason=reason, **new))
             if ends:
                 del self.requests[name]
         stats = self.make_stats()
@@ -79,11 +82,12 @@ def test_whole_answer_is_sent_at_its_first_and_last_token() -> None:
 @pytest.mark.parametrize(
     ("sampling", "sent"),
     [
-        ({}, [[1], [2], [3], [4], [5], [6], [7]]),
+        ({"stream_interval": 1}, [[1], [2], [3], [4], [5], [6], [7]]),
         ({"stream_interval": 3}, [[1], [2, 3, 4], [5, 6, 7]]),
         ({"stream_interval": 4}, [[1], [2, 3, 4, 5], [6, 7]]),
         # The API process has to find stop strings in the text.
         ({"whole": True, "stop": ["x"]}, [[1], [2], [3], [4], [5], [6], [7]]),
+        ({"stop": ["x"]}, [[1], [2], [3], [4], [5], [6], [7]]),
     ],
 )
 def test_stream_interval_sets_the_pieces(sampling: dict[str, Any], sent: list[list[int]]) -> None:
@@ -102,16 +106,78 @@ def test_long_answer_is_sent_at_intervals(monkeypatch: pytest.MonkeyPatch) -> No
         now += output_batching_scheduler.WHOLE_ANSWER_SECONDS / 4
         for outputs in scheduler.update_from_output().values():
             sent += [list(each.new_token_ids) for each in outputs.outputs]
-    assert sent == [[1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    assert sent == [[1], [2, 3, 4], [5, 6, 7, 8], [9]]
 
 
-def test_output_with_events_is_sent_at_once() -> None:
+@pytest.mark.parametrize(
+    ("steps", "sent"),
+    [
+        (3, [[1], [2, 3, 4], [5, 6, 7]]),
+        # Slower than a reader sees: token by token.
+        (1, [[1], [2], [3], [4], [5], [6], [7]]),
+        (0.5, [[1], [2], [3], [4], [5], [6], [7]]),
+    ],
+)
+def test_fast_stream_is_sent_at_intervals(monkeypatch: pytest.MonkeyPatch, steps: float, sent: list[list[int]]) -> None:
+    """`steps` of the engine are made in each interval."""
+    now = 1000 * output_batching_scheduler.STREAM_SECONDS + 1e-6
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    scheduler = BatchingScheduler()
+    scheduler.add("a", 7)
+    found = []
+    while scheduler.requests:
+        for outputs in scheduler.update_from_output().values():
+            found += [list(each.new_token_ids) for each in outputs.outputs]
+        now += output_batching_scheduler.STREAM_SECONDS / steps
+    assert found == sent
+
+
+def test_streams_that_started_at_different_times_are_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000 * output_batching_scheduler.STREAM_SECONDS + 1e-6
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    scheduler = BatchingScheduler()
+    names = []
+    for name in ("a", "b", "c"):
+        scheduler.add(name, 100)
+        scheduler.update_from_output()
+        now += output_batching_scheduler.STREAM_SECONDS / 10
+    for _ in range(20):
+        names.append(
+            [each.request_id for outputs in scheduler.update_from_output().values() for each in outputs.outputs]
+        )
+        now += output_batching_scheduler.STREAM_SECONDS / 10
+    assert [each for each in names if each] == [["a", "b", "c"]] * 2
+
+
+def test_what_is_sent_of_a_stream_is_what_was_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random steps, lengths and intervals: each token once and in order, the first alone, the end with its reason."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for seed in range(200):
+        chance = random.Random(seed)
+        scheduler = BatchingScheduler()
+        length = chance.randint(1, 60)
+        scheduler.add("a", length, stream_interval=chance.choice([None, None, 1, 2, 5]))
+        sent = []
+        while scheduler.requests:
+            now += chance.choice([0.0, 0.001, 0.01, 0.1])
+            scheduler.logprobs = chance.choice([None, None, "of the last token"])
+            for outputs in scheduler.update_from_output().values():
+                sent += outputs.outputs
+        tokens = [list(each.new_token_ids) for each in sent]
+        assert tokens[0] == [1]
+        assert [token for each in tokens for token in each] == list(range(1, length + 1))
+        assert [each.finish_reason is not None for each in sent] == [False] * (len(sent) - 1) + [True]
+
+
+@pytest.mark.parametrize("name", ["events", "logprobs"])
+def test_output_with_more_than_tokens_is_sent_at_once(name: str) -> None:
     scheduler = BatchingScheduler()
     scheduler.add("a", 4, whole=True)
     scheduler.update_from_output()
-    scheduler.events = ["preempted"]
+    setattr(scheduler, name, ["of this token"])
     assert [list(each.new_token_ids) for each in scheduler.update_from_output()[0].outputs] == [[2]]
-    scheduler.events = None
+    setattr(scheduler, name, None)
     assert list(scheduler.sent()) == [[3, 4]]
 
 

@@ -342,6 +342,7 @@ class StubGenerator:
             min_tokens=0,
             logprobs=None,
             prompt_logprobs=None,
+            stream_interval=tokens_per_piece,
             presence_penalty=0.0,
             frequency_penalty=0.0,
             seed=None,

@@ -118,8 +118,14 @@ class _Request:
             self._cancellation.cancel()
             self._deadline = asyncio.get_running_loop().call_later(_CANCEL_SECONDS, self._abandon_application)
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the application's response."""
+        if message.get("more_body", False) and self._final_response is None:
+            return self._send(message)
+        return self._send_recorded(message)
+
+    async def _send_recorded(self, message: Message) -> None:
+        """Send the start or the end of the response."""
         if self._final_response is not None:
             return
         if message["type"] == "http.response.start" and self._requests.is_rejecting:
@@ -131,7 +137,7 @@ class _Request:
             self._started = True
             self._is_stream = is_event_stream(message)
         elif message["type"] == "http.response.body":
-            self._complete = not message.get("more_body", False)
+            self._complete = True
 
     async def run(self, application: Awaitable[None]) -> None:
         """Run the application; if the request is aborted, cancel it and send the error."""

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -241,14 +241,14 @@ class _ResponseBuffer:
         self._messages: list[Message] = []
         self.is_flushed = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send or buffer a message. vLLM's own error response to a rejected request is dropped."""
         if not _more_follows(message):
             # Settle before the client can read the end of the response and send its next request.
             self._allowance.settle()
-        if self.is_flushed:
-            await self._send(message)
-            return
+        return self._send(message) if self.is_flushed else self._buffer(message)
+
+    async def _buffer(self, message: Message) -> None:
         if self._allowance.error is not None:
             return
         self._messages.append(message)

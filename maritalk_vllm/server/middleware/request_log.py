@@ -3,7 +3,8 @@
 import logging
 import re
 import uuid
-from dataclasses import asdict
+from collections.abc import Awaitable
+from dataclasses import fields
 
 from opentelemetry import propagate, trace
 from starlette.datastructures import MutableHeaders
@@ -23,6 +24,8 @@ _QUIET = ("/livez", "/readyz", "/metrics", "/")
 # vLLM sets up the loggers below its own name.
 _log = logging.getLogger("vllm.maritalk.requests")
 _tracer = trace.get_tracer("maritalk_vllm")
+
+_FIGURES = tuple(field.name for field in fields(UsageTotals))
 
 
 class RequestLog:
@@ -89,7 +92,7 @@ class _Record:
         self._logged = logged
         self._written = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the response, with the request id in its headers."""
         context = self.context
         if message["type"] == "http.response.start":
@@ -101,7 +104,7 @@ class _Record:
                 context.first_byte_seconds = context.seconds
             if not message.get("more_body", False):
                 self.write()
-        await self._send(message)
+        return self._send(message)
 
     def write(self) -> None:
         """Count and log the request, unless that is done already."""
@@ -114,13 +117,14 @@ class _Record:
         if not self._logged:
             return
         # The line is for text logs, the fields are for JSON logs.
-        fields = {
+        extra = {
             "request_id": context.request_id,
             "status": context.status,
             "seconds": round(seconds, 3),
             "refusal": context.rejection,
+            **{name: getattr(figures, name) for name in _FIGURES},
         }
-        _log.info("%s", _line(self.scope, context, figures, seconds), extra={**fields, **asdict(figures)})
+        _log.info("%s", _line(self.scope, context, figures, seconds), extra=extra)
 
 
 def _line(scope: Scope, context: RequestContext, figures: UsageTotals, seconds: float) -> str:
