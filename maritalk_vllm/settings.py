@@ -199,11 +199,12 @@ class Settings:
         True,
         "Continue requests with the next engine when the engine has died; without, they end with an error.",
     )
-    engine_timeout: float = option(
-        300.0,
+    engine_timeout: float | None = option(
+        None,
         "Seconds without a step, with requests running, after which the engine counts as dead.",
         metavar="S",
         min=1,
+        shown="60 to 300, by the longest step so far",
     )
     api_timeout: float = option(
         60.0,

@@ -39,6 +39,7 @@ NO_SENTENCE = {
         r"|No more connections can be accepted for now: .*|The node at %s is refused: %s"
         r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"
         r"|The connection to the node at %s is closed: %s"
+        r"|The engine counts as hung after .*"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",

@@ -382,9 +382,16 @@ MUTATIONS = (
     Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        "if seconds > self._options.engine_timeout and",
+        "if seconds > limit and",
         "if False and",
         (_HANGS,),
+    ),
+    Mutation(
+        "do not derive from the engine's steps when it hangs",
+        "maritalk_vllm/engine/step_watchdog.py",
+        "return self._times.limit_seconds",
+        "return 300.0",
+        ("test_stub_engine_resume.py::test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next",),
     ),
     Mutation(
         "do not notice an API process that hangs",

@@ -66,9 +66,14 @@ def test_a_request_is_finished_by_the_next_stub_engine(tmp_path: Path, victim: s
         assert_nothing_left(server)
 
 
-def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Path) -> None:
-    with StubServer(tmp_path, "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
+@pytest.mark.parametrize("derived", [False, True])
+def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Path, derived: bool) -> None:
+    """With --engine-timeout, and with the limit that is derived from the steps, whose least value is shorter here."""
+    limit = [] if derived else ["--engine-timeout", "1"]
+    with StubServer(tmp_path, *limit, step_limit=["1"]) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
+        for _ in range(2):  # the steps from the second on are measured
+            server.ask("/generate", PROMPT)
         running = pool.submit(server.ask, "/generate", LASTING)
         until(lambda: has_requests(server), "a request in flight")
         hung = server.engine

@@ -140,6 +140,7 @@ class _ApiProcess:
             self._channel.send(WarmingUp())
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
+            self._watchdog.begin()
         prompt_limits.reject_long_prompts(self._client)
         # vLLM's /metrics shows this registry, which has its own metrics.
         server_metrics.register(self._state, self._timings, REGISTRY)
@@ -285,10 +286,10 @@ class _ApiProcess:
         if self._next_engine is not engine:  # it has died meanwhile
             core.shutdown()
             return
+        self._watchdog.begin()
         await vllm_launcher.link(self._client).resume(core)
         if self._next_engine is not engine:
             return
-        self._watchdog.record_step()
         self._hang_reported = self._in_flight.is_waiting = False
         if self._state.phase is Phase.LOADING:
             self._state.transition_to(Phase.READY)
@@ -313,7 +314,8 @@ class _ApiProcess:
         if self._engine_lost or (is_lost and self._state.phase is Phase.DRAINING):
             raise process_errors.died(self._job.log)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
-        if seconds > self._options.engine_timeout and not self._in_flight.is_waiting and not self._hang_reported:
+        limit = self._watchdog.limit_seconds(self._options.engine_timeout)
+        if seconds > limit and not self._in_flight.is_waiting and not self._hang_reported:
             self._hang_reported = True
             error = EngineError(
                 msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")),

@@ -34,13 +34,13 @@ class JobName(StrEnum):
 class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an API process needs to know, and what may change while it serves. Timeouts are in seconds.
 
-    `file_problems`: as ServerState.files.
+    `file_problems`: as ServerState.files. `engine_timeout`: None derives it from the engine's steps.
     """
 
     access: AccessConfig
     file_problems: dict[str, str]
     drain_timeout: float
-    engine_timeout: float
+    engine_timeout: float | None
 
 
 # From the supervisor to the fork server: what the next forked process does.
