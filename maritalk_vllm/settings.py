@@ -199,6 +199,12 @@ class Settings:
         True,
         "Continue requests with the next engine when the engine has died; without, they end with an error.",
     )
+    resume_timeout: float = option(
+        600.0,
+        "Seconds that requests wait for the next engine, or for a lost node, before they end with an error.",
+        metavar="S",
+        min=0,
+    )
     engine_timeout: float | None = option(
         None,
         "Seconds without a step, with requests running, after which the engine counts as dead.",

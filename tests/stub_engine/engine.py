@@ -86,6 +86,23 @@ class Engine:
         self._process.kill()
 
 
+class Workers:
+    """A follower's workers, which compute nothing: the stub engine of the leader needs none."""
+
+    def __init__(self) -> None:
+        """Fork a worker."""
+        self._process = _fork.Process(target=signal.pause, daemon=True)
+        self._process.start()
+
+    def wait(self) -> None:
+        """Block until the worker exits."""
+        self._process.join()
+
+    def shutdown(self) -> None:
+        """Stop the worker."""
+        self._process.kill()
+
+
 class Detokenizer:
     """Replaces vLLM's: the tokens that a request has received."""
 

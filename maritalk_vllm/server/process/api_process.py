@@ -54,6 +54,7 @@ from .process_messages import (
     EngineHangs,
     EngineLost,
     Leaving,
+    Progress,
     Ready,
     ReportChannel,
     Serve,
@@ -254,6 +255,9 @@ class _ApiProcess:
                 self._apply(options)
             case EngineLost(is_final):
                 self._lose_engine(is_final=is_final)
+            case Progress():
+                if self._state.phase is Phase.LOADING:
+                    self._state.set_step(message.text, message.fraction)
             case UseEngine(engine, timings):
                 self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
             case AbortRequests(report):
@@ -310,9 +314,10 @@ class _ApiProcess:
         """Report an engine that hangs. Raises EngineError if requests are to end with one."""
         if self._abort_error is not None:
             raise self._abort_error
-        is_lost = vllm_launcher.link(self._client).is_lost
-        if self._engine_lost or (is_lost and self._state.phase is Phase.DRAINING):
+        link = vllm_launcher.link(self._client)
+        if self._engine_lost or (link.is_lost and self._state.phase is Phase.DRAINING):
             raise process_errors.died(self._job.log)
+        link.expire(self._options.resume_timeout)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
         limit = self._watchdog.limit_seconds(self._options.engine_timeout)
         if seconds > limit and not self._in_flight.is_waiting and not self._hang_reported:

@@ -28,7 +28,7 @@ CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
     *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
-    *("log_max_mb", "log_backups"),
+    *("resume_timeout", "log_max_mb", "log_backups"),
 )
 """The options that a reload by SIGHUP applies from the configuration file."""
 

@@ -59,4 +59,5 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
         file_problems=state.files,
         drain_timeout=launch.settings.drain_timeout,
         engine_timeout=launch.settings.engine_timeout,
+        resume_timeout=launch.settings.resume_timeout,
     )

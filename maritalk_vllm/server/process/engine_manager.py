@@ -100,12 +100,12 @@ class EngineManager:
         self._has_imported = False
         self._log_start = 0
         self._deadline = StartDeadline(launch.settings.start_timeout)
-        self._resumes = launch.settings.resume_requests and launch.group is None
         self._is_ready = False  # the engine
         self._api_is_ready = False
         self._is_forking = False
         self._failure: MariTalkError | None = None
         self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
+        state.on_step = self._send_step
 
     @property
     def fork_server_alive(self) -> bool:
@@ -115,7 +115,7 @@ class EngineManager:
     @property
     def keeps_requests(self) -> bool:
         """Whether the API process can outlive the engine, and keep its requests and the port."""
-        return self._resumes and self._api_is_ready and self._fork_server.is_alive
+        return self._launch.settings.resume_requests and self._api_is_ready and self._fork_server.is_alive
 
     @property
     def is_hung(self) -> bool:
@@ -215,8 +215,7 @@ class EngineManager:
         except TimeoutError:
             self._is_forking = False
             self._fork_server.kill()
-            limit = self._launch.settings.api_timeout
-            raise process_errors.fork_server_hangs(limit, self._engine_log) from None
+            raise process_errors.fork_server_hangs(self._launch.settings.api_timeout, self._engine_log) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
         """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API process to exit."""
@@ -279,8 +278,7 @@ class EngineManager:
 
         `exclude`: pids of the supervisor's other processes, which live on.
         """
-        kill = partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude)
-        await run_in_background(kill)  # it waits until they have exited
+        await run_in_background(partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude))
 
     async def _wait_for(self, *expected: type[E]) -> E:
         """Process messages up to one of these types, and return it.
@@ -334,10 +332,8 @@ class EngineManager:
                         continue  # the API process answers its requests with an error, and exits
                     if (failure := self._take_failure()) is not None:
                         raise failure
-                case Imported() | EngineLaunched() | Ready():  # only waited for
-                    pass
-                case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
-                    pass
+                case Imported() | EngineLaunched() | Ready() | ApiHeartbeat() | UpdateLost():
+                    pass  # they are only waited for, or ForkServerClient handles them
                 case _:
                     assert_never(event)
             if isinstance(event, expected):
@@ -393,6 +389,11 @@ class EngineManager:
         if self._is_ready or not how:
             return process_errors.died(self._engine_log)
         return await run_in_background(partial(explain_exit, self._engine_log, how))  # it waits for the log
+
+    def _send_step(self, step: str, fraction: float | None) -> None:
+        """Have an API process that waits for the next engine show the step of its start."""
+        if self._api_is_ready:
+            self._fork_server.send_control(Progress.of(step, fraction))
 
     def _show(self, step: str, fraction: float | None = None) -> None:
         self._state.set_step(step, fraction)

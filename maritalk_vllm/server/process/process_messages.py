@@ -41,6 +41,7 @@ class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     file_problems: dict[str, str]
     drain_timeout: float
     engine_timeout: float | None
+    resume_timeout: float
 
 
 # From the supervisor to the fork server: what the next forked process does.
@@ -255,7 +256,7 @@ class AbortRequests(Message, frozen=True):
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | EngineLost | UseEngine | AbortRequests
+Control: TypeAlias = UpdateOptions | EngineLost | Progress | UseEngine | AbortRequests
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

@@ -77,7 +77,11 @@ def serve_job(folder: Path, control_channel: Descriptor) -> Serve:
 
 def options(number: int, size: int) -> ServingOptions:
     return ServingOptions(
-        access=AccessConfig(), file_problems={"config": "a" * size}, drain_timeout=number, engine_timeout=1
+        access=AccessConfig(),
+        file_problems={"config": "a" * size},
+        drain_timeout=number,
+        engine_timeout=1,
+        resume_timeout=1,
     )
 
 
