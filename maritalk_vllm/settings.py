@@ -214,11 +214,18 @@ class Settings:
         True,
         "Continue requests with the next engine when the engine has died; without, they end with an error.",
     )
-    engine_timeout: float = option(
-        300.0,
+    resume_timeout: float = option(
+        600.0,
+        "Seconds that requests wait for the next engine, or for a lost node, before they end with an error.",
+        metavar="S",
+        min=0,
+    )
+    engine_timeout: float | None = option(
+        None,
         "Seconds without a step, with requests running, after which the engine counts as dead.",
         metavar="S",
         min=1,
+        shown="60 to 300, by the longest step so far",
     )
     api_timeout: float = option(
         60.0,

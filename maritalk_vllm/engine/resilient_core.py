@@ -7,7 +7,7 @@ of the engine: the next one gets the prompt with the tokens received so far, and
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..errors import MariTalkError, Unavailable
+from ..i18n.message import Number, msg
 from .request_context import RequestContext, current
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ KILLS_ENGINES = Unavailable(
 )
 KILLS_ENGINES_REASON = "engine_deaths"
 """The reason of such a rejection in the metrics."""
+
+
+def not_back(seconds: float) -> Unavailable:
+    """The error of a request that would wait for longer than `seconds` for the next engine."""
+    limit = Number(seconds, ".0f")
+    return Unavailable(
+        msg("The engine has died, and was not back within {seconds} s.", seconds=limit), "Try again later."
+    )
 
 
 @dataclass(slots=True)
@@ -64,6 +73,8 @@ class ResilientCore:
         self._resumed: set[str] = set()
         self._connected = asyncio.Event()
         self._connected.set()
+        self._lost_at = 0.0
+        self._rejection: MariTalkError | None = None
         self.resources = SimpleNamespace(engine_dead=False)
         """As vLLM's client has it. AsyncLLM never learns of an engine's death."""
 
@@ -82,7 +93,9 @@ class ResilientCore:
         submission = _Submission(request, current.get())
         if state is not None:
             self._submissions[state] = submission
-        if self.is_lost:
+        if self._rejection is not None and state is not None:
+            self._fail(state, self._rejection)
+        elif self.is_lost:
             submission.waiting_since = time.monotonic()
         else:
             await self._submit(request)
@@ -129,11 +142,8 @@ class ResilientCore:
         for future in self._core.utility_results.values():
             if not future.done():
                 future.set_exception(self._to_vllm_error(DIED))
-        now = time.monotonic()
-        for state in list(self._processor.request_states.values()):
-            submission = self._submissions.get(state)
-            if submission is None or state.request_id not in self._processor.request_states:
-                continue
+        self._lost_at = now = time.monotonic()
+        for state, submission in self._submitted():
             submission.waiting_since = now
             submission.deaths += 1
             if submission.deaths >= MAX_DEATHS:
@@ -143,11 +153,27 @@ class ResilientCore:
             elif not _is_resumable(state, submission.request):
                 self._fail(state, DIED)
 
+    def expire(self, seconds: float) -> None:
+        """End what waits for an engine that was lost more than `seconds` ago, and reject new requests until the next.
+
+        Without it they would wait for as long as a node is missing, and longer than their clients.
+        """
+        if self.is_lost and self._rejection is None and time.monotonic() - self._lost_at > seconds:
+            self._rejection = not_back(seconds)
+            for state, _ in self._submitted():
+                self._fail(state, self._rejection)
+
+    def _submitted(self) -> "Iterator[tuple[Any, _Submission]]":
+        """The states of the unfinished requests that were submitted; one that ends meanwhile is left out."""
+        for state in list(self._processor.request_states.values()):
+            submission = self._submissions.get(state)
+            if submission is not None and state.request_id in self._processor.request_states:
+                yield state, submission
+
     async def resume(self, core: Any) -> None:  # noqa: ANN401
         """Use `core`, vLLM's client of the next engine, and submit to it what waits."""
-        self._core = core
-        states = list(self._processor.request_states.values())
-        waiting = [(state, each) for state in states if (each := self._submissions.get(state)) is not None]
+        self._core, self._rejection = core, None
+        waiting = list(self._submitted())
         self._resumed = {state.request_id for state, each in waiting if each.deaths and _received(state)}
         self._connected.set()
         self._record_lost_time(each for _, each in waiting)

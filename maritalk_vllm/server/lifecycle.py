@@ -240,8 +240,9 @@ def step(state: Lifecycle, event: Event, now: float) -> Step:
             return _stop(state)
         case Stage.PENDING, StartDue():
             return replace(state, stage=Stage.LOADING), (StartEngine(),)
-        case Stage.LOADING, NodesMissing(missing) if state.nodes_joined:
-            # Requests wait during a first start. Later they are rejected: a lost node may take long to reconnect.
+        case Stage.LOADING, NodesMissing(missing) if state.nodes_joined and not state.api_serves:
+            # Requests wait during a first start, and at an API process that has outlived its engine, for
+            # --resume-timeout. Otherwise they are rejected: a lost node may take long to reconnect.
             return state, (RejectRequests(Unavailable(with_full_stop(missing), RESTART_HINT)),)
         case Stage.LOADING, NodesJoined():
             return replace(state, nodes_joined=True), (HoldRequests(),)
@@ -302,8 +303,8 @@ def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Ste
     actions: tuple[Action, ...] = (ReportRestart(_restart_text(cause, delay)),)
     if not state.api_serves:
         actions += (ReclaimPort(),)
-    if isinstance(cause, NodeLost):
-        actions += (RejectRequests(Unavailable(cause.message, RESTART_HINT)),)
+        if isinstance(cause, NodeLost):
+            actions += (RejectRequests(Unavailable(cause.message, RESTART_HINT)),)
     return replace(state, stage=Stage.PENDING, restarts=(*recent, now)), (*actions, ScheduleStart(delay))
 
 

@@ -23,7 +23,7 @@ from .cluster.node_lost import NodeLost
 from .cluster.node_messages import Agreement
 from .loading.loading_server import LoadingServer
 from .process import process_tree
-from .process.async_tasks import cancel_and_wait
+from .process.async_tasks import cancel_and_wait, unless_failed
 from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_manager import EngineManager
@@ -235,7 +235,10 @@ class _Supervisor:
             await engine.import_and_prepare()
             # Not earlier: the nodes start together as soon as all of them are idle.
             self._coordinator.report_idle()
-            agreed = await self._coordinator.wait_for_peers(self._show_missing)
+            joining = self._coordinator.wait_for_peers(self._show_missing)
+            if self._lifecycle.api_serves:  # it may end while a lost node is missing
+                joining = unless_failed(joining, engine.wait_for_exit())
+            agreed = await joining
             self._handle(lifecycle.NodesJoined())
             loop = asyncio.get_running_loop()
             tasks = [

@@ -8,7 +8,8 @@ from typing import Any, Self
 import pytest
 
 from maritalk_vllm.engine.request_context import RequestContext, current
-from maritalk_vllm.engine.resilient_core import DIED, KILLS_ENGINES, KILLS_ENGINES_REASON, ResilientCore
+from maritalk_vllm.engine.resilient_core import DIED, KILLS_ENGINES, KILLS_ENGINES_REASON, ResilientCore, not_back
+from maritalk_vllm.errors import Unavailable
 
 PROMPT = [1, 2, 3]
 
@@ -245,6 +246,34 @@ def test_a_request_that_ran_in_two_deaths_is_not_submitted_again() -> None:
         assert [each.request_id for each in third.submitted] == ["other"]
         assert (fatal.errors, other.errors) == ([KILLS_ENGINES], [])
         assert context.reason == KILLS_ENGINES_REASON
+
+    asyncio.run(scenario())
+
+
+def test_requests_wait_for_the_next_engine_for_a_limited_time() -> None:
+    async def scenario() -> None:
+        run = Scenario()
+        running = await run.add("DELTA", 1)
+        run.link.expire(0)
+        assert not running.errors
+        run.link.lose()
+        waiting = await run.add("DELTA", 0, name="waits")
+        run.link.expire(60)
+        assert not running.errors and not waiting.errors
+        await asyncio.sleep(0.001)
+        run.link.expire(0)
+        late = await run.add("DELTA", 0, name="late")
+        run.link.expire(0)
+        for each in (running, waiting, late):
+            assert [(type(error), str(error)) for error in each.errors] == [(Unavailable, str(not_back(0)))]
+        assert not run.processor.request_states
+        await run.link.resume(run.second)
+        await run.add("DELTA", 0, name="next")
+        assert [each.request_id for each in run.second.submitted] == ["next"]
+        run.link.lose()
+        run.link.expire(60)
+        waiting = await run.add("DELTA", 0, name="waits again")
+        assert not waiting.errors
 
     asyncio.run(scenario())
 

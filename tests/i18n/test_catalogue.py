@@ -41,6 +41,7 @@ NO_SENTENCE = {
         r"|The host at %s is no node: %s|What listens at %s is no node 0: %s"
         r"|The connection to the node at %s is closed: %s"
         r"|The measured KV cache in \{\} is ignored: .*|The measured KV cache cannot be kept .*"
+        r"|The engine counts as hung after .*"
         r"|Dumping .*: %s(, )?|<\{\} (characters|entries)>"
     ),
     "what `systemctl status` says": r"Loading \{\}|Finishing what runs",

@@ -39,6 +39,7 @@ _DRAINS = "test_stub_engine_drain.py::test_a_draining_stub_engine_finishes_its_r
 _OUT_OF_TIME = "test_stub_engine_drain.py::test_the_drain_timeout_of_a_stub_engine_aborts_the_rest"
 _LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_while_starting_is_given_up"
 _LATE_AGAIN = "test_stub_engine_deadline.py::test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed"
+_NODES = "test_stub_engine_nodes.py"
 _RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine"
 _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine"
 
@@ -172,22 +173,22 @@ MUTATIONS = (
     Mutation(
         "hold requests for a lost node",
         _LIFECYCLE,
-        "    if isinstance(cause, NodeLost):\n        actions",
-        "    if False:\n        actions",
+        "        if isinstance(cause, NodeLost):\n            actions",
+        "        if False:\n            actions",
         (_TABLE,),
     ),
     Mutation(
         "hold requests while a lost node is missing",
         _LIFECYCLE,
-        "NodesMissing(missing) if state.nodes_joined:",
+        "NodesMissing(missing) if state.nodes_joined and not state.api_serves:",
         "NodesMissing(missing) if False:",
         (_TABLE,),
     ),
     Mutation(
         "reject requests while a first start waits for nodes",
         _LIFECYCLE,
-        "NodesMissing(missing) if state.nodes_joined:",
-        "NodesMissing(missing):",
+        "NodesMissing(missing) if state.nodes_joined and",
+        "NodesMissing(missing) if",
         (_TABLE,),
     ),
     Mutation(
@@ -377,7 +378,7 @@ MUTATIONS = (
     Mutation(
         "keep the requests without --resume-requests",
         _PROCESSES,
-        "return self._resumes and",
+        "return self._launch.settings.resume_requests and",
         "return",
         (_DIES,),
     ),
@@ -396,11 +397,39 @@ MUTATIONS = (
         (_RESUMED,),
     ),
     Mutation(
+        "have requests wait for the next engine without a limit",
+        _BACKEND,
+        "        link.expire(self._options.resume_timeout)\n",
+        "",
+        ("test_stub_engine_resume.py::test_requests_wait_for_the_next_stub_engine_no_longer_than_the_limit",),
+    ),
+    Mutation(
+        "do not notice the end of an API process while a node is lost",
+        _SUPERVISOR,
+        "if self._lifecycle.api_serves:  # it may end while a lost node is missing",
+        "if False:",
+        (f"{_NODES}::test_an_api_process_that_dies_while_a_node_of_stub_engines_is_lost_is_replaced",),
+    ),
+    Mutation(
+        "reject requests for a lost node that an API process could finish",
+        _LIFECYCLE,
+        "if state.nodes_joined and not state.api_serves:",
+        "if state.nodes_joined:",
+        (_TABLE,),
+    ),
+    Mutation(
         "do not notice an engine that hangs",
         _BACKEND,
-        "if seconds > self._options.engine_timeout and",
+        "if seconds > limit and",
         "if False and",
         (_HANGS,),
+    ),
+    Mutation(
+        "do not derive from the engine's steps when it hangs",
+        "maritalk_vllm/engine/step_watchdog.py",
+        "return self._times.limit_seconds",
+        "return 300.0",
+        ("test_stub_engine_resume.py::test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next",),
     ),
     Mutation(
         "do not notice an API process that hangs",
@@ -559,8 +588,8 @@ MUTATIONS = (
     Mutation(
         "wait in the event loop for the rest of an engine",
         _PROCESSES,
-        "await run_in_background(kill)",
-        "kill()",
+        "await run_in_background(partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude))",
+        "process_tree.kill_engine(self._folder, self._fork_server.pid, *exclude)",
         (_RESTS,),
     ),
     Mutation(

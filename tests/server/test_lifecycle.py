@@ -99,6 +99,13 @@ STARTS = (
         at(LOADING, nodes_joined=True),
         [RejectRequests(Unavailable("Waiting for node 1.", HINT))],
     ),
+    Row(
+        "requests wait for a lost node at an API process that has outlived the engine",
+        at(LOADING, nodes_joined=True, api_serves=True),
+        MISSING,
+        at(LOADING, nodes_joined=True, api_serves=True),
+        [],
+    ),
     Row("all nodes are there", at(LOADING), NodesJoined(), at(LOADING, nodes_joined=True), [HoldRequests()]),
     Row(
         "all nodes are there again",
@@ -169,6 +176,13 @@ FAILURES = (
         EngineFailed(DIED, api_serves=True),
         once_ready(CLEARING, api_serves=True),
         [ClearEngine(DIED, False)],
+    ),
+    Row(
+        "an API process keeps the requests of an engine that lost a node",
+        once_ready(READY),
+        EngineFailed(LOST, api_serves=True),
+        once_ready(CLEARING, api_serves=True),
+        [ClearEngine(LOST, False)],
     ),
     Row(
         "it keeps them when the next engine fails to start",
@@ -273,6 +287,13 @@ RESTARTS = (
         EngineCleared(DIED),
         once_ready(PENDING, 0, api_serves=True),
         [ReportRestart("The engine died: starting it again now."), ScheduleStart(0)],
+    ),
+    Row(
+        "an API process decides itself how long requests wait for a lost node",
+        once_ready(CLEARING, api_serves=True),
+        EngineCleared(LOST),
+        once_ready(PENDING, 0, api_serves=True),
+        [ReportRestart(f"{LOST.message} {HINT}"), ScheduleStart(0)],
     ),
     *(
         Row(

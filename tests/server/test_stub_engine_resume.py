@@ -21,6 +21,8 @@ KILLED_TWICE = (
     "Change the request; the server's log says why the engine died."
 )
 
+NOT_BACK = "The engine has died, and was not back within 1 s. Try again later."
+
 
 def has_requests(server: StubServer, number: int = 1) -> bool:
     return f"stub_requests_running {float(number)}".encode() in server.ask("/metrics").body
@@ -66,9 +68,14 @@ def test_a_request_is_finished_by_the_next_stub_engine(tmp_path: Path, victim: s
         assert_nothing_left(server)
 
 
-def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Path) -> None:
-    with StubServer(tmp_path, "--engine-timeout", "1") as server, ThreadPoolExecutor() as pool:
+@pytest.mark.parametrize("derived", [False, True])
+def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Path, derived: bool) -> None:
+    """With --engine-timeout, and with the limit that is derived from the steps, whose least value is shorter here."""
+    limit = [] if derived else ["--engine-timeout", "1"]
+    with StubServer(tmp_path, *limit, step_limit=["1"]) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
+        for _ in range(2):  # the steps from the second on are measured
+            server.ask("/generate", PROMPT)
         running = pool.submit(server.ask, "/generate", LASTING)
         until(lambda: has_requests(server), "a request in flight")
         hung = server.engine
@@ -106,6 +113,23 @@ def test_requests_that_wait_for_a_stub_engine_end_with_the_server(tmp_path: Path
         assert running.result().status == 503
         assert server.process.returncode == 0
         assert_nothing_left(server)
+
+
+def test_requests_wait_for_the_next_stub_engine_no_longer_than_the_limit(tmp_path: Path) -> None:
+    options = ("--resume-timeout", "1")
+    with StubServer(tmp_path, *options, loading=["go", "wait 4", "go"]) as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        api = server.api
+        running = pool.submit(server.ask, "/generate", LASTING)
+        until(lambda: has_requests(server), "a request in flight")
+        kill(server.engine)
+        assert (running.result().status, running.result().json["error"]) == (503, NOT_BACK)
+        late = server.ask("/generate", PROMPT)
+        assert (late.status, late.json["error"]) == (503, NOT_BACK)
+        assert late.seconds < 1
+        server.wait_until_ready_again()
+        assert server.ask("/generate", PROMPT).status == 200
+        assert server.api == api
 
 
 def test_requests_survive_failed_restarts_of_a_stub_engine(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from unittest.mock import patch
 
 import setproctitle
 
+from maritalk_vllm.engine import step_times
 from maritalk_vllm.models.atomic_install import install_atomically
-from maritalk_vllm.server.process import api_process, engine_process, fork_server, process_tree
+from maritalk_vllm.server.process import api_process, engine_process, follower_process, fork_server, process_tree
 from maritalk_vllm.server.process.ipc_channel import Channel
 from maritalk_vllm.server.process.process_messages import JOBS, TO_SUPERVISOR, Prepare, Progress, ReportChannel
 from maritalk_vllm.settings import Device
 from tests.stub_engine import launcher
-from tests.stub_engine.script import reach
+from tests.stub_engine.script import reach, shortest_step_limit
 
 
 def prepare(job: Prepare, channel: ReportChannel) -> None:
@@ -33,9 +34,11 @@ def main(device: str, descriptor: str, parent: str) -> None:
     with (
         patch.object(fork_server, "vllm_launcher", launcher),
         patch.object(engine_process, "vllm_launcher", launcher),
+        patch.object(follower_process, "vllm_launcher", launcher),
         patch.object(api_process, "vllm_launcher", launcher),
         patch.object(api_process, "MariTalkPlugin", launcher.StubPlugin),
         patch.object(fork_server, "prepare", prepare),
+        patch.object(step_times, "MIN_SECONDS", shortest_step_limit(step_times.MIN_SECONDS)),
     ):
         channel = Channel.from_descriptor(int(descriptor), JOBS, TO_SUPERVISOR)
         fork_server.main(Device(device), channel, int(parent))

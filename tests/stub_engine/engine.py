@@ -117,6 +117,23 @@ class Engine:
         self._process.kill()
 
 
+class Workers:
+    """A follower's workers, which compute nothing: the stub engine of the leader needs none."""
+
+    def __init__(self) -> None:
+        """Fork a worker."""
+        self._process = _fork.Process(target=signal.pause, daemon=True)
+        self._process.start()
+
+    def wait(self) -> None:
+        """Block until the worker exits."""
+        self._process.join()
+
+    def shutdown(self) -> None:
+        """Stop the worker."""
+        self._process.kill()
+
+
 class Detokenizer:
     """Replaces vLLM's: the tokens that a request has received."""
 
@@ -284,9 +301,11 @@ class StubLLM:
     async def _read_steps(self) -> None:
         while True:
             step: Any = await self.engine_core.get_output_async()
-            self._watchdog.record_step()
+            states = self.output_processor.request_states
+            first = (states[each.request_id] for each in step.outputs if each.request_id in states)
+            self._watchdog.record_step(sum(each.prompt_len for each in first if not each.detokenizer.output_token_ids))
             for output in step.outputs:
-                state = self.output_processor.request_states.get(output.request_id)
+                state = states.get(output.request_id)
                 if state is not None and state.queue is not None:
                     state.detokenizer.output_token_ids.append(0)
                     state.queue.put_nowait(None)

@@ -17,7 +17,7 @@ from maritalk_vllm.engine.resilient_core import ResilientCore
 from maritalk_vllm.engine.shared_load import SharedLoad
 from maritalk_vllm.engine.step_watchdog import StepWatchdog
 from maritalk_vllm.settings import Device, TimeUnit
-from tests.stub_engine.engine import Client, Core, Engine, StubGenerator
+from tests.stub_engine.engine import Client, Core, Engine, StubGenerator, Workers
 from tests.stub_engine.script import reach, record_flags
 
 RUNNING = "stub_requests_running"
@@ -39,6 +39,11 @@ def launch_engine(args: Namespace, addresses: int, api_processes: int) -> Iterat
     engine = Engine(addresses)
     yield engine
     engine.load()
+
+
+def start_workers(args: Namespace) -> Workers:
+    reach("loading")
+    return Workers()
 
 
 def connect(

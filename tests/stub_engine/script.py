@@ -30,7 +30,7 @@ def write(folder: Path, **actions: Sequence[str]) -> None:
     """Set the actions of the stub for the first time that it reaches a stage, the second time, and so on.
 
     The stages: importing, preparing, parsing, loading, warming_up, stopping. The last action of each is repeated. An
-    action may be a sequence, as in `wait 1; die`.
+    action may be a sequence, as in `wait 1; die`. `step_limit` is no stage, but replaces step_times.MIN_SECONDS.
     """
     (folder / _ACTIONS).write_text(json.dumps(actions))
 
@@ -50,6 +50,12 @@ def flags(folder: Path) -> list[str]:
     return found
 
 
+def shortest_step_limit(default: float) -> float:
+    """Called in the stub: the least derived --engine-timeout, in seconds, by the action `step_limit`."""
+    limit = _actions("step_limit")
+    return float(limit[0]) if limit else default
+
+
 def record_flags(arguments: Sequence[str]) -> None:
     """Called in the stub: record the flags that it was started with."""
     _FLAGS.write_text(json.dumps(arguments))
@@ -60,10 +66,14 @@ def reach(stage: str) -> None:
     with _REACHED.open("a") as file:
         file.write(f"{stage} {time.monotonic()} {os.getpid()}\n")
     times = sum(each.stage == stage for each in reached(Path()))
-    actions = json.loads(_ACTIONS.read_text()).get(stage) if _ACTIONS.exists() else None
-    if actions:
+    if actions := _actions(stage):
         for action in actions[min(times, len(actions)) - 1].split("; "):
             _do(*action.split(maxsplit=1))
+
+
+def _actions(stage: str) -> Sequence[str]:
+    actions: dict[str, Sequence[str]] = json.loads(_ACTIONS.read_text()) if _ACTIONS.exists() else {}
+    return actions.get(stage, ())
 
 
 def _do(action: str, argument: str = "") -> None:

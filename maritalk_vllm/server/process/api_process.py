@@ -58,6 +58,7 @@ from .process_messages import (
     Control,
     EngineHangs,
     EngineLost,
+    Progress,
     Ready,
     ReportChannel,
     Serve,
@@ -154,6 +155,7 @@ class _ApiProcess:
             self._channel.send(WarmingUp())
             generator: Generator = app.state.maritalk_generator
             await _warm_up(generator)
+            self._watchdog.begin()
         prompt_limits.reject_long_prompts(self._client)
         registry = REGISTRY if self._job.api_processes == 1 else summed_metrics.serve_sum(app)
         server_metrics.register(self._state, self._timings, registry)
@@ -285,6 +287,9 @@ class _ApiProcess:
                 self._apply(options)
             case EngineLost(is_final):
                 self._lose_engine(is_final=is_final)
+            case Progress():
+                if self._state.phase is Phase.LOADING:
+                    self._state.set_step(message.text, message.fraction)
             case UseEngine(engine, timings):
                 self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
             case AbortClient(client):
@@ -322,10 +327,10 @@ class _ApiProcess:
         if self._next_engine is not engine:  # it has died meanwhile
             core.shutdown()
             return
+        self._watchdog.begin()
         await vllm_launcher.link(self._client).resume(core)
         if self._next_engine is not engine:
             return
-        self._watchdog.record_step()
         self._hang_reported = self._in_flight.is_waiting = False
         if self._state.phase is Phase.LOADING:
             self._state.transition_to(Phase.READY)
@@ -346,11 +351,13 @@ class _ApiProcess:
         """Report an engine that hangs. Raises EngineError if requests are to end with one."""
         if self._abort_error is not None:
             raise self._abort_error
-        is_lost = vllm_launcher.link(self._client).is_lost
-        if self._engine_lost or (is_lost and self._state.phase is Phase.DRAINING):
+        link = vllm_launcher.link(self._client)
+        if self._engine_lost or (link.is_lost and self._state.phase is Phase.DRAINING):
             raise process_errors.died(self._job.log)
+        link.expire(self._options.resume_timeout)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
-        if seconds > self._options.engine_timeout and not self._in_flight.is_waiting and not self._hang_reported:
+        limit = self._watchdog.limit_seconds(self._options.engine_timeout)
+        if seconds > limit and not self._in_flight.is_waiting and not self._hang_reported:
             self._hang_reported = True
             error = EngineError(
                 msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")),

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,6 +19,19 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
         for each in pending:
             each.cancel()
         await asyncio.wait(pending, timeout=1)
+
+
+async def unless_failed(wanted: Coroutine[Any, Any, T], watch: Coroutine[Any, Any, object]) -> T:
+    """Return the result of `wanted`; if `watch` fails before, cancel it and raise that error."""
+    loop = asyncio.get_running_loop()
+    wanted_task, watching = loop.create_task(wanted), loop.create_task(watch)
+    try:
+        await asyncio.wait((wanted_task, watching), return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+        return await wanted_task
+    finally:
+        await cancel_and_wait(wanted_task, watching)
 
 
 async def run_in_background(call: Callable[[], T]) -> T:

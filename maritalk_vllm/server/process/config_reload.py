@@ -29,7 +29,7 @@ CHANGEABLE = (
     *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
     *("batch_retention", "flex_timeout"),
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
-    *("log_max_mb", "log_backups"),
+    *("resume_timeout", "log_max_mb", "log_backups"),
 )
 """The options that a reload by SIGHUP applies from the configuration file."""
 

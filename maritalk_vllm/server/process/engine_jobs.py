@@ -87,4 +87,5 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
         engine_timeout=launch.settings.engine_timeout,
         batch_retention=launch.settings.batch_retention_seconds,
         flex_timeout=launch.settings.flex_timeout,
+        resume_timeout=launch.settings.resume_timeout,
     )

@@ -89,12 +89,12 @@ class EngineManager:
         self._running: dict[int, JobName] = {}  # by pid
         self._has_imported = False
         self._progress = StartProgress(launch.settings, console, state)
-        self._resumes = launch.settings.resume_requests and launch.group is None
         self._is_ready = False  # the engine
         self._is_forking = False
         self._failure: MariTalkError | None = None
         self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
         self._api = ApiProcesses(self._fork_server, launch.api_processes, folder, timings, state)
+        state.on_step = self._send_step
 
     @property
     def fork_server_alive(self) -> bool:
@@ -104,7 +104,7 @@ class EngineManager:
     @property
     def keeps_requests(self) -> bool:
         """Whether the API processes can outlive the engine, and keep their requests and the port."""
-        return self._resumes and self._api.is_serving and self._fork_server.is_alive
+        return self._launch.settings.resume_requests and self._api.is_serving and self._fork_server.is_alive
 
     @property
     def is_hung(self) -> bool:
@@ -202,8 +202,7 @@ class EngineManager:
         except TimeoutError:
             self._is_forking = False
             self._fork_server.kill()
-            limit = self._launch.settings.api_timeout
-            raise process_errors.fork_server_hangs(limit, self._engine_log) from None
+            raise process_errors.fork_server_hangs(self._launch.settings.api_timeout, self._engine_log) from None
 
     async def abort_requests(self, error: MariTalkError) -> None:
         """Abort all in-flight requests with `error`, and wait up to STOP_SECONDS for the API processes to exit."""
@@ -274,8 +273,7 @@ class EngineManager:
 
         `exclude`: pids of the supervisor's other processes, which live on.
         """
-        kill = partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude)
-        await run_in_background(kill)  # it waits until they have exited
+        await run_in_background(partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude))
 
     async def _wait_for(self, *expected: type[E]) -> E:
         """Process messages up to one of these types, and return it. Raises the errors of `_process_next`."""
@@ -389,3 +387,8 @@ class EngineManager:
             if not self._has_imported:  # a fork server whose import hangs cannot fork
                 self._fork_server.kill()
             raise self._progress.late_error() from None
+
+    def _send_step(self, step: str, fraction: float | None) -> None:
+        """Have API processes that wait for the next engine show the step of its start."""
+        if self._api.is_serving:
+            self._api.send(Progress.of(step, fraction))

@@ -34,13 +34,14 @@ class JobName(StrEnum):
 class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an API process needs to know, and what may change while it serves. Timeouts are in seconds.
 
-    `file_problems`: as ServerState.files.
+    `file_problems`: as ServerState.files. `engine_timeout`: None derives it from the engine's steps.
     """
 
     access: AccessConfig
     file_problems: dict[str, str]
     drain_timeout: float
-    engine_timeout: float
+    engine_timeout: float | None
+    resume_timeout: float
     batch_retention: int
     flex_timeout: float
 
@@ -291,7 +292,7 @@ class AbortRequests(Message, frozen=True):
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | EngineLost | UseEngine | AbortClient | AbortRequests
+Control: TypeAlias = UpdateOptions | EngineLost | Progress | UseEngine | AbortClient | AbortRequests
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

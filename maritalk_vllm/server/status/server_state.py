@@ -1,6 +1,7 @@
 """The phase of the server, as probes, metrics and the service manager report it."""
 
 import time
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -32,6 +33,8 @@ class ServerState:
         self._step_since = self._since
         self.fraction: float | None = None
         """Completed fraction of the step, from 0 to 1; None if unknown."""
+        self.on_step: Callable[[str, float | None], object] | None = None
+        """Called with each new step and fraction."""
         self.files: dict[str, str] = {}
         """Problem of each file that the server reads or writes while it runs, by name; empty if it is usable."""
 
@@ -62,4 +65,7 @@ class ServerState:
         """Set the current step of loading and its completed fraction, from 0 to 1."""
         if step != self.step:
             self._step_since = time.monotonic()
+        has_changed = (step, fraction) != (self.step, self.fraction)
         self.step, self.fraction = step, fraction
+        if has_changed and self.on_step is not None:
+            self.on_step(step, fraction)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from maritalk_vllm.server.process.async_tasks import cancel_and_wait, run_in_background
+from maritalk_vllm.server.process.async_tasks import cancel_and_wait, run_in_background, unless_failed
 
 
 def test_a_lost_cancellation_is_repeated() -> None:
@@ -21,6 +21,33 @@ def test_a_lost_cancellation_is_repeated() -> None:
         await asyncio.sleep(0)
         await asyncio.wait_for(cancel_and_wait(*tasks), 5)
         assert all(task.cancelled() for task in tasks)
+
+    asyncio.run(scenario())
+
+
+async def fails() -> None:
+    raise KeyError
+
+
+async def returns() -> int:
+    return 7
+
+
+async def hangs() -> int:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_a_task_is_waited_for_unless_another_fails() -> None:
+    async def scenario() -> None:
+        assert await unless_failed(returns(), hangs()) == 7
+        with pytest.raises(KeyError):
+            await unless_failed(hangs(), fails())
+        with pytest.raises(KeyError):
+            await unless_failed(returns(), fails())
+        with pytest.raises(KeyError):
+            await unless_failed(fails(), hangs())
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
 

@@ -63,7 +63,7 @@ def process() -> Iterator[_ApiProcess]:
     """An API process before it serves, with an engine that runs."""
     job = sample(Serve, filled=True)
     close_descriptors(job)
-    client: Any = SimpleNamespace(engine_core=SimpleNamespace(is_lost=False))
+    client: Any = SimpleNamespace(engine_core=SimpleNamespace(is_lost=False, expire=lambda _: None))
     ours, theirs = Channel.pair(JOBS, TO_SUPERVISOR)
     with contextlib.closing(ours), contextlib.closing(theirs):
         yield _ApiProcess(client, StepWatchdog(), job, ours, None)

@@ -84,6 +84,7 @@ def options(number: int, size: int) -> ServingOptions:
         engine_timeout=1,
         batch_retention=1,
         flex_timeout=1,
+        resume_timeout=1,
     )
 
 
