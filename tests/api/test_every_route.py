@@ -1,10 +1,12 @@
 """One request to each documented route on the real engine: the response has the keys that clients read."""
 
+import json
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.serving import Server
+from tests.serving import READY_SECONDS, Server, until
 
 pytestmark = pytest.mark.core
 
@@ -62,6 +64,8 @@ for prefix in PREFIXES:
     }
 PAGES = {"/chat": b"<!doctype html>", "/docs": b"swagger", "/metrics": b"# HELP vllm:"}
 PROBES = ("/livez", "/readyz", "/health")
+STORED = ("/files", "/files/{file_id}", "/files/{file_id}/content", "/batches", "/batches/{batch_id}")
+STORED_PATHS = {f"{prefix}{path}" for prefix in PREFIXES for path in (*STORED, "/batches/{batch_id}/cancel")}
 
 
 @pytest.mark.parametrize("path", GETS)
@@ -91,9 +95,34 @@ def test_probes_are_healthy(shared_server: Server, path: str) -> None:
     assert shared_server.ask(path).status == 200
 
 
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_batch_passes_through_every_route_of_files_and_batches(shared_server: Server, prefix: str) -> None:
+    line = {"custom_id": "1", "method": "POST", "url": "/generate", "body": PROMPT}
+    with httpx.Client(base_url=f"http://127.0.0.1:{shared_server.port}{prefix}") as client:
+
+        def get(path: str) -> Any:
+            return client.get(path).raise_for_status().json()
+
+        sent = client.post("/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", json.dumps(line).encode())})
+        file = sent.raise_for_status().json()
+        assert get(f"/files/{file['id']}") == file
+        assert file in get("/files")["data"]
+        order = {"input_file_id": file["id"], "endpoint": "/generate", "completion_window": "24h"}
+        batch = client.post("/batches", json=order).raise_for_status().json()
+        until(lambda: get(f"/batches/{batch['id']}")["status"] == "completed", "completed", READY_SECONDS)
+        assert batch["id"] in {each["id"] for each in get("/batches")["data"]}
+        output = get(f"/batches/{batch['id']}")["output_file_id"]
+        result = get(f"/files/{output}/content")
+        assert result["custom_id"] == "1"
+        assert result["response"]["body"].keys() >= {"output"} | TIMES
+        assert client.post(f"/batches/{batch['id']}/cancel").status_code == 409
+        assert client.delete(f"/files/{file['id']}").json()["deleted"]
+        assert client.get(f"/files/{file['id']}").status_code == 404
+
+
 def test_every_route_in_openapi_is_tested(shared_server: Server) -> None:
     described = shared_server.ask("/openapi.json").json["paths"].keys()
-    assert described == described & {*GETS, *POSTS, *PROBES, *PAGES}
+    assert described == described & {*GETS, *POSTS, *PROBES, *PAGES, *STORED_PATHS}
 
 
 def test_removed_routes_get_404(shared_server: Server) -> None:
