@@ -17,6 +17,7 @@ from maritalk_vllm.server.messaging.direction import Direction
 from maritalk_vllm.server.process import ipc_channel
 from maritalk_vllm.server.process.descriptors import Descriptor
 from maritalk_vllm.server.process.ipc_channel import Channel, MessageLost
+from tests.descriptors import open_descriptors
 from tests.server.messaging.samples import frame
 
 
@@ -63,15 +64,11 @@ def test_message_boundaries_are_kept_and_a_closed_end_is_detected() -> None:
     ours.close()
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 @pytest.mark.parametrize("size", [65_536 - FRAME_BYTES, 65_537 - FRAME_BYTES, 200_000, 300_000, 10_000_000])
 def test_a_message_of_any_length_is_sent_in_both_directions(size: int) -> None:
     """The first message fills a packet exactly; the fourth is too long for a socket."""
     ours, theirs = pair()
-    opened = open_files()
+    opened = open_descriptors()
     message = Text("a" * size)
     for sender, receiver in ((ours, theirs), (theirs, ours)):
         sender.send(message)
@@ -83,7 +80,7 @@ def test_a_message_of_any_length_is_sent_in_both_directions(size: int) -> None:
     ours.send(message)
     assert ours.receive() is None
     ours.close()
-    assert open_files() == opened - 2
+    assert open_descriptors() == opened - 2
 
 
 def test_a_message_over_the_limit_is_an_error_for_the_sender_and_the_receiver() -> None:
@@ -122,7 +119,7 @@ def test_a_broken_packet_is_an_error_and_the_next_is_received(packet: bytes, pro
 
 def test_a_file_that_does_not_hold_the_whole_message_is_an_error() -> None:
     ours, theirs = pair()
-    opened = open_files()
+    opened = open_descriptors()
     for size in (99, 101):
         with os.fdopen(os.memfd_create("message"), "w+b") as file:
             file.write(b"a" * size)
@@ -130,7 +127,7 @@ def test_a_file_that_does_not_hold_the_whole_message_is_an_error() -> None:
             socket.send_fds(theirs._end, [(100).to_bytes(4, "big")], [file.fileno()])
         with pytest.raises(MessageError, match=f"it has {size} of 100 bytes"):
             ours.receive()
-    assert open_files() == opened
+    assert open_descriptors() == opened
     ours.close()
     theirs.close()
 
@@ -161,7 +158,7 @@ def test_long_messages_of_several_processes_do_not_interleave() -> None:
 @pytest.mark.parametrize("size", [0, 70_000])
 def test_descriptors_are_sent_with_a_message_of_any_length(size: int) -> None:
     ours, theirs = pair()
-    opened = open_files()
+    opened = open_descriptors()
     pipes = [os.pipe(), os.pipe()]
     theirs.send(File(Descriptor(pipes[0][0]), "a" * size, Descriptor(pipes[1][0])))
     for reading, _ in pipes:
@@ -175,7 +172,7 @@ def test_descriptors_are_sent_with_a_message_of_any_length(size: int) -> None:
         os.close(writing)
         received.close()
     assert message.text == "a" * size
-    assert open_files() == opened
+    assert open_descriptors() == opened
     ours.close()
     theirs.close()
 
@@ -190,12 +187,12 @@ def test_descriptors_are_sent_with_a_message_of_any_length(size: int) -> None:
 )
 def test_descriptors_that_a_message_does_not_name_are_closed(sent: list[int], problem: str) -> None:
     ours, theirs = pair()
-    opened = open_files()
+    opened = open_descriptors()
     content = ANY.encode(File(Descriptor(0)), lambda value: 0)
     socket.send_fds(theirs._end, [frame(content)], sent)
     with pytest.raises(MessageError, match=problem):
         ours.receive()
-    assert open_files() == opened
+    assert open_descriptors() == opened
     ours.close()
     theirs.close()
 
@@ -222,7 +219,7 @@ def no_descriptors() -> Iterator[None]:
 def test_a_message_without_a_free_descriptor_is_reported_as_lost() -> None:
     """The next message is received."""
     ours, theirs = pair()
-    opened = open_files()
+    opened = open_descriptors()
     theirs.send(File(Descriptor(ours.fileno())))
     theirs.send(Text("a" * 70_000))
     theirs.send(Beat())
@@ -234,7 +231,7 @@ def test_a_message_without_a_free_descriptor_is_reported_as_lost() -> None:
         with pytest.raises(OSError, match="Too many open files"):
             theirs.send(Text("a" * 70_000))
         theirs.try_send(Text("a" * 70_000))
-    assert open_files() == opened
+    assert open_descriptors() == opened
     ours.close()
     theirs.close()
 

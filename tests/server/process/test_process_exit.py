@@ -4,26 +4,22 @@ import asyncio
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import psutil
 
 from maritalk_vllm.server.process.process_exit import wait_for_exit
+from tests.descriptors import open_descriptors
 from tests.server.event_loop import never_blocked
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_the_exit_code_is_returned_without_blocking_the_event_loop() -> None:
     async def scenario() -> None:
         with subprocess.Popen(["sh", "-c", "sleep 1.5; exit 3"]) as process:
-            before = descriptors()
+            before = open_descriptors()
             async with never_blocked():
                 assert await wait_for_exit(process) == 3
             assert await wait_for_exit(process) == 3
-            assert descriptors() == before
+            assert open_descriptors() == before
         with subprocess.Popen(["sleep", "60"]) as process:
             process.kill()
             assert await wait_for_exit(process) == -signal.SIGKILL
@@ -34,13 +30,13 @@ def test_the_exit_code_is_returned_without_blocking_the_event_loop() -> None:
 def test_a_wait_may_be_cancelled() -> None:
     async def scenario() -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
-            before = descriptors()
+            before = open_descriptors()
             waiting = asyncio.create_task(wait_for_exit(process))
             await asyncio.sleep(0.01)
             waiting.cancel()
             await asyncio.wait((waiting,))
             assert waiting.cancelled()
-            assert descriptors() == before
+            assert open_descriptors() == before
             process.kill()
 
     asyncio.run(scenario())
