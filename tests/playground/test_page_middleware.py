@@ -13,8 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.models.demo_model import NOTICE
-from maritalk_vllm.playground.page_middleware import Page
-from maritalk_vllm.playground.security_headers import SECURITY
+from maritalk_vllm.playground.page_middleware import SECURITY, Page
 from maritalk_vllm.playground.static_files import STATIC
 from maritalk_vllm.server.loading.loading_app import LoadingApp
 from maritalk_vllm.server.middleware.access_config import AccessConfig

@@ -1,5 +1,6 @@
 """The chat loop: reads lines, runs commands, sends questions and prints answers."""
 
+import bisect
 import contextlib
 import sys
 from collections.abc import Iterable
@@ -8,7 +9,8 @@ from ...errors import MariTalkError, RequestError
 from ...i18n.rendering import localized, say
 from . import slash_commands
 from .answer import Answer
-from .context_trimming import turns_to_drop
+from .chat_client import ChatClient
+from .conversation import Conversation
 from .session import Session
 from .typed_ahead import kept_for_the_prompt
 
@@ -84,7 +86,7 @@ class Chat:
             self._stream_answer(question)
         except RequestError as error:
             # The server decides what fits. Tokens are counted only once it has rejected the question.
-            excess = turns_to_drop(session.client, session.conversation, question, session.parameters.max_tokens)
+            excess = _turns_to_drop(session.client, session.conversation, question, session.parameters.max_tokens)
             if not excess:
                 raise error
             session.conversation.drop_oldest(excess)
@@ -143,3 +145,20 @@ class Chat:
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
             if self._wait_until_loaded():
                 self._session.screen.note(say("The model is there again."))
+
+
+def _turns_to_drop(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:
+    """The fewest oldest turns without which the question fits, by the server's own token count.
+
+    0 where everything fits, where the question does not even fit alone, and where the server cannot count tokens.
+    Raises MariTalkError.
+    """
+
+    def fits(skip: int) -> bool:
+        usage = client.count(conversation.messages(question, skip=skip))
+        return usage is not None and usage.tokens + max_tokens <= usage.max_model_len
+
+    all_turns = conversation.active_turns
+    if all_turns == 0 or fits(0) or not fits(all_turns):
+        return 0
+    return bisect.bisect_left(range(all_turns), True, lo=1, key=fits)
