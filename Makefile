@@ -30,8 +30,8 @@ PORT ?= 9000
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-own \
-	test-rest-shared test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
+.PHONY: serve install architectures check-python clients lint format test test-unit test-pythons test-all test-rest test-rest-engine \
+	test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
 	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
 serve: install
@@ -80,15 +80,12 @@ test-unit: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
-# What `make test` has not run, in three sessions: the tests of the shared server, those that start servers of their own or
-# none, and the rest of the deploy lane. `make --jobs 2` runs two at once.
-test-rest: test-rest-own test-rest-shared test-rest-deploy
+# One session for all tests with an engine that `make test` has not run. With `make --jobs 2`, the rest of the deploy lane,
+# which starts no engine, runs in parallel.
+test-rest: test-rest-engine test-rest-deploy
 
-test-rest-own: $(VENV)/.installed-all
-	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not shares_server and not core and not nightly"
-
-test-rest-shared: $(VENV)/.installed-all
-	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and shares_server and not core and not nightly"
+test-rest-engine: $(VENV)/.installed-all
+	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"
 
 test-rest-deploy: $(VENV)/.installed-all
 	$(PYTEST) -m "deploy and not shares_server"
