@@ -186,7 +186,7 @@ def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
         field = dialog.get_by_label("Chave", exact=True)
         field.fill("errada")
         field.press("Enter")
-        expect(dialog).to_contain_text("Esta chave não serve.")
+        expect(dialog).to_contain_text("Esta chave não é válida.")
         field.fill("chave")
         field.press("Enter")
         # The question that was sent without a key is answered without another action.

@@ -80,7 +80,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
     page.goto(f"{tab.url}/")
     assert page.url == f"{tab.url}/chat"
     expect(page.locator("#banner")).to_contain_text("O modelo está carregando.")
-    expect(page.locator("#banner-step")).to_have_text(re.compile("Começando|Importando|Carregando"))
+    expect(page.locator("#banner-step")).to_have_text(re.compile("Iniciando|Importando|Carregando"))
     expect(page.locator("#state-name")).to_have_text("carregando")
     picture(page, "loading")
     assert_accessible(page, "loading")

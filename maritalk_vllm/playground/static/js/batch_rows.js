@@ -57,10 +57,10 @@ export function showRows(list, rows) {
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
   const { id } = focused?.closest("li").dataset ?? {};
   const { action } = focused?.dataset ?? {};
-  rows.forEach((row, index) => {
+  rows.forEach((newRow, index) => {
     const current = list.children[index];
-    if (!current) list.append(row);
-    else if (!current.isEqualNode(row)) current.replaceWith(row);
+    if (!current) list.append(newRow);
+    else if (!current.isEqualNode(newRow)) current.replaceWith(newRow);
   });
   while (list.children.length > rows.length) list.lastElementChild.remove();
   if (focused && !focused.isConnected) {
