@@ -52,9 +52,9 @@ class Page:
         *,
         is_demo: bool = False,
     ) -> None:
-        """`time_unit` is that of the API's times, which a 0 alone does not tell; `admits` selects the requests.
+        """`time_unit` is the unit of the API's times. `admits` selects the requests that the page may answer.
 
-        `is_demo`: the demo model is served, as the page and the chat in the terminal say.
+        `is_demo`: the demo model is served, and the page shows its notice.
         """
         self._app = app
         self._admits = admits
@@ -63,7 +63,7 @@ class Page:
 
     @property
     def paths(self) -> frozenset[str]:
-        """All paths that are answered by this middleware, except a browser's `/`."""
+        """All paths that this middleware answers, except a browser's `/`."""
         return frozenset({*self._files, SERVER})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.answering import Request, answering
 from tests.commands import run, start
-from tests.playground.browser.played import served
+from tests.playground.browser.fake_engine import served
 from tests.serving import NOBODY
 from tests.stub_batches import StubBatches
 from tests.tools.batch.test_batch_file import CHAT, line, written

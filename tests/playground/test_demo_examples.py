@@ -1,4 +1,4 @@
-"""The demo model gives the answers that the page and the start's banner show beside their examples."""
+"""The demo model gives the answers that the page and the startup banner show with their examples."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.serving import Server
 EXAMPLES = (STATIC / "js" / "examples.js").read_text()
 
 
-def test_the_demo_model_answers_the_page_s_examples_like_this(shared_server: Server) -> None:
+def test_demo_model_gives_the_expected_answers_of_the_page(shared_server: Server) -> None:
     examples = re.findall(r'question: "(.+)", answer: "(.+)"', EXAMPLES)
     assert len(examples) == 4
     for question, expected in examples:
@@ -18,13 +18,13 @@ def test_the_demo_model_answers_the_page_s_examples_like_this(shared_server: Ser
         assert " ".join(answer["output"].split()) == expected
 
 
-def test_the_demo_model_classifies_the_page_s_film_review_like_this(shared_server: Server) -> None:
+def test_demo_model_gives_the_expected_class_of_the_film_review(shared_server: Server) -> None:
     ((prompt, expected),) = re.findall(r'DEMO_FILM_REVIEWS.*?`(.*?)`.*?answer: "(.+?)"', EXAMPLES, re.DOTALL)
     body = {"prompt": prompt, "max_tokens": 2, "do_sample": False}
     assert shared_server.ask("/generate", body).json["output"].strip() == expected
 
 
-def test_the_demo_model_answers_as_in_the_banner(shared_server: Server) -> None:
+def test_demo_model_gives_the_answer_of_the_banner(shared_server: Server) -> None:
     found = re.findall(r"""generate\("(.+)", do_sample=False\)\n.*'output': '(.+?)'""", DEMO_BANNER)
     ((question, expected),) = found
     messages = [{"role": "user", "content": question}]

@@ -1,4 +1,4 @@
-"""The page over real sockets, in front of a stand-in for the rest of the server."""
+"""The page over real sockets, in front of a stub for the rest of the server."""
 
 import asyncio
 import json

@@ -19,7 +19,7 @@ VENDOR = STATIC / "vendor"
 OWN = [path for path in STATIC.rglob("*") if path.is_file() and VENDOR not in path.parents]
 SCRIPTS = {path.name: path.read_text() for path in OWN if path.suffix == ".js"}
 INDEX = (STATIC / "index.html").read_text()
-MOST_LINES = 300
+MAX_LINES = 300
 
 
 def test_both_languages_have_the_same_messages() -> None:
@@ -41,17 +41,17 @@ def forms_of(message: str | dict[str, str]) -> list[str]:
 
 def test_every_message_exists_and_is_used() -> None:
     code = "\n".join(SCRIPTS.values())
-    asked = set(re.findall(r'data-(?:text|label|placeholder)="([^"]+)"', INDEX))
-    asked |= set(re.findall(r'\bt\(\s*"([^"]+)"', code))
-    assert asked <= STRINGS["pt"].keys()
+    referenced = set(re.findall(r'data-(?:text|label|placeholder)="([^"]+)"', INDEX))
+    referenced |= set(re.findall(r'\bt\(\s*"([^"]+)"', code))
+    assert referenced <= STRINGS["pt"].keys()
     # Some keys are selected conditionally, and some are composed of a group and a name from the server.
-    written = asked | set(re.findall(r'"([^"\n]+)"', code))
+    quoted = referenced | set(re.findall(r'"([^"\n]+)"', code))
     groups = set(re.findall(r"\bt\([^)]*`(\w+\.)\$\{", code)) | {
-        f"{name}." for name in re.findall(r'told\("(\w+)"', code)
+        f"{name}." for name in re.findall(r'labelOf\("(\w+)"', code)
     }
     assert groups == {"banner.", "batch_status.", "settings.", "state.", "step."}
-    unsaid = {key for key in STRINGS["pt"] if key not in written and not key.startswith(tuple(groups))}
-    assert unsaid == set()
+    unused = {key for key in STRINGS["pt"] if key not in quoted and not key.startswith(tuple(groups))}
+    assert unused == set()
 
 
 def test_the_demo_model_is_named_as_in_the_terminal() -> None:
@@ -89,10 +89,10 @@ def test_page_references_only_its_own_files_and_nothing_inline() -> None:
     tags.feed(INDEX)
     assert tags.inline == []
     assert tags.named <= {"docs", *(f"chat/{name}" for name in files())}
-    elsewhere = re.compile(r"(?:https?:)?//[\w-]+\.\w|@import|url\(")
+    other_host = re.compile(r"(?:https?:)?//[\w-]+\.\w|@import|url\(")
     for path in OWN:
         text = path.read_text().replace("http://www.w3.org/", "")
-        assert not elsewhere.search(text), path.name
+        assert not other_host.search(text), path.name
 
 
 def test_every_module_exists_and_is_used() -> None:
@@ -124,7 +124,7 @@ def test_fonts_of_formulas_are_those_of_the_copy() -> None:
 
 
 def test_translated_errors_are_the_servers() -> None:
-    """Each is the text of an error in the package, with anything in its gaps."""
+    """Each key is the text of an error in the package, whatever its placeholders are."""
     package = "\n".join(path.read_text() for path in STATIC.parent.parent.rglob("*.py"))
     errors = [re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(text))) for text in texts_of(package)]
     for sentence, translations in json.loads((STATIC / "server_errors.json").read_text()).items():
@@ -157,7 +157,7 @@ def test_referenced_icons_and_ids_exist() -> None:
 
 def test_files_are_small() -> None:
     for path in OWN:
-        assert path.suffix == ".json" or len(path.read_text().splitlines()) <= MOST_LINES, path.name
+        assert path.suffix == ".json" or len(path.read_text().splitlines()) <= MAX_LINES, path.name
 
 
 def test_libraries_match_the_lock_file() -> None:

@@ -11,15 +11,15 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Playwright, Request
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "chromium"
-MOST_PICTURE_BYTES = 200_000
-GRAVE = ("serious", "critical")
+MAX_PICTURE_BYTES = 200_000
+SERIOUS_IMPACTS = ("serious", "critical")
 
 
 def launch(playwright: Playwright) -> Browser:
     path = os.environ.get("CHROMIUM") or subprocess.run([SCRIPT], capture_output=True, text=True).stdout.strip()
     # A container has no user namespaces for the sandbox, and a small /dev/shm. Only our host name resolves.
-    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage", alone])
+    isolated = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage", isolated])
 
 
 @dataclass
@@ -28,11 +28,11 @@ class Tab:
 
     page: Page
     url: str
-    elsewhere: list[str] = field(default_factory=list)
+    foreign_requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def assert_clean(self) -> None:
-        assert self.elsewhere == []
+        assert self.foreign_requests == []
         assert self.errors == []
 
 
@@ -41,28 +41,26 @@ def tab(browser: Browser, url: str, **options: Any) -> Tab:
     context = browser.new_context(**{"locale": "pt-BR", "viewport": {"width": 1280, "height": 800}, **options})
     context.set_default_timeout(15_000)
     opened = Tab(context.new_page(), url)
-    ours = urlsplit(url).netloc
+    own_host = urlsplit(url).netloc
 
-    def see(request: Request) -> None:
+    def record(request: Request) -> None:
         address = urlsplit(request.url)
-        if address.netloc != ours and address.scheme != "blob":
-            opened.elsewhere.append(request.url)
+        if address.netloc != own_host and address.scheme != "blob":
+            opened.foreign_requests.append(request.url)
 
     # Observed without interception, which would delay each request.
-    context.on("request", see)
+    context.on("request", record)
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.page.on(
         "console",
-        lambda send_and_wait: (
-            opened.errors.append(send_and_wait.text) if _is_wrong(send_and_wait.type, send_and_wait.text) else None
-        ),
+        lambda message: opened.errors.append(message.text) if _is_error(message.type, message.text) else None,
     )
     opened.page.goto(f"{url}/chat")
-    opened.page.wait_for_selector("body.begun")
+    opened.page.wait_for_selector("body.loaded")
     return opened
 
 
-def _is_wrong(kind: str, text: str) -> bool:
+def _is_error(kind: str, text: str) -> bool:
     # The console also reports error statuses; the tests check how the page handles those.
     return kind == "error" and not text.startswith("Failed to load resource")
 
@@ -71,7 +69,7 @@ def assert_accessible(page: Page, state: str, schemes: tuple[str, ...] = ("light
     """Assert that axe reports no serious violation."""
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in GRAVE]
+        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in SERIOUS_IMPACTS]
         violations = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
         assert violations == [], f"{state}, {scheme}"
     page.emulate_media(color_scheme="light", reduced_motion="no-preference")
@@ -81,5 +79,5 @@ def picture(page: Page, name: str) -> None:
     """Save a screenshot for docs/page.md to the folder that SCREENSHOTS names, if it is set."""
     if folder := os.environ.get("SCREENSHOTS"):
         content = page.screenshot(animations="disabled", caret="hide")
-        assert len(content) < MOST_PICTURE_BYTES, name
+        assert len(content) < MAX_PICTURE_BYTES, name
         (Path(folder) / f"{name}.png").write_bytes(content)

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.playground.browser.chromium import Tab, launch, tab
-from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.fake_engine import FakeEngine, serve_fake_engine
 
 Open = Callable[..., Tab]
 

@@ -12,7 +12,7 @@ from maritalk_vllm.settings import TimeUnit
 from tests.counting import request_metrics
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine, served
+from tests.playground.browser.fake_engine import FakeEngine, served
 from tests.playground.browser.test_look import METRICS, PHONE, fits
 from tests.stub_batches import StubBatches
 from tests.tools.batch.test_batch_file import CHAT, line
@@ -24,7 +24,7 @@ REQUESTS = b"\n".join([line("a", url="/generate"), line("b", url="/generate", bo
 
 @pytest.fixture
 def stub() -> StubBatches:
-    """Each test says when a batch goes on."""
+    """Batches advance only when a test calls `advance`."""
     return StubBatches(moves=False)
 
 
@@ -33,8 +33,8 @@ def url(stub: StubBatches) -> Iterator[str]:
     fake_engine = FakeEngine(metrics=METRICS)
     app = fake_engine.app
     app.router.routes.extend(stub.routes)
-    around = MiddlewareStack(app, AccessConfig(), fake_engine.state, TimeUnit.MILLISECONDS, request_metrics())
-    with served(around) as address:
+    stack = MiddlewareStack(app, AccessConfig(), fake_engine.state, TimeUnit.MILLISECONDS, request_metrics())
+    with served(stack) as address:
         yield address
 
 
@@ -52,17 +52,17 @@ def drop(page: Page, name: str, content: bytes) -> None:
     expect(page.locator("#batches")).to_have_class("view")
 
 
-def test_a_server_without_batches_is_asked_once(fake_engine: FakeEngine, open_tab: Open) -> None:
+def test_support_for_batches_is_requested_once(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
-    expect(page.locator("#model")).to_have_text("demo")  # it has asked, and is loaded again below
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
+    expect(page.locator("#model")).to_have_text("demo")  # the page has requested it; it is reloaded below
+    paths: list[str] = []
+    page.on("request", lambda request: paths.append(request.url.rsplit("/", 1)[-1]))
     page.goto(f"{fake_engine.url}/chat#batches")
     page.reload()
     expect(page.locator("#model")).to_have_text("demo")
     page.wait_for_timeout(3000)
-    assert asked.count("batches?limit=1") == 1
-    assert asked.count("readyz") >= 2
+    assert paths.count("batches?limit=1") == 1
+    assert paths.count("readyz") >= 2
     expect(page.locator("#batches-link")).to_be_hidden()
     expect(page.get_by_label("Sua mensagem")).to_be_visible()
 
@@ -121,7 +121,7 @@ def test_files_are_started_again_and_deleted(stub: StubBatches, url: str, open_t
     assert stub.files == {}
 
 
-def test_what_is_wrong_is_said(stub: StubBatches, url: str, open_tab: Open) -> None:
+def test_errors_are_shown(stub: StubBatches, url: str, open_tab: Open) -> None:
     page = open_tab(url).page
     page.get_by_role("link", name="Lotes").click()
     error = page.locator("#batches-error")
@@ -136,7 +136,7 @@ def test_what_is_wrong_is_said(stub: StubBatches, url: str, open_tab: Open) -> N
     assert batch["endpoint"] == CHAT
     stub.advance(batch)
     expect(page.locator(".row-status")).to_have_text("recusado")
-    expect(page.locator(".rows .wrong")).to_have_text("Linha 2: The key custom_id is missing.")
+    expect(page.locator(".rows .invalid")).to_have_text("Linha 2: The key custom_id is missing.")
     stub.files.clear()
     page.get_by_role("button", name="Baixar errado.jsonl").click()
     expect(error).to_have_text("There is no 'file-1'.")

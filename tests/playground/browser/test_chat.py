@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from maritalk_vllm.api.local_schema import ChatGenerateRequest, LocalRequest
 from maritalk_vllm.settings import TimeUnit
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.fake_engine import FakeEngine, serve_fake_engine
 
 pytestmark = pytest.mark.page
 
@@ -45,7 +45,7 @@ def test_conversation_is_a_valid_request(fake_engine: FakeEngine, open_tab: Open
     page = open_tab(fake_engine.url).page
     send_and_wait(page, "oi")
     send_and_wait(page, "e agora?\nduas linhas")
-    first, second = fake_engine.asked
+    first, second = fake_engine.requests
     assert first["messages"] == [{"role": "user", "content": "oi"}]
     turns = [{"role": "assistant", "content": "Olá!"}, {"role": "user", "content": "e agora?\nduas linhas"}]
     assert second["messages"] == [*first["messages"], *turns]
@@ -65,18 +65,18 @@ def test_demo_model_is_named_with_examples_and_their_answers(open_tab: Open) -> 
         expect(page.locator("#demo")).to_have_text(
             "Modelo de demonstração SmolLM2-135M: só inglês, e não é o MariTalk."
         )
-        beginning = page.get_by_role("button", name="What is the capital of Japan?")
-        expect(beginning).to_contain_text("The capital of Japan is Tokyo.")
-        beginning.click()
+        suggestion = page.get_by_role("button", name="What is the capital of Japan?")
+        expect(suggestion).to_contain_text("The capital of Japan is Tokyo.")
+        suggestion.click()
         page.keyboard.press("Enter")
         expect(page.locator(".assistant:not(.running)")).to_have_count(1)
         page.locator("#views").get_by_text("Texto").click()
         page.get_by_role("button", name="Exemplo").click()
         expect(page.locator("#outputs")).to_have_text("Resposta esperada: positive")
         assert page.locator("#prompt").input_value().startswith("Classify the film review")
-    (asked,) = fake_engine.asked
-    assert asked["messages"] == [{"role": "user", "content": "What is the capital of Japan?"}]
-    assert not asked["do_sample"]
+    (request,) = fake_engine.requests
+    assert request["messages"] == [{"role": "user", "content": "What is the capital of Japan?"}]
+    assert not request["do_sample"]
 
 
 def test_another_model_is_not_called_the_demo_model(fake_engine: FakeEngine, open_tab: Open) -> None:
@@ -99,10 +99,10 @@ def test_settings_and_system_message_are_sent_and_stored(fake_engine: FakeEngine
     page.keyboard.press("Escape")
     page.reload()
     send_and_wait(page, "oi")
-    (asked,) = fake_engine.asked
-    assert asked["messages"][0] == {"role": "system", "content": "Responda em versos."}
-    assert (asked["temperature"], asked["seed"], asked["stop_sequences"]) == (0.2, 7, ["fim\n", "###"])
-    assert (asked["do_sample"], asked["top_p"]) == (False, 0.95)
+    (request,) = fake_engine.requests
+    assert request["messages"][0] == {"role": "system", "content": "Responda em versos."}
+    assert (request["temperature"], request["seed"], request["stop_sequences"]) == (0.2, 7, ["fim\n", "###"])
+    assert (request["do_sample"], request["top_p"]) == (False, 0.95)
     page.get_by_role("button", name="Ajustes").click()
     expect(page.get_by_label("Parar em")).to_have_value("fim\\n\n###")
     page.get_by_role("button", name="Restaurar").click()
@@ -110,7 +110,7 @@ def test_settings_and_system_message_are_sent_and_stored(fake_engine: FakeEngine
 
 
 def test_markdown_is_rendered_and_code_can_be_copied(fake_engine: FakeEngine, open_tab: Open) -> None:
-    fake_engine.pieces = [MARKDOWN]
+    fake_engine.chunks = [MARKDOWN]
     tab = open_tab(fake_engine.url)
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     send_and_wait(tab.page, "oi")
@@ -125,16 +125,16 @@ def test_markdown_is_rendered_and_code_can_be_copied(fake_engine: FakeEngine, op
 
 
 def test_screen_reader_gets_the_whole_answer_once(fake_engine: FakeEngine, open_tab: Open) -> None:
-    fake_engine.pieces, fake_engine.pause = ["Um ", "dois ", "três."], 0.1
+    fake_engine.chunks, fake_engine.chunk_delay = ["Um ", "dois ", "três."], 0.1
     page = open_tab(fake_engine.url).page
     page.evaluate("""() => {
-        window.heard = [];
-        new MutationObserver(() => heard.push(document.getElementById("announcer").textContent))
+        window.announcements = [];
+        new MutationObserver(() => announcements.push(document.getElementById("announcer").textContent))
             .observe(document.getElementById("announcer"), {childList: true});
     }""")
     send_and_wait(page, "oi")
     expect(page.locator("#announcer")).to_have_text("Resposta: Um dois três.")
-    assert [each for each in page.evaluate("heard") if each] == [
+    assert [each for each in page.evaluate("announcements") if each] == [
         "O modelo está respondendo.",
         "Resposta: Um dois três.",
     ]
@@ -155,30 +155,30 @@ def test_metrics_in_both_time_units(open_tab: Open) -> None:
 
 
 def test_stopped_answer_is_kept_in_the_conversation(fake_engine: FakeEngine, open_tab: Open) -> None:
-    fake_engine.pieces, fake_engine.pause = ["um "] * 200, 0.05
+    fake_engine.chunks, fake_engine.chunk_delay = ["um "] * 200, 0.05
     page = open_tab(fake_engine.url).page
     send_message(page, "conte")
     expect(page.locator(".assistant .body")).to_contain_text("um um")
     expect(page.locator("#send")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(page.locator(".assistant .note")).to_contain_text("Interrompida")
-    kept = page.locator(".assistant .body p").first.inner_text()
-    assert 2 <= kept.count("um") < 200
+    received = page.locator(".assistant .body p").first.inner_text()
+    assert 2 <= received.count("um") < 200
     page.reload()
-    expect(page.locator(".assistant .body")).to_contain_text(kept)
-    fake_engine.pieces, fake_engine.pause = ["fim"], 0
+    expect(page.locator(".assistant .body")).to_contain_text(received)
+    fake_engine.chunks, fake_engine.chunk_delay = ["fim"], 0
     send_and_wait(page, "e?")
-    assert fake_engine.asked[-1]["messages"][1]["content"].strip() == kept.strip()
+    assert fake_engine.requests[-1]["messages"][1]["content"].strip() == received.strip()
 
 
 def test_edit_a_message_and_regenerate_an_answer(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
     send_and_wait(page, "primeira")
     send_and_wait(page, "segunda")
-    fake_engine.pieces = ["Outra."]
+    fake_engine.chunks = ["Outra."]
     page.get_by_role("button", name="Gerar outra resposta").last.click()
     expect(page.locator(".assistant .body").last).to_have_text("Outra.")
-    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["primeira", "Olá!", "segunda"]
+    assert [turn["content"] for turn in fake_engine.requests[-1]["messages"]] == ["primeira", "Olá!", "segunda"]
     first = page.locator(".user").first
     first.hover()
     first.get_by_role("button", name="Editar").click()
@@ -187,7 +187,7 @@ def test_edit_a_message_and_regenerate_an_answer(fake_engine: FakeEngine, open_t
     page.keyboard.press("Enter")
     expect(page.locator(".message")).to_have_count(2)
     expect(page.locator(".assistant:not(.running) .body")).to_have_text("Outra.")
-    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["primeira mudada"]
+    assert [turn["content"] for turn in fake_engine.requests[-1]["messages"]] == ["primeira mudada"]
 
 
 def test_selected_answer_continues_the_conversation(fake_engine: FakeEngine, open_tab: Open) -> None:
@@ -196,11 +196,11 @@ def test_selected_answer_continues_the_conversation(fake_engine: FakeEngine, ope
     page.get_by_label("Quantas respostas").fill("3")
     page.keyboard.press("Escape")
     send_and_wait(page, "oi")
-    expect(page.locator(".place")).to_have_text("1 de 3")
+    expect(page.locator(".position")).to_have_text("1 de 3")
     page.get_by_role("button", name="Próxima resposta").click()
     expect(page.locator(".assistant .body")).to_have_text("Olá! (2)")
     send_and_wait(page, "e?")
-    assert fake_engine.asked[-1]["messages"][1]["content"] == "Olá! (2)"
+    assert fake_engine.requests[-1]["messages"][1]["content"] == "Olá! (2)"
 
 
 def test_conversations_are_stored_renamed_exported_and_deleted(
@@ -255,7 +255,7 @@ def test_conversations_are_found_and_all_deleted(fake_engine: FakeEngine, open_t
         ("Oi", "!"),
     ):
         page.get_by_role("button", name="Nova conversa").click()
-        fake_engine.pieces = [answer]
+        fake_engine.chunks = [answer]
         send_and_wait(page, text)
     titles = page.locator("#conversations .title")
     search = page.get_by_label("Buscar nas conversas")
@@ -299,7 +299,7 @@ def test_singular_and_plural(fake_engine: FakeEngine, open_tab: Open) -> None:
 
 def test_errors_are_shown_in_the_language_of_the_page(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
-    fake_engine.refuses = (
+    fake_engine.error_response = (
         400,
         "The prompt has 6000 tokens and max_tokens is 9000: together 15000, over this model's limit of 8192. "
         "Shorten the prompt or lower max_tokens.",
@@ -311,21 +311,24 @@ def test_errors_are_shown_in_the_language_of_the_page(fake_engine: FakeEngine, o
     )
     expect(page.locator(".error")).to_have_text(in_portuguese)
     page.get_by_role("button", name="English").click()
-    expect(page.locator(".error")).to_have_text(fake_engine.refuses[1])
+    expect(page.locator(".error")).to_have_text(fake_engine.error_response[1])
     page.get_by_role("button", name="Português").click()
     # A sentence without a translation is shown as it is, after those that have one.
-    fake_engine.refuses = (503, "The server is stopping. It has its reasons.")
+    fake_engine.error_response = (503, "The server is stopping. Unknown sentence.")
     page.get_by_role("button", name="Gerar outra resposta").click()
-    expect(page.locator(".error")).to_have_text("O servidor está encerrando. It has its reasons.")
-    fake_engine.refuses, fake_engine.fails = None, "The engine has died, and is started again. Try again in a moment."
+    expect(page.locator(".error")).to_have_text("O servidor está encerrando. Unknown sentence.")
+    fake_engine.error_response, fake_engine.stream_error = (
+        None,
+        "The engine has died, and is started again. Try again in a moment.",
+    )
     page.get_by_role("button", name="Gerar outra resposta").click()
     expect(page.locator(".error")).to_have_text(
         "O motor parou e está sendo iniciado de novo. Tente de novo em um momento."
     )
     # The text received before the error stays, and the error is shown with it.
     expect(page.locator(".assistant .body")).to_contain_text("Olá!")
-    fake_engine.fails, fake_engine.breaks = "", True
+    fake_engine.stream_error, fake_engine.disconnects = "", True
     page.get_by_role("button", name="Gerar outra resposta").click()
     expect(page.locator(".error")).to_have_text("A conexão caiu antes do fim da resposta.")
     # Failed answers are not sent on in the conversation, except for the text received before the error.
-    assert [turn["content"] for turn in fake_engine.asked[-1]["messages"]] == ["oi"]
+    assert [turn["content"] for turn in fake_engine.requests[-1]["messages"]] == ["oi"]

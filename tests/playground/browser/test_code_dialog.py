@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.fake_engine import FakeEngine, serve_fake_engine
 
 pytestmark = pytest.mark.page
 
@@ -51,9 +51,9 @@ def test_programs_reach_the_server(fake_engine: FakeEngine, open_tab: Open) -> N
     assert f'MariTalkLocal(host="127.0.0.1", port={fake_engine.url.rpartition(":")[2]})' in local
     compile(local, "local.py", "exec")
     question = "Sugira três nomes para a minha cachorra e diga o que significam."
-    for asked in fake_engine.asked:
-        assert (asked["model"], asked["messages"]) == ("demo", [{"role": "user", "content": question}])
-    assert len(fake_engine.asked) == 2
+    for request in fake_engine.requests:
+        assert (request["model"], request["messages"]) == ("demo", [{"role": "user", "content": question}])
+    assert len(fake_engine.requests) == 2
 
 
 def test_programs_have_a_place_for_the_key(open_tab: Open) -> None:

@@ -13,11 +13,11 @@ from maritalk_vllm.api.local import GROUP as LOCAL
 from maritalk_vllm.api.openapi_groups import VLLM
 from maritalk_vllm.playground.page_middleware import Page
 from maritalk_vllm.settings import TimeUnit
-from tests.playground.browser.played import served
+from tests.playground.browser.fake_engine import served
 
 pytestmark = pytest.mark.page
 
-PART_OF_VLLM = Path("entrypoints", "serve", "instrumentator", "static")
+VLLM_STATIC_FILES = Path("entrypoints", "serve", "instrumentator", "static")
 
 
 def test_docs_begin_with_our_api_and_contact_no_other_host(browser: Browser) -> None:
@@ -34,15 +34,15 @@ def test_docs_begin_with_our_api_and_contact_no_other_host(browser: Browser) -> 
     vllm = find_spec("vllm")
     assert vllm is not None
     assert vllm.origin is not None
-    app.mount("/static", StaticFiles(directory=Path(vllm.origin).parent / PART_OF_VLLM))
+    app.mount("/static", StaticFiles(directory=Path(vllm.origin).parent / VLLM_STATIC_FILES))
     serve_docs(app)
-    asked: list[str] = []
-    wrong: list[str] = []
+    requested: list[str] = []
+    errors: list[str] = []
     with served(Page(app, TimeUnit.MILLISECONDS)) as url:
         page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda send_and_wait: wrong.append(send_and_wait.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{url}/docs")
         page.wait_for_selector(".opblock-tag")
         groups = page.eval_on_selector_all(".opblock-tag", "all => all.map(each => each.dataset.tag)")
@@ -54,5 +54,5 @@ def test_docs_begin_with_our_api_and_contact_no_other_host(browser: Browser) -> 
         assert "um dois" in page.inner_text(".live-responses-table")
         page.close()
     assets = ("static/swagger-ui.css", "static/swagger-ui-bundle.js", "chat/icon.svg", "openapi.json")
-    assert set(asked) == {f"{url}/{file}" for file in ("docs", *assets, "generate")}
-    assert wrong == []
+    assert set(requested) == {f"{url}/{file}" for file in ("docs", *assets, "generate")}
+    assert errors == []

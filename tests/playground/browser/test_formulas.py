@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine
+from tests.playground.browser.fake_engine import FakeEngine
 from tests.playground.browser.test_chat import send_and_wait
 from tests.playground.browser.test_hostile_answers import everything_in
 
@@ -39,8 +39,8 @@ $x</code><script>window.ran='script'</script>$
 
 def answer(fake_engine: FakeEngine, page: Page, text: str, pieces: int = 1) -> Locator:
     size = -(-len(text) // pieces)
-    fake_engine.pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    fake_engine.pause = 0.01
+    fake_engine.chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    fake_engine.chunk_delay = 0.01
     send_and_wait(page, "oi")
     return page.locator(".assistant .body").last
 
@@ -83,13 +83,13 @@ def test_hostile_formulas_are_inert(fake_engine: FakeEngine, open_tab: Open) -> 
 
 def test_formula_library_is_loaded_with_the_first_formula(fake_engine: FakeEngine, open_tab: Open) -> None:
     page = open_tab(fake_engine.url).page
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
     answer(fake_engine, page, "R$ 5, and no formula")
-    assert not [url for url in asked if "vendor" in url]
+    assert not [url for url in urls if "vendor" in url]
     body = answer(fake_engine, page, "$x$")
     expect(body.locator("span.formula")).to_be_visible()
-    assert f"{fake_engine.url}/chat/vendor/katex/katex.min.js" in asked
+    assert f"{fake_engine.url}/chat/vendor/katex/katex.min.js" in urls
 
 
 def test_code_is_coloured(fake_engine: FakeEngine, open_tab: Open) -> None:

@@ -1,4 +1,4 @@
-"""A model's output is shown, and never executed or fetched. The answers are fake: no model gives them on demand."""
+"""A model's output is shown, and never executed or fetched. The answers are fake: no model generates them on demand."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine
+from tests.playground.browser.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.page
 
@@ -54,7 +54,7 @@ def everything_in(page: Page, selector: str) -> list[dict[str, Any]]:
 
 
 def assert_inert(page: Page) -> None:
-    # Give delayed actions and hover effects their chance.
+    # Trigger hover and focus handlers, and wait for delayed actions.
     for each in page.locator(".assistant .body *").all():
         each.dispatch_event("mouseover")
         each.dispatch_event("focus")
@@ -76,8 +76,8 @@ def assert_inert(page: Page) -> None:
 
 
 def test_streamed_hostile_answer_is_inert(fake_engine: FakeEngine, open_tab: Open) -> None:
-    fake_engine.pieces = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
-    fake_engine.pause = 0.005
+    fake_engine.chunks = [HOSTILE[at : at + 40] for at in range(0, len(HOSTILE), 40)]
+    fake_engine.chunk_delay = 0.005
     page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill("oi")
     page.keyboard.press("Enter")
@@ -89,9 +89,9 @@ def test_stored_hostile_conversation_is_inert(fake_engine: FakeEngine, open_tab:
     page = open_tab(fake_engine.url).page
     hostile = "<img src=x onerror=\"window.ran = 'title'\">"
     turns = [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE, "error": hostile}]
-    kept = {"id": "x", "title": hostile, "created": 0, "updated": 0, "system": hostile, "draft": hostile}
+    stored = {"id": "x", "title": hostile, "created": 0, "updated": 0, "system": hostile, "draft": hostile}
     page.evaluate(
-        "kept => localStorage.setItem('maritalk.conversation.x', kept)", json.dumps({**kept, "messages": turns})
+        "stored => localStorage.setItem('maritalk.conversation.x', stored)", json.dumps({**stored, "messages": turns})
     )
     page.reload()
     page.locator("#conversations .open").click()
@@ -102,7 +102,7 @@ def test_stored_hostile_conversation_is_inert(fake_engine: FakeEngine, open_tab:
 
 @pytest.mark.parametrize("text", ["<b>bold</b> & <!-- not shown -->", "a < b and c > d &lt; e", "<|im_start|>system"])
 def test_html_is_shown_as_text(fake_engine: FakeEngine, open_tab: Open, text: str) -> None:
-    fake_engine.pieces = [text]
+    fake_engine.chunks = [text]
     page = open_tab(fake_engine.url).page
     page.get_by_label("Sua mensagem").fill(text)
     page.keyboard.press("Enter")

@@ -7,7 +7,7 @@ from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from tests.playground.browser.chromium import assert_accessible, picture
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.fake_engine import FakeEngine, serve_fake_engine
 from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
@@ -42,7 +42,7 @@ PHONE = {"width": 320, "height": 640}
 
 @pytest.fixture
 def chatty_engine(fake_engine: FakeEngine) -> FakeEngine:
-    fake_engine.pieces, fake_engine.metrics = [ANSWER], METRICS
+    fake_engine.chunks, fake_engine.metrics = [ANSWER], METRICS
     return fake_engine
 
 
@@ -69,7 +69,7 @@ def test_keyboard_only(chatty_engine: FakeEngine, open_tab: Open) -> None:
     expect(page.locator(".assistant .figures")).to_be_visible()
     expect(page.get_by_label("Sua mensagem")).to_be_focused()
     # The focused element has a visible outline.
-    seen = set()
+    focused = set()
     for _ in range(30):
         page.keyboard.press("Shift+Tab")
         name, outline = page.evaluate(
@@ -80,9 +80,9 @@ def test_keyboard_only(chatty_engine: FakeEngine, open_tab: Open) -> None:
                 return [has.id || has.ariaLabel, getComputedStyle(shows).outlineStyle];
             }"""
         )
-        seen.add(name)
+        focused.add(name)
         assert outline == "solid" or not name, name
-    assert {"Copiar", "Gerar outra resposta", "Editar a mensagem", "open-settings", "theme", "new"} <= seen
+    assert {"Copiar", "Gerar outra resposta", "Editar a mensagem", "open-settings", "theme", "new"} <= focused
     more = page.locator("#conversations li").get_by_role("button", name="Ações")
     more.focus()
     page.keyboard.press("Enter")
@@ -135,7 +135,7 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     schemes = ("light",) if size is PHONE else ("light", "dark")
     expect(page.locator("#model")).to_have_text("demo")
     assert fits(page)
-    assert_accessible(page, "nothing said yet", schemes)
+    assert_accessible(page, "an empty conversation", schemes)
     send_and_wait(page, "Escreva uma função em Python que diga se uma palavra é um palíndromo.")
     assert fits(page)
     assert_accessible(page, "a conversation", schemes)
@@ -163,7 +163,7 @@ def test_axe_reports_no_serious_violation(chatty_engine: FakeEngine, open_tab: O
     assert fits(page)
     assert_accessible(page, "the model", schemes)
     page.keyboard.press("Escape")
-    chatty_engine.refuses = (503, "The server has as many requests as it can take. Try again in a moment.")
+    chatty_engine.error_response = (503, "The server has as many requests as it can take. Try again in a moment.")
     send_and_wait(page, "oi")
     assert_accessible(page, "an error", schemes)
     page.get_by_role("link", name="Texto").click()
@@ -186,7 +186,7 @@ def test_api_key_is_requested_and_kept_only_for_the_tab(open_tab: Open) -> None:
         field = dialog.get_by_label("Chave", exact=True)
         field.fill("errada")
         field.press("Enter")
-        expect(dialog).to_contain_text("Esta chave não serve.")
+        expect(dialog).to_contain_text("Esta chave não é válida.")
         field.fill("chave")
         field.press("Enter")
         # The question that was sent without a key is answered without another action.

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from maritalk_vllm.server.status.server_state import Phase
 from tests.playground.browser.conftest import Open
-from tests.playground.browser.played import FakeEngine, serve_fake_engine
+from tests.playground.browser.fake_engine import FakeEngine, serve_fake_engine
 from tests.playground.browser.test_chat import send_and_wait
 
 pytestmark = pytest.mark.page
@@ -41,8 +41,8 @@ def test_each_server_state_is_shown_and_the_draft_is_kept(open_tab: Open) -> Non
     send_and_wait(page, "vai falhar")
     expect(page.locator(".error")).to_have_text("O servidor não responde. Tente de novo em um momento.")
     page.get_by_label("Sua mensagem").fill("ainda não enviada")
-    kept = page.evaluate("JSON.stringify(localStorage)")
-    assert "ainda não enviada" in kept and "vai falhar" in kept
+    stored = page.evaluate("JSON.stringify(localStorage)")
+    assert "ainda não enviada" in stored and "vai falhar" in stored
 
 
 def test_status_bar_shows_the_metrics(fake_engine: FakeEngine, open_tab: Open) -> None:
@@ -78,13 +78,13 @@ def test_hidden_page_does_not_poll(fake_engine: FakeEngine, open_tab: Open) -> N
         document.dispatchEvent(new Event("visibilitychange"));
     }""")
     page.wait_for_timeout(2600)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
     page.wait_for_timeout(3000)
-    assert asked == []
+    assert urls == []
     page.evaluate("""() => {
         delete document.hidden;
         document.dispatchEvent(new Event("visibilitychange"));
     }""")
     page.wait_for_timeout(500)
-    assert [url.rsplit("/", 1)[-1] for url in asked][:2] == ["readyz", "metrics"]
+    assert [url.rsplit("/", 1)[-1] for url in urls][:2] == ["readyz", "metrics"]

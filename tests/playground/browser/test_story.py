@@ -48,12 +48,12 @@ def first_token_seconds(server: Server, prompt: str) -> float:
     body = json.dumps({"messages": [{"role": "user", "content": prompt}], "stream": True, "max_tokens": ANSWER_TOKENS})
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        began = time.perf_counter()
+        started = time.perf_counter()
         connection.request("POST", "/chat/generate", body, {"Authorization": f"Bearer {KEY}"})
         answer = connection.getresponse()
         while not answer.readline().startswith(b"data: "):
             pass
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         answer.read()
         return seconds
     finally:
@@ -80,7 +80,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
     page.goto(f"{tab.url}/")
     assert page.url == f"{tab.url}/chat"
     expect(page.locator("#banner")).to_contain_text("O modelo está carregando.")
-    expect(page.locator("#banner-step")).to_have_text(re.compile("Começando|Importando|Carregando"))
+    expect(page.locator("#banner-step")).to_have_text(re.compile("Iniciando|Importando|Carregando"))
     expect(page.locator("#state-name")).to_have_text("carregando")
     picture(page, "loading")
     assert_accessible(page, "loading")
@@ -141,7 +141,7 @@ def test_page_from_loading_to_shutdown(server: Server, open_tab: Open) -> None:
 
 
 def show_real_answers(page: Page) -> None:
-    """A conversation in which the demo model does what it can, for the pictures."""
+    """A conversation with good answers of the demo model, for the screenshots."""
     page.get_by_role("button", name="Nova conversa").click()
     set_longest(page, 120)
     for number, (question, answer) in enumerate(DEMO_QUESTIONS.items(), 1):
@@ -196,10 +196,10 @@ def compare_first_tokens(server: Server, page: Page) -> None:
         plain.append(1000 * first_token_seconds(server, f"Tell me about the number {1000 + number}."))
         page.get_by_role("button", name="Nova conversa").click()
         page.get_by_label("Sua mensagem").fill(f"Tell me about the number {2000 + number}.")
-        seen, waited = page.evaluate(FIRST_TOKEN)
+        first_token, server_time = page.evaluate(FIRST_TOKEN)
         expect(page.locator(".assistant .figures")).to_be_visible()
-        shown.append(seen)
-        own.append(seen - waited)
+        shown.append(first_token)
+        own.append(first_token - server_time)
     page_ms, plain_ms, own_ms = (statistics.median(each) for each in (shown, plain, own))
     note(
         f"page: the first token is shown after {page_ms:.0f} ms, of which {own_ms:.0f} ms are the page's own; a plain "

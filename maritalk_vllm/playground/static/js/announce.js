@@ -1,11 +1,11 @@
-// What a screen reader says: whole sentences, when there is something to say, never a token.
+// Announcements for screen readers: whole sentences, never single tokens.
 
 import { byId } from "./dom.js";
 
-/** Say this when the reader is done with what it says now. */
+/** Announce a sentence after the announcement in progress. */
 export function announce(sentence) {
   const region = byId("announcer");
-  // The same sentence twice is said twice only if the region was empty in between.
+  // A screen reader repeats an equal sentence only if the region was empty in between.
   region.textContent = "";
   setTimeout(() => (region.textContent = sentence), 50);
 }

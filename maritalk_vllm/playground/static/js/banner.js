@@ -1,10 +1,10 @@
-// Above the conversation: what stands in the way of an answer, and for how long yet.
+// The banner above the conversation: why the server does not answer, and the progress of loading.
 
 import { announce } from "./announce.js";
 import { byId } from "./dom.js";
-import { number, onLanguage, t, told } from "./language.js";
+import { labelOf, number, onLanguage, t } from "./language.js";
 
-const COUNTED = /^(.*?) (\d+\/\d+)$/;
+const STEP_WITH_COUNT = /^(.*?) (\d+\/\d+)$/;
 
 export class Banner {
   #server;
@@ -12,23 +12,23 @@ export class Banner {
   constructor(server) {
     this.#server = server;
     server.addEventListener("phase", () => {
-      this.#tell();
+      this.#announcePhase();
       this.#show();
     });
-    server.addEventListener("news", () => this.#show());
+    server.addEventListener("update", () => this.#show());
     onLanguage(() => this.#show());
   }
 
-  #tell() {
-    const { phase, before } = this.#server;
+  #announcePhase() {
+    const { phase, previousPhase } = this.#server;
     if (phase !== "ready") announce(this.#sentence());
-    else if (before) announce(t("banner.ready"));
+    else if (previousPhase) announce(t("banner.ready"));
   }
 
-  /** Once it was ready, loading means that the engine has died. */
+  /** Loading after the server was ready means that the engine is restarted. */
   #sentence() {
     const { phase, wasReady } = this.#server;
-    return t(phase === "loading" && wasReady ? "banner.again" : `banner.${phase}`);
+    return t(phase === "loading" && wasReady ? "banner.restarting" : `banner.${phase}`);
   }
 
   #show() {
@@ -47,8 +47,8 @@ export class Banner {
 
   #step() {
     const { step, progress } = this.#server;
-    const [, name = step, count = ""] = COUNTED.exec(step) ?? [];
-    const done = !count && progress !== null ? `${number(100 * progress)}%` : count;
-    return `${told("step", name)} ${done}`.trim();
+    const [, name = step, count = ""] = STEP_WITH_COUNT.exec(step) ?? [];
+    const amount = !count && progress !== null ? `${number(100 * progress)}%` : count;
+    return `${labelOf("step", name)} ${amount}`.trim();
   }
 }

@@ -1,53 +1,53 @@
-// The server's files and batches: OpenAI's routes for them.
+// Client of the server's routes for files and batches, which are OpenAI's.
 
-import { ask, Failure, sentence } from "./client.js";
+import { errorMessage, request, RequestError } from "./client.js";
 import { saveBlob } from "./export.js";
 import { t } from "./language.js";
 
-const NEWEST = 50;
-const NOT_OFFERED = [404, 405, 501];
-export const FINAL = ["completed", "failed", "expired", "cancelled"];
+const LIST_LIMIT = 50;
+const NOT_SUPPORTED = [404, 405, 501];
+export const FINAL_STATUSES = ["completed", "failed", "expired", "cancelled"];
 
-/** Whether this server has files and batches; null while that is unknown. */
-export async function areOffered() {
-  const { ok, status } = await ask("v1/batches?limit=1");
-  return ok || (NOT_OFFERED.includes(status) ? false : null);
+/** Whether this server has files and batches; null after any other error status. */
+export async function supportsBatches() {
+  const { ok, status } = await request("v1/batches?limit=1");
+  return ok || (NOT_SUPPORTED.includes(status) ? false : null);
 }
 
-export const newestBatches = async () => (await request(`v1/batches?limit=${NEWEST}`)).data;
-export const newestFiles = async () => (await request(`v1/files?limit=${NEWEST}`)).data;
-export const cancelBatch = (id) => request(`v1/batches/${encodeURIComponent(id)}/cancel`, { method: "POST" });
-export const deleteFile = (id) => request(`v1/files/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const newestBatches = async () => (await requestJson(`v1/batches?limit=${LIST_LIMIT}`)).data;
+export const newestFiles = async () => (await requestJson(`v1/files?limit=${LIST_LIMIT}`)).data;
+export const cancelBatch = (id) => requestJson(`v1/batches/${encodeURIComponent(id)}/cancel`, { method: "POST" });
+export const deleteFile = (id) => requestJson(`v1/files/${encodeURIComponent(id)}`, { method: "DELETE" });
 
-/** Upload a file of requests and start its batch, for the route of its first request. */
+/** Upload a file of requests and create a batch for the route of its first request. */
 export async function submitFile(file) {
   const endpoint = await endpointOf(file.stream());
   const form = new FormData();
   form.append("purpose", "batch");
   form.append("file", file);
-  const { id } = await request("v1/files", { method: "POST", body: form });
+  const { id } = await requestJson("v1/files", { method: "POST", body: form });
   return createBatch(id, endpoint);
 }
 
-/** Start a batch from a file that the server has. */
+/** Create a batch from a file on the server. */
 export async function startBatch(id) {
   return createBatch(id, await endpointOf((await content(id)).body));
 }
 
-/** Save a file of the server in the browser's folder for downloads. */
+/** Download a file from the server. */
 export async function download(id, name) {
   saveBlob(await (await content(id)).blob(), name);
 }
 
 function createBatch(id, endpoint) {
-  return request("v1/batches", {
+  return requestJson("v1/batches", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ input_file_id: id, endpoint, completion_window: "24h" }),
   });
 }
 
-/** The route of the first request in a stream of JSONL, of which no more is read than that. */
+/** The route of the first request in a stream of JSONL. Reads the first line only. */
 async function endpointOf(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -64,18 +64,18 @@ async function endpointOf(stream) {
   } finally {
     await reader.cancel();
   }
-  throw new Failure(t("batches.no_requests"));
+  throw new RequestError(t("batches.no_requests"));
 }
 
 async function content(id) {
-  return checked(await ask(`v1/files/${encodeURIComponent(id)}/content`));
+  return checked(await request(`v1/files/${encodeURIComponent(id)}/content`));
 }
 
-async function request(path, options) {
-  return (await checked(await ask(path, options))).json();
+async function requestJson(path, options) {
+  return (await checked(await request(path, options))).json();
 }
 
-async function checked(answer) {
-  if (!answer.ok) throw new Failure(await sentence(answer), answer.status);
-  return answer;
+async function checked(response) {
+  if (!response.ok) throw new RequestError(await errorMessage(response), response.status);
+  return response;
 }

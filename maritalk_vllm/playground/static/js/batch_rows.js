@@ -1,29 +1,29 @@
-// The rows of files and of batches.
+// The rows of the lists of files and batches.
 
-import { FINAL } from "./batch_api.js";
+import { FINAL_STATUSES } from "./batch_api.js";
 import { el, icon, iconButton } from "./dom.js";
-import { moment, number, t, told } from "./language.js";
+import { dateTime, labelOf, number, t } from "./language.js";
 
 const MEGABYTE = 1e6;
 
-/** A batch; `name` is that of its input file. `actions`: `cancel(batch)` and `download(file id, name)`. */
+/** The row of a batch. `name` is that of its input file. `actions`: `cancel(batch)` and `download(file id, name)`. */
 export function batchRow(batch, name, actions) {
   const { total, completed, failed } = batch.request_counts;
   const stem = name.replace(/\.jsonl$/, "");
   const results = batch.output_file_id && (() => actions.download(batch.output_file_id, `${stem}-output.jsonl`));
   const errors = batch.error_file_id && (() => actions.download(batch.error_file_id, `${stem}-errors.jsonl`));
-  const isFinal = FINAL.includes(batch.status);
+  const isFinal = FINAL_STATUSES.includes(batch.status);
   return row(
     batch.id,
     el("div", { class: "row-head" }, title(name, batch.id), status(batch)),
-    !isFinal && bar(completed + failed, total, name),
-    facts([
+    !isFinal && progressBar(completed + failed, total, name),
+    details([
       total ? t("batches.done", { done: number(completed + failed), total: number(total) }) : null,
       failed ? t("batches.failed", { number: number(failed) }) : null,
       batch.endpoint,
-      moment(1000 * batch.created_at),
+      dateTime(1000 * batch.created_at),
     ]),
-    ...(batch.errors?.data ?? []).map((error) => el("p", { class: "wrong" }, lineError(error))),
+    ...(batch.errors?.data ?? []).map((error) => el("p", { class: "invalid" }, lineError(error))),
     el(
       "div",
       { class: "row-actions" },
@@ -34,10 +34,10 @@ export function batchRow(batch, name, actions) {
   );
 }
 
-/** A file. `actions`: `start(file)`, `download(file id, name)` and `remove(file)`. */
+/** The row of a file. `actions`: `start(file)`, `download(file id, name)` and `remove(file)`. */
 export function fileRow(file, actions) {
   const { id, filename: name } = file;
-  const action = (drawing, key, label, act) => iconButton(drawing, label, act, { "data-action": key });
+  const action = (iconName, key, label, act) => iconButton(iconName, label, act, { "data-action": key });
   return row(
     id,
     el(
@@ -48,19 +48,19 @@ export function fileRow(file, actions) {
       action("download", "download", t("files.download", { name }), () => actions.download(id, name)),
       action("trash", "remove", t("files.delete", { name }), () => actions.remove(file)),
     ),
-    facts([t("files.size", { size: number(file.bytes / MEGABYTE, 2) }), moment(1000 * file.created_at)]),
+    details([t("files.size", { size: number(file.bytes / MEGABYTE, 2) }), dateTime(1000 * file.created_at)]),
   );
 }
 
-/** Show these rows. One that is the same stays, and the focus stays on its button also in one that is new. */
+/** Show these rows. Equal rows stay in the document. If the row with the focus is replaced, its button keeps the focus. */
 export function showRows(list, rows) {
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
   const { id } = focused?.closest("li").dataset ?? {};
   const { action } = focused?.dataset ?? {};
-  rows.forEach((made, index) => {
-    const there = list.children[index];
-    if (!there) list.append(made);
-    else if (!there.isEqualNode(made)) there.replaceWith(made);
+  rows.forEach((newRow, index) => {
+    const current = list.children[index];
+    if (!current) list.append(newRow);
+    else if (!current.isEqualNode(newRow)) current.replaceWith(newRow);
   });
   while (list.children.length > rows.length) list.lastElementChild.remove();
   if (focused && !focused.isConnected) {
@@ -70,15 +70,15 @@ export function showRows(list, rows) {
 
 const row = (id, ...children) => el("li", { "data-id": id }, ...children);
 const title = (name, id) => el("p", { class: "row-title" }, el("span", {}, name), " ", el("code", {}, id));
-const facts = (known) => el("p", { class: "hint" }, known.filter(Boolean).join(" · "));
-const status = ({ status: name }) => el("span", { class: "row-status", "data-status": name }, told("batch_status", name));
+const details = (parts) => el("p", { class: "hint" }, parts.filter(Boolean).join(" · "));
+const status = ({ status: name }) => el("span", { class: "row-status", "data-status": name }, labelOf("batch_status", name));
 const lineError = ({ line, message }) => (line ? t("batches.line", { line: number(line), message }) : message);
 
-function bar(done, total, name) {
+function progressBar(done, total, name) {
   const value = total ? { max: total, value: done } : {};
   return el("progress", { ...value, "aria-label": t("batches.progress", { name }) });
 }
 
-function button(drawing, key, label, onclick) {
-  return el("button", { type: "button", class: "plain", "data-action": key, onclick }, icon(drawing), label);
+function button(iconName, key, label, onclick) {
+  return el("button", { type: "button", class: "plain", "data-action": key, onclick }, icon(iconName), label);
 }

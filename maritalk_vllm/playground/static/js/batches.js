@@ -1,27 +1,37 @@
-// The third view: files of requests, which the server processes when it has time. Shown if the server has them.
+// The view of batches: files of requests that the server processes when it is idle. Shown if the server supports them.
 
 import { announce } from "./announce.js";
-import { areOffered, cancelBatch, deleteFile, download, FINAL, newestBatches, newestFiles, startBatch, submitFile } from "./batch_api.js";
+import {
+  cancelBatch,
+  deleteFile,
+  download,
+  FINAL_STATUSES,
+  newestBatches,
+  newestFiles,
+  startBatch,
+  submitFile,
+  supportsBatches,
+} from "./batch_api.js";
 import { batchRow, fileRow, showRows } from "./batch_rows.js";
-import { Failure } from "./client.js";
+import { RequestError } from "./client.js";
 import { byId } from "./dom.js";
 import { declined } from "./key.js";
-import { onLanguage, t, told } from "./language.js";
+import { labelOf, onLanguage, t } from "./language.js";
 import { confirmed } from "./question.js";
 
-/** Event: `offered`, once it is known that the server has files and batches. */
+/** Event: `supported`, once the server has responded that it has files and batches. */
 export class Batches extends EventTarget {
   #view = byId("batches");
-  #offered = null;
-  #asking = false;
+  #supported = null;
+  #refreshing = false;
   #batches = [];
   #files = [];
   #statuses = new Map();
 
   constructor(server) {
     super();
-    server.addEventListener("news", () => server.phase === "ready" && this.#look());
-    addEventListener("hashchange", () => this.#look());
+    server.addEventListener("update", () => server.phase === "ready" && this.#poll());
+    addEventListener("hashchange", () => this.#poll());
     byId("choose-file").addEventListener("click", () => byId("batch-file").click());
     byId("batch-file").addEventListener("change", ({ target }) => {
       const files = [...target.files];
@@ -32,25 +42,25 @@ export class Batches extends EventTarget {
     onLanguage(() => this.#show());
   }
 
-  /** Ask whether there are batches until that is known, and for what there is while this view is shown. */
-  async #look() {
-    if (this.#asking || declined || this.#offered === false || (this.#offered && this.#view.hidden)) return;
-    this.#asking = true;
+  /** Request whether the server supports batches until it responds, and the lists while this view is shown. */
+  async #poll() {
+    if (this.#refreshing || declined || this.#supported === false || (this.#supported && this.#view.hidden)) return;
+    this.#refreshing = true;
     try {
-      if (this.#offered === null) await this.#offer();
-      if (this.#offered && !this.#view.hidden) await this.#refresh();
+      if (this.#supported === null) await this.#detectSupport();
+      if (this.#supported && !this.#view.hidden) await this.#refresh();
     } catch {
-      // It is asked for again soon; the banner says whether the server is gone.
+      // The next poll repeats the request; the banner shows whether the server is unreachable.
     } finally {
-      this.#asking = false;
+      this.#refreshing = false;
     }
   }
 
-  async #offer() {
-    this.#offered = await areOffered();
-    if (!this.#offered) return;
+  async #detectSupport() {
+    this.#supported = await supportsBatches();
+    if (!this.#supported) return;
     byId("batches-link").hidden = false;
-    this.dispatchEvent(new Event("offered"));
+    this.dispatchEvent(new Event("supported"));
   }
 
   async #refresh() {
@@ -58,8 +68,8 @@ export class Batches extends EventTarget {
     this.#show();
     for (const batch of this.#batches) {
       const before = this.#statuses.get(batch.id);
-      if (before && before !== batch.status && FINAL.includes(batch.status)) {
-        announce(`${this.#name(batch)}: ${told("batch_status", batch.status)}`);
+      if (before && before !== batch.status && FINAL_STATUSES.includes(batch.status)) {
+        announce(`${this.#name(batch)}: ${labelOf("batch_status", batch.status)}`);
       }
       this.#statuses.set(batch.id, batch.status);
     }
@@ -111,7 +121,7 @@ export class Batches extends EventTarget {
     if (await confirmed(title, t("sidebar.delete"))) await this.#attempt(() => deleteFile(file.id));
   }
 
-  /** Do something, show what comes of it or why it failed, and return whether it succeeded. */
+  /** Run an action, show the new lists or the error, and return whether the action succeeded. */
   async #attempt(act) {
     byId("batches-error").textContent = "";
     try {
@@ -119,7 +129,7 @@ export class Batches extends EventTarget {
       await this.#refresh();
       return true;
     } catch (error) {
-      byId("batches-error").textContent = error instanceof Failure ? error.message : String(error);
+      byId("batches-error").textContent = error instanceof RequestError ? error.message : String(error);
       return false;
     }
   }

@@ -1,4 +1,4 @@
-// Requests to the server that the page came from. Addresses are relative to it, whatever path a proxy gives it.
+// Requests to the server of this page. URLs are relative to the page, since a proxy may add a path prefix.
 
 import { events } from "./events.js";
 import { askKey, keyHeaders } from "./key.js";
@@ -7,19 +7,19 @@ import { t } from "./language.js";
 const ROOT = new URL("../../", import.meta.url);
 const UNAUTHORIZED = 401;
 
-/** What went wrong, in a sentence for people: the server's own, where it gave one. `status` 0: it gave no answer. */
-export class Failure extends Error {
-  constructor(sentence, status = 0) {
-    super(sentence);
+/** A failed request, with a message for the user: the server's, if it sent one. `status` is 0 without a response. */
+export class RequestError extends Error {
+  constructor(message, status = 0) {
+    super(message);
     this.status = status;
   }
 }
 
-/** The answer to a request, whatever its status; only a key that is missing is asked for. Throws Failure. */
-export async function ask(path, options = {}) {
+/** The response to a request, also with an error status; after a 401, the user is asked for the key. Throws RequestError. */
+export async function request(path, options = {}) {
   for (;;) {
-    const answer = await send(path, options);
-    if (answer.status !== UNAUTHORIZED || !(await askKey())) return answer;
+    const response = await send(path, options);
+    if (response.status !== UNAUTHORIZED || !(await askKey())) return response;
   }
 }
 
@@ -33,45 +33,45 @@ async function send(path, options) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(t("error.unreachable"));
+    throw new RequestError(t("error.unreachable"));
   }
 }
 
-/** The pieces of an answer as they come, `{text, index}`, and last `{end}` with the whole. Throws Failure. */
-export async function* generate(path, body, signal) {
-  const answer = await ask(path, {
+/** The parts of a streamed answer: `{text, index}` for each piece, then `{end}` with the final event. Throws RequestError. */
+export async function* streamGeneration(path, body, signal) {
+  const response = await request(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...body, stream: true, return_usage: true }),
     signal,
   });
-  if (!answer.ok) throw new Failure(await sentence(answer), answer.status);
-  for await (const { type, data } of readable(answer.body)) {
-    if (type === "error") throw new Failure(data.error);
+  if (!response.ok) throw new RequestError(await errorMessage(response), response.status);
+  for await (const { type, data } of receivedEvents(response.body)) {
+    if (type === "error") throw new RequestError(data.error);
     if (type === "end") {
       yield { end: data };
       return;
     }
     yield { text: data.text, index: data.index ?? 0 };
   }
-  throw new Failure(t("error.broken"));
+  throw new RequestError(t("error.broken"));
 }
 
-async function* readable(body) {
+async function* receivedEvents(body) {
   try {
     yield* events(body);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(t("error.broken"));
+    throw new RequestError(t("error.broken"));
   }
 }
 
-/** What an answer with an error says. */
-export async function sentence(answer) {
+/** The message of an error response. */
+export async function errorMessage(response) {
   try {
-    const { error } = await answer.json();
-    return error?.message ?? error ?? t("error.status", { status: answer.status });
+    const { error } = await response.json();
+    return error?.message ?? error ?? t("error.status", { status: response.status });
   } catch {
-    return t("error.status", { status: answer.status });
+    return t("error.status", { status: response.status });
   }
 }

@@ -1,9 +1,9 @@
-// Colours in blocks of code, by highlight.js. It is loaded with the first block, each language with its first one.
+// Colours code by highlight.js, which is loaded for the first block of code; each language for its first block.
 
 import DOMPurify from "../vendor/purify.es.mjs";
 
 const HIGHLIGHT = new URL("../vendor/highlight/", import.meta.url);
-const MOST_CHARACTERS = 20_000;
+const MAX_CHARACTERS = 20_000;
 const ALLOWED = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };
 
 const LANGUAGES = {
@@ -34,18 +34,18 @@ const LANGUAGES = {
   xml: ["html", "svg", "xhtml"],
   yaml: ["yml"],
 };
-/** The vendored languages, with other names for each. */
+/** A vendored language by its name or an alias of LANGUAGES. */
 const BY_NAME = new Map(
   Object.entries(LANGUAGES).flatMap(([language, names]) => [language, ...names].map((name) => [name, language])),
 );
-/** Languages inside others. */
-const PARTS = { xml: ["css", "javascript"] };
+/** Languages that others embed. */
+const EMBEDDED = { xml: ["css", "javascript"] };
 
 const loaded = new Set();
 const loading = new Map();
 let highlight = null;
 
-/** Colour a block's `<code>` in a language by one of its names; once that is loaded, all such blocks of the page. */
+/** Colour a `<code>` element. If the language is not loaded yet, all its blocks on the page are coloured once it is. */
 export function colorCode(code, name) {
   const language = BY_NAME.get(name.toLowerCase());
   if (!language) return;
@@ -62,20 +62,20 @@ export function colorCode(code, name) {
 }
 
 async function load(language) {
-  const names = [language, ...(PARTS[language] ?? [])];
+  const names = [language, ...(EMBEDDED[language] ?? [])];
   const [core, ...grammars] = await Promise.all([
     import(new URL("core.min.js", HIGHLIGHT)),
     ...names.map((name) => import(new URL(`languages/${name}.min.js`, HIGHLIGHT))),
   ]);
   highlight = core.default;
-  names.forEach((name, place) => highlight.registerLanguage(name, grammars[place].default));
+  names.forEach((name, index) => highlight.registerLanguage(name, grammars[index].default));
   names.forEach((name) => loaded.add(name));
 }
 
 function color(code, language) {
   delete code.dataset.language;
   const text = code.textContent;
-  if (text.length > MOST_CHARACTERS) return;
+  if (text.length > MAX_CHARACTERS) return;
   const { value } = highlight.highlight(text, { language, ignoreIllegals: true });
   code.replaceChildren(DOMPurify.sanitize(value, ALLOWED));
 }

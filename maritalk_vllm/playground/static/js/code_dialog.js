@@ -1,4 +1,4 @@
-// The dialog that shows programs which use this server.
+// The dialog with example programs that use this server.
 
 import { colorCode } from "./code_colors.js";
 import { copyButton } from "./copy.js";
@@ -13,16 +13,16 @@ export class CodeDialog {
   #dialog = byId("code-dialog");
   #model;
   #examples;
-  #shown = "curl";
+  #selected = "curl";
 
   constructor(model, examples) {
     this.#model = model;
     this.#examples = examples;
     byId("open-code").addEventListener("click", () => this.#open());
     byId("code-close").addEventListener("click", () => this.#dialog.close());
-    for (const button of byId("code-kinds").children) {
+    for (const button of byId("code-programs").children) {
       button.addEventListener("click", () => {
-        this.#shown = button.value;
+        this.#selected = button.value;
         this.#show();
       });
     }
@@ -36,17 +36,17 @@ export class CodeDialog {
   }
 
   #show() {
-    for (const button of byId("code-kinds").children) {
-      button.setAttribute("aria-pressed", String(button.value === this.#shown));
+    for (const button of byId("code-programs").children) {
+      button.setAttribute("aria-pressed", String(button.value === this.#selected));
     }
-    // Any name of a MariTalk model means the served one.
-    const asked = { model: this.#model.name ?? "maritalk", question: this.#examples.question, hasKey: hasKey() };
-    const program = snippets(asked)[this.#shown];
+    // The server maps any name of a MariTalk model to the served model.
+    const options = { model: this.#model.name ?? "maritalk", question: this.#examples.question, hasKey: hasKey() };
+    const program = snippets(options)[this.#selected];
     const code = el("code", {}, program);
-    const label = t("message.code_in", { name: this.#shown });
-    byId("code-head").replaceChildren(el("span", {}, LANGUAGES[this.#shown]), copyButton(() => program));
+    const label = t("message.code_in", { name: this.#selected });
+    byId("code-head").replaceChildren(el("span", {}, LANGUAGES[this.#selected]), copyButton(() => program));
     byId("code-text").replaceChildren(code);
     byId("code-text").setAttribute("aria-label", label);
-    colorCode(code, LANGUAGES[this.#shown]);
+    colorCode(code, LANGUAGES[this.#selected]);
   }
 }

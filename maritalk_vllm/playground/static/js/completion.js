@@ -1,10 +1,10 @@
-// The other view: a text that the model goes on with, as it is.
+// The view of texts: the model continues a text without a chat template.
 
 import { announce } from "./announce.js";
-import { Failure, generate } from "./client.js";
+import { RequestError, streamGeneration } from "./client.js";
 import { copyButton } from "./copy.js";
 import { byId, el, icon } from "./dom.js";
-import { figuresOf, line } from "./figures.js";
+import { figuresOf, figureTexts } from "./figures.js";
 import { t } from "./language.js";
 import { translated } from "./server_errors.js";
 import { read, write } from "./storage.js";
@@ -23,16 +23,16 @@ export class Completion {
     this.#area.value = read("prompt", "");
     this.#area.addEventListener("input", () => {
       this.#expected = "";
-      this.#keep();
+      this.#store();
     });
     this.#area.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
-      this.#go();
+      this.#generate();
     });
     byId("completion").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#go();
+      this.#generate();
     });
     byId("completion").addEventListener("keydown", (event) => event.key === "Escape" && this.#abort?.abort());
     byId("prompt-stop").addEventListener("click", () => this.#abort?.abort());
@@ -40,7 +40,7 @@ export class Completion {
     this.show();
   }
 
-  #keep() {
+  #store() {
     write("prompt", this.#area.value);
     this.show();
   }
@@ -53,23 +53,23 @@ export class Completion {
     this.#outputs = [];
     this.#figures = null;
     this.#error = "";
-    this.#keep();
+    this.#store();
     this.#area.focus();
   }
 
-  async #go() {
+  async #generate() {
     if (this.#abort || !this.#area.value) return;
     const abort = (this.#abort = new AbortController());
     this.#clear();
     try {
       const body = { ...this.#settings.body, prompt: this.#area.value };
-      for await (const part of generate("generate", body, abort.signal)) await this.#take(part);
+      for await (const part of streamGeneration("generate", body, abort.signal)) await this.#receive(part);
     } catch (error) {
-      if (error.name !== "AbortError") this.#error = error instanceof Failure ? error.message : String(error);
+      if (error.name !== "AbortError") this.#error = error instanceof RequestError ? error.message : String(error);
     } finally {
       this.#abort = null;
       this.show();
-      announce(translated(this.#error) || t("message.said", { text: this.#outputs.join("\n") }));
+      announce(translated(this.#error) || t("message.announcement", { text: this.#outputs.join("\n") }));
     }
   }
 
@@ -80,7 +80,7 @@ export class Completion {
     this.show();
   }
 
-  async #take(part) {
+  async #receive(part) {
     if (part.end) {
       this.#outputs = part.end.outputs ?? [part.end.output];
       this.#figures = await figuresOf(part.end);
@@ -90,29 +90,29 @@ export class Completion {
     this.show();
   }
 
-  /** All of it, as it is now. */
+  /** Render the current state. */
   show() {
     const running = this.#abort !== null;
-    byId("prompt-go").hidden = running;
-    byId("prompt-go").disabled = !this.#area.value;
+    byId("prompt-continue").hidden = running;
+    byId("prompt-continue").disabled = !this.#area.value;
     byId("prompt-stop").hidden = !running;
     const shown = this.#outputs.filter((text) => text !== undefined).map((text) => this.#output(text, running));
     if (this.#error) shown.push(el("p", { class: "error" }, icon("alert"), el("span", {}, translated(this.#error))));
     if (this.#figures) {
-      shown.push(el("p", { class: "figures" }, ...line(this.#figures).map((part) => el("span", {}, part))));
+      shown.push(el("p", { class: "figures" }, ...figureTexts(this.#figures).map((part) => el("span", {}, part))));
     }
     if (!shown.length) shown.push(el("p", { class: "note" }, this.#hint()));
     byId("outputs").replaceChildren(...shown);
   }
 
   #hint() {
-    return this.#expected ? t("completion.expected", { answer: this.#expected }) : t("completion.nothing");
+    return this.#expected ? t("completion.expected", { answer: this.#expected }) : t("completion.empty");
   }
 
   #output(text, running) {
     const append = () => {
       this.#area.value += text;
-      this.#keep();
+      this.#store();
       this.#area.focus();
     };
     const actions = el(

@@ -1,44 +1,44 @@
-// Where one writes.
+// The input for the next message.
 
 import { byId } from "./dom.js";
 import { t } from "./language.js";
 
 export class Composer {
   #conversations;
-  #answering;
+  #answers;
   #area = byId("message");
   #form = byId("composer");
   #stop = byId("stop");
   #send = byId("send");
 
-  constructor(conversations, answering) {
+  constructor(conversations, answers) {
     this.#conversations = conversations;
-    this.#answering = answering;
+    this.#answers = answers;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#say();
+      this.#submit();
     });
     this.#area.addEventListener("keydown", (event) => {
-      // While a character is composed, as accents may be, Enter belongs to that.
+      // While an input method composes a character, Enter confirms the character.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
-      this.#say();
+      this.#submit();
     });
-    this.#area.addEventListener("input", () => this.#keep());
-    this.#stop.addEventListener("click", () => answering.stop(conversations.current));
+    this.#area.addEventListener("input", () => this.#store());
+    this.#stop.addEventListener("click", () => answers.stop(conversations.current));
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], :popover-open")) return;
-      answering.stop(conversations.current);
+      answers.stop(conversations.current);
     });
     conversations.addEventListener("open", () => this.#load());
-    for (const type of ["begin", "end"]) answering.addEventListener(type, () => this.#show());
+    for (const type of ["start", "end"]) answers.addEventListener(type, () => this.#show());
     this.#load();
   }
 
-  /** Begin with this text. */
-  write(text) {
+  /** Replace the draft, and focus the input. */
+  setDraft(text) {
     this.#area.value = text;
-    this.#keep();
+    this.#store();
     this.#area.focus();
   }
 
@@ -47,35 +47,35 @@ export class Composer {
     this.#show();
   }
 
-  #keep() {
+  #store() {
     const { current } = this.#conversations;
     current.draft = this.#area.value;
     this.#conversations.save(current);
     this.#show();
   }
 
-  #say() {
+  #submit() {
     const { current } = this.#conversations;
     const text = this.#area.value.trim();
-    if (!text || this.#answering.isRunning(current)) return;
+    if (!text || this.#answers.isRunning(current)) return;
     this.#area.value = current.draft = "";
-    this.#answering.say(current, text);
+    this.#answers.send(current, text);
   }
 
   #show() {
-    const running = this.#answering.isRunning(this.#conversations.current);
+    const running = this.#answers.isRunning(this.#conversations.current);
     const hadFocus = [this.#send, this.#stop].includes(document.activeElement);
     this.#stop.hidden = !running;
     this.#send.hidden = running;
     this.#send.disabled = !this.#area.value.trim();
     if (hadFocus) (running ? this.#stop : this.#area).focus();
     byId("composer-hint").textContent = t(running ? "composer.running" : "composer.hint");
-    // As high as the text, up to what the style allows.
+    // The height follows the text, up to the maximum in composer.css.
     this.#area.style.height = "auto";
     this.#area.style.height = `${this.#area.scrollHeight}px`;
   }
 
-  /** After the language has changed. */
+  /** Call after a change of the language. */
   translate() {
     this.#show();
   }

@@ -1,14 +1,14 @@
-// The conversations, kept in this browser: one entry of its storage for each.
+// The conversations, each in an entry of its own in the browser's local storage.
 
-import { names, onOtherWindow, read, remove, write } from "./storage.js";
+import { namesWithPrefix, onRemoteChange, read, remove, write } from "./storage.js";
 
 const PREFIX = "conversation.";
 const TITLE_LENGTH = 60;
 
 /**
- * A conversation is `{id, title, created, updated, system, draft, messages}`, a message `{role, content}`, and an answer
- * has more: `{figures, stopped, error, alternatives, chosen}`. Events: `list` when something in the list changes,
- * `open` when another one is shown, `full` when the browser keeps no more.
+ * A conversation is `{id, title, created, updated, system, draft, messages}`, a message `{role, content}`. An answer may
+ * also have `{figures, stopped, error, alternatives, chosen}`. Events: `list` when the list changes, `open` when another
+ * conversation becomes the current one, `full` when the local storage is full.
  */
 export class Conversations extends EventTarget {
   #all = new Map();
@@ -16,30 +16,30 @@ export class Conversations extends EventTarget {
 
   constructor() {
     super();
-    for (const name of names(PREFIX)) this.#take(name);
-    this.current = this.#all.get(read("current")) ?? this.list[0] ?? fresh();
-    onOtherWindow((name) => this.#follow(name));
+    for (const name of namesWithPrefix(PREFIX)) this.#load(name);
+    this.current = this.#all.get(read("current")) ?? this.list[0] ?? newConversation();
+    onRemoteChange((name) => this.#reload(name));
   }
 
-  /** Those that somebody has said something in, the latest first. */
+  /** The conversations that have messages, the latest first. */
   get list() {
-    const begun = [...this.#all.values()].filter((each) => each.messages.length);
-    return begun.sort((one, other) => other.updated - one.updated);
+    const nonEmpty = [...this.#all.values()].filter((each) => each.messages.length);
+    return nonEmpty.sort((one, other) => other.updated - one.updated);
   }
 
-  /** Those of the list whose title or messages have each of these words, whatever their case and accents. */
+  /** Conversations whose title or messages contain every word of a text. Case and accents are ignored. */
   find(text) {
-    const words = plain(text).split(/\s+/);
+    const words = normalized(text).split(/\s+/);
     return this.list.filter(({ title, messages }) => {
-      const all = plain([title, ...messages.map(({ content }) => content)].join("\n"));
+      const all = normalized([title, ...messages.map(({ content }) => content)].join("\n"));
       return words.every((word) => all.includes(word));
     });
   }
 
-  /** Begin another, as the last one was set; or go on with one in which nothing was said yet. */
+  /** Open an empty conversation: an existing one, or a new one with the system message of the current one. */
   create() {
-    const unsaid = [...this.#all.values()].find((each) => !each.messages.length);
-    this.#show(this.current.messages.length ? (unsaid ?? fresh(this.current.system)) : this.current);
+    const empty = [...this.#all.values()].find((each) => !each.messages.length);
+    this.#show(this.current.messages.length ? (empty ?? newConversation(this.current.system)) : this.current);
   }
 
   open(id) {
@@ -54,17 +54,17 @@ export class Conversations extends EventTarget {
   remove(conversation) {
     this.#all.delete(conversation.id);
     remove(PREFIX + conversation.id);
-    if (conversation === this.current) this.#show(this.list[0] ?? fresh(conversation.system));
+    if (conversation === this.current) this.#show(this.list[0] ?? newConversation(conversation.system));
     this.dispatchEvent(new Event("list"));
   }
 
   removeAll() {
     for (const { id } of this.#all.values()) remove(PREFIX + id);
     this.#all.clear();
-    this.#show(fresh());
+    this.#show(newConversation());
   }
 
-  /** Keep it as it is now. `touched`: something was said in it, so that it is the latest. */
+  /** Store a conversation. `touched`: its messages have changed, which moves it to the top of the list. */
   save(conversation, { touched = false } = {}) {
     const [first] = conversation.messages;
     if (first && !conversation.title) conversation.title = titleOf(first.content);
@@ -75,7 +75,7 @@ export class Conversations extends EventTarget {
     this.dispatchEvent(new Event("list"));
   }
 
-  /** Whether it was not removed meanwhile. */
+  /** Whether the conversation exists: it may have been deleted while an answer was generated. */
   has(conversation) {
     return this.#all.has(conversation.id);
   }
@@ -87,26 +87,26 @@ export class Conversations extends EventTarget {
     this.dispatchEvent(new Event("list"));
   }
 
-  #take(name) {
-    const kept = read(name);
-    if (!Array.isArray(kept?.messages)) return false;
-    this.#all.set(kept.id, kept);
+  #load(name) {
+    const stored = read(name);
+    if (!Array.isArray(stored?.messages)) return false;
+    this.#all.set(stored.id, stored);
     return true;
   }
 
-  /** Another window has changed one. What is answered here right now is not taken from under its feet. */
-  #follow(name) {
+  /** Read a conversation that another tab has changed, unless it is the current one here. */
+  #reload(name) {
     if (!name.startsWith(PREFIX)) return;
     const id = name.slice(PREFIX.length);
     if (id === this.current.id) return;
-    if (!this.#take(name)) this.#all.delete(id);
+    if (!this.#load(name)) this.#all.delete(id);
     this.dispatchEvent(new Event("list"));
   }
 }
 
-function fresh(system = "") {
+function newConversation(system = "") {
   const now = Date.now();
-  // Not randomUUID: browsers have that on HTTPS alone.
+  // Not randomUUID: browsers offer it only in secure contexts.
   const id = now.toString(36) + crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
   return { id, title: "", created: now, updated: now, system, draft: "", messages: [] };
 }
@@ -116,5 +116,5 @@ function titleOf(text) {
   return line.length > TITLE_LENGTH ? `${line.slice(0, TITLE_LENGTH - 1).trimEnd()}…` : line;
 }
 
-/** A text in small letters without accents. */
-const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+/** A text in lower case without accents. */
+const normalized = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();

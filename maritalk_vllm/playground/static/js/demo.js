@@ -1,11 +1,11 @@
-// The demo model, named above both views, and the examples that suit the model.
+// The notice of the demo model, and the examples for the served model.
 
 import { byId, el } from "./dom.js";
-import { BEGINNINGS, DEMO_BEGINNINGS, DEMO_FILM_REVIEWS, FILM_REVIEWS } from "./examples.js";
-import { facts, forgetFacts } from "./facts.js";
+import { DEMO_FILM_REVIEWS, DEMO_SUGGESTIONS, FILM_REVIEWS, SUGGESTIONS } from "./examples.js";
+import { clearServerInfo, serverInfo } from "./server_info.js";
 import { onLanguage, t } from "./language.js";
 
-/** Offers examples in the model's language; what the demo model answers stands beside its own. */
+/** Offers examples in a language of the model: for the demo model in English, with its answers. */
 export class Examples {
   #isDemo = false;
   #composer;
@@ -15,48 +15,48 @@ export class Examples {
   constructor(server, composer, settings) {
     this.#composer = composer;
     this.#settings = settings;
-    server.addEventListener("phase", () => server.phase !== "gone" && this.#ask());
+    server.addEventListener("phase", () => server.phase !== "unreachable" && this.#detectDemo());
     onLanguage(() => this.#show());
     this.#show();
   }
 
-  /** The example of the other view. */
+  /** The example of the view of texts. */
   get filmReviews() {
     return this.#isDemo ? DEMO_FILM_REVIEWS : FILM_REVIEWS;
   }
 
-  /** A question for a program. */
+  /** The question of the example programs. */
   get question() {
-    return this.#isDemo ? DEMO_BEGINNINGS[0].question : t(BEGINNINGS[0]);
+    return this.#isDemo ? DEMO_SUGGESTIONS[0].question : t(SUGGESTIONS[0]);
   }
 
-  async #ask() {
-    forgetFacts();
+  async #detectDemo() {
+    clearServerInfo();
     try {
-      this.#isDemo = Boolean((await facts()).demo);
+      this.#isDemo = Boolean((await serverInfo()).demo);
     } catch {
-      return; // asked again in the next phase
+      return; // requested again in the next phase
     }
     this.#show();
   }
 
   #show() {
     byId("demo").hidden = !this.#isDemo;
-    const shown = this.#isDemo ? DEMO_BEGINNINGS.map((each) => this.#demoButton(each)) : BEGINNINGS.map((key) => this.#button(t(key)));
-    byId("beginnings").replaceChildren(...shown);
+    const shown = this.#isDemo ? DEMO_SUGGESTIONS.map((each) => this.#demoButton(each)) : SUGGESTIONS.map((key) => this.#button(t(key)));
+    byId("suggestions").replaceChildren(...shown);
   }
 
   #button(text) {
-    return el("button", { type: "button", class: "beginning", onclick: () => this.#composer.write(text) }, text);
+    return el("button", { type: "button", class: "suggestion", onclick: () => this.#composer.setDraft(text) }, text);
   }
 
   #demoButton({ question, answer }) {
-    const begin = () => {
-      // Otherwise the answer is another one each time.
+    const use = () => {
+      // With sampling, the answer would differ each time.
       this.#settings.set({ do_sample: false });
-      this.#composer.write(question);
+      this.#composer.setDraft(question);
     };
     const expected = el("span", { class: "expected" }, answer);
-    return el("button", { type: "button", class: "beginning", lang: "en", onclick: begin }, question, expected);
+    return el("button", { type: "button", class: "suggestion", lang: "en", onclick: use }, question, expected);
   }
 }

@@ -1,41 +1,41 @@
-// Making elements. Text is only ever set as text.
+// Creates elements. Text is set as text, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes, listeners (`onclick: f`) and children; what is null or false is left out. */
+/** An element with attributes, listeners (`onclick: f`) and children. Null and false values are left out. */
 export function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
-  return made;
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
 }
 
-/** One of the drawings in index.html. */
+/** One of the icons in index.html. */
 export function icon(name) {
-  const made = document.createElementNS(SVG, "svg");
-  made.setAttribute("class", "icon");
-  made.setAttribute("aria-hidden", "true");
+  const element = document.createElementNS(SVG, "svg");
+  element.setAttribute("class", "icon");
+  element.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `#icon-${name}`);
-  made.append(use);
-  return made;
+  element.append(use);
+  return element;
 }
 
-/** A button that shows a drawing and tells its name. */
+/** A button that shows an icon and has an accessible name. */
 export function iconButton(name, label, onclick, attributes = {}) {
   return el("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
 }
 
-/** Make these the nodes in `parent`, and leave those at its beginning alone that are the same: one may be reading them. */
+/** Replace the children of `parent`, except the first ones that are equal, so that a selection in them is kept. */
 export function replaceChanged(parent, nodes) {
-  const there = parent.childNodes;
+  const current = parent.childNodes;
   let same = 0;
-  while (same < there.length && same < nodes.length && there[same].isEqualNode(nodes[same])) same += 1;
-  while (there.length > same) parent.lastChild.remove();
+  while (same < current.length && same < nodes.length && current[same].isEqualNode(nodes[same])) same += 1;
+  while (current.length > same) parent.lastChild.remove();
   parent.append(...nodes.slice(same));
 }
 

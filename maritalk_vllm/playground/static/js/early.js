@@ -1,7 +1,7 @@
-// Before anything is drawn: the light that was chosen last. Not a module, since those wait for the page.
+// Applies the stored theme before the first paint. Not a module: modules run after the document is parsed.
 try {
-  const chosen = JSON.parse(localStorage.getItem("maritalk.theme"));
-  if (chosen) document.documentElement.dataset.theme = chosen;
+  const theme = JSON.parse(localStorage.getItem("maritalk.theme"));
+  if (theme) document.documentElement.dataset.theme = theme;
 } catch {
-  // Without storage, the system's light.
+  // Without local storage, the system's theme applies.
 }

@@ -1,6 +1,6 @@
-// Text inside HTML.
+// Escapes text for HTML.
 
-const SIGNS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
 /** HTML that shows this text. */
-export const escaped = (text) => text.replace(/[&<>"]/g, (sign) => SIGNS[sign]);
+export const escaped = (text) => text.replace(/[&<>"]/g, (character) => ENTITIES[character]);

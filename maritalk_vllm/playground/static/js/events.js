@@ -1,15 +1,15 @@
-// Server-sent events, read from the body of an answer.
+// Reads server-sent events from the body of a response.
 
-/** Each event of a stream of bytes: its type, and its data read as JSON. Comments are left out. */
+/** The events of a stream of bytes, with their type and their parsed JSON data. Comments are skipped. */
 export async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let buffer = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
-      rest = blocks.pop();
+      const blocks = (buffer + value).replaceAll("\r\n", "\n").split("\n\n");
+      buffer = blocks.pop();
       for (const block of blocks) {
         const event = parse(block);
         if (event !== null) yield event;

@@ -1,10 +1,10 @@
-// What there is to begin with.
+// Example prompts.
 
-/** Beginnings of a conversation: the names of their sentences. */
-export const BEGINNINGS = ["examples.names", "examples.plan", "examples.explain", "examples.code"];
+/** Suggestions for the first message: keys of strings.json. */
+export const SUGGESTIONS = ["examples.names", "examples.plan", "examples.explain", "examples.code"];
 
-/** Those for the demo model, which reads English alone, with its answers where nothing is sampled. */
-export const DEMO_BEGINNINGS = [
+/** Suggestions for the demo model, which only knows English, with its answers without sampling. */
+export const DEMO_SUGGESTIONS = [
   { question: "What is the capital of Japan?", answer: "The capital of Japan is Tokyo." },
   { question: "Name three fruits.", answer: "1. Bananas 2. Oranges 3. Grapes" },
   { question: "Name three primary colors.", answer: "The primary colors are: Red, Blue, and Yellow." },
@@ -13,7 +13,7 @@ export const DEMO_BEGINNINGS = [
 
 const settings = { max_tokens: 2, do_sample: false };
 
-/** A few examples, and one more to be classified, as the MariTalk Local document has it. */
+/** The few-shot example of the MariTalk Local document. */
 export const FILM_REVIEWS = {
   prompt: `Classifique a resenha de filme como "positiva" ou "negativa".
 
@@ -28,7 +28,7 @@ Classe:`,
   settings,
 };
 
-/** The same in English. The demo model goes on with `answer`. */
+/** The same in English. The demo model continues it with `answer`. */
 export const DEMO_FILM_REVIEWS = {
   prompt: `Classify the film review as "positive" or "negative".
 

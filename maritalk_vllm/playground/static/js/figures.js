@@ -1,14 +1,14 @@
-// What an answer took, as the engine measured it.
+// Times and tokens of an answer, as the engine measured them.
 
-import { facts } from "./facts.js";
 import { number, t } from "./language.js";
+import { serverInfo } from "./server_info.js";
 
-/** How many of the server's units of time make a second. The server tells: a 0 does not. */
+/** How many of the API's time units are a second. */
 async function unitsPerSecond() {
-  return (await facts()).time_unit === "s" ? 1 : 1000;
+  return (await serverInfo()).time_unit === "s" ? 1 : 1000;
 }
 
-/** The figures of an answer's last event: times in seconds, and tokens. */
+/** The figures in the final event of an answer: times in seconds, and numbers of tokens. */
 export async function figuresOf(end) {
   const units = await unitsPerSecond();
   const { prompt_tokens: promptTokens, completion_tokens: tokens } = end.usage;
@@ -20,19 +20,19 @@ export async function figuresOf(end) {
     tokens,
     reason: end.finish_reason,
   };
-  // The first token belongs to the prompt's time.
+  // The time of the first token is part of the prompt's.
   if (tokens > 1 && figures.generation > 0) figures.rate = (tokens - 1) / figures.generation;
   return figures;
 }
 
-/** A time for people. */
+/** A duration with its unit, in the page's language. */
 export function duration(seconds) {
   if (seconds < 1) return t("figures.milliseconds", { value: number(seconds * 1000) });
   return t("figures.seconds", { value: number(seconds, 1) });
 }
 
-/** All figures in one line. */
-export function line(figures) {
+/** All figures as texts, which are shown in one line. */
+export function figureTexts(figures) {
   const parts = [
     t("figures.queue", { time: duration(figures.queue) }),
     t("figures.prompt", { time: duration(figures.prompt), ...tokens(figures.promptTokens) }),

@@ -1,14 +1,14 @@
-// Formulas in Markdown: TeX in $…$, $$…$$, \(…\), \[…\] or an environment, which KaTeX typesets. It is loaded with the first
-// formula. Until then, and where KaTeX rejects a formula, its source is shown.
+// Formulas in Markdown: TeX in $…$, $$…$$, \(…\), \[…\] or an environment, typeset by KaTeX, which is loaded for the first
+// formula. Until then, and if KaTeX rejects a formula, the page shows its source.
 
 import DOMPurify from "../vendor/purify.es.mjs";
 import { el } from "./dom.js";
 import { escaped } from "./escaped.js";
 
 const KATEX = new URL("../vendor/katex/", import.meta.url);
-const MOST_CHARACTERS = 2000;
+const MAX_CHARACTERS = 2000;
 const OPTIONS = {
-  // Without links, pictures and HTML, and bounded: a model's answer is untrusted.
+  // A model's answer is untrusted: no links, images or HTML, and limits for macros and sizes.
   trust: false,
   maxExpand: 200,
   maxSize: 20,
@@ -32,7 +32,7 @@ const INLINE = [
   { pattern: /^\$\$((?:\\.|[^\\$]){1,2000}?)\$\$/s, display: true },
   { pattern: /^\\\[(.{1,2000}?)\\\]/s, display: true },
   { pattern: /^\\\((.{1,2000}?)\\\)/s, display: false },
-  // As in Pandoc: no space inside the dollars and no digit after them, so that sums of money are none.
+  // As in Pandoc: no space inside the dollar signs and no digit after them, so that amounts of money are not formulas.
   { pattern: /^\$(?![\s$])((?:\\.|[^\\$\n]){1,2000}?)(?<!\s)\$(?![\p{L}\p{N}])/u, display: false },
 ];
 const ENVIRONMENT = /^\\begin\{((?:align|alignat|equation|gather)\*?)\}.{1,2000}?\\end\{\1\}/s;
@@ -58,7 +58,7 @@ export const FORMULAS = [
       const environment = ENVIRONMENT.exec(text);
       if (environment) return { type: "formulaBlock", raw: environment[0], text: environment[0], display: true };
       const found = token("formulaBlock", text, INLINE.slice(0, 2));
-      // More text in the same line makes it a part of a paragraph.
+      // With more text in the same line, it is part of a paragraph.
       return found && /^[^\S\n]*(?:\n|$)/.test(text.slice(found.raw.length)) ? found : undefined;
     },
     renderer: (token) => `<p>${source(token)}</p>\n`,
@@ -80,7 +80,7 @@ function source({ text, display }) {
 let loading = null;
 let katex = null;
 
-/** Typeset all formulas in an element, those of the whole page once KaTeX is loaded. */
+/** Typeset the formulas in an element. If KaTeX is not loaded yet, all formulas of the page are typeset once it is. */
 export function typesetFormulas(root) {
   const found = root.querySelectorAll("code.formula");
   if (!found.length) return;
@@ -103,22 +103,22 @@ async function load() {
 function typeset(code) {
   const tex = code.textContent;
   const display = code.classList.contains("display");
-  const html = tex.length <= MOST_CHARACTERS && typesetHtml(tex, display);
+  const html = tex.length <= MAX_CHARACTERS && typesetHtml(tex, display);
   if (!html) return;
-  const made = DOMPurify.sanitize(html, ALLOWED);
-  for (const each of made.querySelectorAll("[data-style]")) {
-    // The page's policy forbids style attributes in HTML, not styles that its own scripts set.
+  const fragment = DOMPurify.sanitize(html, ALLOWED);
+  for (const each of fragment.querySelectorAll("[data-style]")) {
+    // The Content-Security-Policy forbids style attributes in HTML, but permits styles that the page's scripts set.
     each.style.cssText = each.dataset.style;
     delete each.dataset.style;
   }
   const attributes = { class: code.className, role: "img", "aria-label": tex, tabindex: display && 0 };
-  code.replaceWith(el("span", attributes, made));
+  code.replaceWith(el("span", attributes, fragment));
 }
 
 /** KaTeX's HTML with each style in `data-style`; null if it cannot read the formula. */
 function typesetHtml(tex, displayMode) {
   try {
-    // In texts and other attributes KaTeX writes quotes as &quot;.
+    // KaTeX escapes quotes in texts and other attributes as &quot;, so that only style attributes match.
     return katex.renderToString(tex, { ...OPTIONS, displayMode }).replaceAll(' style="', ' data-style="');
   } catch {
     return null;

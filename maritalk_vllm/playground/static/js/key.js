@@ -1,35 +1,35 @@
-// The server's API key, if it wants one: asked for in a dialog, kept until this tab is closed.
+// The server's API key: requested in a dialog, kept in session storage until the tab is closed.
 
 import { byId } from "./dom.js";
 import { t } from "./language.js";
 
-const NAME = "maritalk.key";
+const STORAGE_KEY = "maritalk.key";
 
-let kept = readKept();
-let asking = null;
+let apiKey = readStored();
+let pending = null;
 
-/** Whether somebody was asked and gave none: then nobody is asked again until they want to be. */
+/** Whether the user closed the dialog without a key. Polling then stops asking until the user sends a request. */
 export let declined = false;
 
-/** The headers that a request brings. */
-export const keyHeaders = () => (kept ? { Authorization: `Bearer ${kept}` } : {});
+/** The headers of a request with the key. */
+export const keyHeaders = () => (apiKey ? { Authorization: `Bearer ${apiKey}` } : {});
 
-/** Whether this server wants a key, and has been given one. */
-export const hasKey = () => Boolean(kept);
+/** Whether the user entered a key, which the page asks for only if the server requires one. */
+export const hasKey = () => Boolean(apiKey);
 
-/** Ask for the key, once for all requests that want it now. True if one was given. */
+/** Ask for the key, in one dialog for all pending requests. True if the user entered one. */
 export function askKey() {
-  asking ??= ask().finally(() => (asking = null));
-  return asking;
+  pending ??= ask().finally(() => (pending = null));
+  return pending;
 }
 
 async function ask() {
   const dialog = byId("key-dialog");
   const input = byId("key");
-  byId("key-wrong").textContent = kept ? t("key.wrong") : "";
+  byId("key-error").textContent = apiKey ? t("key.invalid") : "";
   input.value = "";
   dialog.showModal();
-  const given = await new Promise((resolve) => {
+  const entered = await new Promise((resolve) => {
     const form = dialog.querySelector("form");
     const done = (value) => {
       form.removeEventListener("submit", submit);
@@ -47,23 +47,23 @@ async function ask() {
     dialog.addEventListener("close", close);
   });
   input.value = "";
-  declined = !given;
-  if (given) keep(given);
-  return Boolean(given);
+  declined = !entered;
+  if (entered) store(entered);
+  return Boolean(entered);
 }
 
-function keep(key) {
-  kept = key;
+function store(key) {
+  apiKey = key;
   try {
-    sessionStorage.setItem(NAME, key);
+    sessionStorage.setItem(STORAGE_KEY, key);
   } catch {
-    // Then it lasts as long as the page.
+    // Without session storage, the key is kept until the page is reloaded.
   }
 }
 
-function readKept() {
+function readStored() {
   try {
-    return sessionStorage.getItem(NAME) ?? "";
+    return sessionStorage.getItem(STORAGE_KEY) ?? "";
   } catch {
     return "";
   }

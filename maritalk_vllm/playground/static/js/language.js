@@ -1,4 +1,4 @@
-// The language that the page is shown in, and its sentences: strings.json has them all.
+// The language of the page, and its texts from strings.json.
 
 import { read, write } from "./storage.js";
 
@@ -11,7 +11,7 @@ if (!(current in tables)) current = "pt";
 
 export const language = () => current;
 
-/** Show the page in another language. */
+/** Change the language of the page. */
 export function changeLanguage(name) {
   current = name;
   write("language", name);
@@ -19,35 +19,35 @@ export function changeLanguage(name) {
   for (const listener of listeners) listener();
 }
 
-/** Call at each change, for what was not written into index.html. */
+/** Call `listener` after each change of the language, for texts that are not in index.html. */
 export const onLanguage = (listener) => listeners.add(listener);
 
-/** A sentence, with `{name}` replaced by what is given. Where it has a singular and a plural, `count` selects one. */
+/** The text of a key, with `{name}` replaced by its value. `count` selects the singular or the plural. */
 export function t(key, values = {}) {
   const forms = tables[current][key];
-  const sentence = typeof forms === "string" ? forms : (forms[plural(values.count)] ?? forms.other);
-  return filled(sentence, values);
+  const template = typeof forms === "string" ? forms : (forms[plural(values.count)] ?? forms.other);
+  return filled(template, values);
 }
 
-/** A template with `{name}` replaced by what is given. */
+/** A template with each `{name}` replaced by its value. */
 export const filled = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 const plural = (count) => new Intl.PluralRules(LOCALES[current]).select(count);
 
-/** A sentence for what the server says by a name of its own, such as a step of loading; that name if there is none. */
-export const told = (group, name) => tables[current][`${group}.${name}`] ?? name;
+/** The label of a name that the server uses, such as a step of loading; the name itself if it has no label. */
+export const labelOf = (group, name) => tables[current][`${group}.${name}`] ?? name;
 
-/** A number as this language writes it. */
+/** A number in the format of the language. */
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(LOCALES[current], { maximumFractionDigits: digits }).format(value);
 }
 
-/** A date and a time as this language writes them. */
-export function moment(milliseconds) {
+/** A date and time in the format of the language. */
+export function dateTime(milliseconds) {
   return new Intl.DateTimeFormat(LOCALES[current], { dateStyle: "short", timeStyle: "short" }).format(milliseconds);
 }
 
-/** Fill in all that index.html leaves open: `data-text`, `data-label`, `data-placeholder`. */
+/** Set the texts of elements with `data-text`, `data-label` or `data-placeholder`. */
 export function translate(root = document) {
   document.documentElement.lang = LOCALES[current];
   for (const each of root.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);

@@ -1,6 +1,6 @@
-// The page, put together.
+// Creates the parts of the page and connects them.
 
-import { Answering } from "./answering.js";
+import { Answers } from "./answers.js";
 import { Banner } from "./banner.js";
 import { Batches } from "./batches.js";
 import { CodeDialog } from "./code_dialog.js";
@@ -15,41 +15,41 @@ import { Server } from "./server.js";
 import { Settings } from "./settings.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { Sidebar } from "./sidebar.js";
-import { Strip } from "./strip.js";
-import { beginTheme } from "./theme.js";
+import { StatusBar } from "./status_bar.js";
+import { initTheme } from "./theme.js";
 import { Transcript } from "./transcript.js";
 
 translate();
-beginTheme();
+initTheme();
 
 const chatSettings = new Settings("chat");
 const textSettings = new Settings("text");
 const conversations = new Conversations();
-const answering = new Answering(conversations, chatSettings);
-const composer = new Composer(conversations, answering);
+const answers = new Answers(conversations, chatSettings);
+const composer = new Composer(conversations, answers);
 const panel = new SettingsPanel(conversations);
 const server = new Server();
 const examples = new Examples(server, composer, chatSettings);
 const completion = new Completion(textSettings, examples);
-new Sidebar(conversations, answering);
-new Transcript(conversations, answering);
+new Sidebar(conversations, answers);
+new Transcript(conversations, answers);
 const batches = new Batches(server);
-new Strip(server);
+new StatusBar(server);
 new Banner(server);
 new CodeDialog(new Model(server), examples);
 
-/** Where each view begins for the keyboard. */
-const BEGINNINGS = { "#chat": "message", "#text": "prompt", "#batches": "choose-file" };
+/** The first input of each view, which the skip link focuses. */
+const FIRST_INPUTS = { "#chat": "message", "#text": "prompt", "#batches": "choose-file" };
 
-/** The view that the address names, if there is one: the conversation, the text, or the batches. */
+/** Show the view that the URL's hash names: the conversation, the text, or the batches. */
 function showView() {
-  const shown = currentView();
+  const current = currentView();
   for (const link of byId("views").children) {
-    byId(link.hash.slice(1)).hidden = link !== shown;
-    if (link === shown) link.setAttribute("aria-current", "page");
+    byId(link.hash.slice(1)).hidden = link !== current;
+    if (link === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  byId("open-settings").hidden = shown.hash === "#batches";
+  byId("open-settings").hidden = current.hash === "#batches";
 }
 
 function currentView() {
@@ -64,10 +64,10 @@ function showLanguage() {
 }
 
 addEventListener("hashchange", showView);
-batches.addEventListener("offered", showView);
+batches.addEventListener("supported", showView);
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  byId(BEGINNINGS[currentView().hash]).focus();
+  byId(FIRST_INPUTS[currentView().hash]).focus();
 });
 byId("open-settings").addEventListener("click", () => {
   if (byId("chat").hidden) panel.open(textSettings, { withSystem: false });
@@ -82,11 +82,11 @@ onLanguage(() => {
   completion.show();
 });
 conversations.addEventListener("full", () => {
-  byId("full").hidden = false;
+  byId("storage-full").hidden = false;
 });
 
 showView();
 showLanguage();
-document.body.classList.add("begun");
+document.body.classList.add("loaded");
 byId("message").focus();
-server.watch();
+server.poll();

@@ -1,6 +1,6 @@
-// A model's Markdown as elements. Nothing that it says is ever run or fetched: HTML is shown as it is written, pictures
-// become links, and what marked makes goes through DOMPurify, which lets these few things alone pass. So does the HTML of
-// formulas and coloured code.
+// Renders a model's Markdown, which is untrusted: nothing in it is executed or fetched. HTML is shown as text, images become
+// links, and DOMPurify removes all but the allowed elements and attributes from the output of marked. It also sanitizes the
+// HTML of formulas and coloured code.
 
 import { Marked } from "../vendor/marked.esm.js";
 import DOMPurify from "../vendor/purify.es.mjs";
@@ -19,7 +19,7 @@ const ALLOWED = {
   ALLOWED_ATTR: ["align", "class", "href", "start"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
-  // Whatever is not named here is held against the pattern for addresses.
+  // DOMPurify checks all other attributes against ALLOWED_URI_REGEXP.
   ADD_URI_SAFE_ATTR: ["align", "start"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   RETURN_DOM_FRAGMENT: true,
@@ -39,24 +39,24 @@ const marked = new Marked({
   },
 });
 
-/** The elements that a Markdown text stands for. */
+/** A fragment with the elements of a Markdown text. */
 export function markdown(text) {
-  const made = DOMPurify.sanitize(marked.parse(text), ALLOWED);
-  for (const link of made.querySelectorAll("a")) {
+  const fragment = DOMPurify.sanitize(marked.parse(text), ALLOWED);
+  for (const link of fragment.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
   }
-  for (const table of made.querySelectorAll("table")) {
+  for (const table of fragment.querySelectorAll("table")) {
     const frame = el("div", { class: "table", role: "group", tabindex: 0, "aria-label": t("message.table") });
     table.replaceWith(frame);
     frame.append(table);
   }
-  for (const block of made.querySelectorAll("pre")) frameCode(block);
-  typesetFormulas(made);
-  return made;
+  for (const block of fragment.querySelectorAll("pre")) frameCode(block);
+  typesetFormulas(fragment);
+  return fragment;
 }
 
-/** A block of code, with its language and a button that copies it. */
+/** Frame a block of code, with its language and a button that copies it. */
 function frameCode(block) {
   const [, name = ""] = LANGUAGE.exec(block.firstElementChild?.className ?? "") ?? [];
   const head = el("div", { class: "code-head" }, el("span", {}, name), copyButton(() => block.textContent));

@@ -1,8 +1,8 @@
-// Prometheus' text, as far as the page needs it.
+// Reads the metrics that the page shows from Prometheus' text format.
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 
-/** Every sample: its name, its labels as they are written, its value. */
+/** Every sample: its name, its labels as text, its value. */
 export function samples(text) {
   const found = [];
   for (const line of text.split("\n")) {
@@ -12,7 +12,7 @@ export function samples(text) {
   return found;
 }
 
-/** The figures of the strip. `cache` is a fraction, of all engines together; what the server does not tell is null. */
+/** The figures of the status bar. `cache` is the mean of all engines, from 0 to 1; a missing metric is null. */
 export function figures(text) {
   const all = samples(text);
   const values = (name) => all.filter((each) => each.name === name).map((each) => each.value);

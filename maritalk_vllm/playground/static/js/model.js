@@ -1,35 +1,35 @@
-// The model that is served: its name in the head of the page, and its details in a dialog.
+// The served model: its name in the page's header, and its details in a dialog.
 
-import { ask } from "./client.js";
+import { request } from "./client.js";
 import { byId, el } from "./dom.js";
-import { facts } from "./facts.js";
 import { declined, hasKey } from "./key.js";
 import { number, onLanguage, t } from "./language.js";
+import { serverInfo } from "./server_info.js";
 
 export class Model {
   #all = [];
   #dialog = byId("model-dialog");
 
   constructor(server) {
-    server.addEventListener("news", () => this.#look(server.phase === "ready"));
+    server.addEventListener("update", () => this.#load(server.phase === "ready"));
     onLanguage(() => this.#show());
     byId("model").addEventListener("click", () => this.#open());
     byId("model-close").addEventListener("click", () => this.#dialog.close());
   }
 
-  /** The name of the model; null while it is not known. */
+  /** The name of the model; null until it is loaded. */
   get name() {
     return this.#all[0]?.id ?? null;
   }
 
-  async #look(isReady) {
+  async #load(isReady) {
     if (!isReady) this.#all = [];
     if (isReady && !this.#all.length && !declined) {
       try {
-        const answer = await ask("v1/models");
-        if (answer.ok) this.#all = (await answer.json()).data;
+        const response = await request("v1/models");
+        if (response.ok) this.#all = (await response.json()).data;
       } catch {
-        // It is asked for again soon.
+        // The next update repeats the request.
       }
     }
     this.#show();
@@ -43,16 +43,16 @@ export class Model {
   async #open() {
     const shown = (await this.#details()).map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value)));
     byId("model-facts").replaceChildren(...shown);
-    // A browser sends no key with a link.
+    // A browser does not send the key when it follows a link.
     byId("model-docs").hidden = hasKey();
     this.#dialog.showModal();
   }
 
-  /** Names of sentences, each with what is shown beside it. What the server does not say is left out. */
+  /** Pairs of a text's key and its value. Values that the server does not report are left out. */
   async #details() {
     const [{ id, max_model_len: count }, ...others] = this.#all;
-    const { demo } = await facts();
-    const engine = await ask("version").then((answer) => (answer.ok ? answer.json() : {}));
+    const { demo } = await serverInfo();
+    const engine = await request("version").then((response) => (response.ok ? response.json() : {}));
     return [
       ["model.name", id],
       ["model.about", demo && t("demo.notice")],

@@ -1,6 +1,6 @@
-// What the server is at, asked gently: only while somebody looks at the page.
+// Polls the server's state and metrics while the page is visible.
 
-import { ask } from "./client.js";
+import { request } from "./client.js";
 import { declined } from "./key.js";
 import { figures } from "./metrics.js";
 
@@ -8,12 +8,12 @@ const READY_SECONDS = 2.5;
 const LOADING_SECONDS = 1;
 
 /**
- * `phase` is loading, ready, draining, failed, or gone where nobody answers. Events: `phase` when that changes, `news`
- * after each look.
+ * `phase` is loading, ready, draining, failed, or unreachable if the server does not respond. Events: `phase` when it
+ * changes, `update` after each poll.
  */
 export class Server extends EventTarget {
   phase = "";
-  before = "";
+  previousPhase = "";
   wasReady = false;
   step = "";
   seconds = 0;
@@ -22,57 +22,57 @@ export class Server extends EventTarget {
   rate = null;
   #last = null;
 
-  /** Look now, and again and again. */
-  async watch() {
+  /** Poll until the page is closed. */
+  async poll() {
     for (;;) {
       await visible();
-      await this.#look();
-      this.dispatchEvent(new Event("news"));
+      await this.#refresh();
+      this.dispatchEvent(new Event("update"));
       await pause(this.phase === "ready" ? READY_SECONDS : LOADING_SECONDS);
     }
   }
 
-  async #look() {
+  async #refresh() {
     try {
-      const told = await (await ask("readyz")).json();
-      Object.assign(this, { step: told.phase, seconds: told.seconds, progress: told.progress ?? null });
-      this.#enter(told.status);
-      // Asking again and again for what was not given would be a nuisance.
-      if (this.phase === "ready" && !declined) await this.#count();
-      else this.#forget();
+      const state = await (await request("readyz")).json();
+      Object.assign(this, { step: state.phase, seconds: state.seconds, progress: state.progress ?? null });
+      this.#setPhase(state.status);
+      // /metrics requires the key. The page does not ask again for a key that the user declined to enter.
+      if (this.phase === "ready" && !declined) await this.#readMetrics();
+      else this.#clearMetrics();
     } catch {
-      this.#forget();
-      this.#enter("gone");
+      this.#clearMetrics();
+      this.#setPhase("unreachable");
     }
   }
 
-  async #count() {
-    const answer = await ask("metrics");
-    if (!answer.ok) {
-      this.#forget();
+  async #readMetrics() {
+    const response = await request("metrics");
+    if (!response.ok) {
+      this.#clearMetrics();
       return;
     }
-    const now = { time: performance.now(), ...figures(await answer.text()) };
-    const since = this.#last && (now.time - this.#last.time) / 1000;
-    // After a restart the engine counts from 0 again.
-    this.rate = since && now.tokens >= this.#last.tokens ? (now.tokens - this.#last.tokens) / since : null;
+    const now = { time: performance.now(), ...figures(await response.text()) };
+    const elapsed = this.#last && (now.time - this.#last.time) / 1000;
+    // After a restart, the engine's counter starts at 0.
+    this.rate = elapsed && now.tokens >= this.#last.tokens ? (now.tokens - this.#last.tokens) / elapsed : null;
     this.figures = this.#last = now;
   }
 
-  #forget() {
+  #clearMetrics() {
     this.figures = this.rate = this.#last = null;
   }
 
-  #enter(phase) {
+  #setPhase(phase) {
     if (phase === this.phase) return;
-    this.before = this.phase;
+    this.previousPhase = this.phase;
     this.wasReady ||= phase === "ready";
     this.phase = phase;
     this.dispatchEvent(new Event("phase"));
   }
 }
 
-/** Until somebody looks at the page. */
+/** Resolves when the page is visible. */
 function visible() {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => {

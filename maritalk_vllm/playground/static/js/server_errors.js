@@ -1,28 +1,28 @@
-// The server's errors in the page's language: over HTTP they are English sentences.
+// Translates the server's errors, which are English over HTTP, into the page's language.
 
 import { filled, language } from "./language.js";
 
-const PLACE = /\\\{(\w+)\\\}/g;
+const PLACEHOLDER = /\\\{(\w+)\\\}/g;
 const SPECIAL = /[\\^$.*+?()[\]{}|/]/g;
 
 const table = await (await fetch(new URL("../server_errors.json", import.meta.url))).json();
 const templates = Object.entries(table).map(([english, translations]) => ({
-  pattern: new RegExp(`^${english.replace(SPECIAL, "\\$&").replace(PLACE, "(?<$1>.+?)")}(?: |$)`),
+  pattern: new RegExp(`^${english.replace(SPECIAL, "\\$&").replace(PLACEHOLDER, "(?<$1>.+?)")}(?: |$)`),
   translations,
 }));
 
-/** An error with each sentence that is known in the page's language; the others as they are. */
+/** An error with each known sentence translated; other text is unchanged. */
 export function translated(error) {
-  const said = [];
+  const sentences = [];
   for (let rest = error; rest; ) {
-    const [found, sentence] = match(rest);
-    said.push(sentence);
-    rest = rest.slice(found.length);
+    const [matched, sentence] = match(rest);
+    sentences.push(sentence);
+    rest = rest.slice(matched.length);
   }
-  return said.join(" ");
+  return sentences.join(" ");
 }
 
-/** The beginning of a text that is one sentence, and that sentence in the page's language. */
+/** The first known sentence of a text, and its translation; the whole text twice if it starts with no known sentence. */
 function match(text) {
   for (const { pattern, translations } of templates) {
     const found = pattern.exec(text);

@@ -1,21 +1,21 @@
-// How answers are chosen: the fields that the API takes beside the prompt, with its own defaults.
+// The sampling settings: the API's fields other than the prompt, with its defaults.
 
 import { read, write } from "./storage.js";
 
-/** `least` and `most` are what the API takes; `optional` fields may be left open. */
+/** `min` and `max` are the API's limits, inclusive; `optional` fields may be empty. */
 export const FIELDS = [
-  { name: "do_sample", kind: "switch", standard: true },
-  { name: "temperature", kind: "number", standard: 0.7, least: 0, step: 0.1 },
-  { name: "top_p", kind: "number", standard: 0.95, least: 0.01, most: 1, step: 0.05 },
-  { name: "top_k", kind: "integer", standard: null, least: -1, optional: true },
-  { name: "repetition_penalty", kind: "number", standard: null, least: 0.01, most: 100, step: 0.05, optional: true },
-  { name: "max_tokens", kind: "integer", standard: 512, least: 1 },
-  { name: "stop_sequences", kind: "lines", standard: [] },
-  { name: "seed", kind: "integer", standard: null, optional: true },
-  { name: "n", kind: "integer", standard: 1, least: 1, most: 128 },
+  { name: "do_sample", kind: "switch", default: true },
+  { name: "temperature", kind: "number", default: 0.7, min: 0, step: 0.1 },
+  { name: "top_p", kind: "number", default: 0.95, min: 0.01, max: 1, step: 0.05 },
+  { name: "top_k", kind: "integer", default: null, min: -1, optional: true },
+  { name: "repetition_penalty", kind: "number", default: null, min: 0.01, max: 100, step: 0.05, optional: true },
+  { name: "max_tokens", kind: "integer", default: 512, min: 1 },
+  { name: "stop_sequences", kind: "lines", default: [] },
+  { name: "seed", kind: "integer", default: null, optional: true },
+  { name: "n", kind: "integer", default: 1, min: 1, max: 128 },
 ];
 
-const STANDARD = Object.fromEntries(FIELDS.map(({ name, standard }) => [name, standard]));
+const DEFAULTS = Object.fromEntries(FIELDS.map(({ name, default: value }) => [name, value]));
 
 /** The settings of one view. Event: `change`. */
 export class Settings extends EventTarget {
@@ -25,7 +25,7 @@ export class Settings extends EventTarget {
   constructor(name) {
     super();
     this.#name = `settings.${name}`;
-    this.values = { ...STANDARD, ...read(this.#name, {}) };
+    this.values = { ...DEFAULTS, ...read(this.#name, {}) };
   }
 
   set(changed) {
@@ -35,31 +35,31 @@ export class Settings extends EventTarget {
   }
 
   reset() {
-    this.set(STANDARD);
+    this.set(DEFAULTS);
   }
 
-  /** As the API takes them. */
+  /** The fields of a request. */
   get body() {
     return { ...this.values };
   }
 }
 
-/** What was typed into a field, as the API takes it; undefined if it would not. */
-export function parsed(field, text) {
+/** The value of a field's text; undefined if the API would reject it. */
+export function parseValue(field, text) {
   if (field.kind === "lines") return text.split("\n").filter((line) => line !== "").map(unescaped);
   const trimmed = text.trim().replace(",", ".");
   if (trimmed === "") return field.optional ? null : undefined;
   const value = Number(trimmed);
-  const whole = field.kind !== "integer" || Number.isSafeInteger(value);
-  const fits = value >= (field.least ?? -Infinity) && value <= (field.most ?? Infinity);
-  return Number.isFinite(value) && whole && fits ? value : undefined;
+  const isWhole = field.kind !== "integer" || Number.isSafeInteger(value);
+  const isInRange = value >= (field.min ?? -Infinity) && value <= (field.max ?? Infinity);
+  return Number.isFinite(value) && isWhole && isInRange ? value : undefined;
 }
 
-/** A value as it is typed. */
-export function written(field, value) {
+/** The text of a field's value. */
+export function formatValue(field, value) {
   if (field.kind === "lines") return value.map((each) => each.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")).join("\n");
   return value === null ? "" : String(value);
 }
 
-/** A line in which `\n` stands for the end of one. */
-const unescaped = (line) => line.replace(/\\(n|\\)/g, (_, sign) => (sign === "n" ? "\n" : "\\"));
+/** A line with the escapes `\n` and `\\` replaced. */
+const unescaped = (line) => line.replace(/\\(n|\\)/g, (_, character) => (character === "n" ? "\n" : "\\"));

@@ -1,14 +1,14 @@
-// The panel with the settings of the view that is shown.
+// The dialog with the settings of the current view.
 
 import { byId, el } from "./dom.js";
 import { onLanguage, t } from "./language.js";
-import { FIELDS, parsed, written } from "./settings.js";
+import { FIELDS, formatValue, parseValue } from "./settings.js";
 
 export class SettingsPanel {
   #dialog = byId("settings-dialog");
-  #shown = null;
+  #settings = null;
 
-  /** `conversations` have a system prompt each. */
+  /** Each of the `conversations` has a system message of its own. */
   constructor(conversations) {
     const system = byId("system");
     system.addEventListener("input", () => {
@@ -16,20 +16,20 @@ export class SettingsPanel {
       conversations.save(conversations.current);
     });
     byId("settings-reset").addEventListener("click", () => {
-      this.#shown.reset();
+      this.#settings.reset();
       this.#fill();
     });
     byId("settings-close").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close();
     });
-    onLanguage(() => this.#shown && this.#fill());
+    onLanguage(() => this.#settings && this.#fill());
     this.conversations = conversations;
   }
 
-  /** Show the settings; those of the conversation with its system prompt. */
+  /** Open the dialog. `withSystem`: it includes the system message of the current conversation. */
   open(settings, { withSystem }) {
-    this.#shown = settings;
+    this.#settings = settings;
     byId("system-field").hidden = !withSystem;
     byId("system").value = this.conversations.current.system;
     this.#fill();
@@ -38,7 +38,7 @@ export class SettingsPanel {
 
   #fill() {
     byId("settings-fields").replaceChildren(...FIELDS.map((field) => this.#field(field)));
-    this.#dim();
+    this.#markUnused();
   }
 
   #field(field) {
@@ -52,41 +52,41 @@ export class SettingsPanel {
   }
 
   #switch(field, id) {
-    const made = el("input", { id, type: "checkbox", role: "switch", "aria-describedby": `${id}-hint` });
-    made.checked = this.#shown.values[field.name];
-    made.addEventListener("change", () => {
-      this.#shown.set({ [field.name]: made.checked });
-      this.#dim();
+    const input = el("input", { id, type: "checkbox", role: "switch", "aria-describedby": `${id}-hint` });
+    input.checked = this.#settings.values[field.name];
+    input.addEventListener("change", () => {
+      this.#settings.set({ [field.name]: input.checked });
+      this.#markUnused();
     });
-    return made;
+    return input;
   }
 
   #input(field, id, hint) {
-    const describe = { id, "aria-describedby": hint.id, autocomplete: "off", spellcheck: "false" };
-    const made =
+    const attributes = { id, "aria-describedby": hint.id, autocomplete: "off", spellcheck: "false" };
+    const input =
       field.kind === "lines"
-        ? el("textarea", { ...describe, rows: 2 })
+        ? el("textarea", { ...attributes, rows: 2 })
         : el("input", {
-            ...describe,
+            ...attributes,
             inputmode: field.kind === "integer" ? "numeric" : "decimal",
-            placeholder: field.optional ? t("settings.open") : null,
+            placeholder: field.optional ? t("settings.unset") : null,
           });
-    made.value = written(field, this.#shown.values[field.name]);
-    made.addEventListener("input", () => {
-      const value = parsed(field, made.value);
-      const wrong = value === undefined;
-      made.setAttribute("aria-invalid", String(wrong));
-      hint.textContent = t(wrong ? "settings.wrong" : `settings.${field.name}.hint`);
-      hint.classList.toggle("wrong", wrong);
-      if (!wrong) this.#shown.set({ [field.name]: value });
+    input.value = formatValue(field, this.#settings.values[field.name]);
+    input.addEventListener("input", () => {
+      const value = parseValue(field, input.value);
+      const isInvalid = value === undefined;
+      input.setAttribute("aria-invalid", String(isInvalid));
+      hint.textContent = t(isInvalid ? "settings.invalid" : `settings.${field.name}.hint`);
+      hint.classList.toggle("invalid", isInvalid);
+      if (!isInvalid) this.#settings.set({ [field.name]: value });
     });
-    return made;
+    return input;
   }
 
-  /** What has no effect while the likeliest token is taken each time. */
-  #dim() {
+  /** Mark the settings that have no effect without sampling. */
+  #markUnused() {
     for (const name of ["temperature", "top_p", "top_k"]) {
-      byId(`setting-${name}`).closest(".field").classList.toggle("idle", !this.#shown.values.do_sample);
+      byId(`setting-${name}`).closest(".field").classList.toggle("unused", !this.#settings.values.do_sample);
     }
   }
 }

@@ -1,26 +1,26 @@
-// The list of conversations; on a narrow screen it comes in from the side.
+// The sidebar with the list of conversations; on a narrow screen it covers the page while it is open.
 
 import { announce } from "./announce.js";
 import { byId, el, iconButton } from "./dom.js";
 import { exportJson, exportMarkdown } from "./export.js";
-import { moment, number, onLanguage, t } from "./language.js";
+import { dateTime, number, onLanguage, t } from "./language.js";
 import { openMenu } from "./menu.js";
 import { askText, confirmed } from "./question.js";
 
 export class Sidebar {
   #conversations;
-  #answering;
+  #answers;
   #element = byId("sidebar");
   #search = byId("search");
   #narrow = matchMedia("(max-width: 52rem)");
 
-  constructor(conversations, answering) {
+  constructor(conversations, answers) {
     this.#conversations = conversations;
-    this.#answering = answering;
+    this.#answers = answers;
     byId("new").addEventListener("click", () => this.#create());
     byId("open-sidebar").addEventListener("click", () => this.#open());
     byId("close-sidebar").addEventListener("click", () => this.#close());
-    byId("veil").addEventListener("click", () => this.#close());
+    byId("backdrop").addEventListener("click", () => this.#close());
     byId("delete-all").addEventListener("click", () => this.#removeAll());
     this.#search.addEventListener("input", () => this.#find());
     this.#element.addEventListener("keydown", (event) => {
@@ -30,7 +30,7 @@ export class Sidebar {
     });
     this.#narrow.addEventListener("change", () => this.#close());
     conversations.addEventListener("list", () => this.render());
-    for (const type of ["begin", "end"]) answering.addEventListener(type, () => this.render());
+    for (const type of ["start", "end"]) answers.addEventListener(type, () => this.render());
     onLanguage(() => this.render());
     this.#close();
     this.render();
@@ -42,17 +42,17 @@ export class Sidebar {
     byId("no-conversations").hidden = list.length > 0;
     byId("nothing-found").hidden = found.length > 0 || list.length === 0;
     byId("delete-all").hidden = this.#search.hidden = list.length === 0;
-    const had = this.#element.contains(document.activeElement) && document.activeElement.closest("li")?.dataset.id;
+    const focusedId = this.#element.contains(document.activeElement) && document.activeElement.closest("li")?.dataset.id;
     byId("conversations").replaceChildren(...found.map((each) => this.#row(each, each === current)));
-    if (had) byId("conversations").querySelector(`[data-id="${CSS.escape(had)}"] button`)?.focus();
+    if (focusedId) byId("conversations").querySelector(`[data-id="${CSS.escape(focusedId)}"] button`)?.focus();
   }
 
   #row(conversation, isCurrent) {
     const title = el("span", { class: "title" }, conversation.title);
-    const time = el("span", { class: "time" }, moment(conversation.updated));
+    const time = el("span", { class: "time" }, dateTime(conversation.updated));
     const open = el(
       "button",
-      { type: "button", class: "open", "aria-current": isCurrent ? "true" : null, onclick: () => this.#show(conversation) },
+      { type: "button", class: "open", "aria-current": isCurrent ? "true" : null, onclick: () => this.#openConversation(conversation) },
       title,
       time,
     );
@@ -61,7 +61,7 @@ export class Sidebar {
       "aria-haspopup": "menu",
       "aria-expanded": "false",
     });
-    const running = this.#answering.isRunning(conversation);
+    const running = this.#answers.isRunning(conversation);
     return el("li", { "data-id": conversation.id, class: running ? "running" : "" }, open, more);
   }
 
@@ -82,20 +82,20 @@ export class Sidebar {
 
   #create() {
     this.#conversations.create();
-    this.#leave();
+    this.#showChat();
   }
 
-  #show(conversation) {
+  #openConversation(conversation) {
     this.#conversations.open(conversation.id);
-    this.#leave();
+    this.#showChat();
   }
 
-  /** On to the conversation, wherever one was. */
-  #leave() {
+  /** Show the current conversation, and focus its input. */
+  #showChat() {
     this.#close();
     const focus = () => byId("message").focus();
     if (byId("chat").hidden) {
-      // It is shown when the address has changed.
+      // The view changes with the URL's hash, after which the input can have the focus.
       addEventListener("hashchange", focus, { once: true });
       location.hash = "#chat";
     } else focus();
@@ -109,7 +109,7 @@ export class Sidebar {
   async #remove(conversation) {
     const title = t("sidebar.delete.title", { title: conversation.title });
     if (!(await confirmed(title, t("sidebar.delete")))) return;
-    this.#answering.stop(conversation);
+    this.#answers.stop(conversation);
     this.#conversations.remove(conversation);
   }
 
@@ -117,7 +117,7 @@ export class Sidebar {
     const { list } = this.#conversations;
     const title = t("sidebar.delete_all.title", { count: list.length, number: number(list.length) });
     if (!(await confirmed(title, t("sidebar.delete_all")))) return;
-    for (const each of list) this.#answering.stop(each);
+    for (const each of list) this.#answers.stop(each);
     this.#search.value = "";
     this.#conversations.removeAll();
     byId("message").focus();
@@ -130,9 +130,9 @@ export class Sidebar {
   }
 
   #close() {
-    const was = document.body.classList.contains("sidebar-open");
+    const wasOpen = document.body.classList.contains("sidebar-open");
     document.body.classList.remove("sidebar-open");
     this.#element.inert = this.#narrow.matches;
-    if (was) byId("open-sidebar").focus();
+    if (wasOpen) byId("open-sidebar").focus();
   }
 }

@@ -1,17 +1,17 @@
-// Programs that ask this server what the page asks it.
+// Example programs that send a question to this server.
 
 const NO_KEY = "-";
-const PLACE_OF_THE_KEY = "YOUR_KEY";
+const KEY_PLACEHOLDER = "YOUR_KEY";
 const PORTS = { "http:": 80, "https:": 443 };
 
-/** Where the server is, as the page sees it: an address that ends with `/`. */
+/** The server's URL as the browser sees it, with `/` at the end. */
 const ROOT = new URL("../../", import.meta.url);
 
-/** Programs by the name of a tab. `question` is what they ask `model`; `hasKey`: the server wants an API key. */
+/** Programs, by the name of their tab, that send `question` to `model`. `hasKey`: the server requires an API key. */
 export function snippets({ model, question, hasKey }) {
-  const key = hasKey ? PLACE_OF_THE_KEY : NO_KEY;
+  const key = hasKey ? KEY_PLACEHOLDER : NO_KEY;
   const all = { curl: curlCommand(model, question, hasKey), openai: openaiProgram(model, question, key) };
-  // MariTalkLocal sends no key, and takes a host and a port alone.
+  // MariTalkLocal sends no key, and accepts only a host and a port.
   if (!hasKey && ROOT.protocol === "http:" && ROOT.pathname === "/") return { ...all, maritalk: localProgram(question) };
   return { ...all, maritalk: cloudProgram(model, question, key) };
 }
@@ -19,8 +19,8 @@ export function snippets({ model, question, hasKey }) {
 function curlCommand(model, question, hasKey) {
   const body = JSON.stringify({ model, messages: [{ role: "user", content: question }], max_tokens: 200 });
   const lines = [`curl ${ROOT}v1/chat/completions`, "-H 'Content-Type: application/json'"];
-  if (hasKey) lines.push(`-H 'Authorization: Bearer ${PLACE_OF_THE_KEY}'`);
-  // A shell's text in quotes has no quote inside: it is ended, followed by a quote in double quotes, and begun again.
+  if (hasKey) lines.push(`-H 'Authorization: Bearer ${KEY_PLACEHOLDER}'`);
+  // A shell's single-quoted text cannot contain a single quote: close it, add the quote in double quotes, and reopen it.
   return [...lines, `-d '${body.replaceAll("'", `'"'"'`)}'`].join(" \\\n  ");
 }
 
@@ -29,8 +29,8 @@ function openaiProgram(model, question, key) {
 
 client = openai.OpenAI(base_url="${ROOT}v1", api_key="${key}")
 answer = client.chat.completions.create(
-    model=${text(model)},
-    messages=[{"role": "user", "content": ${text(question)}}],
+    model=${literal(model)},
+    messages=[{"role": "user", "content": ${literal(question)}}],
     max_tokens=200,
 )
 print(answer.choices[0].message.content)
@@ -41,17 +41,17 @@ function localProgram(question) {
   return `import maritalk
 
 client = maritalk.MariTalkLocal(host="${ROOT.hostname}", port=${ROOT.port || PORTS[ROOT.protocol]})
-print(client.generate(${text(question)}, max_tokens=200)["output"])
+print(client.generate(${literal(question)}, max_tokens=200)["output"])
 `;
 }
 
 function cloudProgram(model, question, key) {
   return `import maritalk
 
-client = maritalk.MariTalk(key="${key}", model=${text(model)}, api_url="${ROOT}api")
-print(client.generate(${text(question)}, max_tokens=200)["answer"])
+client = maritalk.MariTalk(key="${key}", model=${literal(model)}, api_url="${ROOT}api")
+print(client.generate(${literal(question)}, max_tokens=200)["answer"])
 `;
 }
 
-/** A text in quotes: Python reads JSON's notation. */
-const text = (value) => JSON.stringify(value);
+/** A Python string literal: JSON's are valid in Python. */
+const literal = (value) => JSON.stringify(value);

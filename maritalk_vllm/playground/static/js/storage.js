@@ -1,18 +1,18 @@
-// What the page keeps in this browser, and nowhere else.
+// The page's values in the browser's local storage.
 
 const PREFIX = "maritalk.";
 
-/** What was kept under a name; `otherwise` if nothing readable is there. */
-export function read(name, otherwise = null) {
+/** The stored value of a name; `fallback` if there is none, or it is not JSON. */
+export function read(name, fallback = null) {
   try {
     const text = localStorage.getItem(PREFIX + name);
-    return text === null ? otherwise : JSON.parse(text);
+    return text === null ? fallback : JSON.parse(text);
   } catch {
-    return otherwise;
+    return fallback;
   }
 }
 
-/** Keep a value; false if the browser has no room for it, or lets nothing be kept. */
+/** Store a value; false if the local storage is full or disabled. */
 export function write(name, value) {
   try {
     localStorage.setItem(PREFIX + name, JSON.stringify(value));
@@ -26,22 +26,22 @@ export function remove(name) {
   try {
     localStorage.removeItem(PREFIX + name);
   } catch {
-    // Then nothing was kept either.
+    // The local storage is disabled, so that nothing is stored.
   }
 }
 
-/** The names that begin so. */
-export function names(beginning) {
+/** The stored names that start with a prefix. */
+export function namesWithPrefix(prefix) {
   try {
-    const all = Array.from({ length: localStorage.length }, (_, number) => localStorage.key(number));
-    return all.filter((name) => name.startsWith(PREFIX + beginning)).map((name) => name.slice(PREFIX.length));
+    const all = Array.from({ length: localStorage.length }, (_, index) => localStorage.key(index));
+    return all.filter((name) => name.startsWith(PREFIX + prefix)).map((name) => name.slice(PREFIX.length));
   } catch {
     return [];
   }
 }
 
-/** Call with a name when another window has changed what is kept under it. */
-export function onOtherWindow(listener) {
+/** Call `listener` with a name when another tab has changed its value. */
+export function onRemoteChange(listener) {
   addEventListener("storage", (event) => {
     if (event.key?.startsWith(PREFIX)) listener(event.key.slice(PREFIX.length));
   });

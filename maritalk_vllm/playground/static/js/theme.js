@@ -1,14 +1,14 @@
-// Light or dark: the system's choice until somebody makes another. early.js applies it before anything is drawn.
+// The light or dark theme: the system's until the user selects another. early.js applies it before the first paint.
 
 import { byId } from "./dom.js";
 import { read, write } from "./storage.js";
 
-const system = matchMedia("(prefers-color-scheme: dark)");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
-const isDark = () => (read("theme") ?? (system.matches ? "dark" : "light")) === "dark";
+const isDark = () => (read("theme") ?? (systemDark.matches ? "dark" : "light")) === "dark";
 
-/** Make the switch work. */
-export function beginTheme() {
+/** Connect the button that changes the theme. */
+export function initTheme() {
   const button = byId("theme");
   const show = () => button.setAttribute("aria-pressed", String(isDark()));
   button.addEventListener("click", () => {
@@ -17,6 +17,6 @@ export function beginTheme() {
     document.documentElement.dataset.theme = next;
     show();
   });
-  system.addEventListener("change", show);
+  systemDark.addEventListener("change", show);
   show();
 }

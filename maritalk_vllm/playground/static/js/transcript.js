@@ -1,4 +1,4 @@
-// The conversation that is open, as it is shown.
+// The messages of the current conversation.
 
 import { announce } from "./announce.js";
 import { byId } from "./dom.js";
@@ -6,60 +6,60 @@ import { onLanguage, t } from "./language.js";
 import { MessageView } from "./message.js";
 import { translated } from "./server_errors.js";
 
-const NEAR_PIXELS = 80;
-const DRAWN_SECONDS = 0.05;
+const END_TOLERANCE_PIXELS = 80;
+const RENDER_INTERVAL_SECONDS = 0.05;
 
 export class Transcript {
   #conversations;
-  #answering;
+  #answers;
   #views = new Map();
   #list = byId("messages");
   #scroller = byId("chat-scroll");
-  #due = false;
-  #drawn = 0;
-  #seen = new WeakSet();
-  #follows = true;
+  #scheduled = false;
+  #lastRender = 0;
+  #measured = new WeakSet();
+  #following = true;
 
-  constructor(conversations, answering) {
+  constructor(conversations, answers) {
     this.#conversations = conversations;
-    this.#answering = answering;
+    this.#answers = answers;
     conversations.addEventListener("open", () => this.render());
-    answering.addEventListener("begin", ({ detail }) => this.#isShown(detail) && this.#begin());
-    answering.addEventListener("text", ({ detail }) => this.#isShown(detail) && this.#soon(detail.message));
-    answering.addEventListener("end", ({ detail }) => this.#end(detail));
-    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
-    byId("to-end").addEventListener("click", () => this.#toEnd());
+    answers.addEventListener("start", ({ detail }) => this.#isShown(detail) && this.#start());
+    answers.addEventListener("text", ({ detail }) => this.#isShown(detail) && this.#scheduleRender(detail.message));
+    answers.addEventListener("end", ({ detail }) => this.#end(detail));
+    this.#scroller.addEventListener("scroll", () => this.#updateFollowing(), { passive: true });
+    byId("to-end").addEventListener("click", () => this.#scrollToEnd());
     onLanguage(() => this.render());
     this.render();
   }
 
-  /** Show the whole conversation anew. */
+  /** Render the whole conversation. */
   render() {
     const conversation = this.#conversations.current;
-    const running = this.#answering.isRunning(conversation);
-    this.#views = new Map(conversation.messages.map((message) => [message, this.#view(conversation, message)]));
+    const running = this.#answers.isRunning(conversation);
+    this.#views = new Map(conversation.messages.map((message) => [message, this.#createView(conversation, message)]));
     this.#list.replaceChildren(...[...this.#views.values()].map((view) => view.element));
     if (running) this.#views.get(conversation.messages.at(-1)).update({ running });
     byId("empty").hidden = conversation.messages.length > 0;
-    this.#toEnd();
+    this.#scrollToEnd();
   }
 
-  #view(conversation, message) {
+  #createView(conversation, message) {
     const { messages } = conversation;
     return new MessageView(message, {
       edit: (text) => {
-        this.#answering.stop(conversation);
+        this.#answers.stop(conversation);
         messages.splice(messages.indexOf(message));
-        this.#answering.say(conversation, text);
+        this.#answers.send(conversation, text);
       },
-      again: () => {
-        this.#answering.stop(conversation);
+      regenerate: () => {
+        this.#answers.stop(conversation);
         messages.splice(messages.indexOf(message) + 1);
-        this.#answering.answer(conversation);
+        this.#answers.generate(conversation);
       },
-      choose: (number) => {
-        message.chosen = number;
-        message.content = message.alternatives[number];
+      choose: (index) => {
+        message.chosen = index;
+        message.content = message.alternatives[index];
         this.#conversations.save(conversation);
         this.#views.get(message).update({ running: false });
       },
@@ -70,49 +70,49 @@ export class Transcript {
     return conversation === this.#conversations.current;
   }
 
-  #begin() {
+  #start() {
     this.render();
     announce(t("message.writing"));
   }
 
-  /** Draw a running answer at most twenty times a second: each time all of its Markdown is read. */
-  #soon(message) {
-    if (this.#due) return;
-    this.#due = true;
-    const wait = this.#drawn + 1000 * DRAWN_SECONDS - performance.now();
-    const draw = () => requestAnimationFrame(() => this.#draw(message));
-    if (wait > 0) setTimeout(draw, wait);
-    else draw();
+  /** Render a running answer at most 20 times a second, since each time all of its Markdown is parsed. */
+  #scheduleRender(message) {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    const wait = this.#lastRender + 1000 * RENDER_INTERVAL_SECONDS - performance.now();
+    const render = () => requestAnimationFrame(() => this.#renderAnswer(message));
+    if (wait > 0) setTimeout(render, wait);
+    else render();
   }
 
-  #draw(message) {
-    this.#due = false;
-    this.#drawn = performance.now();
-    const asked = this.#answering.askedAt(message);
-    if (asked === undefined) return;
+  #renderAnswer(message) {
+    this.#scheduled = false;
+    this.#lastRender = performance.now();
+    const start = this.#answers.startTime(message);
+    if (start === undefined) return;
     this.#views.get(message)?.update({ running: true });
-    if (message.content && !this.#seen.has(message)) {
-      this.#seen.add(message);
-      performance.measure("first token", { start: asked, end: performance.now() });
+    if (message.content && !this.#measured.has(message)) {
+      this.#measured.add(message);
+      performance.measure("first token", { start, end: performance.now() });
     }
-    if (this.#follows) this.#toEnd();
+    if (this.#following) this.#scrollToEnd();
   }
 
   #end({ conversation, message }) {
-    announce(message.error ? translated(message.error) : t("message.said", { text: message.content }));
+    announce(message.error ? translated(message.error) : t("message.announcement", { text: message.content }));
     if (conversation !== this.#conversations.current) return;
     this.#views.get(message)?.update({ running: false });
-    if (this.#follows) this.#toEnd();
+    if (this.#following) this.#scrollToEnd();
   }
 
-  #noteScroll() {
+  #updateFollowing() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_PIXELS;
-    byId("to-end").hidden = this.#follows;
+    this.#following = scrollHeight - scrollTop - clientHeight < END_TOLERANCE_PIXELS;
+    byId("to-end").hidden = this.#following;
   }
 
-  #toEnd() {
+  #scrollToEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#noteScroll();
+    this.#updateFollowing();
   }
 }

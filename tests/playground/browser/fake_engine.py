@@ -1,4 +1,4 @@
-"""The server's real middleware (page, authentication, probes) around a fake engine, whose answers each test sets."""
+"""The server's real middleware (page, authentication, probes) around a fake engine, whose responses each test sets."""
 
 import asyncio
 import json
@@ -26,35 +26,35 @@ TIMES = {"queue_time": 0, "prompt_time": 158, "generation_time": 1200}
 
 @dataclass
 class FakeEngine:
-    """The fake engine: the answers to give, and the requests received."""
+    """A fake engine: the responses to send, and the requests received."""
 
     url: str = ""
     state: ServerState = field(default_factory=lambda: ServerState(Phase.READY))
-    pieces: list[str] = field(default_factory=lambda: ["Ol", "á!"])
-    pause: float = 0
-    fails: str = ""
-    """Error message that a stream ends with."""
-    breaks: bool = False
-    refuses: tuple[int, str] | None = None
-    """Status and message of an error response in place of a stream."""
+    chunks: list[str] = field(default_factory=lambda: ["Ol", "á!"])
+    chunk_delay: float = 0
+    stream_error: str = ""
+    """Message of an error event at the end of a stream."""
+    disconnects: bool = False
+    error_response: tuple[int, str] | None = None
+    """Status and message of a response in place of a stream."""
     metrics: str = ""
     usage: dict[str, int] = field(
         default_factory=lambda: {"completion_tokens": 49, "prompt_tokens": 20, "total_tokens": 69}
     )
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Response:
-        asked = await request.json()
-        self.asked.append({"path": request.url.path, **asked})
-        if self.refuses is not None:
-            status, sentence = self.refuses
-            return JSONResponse({"error": sentence}, status)
-        return StreamingResponse(self._events(asked["n"]), media_type="text/event-stream")
+        body = await request.json()
+        self.requests.append({"path": request.url.path, **body})
+        if self.error_response is not None:
+            status, message = self.error_response
+            return JSONResponse({"error": message}, status)
+        return StreamingResponse(self._events(body["n"]), media_type="text/event-stream")
 
     async def complete(self, request: Request) -> Response:
         """Answer as vLLM's chat completions do."""
-        self.asked.append({"path": request.url.path, **await request.json()})
-        message = {"role": "assistant", "content": "".join(self.pieces)}
+        self.requests.append({"path": request.url.path, **await request.json()})
+        message = {"role": "assistant", "content": "".join(self.chunks)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return JSONResponse(
             {"id": "1", "object": "chat.completion", "created": 0, "model": "demo", "choices": [choice]}
@@ -63,16 +63,16 @@ class FakeEngine:
     async def _events(self, n: int) -> AsyncIterator[str]:
         yield ": keep-alive\n\n"
         for number in range(n):
-            for piece in [*self.pieces, *([f" ({number + 1})"] if n > 1 else [])]:
-                await asyncio.sleep(self.pause)
-                yield f"data: {json.dumps({'text': piece, **({'index': number} if n > 1 else {})})}\n\n"
-        if self.fails:
-            yield f"event: error\ndata: {json.dumps({'error': self.fails})}\n\n"
-        elif not self.breaks:
+            for chunk in [*self.chunks, *([f" ({number + 1})"] if n > 1 else [])]:
+                await asyncio.sleep(self.chunk_delay)
+                yield f"data: {json.dumps({'text': chunk, **({'index': number} if n > 1 else {})})}\n\n"
+        if self.stream_error:
+            yield f"event: error\ndata: {json.dumps({'error': self.stream_error})}\n\n"
+        elif not self.disconnects:
             yield f"event: end\ndata: {json.dumps(self._end(n))}\n\n"
 
     def _end(self, n: int) -> dict[str, Any]:
-        whole = "".join(self.pieces)
+        whole = "".join(self.chunks)
         several = {"outputs": [f"{whole} ({number + 1})" for number in range(n)]} if n > 1 else {}
         return {"output": whole, **TIMES, **several, "usage": self.usage, "finish_reason": "stop"}
 
@@ -97,35 +97,35 @@ def serve_fake_engine(
 ) -> Iterator[FakeEngine]:
     """Serve the fake engine."""
     fake_engine = FakeEngine()
-    around = MiddlewareStack(
+    stack = MiddlewareStack(
         fake_engine.app, access or AccessConfig(), fake_engine.state, unit, request_metrics(), is_demo=is_demo
     )
-    with served(around) as fake_engine.url:
+    with served(stack) as fake_engine.url:
         yield fake_engine
 
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """Serve the application in a separate thread, since the browser's driver uses this one."""
-    begun, over = threading.Event(), asyncio.Event()
+    """Serve the application in another thread, since the browser's driver uses the event loop of this one."""
+    started, stopping = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     urls: list[str] = []
 
     async def serve() -> None:
         async with running(app) as url:
             urls.append(url)
-            begun.set()
-            await over.wait()
+            started.set()
+            await stopping.wait()
 
-    def work() -> None:
+    def run() -> None:
         loop.run_until_complete(serve())
         loop.close()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run)
     thread.start()
-    begun.wait()
+    started.wait()
     try:
         yield urls[0]
     finally:
-        loop.call_soon_threadsafe(over.set)
+        loop.call_soon_threadsafe(stopping.set)
         thread.join()
