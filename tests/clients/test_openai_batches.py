@@ -52,7 +52,7 @@ def test_files_are_listed_and_deleted(reported: dict[str, Any]) -> None:
     file = reported["file"]
     assert (file["filename"], file["purpose"], file["status"]) == ("batchinput.jsonl", "batch", "processed")
     assert file["id"] in reported["files"]
-    assert len(set(reported["files"])) == len(reported["files"]) >= 4
+    assert len(set(reported["files"])) == len(reported["files"]) >= 3  # with the results and the errors
     assert reported["deleted"] == {"id": file["id"], "deleted": True, "object": "file"}
 
 
