@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.tools.chat.pretended import fake_server
+from tests.tools.chat.fake_server import fake_server
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = {"bench": "aiohttp", "chat": "prompt-toolkit", "plot": "matplotlib"}

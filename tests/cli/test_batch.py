@@ -15,7 +15,7 @@ import pytest
 from tests.answering import Request, answering
 from tests.commands import run, start
 from tests.playground.browser.played import served
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.stub_batches import StubBatches
 from tests.tools.batch.test_batch_file import CHAT, line, written
 
@@ -164,7 +164,7 @@ def test_api_key(stub: StubBatches, url: str) -> None:
         (("show", "a b?c"), 1, "There is no 'a b?c'."),
         (("cancel", "batch_9"), 1, "There is no 'batch_9'."),
         (("list", "--limit", "0"), 2, "--limit"),
-        (("list", "--url", NOBODY), 1, f"No server answers at {NOBODY}."),
+        (("list", "--url", UNREACHABLE_URL), 1, f"No server answers at {UNREACHABLE_URL}."),
         (("list", "--url", "nowhere"), 2, "nowhere is no address of a server."),
     ],
 )

@@ -58,7 +58,7 @@ def licence(keys: Keys) -> str:
 def server(
     collector: Answering, keys: Keys, licence: str, prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("authentication")
     (folder / "keys").write_text(f"# of the test\n{FILE_KEY}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MARITALK_API_KEY", KEY)
