@@ -56,7 +56,7 @@ _EXAMPLE = {
                 "endpoint": "/v1/chat/completions",
                 "completion_window": "24h",
             },
-            "Texts to go on with": {
+            "Texts to complete": {
                 "input_file_id": _EXAMPLE["input_file_id"],
                 "endpoint": "/generate",
                 "completion_window": "24h",

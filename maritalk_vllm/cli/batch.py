@@ -78,7 +78,7 @@ def submit(
                     lambda outage: standard_streams.note(localized(outage.text)),
                 )
         except KeyboardInterrupt:
-            standard_streams.note(say("The batch goes on: maritalk-vllm batch show {id}", id=started.id))
+            standard_streams.note(say("The batch continues: maritalk-vllm batch show {id}", id=started.id))
             raise
     _report(ended)
 

@@ -29,7 +29,7 @@ _LINE_SECONDS = 10
 def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> None:
     """Download the weights that a licence key brings, or an open model of Hugging Face (--model).
 
-    Interrupted, it goes on where it stopped when it is run again. Without --path they go where maritalk-serve looks.
+    An interrupted download resumes when the command is run again. The default folder is where maritalk-serve looks.
     """
     from ..licensing.license_check import LicenseCheck
     from ..weights.model_source import locate, wanted_profile

@@ -92,7 +92,7 @@ def add_key(
         list[str],
         typer.Option("--model", help="A profile that it allows; repeatable, the usual first.", metavar="PROFILE"),
     ],
-    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.", metavar="NAME")] = "",
+    licensee: Annotated[str, typer.Option("--licensee", help="Name of the licensee.", metavar="NAME")] = "",
     expires: Annotated[
         datetime | None,
         typer.Option(

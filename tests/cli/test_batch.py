@@ -139,7 +139,7 @@ def test_an_interrupted_wait_leaves_the_batch(stub: StubBatches, url: str, tmp_p
         id = submitted.stdout.readline().strip()
         submitted.send_signal(signal.SIGINT)
         _, notes = submitted.communicate(timeout=60)
-    assert (submitted.returncode, notes) == (130, f"The batch goes on: maritalk-vllm batch show {id}\n")
+    assert (submitted.returncode, notes) == (130, f"The batch continues: maritalk-vllm batch show {id}\n")
     assert stub.batches[id]["status"] == "validating"
 
 

@@ -124,7 +124,7 @@ def test_two_nodes_serve_one_model_and_recover_from_a_lost_node(
         began = time.monotonic()
         link.set_down()
         noticed = leader.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        assert f"{lost}: nothing was heard of it for {TIMEOUT_SECONDS:.0f} s." in leader.stdout.read_text()
+        assert f"{lost}: no message from it for {TIMEOUT_SECONDS:.0f} s." in leader.stdout.read_text()
         waits(leader, f"Waiting for node 1 ({address})")
         new = pool.submit(leader.ask, "/generate", QUESTION)
         follower.wait_until(ready=False, seconds=NOTICED_SECONDS)

@@ -130,7 +130,7 @@ def test_an_api_process_that_dies_loses_its_own_connections_alone(tmp_path: Path
             assert server.ask("/generate", PROMPT).status == 200
             assert kept.readline()
         replaced = next(pid for pid in server.apis if pid != second)
-        server.wait_for_text("One of the API processes ended, and is replaced; the others go on.", 1)
+        server.wait_for_text("One of the API processes ended, and is replaced; the others continue.", 1)
         assert client_of(server, replaced).ask("/generate", PROMPT)[0] == 200
         assert client_of(server, replaced).ask("/")[1] == b'{"status":"busy"}'  # with the other one's request
         server.wait_until_reached("aborted")  # the lost request, in the engine

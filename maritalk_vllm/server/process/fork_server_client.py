@@ -222,7 +222,7 @@ class ForkServerClient:
                 else msg("ended with {code}", code=code)
             )
             text = msg(
-                "The fork server {how}. The engine serves on; if it has to be started again, vLLM is imported anew.",
+                "The fork server {how}. The engine keeps serving; if it has to restart, vLLM is imported again.",
                 how=how,
             )
             _log.warning(text)

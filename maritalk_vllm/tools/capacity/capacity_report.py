@@ -95,7 +95,7 @@ def assumptions(study: Study) -> list[str]:
         )
     else:
         request_rate = msg(
-            "each asks {number} times an hour, whenever it comes (--requests-per-hour)",
+            "each asks {number} times an hour, independently of answers (--requests-per-hour)",
             number=Number(workload.hourly, "g"),
         )
     lengths = msg("{prompt} tokens of prompt and {answer} of answer", prompt=workload.prompt, answer=workload.answer)

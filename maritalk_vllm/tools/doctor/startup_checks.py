@@ -173,7 +173,7 @@ def check_access(settings: Settings) -> Iterator[Check]:
     if warning := AccessConfig.from_settings(settings).warning(settings.host):
         yield Check.warning("access", capitalized(warning))
     else:
-        yield Check.ok("access", "Nobody else on the network can use the model without a key.")
+        yield Check.ok("access", "Other machines on the network cannot use the model without a key.")
 
 
 def check_limits() -> Iterator[Check]:

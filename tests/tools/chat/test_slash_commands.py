@@ -117,7 +117,7 @@ def test_times_command_toggles_the_times() -> None:
         "Each answer is followed by its times from now on.",
         f"{line.format(2)}; 2.0 tokens/s",
         f"{line.format(2)}; 2.0 tokens/s",
-        "Answers come without their times from now on.",
+        "Answers are shown without timings from now on.",
     ]
 
 
