@@ -51,7 +51,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         self._busy_until = 0.0
 
     def init_device(self) -> None:
-        """Have no device: vLLM's thread for outputs would select it, which initialises CUDA."""
+        """Set no device: vLLM's thread for outputs would select it, which initialises CUDA."""
         del self.device
 
     def load_model(self, *, load_dummy_weights: bool = False) -> None:

@@ -89,7 +89,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
-        # Messages are in English, whatever the developer's locale is.
+        # Messages are in English in any locale of the developer.
         patch.setenv(environment_variable("lang"), "en")
         # Nothing listens at this address, so that no test reaches a licence service other than its own.
         patch.setenv(environment_variable("license_service"), UNREACHABLE_URL)

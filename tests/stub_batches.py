@@ -43,7 +43,7 @@ class StubFile:
 
 @dataclass
 class StubBatches:
-    """Files and batches by their ids, the oldest first. `moves` false: no batch goes on.
+    """Files and batches by their ids, the oldest first. `moves` false: no batch progresses.
 
     `key`: the only API key that is accepted, if any. `outages`: so many requests are answered with 503 at first.
     """

@@ -1,4 +1,4 @@
-"""Lock files: every package is pinned by version and hashes, for each Python, whatever the index is."""
+"""Lock files: every package is pinned by version and hashes, for each Python, with any index."""
 
 import json
 import os

@@ -122,7 +122,7 @@ class BatchStore:
     ) -> None:
         """End a batch, with its files, in one transaction. `counts`: of completed and failed lines.
 
-        A batch that is being cancelled gets cancelled, whatever `status` says.
+        A batch that is being cancelled gets cancelled, regardless of `status`.
         """
 
         def work(connection: sqlite3.Connection) -> None:

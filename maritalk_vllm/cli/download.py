@@ -73,7 +73,7 @@ def _place(path: Path | None, profile: "Profile | None") -> Path | None:
         ) from error
     if holds_other:
         raise UsageError(
-            msg("{path} is there already, and holds no model.", path=path), "Move it away, or choose another --path."
+            msg("{path} already exists and contains no model.", path=path), "Move it away, or choose another --path."
         )
     return path
 

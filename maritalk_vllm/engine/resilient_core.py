@@ -2,7 +2,7 @@
 
 AsyncLLM sends requests and receives their outputs through vLLM's EngineCoreClient, and keeps the text, the logprobs and
 the stop strings of each request itself. This module stands between the two, so that nothing above it notices a change
-of the engine: the next one gets the prompt with the tokens received so far, and the stream goes on where it was.
+of the engine: the next one gets the prompt with the tokens received so far, and the stream continues where it was.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def not_back(seconds: float) -> Unavailable:
 
 @dataclass(slots=True)
 class _Submission:
-    """A request as AsyncLLM sent it, and its fate. `waiting_since`: when it lost its engine; None while it has one."""
+    """A request as AsyncLLM sent it, and its state. `waiting_since`: when it lost its engine; None while it has one."""
 
     request: "EngineCoreRequest"
     context: RequestContext | None
@@ -260,7 +260,7 @@ def _received(state: Any) -> list[int]:  # noqa: ANN401
 
 
 def _is_resumable(state: Any, request: "EngineCoreRequest") -> bool:  # noqa: ANN401
-    """Whether a request can go on with another engine so that its client gets the same as without a change."""
+    """Whether a request can continue on another engine so that its client gets the same as without a change."""
     if request.resumable or request.mm_features:  # the input's later parts, or images that the engine has cached
         return False
     is_sent = state.output_kind.name != "FINAL_ONLY" and bool(_received(state))

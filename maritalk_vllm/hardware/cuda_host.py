@@ -15,7 +15,7 @@ _CUDA_HOME = Path("/usr/local/cuda")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaHost:
-    """Which parts are there. None of them is run.
+    """Which parts exist. None of them is run.
 
     Triton compiles with `has_c_compiler` and `has_python_headers` (`python_header` is the file), FlashInfer with nvcc,
     curand.h and ninja, unless its package of compiled kernels is installed.

@@ -80,7 +80,7 @@ class NodesMissing:
 
 @dataclass(frozen=True, slots=True)
 class NodesJoined:
-    """All nodes are there, and start the engine together; a single node does so at once."""
+    """All nodes are connected, and start the engine together; a single node does so at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def test_a_cancelled_batch_gets_no_other_state(tmp_path: Path) -> None:
 
 
 def test_what_is_old_is_deleted(tmp_path: Path) -> None:
-    """Except the input of a batch that is not over, and an upload that may still be under way."""
+    """Except the input of a batch that is not over, and an upload that may still be in progress."""
 
     async def scenario(stores: Stores) -> None:
         await add(stores, "file-1")

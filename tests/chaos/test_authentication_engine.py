@@ -69,7 +69,7 @@ def server(
         options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces", "--license-public-key", str(keys.public)]
         running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MAX_REQUESTS), license=None)
     try:
-        # The server demands keys while it loads, too.
+        # The server requires keys while it loads, too.
         running.wait_for_port()
         assert send(running, "POST", "/generate") == 401
         assert send(running, "GET", "/livez") == 200

@@ -1,4 +1,4 @@
-"""The demo model's checkpoint is converted once and completely, whatever happens."""
+"""The demo model's checkpoint is converted once and completely, also after interruptions."""
 
 import dataclasses
 import functools

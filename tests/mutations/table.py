@@ -94,7 +94,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "count the restarts anew after each death",
+        "reset the restart count after each death",
         _LIFECYCLE,
         "restarts=(*recent, now)",
         "restarts=(now,)",
@@ -192,7 +192,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "reject requests when all nodes are there again",
+        "reject requests when all nodes are connected again",
         _LIFECYCLE,
         "nodes_joined=True), (HoldRequests(),)",
         "nodes_joined=True), ()",
@@ -255,7 +255,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "import anew for each restart",
+        "import again for each restart",
         _SUPERVISOR,
         "if self._engine is not None and self._engine.fork_server_alive:",
         "if False:",

@@ -128,14 +128,14 @@ CASES = {
         {DAYS: "13.5x9"},
         {DAYS: "14x9", OF.replace("a:", "b:") % "maritalk_license_days_left": "2.9x9"},
         "The licence of a:9000 ends in 13.5 days.",
-        "What runs goes on after that, but no start does.",
+        "A running server continues after that, but no server starts.",
     ),
     "MariTalkLicenseEnds": case(
         1,
         {DAYS: "2.5x9"},
         {DAYS: "3x9"},
         "The licence of a:9000 ends in 2.5 days.",
-        "What runs goes on after that, but no start does: not after a crash of the machine either.",
+        "A running server continues after that, but no server starts, not even after a crash of the machine.",
     ),
 }
 

@@ -93,7 +93,7 @@ class ApiProcesses:
 
     @property
     def go_on(self) -> bool:
-        """Whether those that run go on, after one of them has ended: at least one serves, or all of them end."""
+        """Whether the others continue after one has ended: at least one serves, or all of them end."""
         return bool(self._pids) if self.is_ending else self.is_serving
 
     @property

@@ -1,6 +1,6 @@
 """All messages between the processes of a server: for each direction of each channel, which may arrive.
 
-Each process forks from the same program, but the fork server is executed anew, and may find another version installed:
+Each process forks from the same program, but the fork server is executed again, and may find another version installed:
 then its messages are errors.
 """
 

@@ -105,7 +105,7 @@ def assumptions(study: Study) -> list[str]:
         else "all alike"
     )
     result = [
-        msg("{number} users are there in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
+        msg("{number} users are active in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
         msg(
             "A request has {lengths}, {varied} (--spread); nothing of it is cached.", lengths=lengths, varied=variation
         ),

@@ -19,7 +19,7 @@ _DEMO_LABEL = "demo"
 
 
 class Chat:
-    """One chat. If `interactive`, a user at a terminal may interrupt an answer and go on."""
+    """One chat. If `interactive`, a user at a terminal may interrupt an answer and continue."""
 
     def __init__(self, session: Session, *, interactive: bool) -> None:
         self._session = session
@@ -144,7 +144,7 @@ class Chat:
         # The next question reports what is wrong; Ctrl-C ends the wait.
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
             if self._wait_until_loaded():
-                self._session.screen.note(say("The model is there again."))
+                self._session.screen.note(say("The model is available again."))
 
 
 def _turns_to_drop(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:

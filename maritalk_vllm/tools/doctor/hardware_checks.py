@@ -53,7 +53,7 @@ def check_cuda_host(inventory: Inventory, host: CudaHost, torch: TorchBuild | No
             "torch", msg("torch {version}, for CUDA {cuda}.", version=torch.version, cuda=dotted(torch.cuda))
         )
     if "compiler" not in names:
-        yield Check.ok("compiler", "A C compiler and Python's headers are there, for Triton's kernels.")
+        yield Check.ok("compiler", "A C compiler and Python's headers are installed, for Triton's kernels.")
     if host.can_use_flashinfer:
         yield Check.ok("flashinfer", "FlashInfer's kernels are installed, or can be compiled.")
         return

@@ -87,7 +87,7 @@ async def gathering(secret: bytes | None = None) -> AsyncIterator[LocalGroup]:
         waiting = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
         yield made
         if not waiting.done():
-            # Whatever has been sent, the real node can connect.
+            # After any of these messages, the real node can connect.
             await asyncio.wait_for(asyncio.gather(waiting, made.follower().wait_for_peers(made.shown.append)), 5)
 
 

@@ -1,4 +1,4 @@
-"""The measured KV cache in the cache folder: kept, found again, and ignored if it is not one of ours."""
+"""The measured KV cache in the cache folder: kept, found again, and ignored in another format."""
 
 import logging
 from dataclasses import replace

@@ -94,7 +94,7 @@ def test_chat_waits_for_a_restarting_engine(monkeypatch: pytest.MonkeyPatch) -> 
     assert chat.notes.getvalue().splitlines() == [
         "The engine has died, and is started again.",
         "The model is being loaded. This waits for it.",
-        "The model is there again.",
+        "The model is available again.",
     ]
 
 
