@@ -62,7 +62,7 @@ def test_a_command_without_its_package_says_what_to_install(command: tuple[str, 
     assert run(*command, MARITALK_LANG="pt").stderr == f"{command[0]}: {translated}\n"
 
 
-def test_a_chat_needs_its_package_at_a_terminal_alone() -> None:
+def test_a_chat_needs_its_package_only_at_a_terminal() -> None:
     with fake_server() as (_, server):
         ours, theirs = pty.openpty()
         command = ("maritalk-vllm", "chat", "--url", server.url)

@@ -112,6 +112,6 @@ def test_streams_forbid_proxy_buffering_and_caching() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/busy", "/v1/closed"])
-def test_every_503_says_when_to_retry(path: str) -> None:
+def test_every_503_has_retry_after(path: str) -> None:
     answer = ask("GET", path)
     assert (answer.status_code, answer.headers.get_list("retry-after")) == (503, ["1"])

@@ -135,9 +135,7 @@ def test_the_batches_of_a_revoked_key_pause(tmp_path: Path) -> None:
     assert computed(tmp_path, app, ["a"], stored_batch(), is_valid_key=is_valid_key)[0].completed == 1
 
 
-def test_what_cannot_be_written_is_written_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_write_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(disk_guard, "RETRY_SECONDS", 0.01)
     registry = CollectorRegistry()
     guard = DiskGuard(BatchMetrics(registry))

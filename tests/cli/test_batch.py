@@ -115,7 +115,7 @@ def test_list_and_cancel(stub: StubBatches, url: str) -> None:
     )
 
 
-def test_the_wait_goes_on_while_the_server_is_restarted(stub: StubBatches, url: str, tmp_path: Path) -> None:
+def test_the_wait_continues_while_the_server_restarts(stub: StubBatches, url: str, tmp_path: Path) -> None:
     with start(
         "maritalk-vllm", "batch", "submit", written(tmp_path, line("a")), "--wait", "--url", url, **PIPES
     ) as submitted:

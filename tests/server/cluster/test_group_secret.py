@@ -224,7 +224,7 @@ FOREIGN_CHALLENGES = {
 
 
 @pytest.mark.parametrize(("problem", "sent"), FOREIGN_CHALLENGES.items())
-def test_a_follower_logs_what_is_no_leader_and_tries_again(
+def test_a_follower_logs_an_invalid_leader_and_retries(
     caplog: pytest.LogCaptureFixture, problem: str, sent: bytes
 ) -> None:
     """The same reason once."""
