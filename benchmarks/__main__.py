@@ -265,7 +265,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _file_name(model: str) -> str:
-    """For a file's name."""
+    """The model's name as a part of a file name."""
     return Path(model).name if Path(model).is_dir() else model.replace("/", "-")
 
 

@@ -70,7 +70,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         return {f"model.layers.{number}.self_attn.attn": spec for number in layers}
 
     def get_supported_kv_cache_layouts(self) -> list[str]:
-        """Any: nothing is stored."""
+        """Any layout: nothing is stored."""
         return [layout.name for layout in KVCacheLayout]
 
     def determine_available_memory(self) -> int:

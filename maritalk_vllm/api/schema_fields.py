@@ -47,7 +47,7 @@ class ChatMessage(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What a request came to, in tokens; all of its answers together."""
+    """Tokens of a request, summed over its answers."""
 
     completion_tokens: int
     prompt_tokens: int

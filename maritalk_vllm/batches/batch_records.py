@@ -1,4 +1,4 @@
-"""What is stored of files and batches. Times are whole seconds since 1970, as in OpenAI's API."""
+"""Stored records of files and batches. Times are whole seconds since 1970, as in OpenAI's API."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Purpose(StrEnum):
-    """What a file is for. OpenAI's documents name `batch` for input, Maritaca's reference `batch_input`."""
+    """Purpose of a file. OpenAI's documents name `batch` for input, Maritaca's reference `batch_input`."""
 
     BATCH = "batch"
     BATCH_INPUT = "batch_input"

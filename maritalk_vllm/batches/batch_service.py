@@ -33,7 +33,7 @@ _log = logging.getLogger("vllm.maritalk.batches")
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is stored in a data folder."""
+    """The stores of a data folder."""
 
     folder: DataFolder
     database: BatchDatabase

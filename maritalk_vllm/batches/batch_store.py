@@ -107,7 +107,7 @@ class BatchStore:
         )
 
     async def finalize(self, batch_id: str) -> None:
-        """No further line of a batch in progress is computed. No effect on one that is being cancelled."""
+        """Stop computing lines of a batch in progress. No effect on one that is being cancelled."""
         await self._database.run(
             lambda connection: _advance(connection, batch_id, BatchStatus.FINALIZING, BatchStatus.IN_PROGRESS)
         )

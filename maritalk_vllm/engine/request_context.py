@@ -1,4 +1,4 @@
-"""What is known of one client request, on any route: the layers fill it in, the log, metrics and limits read it."""
+"""Context of one client request, on any route: the layers fill it in; the log, metrics and limits read it."""
 
 import time
 from collections.abc import Mapping

@@ -76,7 +76,7 @@ class ResilientCore:
         self._lost_at = 0.0
         self._rejection: MariTalkError | None = None
         self.resources = SimpleNamespace(engine_dead=False)
-        """As vLLM's client has it. AsyncLLM never learns of an engine's death."""
+        """Part of the interface of vLLM's client. AsyncLLM is never notified of an engine's death."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """All other methods of vLLM's client, such as those of LoRA adapters, concern the current engine alone."""

@@ -28,7 +28,7 @@ class Number:
 
 
 class Style(StrEnum):
-    """What is done to a message's text in any language."""
+    """A transformation of a message's text in any language."""
 
     CAPITALIZED = "capitalized"
     CLAUSE = "clause"

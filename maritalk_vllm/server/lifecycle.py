@@ -21,7 +21,7 @@ _DELAYS = (0.0, 1.0, 5.0, 10.0)
 
 
 class Stage(StrEnum):
-    """Where the server is between its start and its end."""
+    """Stage of the server between its start and its end."""
 
     PENDING = "pending"
     """No engine runs. A start is due, at once or after a delay."""

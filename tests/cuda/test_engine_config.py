@@ -1,4 +1,4 @@
-"""What vLLM makes of our flags on each host, held against engine_configs.json: an upgrade shows what it changes.
+"""vLLM's resolved configuration for our flags on each host, compared with engine_configs.json, to review at upgrades.
 
 With WRITE_ENGINE_CONFIGS=1 the tests rewrite the file, for a review of the difference.
 """

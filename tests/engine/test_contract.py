@@ -131,7 +131,7 @@ def test_vllm_internals_have_the_expected_form() -> None:
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
 def test_the_link_to_the_engine_fits_vllm() -> None:
-    """What engine/resilient_core.py takes the place of and reads, and how the engine is launched beside it."""
+    """The parts of vLLM that engine/resilient_core.py replaces and reads, and the launch of the engine beside it."""
     vllm_launcher.preload(installed_vllm().device)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.sampling_params import RequestOutputKind, SamplingParams

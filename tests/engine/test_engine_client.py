@@ -1,4 +1,4 @@
-"""What our engine client reserves and counts for each client request, on a stand-in for vLLM's client."""
+"""Reservations and counts of our engine client per client request, on a stand-in for vLLM's client."""
 
 import asyncio
 from collections.abc import AsyncGenerator

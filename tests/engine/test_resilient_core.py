@@ -1,4 +1,4 @@
-"""What the link to the engine submits to the next one, for each kind of request, and what its client receives."""
+"""Requests that the link submits to the next engine, and responses that their clients receive."""
 
 import asyncio
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""For which CUDA the installed torch was built."""
+"""The CUDA version of the installed torch build."""
 
 import subprocess
 import sys

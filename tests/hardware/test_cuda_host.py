@@ -1,4 +1,4 @@
-"""What vLLM's CUDA build finds on a host beside GPUs."""
+"""Detection of the driver, compilers and headers that vLLM's CUDA build needs on a host."""
 
 import sys
 import sysconfig

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Mutation(NamedTuple):
-    """In `file`, `old` becomes `new`: what the server then does is `why` that is wrong. `tests` are of tests/server."""
+    """In `file`, `old` becomes `new`. `why` describes the fault that this causes. `tests` are files of tests/server."""
 
     why: str
     file: str

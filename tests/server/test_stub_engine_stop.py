@@ -46,7 +46,7 @@ HANGS: dict[Callable[[StubServer], None], dict[str, Sequence[str]]] = {
     while_warming_up: {"warming_up": ["hang"]},
     when_ready: {},
 }
-"""What the stub engine does, so that the moment lasts."""
+"""Script of the stub engine that makes the moment last."""
 
 
 # Both signals have the same handler, which is installed before the port opens.

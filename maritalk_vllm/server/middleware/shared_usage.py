@@ -25,7 +25,7 @@ _HEADER = 8
 _DIGEST = 4
 _WINDOWS = {"requests": 4, "tokens": 6}
 _SHARED = 8
-# Words of a process: answers in progress, and what is reserved in both windows.
+# Words of a process: answers in progress, and tokens reserved in both windows.
 _ANSWERS = 0
 _RESERVED = {"requests": 1, "tokens": 2}
 _OWN = 3
@@ -139,7 +139,7 @@ class SharedAnswers:
 
 
 class SharedWindows:
-    """As LocalWindows of usage_window, over all processes."""
+    """LocalWindows of usage_window, shared by all processes."""
 
     def __init__(self, usage: SharedUsage, kind: Kind) -> None:
         self._usage = usage

@@ -19,7 +19,7 @@ class _Window:
 
 
 class Window(Protocol):
-    """As _Window; in memory of this process, or of several (shared_usage)."""
+    """Interface of _Window; in the memory of this process, or of several (shared_usage)."""
 
     started_at: float
     charged: int

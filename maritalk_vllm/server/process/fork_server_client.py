@@ -80,7 +80,7 @@ class ForkServerClient:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._forked: dict[int, int] = {}  # pid -> pidfd of each forked process
         self.connections = [ApiConnection() for _ in range(launch.api_processes)]
-        """Those to the API processes, by their indexes."""
+        """Channels to the API processes, by their indexes."""
         self.is_alive = True
         """Whether the fork server still runs."""
         with contextlib.ExitStack() as on_error, start_errors():

@@ -85,7 +85,7 @@ class Chat:
         try:
             self._stream_answer(question)
         except RequestError as error:
-            # The server decides what fits. Tokens are counted only once it has rejected the question.
+            # The server decides whether the question fits. Tokens are counted only once it has rejected the question.
             excess = _turns_to_drop(session.client, session.conversation, question, session.parameters.max_tokens)
             if not excess:
                 raise error
@@ -141,7 +141,7 @@ class Chat:
         """After a failed question, wait for the engine, which may have died, before the next one."""
         if not self._interactive:
             return
-        # The next question reports what is wrong; Ctrl-C ends the wait.
+        # The next question reports the problem; Ctrl-C ends the wait.
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
             if self._wait_until_loaded():
                 self._session.screen.note(say("The model is available again."))

@@ -58,7 +58,7 @@ def run_command(session: Session, line: str) -> None:
 
 
 def completions(text: str) -> list[str]:
-    """What the last word of a line can become: a command, in the selected language if one fits, or a parameter."""
+    """Completions of the last word of a line: a command, in the selected language if one fits, or a parameter."""
     first, space, _ = text.partition(" ")
     if not space:
         word = _unaccented(first)

@@ -53,7 +53,7 @@ INVALID: dict[str, bytes] = {
     "over the limit of": b"GET / HTTP/1.1\r\n\r\n",
     "maximum recursion depth": frame(b"\x82\xa4type\xa5hello\xa1x" + b"\x91" * 60_000),
 }
-"""What is no message of any direction, by the problem that the error has to name."""
+"""Invalid messages of every direction, by the problem that the error must name."""
 
 INVALID_HELLOS: dict[str, bytes] = {
     "hello: Object missing required field `rank`": packed({"type": "hello"}),

@@ -1,4 +1,4 @@
-"""What makes a start on GPUs fail before anything is loaded."""
+"""Checks that fail a start on GPUs before anything is loaded."""
 
 from dataclasses import replace
 
