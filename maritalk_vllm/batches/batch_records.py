@@ -37,7 +37,7 @@ UNFINISHED = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS, BatchStatus.FINAL
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file. `owner`: the digest of its API key, empty without keys. `filename`: what the client called it.
 
-    Its content is `id` in the folder of files: no path is made of what a client sends.
+    Its content is `id` in the folder of files: no path contains text from a client.
     """
 
     id: str

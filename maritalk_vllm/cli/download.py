@@ -27,7 +27,7 @@ _LINE_SECONDS = 10
 
 
 def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> None:
-    """Download the weights that a licence key brings, or an open model of Hugging Face (--model).
+    """Download the weights of a licence key, or an open model of Hugging Face (--model).
 
     An interrupted download resumes when the command is run again. The default folder is where maritalk-serve looks.
     """

@@ -224,7 +224,7 @@ class ResilientCore:
         return request
 
     def _restart(self, state: Any, request: "EngineCoreRequest") -> None:  # noqa: ANN401
-        """Forget what was generated for a request of which nothing was sent yet."""
+        """Discard the generated tokens of a request whose client has received none yet."""
         fresh = type(state).from_new_request(
             tokenizer=self._processor.tokenizer,
             request=request,

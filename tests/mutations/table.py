@@ -87,7 +87,7 @@ MUTATIONS = (
         (_SHORTENED,),
     ),
     Mutation(
-        "restart for ever",
+        "restart forever",
         _LIFECYCLE,
         " or recent >= state.max_restarts:",
         ":",
@@ -101,7 +101,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "count restarts for ever",
+        "count restarts forever",
         _LIFECYCLE,
         "if time > now - WINDOW_SECONDS)",
         "if True)",
@@ -383,7 +383,7 @@ MUTATIONS = (
         (_DIES,),
     ),
     Mutation(
-        "submit a request for ever that kills engines",
+        "submit a request forever that kills engines",
         "maritalk_vllm/engine/resilient_core.py",
         "if submission.deaths >= MAX_DEATHS:",
         "if False:",
@@ -474,7 +474,7 @@ MUTATIONS = (
         (_ONE_OF_TWO,),
     ),
     Mutation(
-        "count the answers of a dead API process for ever",
+        "count the answers of a dead API process forever",
         _API_PROCESSES,
         "self._memory.clear(index)",
         "pass",
@@ -537,7 +537,7 @@ MUTATIONS = (
         (_STOPPED,),
     ),
     Mutation(
-        "wait for ever for an API process that does not end",
+        "wait forever for an API process that does not end",
         _PROCESSES,
         "            async with asyncio.timeout(seconds):\n",
         "            async with asyncio.timeout(None):\n",
@@ -558,7 +558,7 @@ MUTATIONS = (
         (_FAILED,),
     ),
     Mutation(
-        "wait for ever for a start",
+        "wait forever for a start",
         "maritalk_vllm/server/process/start_progress.py",
         "            if left <= 0:\n",
         "            if False:\n",
@@ -691,7 +691,7 @@ MUTATIONS = (
         ("process/test_gpu_memory.py",),
     ),
     Mutation(
-        "wait for ever for a GPU's memory",
+        "wait forever for a GPU's memory",
         "maritalk_vllm/server/process/gpu_memory.py",
         "asyncio.timeout(seconds)",
         "asyncio.timeout(None)",

@@ -54,7 +54,7 @@ def test_the_chat_of_a_stub_engine_survives_ctrl_c_and_an_engine_death(tmp_path:
 
         count_for_long(window, answers=1)
         window.press("C-c")
-        window.wait_for("Stopped. What came is kept.")
+        window.wait_for("Stopped. The partial answer is kept.")
         window.wait_for_prompt()
 
         count_for_long(window, answers=2)

@@ -199,4 +199,5 @@ def check_control_port(group: ClusterConfig) -> None:
     try:
         listen(group.head, group.control_port).close()
     except PortError as error:
-        raise PortError(error.message, "Choose another with --head ADDRESS:PORT, of which it is the next.") from error
+        hint = "Choose another PORT with --head ADDRESS:PORT; the nodes use the port after it."
+        raise PortError(error.message, hint) from error

@@ -126,7 +126,7 @@ class Chat:
         session = self._session
         if self._text:
             session.conversation.add(question, self._text)
-            session.screen.note(say("Stopped. What came is kept."))
+            session.screen.note(say("Stopped. The partial answer is kept."))
         else:
             session.screen.note(say("Stopped."))
 

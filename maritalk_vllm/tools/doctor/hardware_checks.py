@@ -172,7 +172,7 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
         hint = "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory."
         if len(inventory.gpus) > 1:
             yield Check.problem(
-                "shared memory", DoesNotFit(msg("{text} Several GPUs cannot talk to each other.", text=text), hint)
+                "shared memory", DoesNotFit(msg("{text} Several GPUs cannot communicate.", text=text), hint)
             )
         else:
             yield Check.warning("shared memory", text, hint)
