@@ -54,7 +54,7 @@ class BatchStore:
         )
 
     async def cancel(self, owner: str, batch_id: str) -> Batch:
-        """Have a batch cancelled, and return it. Raises NotFound, and Conflict if it is over or almost."""
+        """Cancel a batch, and return it. Raises NotFound, and Conflict if it has ended or is ending."""
 
         def work(connection: sqlite3.Connection) -> Batch:
             batch = _find(connection, owner, batch_id)
@@ -138,7 +138,7 @@ class BatchStore:
         await self._database.run(work)
 
     async def sweep(self, created_before: int) -> None:
-        """Delete the batches that are over and were created before this time."""
+        """Delete the batches that have ended and were created before this time."""
         marks = ", ".join("?" for _ in UNFINISHED)
         await self._database.run(
             lambda connection: connection.execute(

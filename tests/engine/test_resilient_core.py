@@ -180,7 +180,7 @@ def test_an_answer_that_would_change_is_generated_again_or_ends_with_an_error(na
         fresh = run.processor.request_states["unsent"]
         assert fresh is not unsent
         assert (fresh.detokenizer.output_token_ids, fresh.queue) == ([], unsent.queue)
-        # The request's usage has this object: what was thrown away does not count.
+        # The request's usage has this object: discarded tokens do not count.
         assert fresh.stats is unsent.stats
         assert fresh.stats.num_generation_tokens == 0
         assert run.processor.request_states["untouched"] is untouched

@@ -110,7 +110,7 @@ class SharedUsage:
         return record
 
     def _is_idle(self, record: int) -> bool:
-        """Whether a key has nothing in flight, and its windows are over, with what is carried over from them."""
+        """Whether a key has no requests in flight, and its windows and their carried-over usage have expired."""
         now = time.monotonic()
         for kind, word in _WINDOWS.items():
             limit, charged = self.integers[_LIMITS[kind]], self.integers[record + word + 1]
