@@ -57,7 +57,7 @@ def compare(
     requests: Annotated[int, _REQUESTS] = 64,
     max_tokens: Annotated[int, _TOKENS] = 32,
     rounds: Annotated[int, typer.Option(help="Rounds at least; one before them does not count.")] = 5,
-    spread: Annotated[float, typer.Option(help="Rounds go on until each ratio is known to within this share.")] = 0.05,
+    spread: Annotated[float, typer.Option(help="Repeat rounds until each ratio is known to within this share.")] = 0.05,
     minutes: Annotated[float, typer.Option(help="After this time the round is the last one.")] = 30,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:

@@ -42,7 +42,7 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
                 "model": "sabia-2-medium",
                 "max_tokens": 200,
             },
-            "Go on with a text": {
+            "Complete a text": {
                 "messages": "Resenha: Gostei muito!\nClasse:",
                 "chat_mode": False,
                 "do_sample": False,

@@ -152,5 +152,5 @@ def test_a_failed_write_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert (attempts, guard.is_full) == ([False, True, True, True], False)
     assert [record.getMessage() for record in caplog.records] == [
         "Batches pause: their results cannot be written: No space left on device. See to the folder in --data-dir.",
-        "Batches go on: their results can be written again.",
+        "Batches continue: their results can be written again.",
     ]
