@@ -1,10 +1,10 @@
-# The server in an image; docs/container.md says how it is built and run.
+# The server in an image; docs/container.md explains how to build and run it.
 #
 #   docker build -t maritalk-vllm .                         GPUs, CUDA 13
-#   docker build -t maritalk-vllm --build-arg CUDA=12 .     GPUs whose driver goes no further than CUDA 12
+#   docker build -t maritalk-vllm --build-arg CUDA=12 .     GPUs with a driver for CUDA 12 at most
 #   docker build -t maritalk-vllm:cpu --target cpu .        no GPU
 #
-# Packages of the systems are not pinned: their archives keep the newest of each alone, with what was mended.
+# System packages are not pinned: the archives keep only the newest version of each, with its security fixes.
 # hadolint global ignore=DL3008
 ARG CUDA=13
 ARG CUDA12_IMAGE=nvidia/cuda:12.9.1-runtime-ubuntu24.04
@@ -15,8 +15,8 @@ ARG REVISION=
 ARG SOURCE=
 
 
-# Without a GPU: Debian's Python is that of the tests. vLLM's CPU build needs libnuma, and torch a C++ compiler and
-# Python's headers for what it compiles.
+# Without a GPU. Debian's Python is that of the tests. vLLM's CPU build needs libnuma, and torch a C++ compiler and
+# Python's headers to compile kernels.
 FROM ${CPU_IMAGE} AS cpu-system
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates g++ libnuma1 python3 python3-dev \
@@ -46,7 +46,7 @@ RUN /opt/tools/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-di
         --output-file /opt/maritalk/sbom.cdx.json /opt/maritalk
 
 FROM cpu-system AS cpu
-# What follows is the same for both images.
+# The rest is the same for both images.
 COPY --from=cpu-build /opt/maritalk /opt/maritalk
 ENV PATH=/opt/maritalk/bin:$PATH \
     HOME=/home/maritalk \

@@ -57,7 +57,7 @@ def compare(
     requests: Annotated[int, _REQUESTS] = 64,
     max_tokens: Annotated[int, _TOKENS] = 32,
     rounds: Annotated[int, typer.Option(help="Rounds at least; one before them does not count.")] = 5,
-    spread: Annotated[float, typer.Option(help="Rounds go on until each ratio is known to within this share.")] = 0.05,
+    spread: Annotated[float, typer.Option(help="Repeat rounds until each ratio is known to within this share.")] = 0.05,
     minutes: Annotated[float, typer.Option(help="After this time the round is the last one.")] = 30,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
@@ -88,7 +88,7 @@ def knee(
     max_tokens: Annotated[int, _TOKENS] = 32,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
-    """Requests that come independently, more and more a second, until a server does not keep up."""
+    """Open-loop load at growing rates, until a server does not keep up."""
     arrivals: list[rate_sweep.Arrivals] = []
     rates: list[float] = []
     for target_class, wire in ((Ours, "cloud-stream"), (VLLM, "openai-chat-stream")):
@@ -149,7 +149,7 @@ def start(
     rounds: Annotated[int, typer.Option(help="Starts of each; one before them warms the file cache.")] = 5,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
-    """From exec to the first answer, memory at rest, and back from a dead engine."""
+    """Time from exec to the first answer, memory at rest, and recovery from an engine's death."""
     starts: list[startup.Start] = []
     for number in range(rounds + 1):
         for target_class in (Ours, VLLM):
@@ -194,7 +194,7 @@ def card(
     rounds: Annotated[int, _ROUNDS] = 1,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
-    """A GPU under one model: memory planned and taken, 1 to 256 users, and what its memory's speed allows to one."""
+    """A GPU under one model: memory planned and taken, 1 to 256 users, and the limit of memory bandwidth for one."""
     asked, counts = subject(model, device), _numbers(users)
     with _temporary_folder() as folder:
         speed, size = cards.bandwidth(device), cards.weights_bytes(asked, folder)
@@ -222,7 +222,7 @@ def capacity(
     device: Annotated[Device, _DEVICE] = Device.CPU,
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
-    """The simulator of `maritalk-vllm plan --users` beside the real engine, under loads that it was not told of."""
+    """The simulator of `maritalk-vllm plan --users` compared with the real engine, under new loads."""
     asked = subject(model, device)
     with _temporary_folder() as folder:
         target = Ours(asked, folder)
@@ -237,7 +237,7 @@ def capacity(
         "",
         *prediction.table(prediction.rows(replica, calibration)),
         "",
-        "Loads that were foretold:",
+        "Predicted loads:",
         "",
         *prediction.table(prediction.rows(replica, predicted)),
         "",
@@ -249,13 +249,13 @@ def capacity(
         "others": [asdict(each) for each in predicted],
         "drift": drift,
     }
-    title = f"{model}: foretold and measured, {prediction.MAX_TOKENS} tokens an answer"
+    title = f"{model}: predicted and measured, {prediction.MAX_TOKENS} tokens an answer"
     results.write(out, f"capacity-{_file_name(model)}", title, content, lines)
 
 
 @app.command(name="plan-accuracy")
 def plan_accuracy() -> None:
-    """The memory plan beside logged starts of vLLM; it measures nothing and needs no GPU."""
+    """The memory plan compared with logged starts of vLLM; measures nothing and needs no GPU."""
     rows = accuracy.accuracies()
     print("\n".join([*accuracy.table(rows), "", accuracy.summary(rows)]))
 
@@ -265,7 +265,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _file_name(model: str) -> str:
-    """For a file's name."""
+    """The model's name as a part of a file name."""
     return Path(model).name if Path(model).is_dir() else model.replace("/", "-")
 
 

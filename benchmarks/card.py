@@ -32,7 +32,7 @@ class GpuMemoryUse:
 async def measure(
     subject: Subject, folder: Path, users: list[int], requests: int, max_tokens: int, rounds: int
 ) -> tuple[list[GpuMemoryUse], list[comparison.Measured]]:
-    """Run all loads on both servers, one after the other: a GPU has no memory for both."""
+    """Run all loads on both servers, one after the other, since a GPU has no memory for both."""
     memory_use, measured = [], []
     for target_class in (Ours, VLLM):
         plan = subject.launch(folder).plan

@@ -28,7 +28,7 @@ LOADS = {
 """API formats of each target."""
 
 MIN_REQUESTS_PER_USER = 16
-"""So that all users are active for most of a load."""
+"""Enough that all users are active for most of a load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from .targets import VLLM, Ours
 
 _POLL_SECONDS = 0.05
 KV_CACHE_BYTES, MAX_MODEL_LEN = 64 << 20, 1024
-"""So small that the KV cache does not matter beside the weights."""
+"""Bytes and tokens, so few that the KV cache is negligible beside the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

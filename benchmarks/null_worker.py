@@ -51,7 +51,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         self._busy_until = 0.0
 
     def init_device(self) -> None:
-        """Have no device: vLLM's thread for outputs would select it, which initialises CUDA."""
+        """Set no device: vLLM's thread for outputs would select it, which initialises CUDA."""
         del self.device
 
     def load_model(self, *, load_dummy_weights: bool = False) -> None:
@@ -70,7 +70,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         return {f"model.layers.{number}.self_attn.attn": spec for number in layers}
 
     def get_supported_kv_cache_layouts(self) -> list[str]:
-        """Any: nothing is stored."""
+        """Any layout: nothing is stored."""
         return [layout.name for layout in KVCacheLayout]
 
     def determine_available_memory(self) -> int:

@@ -1,4 +1,4 @@
-"""The memory plan beside starts of vLLM on GPUs that others logged: benchmarks/memory_logs.json, with their sources."""
+"""The memory plan compared with starts of vLLM that others logged: benchmarks/memory_logs.json, with sources."""
 
 import json
 import statistics
@@ -43,7 +43,7 @@ class LoggedStart:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """What the plan says of a logged start, in GiB on each GPU."""
+    """The plan for a logged start, in GiB on each GPU."""
 
     start: LoggedStart
     weights: float
@@ -52,7 +52,7 @@ class Accuracy:
 
     @property
     def excess(self) -> float:
-        """GiB of KV cache that were planned and not there; negative where there was more."""
+        """Planned minus logged GiB of KV cache."""
         return self.kv_cache - self.start.kv_gib_logged
 
     @property

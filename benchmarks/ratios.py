@@ -1,4 +1,4 @@
-"""Ratios of two loads of one run, each with its spread: what the targets are given in."""
+"""Ratios of two loads of one run, each with its spread: the unit of the targets."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from .compare import Measured, Shape
 from .targets import VLLM, EngineAlone, Ours, VLLMInterval
 
 MIN_ROUNDS = 4
-"""Below it, quartiles say nothing."""
+"""Minimum number of ratios for quartiles."""
 
 _NOTCH = 1.57
 """Of the interquartile range over the root of the number: the half width of a median's confidence interval (McGill,
@@ -26,7 +26,7 @@ MEASURES: dict[str, Value] = {
     "time to first token": lambda each: _median(each.figures.time_to_first_token),
     "time per token": lambda each: _median(each.figures.inter_token),
 }
-"""What is compared, by its name in the results."""
+"""Compared measures, by their names in the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """What the results call it."""
+        """Name in the results."""
         theirs = self.against if self.their_wire == self.wire else f"{self.against}, {self.their_wire}"
         return f"{self.measure}, {self.wire} / {theirs}, {self.shape}"
 

@@ -9,7 +9,7 @@ from maritalk_vllm.settings import Device, Settings
 
 
 class Engine(StrEnum):
-    """What computes the answers: vLLM's worker, or one that computes nothing, which leaves the front end."""
+    """The worker: vLLM's, or one that computes nothing, so that only the front end is measured."""
 
     REAL = "real"
     NULL = "null"

@@ -28,7 +28,7 @@ from .subject import Subject
 
 READY_SECONDS = 600
 _ROOT = Path(__file__).parent.parent
-"""Where the processes of a server find the worker that computes nothing."""
+"""PYTHONPATH of a server for the worker that computes nothing."""
 
 
 def free_port() -> int:
@@ -155,7 +155,7 @@ class Ours(HTTPTarget):
 
 
 class VLLM(HTTPTarget):
-    """vLLM's own server with the flags that ours gives the engine, started as its users do, and our plugin."""
+    """vLLM's own server with the flags that ours gives the engine, started as users start it, and our plugin."""
 
     name = "vLLM's own"
     more_flags: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ class VLLM(HTTPTarget):
 
 
 class VLLMInterval(VLLM):
-    """The same with four tokens an event, which spares it most of the work for a stream."""
+    """The same with four tokens an event, which saves most of the work for a stream."""
 
     name = "vLLM's own, --stream-interval 4"
     more_flags = ("--stream-interval", "4")

@@ -33,7 +33,7 @@ class TimeUnit(StrEnum):
 
 
 class DistributedBackend(StrEnum):
-    """What starts the workers of other nodes: vLLM itself, or Ray."""
+    """Starter of the workers of other nodes: vLLM itself, or Ray."""
 
     MP = "mp"
     RAY = "ray"

@@ -15,7 +15,7 @@ from maritalk_vllm.models import demo_model
 from maritalk_vllm.settings import environment_variable
 from tests.demo_model import CHECKPOINTS, PROFILE, fingerprint, link_or_copy, make
 from tests.service_manager import service_manager
-from tests.serving import MARITALK_VARIABLES, NOBODY, Server, Startup, figures, observe_startup
+from tests.serving import MARITALK_VARIABLES, UNREACHABLE_URL, Server, Startup, figures, observe_startup
 
 LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
 """Each test is in exactly one lane. pyproject.toml describes them; `core` and `nightly` are additional markers."""
@@ -89,10 +89,10 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
-        # Messages are in English, whatever the developer's locale is.
+        # Messages are in English in any locale of the developer.
         patch.setenv(environment_variable("lang"), "en")
         # Nothing listens at this address, so that no test reaches a licence service other than its own.
-        patch.setenv(environment_variable("license_service"), NOBODY)
+        patch.setenv(environment_variable("license_service"), UNREACHABLE_URL)
         yield
 
 

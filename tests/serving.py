@@ -22,7 +22,7 @@ from maritalk_vllm.settings import OPTIONS, environment_variable
 
 MARITALK_VARIABLES = {environment_variable(name) for name in (*OPTIONS, "config", "lang", "url")}
 BIN = Path(sys.executable).parent
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE_URL = "http://127.0.0.1:9"
 READY_SECONDS = 240
 """Deadline on a busy machine; a start takes 10 to 40 s on two cores."""
 

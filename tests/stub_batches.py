@@ -1,4 +1,4 @@
-"""A stub of a server's files and batches: OpenAI's routes and objects, with results that are made up.
+"""A stub of a server's files and batches: OpenAI's routes and objects, with invented results.
 
 It stands for any server with that API in tests of our clients, the command and the page. A line whose body has
 `"fail": true` fails; a batch goes one status further each time that it is asked for.
@@ -43,7 +43,7 @@ class StubFile:
 
 @dataclass
 class StubBatches:
-    """Files and batches by their ids, the oldest first. `moves` false: no batch goes on.
+    """Files and batches by their ids, the oldest first. `moves` false: no batch progresses.
 
     `key`: the only API key that is accepted, if any. `outages`: so many requests are answered with 503 at first.
     """

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from tests.tools.chat.pretended import fake_server
+from tests.tools.chat.fake_server import fake_server
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = {"bench": "aiohttp", "chat": "prompt-toolkit", "plot": "matplotlib"}
@@ -62,7 +62,7 @@ def test_a_command_without_its_package_says_what_to_install(command: tuple[str, 
     assert run(*command, MARITALK_LANG="pt").stderr == f"{command[0]}: {translated}\n"
 
 
-def test_a_chat_needs_its_package_at_a_terminal_alone() -> None:
+def test_a_chat_needs_its_package_only_at_a_terminal() -> None:
     with fake_server() as (_, server):
         ours, theirs = pty.openpty()
         command = ("maritalk-vllm", "chat", "--url", server.url)

@@ -1,4 +1,4 @@
-"""Lock files: every package is pinned by version and hashes, for each Python, whatever the index is."""
+"""Lock files: every package is pinned by version and hashes, for each Python, with any index."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from packaging.version import Version
 from tests.answering import Request, answering
 from tests.documents.pages import ROOT
 from tests.locks import REQUIREMENTS, entries, pins
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 
 LOCKS = sorted(str(path.relative_to(REQUIREMENTS)) for path in REQUIREMENTS.rglob("*.lock"))
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -196,7 +196,7 @@ def test_the_audit_fails_on_a_known_vulnerability(tmp_path: Path) -> None:
         assert found.returncode != 0
         assert "PYSEC-0-1" in found.stdout
     for optional, code in (("optional", 0), ("", 2)):
-        away = {**environment, "OSV_URL": NOBODY, "AUDIT": optional}
+        away = {**environment, "OSV_URL": UNREACHABLE_URL, "AUDIT": optional}
         ended = subprocess.run([sys.executable, "scripts/audit"], cwd=ROOT, env=away, capture_output=True, text=True)
         assert (ended.returncode, "Nothing was audited" in ended.stdout) == (code, True)
 

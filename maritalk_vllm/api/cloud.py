@@ -42,7 +42,7 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
                 "model": "sabia-2-medium",
                 "max_tokens": 200,
             },
-            "Go on with a text": {
+            "Complete a text": {
                 "messages": "Resenha: Gostei muito!\nClasse:",
                 "chat_mode": False,
                 "do_sample": False,
@@ -64,7 +64,7 @@ _USAGE = {"completion_tokens": 15, "prompt_tokens": 3, "total_tokens": 18}
     ),
 )
 async def inference(request: Request) -> Response:
-    """Answer a conversation, or go on with a text."""
+    """Answer a conversation, or complete a text."""
     generator: Generator = request.app.state.maritalk_generator
     names: ModelNames = request.app.state.maritalk_names
     parameters = read(await request.body(), InferenceRequest, strict=False)

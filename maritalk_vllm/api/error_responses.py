@@ -46,7 +46,7 @@ _RESPONSES = re.compile(r"/(api|v1|api/v1)/responses\b")
 _OPENAI = re.compile(r"/(api|v1)/")
 
 UNAVAILABLE_HEADERS = {"Retry-After": str(Unavailable.retry_after_seconds)}
-"""Headers of a 503 that is no error of ours, and after which a client may try again (RFC 9110, section 10.2.3)."""
+"""Headers of a 503 that is not an internal error, and after which a client may retry (RFC 9110, section 10.2.3)."""
 
 
 def shape_of(path: str) -> ErrorShape:

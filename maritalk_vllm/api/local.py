@@ -62,7 +62,7 @@ async def status(request: Request) -> Response:
     **documented(
         request=GenerateRequest,
         request_examples={
-            "Go on with a text": {"prompt": "Resenha: Gostei muito!\nClasse:", "max_tokens": 2, "do_sample": False},
+            "Complete a text": {"prompt": "Resenha: Gostei muito!\nClasse:", "max_tokens": 2, "do_sample": False},
             "As a stream": {"prompt": "Conte até três:", "max_tokens": 20, "stream": True},
             "Three answers": {"prompt": "Um bom nome para um peixe:", "max_tokens": 8, "n": 3, "return_usage": True},
         },
@@ -73,7 +73,7 @@ async def status(request: Request) -> Response:
     ),
 )
 async def generate(request: Request) -> Response:
-    """Go on with a text."""
+    """Complete a text."""
     return await _answer(request, read(await request.body(), GenerateRequest))
 
 

@@ -76,7 +76,7 @@ def normalize_response(scope: Scope, send: Send) -> Send:
 
 def _error(method: str, path: str, status: int, detail: str, allowed: str) -> MariTalkError:
     if status == HTTPStatus.NOT_FOUND:
-        return NoSuchRoute(f"There is no route {path}.", "/docs lists those that there are.")
+        return NoSuchRoute(f"There is no route {path}.", "/docs lists all routes.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return MethodNotAllowed(f"{method} is not for {path}.", f"Use {allowed}." if allowed else "")
     error = RequestError(f"{detail.rstrip('.')}.")

@@ -14,7 +14,7 @@ Text = Annotated[str, msgspec.Meta(extra_json_schema=_WITHOUT_NUL)]
 """Call `reject_nul` on each: msgspec's own pattern check would not give a readable error."""
 
 DoSample = Annotated[
-    bool, msgspec.Meta(description="`false` takes the likeliest token each time, whatever the temperature says.")
+    bool, msgspec.Meta(description="`false` takes the most likely token each time, regardless of the temperature.")
 ]
 # No upper limit: the benchmark of the original server sends a temperature of 3.
 Temperature = Annotated[float, msgspec.Meta(ge=0, description="0 or more; higher is more random.")]
@@ -47,7 +47,7 @@ class ChatMessage(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What a request came to, in tokens; all of its answers together."""
+    """Tokens of a request, summed over its answers."""
 
     completion_tokens: int
     prompt_tokens: int

@@ -1,4 +1,4 @@
-"""What is stored of files and batches. Times are whole seconds since 1970, as in OpenAI's API."""
+"""Stored records of files and batches. Times are whole seconds since 1970, as in OpenAI's API."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Purpose(StrEnum):
-    """What a file is for. OpenAI's documents name `batch` for input, Maritaca's reference `batch_input`."""
+    """Purpose of a file. OpenAI's documents name `batch` for input, Maritaca's reference `batch_input`."""
 
     BATCH = "batch"
     BATCH_INPUT = "batch_input"
@@ -37,7 +37,7 @@ UNFINISHED = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS, BatchStatus.FINAL
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file. `owner`: the digest of its API key, empty without keys. `filename`: what the client called it.
 
-    Its content is `id` in the folder of files: no path is made of what a client sends.
+    Its content is `id` in the folder of files: no path contains text from a client.
     """
 
     id: str

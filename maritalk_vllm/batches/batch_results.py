@@ -46,7 +46,7 @@ class BatchResults:
         entry = (index, line, has_succeeded)
         self._pending.append(entry)
         async with self._lock:
-            # Whoever gets the lock writes what all of them have: one change of threads for many results.
+            # The holder of the lock writes the results of all waiting tasks: one thread switch for many results.
             while entry in self._pending:
                 await self._guard.persist(partial(asyncio.to_thread, self._write_pending))
 
@@ -62,7 +62,7 @@ class BatchResults:
             self._pending.popleft()
 
     async def close(self, expires_at: int) -> tuple[StoredFile | None, StoredFile | None]:
-        """Bring the results to the disk, and return the files of those that there are: output and errors."""
+        """Flush the results to disk, and return the existing files: output and errors."""
         for each in (self._output, self._errors):
             await self._guard.persist(partial(asyncio.to_thread, each.sync))
         pairs = ((self._output, self._batch.output_id, "output"), (self._errors, self._batch.error_id, "error"))

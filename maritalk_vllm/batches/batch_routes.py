@@ -56,7 +56,7 @@ _EXAMPLE = {
                 "endpoint": "/v1/chat/completions",
                 "completion_window": "24h",
             },
-            "Texts to go on with": {
+            "Texts to complete": {
                 "input_file_id": _EXAMPLE["input_file_id"],
                 "endpoint": "/generate",
                 "completion_window": "24h",
@@ -129,7 +129,7 @@ async def batch(request: Request) -> Response:
 
 @router.post(f"{PATH}/{{batch_id}}/cancel", **documented(response=BatchObject, response_example=_EXAMPLE))
 async def cancel(request: Request) -> Response:
-    """Cancel a batch. The results that there are become its output file."""
+    """Cancel a batch. The results so far become its output file."""
     service = service_of(request)
     stored = await service.stores.batches.cancel(owner_of(request), request.path_params["batch_id"])
     service.wake()

@@ -34,7 +34,7 @@ Line = tuple[int, InputLine]
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the batches of a server share. `validation`: one at a time."""
+    """Shared by all batches of a server. `validation` admits one batch at a time."""
 
     store: BatchStore
     folder: DataFolder

@@ -33,7 +33,7 @@ _log = logging.getLogger("vllm.maritalk.batches")
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is stored in a data folder."""
+    """The stores of a data folder."""
 
     folder: DataFolder
     database: BatchDatabase
@@ -58,7 +58,7 @@ class BatchService:
     def __init__(self, path: Path | None, retention_seconds: Callable[[], int]) -> None:
         """Open the stores in a folder that the server has reserved.
 
-        If it has become unusable, the log says so, and the server goes on without batches.
+        If it has become unusable, the log reports it, and the server continues without batches.
         """
         self.retention_seconds = retention_seconds
         self._stores: Stores | None = None
@@ -110,7 +110,7 @@ class BatchService:
             self._worker.wake()
 
     def drain(self) -> None:
-        """Admit no further line; those in flight go on."""
+        """Admit no further line; those in flight continue."""
         if self._worker is not None:
             self._worker.stop()
 

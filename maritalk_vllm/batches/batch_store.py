@@ -54,7 +54,7 @@ class BatchStore:
         )
 
     async def cancel(self, owner: str, batch_id: str) -> Batch:
-        """Have a batch cancelled, and return it. Raises NotFound, and Conflict if it is over or almost."""
+        """Cancel a batch, and return it. Raises NotFound, and Conflict if it has ended or is ending."""
 
         def work(connection: sqlite3.Connection) -> Batch:
             batch = _find(connection, owner, batch_id)
@@ -107,7 +107,7 @@ class BatchStore:
         )
 
     async def finalize(self, batch_id: str) -> None:
-        """No further line of a batch in progress is computed. No effect on one that is being cancelled."""
+        """Stop computing lines of a batch in progress. No effect on one that is being cancelled."""
         await self._database.run(
             lambda connection: _advance(connection, batch_id, BatchStatus.FINALIZING, BatchStatus.IN_PROGRESS)
         )
@@ -122,7 +122,7 @@ class BatchStore:
     ) -> None:
         """End a batch, with its files, in one transaction. `counts`: of completed and failed lines.
 
-        A batch that is being cancelled gets cancelled, whatever `status` says.
+        A batch that is being cancelled gets cancelled, regardless of `status`.
         """
 
         def work(connection: sqlite3.Connection) -> None:
@@ -138,7 +138,7 @@ class BatchStore:
         await self._database.run(work)
 
     async def sweep(self, created_before: int) -> None:
-        """Delete the batches that are over and were created before this time."""
+        """Delete the batches that have ended and were created before this time."""
         marks = ", ".join("?" for _ in UNFINISHED)
         await self._database.run(
             lambda connection: connection.execute(

@@ -101,5 +101,5 @@ class DataFolder:
 
 
 def new_id(kind: str) -> str:
-    """A new id, such as `file-` and 32 digits: nobody guesses another key's."""
+    """A new id, such as `file-` and 32 digits, which the clients of other keys cannot guess."""
     return f"{kind}{uuid.uuid4().hex}"

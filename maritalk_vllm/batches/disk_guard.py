@@ -42,6 +42,6 @@ class DiskGuard:
             reason = os.strerror(error.errno) if is_known else str(error)  # type: ignore[attr-defined]
             _log.error("Batches pause: their results cannot be written: %s. See to the folder in --data-dir.", reason)
         elif error is None and self.is_full:
-            _log.warning("Batches go on: their results can be written again.")
+            _log.warning("Batches continue: their results can be written again.")
         self.is_full = error is not None
         self._metrics.disk_full.set(self.is_full)

@@ -56,7 +56,7 @@ class Journal:
         """The indices of the lines that were in the file when it was opened."""
         for line in self._whole_lines():
             found = _HEAD.match(line)
-            if found is None:  # what a power failure has left
+            if found is None:  # a partial line after a power failure
                 break
             self.done.append(int(found[1]))
             self.size += len(line)

@@ -95,7 +95,7 @@ def _check(body: bytes) -> None:
     try:
         is_stream = bool(msgspec.json.decode(body, type=_Stream).stream)
     except (msgspec.DecodeError, RecursionError):
-        return  # the route says what is wrong
+        return  # the route reports the problem
     if is_stream:
         raise RequestError("stream: a line of a batch is answered as a whole.", "Leave it out.")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class LineSlots:
-    """As many places as `resize` said last. Each key gets one after the other, whatever each has waiting."""
+    """As many places as `resize` last set. Keys take turns, however many lines each has waiting."""
 
     def __init__(self, is_valid_key: Callable[[str], bool] = lambda owner: True) -> None:
         """`is_valid_key`: whether lines of a key may be computed, which changes when it is revoked."""

@@ -1,4 +1,4 @@
-"""How many lines of batches are in the engine at once: what interactive requests leave."""
+"""The number of batch lines in the engine at once: the capacity that interactive requests leave."""
 
 GROW_BELOW = 0.7
 """Usage of the KV cache below which more lines are admitted."""

@@ -78,7 +78,7 @@ def submit(
                     lambda outage: standard_streams.note(localized(outage.text)),
                 )
         except KeyboardInterrupt:
-            standard_streams.note(say("The batch goes on: maritalk-vllm batch show {id}", id=started.id))
+            standard_streams.note(say("The batch continues: maritalk-vllm batch show {id}", id=started.id))
             raise
     _report(ended)
 
@@ -87,7 +87,7 @@ def submit(
 def list_batches(
     limit: Annotated[int, typer.Option(help="The most that are listed.", metavar="N", min=1, max=100)] = 20,
     after: Annotated[
-        str | None, typer.Option(help="Go on after this one.", metavar="ID", show_default="from the newest")
+        str | None, typer.Option(help="List from after this one.", metavar="ID", show_default="from the newest")
     ] = None,
     as_json: _JSON = False,
     url: URL = DEFAULT_URL,

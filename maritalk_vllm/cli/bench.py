@@ -46,13 +46,15 @@ def bench(
     ] = "1,2,4,8,16",
     rate: Annotated[
         str | None,
-        typer.Option(help="Instead of users: requests a second, whenever they come (Poisson).", metavar="R,R,..."),
+        typer.Option(
+            help="Instead of users: requests per second, arriving independently (Poisson).", metavar="R,R,..."
+        ),
     ] = None,
     requests: Annotated[
         int, typer.Option(help="Requests of each load, and at least one a user.", metavar="N", min=1)
     ] = 32,
     prompt: Annotated[
-        Prompt, typer.Option(help="What is asked: a text to go on with, or a film review to classify.")
+        Prompt, typer.Option(help="The prompts: texts to complete, or film reviews to classify.")
     ] = Prompt.COUNTING,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", metavar="N", min=1)] = 64,
     service_tier: Annotated[

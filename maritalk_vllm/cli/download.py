@@ -27,9 +27,9 @@ _LINE_SECONDS = 10
 
 
 def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> None:
-    """Download the weights that a licence key brings, or an open model of Hugging Face (--model).
+    """Download the weights of a licence key, or an open model of Hugging Face (--model).
 
-    Interrupted, it goes on where it stopped when it is run again. Without --path they go where maritalk-serve looks.
+    An interrupted download resumes when the command is run again. The default folder is where maritalk-serve looks.
     """
     from ..licensing.license_check import LicenseCheck
     from ..weights.model_source import locate, wanted_profile
@@ -73,7 +73,7 @@ def _place(path: Path | None, profile: "Profile | None") -> Path | None:
         ) from error
     if holds_other:
         raise UsageError(
-            msg("{path} is there already, and holds no model.", path=path), "Move it away, or choose another --path."
+            msg("{path} already exists and contains no model.", path=path), "Move it away, or choose another --path."
         )
     return path
 

@@ -59,6 +59,6 @@ def _check_not_foreign(target: Path) -> None:
         ) from error
     if not is_ours:
         raise UsageError(
-            msg("{target} is there already, and is no launcher.", target=target),
+            msg("{target} already exists and is not a launcher.", target=target),
             "Move it away, or choose another --path.",
         )

@@ -18,7 +18,7 @@ OPTION = Annotated[
     Language | None,
     typer.Option(FLAG, help="Language of messages.", envvar=VARIABLE, show_default="the locale's, or else en"),
 ]
-"""Only for the help: `take_language` removes the flag before parsing."""
+"""Declared only for the help: `take_language` removes the flag before parsing."""
 
 
 def take_language(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -62,7 +62,7 @@ def issue(
         list[str],
         typer.Option("--model", help="A profile that it allows; repeatable, the usual first.", metavar="PROFILE"),
     ],
-    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.", metavar="NAME")],
+    licensee: Annotated[str, typer.Option("--licensee", help="Name of the licensee.", metavar="NAME")],
     expires: Annotated[
         datetime, typer.Option("--expires", help="First day without it, in UTC.", metavar="YYYY-MM-DD", formats=[_DATE])
     ],

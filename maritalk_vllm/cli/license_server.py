@@ -66,7 +66,7 @@ def serve(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Run the licence service: it checks keys, and gives out weights and the launcher."""
+    """Run the licence service: it checks keys, and serves weights and the launcher."""
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
     if public_url is not None and not _is_address(public_url):
@@ -92,7 +92,7 @@ def add_key(
         list[str],
         typer.Option("--model", help="A profile that it allows; repeatable, the usual first.", metavar="PROFILE"),
     ],
-    licensee: Annotated[str, typer.Option("--licensee", help="Whom it is for.", metavar="NAME")] = "",
+    licensee: Annotated[str, typer.Option("--licensee", help="Name of the licensee.", metavar="NAME")] = "",
     expires: Annotated[
         datetime | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""Options of the commands that are clients of a running server: its address, the API key, and whom to trust."""
+"""Options of the commands that are clients of a running server: its address, the API key, and trusted certificates."""
 
 import os
 from pathlib import Path

@@ -154,7 +154,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
 
 
 _ARGUMENTS = "What to serve, as --model says; flags for vLLM itself, after `--`."
-"""Help of the arguments, of which Typer gets one list: it drops the `--` between them."""
+"""Help of the arguments. Typer passes them as one list, without the `--` between them."""
 
 
 def _is_path(typed: Any) -> bool:  # noqa: ANN401

@@ -47,6 +47,6 @@ def _driver() -> str | None:
 
     try:
         driver = query_nvml().driver
-    except MariTalkError:  # `maritalk-vllm doctor` says what is wrong with it
+    except MariTalkError:  # `maritalk-vllm doctor` reports the problem
         return None
     return driver.version if driver is not None else None

@@ -117,4 +117,4 @@ DRIVER_FAILURES = (
         NoSuitableGPU,
     ),
 )
-"""What is specific comes first."""
+"""Specific causes come first."""

@@ -1,4 +1,4 @@
-"""Where an engine's processes exchange requests and outputs with an API process."""
+"""Addresses at which an engine's processes exchange requests and outputs with an API process."""
 
 from dataclasses import dataclass
 

@@ -70,7 +70,7 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         """
         context = current.get()
         if context is not None:
-            # Whatever the body has: a client must not overtake others.
+            # Overrides the body's priority: a client must not overtake others.
             named["priority"] = context.tier.priority
         usage = None if context is None else context.usage
         if sampling_params.stream_interval is None:

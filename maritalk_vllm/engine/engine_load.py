@@ -1,4 +1,4 @@
-"""How busy the engine is, for work that gets what other requests leave."""
+"""Load of the engine, for work that may use only spare capacity."""
 
 from typing import TYPE_CHECKING
 

@@ -18,7 +18,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 """Types of the parts of a message that are text."""
 
 _VALUE_CHARACTERS = 16
-"""What a message, a field or a list costs a chat template, in characters to tokenize."""
+"""Cost of a message, a field or a list in a chat template, in characters to tokenize."""
 
 
 def render_inline(client: "EngineClient") -> None:

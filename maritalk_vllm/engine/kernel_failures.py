@@ -125,4 +125,4 @@ KERNEL_FAILURES = (
         ADVISE_HEADERS,
     ),
 )
-"""What is specific comes first."""
+"""Specific causes come first."""

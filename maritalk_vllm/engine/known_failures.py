@@ -88,7 +88,7 @@ _OTHERS = (
 )
 
 KNOWN = (*DRIVER_FAILURES, *KERNEL_FAILURES, *MEMORY_FAILURES, *_OTHERS)
-"""In the order of precedence: what is specific precedes what may follow from it."""
+"""In order of precedence: a specific cause precedes its possible consequences."""
 
 _OPTION_VALUE = "share"
 """A number that is the value of an option, and so has no other form in any language."""

@@ -90,4 +90,4 @@ MEMORY_FAILURES = (
         "spread the model with --tensor-parallel-size.",
     ),
 )
-"""What is specific comes first."""
+"""Specific causes come first."""

@@ -129,7 +129,7 @@ class _Buffered:
 
 
 def _batching_limits(parameters: "SamplingParams | None") -> tuple[float, float]:
-    """Maximum tokens to buffer, and the seconds of which the times of sending are multiples."""
+    """Maximum tokens to buffer, and the interval in seconds: tokens are sent at its multiples."""
     from vllm.sampling_params import RequestOutputKind
 
     if parameters is None or parameters.stop:

@@ -1,4 +1,4 @@
-"""What is known of one client request, on any route: the layers fill it in, the log, metrics and limits read it."""
+"""Context of one client request, on any route: the layers fill it in; the log, metrics and limits read it."""
 
 import time
 from collections.abc import Mapping
@@ -52,4 +52,4 @@ def context_of(scope: Mapping[str, Any]) -> RequestContext | None:
 current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 """Context of the current request, for the engine client alone: vLLM's routes call it without their scope, from tasks
 of their own, which inherit this variable. The id of an engine request does not lead to the client's request either:
-clients choose the header that it is made of, and on some routes the body may name another. The request log sets it."""
+clients choose the header that it comes from, and on some routes the body may name another. The request log sets it."""

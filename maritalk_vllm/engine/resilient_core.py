@@ -2,7 +2,7 @@
 
 AsyncLLM sends requests and receives their outputs through vLLM's EngineCoreClient, and keeps the text, the logprobs and
 the stop strings of each request itself. This module stands between the two, so that nothing above it notices a change
-of the engine: the next one gets the prompt with the tokens received so far, and the stream goes on where it was.
+of the engine: the next one gets the prompt with the tokens received so far, and the stream continues where it was.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def not_back(seconds: float) -> Unavailable:
 
 @dataclass(slots=True)
 class _Submission:
-    """A request as AsyncLLM sent it, and its fate. `waiting_since`: when it lost its engine; None while it has one."""
+    """A request as AsyncLLM sent it, and its state. `waiting_since`: when it lost its engine; None while it has one."""
 
     request: "EngineCoreRequest"
     context: RequestContext | None
@@ -76,7 +76,7 @@ class ResilientCore:
         self._lost_at = 0.0
         self._rejection: MariTalkError | None = None
         self.resources = SimpleNamespace(engine_dead=False)
-        """As vLLM's client has it. AsyncLLM never learns of an engine's death."""
+        """Part of the interface of vLLM's client. AsyncLLM is never notified of an engine's death."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """All other methods of vLLM's client, such as those of LoRA adapters, concern the current engine alone."""
@@ -224,7 +224,7 @@ class ResilientCore:
         return request
 
     def _restart(self, state: Any, request: "EngineCoreRequest") -> None:  # noqa: ANN401
-        """Forget what was generated for a request of which nothing was sent yet."""
+        """Discard the generated tokens of a request whose client has received none yet."""
         fresh = type(state).from_new_request(
             tokenizer=self._processor.tokenizer,
             request=request,
@@ -260,7 +260,7 @@ def _received(state: Any) -> list[int]:  # noqa: ANN401
 
 
 def _is_resumable(state: Any, request: "EngineCoreRequest") -> bool:  # noqa: ANN401
-    """Whether a request can go on with another engine so that its client gets the same as without a change."""
+    """Whether a request can continue on another engine so that its client gets the same as without a change."""
     if request.resumable or request.mm_features:  # the input's later parts, or images that the engine has cached
         return False
     is_sent = state.output_kind.name != "FINAL_ONLY" and bool(_received(state))

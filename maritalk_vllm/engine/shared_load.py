@@ -1,4 +1,4 @@
-"""What the API processes of a server have in the engine together, in memory that they share."""
+"""The engine load of all API processes of a server, in shared memory."""
 
 import time
 

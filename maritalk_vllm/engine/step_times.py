@@ -10,7 +10,7 @@ MAX_SECONDS = 300.0
 """The greatest limit that is derived, and the one that applies before anything is measured."""
 
 MARGIN = 10
-"""How many times the longest step the limit is: attention takes longer in a longer context."""
+"""The limit as a multiple of the longest step: attention takes longer in a longer context."""
 
 _LOGGED_CHANGE = 1.5
 """The factor by which the derived limit has to change to be logged again."""
@@ -20,7 +20,7 @@ _log = logging.getLogger("vllm.maritalk")  # vLLM configures only its own logger
 
 @dataclass(slots=True)
 class StepTimes:
-    """What was measured of an engine's steps. `max_batched_tokens`: the most tokens that a step computes."""
+    """Measured durations of an engine's steps. `max_batched_tokens`: the most tokens that a step computes."""
 
     max_batched_tokens: int = 1
     longest_seconds: float = 0.0

@@ -12,7 +12,7 @@ class StepWatchdog:
     """Records the time of the engine's last step, how long its steps take, and how full its KV cache was."""
 
     def __init__(self, load: SharedLoad | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`load`: of several API processes, any of which may be the only one that the engine has outputs for."""
+        """`load`: the load of several API processes, since the engine may have outputs for only one of them."""
         self._load = load
         self._clock = clock
         self._kv_cache_usage: dict[int, float] = {}

@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.error = reject
     parser.set_defaults(stream_interval=None)
     args: argparse.Namespace = parser.parse_args(list(arguments))
-    # AsyncEngineArgs takes no None, and vLLM's default cannot be told from an operator's 1.
+    # AsyncEngineArgs takes no None, and vLLM's default cannot be distinguished from an operator's 1.
     args.fixed_stream_interval = args.stream_interval
     args.stream_interval = args.stream_interval or 1
     return args

@@ -1,4 +1,4 @@
-"""What vLLM's CUDA build needs on a host beside GPUs: the driver's CUDA library, and what compiles kernels."""
+"""Requirements of vLLM's CUDA build on a host beside GPUs: the driver's CUDA library, and compilers for kernels."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _CUDA_HOME = Path("/usr/local/cuda")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaHost:
-    """Which parts are there. None of them is run.
+    """Which parts exist. None of them is run.
 
     Triton compiles with `has_c_compiler` and `has_python_headers` (`python_header` is the file), FlashInfer with nvcc,
     curand.h and ninja, unless its package of compiled kernels is installed.
@@ -37,7 +37,7 @@ class CudaHost:
 
     @property
     def missing_for_flashinfer(self) -> tuple[str, ...]:
-        """What FlashInfer lacks to compile its kernels."""
+        """Missing parts that FlashInfer needs to compile its kernels."""
         parts = {"nvcc": self.has_nvcc, "curand.h": self.has_curand, "ninja": self.has_ninja}
         return tuple(name for name, is_there in parts.items() if not is_there)
 

@@ -182,7 +182,7 @@ def _why_busy(handle: Handle) -> str:
 
 
 def _fabric_remarks(gpus: tuple[Gpu, ...], handles: dict[str, Handle]) -> Iterator[str]:
-    """Say of which GPUs the NVSwitch is not initialized: CUDA fails on them (cudaErrorSystemNotReady)."""
+    """Report the GPUs whose NVSwitch is not initialized: CUDA fails on them (cudaErrorSystemNotReady)."""
     waiting = [str(gpu.index) for gpu in gpus if gpu.uuid in handles and _waits_for_fabric(handles[gpu.uuid])]
     if waiting:
         yield msg(

@@ -30,7 +30,7 @@ def host_error(version: str, headers: Headers) -> RequestError | None:
     if hosts > 1:
         return RequestError("The request has several Host headers.", "Send one.")
     if not hosts and version != "1.0":
-        return RequestError("The request has no Host header, which HTTP/1.1 demands.", "Send one.")
+        return RequestError("The request has no Host header, which HTTP/1.1 requires.", "Send one.")
     return None
 
 

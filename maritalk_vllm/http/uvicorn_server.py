@@ -55,7 +55,7 @@ def config(
     descriptors_each: int = 1,
     **options: Any,  # noqa: ANN401
 ) -> uvicorn.Config:
-    """Create the uvicorn configuration for any port of ours, with timeouts for clients and a limit on connections.
+    """Create the uvicorn configuration for any of our ports, with timeouts for clients and a limit on connections.
 
     The limit follows from that on open files, which the process raises beforehand (`resource_limits`).
 

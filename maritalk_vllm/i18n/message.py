@@ -1,4 +1,4 @@
-"""A message: English text that remembers the template and the values it was made of.
+"""A message: English text that keeps its template and values.
 
 JSON, logs and HTTP responses get the English text. `rendering.localized` renders a message in the selected language
 where it is printed.
@@ -28,7 +28,7 @@ class Number:
 
 
 class Style(StrEnum):
-    """What is done to a message's text in any language."""
+    """A transformation of a message's text in any language."""
 
     CAPITALIZED = "capitalized"
     CLAUSE = "clause"

@@ -37,7 +37,7 @@ class LicenseCheck:
 
     @property
     def entitlement(self) -> Entitlement:
-        """What the licence allows now. Raises LicenseError, or UsageError for a public key that cannot be used."""
+        """The current entitlement. Raises LicenseError, or UsageError for a public key that cannot be used."""
         if isinstance(self._outcome, MariTalkError):
             raise self._outcome
         return self._outcome

@@ -26,7 +26,7 @@ class Refused(LicenseError):
 
 
 class Unreachable(LicenseError):
-    """The service cannot be asked for now: it is down, silent, or something else answers in its place."""
+    """The service is unavailable: it is down, silent, or another server answers at its address."""
 
     exit_code = 10
 

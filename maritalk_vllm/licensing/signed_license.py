@@ -26,7 +26,7 @@ class License:
     not_before: datetime | None = None
 
     def entitlement(self, now: datetime) -> Entitlement:
-        """What the licence allows at this time. Raises LicenseError if it is not valid yet, or has expired."""
+        """The current entitlement. Raises LicenseError if it is not valid yet, or has expired."""
         if self.not_before is not None and now < self.not_before:
             raise LicenseError(
                 msg(

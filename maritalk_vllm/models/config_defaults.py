@@ -1,4 +1,4 @@
-"""What the configuration class of a model type adds to config.json: defaults, other key names, and the text part.
+"""Additions of a model type's configuration class to config.json: defaults, other key names, and the text part.
 
 transformers and vLLM read config.json through such a class. `scripts/architectures` extracts this table from the
 installed versions, and a test compares the two, so that a plan needs to import neither.

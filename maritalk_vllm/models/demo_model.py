@@ -11,7 +11,7 @@ from .atomic_install import check_space, install_atomically
 from .profile import Embedded, Profile
 
 NOTICE = msg("Demo model SmolLM2-135M: English only, not MariTalk.")
-"""What is said of the demo model wherever it is served. The page has it in its own strings.json."""
+"""Notice about the demo model, shown wherever it is served. The page has it in its own strings.json."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and the fraction of the whole, 0 to 1, that is done before it."""

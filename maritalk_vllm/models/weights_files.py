@@ -59,7 +59,7 @@ def weights_files(folder: Path, load_format: str = "auto") -> WeightsFiles:
                 return WeightsFiles(_files_of_index(folder, found, load_format), True)
             return WeightsFiles(tuple(file for file in found if not file.name.endswith(_TRAINING_FILES)), False)
     if load_format == "hf" and (folder / INDEX).is_file():
-        _files_of_index(folder, [], load_format)  # raises an error that says what is missing
+        _files_of_index(folder, [], load_format)  # raises an error that names the missing file
     return WeightsFiles((), True)
 
 

@@ -1,4 +1,4 @@
-"""How many API processes serve a plan."""
+"""Number of API processes for a plan."""
 
 from collections.abc import Mapping
 
@@ -45,7 +45,7 @@ def api_process_count(requested: str, plan: Plan, cores: int, environment: Mappi
 
 
 def _obstacle(plan: Plan, environment: Mapping[str, str]) -> str:
-    """What several API processes do not work with; empty without any."""
+    """The settings that exclude several API processes; empty if there are none."""
     if plan.nodes > 1:
         return "--nodes"
     return next((name for name in _STATE_IN_ONE_PROCESS if environment.get(name, "0") not in ("", "0")), "")

@@ -29,7 +29,7 @@ WORKER_RAM_BYTES = 3 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """How one replica is spread: over `tensor` x `pipeline` GPUs."""
+    """Split of one replica: over `tensor` x `pipeline` GPUs."""
 
     tensor: int
     pipeline: int
@@ -114,7 +114,7 @@ def assess(
     weights += flags.adapter_bytes(shape, tensor, parallelism.pipeline)
     overhead = overhead_bytes(shape, batch, tensor, nvlink=nvlink, eager=flags.eager)
 
-    # A budget above what is free is the user's own, which vLLM would reject.
+    # Only the user can set a budget above the free memory, and vLLM would reject it.
     kv_cache = budget - weights - overhead if budget <= usable else usable - budget
     request_bytes = partial(
         shape.kv_cache_bytes,
@@ -144,7 +144,7 @@ def utilization(gpu: Gpu, usable: int, requested: float | None) -> float:
     """Share of the GPU's memory that vLLM may use: `requested`, or vLLM's default as far as `usable` bytes allow."""
     if requested is not None:
         return requested
-    # By NVML's total, which is at least what CUDA shows: the share of either is free.
+    # By NVML's total, which is at least the total that CUDA reports: the fraction is free of either.
     return max(0.0, min(DEFAULT_GPU_MEMORY_UTILIZATION, math.floor(usable / gpu.memory_total_bytes * 100) / 100))
 
 

@@ -115,7 +115,7 @@ def fit_error(
 
 
 def uneven_error(requirements: ModelRequirements, parallelism: Parallelism) -> DoesNotFit | None:
-    """The error for a split of which the nodes cannot each hold a part of the same size; None if they can."""
+    """The error for a split whose parts cannot have the same size on all nodes; None if they can."""
     if parallelism.is_even(requirements.nodes):
         return None
     parts = msg(

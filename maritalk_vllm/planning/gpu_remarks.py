@@ -116,7 +116,7 @@ def host_warnings(requirements: ModelRequirements, host: Host, gpu_count: int) -
     if gpu_count > 1 and host.shared_memory_bytes is not None and host.shared_memory_bytes <= _SHARED_BYTES:
         yield (
             msg(
-                "/dev/shm has {size}, too little for {cards} GPUs to talk to each other: docker run --ipc=host or "
+                "/dev/shm has {size}, too little for {cards} GPUs to communicate: docker run --ipc=host or "
                 "--shm-size=8g.",
                 size=gigabytes(host.shared_memory_bytes),
                 cards=gpu_count,

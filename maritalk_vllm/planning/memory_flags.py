@@ -110,7 +110,7 @@ _MAY_DO_EITHER = {
     "--use-replayssm",
     "--worker-cls",
 }
-"""Flags of which it depends on their value, or that load another model."""
+"""Flags whose memory depends on their value, or that load another model."""
 
 _COUNTED = {
     "--dtype",

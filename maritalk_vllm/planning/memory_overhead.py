@@ -34,7 +34,7 @@ _SAMPLER_TENSORS = 3.5
 
 
 def driver_bytes(gpu: Gpu) -> int:
-    """Bytes of the GPU's total memory that CUDA does not show, and of which vLLM's share is therefore not computed."""
+    """Bytes of the GPU's total memory that CUDA does not report, and that vLLM's fraction therefore does not cover."""
     # An integrated GPU has no memory of its own: its total is the host's.
     return 0 if gpu.is_integrated else math.ceil(_DRIVER_BYTES + _DRIVER_SHARE * gpu.memory_total_bytes)
 

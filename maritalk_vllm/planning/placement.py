@@ -174,7 +174,7 @@ def _choose_gpus(candidates: Sequence[Candidate], per_replica: int, links: Links
 def place_unchecked(
     requirements: ModelRequirements, gpus: Sequence[Gpu], links: Links, parallelism: Parallelism | None = None
 ) -> Placement:
-    """Choose GPUs for a split of which the memory is unknown. Raises DoesNotFit.
+    """Choose GPUs for a split whose memory is unknown. Raises DoesNotFit.
 
     Without `parallelism` it is the one that the user asked for, and one GPU if none was.
     """

@@ -77,7 +77,7 @@ class Plan:
 
     @property
     def parallelism(self) -> Parallelism:
-        """How each replica is spread."""
+        """Split of each replica."""
         return Parallelism(self.tensor_parallel_size, self.pipeline_parallel_size)
 
     @property

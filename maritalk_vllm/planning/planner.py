@@ -107,7 +107,7 @@ def _on_cpu(why: str, installed_device: Device) -> tuple[Device, str]:
 
 
 def gpu_requirement(requirements: ModelRequirements) -> str:
-    """What GPU the model needs, as part of a sentence."""
+    """The GPU requirement of the model, as part of a sentence."""
     memory = ""
     if requirements.profile and requirements.profile.gpu_memory_gb:
         tested = ", ".join(requirements.profile.tested_gpus)

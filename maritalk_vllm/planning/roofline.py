@@ -94,7 +94,7 @@ def roofline(
 
 
 def read_bytes(footprint: MemoryFootprint) -> int:
-    """Bytes of weights that a step reads: all but an embedding table of which it looks up single rows."""
+    """Bytes of weights that a step reads: all but an embedding table, whose rows it looks up singly."""
     looked_up = footprint.input_bytes if footprint.output_bytes else 0
     return footprint.weights_bytes - looked_up
 

@@ -21,7 +21,7 @@ _DELAYS = (0.0, 1.0, 5.0, 10.0)
 
 
 class Stage(StrEnum):
-    """Where the server is between its start and its end."""
+    """Stage of the server between its start and its end."""
 
     PENDING = "pending"
     """No engine runs. A start is due, at once or after a delay."""
@@ -80,7 +80,7 @@ class NodesMissing:
 
 @dataclass(frozen=True, slots=True)
 class NodesJoined:
-    """All nodes are there, and start the engine together; a single node does so at once."""
+    """All nodes are connected, and start the engine together; a single node does so at once."""
 
 
 @dataclass(frozen=True, slots=True)

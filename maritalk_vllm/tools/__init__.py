@@ -1,1 +1,1 @@
-"""What `maritalk-vllm` does beside serving. The server imports none of it."""
+"""Tools of `maritalk-vllm` other than the server, which imports none of them."""

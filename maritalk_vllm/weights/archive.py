@@ -1,7 +1,7 @@
 """Unpack a zip or tar file with a model without trusting it: it is checked completely before anything is written.
 
-The libraries' own `extractall` is not used: only new regular files are written, whatever links, owners or modes the
-archive contains.
+The libraries' own `extractall` is not used: only new regular files are written, regardless of links, owners or
+modes in the archive.
 """
 
 import unicodedata

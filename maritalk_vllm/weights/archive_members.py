@@ -158,7 +158,7 @@ def _read_to_end(content: IO[bytes]) -> None:
     while chunk := content.read(CHUNK):
         trailing += len(chunk)
         if trailing > _MAX_TRAILING_BYTES:
-            raise damaged("it goes on after its end")
+            raise damaged("it continues after its end")
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

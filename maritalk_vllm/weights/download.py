@@ -111,7 +111,7 @@ class Download:
                         broken=failure,
                         size=gigabytes(self._part.size),
                     ),
-                    "Run it again to go on.",
+                    "Run it again to resume.",
                 ) from failure
             pause = max(self._retry_policy.pauses[retries], failure.pause)
             retries += 1

@@ -11,7 +11,7 @@ from .download_progress import Progress
 from .partial_file import Link
 
 _MAX_RATIO = 4
-"""Largest archive, as a multiple of the profile's weights: it may hold float32 weights, poorly compressed."""
+"""Largest archive, as a multiple of the profile's weights: it may hold float32 weights with little compression."""
 
 
 class FetchFromHub(msgspec.Struct, frozen=True, tag="hub"):

@@ -147,5 +147,5 @@ def explain(error: Exception, name: str) -> WeightsError:
     reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
     return WeightsError(
         msg("{name} cannot be downloaded from Hugging Face: {reason}.", name=name, reason=reason),
-        "What has arrived is kept. Run it again to go on, or give a folder: --model PATH.",
+        "The downloaded part is kept. Run it again to resume, or give a folder: --model PATH.",
     )

@@ -23,7 +23,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What the hub reports about a model. `footprint` is None if that is not enough; `remark` is a sentence about it.
+    """The hub's metadata of a model. `footprint` is None if it is insufficient; `remark` is a sentence about it.
 
     `error` is the reason why a download would also fail, if it would.
     """

@@ -1,4 +1,4 @@
-"""Find the folder that `--model` names, or raise an error that says what is there instead."""
+"""Find the folder that `--model` names, or raise an error that describes what it found instead."""
 
 import difflib
 import errno

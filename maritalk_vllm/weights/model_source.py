@@ -92,7 +92,7 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, tar
     if profile.embedded is None:
         raise WeightsError(
             msg(
-                "The weights of {title} are not on this machine, and this licence does not bring them.",
+                "The weights of {title} are not on this machine, and this licence does not include them.",
                 title=profile.title,
             ),
             msg("Put them into {folder}, or give the folder that holds them: --model PATH.", folder=folder),

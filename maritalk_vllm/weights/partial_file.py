@@ -18,7 +18,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What distinguishes two files; `validator` is the server's ETag or Last-Modified date."""
+    """Identity of a remote file; `validator` is the server's ETag or Last-Modified date."""
 
     size: int | None
     validator: str | None

@@ -31,7 +31,7 @@ def current() -> "asyncio.Task[Any]":
     return task
 
 
-def test_a_cancelled_body_ends_and_its_task_goes_on() -> None:
+def test_a_cancelled_body_ends_and_its_task_continues() -> None:
     async def scenario() -> None:
         with Cancellation() as cancellation:
             asyncio.get_running_loop().call_soon(cancellation.cancel)

@@ -68,7 +68,7 @@ def ask(method: str, path: str, body: bytes = b"") -> httpx.Response:
 
 def test_unknown_route_gets_404_in_the_form_of_its_api() -> None:
     answer = ask("GET", "/generates")
-    message = "There is no route /generates. /docs lists those that there are."
+    message = "There is no route /generates. /docs lists all routes."
     assert (answer.status_code, answer.json()) == (404, {"error": message, "detail": message})
     assert answer.headers["content-length"] == str(len(answer.content))
     answer = ask("POST", "/v1/nothing")
@@ -112,6 +112,6 @@ def test_streams_forbid_proxy_buffering_and_caching() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/busy", "/v1/closed"])
-def test_every_503_says_when_to_retry(path: str) -> None:
+def test_every_503_has_retry_after(path: str) -> None:
     answer = ask("GET", path)
     assert (answer.status_code, answer.headers.get_list("retry-after")) == (503, ["1"])

@@ -135,9 +135,7 @@ def test_the_batches_of_a_revoked_key_pause(tmp_path: Path) -> None:
     assert computed(tmp_path, app, ["a"], stored_batch(), is_valid_key=is_valid_key)[0].completed == 1
 
 
-def test_what_cannot_be_written_is_written_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_write_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(disk_guard, "RETRY_SECONDS", 0.01)
     registry = CollectorRegistry()
     guard = DiskGuard(BatchMetrics(registry))
@@ -154,5 +152,5 @@ def test_what_cannot_be_written_is_written_again(
     assert (attempts, guard.is_full) == ([False, True, True, True], False)
     assert [record.getMessage() for record in caplog.records] == [
         "Batches pause: their results cannot be written: No space left on device. See to the folder in --data-dir.",
-        "Batches go on: their results can be written again.",
+        "Batches continue: their results can be written again.",
     ]

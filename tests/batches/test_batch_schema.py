@@ -47,7 +47,7 @@ def test_examples_match_their_schemas() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
-def test_a_server_without_a_folder_says_so(method: str, path: str) -> None:
+def test_a_server_without_a_folder_reports_it(method: str, path: str) -> None:
     answer = TestClient(application()).request(method, path)
     assert answer.status_code == 501
     assert answer.json()["error"]["message"] == (

@@ -36,7 +36,7 @@ def test_each_result_is_one_line_however_its_body_is_laid_out(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"id":"batch_req_0123456789abcdef_2","custom_id":"id-2"', b"\0" * 40, b"?\n"])
-def test_what_a_crash_has_left_of_a_line_is_cut_off(tmp_path: Path, torn: bytes) -> None:
+def test_a_partial_line_after_a_crash_is_truncated(tmp_path: Path, torn: bytes) -> None:
     file = tmp_path / "out"
     journal = Journal(file)
     journal.append(result(0))

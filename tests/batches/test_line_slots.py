@@ -76,7 +76,7 @@ def test_a_window_grows_while_it_is_used_and_shrinks_with_a_full_cache() -> None
     assert [window.update(usage, 0, 60) for usage in (0.95, 0.95, 0.8)] == [45, 33, 33]
 
 
-def test_a_window_leaves_places_to_people() -> None:
+def test_a_window_leaves_places_for_interactive_requests() -> None:
     window = LineWindow(64)
     for _ in range(9):
         window.update(0.1, 0, 64)

@@ -40,7 +40,7 @@ def test_records_outlive_the_process(tmp_path: Path) -> None:
     with_stores(tmp_path, read)
 
 
-def test_a_key_sees_its_own_alone(tmp_path: Path) -> None:
+def test_a_key_sees_only_its_own_objects(tmp_path: Path) -> None:
     async def scenario(stores: Stores) -> None:
         await add(stores)
         await stores.batches.create(stored_batch())
@@ -101,8 +101,8 @@ def test_a_cancelled_batch_gets_no_other_state(tmp_path: Path) -> None:
     with_stores(tmp_path, scenario)
 
 
-def test_what_is_old_is_deleted(tmp_path: Path) -> None:
-    """Except the input of a batch that is not over, and an upload that may still be under way."""
+def test_expired_objects_are_deleted(tmp_path: Path) -> None:
+    """Except the input of a batch that is not over, and an upload that may still be in progress."""
 
     async def scenario(stores: Stores) -> None:
         await add(stores, "file-1")
@@ -167,7 +167,7 @@ def test_kills_leave_whole_transactions(tmp_path: Path) -> None:
     with_stores(tmp_path, check)
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "batches.sqlite"
     connect(file).close()
     connect(file).close()

@@ -83,7 +83,7 @@ def test_spread_is_the_notch_of_a_box_plot() -> None:
         # Fewer than five rounds, and ratios that differ by a third.
         ([10, 10, 10, 10], 3600, False),
         ([10, 13, 10, 13, 10], 3600, False),
-        # The time is over: what there is has to do, but not before the first round.
+        # The time has passed: the existing rounds must suffice, but not before the first one.
         ([10, 13], -1, True),
         ([], -1, False),
     ],

@@ -15,7 +15,7 @@ ENDLESS = {"prompt": "1 2 3", "max_tokens": 6000, "do_sample": False}
 
 
 class Outcome(StrEnum):
-    """How a request ended for its client."""
+    """The outcome of a request for its client."""
 
     ANSWERED = "answered"
     REJECTED = "rejected"

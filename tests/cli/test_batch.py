@@ -15,7 +15,7 @@ import pytest
 from tests.answering import Request, answering
 from tests.commands import run, start
 from tests.playground.browser.fake_engine import served
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.stub_batches import StubBatches
 from tests.tools.batch.test_batch_file import CHAT, line, written
 
@@ -115,7 +115,7 @@ def test_list_and_cancel(stub: StubBatches, url: str) -> None:
     )
 
 
-def test_the_wait_goes_on_while_the_server_is_restarted(stub: StubBatches, url: str, tmp_path: Path) -> None:
+def test_the_wait_continues_while_the_server_restarts(stub: StubBatches, url: str, tmp_path: Path) -> None:
     with start(
         "maritalk-vllm", "batch", "submit", written(tmp_path, line("a")), "--wait", "--url", url, **PIPES
     ) as submitted:
@@ -139,7 +139,7 @@ def test_an_interrupted_wait_leaves_the_batch(stub: StubBatches, url: str, tmp_p
         id = submitted.stdout.readline().strip()
         submitted.send_signal(signal.SIGINT)
         _, notes = submitted.communicate(timeout=60)
-    assert (submitted.returncode, notes) == (130, f"The batch goes on: maritalk-vllm batch show {id}\n")
+    assert (submitted.returncode, notes) == (130, f"The batch continues: maritalk-vllm batch show {id}\n")
     assert stub.batches[id]["status"] == "validating"
 
 
@@ -164,7 +164,7 @@ def test_api_key(stub: StubBatches, url: str) -> None:
         (("show", "a b?c"), 1, "There is no 'a b?c'."),
         (("cancel", "batch_9"), 1, "There is no 'batch_9'."),
         (("list", "--limit", "0"), 2, "--limit"),
-        (("list", "--url", NOBODY), 1, f"No server answers at {NOBODY}."),
+        (("list", "--url", UNREACHABLE_URL), 1, f"No server answers at {UNREACHABLE_URL}."),
         (("list", "--url", "nowhere"), 2, "nowhere is no address of a server."),
     ],
 )

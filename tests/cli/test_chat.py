@@ -10,7 +10,7 @@ from tests.cli.test_serve import LIGHT
 from tests.commands import run, start
 from tests.serving import BIN
 from tests.terminals import terminal
-from tests.tools.chat.pretended import fake_server
+from tests.tools.chat.fake_server import fake_server
 
 
 def chat(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":

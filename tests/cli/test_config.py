@@ -75,7 +75,7 @@ def test_example_is_valid_and_has_every_option(tmp_path: Path) -> None:
     example = run_tool("config", "example").stdout
     options = [line[2:] for line in example.splitlines() if line.startswith("# ") and line[2:].split(":")[0] in OPTIONS]
     assert set(yaml.safe_load("\n".join(options))) == set(OPTIONS)
-    # Flags for vLLM are neither a flag of ours nor a variable.
+    # Flags for vLLM are neither one of our flags nor a variable.
     assert "--engine-args" not in example and "MARITALK_ENGINE_ARGS" not in example
     assert all(
         flag(name) in example and environment_variable(name) in example for name in set(OPTIONS) - {"engine_args"}

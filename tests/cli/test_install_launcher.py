@@ -27,7 +27,7 @@ def test_other_files_are_not_overwritten(tmp_path: Path) -> None:
     old.write_bytes(b"\x7fELF 14 GB")
     refused = run_tool("install-launcher", "--path", str(old))
     assert refused.returncode == 2
-    assert "is there already" in refused.stderr
+    assert "already exists" in refused.stderr
     assert old.read_bytes() == b"\x7fELF 14 GB"
     assert run_tool("install-launcher", "--path", "/proc/nowhere/maritalk").returncode == 2
     assert run_tool("install-launcher", "--path", str(tmp_path)).returncode == 2

@@ -1,6 +1,6 @@
 """A whole plan for machines with GPUs: the real pynvml, a fake driver library, and vLLM's CUDA build.
 
-Of that build, and of torch, only the metadata is there, which is all that a plan looks at.
+Of that build, and of torch, only the metadata is installed, which is all that a plan reads.
 """
 
 import json

@@ -20,7 +20,7 @@ def listed(*arguments: str, env: dict[str, str] | None = None) -> dict[str, dict
 
 
 @needs_cpu_build
-def test_every_model_is_listed_with_what_the_planner_says() -> None:
+def test_every_model_is_listed_with_the_planners_result() -> None:
     rows = listed()
     assert list(rows) == list(catalogue())
     for name, row in rows.items():
@@ -39,7 +39,7 @@ def test_text_names_the_licences_to_accept_and_the_next_command() -> None:
     assert said.splitlines()[-1].startswith("Serve one with: maritalk-serve --model ")
 
 
-def test_plan_of_a_name_of_the_catalogue_asks_no_network() -> None:
+def test_plan_of_a_catalogue_name_uses_no_network() -> None:
     result = run("maritalk-vllm", "plan", "--model", "qwen3-8b", "--gpus", "1xA10", env=NO_HUB)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("qwen3-8b fits: 1 x NVIDIA A10.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
-from tests.serving import BIN, NOBODY
+from tests.serving import BIN, UNREACHABLE_URL
 
 SECRET = "s3cr3t-v4lue"
 DEMO = ("--license", "000000-00000-00000-00000", "--device", "cpu")
@@ -44,7 +44,7 @@ def test_config_show_masks_passwords_in_urls(option: str, url: str) -> None:
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    service = NOBODY.replace("http://", f"http://user:{SECRET}@")
+    service = UNREACHABLE_URL.replace("http://", f"http://user:{SECRET}@")
     for command in (("maritalk-serve", "--dry-run"), ("maritalk-vllm", "doctor"), ("maritalk-vllm", "plan")):
         yield (*command, *DEMO, "--", "--hf-token", SECRET, "--additional-config", f'{{"token": "{SECRET}"}}')
         yield (*command, *DEMO, "--", f"--hf-tokn={SECRET}")

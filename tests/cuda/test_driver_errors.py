@@ -22,7 +22,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("code", ERRORS)
-def test_doctor_says_what_the_driver_reports(
+def test_doctor_prints_what_the_driver_reports(
     code: int, host: Callable[[str], Host], split_model: Path, tmp_path: Path
 ) -> None:
     arguments = ("--model", split_model, "--cache-dir", tmp_path, "--port", str(free_port()))

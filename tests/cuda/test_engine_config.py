@@ -1,6 +1,6 @@
-"""What vLLM makes of our flags on each host, held against engine_configs.json: an upgrade shows what it changes.
+"""vLLM's resolved configuration for our flags on each host, compared with engine_configs.json, to review at upgrades.
 
-With WRITE_ENGINE_CONFIGS=1 the tests write the file anew, for a review of the difference.
+With WRITE_ENGINE_CONFIGS=1 the tests rewrite the file, for a review of the difference.
 """
 
 import json
@@ -22,7 +22,7 @@ GPUS = {"A100": 1, "4xA10": 4, "2xH100": 2, "B200": 1}
 
 @pytest.fixture(scope="session")
 def toolkits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An empty folder, and one with the programs that FlashInfer compiles with: vLLM looks whether they are there."""
+    """An empty folder, and one with the programs that FlashInfer compiles with: vLLM checks whether they exist."""
     empty, full = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("cuda")
     (full / "bin").mkdir()
     for name in ("nvcc", "ninja"):

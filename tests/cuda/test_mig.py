@@ -21,7 +21,7 @@ print(json.dumps([gpu.get_device_name(), gpu.get_device_capability().major, gpu.
 
 @pytest.mark.parametrize("uuid", MIG_UUIDS[:2])
 def test_vllm_asks_about_the_gpu_of_an_instance(uuid: str, host: Callable[[str], Host]) -> None:
-    """By itself it takes the first instance for the host's first GPU, and the second for one that does not exist."""
+    """Unpatched, vLLM takes the first instance for the host's first GPU, and the second for one that does not exist."""
     asked = host("MIG").run("python", "-c", _ASK, CUDA_VISIBLE_DEVICES=uuid)
     assert asked.returncode == 0, asked.stderr
     assert json.loads(asked.stdout.splitlines()[-1]) == ["NVIDIA A100-SXM4-40GB", 8, 40960 * MiB]

@@ -14,9 +14,9 @@ CONFIG = """\
 apiVersion: v1
 kind: Config
 current-context: here
-contexts: [{{name: here, context: {{cluster: here, user: nobody}}}}]
+contexts: [{{name: here, context: {{cluster: here, user: none}}}}]
 clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
-users: [{{name: nobody, user: {{}}}}]
+users: [{{name: none, user: {{}}}}]
 """
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid by the Compose specification, and made of files and names that exist.
+"""docker-compose.yml: valid by the Compose specification, and all its files and names exist.
 
 compose-spec.json is schema/compose-spec.json of github.com/compose-spec/compose-spec (Apache-2.0), commit 170098b.
 """

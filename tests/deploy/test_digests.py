@@ -13,7 +13,7 @@ import pytest
 
 from tests.answering import Request, answering
 from tests.deploy.chart import ROOT
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.test_locks import script
 
 pytestmark = pytest.mark.deploy
@@ -65,7 +65,7 @@ def test_a_failed_request_changes_nothing(away: str, tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text(TEXT.replace("13.0.2", "0.0.0"))
     with answering(registry(asks_for_a_token=False)) as server:
-        ended = run(file, NOBODY if away == "all of it" else server.url)
+        ended = run(file, UNREACHABLE_URL if away == "all of it" else server.url)
     assert ended.returncode == 1
     assert "cannot be found" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -88,7 +88,7 @@ def test_versions_that_differ_end_the_release(monkeypatch: pytest.MonkeyPatch) -
         release.version(snapshot=False)
 
 
-def test_a_folder_with_files_is_left_alone(release: Path) -> None:
+def test_a_folder_with_files_is_not_changed(release: Path) -> None:
     before = (release / "SHA256SUMS").read_bytes()
     command: list[str | Path] = [sys.executable, ROOT / "scripts" / "release", "--snapshot", release]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -129,7 +129,7 @@ def test_a_reload_sends_sighup() -> None:
 def test_the_stop_timeout_exceeds_the_drain_timeout() -> None:
     (stop,) = of_unit("TimeoutStopSec")
     assert Settings().drain_timeout + STOP_SECONDS + 10 <= float(stop)
-    named = re.search(r"^# With more than (\d+) seconds raise TimeoutStopSec", EXAMPLE.read_text(), re.MULTILINE)
+    named = re.search(r"^# Above (\d+) seconds, also raise TimeoutStopSec", EXAMPLE.read_text(), re.MULTILINE)
     assert named is not None
     assert int(named[1]) + STOP_SECONDS < float(stop)
 

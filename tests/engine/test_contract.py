@@ -131,7 +131,7 @@ def test_vllm_internals_have_the_expected_form() -> None:
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore")
 def test_the_link_to_the_engine_fits_vllm() -> None:
-    """What engine/resilient_core.py takes the place of and reads, and how the engine is launched beside it."""
+    """The parts of vLLM that engine/resilient_core.py replaces and reads, and the launch of the engine beside it."""
     vllm_launcher.preload(installed_vllm().device)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.sampling_params import RequestOutputKind, SamplingParams
@@ -218,8 +218,8 @@ def test_constants_of_plans_match_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 64, 65, 49152, 128257):
         assert pad_vocab_size(size) == padded_vocabulary(size)
     for layers, stages in ((32, 1), (32, 3), (61, 4), (30, 7)):
-        borders = [get_pp_indices(layers, rank, stages) for rank in range(stages)]
-        assert max(end - begin for begin, end in borders) == biggest_stage(layers, stages)
+        ranges = [get_pp_indices(layers, rank, stages) for rank in range(stages)]
+        assert max(end - begin for begin, end in ranges) == biggest_stage(layers, stages)
 
     for gpu in hypothetical_machine("T4,A10,A100-40GB,A100-80GB,H100,H200,B200,GB10").gpus:
 

@@ -1,4 +1,4 @@
-"""What our engine client reserves and counts for each client request, on a stand-in for vLLM's client."""
+"""Reservations and counts of our engine client per client request, on a stand-in for vLLM's client."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -211,7 +211,7 @@ def test_length_of_a_prompt(prompt: dict[str, Any], length: int) -> None:
 
 
 def test_a_tier_decides_the_priority() -> None:
-    """Whatever the body asks for, whose `priority` vLLM's routes pass on. A request without a context keeps its own."""
+    """Regardless of the body's `priority`, which vLLM's routes pass on. A request without a context keeps its own."""
 
     async def scenario() -> None:
         client = Client()

@@ -10,7 +10,7 @@ from maritalk_vllm.engine.inline_rendering import INLINE_CHARACTERS, render_inli
 
 
 class Renderer:
-    """Stands for vLLM's renderer: names the method that a prompt came to."""
+    """Stands for vLLM's renderer: names the method that a prompt reached."""
 
     def render_chat(self, conversations: Any, params: Any, tok_params: Any = None, *, extra: int = 0) -> str:
         return "inline"

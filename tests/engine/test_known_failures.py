@@ -1,4 +1,4 @@
-"""What vLLM, torch, CUDA, NCCL, Triton and FlashInfer say of a failed start, and how it is explained."""
+"""Explanations for the errors of vLLM, torch, CUDA, NCCL, Triton and FlashInfer at a failed start."""
 
 import re
 

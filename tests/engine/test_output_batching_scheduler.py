@@ -149,7 +149,7 @@ def test_streams_that_started_at_different_times_are_sent_together(monkeypatch: 
     assert [each for each in names if each] == [["a", "b", "c"]] * 2
 
 
-def test_what_is_sent_of_a_stream_is_what_was_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_sends_exactly_the_generated_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random steps, lengths and intervals: each token once and in order, the first alone, the end with its reason."""
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)

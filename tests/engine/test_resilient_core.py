@@ -1,4 +1,4 @@
-"""What the link to the engine submits to the next one, for each kind of request, and what its client receives."""
+"""Requests that the link submits to the next engine, and responses that their clients receive."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -149,7 +149,7 @@ INEXACT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("kind", ["DELTA", "CUMULATIVE", "FINAL_ONLY"])
 @pytest.mark.parametrize("named", [{}, {"temperature": 0.7}, {"seed": 1}])
-def test_the_next_engine_gets_what_was_received_as_a_part_of_the_prompt(kind: str, named: dict[str, Any]) -> None:
+def test_the_next_engine_gets_received_tokens_as_part_of_the_prompt(kind: str, named: dict[str, Any]) -> None:
     async def scenario() -> None:
         run = Scenario()
         state = await run.add(kind, 4, min_tokens=6, prompt_logprobs=1, **named)
@@ -180,7 +180,7 @@ def test_an_answer_that_would_change_is_generated_again_or_ends_with_an_error(na
         fresh = run.processor.request_states["unsent"]
         assert fresh is not unsent
         assert (fresh.detokenizer.output_token_ids, fresh.queue) == ([], unsent.queue)
-        # The request's usage has this object: what was thrown away does not count.
+        # The request's usage has this object: discarded tokens do not count.
         assert fresh.stats is unsent.stats
         assert fresh.stats.num_generation_tokens == 0
         assert run.processor.request_states["untouched"] is untouched
@@ -199,7 +199,7 @@ def test_what_the_next_engine_lacks_ends_with_an_error(named: dict[str, Any]) ->
     asyncio.run(scenario())
 
 
-def test_one_answer_that_cannot_go_on_ends_all_to_its_prompt() -> None:
+def test_one_answer_that_cannot_continue_ends_all_of_its_prompt() -> None:
     async def scenario() -> None:
         run = Scenario()
         parent = SimpleNamespace(request_id="p", child_requests={"0_p", "1_p"})
@@ -278,7 +278,7 @@ def test_requests_wait_for_the_next_engine_for_a_limited_time() -> None:
     asyncio.run(scenario())
 
 
-def test_outputs_come_from_the_current_engine_alone() -> None:
+def test_only_outputs_of_the_current_engine_count() -> None:
     """Also when the engine itself reports that it dies; a resumed request is queued and scheduled once."""
 
     async def scenario() -> None:

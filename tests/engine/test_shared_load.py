@@ -1,4 +1,4 @@
-"""What several API processes have in the engine, by their views of the same memory."""
+"""The load of several API processes, by their views of the same shared memory."""
 
 import time
 

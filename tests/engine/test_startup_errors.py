@@ -202,7 +202,7 @@ def test_first_cause_waits_for_a_delayed_log_line(tmp_path: Path) -> None:
 
 
 def test_endless_log_is_not_read(tmp_path: Path) -> None:
-    """A device such as /dev/full returns bytes for ever."""
+    """A device such as /dev/full returns bytes forever."""
     (tmp_path / "log").symlink_to("/dev/full")
     assert first_cause(tmp_path / "log") is None
 

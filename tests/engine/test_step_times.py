@@ -1,4 +1,4 @@
-"""How long an engine may go without a step."""
+"""The time limit for a step of the engine."""
 
 import logging
 

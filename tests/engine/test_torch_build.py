@@ -1,4 +1,4 @@
-"""For which CUDA the installed torch was built."""
+"""The CUDA version of the installed torch build."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_a_file_in_another_form_says_nothing() -> None:
 
 
 @pytest.mark.engine
-def test_the_installed_torch_is_as_it_says_itself() -> None:
+def test_the_installed_torch_matches_its_own_report() -> None:
     import torch
 
     found = installed_torch()

@@ -168,7 +168,7 @@ def test_the_api_process_waits_for_an_engine_as_long_as_it_loads() -> None:
     assert 86_400 < seconds < 2**31 / 1000
 
 
-def test_metrics_are_written_to_files_for_several_api_processes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_written_to_files_only_for_several_api_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/another")
     assert "PROMETHEUS_MULTIPROC_DIR" not in engine_environment(ON_CPU, *FOLDERS)
     folder = Path("/tmp/metrics")

@@ -1,6 +1,6 @@
 """The names that we import from vLLM, and which of them a version defines: read from source, without an import.
 
-`python -m tests.engine.vllm_names FOLDER ...`, with folders of site-packages, writes vllm_names.json anew: after an
+`python -m tests.engine.vllm_names FOLDER ...`, with folders of site-packages, regenerates vllm_names.json: after an
 import of vLLM was added, or for another version. The folders hold the supported versions, such as those of `.venv` and
 `.venv/cuda`.
 """

@@ -4,7 +4,7 @@
  *   gpu UUID TOTAL FREE MAJOR MINOR NAME       memory in bytes; GPUs are numbered as they come
  *   mig GPU UUID TOTAL FREE NAME               an instance of a GPU, which is then in MIG mode
  *   migmode GPU                                MIG mode without an instance
- *   process DEVICE KIND PID BYTES NAME         KIND is compute or graphics; BYTES and NAME may be "-": not told
+ *   process DEVICE KIND PID BYTES NAME         KIND is compute or graphics; BYTES and NAME may be "-": not reported
  *   computemode GPU MODE                       a number of nvmlComputeMode_t; 0 (default) if not named
  *   fabric GPU STATE                           a number of nvmlGpuFabricState_t; 0 (not supported) if not named
  *   link GPU GPU LEVEL                         nvlink, or a number of nvmlGpuTopologyLevel_t; 50 (system) if not named

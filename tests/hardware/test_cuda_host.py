@@ -1,4 +1,4 @@
-"""What vLLM's CUDA build finds on a host beside GPUs."""
+"""Detection of the driver, compilers and headers that vLLM's CUDA build needs on a host."""
 
 import sys
 import sysconfig
@@ -63,7 +63,7 @@ def test_a_toolkit_is_found_where_flashinfer_finds_it(tmp_path: Path, variable: 
 
 
 def test_a_toolkit_without_curand_does_not_compile_the_sampler(tmp_path: Path) -> None:
-    """As one of which nvcc alone was installed."""
+    """A toolkit of which only nvcc is installed."""
     home = toolkit(tmp_path / "cuda", header=False)
     environment = {"CUDA_HOME": str(home), "PATH": str(executable(tmp_path / "tools/ninja").parent)}
     assert cuda_host(environment).missing_for_flashinfer == ("curand.h",)

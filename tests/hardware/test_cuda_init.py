@@ -1,4 +1,4 @@
-"""What the driver says when CUDA is initialized: the stand-in of tests/cuda, or an empty library."""
+"""The driver's result of the initialization of CUDA: the stand-in of tests/cuda, or an empty library."""
 
 import os
 from pathlib import Path

@@ -42,7 +42,7 @@ def limited(limit: str, command: str) -> "subprocess.CompletedProcess[str]":
         ((600, 700), [700, 700, 344, 444]),
     ],
 )
-def test_file_limit_is_raised_on_request_alone(before: tuple[int, int], after: list[int]) -> None:
+def test_file_limit_is_raised_only_on_request(before: tuple[int, int], after: list[int]) -> None:
     """A configuration of a web server changes no limit, and allows as many connections as there may be open files."""
     command = [sys.executable, "-c", RAISED, *map(str, before)]
     assert json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == after

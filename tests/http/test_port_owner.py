@@ -40,7 +40,7 @@ def test_a_connection_does_not_count() -> None:
 
 
 def test_a_process_that_is_not_visible_is_another_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one of another user, of which the kernel shows this user no descriptors."""
+    """As a process of another user, whose descriptors the kernel does not show to this user."""
     monkeypatch.setattr(listener, "port_owner", lambda port: None)
     with socket.create_server(("127.0.0.1", 0)) as occupied, pytest.raises(PortError) as error:
         listen("127.0.0.1", occupied.getsockname()[1])

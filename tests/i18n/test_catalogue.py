@@ -133,7 +133,7 @@ def constants(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def templates() -> Iterator[tuple[str, str, set[str | None]]]:
-    """Each template that a message is made of: its place, its text, and the names of the values that it is given."""
+    """Each template of a message: its place, its text, and the names of its values."""
     for place, call in calls("msg", "say"):
         for each in constants(call.args[0]):
             assert isinstance(each, ast.Constant), f"{place}: a template is a constant: {ast.unparse(each)}"

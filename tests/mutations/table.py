@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Mutation(NamedTuple):
-    """In `file`, `old` becomes `new`: what the server then does is `why` that is wrong. `tests` are of tests/server."""
+    """In `file`, `old` becomes `new`. `why` describes the fault that this causes. `tests` are files of tests/server."""
 
     why: str
     file: str
@@ -33,11 +33,11 @@ _RESUMED = "test_stub_engine_resume.py::test_a_request_is_finished_by_the_next_s
 _PAUSES = "test_stub_engine_restart.py::test_the_restart_delay_of_a_stub_engine_grows"
 _HANGS = "test_stub_engine_restart.py::test_a_stub_engine_that_hangs_counts_as_dead"
 _CONNECTIONS = "test_stub_engine_connections.py::test_restarts_and_stop_of_a_stub_engine_lose_no_connection"
-_ONE_OF_TWO = "test_stub_engine_api_processes.py::test_an_api_process_that_dies_loses_its_own_connections_alone"
+_ONE_OF_TWO = "test_stub_engine_api_processes.py::test_an_api_process_that_dies_loses_only_its_own_connections"
 _API = "test_stub_engine_restart.py::test_an_api_process_that_dies_or_hangs_is_replaced_with_its_stub_engine"
 _DRAINS = "test_stub_engine_drain.py::test_a_draining_stub_engine_finishes_its_requests"
 _OUT_OF_TIME = "test_stub_engine_drain.py::test_the_drain_timeout_of_a_stub_engine_aborts_the_rest"
-_LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_while_starting_is_given_up"
+_LATE = "test_stub_engine_deadline.py::test_a_stub_engine_that_hangs_while_starting_is_stopped"
 _LATE_AGAIN = "test_stub_engine_deadline.py::test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed"
 _NODES = "test_stub_engine_nodes.py"
 _RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine"
@@ -87,21 +87,21 @@ MUTATIONS = (
         (_SHORTENED,),
     ),
     Mutation(
-        "restart for ever",
+        "restart forever",
         _LIFECYCLE,
         " or recent >= state.max_restarts:",
         ":",
         (_TABLE,),
     ),
     Mutation(
-        "count the restarts anew after each death",
+        "reset the restart count after each death",
         _LIFECYCLE,
         "restarts=(*recent, now)",
         "restarts=(now,)",
         (_TABLE,),
     ),
     Mutation(
-        "count restarts for ever",
+        "count restarts forever",
         _LIFECYCLE,
         "if time > now - WINDOW_SECONDS)",
         "if True)",
@@ -192,7 +192,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "reject requests when all nodes are there again",
+        "reject requests when all nodes are connected again",
         _LIFECYCLE,
         "nodes_joined=True), (HoldRequests(),)",
         "nodes_joined=True), ()",
@@ -255,7 +255,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "import anew for each restart",
+        "import again for each restart",
         _SUPERVISOR,
         "if self._engine is not None and self._engine.fork_server_alive:",
         "if False:",
@@ -383,7 +383,7 @@ MUTATIONS = (
         (_DIES,),
     ),
     Mutation(
-        "submit a request for ever that kills engines",
+        "submit a request forever that kills engines",
         "maritalk_vllm/engine/resilient_core.py",
         "if submission.deaths >= MAX_DEATHS:",
         "if False:",
@@ -474,7 +474,7 @@ MUTATIONS = (
         (_ONE_OF_TWO,),
     ),
     Mutation(
-        "count the answers of a dead API process for ever",
+        "count the answers of a dead API process forever",
         _API_PROCESSES,
         "self._memory.clear(index)",
         "pass",
@@ -537,7 +537,7 @@ MUTATIONS = (
         (_STOPPED,),
     ),
     Mutation(
-        "wait for ever for an API process that does not end",
+        "wait forever for an API process that does not end",
         _PROCESSES,
         "            async with asyncio.timeout(seconds):\n",
         "            async with asyncio.timeout(None):\n",
@@ -558,7 +558,7 @@ MUTATIONS = (
         (_FAILED,),
     ),
     Mutation(
-        "wait for ever for a start",
+        "wait forever for a start",
         "maritalk_vllm/server/process/start_progress.py",
         "            if left <= 0:\n",
         "            if False:\n",
@@ -691,7 +691,7 @@ MUTATIONS = (
         ("process/test_gpu_memory.py",),
     ),
     Mutation(
-        "wait for ever for a GPU's memory",
+        "wait forever for a GPU's memory",
         "maritalk_vllm/server/process/gpu_memory.py",
         "asyncio.timeout(seconds)",
         "asyncio.timeout(None)",

@@ -1,1 +1,1 @@
-"""Two nodes in network namespaces of one machine, joined by a virtual cable."""
+"""Two nodes in network namespaces of one machine, joined by a virtual network link."""

@@ -3,18 +3,18 @@
 import time
 from pathlib import Path
 
-from tests.nodes.cable import Cable, Host
+from tests.nodes.network_link import Host, NetworkLink
 from tests.serving import READY_SECONDS, Answer, Server
 
 
 class Node(Server):
     """A node, to which requests are sent from its own host, as localhost."""
 
-    def __init__(self, folder: Path, cable: Cable, rank: int, port: int, *arguments: str) -> None:
+    def __init__(self, folder: Path, link: NetworkLink, rank: int, port: int, *arguments: str) -> None:
         self.rank = rank
-        self.host: Host = cable.hosts[rank]
+        self.host: Host = link.hosts[rank]
         folder.mkdir()
-        group = ("--nodes", "2", "--node-rank", str(rank), "--head", cable.hosts[0].address)
+        group = ("--nodes", "2", "--node-rank", str(rank), "--head", link.hosts[0].address)
         super().__init__(folder, *group, *arguments, port=port, via=self.host.inside)
 
     def ask(self, path: str = "/", body: object = None, timeout: float = 120) -> Answer:

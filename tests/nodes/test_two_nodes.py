@@ -15,7 +15,7 @@ import pytest
 
 from maritalk_vllm.server.cluster.control_connection import TIMEOUT_SECONDS
 from tests.counting import samples
-from tests.nodes.cable import Cable, two_hosts
+from tests.nodes.network_link import NetworkLink, two_hosts
 from tests.nodes.node import Node
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import READY_SECONDS, Answer, free_port, note
@@ -35,10 +35,10 @@ NOTICED_SECONDS = TIMEOUT_SECONDS + 10
 
 
 @pytest.fixture(scope="module")
-def cable() -> Iterator[Cable]:
+def link() -> Iterator[NetworkLink]:
     try:
-        with two_hosts() as cable:
-            yield cable
+        with two_hosts() as link:
+            yield link
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"network namespaces are not permitted here: {error}")
 
@@ -100,17 +100,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_two_nodes_serve_one_model_and_recover_from_a_lost_node(
-    tmp_path: Path, prepared_cache: Path, cable: Cable, pool: ThreadPoolExecutor
+    tmp_path: Path, prepared_cache: Path, link: NetworkLink, pool: ThreadPoolExecutor
 ) -> None:
     port = free_port()
 
     def start(rank: int, name: str) -> Node:
         log = tmp_path / f"{name}.log"
-        return Node(tmp_path / name, cable, rank, port, "--cache-dir", str(prepared_cache), "--log-file", str(log))
+        return Node(tmp_path / name, link, rank, port, "--cache-dir", str(prepared_cache), "--log-file", str(log))
 
     started = [start(0, "leader"), start(1, "follower")]
     leader, follower = started
-    address = cable.hosts[1].address
+    address = link.hosts[1].address
     lost = f"Node 1 ({address}) is gone"
     try:
         first = leader.wait_until(ready=True)
@@ -118,19 +118,19 @@ def test_two_nodes_serve_one_model_and_recover_from_a_lost_node(
         assert "This node's part of the model is up." in follower.stdout.read_text()
         answer = assert_both_compute(leader, follower)
         undisturbed = leader.ask("/generate", LASTING).json["output"]
-        assert_refers_to_the_leader(follower, f"http://{cable.hosts[0].address}:{port}")
+        assert_refers_to_the_leader(follower, f"http://{link.hosts[0].address}:{port}")
 
         in_flight = InFlight.at(leader, pool)
         began = time.monotonic()
-        cable.pull()
+        link.set_down()
         noticed = leader.wait_until(ready=False, seconds=NOTICED_SECONDS)
-        assert f"{lost}: nothing was heard of it for {TIMEOUT_SECONDS:.0f} s." in leader.stdout.read_text()
+        assert f"{lost}: no message from it for {TIMEOUT_SECONDS:.0f} s." in leader.stdout.read_text()
         waits(leader, f"Waiting for node 1 ({address})")
         new = pool.submit(leader.ask, "/generate", QUESTION)
         follower.wait_until(ready=False, seconds=NOTICED_SECONDS)
         assert follower.ask().json["status"] == "loading"
         assert not new.done()
-        cable.plug()
+        link.set_up()
         back = leader.wait_until(ready=True)
         in_flight.assert_finished(undisturbed)
         paused = time.monotonic() - began
@@ -164,7 +164,7 @@ def test_two_nodes_serve_one_model_and_recover_from_a_lost_node(
         assert_nothing_left(node)
     note(
         f"two nodes: ready {first:.1f} s after their start; cut off, noticed after {noticed:.1f} s, "
-        f"back {back:.1f} s after the cable, requests finished {paused:.1f} s after the cut; "
+        f"back {back:.1f} s after the link came up, requests finished {paused:.1f} s after the cut; "
         f"killed, noticed after {killed:.1f} s; "
         f"back {again:.1f} s after its start; both stopped in {ended:.1f} s"
     )
@@ -184,7 +184,7 @@ def waits(leader: Node, phase: str) -> None:
 
 
 def assert_both_compute(leader: Node, follower: Node) -> str:
-    """Generate on the leader; assert by the cable's traffic and the follower's CPU time that both compute."""
+    """Generate on the leader; assert by the link's traffic and the follower's CPU time that both compute."""
     leader.ask("/generate", QUESTION)
     received, sent, worked = follower.host.received_bytes(), follower.host.sent_bytes(), computed_seconds(follower)
     answer = leader.ask("/generate", QUESTION)

@@ -46,15 +46,15 @@ CASES = {
         {OF % "up": "1 1 0 0 0 0"},
         {OF % "up": "1 1 1 0 0 1", 'up{job="other", instance="b"}': "0x9"},
         "a:9000 does not answer.",
-        "Prometheus has had no answer of a:9000 for a minute: nobody else has one either.",
+        "Prometheus could not scrape a:9000 for a minute: requests of clients probably fail too.",
     ),
     "MariTalkFailed": case(
         6,
         # Scraped once before it disappeared.
         {STATE % "failed": "0 0 1 stale"},
         {STATE % "failed": "0x9", STATE % "draining": "1x9"},
-        "a:9000 has given up.",
-        "The engine of a:9000 did not start, or has died too often: the server ends with exit code 7.",
+        "a:9000 has failed.",
+        "The engine of a:9000 did not start, or died too often: the server exits with code 7.",
         maritalk_server_state="failed",
     ),
     "MariTalkStartedRepeatedly": case(
@@ -62,7 +62,7 @@ CASES = {
         {START: "1000x3 1300x3 1600x3 1900x9"},
         # Two updates.
         {START: "1000x3 1300x3 1600x13"},
-        "a:9000 is started again and again.",
+        "a:9000 restarts repeatedly.",
         "The server at a:9000 was started 3 times within 30 minutes.",
     ),
     "MariTalkNotReady": case(
@@ -78,16 +78,16 @@ CASES = {
         {RESTARTS: "0x9 1x9 2x20"},
         # One restart is not too many, whenever it was; a new server starts at zero.
         {RESTARTS: "7x9 8x30", OF.replace("a:", "b:") % "maritalk_engine_restarts_total": "3x9 0x30"},
-        "The engine of a:9000 dies again and again.",
-        "It was started again about 2 times within 30 minutes.",
+        "The engine of a:9000 dies repeatedly.",
+        "The server restarted it about 2 times within 30 minutes.",
     ),
     "MariTalkWaitingGrows": case(
         30,
         {WAITING: "0+5x40"},
         # Many, but fewer and fewer.
         {WAITING: "200-5x40"},
-        "More requests come to a:9000 than it answers.",
-        "150 requests wait, and it has become more for 10 minutes.",
+        "a:9000 receives more requests than it can answer.",
+        "150 requests are waiting, and the queue has grown for 10 minutes.",
     ),
     "MariTalkKVCacheFull": case(
         15,
@@ -95,7 +95,7 @@ CASES = {
         # Full for short times, which is normal.
         {KV_CACHE: "0.97x8 0.9 0.97x30"},
         "The KV cache of a:9000 is full.",
-        "97% of it has been taken for 10 minutes: new requests wait until others are over.",
+        "97% of it has been in use for 10 minutes: new requests wait until others finish.",
     ),
     "MariTalkErrors": case(
         20,
@@ -128,14 +128,14 @@ CASES = {
         {DAYS: "13.5x9"},
         {DAYS: "14x9", OF.replace("a:", "b:") % "maritalk_license_days_left": "2.9x9"},
         "The licence of a:9000 ends in 13.5 days.",
-        "What runs goes on after that, but no start does.",
+        "A running server continues after that, but no server starts.",
     ),
     "MariTalkLicenseEnds": case(
         1,
         {DAYS: "2.5x9"},
         {DAYS: "3x9"},
         "The licence of a:9000 ends in 2.5 days.",
-        "What runs goes on after that, but no start does: not after a crash of the machine either.",
+        "A running server continues after that, but no server starts, not even after a crash of the machine.",
     ),
 }
 

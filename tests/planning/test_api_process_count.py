@@ -1,4 +1,4 @@
-"""How many API processes serve a plan."""
+"""Number of API processes for a plan."""
 
 import pytest
 

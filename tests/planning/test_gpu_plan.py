@@ -1,4 +1,4 @@
-"""What a plan for GPUs suggests if the model does not fit, and what it asks of the host."""
+"""Plans for GPUs: suggestions if the model does not fit, and requirements for the host."""
 
 from dataclasses import replace
 from typing import Any

@@ -47,7 +47,7 @@ def test_each_replica_has_what_was_measured_of_one() -> None:
 @pytest.mark.parametrize(
     ("tokens", "served", "context"),
     [
-        (9000, 8976, 8976),  # vLLM refused the plan's length, and the start went on with this one
+        (9000, 8976, 8976),  # vLLM rejected the plan's length, and the start continued with this one
         (1_000_000, 8976, None),  # since then vLLM had room for the plan's own
         (9000, 9216, None),  # a record that contradicts itself
     ],

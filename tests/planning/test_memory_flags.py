@@ -50,7 +50,7 @@ def test_uncounted_flags_that_save_memory_turn_an_error_into_not_checked(flags: 
         ("--kv-cache-memory-bytes", "1G"),
     ],
 )
-def test_uncounted_flags_that_take_memory_are_never_said_to_fit(flags: tuple[str, ...]) -> None:
+def test_uncounted_flags_that_take_memory_are_never_reported_to_fit(flags: tuple[str, ...]) -> None:
     result = gpu_plan(open_need(1, engine_args=flags), hypothetical_machine("1xA10"))
     assert result.outcome is Outcome.NOT_CHECKED
     name = {"-sc": "--speculative-config", "-O0": "--optimization-level"}.get(flags[0], flags[0])

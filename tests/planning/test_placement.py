@@ -1,4 +1,4 @@
-"""How many GPUs hold a model, and which: cases on both sides of each rule."""
+"""Number and choice of GPUs for a model: cases on both sides of each rule."""
 
 from dataclasses import replace
 

@@ -54,15 +54,15 @@ def test_the_chat_of_a_stub_engine_survives_ctrl_c_and_an_engine_death(tmp_path:
 
         count_for_long(window, answers=1)
         window.press("C-c")
-        window.wait_for("Stopped. What came is kept.")
+        window.wait_for("Stopped. The partial answer is kept.")
         window.wait_for_prompt()
 
         count_for_long(window, answers=2)
         began = time.monotonic()
         os.kill(running(mark, "maritalk: serve"), signal.SIGKILL)
         window.wait_for("The model is being loaded. This waits for it.")
-        window.wait_for("The model is there again.")
-        note(f"a chat goes on {time.monotonic() - began:.1f} s after the API process was killed")
+        window.wait_for("The model is available again.")
+        note(f"a chat continues {time.monotonic() - began:.1f} s after the API process was killed")
         window.wait_for_prompt()
 
         window.enter("/parameters max_tokens=8")

@@ -58,7 +58,7 @@ REJECTED: dict[str, tuple[str, Callable[[], Any]]] = {
     "items, responses": ("/v1/responses", lambda: {"model": "demo", "input": [MESSAGE] * 12_000}),
     "messages": ("/v1/chat/completions", lambda: {**NAMED, "messages": [MESSAGE] * 400_000}),
     "parts": ("/v1/chat/completions", lambda: {**NAMED, "messages": [{**MESSAGE, "content": [{}] * 400_000}]}),
-    "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 400_000}),
+    "objects in an unknown field": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 400_000}),
     "tokens, detokenize": ("/detokenize", lambda: {"model": "demo", "tokens": [5] * 490_000}),
     "tokens, completions": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 490_000}),
     "logprobs": ("/v1/completions", lambda: {**NAMED, "prompt": [5] * 7000, "echo": True, "logprobs": 5}),
@@ -74,7 +74,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": LONGEST}),
     "logprobs of an answer without max_tokens": ("/v1/chat/completions", lambda: OPEN),
     "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 760, "prompt_logprobs": 20}),
-    "objects in a field that nobody reads": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 49_000}),
+    "objects in an unknown field": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 49_000}),
 }
 
 

@@ -56,7 +56,7 @@ TOO_SHORT = EngineError("It needs 2.0 GiB.", "Serve shorter ones.", max_model_le
 LOST = NodeLost("Node 1 (10.0.0.2) is gone: it closed its connection.")
 NO_FLAG = UsageError("There is no flag --nonsense.", "Leave it out.")
 DISK_FULL = WeightsError("The disk is full.", "Free 3 GB.")
-HINT = "The engine is started again when all nodes are there."
+HINT = "The engine restarts when all nodes are connected."
 MISSING = NodesMissing("Waiting for node 1")
 
 
@@ -106,9 +106,9 @@ STARTS = (
         at(LOADING, nodes_joined=True, api_serves=True),
         [],
     ),
-    Row("all nodes are there", at(LOADING), NodesJoined(), at(LOADING, nodes_joined=True), [HoldRequests()]),
+    Row("all nodes are connected", at(LOADING), NodesJoined(), at(LOADING, nodes_joined=True), [HoldRequests()]),
     Row(
-        "all nodes are there again",
+        "all nodes are connected again",
         at(LOADING, nodes_joined=True),
         NodesJoined(),
         at(LOADING, nodes_joined=True),

@@ -1,4 +1,4 @@
-"""What a user observes of a start, on the real engine."""
+"""The visible behaviour of a start, on the real engine."""
 
 import re
 from pathlib import Path

@@ -92,7 +92,7 @@ def generating(server: Server, pool: ThreadPoolExecutor) -> list[Future[Answer]]
     """In-flight requests that last longer than the test."""
     body = {"prompt": "Era uma vez", "max_tokens": 6000}
     running = [pool.submit(server.ask, "/generate", body, timeout=READY_SECONDS) for _ in "1234"]
-    until(lambda: server.ask().json["status"] == "busy", "requests under way")
+    until(lambda: server.ask().json["status"] == "busy", "requests in flight")
     return running
 
 

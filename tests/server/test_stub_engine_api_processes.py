@@ -118,7 +118,7 @@ def total(server: StubServer, name: str, **labels: str) -> float:
     )
 
 
-def test_an_api_process_that_dies_loses_its_own_connections_alone(tmp_path: Path) -> None:
+def test_an_api_process_that_dies_loses_only_its_own_connections(tmp_path: Path) -> None:
     with two_processes(tmp_path) as server:
         engine, (first, second) = server.engine, server.apis
         lost, kept = client_of(server, first).begin(), client_of(server, second).begin()
@@ -130,7 +130,7 @@ def test_an_api_process_that_dies_loses_its_own_connections_alone(tmp_path: Path
             assert server.ask("/generate", PROMPT).status == 200
             assert kept.readline()
         replaced = next(pid for pid in server.apis if pid != second)
-        server.wait_for_text("One of the API processes ended, and is replaced; the others go on.", 1)
+        server.wait_for_text("One of the API processes ended, and is replaced; the others continue.", 1)
         assert client_of(server, replaced).ask("/generate", PROMPT)[0] == 200
         assert client_of(server, replaced).ask("/")[1] == b'{"status":"busy"}'  # with the other one's request
         server.wait_until_reached("aborted")  # the lost request, in the engine
@@ -140,7 +140,7 @@ def test_an_api_process_that_dies_loses_its_own_connections_alone(tmp_path: Path
         assert total(server, "maritalk_engine_restarts_total") == 0
 
 
-def test_an_api_process_that_hangs_is_replaced_alone(tmp_path: Path) -> None:
+def test_only_the_api_process_that_hangs_is_replaced(tmp_path: Path) -> None:
     with two_processes(tmp_path, "--api-timeout", "3") as server:
         engine, (first, second) = server.engine, server.apis
         kept = client_of(server, second)
@@ -241,7 +241,7 @@ def test_a_reload_reaches_all_api_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_an_engine_without_a_free_address_is_replaced_and_its_requests_go_on(tmp_path: Path) -> None:
+def test_an_engine_without_a_free_address_is_replaced_and_its_requests_continue(tmp_path: Path) -> None:
     """The engine of a server with two API processes has addresses for four more."""
     with two_processes(tmp_path) as server:
         engine, (_, kept) = server.engine, server.apis

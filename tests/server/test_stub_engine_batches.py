@@ -105,7 +105,7 @@ def test_a_batch_has_a_result_for_each_line(tmp_path: Path, prefix: str) -> None
         assert server.process.returncode == 0
 
 
-def test_each_key_sees_its_own_alone(tmp_path: Path) -> None:
+def test_each_key_sees_only_its_own_objects(tmp_path: Path) -> None:
     with StubServer(tmp_path, *KEYS) as server:
         server.wait_until_ready()
         file_id = upload(server, jsonl([line("a")]), ANA).json["id"]
@@ -188,7 +188,7 @@ def test_a_batch_is_cancelled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", ["engine", "api", "supervisor", "drain"])
-def test_a_batch_goes_on_after_a_death(tmp_path: Path, victim: str) -> None:
+def test_a_batch_continues_after_a_death(tmp_path: Path, victim: str) -> None:
     """Each line has one result, and no more than those in flight are computed again."""
     lines: list[object] = [line(f"id-{index}", max_tokens=20) for index in range(400)]
     data = ("--data-dir", str(tmp_path / "data"))

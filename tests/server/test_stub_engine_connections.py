@@ -95,7 +95,7 @@ def test_restarts_and_stop_of_a_stub_engine_lose_no_connection(tmp_path: Path) -
         asyncio.run(scenario(server))
 
 
-def test_a_stub_engine_that_is_given_up_resets_no_connection(tmp_path: Path) -> None:
+def test_a_stub_engine_that_fails_for_good_resets_no_connection(tmp_path: Path) -> None:
     """With --max-restarts 0, and the port with the API process."""
 
     async def scenario(server: StubServer) -> None:

@@ -27,7 +27,7 @@ LATE = rf'The engine did not start within {SECONDS} s: the step "%s" took [0-6] 
         ({"warming_up": ["hang"]}, "Warming up"),
     ],
 )
-def test_a_stub_engine_that_hangs_while_starting_is_given_up(
+def test_a_stub_engine_that_hangs_while_starting_is_stopped(
     tmp_path: Path, actions: dict[str, Sequence[str]], step: str
 ) -> None:
     """The error has the step, how long it took, and the log's path; a waiting client receives it too."""

@@ -26,7 +26,7 @@ def in_flight(server: StubServer, pool: ThreadPoolExecutor, *bodies: dict[str, o
     """Send requests, and wait until the engine runs them all."""
     running = [pool.submit(server.ask, "/generate", body) for body in bodies]
     text = f"{RUNNING} {float(len(bodies))}".encode()
-    until(lambda: text in server.ask("/metrics").body, f"{len(bodies)} requests under way")
+    until(lambda: text in server.ask("/metrics").body, f"{len(bodies)} requests in flight")
     return running
 
 
@@ -54,7 +54,7 @@ def test_a_draining_stub_engine_finishes_its_requests(tmp_path: Path, monkeypatc
         assert server.process.wait(timeout=10) == 0
         assert_nothing_left(server)
         messages = manager.received()
-        # Twice as often as WATCHDOG_USEC demands, from start to end.
+        # Twice as often as WATCHDOG_USEC requires, from start to end.
         watchdog = [each for each in messages if each == "WATCHDOG=1"]
         assert len(watchdog) >= 2 / 0.3
         *_, last = (each for each in messages if each not in watchdog)

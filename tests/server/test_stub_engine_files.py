@@ -178,7 +178,7 @@ def send_sighup(rig: Rig) -> None:
 
 
 def test_sighup_reloads_the_configuration(rig: Rig) -> None:
-    """In-flight requests go on; an invalid configuration file changes nothing."""
+    """In-flight requests continue; an invalid configuration file changes nothing."""
     large = {**PROMPT, "padding": "x" * 1_500_000}
     assert rig.ask("/generate", FIRST, large).status_code != 413
     rig.config.write_text("max_body_mb: 1\nhost: 127.0.0.1\nrequests_per_minute: 1000\n")

@@ -15,7 +15,7 @@ from tests.serving import Answer, free_port, until
 from tests.stub_engine.server import StubServer
 
 LOST = "Node 1 (127.0.0.1) is gone: it closed its connection."
-RESTARTED = "The engine is started again when all nodes are there."
+RESTARTED = "The engine restarts when all nodes are connected."
 
 
 class Group:

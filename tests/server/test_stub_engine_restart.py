@@ -121,7 +121,7 @@ def test_a_stub_engine_serves_without_its_fork_server(tmp_path: Path) -> None:
         until(lambda: is_busy(server), "a request in flight")
         api, fork_server = server.api, server.fork_server
         kill(fork_server)
-        server.wait_for("The fork server was killed by SIGKILL. The engine serves on;")
+        server.wait_for("The fork server was killed by SIGKILL. The engine keeps serving;")
         killed = "The fork server was killed by SIGKILL."
         until(lambda: killed in server.engine_log.read_text(), "the engine's log reports it too")
         assert not Path(f"/proc/{fork_server}").exists()

@@ -46,7 +46,7 @@ HANGS: dict[Callable[[StubServer], None], dict[str, Sequence[str]]] = {
     while_warming_up: {"warming_up": ["hang"]},
     when_ready: {},
 }
-"""What the stub engine does, so that the moment lasts."""
+"""Script of the stub engine that makes the moment last."""
 
 
 # Both signals have the same handler, which is installed before the port opens.
@@ -100,7 +100,7 @@ def while_starting_again(server: StubServer) -> None:
     [as_the_port_opens, while_importing, while_loading, when_ready, when_the_engine_has_died, while_starting_again],
 )
 def test_two_signals_at_once_stop_a_stub_engine(tmp_path: Path, moment: Callable[[StubServer], None]) -> None:
-    """As of an impatient user, or of a terminal and a service manager: the second one finds the first unhandled."""
+    """From an impatient user, or from a terminal and a service manager. The first is not handled yet at the second."""
     with StubServer(tmp_path) as server:
         moment(server)
         server.process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.weights.download import MAX_STARTS, Download, RetryPolicy
 from maritalk_vllm.weights.partial_file import Identity, Link, PartialFile
 from tests.answering import Request
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.weights import archives
 from tests.weights.file_server import File, serving
 
@@ -108,7 +108,7 @@ def test_server_that_is_always_silent(part: PartialFile, data: bytes) -> None:
 
 def test_unreachable_server(part: PartialFile) -> None:
     with pytest.raises(WeightsError, match="its server cannot be reached"):
-        fetch(part, Link(NOBODY))
+        fetch(part, Link(UNREACHABLE_URL))
 
 
 def test_content_length_that_is_too_large(part: PartialFile, data: bytes) -> None:

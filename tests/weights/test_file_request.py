@@ -16,7 +16,7 @@ from maritalk_vllm.weights.partial_file import Link, PartialFile
 from tests.answering import Request, answering
 
 NO_RETRY = RetryPolicy(silence=1, pauses=(5,) * 3)
-"""A retry would come too late for these tests."""
+"""A retry would exceed the deadline of these tests."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 PAGE = bytes(1 << 16)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.answering import Answering
 from tests.cli.test_config import run_tool
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.weights import archives
 from tests.weights.hub import COMMIT, NAME, hub
 
@@ -36,7 +36,7 @@ def test_download_into_the_hub_cache_happens_once(server: Answering, tmp_path: P
     assert f"Downloading {NAME}: " in first.stdout
     assert first.stdout.endswith(f"{NAME} is here: {snapshot}\n")
     assert {file.name for file in snapshot.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
-    for endpoint, extra in ((NOBODY, {}), (server.url, {"HF_HUB_OFFLINE": "1"})):
+    for endpoint, extra in ((UNREACHABLE_URL, {}), (server.url, {"HF_HUB_OFFLINE": "1"})):
         again = download(tmp_path, endpoint, **extra)
         assert again.stdout == f"{NAME} is here already: {snapshot}\n", again.stderr
 
@@ -70,13 +70,13 @@ def test_unknown_and_gated_models(model: str, message: str, server: Answering, t
 
 
 def test_no_network(tmp_path: Path) -> None:
-    result = download(tmp_path, NOBODY)
+    result = download(tmp_path, UNREACHABLE_URL)
     assert result.returncode == 6
     assert f"{NAME} cannot be downloaded from Hugging Face" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_path_option_is_rejected(tmp_path: Path) -> None:
-    result = download(tmp_path, NOBODY, NAME, "--path", str(tmp_path / "x"))
+    result = download(tmp_path, UNREACHABLE_URL, NAME, "--path", str(tmp_path / "x"))
     assert result.returncode == 2
     assert "HF_HOME" in result.stderr

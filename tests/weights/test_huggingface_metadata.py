@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import commands
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 from tests.weights.published import BYTES_8B, BYTES_405B, TOKEN, Hub, published
 
 
@@ -118,7 +118,9 @@ def test_unknown_name(server: Hub, tmp_path: Path) -> None:
     assert "Hugging Face knows no model acme/405" in found["error"]["message"]
 
 
-@pytest.mark.parametrize(("endpoint", "extra"), [(NOBODY, {}), (None, {"HF_HUB_OFFLINE": "1"})], ids=["down", "off"])
+@pytest.mark.parametrize(
+    ("endpoint", "extra"), [(UNREACHABLE_URL, {}), (None, {"HF_HUB_OFFLINE": "1"})], ids=["down", "off"]
+)
 def test_plan_without_the_hub_is_not_checked(
     endpoint: str | None, extra: dict[str, str], server: Hub, tmp_path: Path
 ) -> None:
@@ -148,4 +150,4 @@ def test_silent_hub_times_out(tmp_path: Path) -> None:
 def test_suggestions(server: Hub, tmp_path: Path) -> None:
     result = run(tmp_path, server.url, "plan", "--suggest", "--model", "acme/405B").stdout
     assert "8 x H200" in result and "1 x" not in result
-    assert run(tmp_path, NOBODY, "plan", "--suggest", "--model", "acme/405B").returncode == 9
+    assert run(tmp_path, UNREACHABLE_URL, "plan", "--suggest", "--model", "acme/405B").returncode == 9

@@ -11,11 +11,11 @@ from maritalk_vllm.models.catalogue import find
 from maritalk_vllm.settings import Settings
 from maritalk_vllm.weights.fetch_request import FetchFromHub
 from maritalk_vllm.weights.model_source import Source, locate, wanted_profile
-from tests.serving import NOBODY
+from tests.serving import UNREACHABLE_URL
 
 
 def source(**given: object) -> Source:
-    settings = Settings(license_service=NOBODY, **given)  # type: ignore[arg-type]
+    settings = Settings(license_service=UNREACHABLE_URL, **given)  # type: ignore[arg-type]
     check = LicenseCheck(settings)
     return locate(settings, wanted_profile(settings, check), check)
 

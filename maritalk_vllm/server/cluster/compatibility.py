@@ -1,4 +1,4 @@
-"""What all nodes of a group must agree on."""
+"""Settings and versions that must be equal on all nodes of a group."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -50,7 +50,7 @@ class ControlConnection(Generic[Received, Sent]):
                     message = await self._stream.receive(self._receives)
             except TimeoutError:
                 raise ConnectionLost(
-                    msg("nothing was heard of it for {number} s", number=Number(TIMEOUT_SECONDS, ".0f"))
+                    msg("no message from it for {number} s", number=Number(TIMEOUT_SECONDS, ".0f"))
                 ) from None
             except MessageError as error:
                 _log.warning("The connection to the node at %s is closed: %s", self.peer, error.message)

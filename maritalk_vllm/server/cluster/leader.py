@@ -151,7 +151,7 @@ class Leader:
                     port=port,
                     reason=error.strerror,
                 ),
-                "Choose another with --head ADDRESS:PORT, of which it is the next.",
+                "Choose another PORT with --head ADDRESS:PORT; the nodes use the port after it.",
             ) from error
 
     def _missing(self) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Self
 from ...errors import EngineError
 from ...i18n.message import msg
 
-RESTART_HINT = "The engine is started again when all nodes are there."
+RESTART_HINT = "The engine restarts when all nodes are connected."
 
 
 class NodeLost(EngineError):

@@ -18,7 +18,7 @@ class MessageError(EngineError):
     """A message that cannot be sent or read. It never contains values of the message, which may be secrets."""
 
     problem = ""
-    """What is wrong with the message, as the end of a sentence."""
+    """The problem of the message, as the end of a sentence."""
 
     @classmethod
     def about(cls, direction: str, problem: str) -> Self:

@@ -15,7 +15,7 @@ from ...errors import MariTalkError
 
 _CLOSE = {"Connection": "close"}
 _HOLD_SECONDS = 0.25
-"""As HOLD_SECONDS of server/loading/loading_app.py."""
+"""Equal to HOLD_SECONDS of server/loading/loading_app.py."""
 
 _CANCEL_SECONDS = 1
 """How long the application may take to handle the cancellation of a request."""

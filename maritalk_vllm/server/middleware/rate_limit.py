@@ -140,7 +140,7 @@ def _nothing_remaining(window: UsageWindow, key: str) -> TooManyRequests:
 
 
 class _Allowance:
-    """What one request has reserved for its key."""
+    """Tokens that one request has reserved for its key."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Map request paths to route labels, whose number is bounded whatever clients request."""
+"""Map request paths to route labels, whose number is bounded for any requests."""
 
 from collections.abc import Iterable
 

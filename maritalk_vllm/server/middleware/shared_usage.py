@@ -25,7 +25,7 @@ _HEADER = 8
 _DIGEST = 4
 _WINDOWS = {"requests": 4, "tokens": 6}
 _SHARED = 8
-# Words of a process: answers in progress, and what is reserved in both windows.
+# Words of a process: answers in progress, and tokens reserved in both windows.
 _ANSWERS = 0
 _RESERVED = {"requests": 1, "tokens": 2}
 _OWN = 3
@@ -110,7 +110,7 @@ class SharedUsage:
         return record
 
     def _is_idle(self, record: int) -> bool:
-        """Whether a key has nothing in flight, and its windows are over, with what is carried over from them."""
+        """Whether a key has no requests in flight, and its windows and their carried-over usage have expired."""
         now = time.monotonic()
         for kind, word in _WINDOWS.items():
             limit, charged = self.integers[_LIMITS[kind]], self.integers[record + word + 1]
@@ -139,7 +139,7 @@ class SharedAnswers:
 
 
 class SharedWindows:
-    """As LocalWindows of usage_window, over all processes."""
+    """LocalWindows of usage_window, shared by all processes."""
 
     def __init__(self, usage: SharedUsage, kind: Kind) -> None:
         self._usage = usage

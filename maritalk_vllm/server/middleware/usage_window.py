@@ -19,7 +19,7 @@ class _Window:
 
 
 class Window(Protocol):
-    """As _Window; in memory of this process, or of several (shared_usage)."""
+    """Interface of _Window; in the memory of this process, or of several (shared_usage)."""
 
     started_at: float
     charged: int
@@ -61,7 +61,7 @@ class UsageWindow:
     """
 
     def __init__(self, limit: int, what: Literal["requests", "tokens"], windows: Windows | None = None) -> None:
-        """`windows`: those that several processes share, of which another may have set the limit already."""
+        """`windows`: shared by several processes, if given; another process may have set the limit already."""
         self.limit = limit
         self.what = what
         self._windows = windows or LocalWindows()

@@ -83,17 +83,17 @@ class ApiProcesses:
 
     @property
     def pids(self) -> set[int]:
-        """Those of all that run."""
+        """Pids of all running API processes."""
         return set(self._pids.values())
 
     @property
     def serving_pids(self) -> dict[int, int]:
-        """Those that have been ready, by their numbers."""
+        """Pids of the API processes that have been ready, by their numbers."""
         return {index: self._pids[index] for index in self._serving if index in self._pids}
 
     @property
     def go_on(self) -> bool:
-        """Whether those that run go on, after one of them has ended: at least one serves, or all of them end."""
+        """Whether the others continue after one has ended: at least one serves, or all of them end."""
         return bool(self._pids) if self.is_ending else self.is_serving
 
     @property
@@ -127,7 +127,7 @@ class ApiProcesses:
         if index in self._serving:
             self._connections[index].send(UseEngine(self._take_address(index), self._timings))
             return False
-        if index in self._forked:  # in the place of one that has just ended
+        if index in self._forked:  # replaces one that has just ended
             return False
         address = self._take_address(index)
         memory = None if self._memory is None else Descriptor(self._memory.fileno())
@@ -175,7 +175,7 @@ class ApiProcesses:
         self._connected.add(index)
         self._connections[index].send(update)
         if (client := self._dead_clients.pop(index, None)) is not None:
-            # Again: what it sent last may have reached the engine after the first time.
+            # Again: its last requests may have reached the engine after the first abort.
             self.send(AbortClient(client))
 
     def mark_leaving(self, index: int) -> None:

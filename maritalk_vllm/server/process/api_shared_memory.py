@@ -1,4 +1,4 @@
-"""What the API processes of a server share: the load of the engine, and the usage of the API keys."""
+"""Shared memory of the API processes: the load of the engine, and the usage of the API keys."""
 
 from typing import Self
 

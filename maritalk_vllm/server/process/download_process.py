@@ -57,7 +57,7 @@ async def download(fetch: FetchRequest, show: Callable[[str, float | None], None
             exit_code = await wait_for_exit(process)
     if exit_code != 0:
         raise WeightsError(
-            msg("The download ended unexpectedly, with {exitcode}.", exitcode=exit_code), "Start again to go on."
+            msg("The download ended unexpectedly, with {exitcode}.", exitcode=exit_code), "Start again to resume it."
         )
 
 

@@ -337,7 +337,7 @@ class EngineManager:
                 if self._failure is None and code != 0:
                     self._failure = process_errors.exited(job, code, self._engine_log)
                 if self._end_api(pid) if job is JobName.SERVE else self._end_engine(job):
-                    return None  # API processes go on, or answer their requests with an error and exit
+                    return None  # API processes continue, or answer their requests with an error and exit
                 if (failure := self._take_failure()) is not None:
                     raise failure
             case Imported() | EngineLaunched() | WarmingUp():  # only waited for, or not the first
@@ -366,7 +366,7 @@ class EngineManager:
         return was_ready and not self.keeps_requests
 
     def _end_api(self, pid: int) -> bool:
-        """Handle the end of an API process. Returns whether others go on, or still end."""
+        """Handle the end of an API process. Returns whether others continue, or still end."""
         index = self._api.mark_ended(pid)
         if not self._api.go_on:
             self._is_ready = False

@@ -80,7 +80,7 @@ class ForkServerClient:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._forked: dict[int, int] = {}  # pid -> pidfd of each forked process
         self.connections = [ApiConnection() for _ in range(launch.api_processes)]
-        """Those to the API processes, by their indexes."""
+        """Channels to the API processes, by their indexes."""
         self.is_alive = True
         """Whether the fork server still runs."""
         with contextlib.ExitStack() as on_error, start_errors():
@@ -222,7 +222,7 @@ class ForkServerClient:
                 else msg("ended with {code}", code=code)
             )
             text = msg(
-                "The fork server {how}. The engine serves on; if it has to be started again, vLLM is imported anew.",
+                "The fork server {how}. The engine keeps serving; if it has to restart, vLLM is imported again.",
                 how=how,
             )
             _log.warning(text)

@@ -35,7 +35,7 @@ async def wait_until_free(plan: Plan, on_wait: Callable[[], object], seconds: fl
 
 
 def occupied_gpus(plan: Plan, current: Iterable[Gpu] | None) -> tuple[Gpu, ...]:
-    """Those of the plan's GPUs on which vLLM would find too little free memory, or which it could not use.
+    """Return the GPUs of the plan on which vLLM would find too little free memory, or which it could not use.
 
     `current` are the usable GPUs as they are now; None if that is unknown.
     """

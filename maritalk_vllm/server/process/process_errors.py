@@ -60,7 +60,7 @@ def api_hangs(limit_seconds: float, log: Path) -> EngineError:
 def api_replaced(reason: MariTalkError) -> str:
     """The sentence about one of several API processes that ended, and is replaced."""
     return msg(
-        "One of the API processes ended, and is replaced; the others go on. {reason}",
+        "One of the API processes ended, and is replaced; the others continue. {reason}",
         reason=with_full_stop(reason.message),
     )
 

@@ -1,6 +1,6 @@
 """All messages between the processes of a server: for each direction of each channel, which may arrive.
 
-Each process forks from the same program, but the fork server is executed anew, and may find another version installed:
+Each process forks from the same program, but the fork server is executed again, and may find another version installed:
 then its messages are errors.
 """
 
@@ -24,7 +24,7 @@ from .ipc_channel import Channel
 
 
 class JobName(StrEnum):
-    """What a forked process does, as its title and messages for users have it."""
+    """Job of a forked process, as in its title and in messages for users."""
 
     PREPARE = "prepare"
     SERVE = "serve"
@@ -32,7 +32,7 @@ class JobName(StrEnum):
 
 
 class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an API process needs to know, and what may change while it serves. Timeouts are in seconds.
+    """Configuration of an API process, and its parts that may change while it serves. Timeouts are in seconds.
 
     `file_problems`: as ServerState.files. `engine_timeout`: None derives it from the engine's steps.
     """
@@ -46,7 +46,7 @@ class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     flex_timeout: float
 
 
-# From the supervisor to the fork server: what the next forked process does.
+# From the supervisor to the fork server: the job of the next forked process.
 
 
 class Prepare(Message, frozen=True, kw_only=True):
@@ -175,7 +175,7 @@ class EngineExited(Message, frozen=True):
 
     @property
     def text(self) -> str:
-        """How it exited, as it was given to `of`."""
+        """The description of the exit that `of` received."""
         return unpack(self.how)
 
 

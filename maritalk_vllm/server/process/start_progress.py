@@ -1,4 +1,4 @@
-"""What a start shows while it runs: its step, the load progress in vLLM's log, and whether it takes too long."""
+"""Progress of a start: its step, the load progress in vLLM's log, and whether it takes too long."""
 
 import asyncio
 import math

@@ -56,7 +56,7 @@ _MAX_LINES = 200
 class Console:
     """Prints the progress of a start to stdout: a progress bar on a terminal, plain lines elsewhere.
 
-    The lines that MariTalk Local also prints are in English whatever the language: programs look for them.
+    The lines that MariTalk Local also prints are always in English: programs look for them.
 
     The output is limited to a few KiB. A client that starts the server may connect its stdout to a pipe that it never
     reads, and a full pipe would block the server.

@@ -44,7 +44,7 @@ class KvRecord:
         return cls(settings.cache_dir / _FOLDER / f"{key}.json" if key else None)
 
     def load(self) -> KvMeasurement | None:
-        """Return the last measurement; None if there is none, or its file is not one of ours."""
+        """Return the last measurement; None if there is none, or its file has another format."""
         if self.file is None:
             return None
         try:

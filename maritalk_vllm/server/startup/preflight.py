@@ -146,7 +146,7 @@ def check_folders(settings: Settings, source: Source | None) -> None:
     Raises UsageError, or WeightsError for the hub's cache.
     """
     log = settings.engine_log
-    # A full disk passes: whatever must be written before the server is ready reports the error itself.
+    # A full disk passes: each write before the server is ready reports the error itself.
     folders = (settings.cache_dir, log.parent, *filter(None, [settings.data_dir]))
     reasons = {each: _why_unwritable(each, ignore_full=True) for each in folders}
     if log.is_dir():
@@ -199,4 +199,5 @@ def check_control_port(group: ClusterConfig) -> None:
     try:
         listen(group.head, group.control_port).close()
     except PortError as error:
-        raise PortError(error.message, "Choose another with --head ADDRESS:PORT, of which it is the next.") from error
+        hint = "Choose another PORT with --head ADDRESS:PORT; the nodes use the port after it."
+        raise PortError(error.message, hint) from error

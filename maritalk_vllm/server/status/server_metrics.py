@@ -48,7 +48,7 @@ class _ServerCollector(Collector):
         )
         files = GaugeMetricFamily(
             "maritalk_file_usable",
-            "1 while a file or folder is in order, 0 while the server goes on without it, by what was good last.",
+            "1 while a file or folder is in order, 0 while the server uses its last valid state instead.",
             labels=("file",),
         )
         for name, problem in self._state.files.items():

@@ -31,7 +31,7 @@ class BatchFile:
 
 
 class _LineError(Exception):
-    """What is wrong with a line: a message without the line's number."""
+    """The problem of a line: a message without the line's number."""
 
     def __init__(self, problem: Message) -> None:
         super().__init__(problem)

@@ -11,7 +11,7 @@ _FIRST_POLL_SECONDS, _LAST_POLL_SECONDS = 0.5, 4.0
 """Twice as long each time: a short batch is seen to end at once, and a long one is not asked for all the time."""
 
 _OUTAGE_SECONDS = 900.0
-"""How long a server may be unavailable: a restart with a large model takes minutes, and then the batch goes on."""
+"""How long a server may be unavailable: a restart with a large model takes minutes, and then the batch continues."""
 
 
 def wait(

@@ -21,7 +21,7 @@ class LoadRun:
 
 
 async def run_closed_loop(send: SendRequest, users: int, requests: int) -> LoadRun:
-    """Run `users` concurrent users, each of whom sends again once answered, until `requests` were sent in total."""
+    """Run `users` concurrent users, each of which sends again once answered, until `requests` were sent in total."""
     numbers = iter(range(requests))
     results: list[RequestResult] = []
 

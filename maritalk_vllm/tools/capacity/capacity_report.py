@@ -95,7 +95,7 @@ def assumptions(study: Study) -> list[str]:
         )
     else:
         request_rate = msg(
-            "each asks {number} times an hour, whenever it comes (--requests-per-hour)",
+            "each asks {number} times an hour, independently of answers (--requests-per-hour)",
             number=Number(workload.hourly, "g"),
         )
     lengths = msg("{prompt} tokens of prompt and {answer} of answer", prompt=workload.prompt, answer=workload.answer)
@@ -105,7 +105,7 @@ def assumptions(study: Study) -> list[str]:
         else "all alike"
     )
     result = [
-        msg("{number} users are there in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
+        msg("{number} users are active in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
         msg(
             "A request has {lengths}, {varied} (--spread); nothing of it is cached.", lengths=lengths, varied=variation
         ),

@@ -73,7 +73,7 @@ class ChatClient:
         return ""
 
     def demo_notice(self) -> str:
-        """What a server of ours says of the demo model if it serves that; empty for any other, or if none answers."""
+        """Our server's hint about the demo model if it serves that; empty for any other, or if none answers."""
         with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError):
             return str(self._client.get("/chat/server.json", timeout=_NOTICE_SECONDS).json().get("demo") or "")
         return ""

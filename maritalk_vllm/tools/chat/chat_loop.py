@@ -19,7 +19,7 @@ _DEMO_LABEL = "demo"
 
 
 class Chat:
-    """One chat. If `interactive`, a user at a terminal may interrupt an answer and go on."""
+    """One chat. If `interactive`, a user at a terminal may interrupt an answer and continue."""
 
     def __init__(self, session: Session, *, interactive: bool) -> None:
         self._session = session
@@ -85,7 +85,7 @@ class Chat:
         try:
             self._stream_answer(question)
         except RequestError as error:
-            # The server decides what fits. Tokens are counted only once it has rejected the question.
+            # The server decides whether the question fits. Tokens are counted only once it has rejected the question.
             excess = _turns_to_drop(session.client, session.conversation, question, session.parameters.max_tokens)
             if not excess:
                 raise error
@@ -126,7 +126,7 @@ class Chat:
         session = self._session
         if self._text:
             session.conversation.add(question, self._text)
-            session.screen.note(say("Stopped. What came is kept."))
+            session.screen.note(say("Stopped. The partial answer is kept."))
         else:
             session.screen.note(say("Stopped."))
 
@@ -141,10 +141,10 @@ class Chat:
         """After a failed question, wait for the engine, which may have died, before the next one."""
         if not self._interactive:
             return
-        # The next question reports what is wrong; Ctrl-C ends the wait.
+        # The next question reports the problem; Ctrl-C ends the wait.
         with contextlib.suppress(MariTalkError, KeyboardInterrupt):
             if self._wait_until_loaded():
-                self._session.screen.note(say("The model is there again."))
+                self._session.screen.note(say("The model is available again."))
 
 
 def _turns_to_drop(client: ChatClient, conversation: Conversation, question: str, max_tokens: int) -> int:

@@ -28,7 +28,7 @@ def run(address: ServerAddress, *, system: str = "", single_question: bool = Fal
     at a terminal without the package that the editor needs.
     """
     if sys.stdin is not None:
-        # UTF-8 like the output, whatever the locale; an invalid byte must not end the chat.
+        # UTF-8 like the output, in any locale; an invalid byte must not end the chat.
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     interactive = sys.stdin is not None and sys.stdin.isatty() and not single_question
     if interactive and sys.stdout.isatty():

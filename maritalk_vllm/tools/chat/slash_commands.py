@@ -58,7 +58,7 @@ def run_command(session: Session, line: str) -> None:
 
 
 def completions(text: str) -> list[str]:
-    """What the last word of a line can become: a command, in the selected language if one fits, or a parameter."""
+    """Completions of the last word of a line: a command, in the selected language if one fits, or a parameter."""
     first, space, _ = text.partition(" ")
     if not space:
         word = _unaccented(first)
@@ -93,7 +93,7 @@ def _help(session: Session, _: str) -> None:
 def _clear(session: Session, _: str) -> None:
     session.conversation.clear()
     session.last_answer = None
-    session.screen.note(say("The conversation begins anew."))
+    session.screen.note(say("A new conversation starts."))
 
 
 def _system(session: Session, text: str) -> None:
@@ -134,7 +134,7 @@ def _times(session: Session, _: str) -> None:
     if session.shows_times:
         session.screen.note(say("Each answer is followed by its times from now on."))
     else:
-        session.screen.note(say("Answers come without their times from now on."))
+        session.screen.note(say("Answers are shown without timings from now on."))
 
 
 def _exit(session: Session, _: str) -> None:
@@ -147,7 +147,7 @@ def _no_argument() -> str:
 
 COMMANDS = (
     Command("ajuda", "help", _no_argument, lambda: say("Show the commands."), _help, ("?",)),
-    Command("limpar", "clear", _no_argument, lambda: say("Begin the conversation anew."), _clear),
+    Command("limpar", "clear", _no_argument, lambda: say("Start a new conversation."), _clear),
     Command("sistema", "system", lambda: say("TEXT"), lambda: say("Set the system message, or show it."), _system),
     Command("salvar", "save", lambda: say("FILE"), lambda: say("Write the conversation to a file."), _save),
     Command(

@@ -27,7 +27,7 @@ class Transcript:
                 opened.write(text)
         except FileExistsError as error:
             raise UsageError(
-                say("{file} is there already, and nothing is written over.", file=file), say("Give another name.")
+                say("{file} already exists and is not overwritten.", file=file), say("Give another name.")
             ) from error
         except OSError as error:
             message = say("{file} cannot be written: {reason}.", file=file, reason=error.strerror)

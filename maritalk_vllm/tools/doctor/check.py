@@ -17,7 +17,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found, and for a problem the hint and the exit code of a start."""
+    """Result of a check; for a problem, with the hint and the exit code of a start."""
 
     name: str
     status: Status

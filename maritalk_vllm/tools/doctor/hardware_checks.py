@@ -53,7 +53,7 @@ def check_cuda_host(inventory: Inventory, host: CudaHost, torch: TorchBuild | No
             "torch", msg("torch {version}, for CUDA {cuda}.", version=torch.version, cuda=dotted(torch.cuda))
         )
     if "compiler" not in names:
-        yield Check.ok("compiler", "A C compiler and Python's headers are there, for Triton's kernels.")
+        yield Check.ok("compiler", "A C compiler and Python's headers are installed, for Triton's kernels.")
     if host.can_use_flashinfer:
         yield Check.ok("flashinfer", "FlashInfer's kernels are installed, or can be compiled.")
         return
@@ -172,7 +172,7 @@ def check_host(inventory: Inventory) -> Iterator[Check]:
         hint = "docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir of Memory."
         if len(inventory.gpus) > 1:
             yield Check.problem(
-                "shared memory", DoesNotFit(msg("{text} Several GPUs cannot talk to each other.", text=text), hint)
+                "shared memory", DoesNotFit(msg("{text} Several GPUs cannot communicate.", text=text), hint)
             )
         else:
             yield Check.warning("shared memory", text, hint)

@@ -110,7 +110,7 @@ def check_place(settings: Settings, requirements: ModelRequirements, license: Li
     source = locate(settings, requirements.profile, license)
     check_folders(settings, source)
     check_files(settings, source)
-    yield Check.ok("files", "Each file is there, and each folder can be written to.")
+    yield Check.ok("files", "All files exist, and all folders are writable.")
 
 
 def check_disk(settings: Settings, requirements: ModelRequirements, license: LicenseCheck) -> Iterator[Check]:
@@ -173,7 +173,7 @@ def check_access(settings: Settings) -> Iterator[Check]:
     if warning := AccessConfig.from_settings(settings).warning(settings.host):
         yield Check.warning("access", capitalized(warning))
     else:
-        yield Check.ok("access", "Nobody else on the network can use the model without a key.")
+        yield Check.ok("access", "Other machines on the network cannot use the model without a key.")
 
 
 def check_limits() -> Iterator[Check]:

@@ -25,7 +25,7 @@ RENEW_SECONDS = 10.0
 """Interval between checks for a renewed certificate, which has to be unchanged in two of them."""
 
 STOP_SECONDS = 2
-"""How long downloads may go on after a stop signal; they can be resumed."""
+"""How long downloads may continue after a stop signal; they can be resumed."""
 
 
 def serve(

@@ -7,7 +7,7 @@ NAME = "maritalk"
 
 _SCRIPT = """\
 #!/bin/sh
-# Given out by a licence service of maritalk-vllm. Starts maritalk-serve with what client.start_server() gives it.
+# Served by a licence service of maritalk-vllm. Starts maritalk-serve with the arguments of client.start_server().
 if [ -z "${{MARITALK_LICENSE_SERVICE+set}}" ]; then
     export MARITALK_LICENSE_SERVICE={service}
 fi

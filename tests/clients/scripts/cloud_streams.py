@@ -7,7 +7,7 @@ from maritalk.resources.api import MaritalkHTTPError
 from report import inputs, report, report_error
 
 client = maritalk.MariTalk(**inputs["client"])
-stranger = maritalk.MariTalk(**inputs["client"] | {"model": "gpt-nope"})
+unknown_model = maritalk.MariTalk(**inputs["client"] | {"model": "gpt-nope"})
 
 
 def stream(client, **call):
@@ -26,4 +26,4 @@ too_many = inputs["too many tokens"]
 report_error("too many tokens", MaritalkHTTPError, lambda: stream(client, **too_many))
 # The async generator wraps httpx's exception without the body of the response.
 report_error("too many tokens, async", Exception, lambda: asyncio.run(astream(**too_many)))
-report_error("no such model", MaritalkHTTPError, lambda: stream(stranger, messages="Oi!"))
+report_error("no such model", MaritalkHTTPError, lambda: stream(unknown_model, messages="Oi!"))

@@ -9,7 +9,7 @@ from report import inputs, report, report_error
 sys.stdout = sys.stderr  # for the client's messages to its user, also at exit
 
 client = maritalk.MariTalkLocal(port=inputs["port"])
-# After a failure, a client that shows progress would continue for ever.
+# After a failure, a client that shows progress would continue forever.
 report_error("a wrong licence", Exception, lambda: client.start_server(license="AAAAA-BBBBB", **inputs["quietly"]))
 client = maritalk.MariTalkLocal(port=inputs["port"])
 client.start_server(license=inputs["license"])

@@ -53,7 +53,7 @@ INVALID: dict[str, bytes] = {
     "over the limit of": b"GET / HTTP/1.1\r\n\r\n",
     "maximum recursion depth": frame(b"\x82\xa4type\xa5hello\xa1x" + b"\x91" * 60_000),
 }
-"""What is no message of any direction, by the problem that the error has to name."""
+"""Invalid messages of every direction, by the problem that the error must name."""
 
 INVALID_HELLOS: dict[str, bytes] = {
     "hello: Object missing required field `rank`": packed({"type": "hello"}),
@@ -87,7 +87,7 @@ async def gathering(secret: bytes | None = None) -> AsyncIterator[LocalGroup]:
         waiting = asyncio.create_task(made.leader.wait_for_peers(made.shown.append))
         yield made
         if not waiting.done():
-            # Whatever has been sent, the real node can connect.
+            # After any of these messages, the real node can connect.
             await asyncio.wait_for(asyncio.gather(waiting, made.follower().wait_for_peers(made.shown.append)), 5)
 
 
@@ -224,7 +224,7 @@ FOREIGN_CHALLENGES = {
 
 
 @pytest.mark.parametrize(("problem", "sent"), FOREIGN_CHALLENGES.items())
-def test_a_follower_logs_what_is_no_leader_and_tries_again(
+def test_a_follower_logs_an_invalid_leader_and_retries(
     caplog: pytest.LogCaptureFixture, problem: str, sent: bytes
 ) -> None:
     """The same reason once."""

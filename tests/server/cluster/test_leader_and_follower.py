@@ -129,7 +129,7 @@ def test_the_leader_loses_a_follower_without_heartbeats(monkeypatch: pytest.Monk
             peer = await connected(made)
             peer.send(HELLO, NODE_1)
             await gathering
-            with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: nothing was heard of it"):
+            with pytest.raises(NodeLost, match=r"Node 1 \(127.0.0.1\) is gone: no message from it"):
                 await asyncio.wait_for(made.leader.wait_for_failure(), 2)
             peer.close()
 
@@ -153,7 +153,7 @@ def test_a_follower_loses_a_leader_without_heartbeats(monkeypatch: pytest.Monkey
         server = await asyncio.start_server(send_begin, "127.0.0.1", made.config(0).control_port)
         member = made.follower()
         await member.wait_for_peers(print)
-        with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: nothing was heard of it"):
+        with pytest.raises(NodeLost, match=r"Node 0 \(127.0.0.1\) is gone: no message from it"):
             await asyncio.wait_for(member.wait_for_failure(), 2)
         server.close()
         await asyncio.sleep(1)
@@ -239,7 +239,7 @@ def test_an_idle_follower_is_released_at_once() -> None:
             member = made.follower()
             await asyncio.wait_for(member.wait_until_released(), 1)
             await made.start_epoch(member)
-            member.end_epoch(UsageError("What vLLM was told is wrong."))
+            member.end_epoch(UsageError("The options for vLLM are wrong."))
             await asyncio.wait_for(member.wait_until_released(), 1)
             member.report_idle()
             await asyncio.wait_for(member.wait_until_released(), 1)

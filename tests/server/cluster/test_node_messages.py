@@ -56,7 +56,7 @@ def test_an_invalid_message_is_an_error_that_names_the_field(direction: Directio
 
 
 @each_message
-def test_an_unknown_field_is_ignored_in_stable_messages_alone(direction: Direction[Any], kind: type[Any]) -> None:
+def test_an_unknown_field_is_ignored_only_in_stable_messages(direction: Direction[Any], kind: type[Any]) -> None:
     message = sample(kind, filled=True)
     content = changed(wire_fields(direction, message), {"from_the_future": {"x": 1}})
     if kind in STABLE:

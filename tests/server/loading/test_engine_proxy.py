@@ -66,7 +66,7 @@ def test_more_held_requests_than_the_queue_has_room_for_are_all_answered() -> No
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_request_whose_client_leaves_makes_room_for_the_next() -> None:
+def test_a_request_whose_client_disconnects_makes_room_for_the_next() -> None:
     async def scenario() -> None:
         app, engine = LoadingApp(CollectorRegistry()), BusyEngine()
         async with running(app) as url, running(engine) as engine_url, httpx.AsyncClient() as client:

@@ -53,7 +53,7 @@ def test_a_frame_is_a_length_and_a_map_with_the_type() -> None:
         (b"\x81\xa4type\xa2\xff\xff", "invalid start byte"),
     ],
 )
-def test_what_is_no_message_of_the_direction_is_an_error_that_says_why(content: bytes, problem: str) -> None:
+def test_an_invalid_message_raises_an_error_that_names_the_reason(content: bytes, problem: str) -> None:
     with pytest.raises(MessageError) as caught:
         ORDERS.decode(content)
     assert any(each in caught.value.problem for each in problem.split("|")), caught.value.problem

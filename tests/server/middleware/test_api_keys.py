@@ -195,7 +195,7 @@ def test_scoped_keys_and_the_servers_own_key_do_not_count_as_several(file: Path)
 
 
 def test_the_digest_of_a_revoked_key_is_accepted_no_more() -> None:
-    """As batches ask, which their keys may outlive."""
+    """For batches, which may outlive the validity of their keys."""
     ana, rui = hash_key("ana"), hash_key("rui")
     access = AccessConfig(digests=(ana,), file_keys={rui: Key("rui")})
     assert [access.accepts(each) for each in (ana, rui, "", hash_key("eva"))] == [True, True, True, False]

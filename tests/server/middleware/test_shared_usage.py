@@ -45,7 +45,7 @@ def windows(views: list[SharedUsage], limit: int) -> list[UsageWindow]:
     return [UsageWindow(limit, "tokens", each.windows("tokens")) for each in views]
 
 
-def test_what_one_process_charges_or_reserves_counts_in_the_other(views: list[SharedUsage], clock: Clock) -> None:
+def test_charges_and_reservations_of_one_process_count_in_the_other(views: list[SharedUsage], clock: Clock) -> None:
     first, second = windows(views, 100)
     first.charge(A, 30)
     first.reserve(A, 20)

@@ -53,7 +53,7 @@ def test_a_task_is_waited_for_unless_another_fails() -> None:
 
 
 def test_a_process_exits_while_a_background_call_hangs() -> None:
-    """As a check of a network disk may. `asyncio.run` would wait for its own threads."""
+    """A check of a network disk may hang so. `asyncio.run` would wait for its own threads."""
     code = """
 import asyncio, threading
 from maritalk_vllm.server.process.async_tasks import run_in_background

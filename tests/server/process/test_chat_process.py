@@ -24,7 +24,7 @@ from maritalk_vllm.settings import Settings
 from tests.server.event_loop import never_blocked
 from tests.serving import marked_processes
 from tests.terminals import Terminal, terminal
-from tests.tools.chat.pretended import fake_server
+from tests.tools.chat.fake_server import fake_server
 
 SUPERVISOR = """
 import asyncio, signal, sys

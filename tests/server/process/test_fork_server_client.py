@@ -195,7 +195,7 @@ def test_a_fork_server_that_cannot_be_started_leaves_no_descriptor(tmp_path: Pat
 def test_a_process_that_sends_an_invalid_message_is_killed_with_an_error(
     tmp_path: Path, packet: bytes, problem: str
 ) -> None:
-    """As after an update of the program while the server runs."""
+    """This happens after an update of the program while the server runs."""
 
     async def scenario(server: ForkServerClient) -> None:
         await fork_job(server, tmp_path)

@@ -134,7 +134,7 @@ def test_a_missing_file_is_created_again(tmp_path: Path, how: str) -> None:
 
 
 def test_writing_continues_in_a_file_that_another_program_has_truncated(tmp_path: Path) -> None:
-    """As logrotate's `copytruncate` does."""
+    """Logrotate's `copytruncate` does so."""
     path = tmp_path / "log"
     with opened(path) as log:
         write(log, 1, 2)

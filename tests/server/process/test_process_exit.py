@@ -43,7 +43,7 @@ def test_a_wait_may_be_cancelled() -> None:
 
 
 def test_a_process_that_something_else_has_reaped_has_exited() -> None:
-    """As psutil does when all descendants are killed."""
+    """Psutil does so when all descendants are killed."""
 
     async def scenario() -> None:
         with subprocess.Popen(["sleep", "60"]) as process:

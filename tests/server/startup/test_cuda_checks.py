@@ -1,4 +1,4 @@
-"""What makes a start on GPUs fail before anything is loaded."""
+"""Checks that fail a start on GPUs before anything is loaded."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_a_host_that_can_start(driver: Driver | None, host: CudaHost, torch: Tor
         ),
     ],
 )
-def test_what_a_start_would_fail_for(
+def test_problems_that_would_fail_a_start(
     driver: Driver, host: CudaHost, torch: TorchBuild, error: type[MariTalkError], message: str, hint: str
 ) -> None:
     ((_, found),) = cuda_problems(driver, host, torch)

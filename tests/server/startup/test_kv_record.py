@@ -1,4 +1,4 @@
-"""The measured KV cache in the cache folder: kept, found again, and ignored if it is not one of ours."""
+"""The measured KV cache in the cache folder: kept, found again, and ignored in another format."""
 
 import logging
 from dataclasses import replace
@@ -22,7 +22,7 @@ def plan_again(folder: Path, vllm: str = "0.33.0") -> tuple[Plan, KvRecord]:
     return measured_plan(gpu_plan(need, MACHINE), need, MACHINE, Settings(cache_dir=folder), vllm)
 
 
-def test_the_next_plan_has_what_a_start_measured(tmp_path: Path) -> None:
+def test_the_next_plan_uses_the_measurement_of_a_start(tmp_path: Path) -> None:
     before, record = plan_again(tmp_path)
     assert before.measured == ""
     record.store(30000, 4096)
@@ -57,7 +57,7 @@ GOOD = b'{"tokens": 5, "max_model_len": 4, "day": "2026-11-30"}'
         b"[" * 4096,
     ],
 )
-def test_what_is_no_record_is_ignored(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_record_is_ignored(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "x.json"
     file.write_bytes(GOOD)
     assert KvRecord(file).load() is not None

@@ -1,4 +1,4 @@
-"""What is decided for a start: its source, and the licence's expiry."""
+"""Decisions of a start: the model's source, and the licence's expiry."""
 
 import time
 from pathlib import Path

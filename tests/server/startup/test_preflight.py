@@ -195,7 +195,7 @@ def test_control_port_in_use_names_the_option_that_moves_it() -> None:
         with pytest.raises(PortError) as error:
             check_control_port(group)
     assert error.value.message.endswith(f", process {os.getpid()}.")
-    assert error.value.hint == "Choose another with --head ADDRESS:PORT, of which it is the next."
+    assert error.value.hint == "Choose another PORT with --head ADDRESS:PORT; the nodes use the port after it."
 
 
 def test_complete_model_is_accepted(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from maritalk_vllm.tools.bench.api_formats import API_FORMATS
 from tests.answering import answering
 from tests.commands import run
-from tests.serving import NOBODY, Server
+from tests.serving import UNREACHABLE_URL, Server
 
 
 def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -43,7 +43,7 @@ def test_open_loop_load(shared_server: Server) -> None:
         (("--users", "0"), "--users 0 is no list"),
         (("--service-tier", "flex"), "Requests of this API name no service tier. Choose --wire openai-chat,"),
         (("--wire", "openai-chat", "--reference", "--service-tier", "flex"), "name no service tier."),
-        (("--url", NOBODY), "The server does not answer"),
+        (("--url", UNREACHABLE_URL), "The server does not answer"),
     ],
 )
 def test_errors_are_sentences_with_exit_code_2(arguments: tuple[str, ...], message: str) -> None:

@@ -12,7 +12,7 @@ from maritalk_vllm.tools.chat.conversation import Conversation
 from maritalk_vllm.tools.chat.session import Session
 from maritalk_vllm.tools.chat.terminal_output import TerminalOutput
 from maritalk_vllm.tools.server_address import ServerAddress
-from tests.tools.chat.pretended import FakeServer, fake_server
+from tests.tools.chat.fake_server import FakeServer, fake_server
 
 
 @dataclass

@@ -15,7 +15,7 @@ from maritalk_vllm.tools.chat.answer import Answer
 from maritalk_vllm.tools.chat.chat_client import ChatClient, ContextUsage
 from maritalk_vllm.tools.server_address import ServerAddress
 from tests.answering import Request, answering
-from tests.tools.chat.pretended import END, event, fake_server, reply, write
+from tests.tools.chat.fake_server import END, event, fake_server, reply, write
 
 MESSAGES = [{"role": "user", "content": "um dois"}]
 

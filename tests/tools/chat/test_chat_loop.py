@@ -94,7 +94,7 @@ def test_chat_waits_for_a_restarting_engine(monkeypatch: pytest.MonkeyPatch) -> 
     assert chat.notes.getvalue().splitlines() == [
         "The engine has died, and is started again.",
         "The model is being loaded. This waits for it.",
-        "The model is there again.",
+        "The model is available again.",
     ]
 
 
@@ -106,7 +106,7 @@ def test_interrupted_answer_is_kept() -> None:
         assert chat.model.disconnected.wait(5), "the server must notice the disconnect"
         assert sent_text(chat) == "um wait dois um wait três"
     assert chat.out.getvalue() == "MariTalk: um wait\nMariTalk: três\n"
-    assert chat.notes.getvalue() == "Stopped. What came is kept.\n"
+    assert chat.notes.getvalue() == "Stopped. The partial answer is kept.\n"
 
 
 def test_interrupt_ends_a_chat_in_a_pipe() -> None:

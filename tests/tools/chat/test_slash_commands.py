@@ -117,7 +117,7 @@ def test_times_command_toggles_the_times() -> None:
         "Each answer is followed by its times from now on.",
         f"{line.format(2)}; 2.0 tokens/s",
         f"{line.format(2)}; 2.0 tokens/s",
-        "Answers come without their times from now on.",
+        "Answers are shown without timings from now on.",
     ]
 
 
@@ -151,7 +151,7 @@ def test_save_overwrites_only_its_own_files(tmp_path: Path) -> None:
     assert chat.notes.getvalue().splitlines() == [
         f"Written: {mine}",
         f"Written again, over the same file: {mine}",
-        f"{other} is there already, and nothing is written over. Give another name.",
+        f"{other} already exists and is not overwritten. Give another name.",
         "There is no file named. Write /save FILE.",
         f"{tmp_path / 'absent' / 'x'} cannot be written: No such file or directory. Give another name.",
     ]

@@ -58,7 +58,7 @@ def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
         window.wait_for("demo: ", times=3)
         wait_until(lambda: window.screen().rpartition("demo: ")[2].strip() != "")
         window.press("C-c")
-        window.wait_for("Stopped. What came is kept.")
+        window.wait_for("Stopped. The partial answer is kept.")
         window.wait_for_prompt()
         wait_until(lambda: shared_server.ask().json["status"] == "idle")
 

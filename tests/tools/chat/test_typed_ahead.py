@@ -47,6 +47,6 @@ def test_keys_are_not_echoed_and_the_prompt_gets_them(terminal: tuple[int, int])
         assert received(program) == TYPED
 
 
-def test_an_input_that_is_no_terminal_is_left_alone() -> None:
+def test_an_input_that_is_no_terminal_is_not_changed() -> None:
     with Path(os.devnull).open() as keyboard, kept_for_the_prompt(keyboard):
         pass

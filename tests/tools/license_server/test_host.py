@@ -69,7 +69,7 @@ def test_download_into_a_given_folder(packed: Path, download: Download, tmp_path
     (tmp_path / "other" / "thesis.txt").touch()
     refused = download("--path", str(tmp_path / "other"))
     assert refused.returncode == 2
-    assert "is there already, and holds no model" in refused.stderr
+    assert "already exists and contains no model" in refused.stderr
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 

@@ -119,7 +119,7 @@ def test_invalid_renewed_certificate_is_reported_once(
     taken: list[Certificate] = []
     take = renewal.identity.update
 
-    def poor(certificate: Certificate) -> None:
+    def failing_update(certificate: Certificate) -> None:
         raise UsageError("The certificate cannot be used: Too many open files.")
 
     def noted(certificate: Certificate) -> None:
@@ -147,7 +147,7 @@ def test_invalid_renewed_certificate_is_reported_once(
     assert looks() == said
 
     # The new certificate is valid, but cannot be loaded yet.
-    monkeypatch.setattr(renewal.identity, "update", poor)
+    monkeypatch.setattr(renewal.identity, "update", failing_update)
     write_certificate(tmp_path)
     assert looks().startswith("The certificate cannot be used: Too many open files. ")
     monkeypatch.setattr(renewal.identity, "update", noted)

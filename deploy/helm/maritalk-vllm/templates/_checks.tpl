@@ -1,4 +1,4 @@
-{{/* What the schema of the values cannot say: each refusal is a sentence with what to do. */}}
+{{/* Checks that the schema of the values cannot express. Each error is a sentence that names a remedy. */}}
 {{- define "maritalk.checks" -}}
 {{- $licensed := has .Values.model (list "small" "medium" "large") -}}
 {{- if and $licensed (eq (int .Values.gpus) 0) -}}

@@ -1,8 +1,8 @@
-{{/* What the server, its checks and the download have in common. */}}
+{{/* Common fields of the containers of the server, its checks and the download. */}}
 {{- define "maritalk.container" -}}
 image: {{ include "maritalk.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-# An end without a word in the termination log shows the last lines that were printed.
+# If a container exits without a termination message, Kubernetes shows the last lines of its log.
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
@@ -44,7 +44,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* vLLM's own flags, of which numbers are words too. */}}
+{{/* Flags for vLLM; numbers become strings. */}}
 {{- define "maritalk.arguments" -}}
 {{- with .Values.extraArgs -}}
 args:
@@ -103,7 +103,7 @@ args:
 {{- end }}
 {{- end -}}
 
-{{/* The checks have the server's: they plan with the memory and the GPUs that it will have. */}}
+{{/* The checks have the server's resources, since they plan with its memory and GPUs. */}}
 {{- define "maritalk.resources" -}}
 {{- $requests := dict -}}
 {{- if eq .Values.model "small" -}}
@@ -125,7 +125,7 @@ args:
 
 {{/* Where pods of the release may run, and as which user. */}}
 {{- define "maritalk.placement" -}}
-# A Service called maritalk would bring a variable MARITALK_PORT, which is an option of the server's.
+# A Service named maritalk would set the variable MARITALK_PORT, which is an option of the server.
 enableServiceLinks: false
 securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.image.pullSecrets }}

@@ -1,9 +1,9 @@
-{{/* A model on several nodes: a group of pods for each replica, of which the first, its leader, answers for all. */}}
+{{/* A model on several nodes: a group of pods for each replica, whose first pod, the leader, answers for the group. */}}
 {{- define "maritalk.grouped" -}}
 {{- if gt (int .Values.nodes) 1 -}}yes{{- end -}}
 {{- end -}}
 
-{{/* The workload by which replicas are counted, scaled and looked up. */}}
+{{/* The workload whose replicas are counted and scaled. */}}
 {{- define "maritalk.workload" -}}
 {{- if include "maritalk.grouped" . -}}
 apiVersion: leaderworkerset.x-k8s.io/v1

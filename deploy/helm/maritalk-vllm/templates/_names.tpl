@@ -1,4 +1,4 @@
-{{/* Names are cut short of 63 characters, so that endings such as -download-0a1b2c3d go after them. */}}
+{{/* Names are truncated well below 63 characters to leave room for suffixes such as -download-0a1b2c3d. */}}
 {{- define "maritalk.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
@@ -17,7 +17,7 @@
 {{- default (printf "%s-data" (include "maritalk.fullname" .)) .Values.batches.existingClaim -}}
 {{- end -}}
 
-{{/* By which all pods of the release are found; those that answer have `component: server` too. */}}
+{{/* Selector labels of all pods of the release; pods that answer also have `component: server`. */}}
 {{- define "maritalk.selector" -}}
 app.kubernetes.io/name: {{ include "maritalk.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -52,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* The names by which the servers are asked: without API keys they answer to no others. */}}
+{{/* Host names of requests: without API keys, the servers reject all others. */}}
 {{- define "maritalk.hosts" -}}
 {{- $hosts := list -}}
 {{- $services := list (include "maritalk.fullname" .) -}}

@@ -1,4 +1,4 @@
-{{/* Where no peers are named, the clients that the Service, the Ingress and the ServiceMonitor need: "cluster", "everyone" or "". */}}
+{{/* Without networkPolicy.from, the clients that the Service, the Ingress and the ServiceMonitor need: "cluster", "everyone" or "". */}}
 {{- define "maritalk.opened" -}}
 {{- if not .Values.networkPolicy.from -}}
 {{- if ne .Values.service.type "ClusterIP" -}}

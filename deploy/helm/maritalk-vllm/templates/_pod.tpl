@@ -1,4 +1,4 @@
-{{/* A pod that serves: all of a model, or one node's part of it. */}}
+{{/* A serving pod: a whole model, or one node's part of it. */}}
 {{- define "maritalk.pod" -}}
 {{- $scheme := include "maritalk.scheme" . | upper -}}
 {{- $probe := dict "httpGet" (dict "path" "/readyz" "port" "http" "scheme" $scheme) -}}
@@ -34,7 +34,7 @@ spec:
     - {{- merge (deepCopy .) $ours | toYaml | nindent 6 }}
     {{- end }}
   {{- end }}
-  # preStop, the drain, and what the server needs to end its processes.
+  # preStop, the drain, and the time that the server needs to stop its processes.
   terminationGracePeriodSeconds: {{ add .Values.drain.preStopSeconds .Values.drain.timeoutSeconds 20 }}
   {{- if or .Values.doctor.enabled .Values.log.follow }}
   initContainers:
@@ -46,7 +46,7 @@ spec:
     {{- end }}
     {{- end }}
     {{- if .Values.log.follow }}
-    # A sidecar: it ends after the server, and so has its last lines. The shell is there to hear SIGTERM.
+    # A sidecar: it stops after the server, so it shows its last lines. The shell handles SIGTERM.
     - name: log
       image: {{ include "maritalk.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -73,7 +73,7 @@ spec:
   volumes: {{- include "maritalk.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{/* The server and its checks: what one is given the others have too, so that they plan what will be served. */}}
+{{/* Arguments, environment and volumes of the server and its checks: equal, so that the checks plan what will be served. */}}
 {{- define "maritalk.serves" -}}
 {{- with include "maritalk.arguments" . -}}
 {{ . }}

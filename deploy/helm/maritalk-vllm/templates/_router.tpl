@@ -7,7 +7,7 @@
 app.kubernetes.io/component: router
 {{- end -}}
 
-{{/* The options of vllm-router, by flags that its image's program and its wheel's both have. */}}
+{{/* Flags of vllm-router that both the program of its image and that of its wheel have. */}}
 {{- define "maritalk.routerArguments" -}}
 - --host=0.0.0.0
 - --port=8000
@@ -19,13 +19,13 @@ app.kubernetes.io/component: router
 {{- range $key, $value := include "maritalk.answering" . | fromYaml }}
 - {{ printf "%s=%s" $key $value | quote }}
 {{- end }}
-# A pod that drains or loads its engine anew is left out after two of these.
+# The router stops using a draining or reloading pod after two failures.
 - --health-check-interval-secs=5
 - --health-failure-threshold=2
 - --worker-startup-check-interval=2
 - --prometheus-host=0.0.0.0
 - --prometheus-port=29000
-# Without one every page of the web may ask, by the browser of its reader.
+# Without an allowed origin, any web page could send requests through its reader's browser.
 - --cors-allowed-origins=https://none.invalid
 {{- range .Values.router.extraArgs }}
 - {{ . | quote }}

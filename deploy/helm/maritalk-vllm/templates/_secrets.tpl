@@ -1,4 +1,4 @@
-{{/* The licence that the chart keeps itself: what the values say, and for the demo model the one to evaluate with. */}}
+{{/* The licence in the chart's own Secret: license.key, or for the demo model the evaluation licence. */}}
 {{- define "maritalk.ownLicense" -}}
 {{- if .Values.license.key -}}
 {{ .Values.license.key }}
@@ -27,7 +27,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* A key for Prometheus beside apiKeys.keys: the same at each rendering, and of no use but to read metrics. */ -}}
+{{- /* A key for Prometheus beside apiKeys.keys: stable across renderings, and valid only for metrics. */ -}}
 {{- define "maritalk.metricsKey" -}}
 metrics-{{ printf "%s/%s/%s" .Release.Namespace (include "maritalk.fullname" .) (join "\n" .Values.apiKeys.keys) | sha256sum }}
 {{- end -}}
@@ -36,7 +36,7 @@ metrics-{{ printf "%s/%s/%s" .Release.Namespace (include "maritalk.fullname" .) 
 {{ ternary .Values.apiKeys.secretKey "keys" (not (empty .Values.apiKeys.existingSecret)) }}
 {{- end -}}
 
-{{/* What the nodes of a group know each other by. */}}
+{{/* The shared secret of the nodes of a group. */}}
 {{- define "maritalk.nodesSecret" -}}
 {{- if include "maritalk.grouped" . -}}
 {{ .Values.group.existingSecret }}

@@ -1,4 +1,4 @@
-"""Two simulated hosts with their own network and shared memory, and a cable between them that can be unplugged."""
+"""Two simulated hosts with their own network and shared memory, and a network link between them to set up and down."""
 
 import ctypes
 import os
@@ -21,11 +21,11 @@ def ip(*words: str) -> str:
 
 
 class Host:
-    """One end of the cable: a network namespace. `inside` adds a /dev/shm of its own and a share of the cores."""
+    """One end of the link: a network namespace. `inside` adds a /dev/shm of its own and a share of the cores."""
 
     def __init__(self, rank: int, cores: Sequence[int]) -> None:
         self.name = f"maritalk-{os.getpid()}-{rank}"
-        self.interface = f"cable{rank}"
+        self.interface = f"veth{rank}"
         self.address = f"{_NETWORK}.{rank + 1}"
         self._cores = ",".join(map(str, cores))
         self._pool: ThreadPoolExecutor | None = None
@@ -44,11 +44,11 @@ class Host:
         return self._pool.submit(function).result()
 
     def received_bytes(self) -> int:
-        """Bytes received through the cable."""
+        """Bytes received through the link."""
         return self.call(lambda: int(_counted(self.interface)[0]))
 
     def sent_bytes(self) -> int:
-        """Bytes sent through the cable."""
+        """Bytes sent through the link."""
         return self.call(lambda: int(_counted(self.interface)[8]))
 
     def leave(self) -> None:
@@ -67,22 +67,22 @@ def _counted(interface: str) -> list[str]:
     return line.partition(":")[2].split()
 
 
-class Cable:
-    """The connection of two hosts."""
+class NetworkLink:
+    """The virtual link between two hosts."""
 
     def __init__(self, hosts: tuple[Host, Host]) -> None:
         self.hosts = hosts
 
-    def pull(self) -> None:
+    def set_down(self) -> None:
         """Drop all packets silently: no connection is closed."""
         ip("-n", self.hosts[1].name, "link", "set", self.hosts[1].interface, "down")
 
-    def plug(self) -> None:
+    def set_up(self) -> None:
         ip("-n", self.hosts[1].name, "link", "set", self.hosts[1].interface, "up")
 
 
 @contextmanager
-def two_hosts() -> Iterator[Cable]:
+def two_hosts() -> Iterator[NetworkLink]:
     """Create two connected hosts. Raises OSError or CalledProcessError where network namespaces are not permitted."""
     cores = sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
@@ -98,7 +98,7 @@ def two_hosts() -> Iterator[Cable]:
             for interface in ("lo", host.interface):
                 ip("-n", host.name, "link", "set", interface, "up")
         subprocess.run([*one.inside, "true"], check=True, capture_output=True)
-        yield Cable(hosts)
+        yield NetworkLink(hosts)
     finally:
         for host in hosts:
             host.leave()

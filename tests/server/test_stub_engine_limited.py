@@ -13,7 +13,7 @@ KEYS = [f"key-{number:04}" for number in range(2000)]
 DESCRIPTORS = 512
 
 
-class PoorServer(StubServer):
+class LimitedServer(StubServer):
     """Started with stdin and stderr closed, and with the lowest supported limit of open files."""
 
     program = ("bash", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@" <&- 2>&-', "bash", *COMMAND)
@@ -41,7 +41,7 @@ def test_a_stub_engine_serves_with_few_descriptors_and_a_large_configuration(tmp
     """The flags for vLLM are longer than a command line may be; the stub engine ignores them."""
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({"api_key": KEYS, "engine_args": ["--tokenizer-revision", "x" * 3_000_000]}))
-    with PoorServer(tmp_path, "--config", str(config)) as server:
+    with LimitedServer(tmp_path, "--config", str(config)) as server:
         server.wait_until_ready()
         assert f"at most {DESCRIPTORS - 256} connections at once" in server.stdout.read_text()
         assert [status(server, key) for key in (KEYS[0], KEYS[-1], "key-2000")] == [200, 200, 401]

@@ -58,7 +58,7 @@ def licence(keys: Keys) -> str:
 def server(
     collector: Answering, keys: Keys, licence: str, prepared_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("authentication")
     (folder / "keys").write_text(f"# of the test\n{FILE_KEY}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MARITALK_API_KEY", KEY)
@@ -69,7 +69,7 @@ def server(
         options += ["--otlp-traces-endpoint", f"{collector.url}/v1/traces", "--license-public-key", str(keys.public)]
         running = Server(folder, *options, "--", "--max-num-queued-reqs", str(MAX_REQUESTS), license=None)
     try:
-        # The server demands keys while it loads, too.
+        # The server requires keys while it loads, too.
         running.wait_for_port()
         assert send(running, "POST", "/generate") == 401
         assert send(running, "GET", "/livez") == 200
