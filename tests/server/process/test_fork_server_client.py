@@ -28,9 +28,10 @@ from maritalk_vllm.server.process.process_messages import (
 )
 from maritalk_vllm.server.status.startup_timings import StartupTimings
 from maritalk_vllm.settings import TimeUnit
+from tests.descriptors import open_descriptors
 from tests.server.cluster.test_compatibility import launch
 from tests.server.messaging.samples import frame
-from tests.server.process.test_ipc_channel import no_descriptors, open_files
+from tests.server.process.test_ipc_channel import no_descriptors
 from tests.server.process.test_log_file import opened
 
 PROGRAM = """
@@ -152,13 +153,13 @@ def test_close_ends_the_fork_server_and_closes_all_descriptors(tmp_path: Path) -
     """Also if it has been killed before, and if it has ended by itself."""
 
     async def run(end: Callable[[ForkServerClient], None], program: str = HANGING_PROGRAM) -> None:
-        before = open_files()
+        before = open_descriptors()
         command = (sys.executable, "-c", program, str(tmp_path))
         server = ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, command)
         await fork_job(server, tmp_path)
         end(server)
         server.close()
-        assert open_files() == before
+        assert open_descriptors() == before
         with pytest.raises(ChildProcessError):  # it has been waited for
             os.waitpid(server.pid, os.WNOHANG)
 
@@ -175,10 +176,10 @@ def until_gone(pid: int) -> None:
 
 def test_a_fork_server_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) -> None:
     async def run() -> None:
-        before = open_files()
+        before = open_descriptors()
         with pytest.raises(EngineError, match="cannot be started: No such file or directory"):
             ForkServerClient(launch(tmp_path), listener, tmp_path, lambda text: None, log, ("/no/such/program",))
-        assert open_files() == before
+        assert open_descriptors() == before
 
     with opened(tmp_path / "log") as log, contextlib.closing(listen("127.0.0.1", 0)) as listener:
         asyncio.run(run())

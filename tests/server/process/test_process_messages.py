@@ -12,6 +12,7 @@ from maritalk_vllm.server.messaging.direction import Direction
 from maritalk_vllm.server.process import process_messages
 from maritalk_vllm.server.process.descriptors import InheritedDescriptor
 from maritalk_vllm.server.process.ipc_channel import Channel
+from tests.descriptors import open_descriptors
 from tests.server.messaging.samples import (
     FILLED_AND_EMPTY,
     assert_same,
@@ -22,7 +23,6 @@ from tests.server.messaging.samples import (
     sample,
     wire_fields,
 )
-from tests.server.process.test_ipc_channel import open_files
 
 DIRECTIONS: list[Direction[Any]] = [each for each in vars(process_messages).values() if isinstance(each, Direction)]
 MESSAGES = [(direction, kind) for direction in DIRECTIONS for kind in direction.types]
@@ -38,7 +38,7 @@ def test_every_message_belongs_to_a_direction() -> None:
 @each_message
 @pytest.mark.parametrize("filled", FILLED_AND_EMPTY)
 def test_a_message_arrives_as_it_was_sent(direction: Direction[Any], kind: type[Any], filled: bool) -> None:
-    opened = open_files()
+    opened = open_descriptors()
     ours, theirs = Channel.pair(direction, direction)
     message = sample(kind, filled=filled)
     theirs.send(message)
@@ -48,7 +48,7 @@ def test_a_message_arrives_as_it_was_sent(direction: Direction[Any], kind: type[
         close_descriptors(each)
     ours.close()
     theirs.close()
-    assert open_files() == opened
+    assert open_descriptors() == opened
 
 
 @each_message
