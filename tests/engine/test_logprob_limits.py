@@ -51,9 +51,9 @@ def test_too_many_logprobs_are_rejected(fields: dict[str, Any], count: int) -> N
 @pytest.mark.parametrize(
     "fields",
     [
-        {"prompt_tokens": 8000, "max_tokens": 190, "logprobs": 1, "prompt_logprobs": 1},
+        {"prompt_tokens": 6000, "max_tokens": 140, "logprobs": 1, "prompt_logprobs": 1},
         {"prompt_tokens": 4000, "max_tokens": 16, "prompt_logprobs": 1, "logprobs": 1},
-        {"prompt_tokens": 10, "max_tokens": 700, "logprobs": 20},
+        {"prompt_tokens": 10, "max_tokens": 580, "logprobs": 20},
         {"prompt_tokens": 10, "max_tokens": 8000, "logprobs": 20, "stream": True},
         {"prompt_tokens": 8000, "max_tokens": 100, "n": 128},
     ],

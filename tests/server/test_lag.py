@@ -73,7 +73,7 @@ REJECTED: dict[str, tuple[str, Callable[[], Any]]] = {
 ACCEPTED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a text, tokenize": ("/tokenize", lambda: {"model": "demo", "prompt": LONGEST}),
     "logprobs of an answer without max_tokens": ("/v1/chat/completions", lambda: OPEN),
-    "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 760, "prompt_logprobs": 20}),
+    "logprobs of a prompt": ("/v1/completions", lambda: {**NAMED, "prompt": [500] * 570, "prompt_logprobs": 20}),
     "objects in an unknown field": ("/v1/completions", lambda: {**NAMED, "prompt": "a", "x": [{}] * 49_000}),
 }
 
