@@ -66,8 +66,8 @@ CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed
 
 PYTEST = $(BIN)/python -m pytest
 # Tests that use an engine run one after the other: an engine uses both cores of a small machine, and a session of pytest
-# shares one server. Other tests run in four processes on two cores, since many wait for child processes.
-PARALLEL = --numprocesses 4 --dist worksteal
+# shares one server. Other tests run in three processes on two cores, since many wait for child processes.
+PARALLEL = --numprocesses 3 --dist worksteal
 UNIT = $(PYTEST) -m "unit and not nightly" $(PARALLEL)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 

@@ -92,7 +92,7 @@ def test_node_of_a_group() -> None:
         assert "nodes: Node 0 of 2, at 127.0.0.1." in messages_of(checks, "ok")
         code, checks = doctor(*LICENSED, *(word.format(port - 1) for word in group))
         assert code == 8
-        assert f", process {os.getpid()}. Choose another with --head" in messages_of(checks, "problem")
+        assert f", process {os.getpid()}. Choose another PORT with --head" in messages_of(checks, "problem")
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group), "--node-rank", "1")
         assert "nodes: Node 1 of 2: from 127.0.0.1 to node 0 at 127.0.0.1." in messages_of(checks, "ok")
 
