@@ -213,7 +213,7 @@ def test_conversations_are_stored_renamed_exported_and_deleted(
     send_and_wait(page, "A segunda")
     page.reload()
     titles = page.locator("#conversations .title")
-    assert titles.all_text_contents() == ["A segunda", "A primeira conversa"]
+    expect(titles).to_have_text(["A segunda", "A primeira conversa"])
     titles.last.click()
     expect(page.locator(".user .body")).to_have_text("A primeira conversa")
 
