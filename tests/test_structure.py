@@ -15,6 +15,7 @@ BASE = (
     "extras",
     "text_format",
     "config_files",
+    "private_file",
     "i18n",
     "masking",
     "stop_signals",

@@ -1,5 +1,6 @@
 """Parse request bodies into objects, with one-sentence errors."""
 
+import codecs
 import re
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ _Kind = TypeVar("_Kind")
 MAX_LEVELS = 256
 """Maximum nesting depth of objects and lists, which later code processes recursively."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FLOAT_FOR_INT = re.compile(r"Expected `int(?: \| null)?`, got `float` - at `\$\.(\w+)`")
 _NULL_FOR_DEFAULT = re.compile(r"Expected .*, got `null` - at `\$\.(\w+)`")
 
@@ -24,7 +24,7 @@ def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
     Integers may be written as 2.0 or 1e3, and null stands for a field's default. With `strict` false, booleans and
     numbers may also be strings.
     """
-    body = body.removeprefix(_BYTE_ORDER_MARK)
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         try:
             request = msgspec.json.decode(body, type=kind, strict=strict)
@@ -33,7 +33,7 @@ def read(body: bytes, kind: type[_Kind], *, strict: bool = True) -> _Kind:
                 raise
             request = _convert(msgspec.json.decode(body), kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise RequestError(f"The request is not valid: {_explain(str(error))}.") from error
+        raise RequestError(f"The request is not valid: {explain(error)}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = str(error).removeprefix("JSON is malformed: ")
         raise RequestError(f"The body is not JSON: {reason}.") from error
@@ -83,8 +83,14 @@ def _too_deep() -> RequestError:
     )
 
 
-def _explain(message: str) -> str:
+def explain(error: msgspec.ValidationError) -> str:
     """Put the field first in msgspec's message: "Expected `int`, got `str` - at `$.seed`" -> "seed: expected ..."."""
-    text, _, path = message.replace("`", "").partition(" - at $")
-    text = text[0].lower() + text[1:]
-    return f"{path.lstrip('.')}: {text}" if path else text
+    reason, field = reason_and_field(error)
+    reason = reason[0].lower() + reason[1:]
+    return f"{field}: {reason}" if field else reason
+
+
+def reason_and_field(error: msgspec.ValidationError) -> tuple[str, str]:
+    """The parts of msgspec's message: what is wrong, and the field that it is about, empty for the whole value."""
+    reason, _, path = str(error).replace("`", "").partition(" - at $")
+    return reason, path.lstrip(".")

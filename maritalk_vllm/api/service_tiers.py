@@ -1,4 +1,4 @@
-"""The field `service_tier` of OpenAI's and Maritaca's API: who waits, and which tier an answer names."""
+"""The field `service_tier` of OpenAI's and Maritaca's API: which requests wait, and the tier in a response."""
 
 from typing import Any
 

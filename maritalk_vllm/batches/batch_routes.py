@@ -10,7 +10,7 @@ from ..api.request_parsing import read
 from ..engine.request_context import context_of
 from ..errors import RequestError
 from .batch_records import Batch, BatchStatus
-from .batch_schema import WINDOW_SECONDS, BatchList, BatchObject, CreateBatch, batch_list
+from .batch_schema import WINDOW_SECONDS, BatchList, BatchObject, CreateBatch, batch_list, list_example
 from .batch_service import owner_of, service_of
 from .data_folder import new_id
 from .file_routes import OpenAIRoute
@@ -103,13 +103,7 @@ async def create(request: Request) -> Response:
     PATH,
     **documented(
         response=BatchList,
-        response_example={
-            "object": "list",
-            "data": [_EXAMPLE],
-            "first_id": _EXAMPLE["id"],
-            "last_id": _EXAMPLE["id"],
-            "has_more": False,
-        },
+        response_example=list_example(_EXAMPLE),
     ),
 )
 async def batches(request: Request) -> Response:

@@ -176,3 +176,8 @@ def batch_list(page: Page[Batch]) -> BatchList:
 def _bounds(page: Page[Any]) -> dict[str, Any]:
     ids = [each.id for each in page.items]
     return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": page.has_more}
+
+
+def list_example(item: dict[str, Any]) -> dict[str, Any]:
+    """The example of a list, in the API's description, with the example of an item."""
+    return {"object": "list", "data": [item], "first_id": item["id"], "last_id": item["id"], "has_more": False}

@@ -15,14 +15,14 @@ from ..api.base_route import MariTalkRoute, json_response
 from ..api.cancellation import ClientDisconnected
 from ..api.error_responses import ErrorShape
 from ..api.openapi import documented
-from ..errors import BodyTooLarge, DiskFull, RequestError
+from ..errors import DiskFull, RequestError
 from .batch_records import INPUT_PURPOSES, Purpose, StoredFile
-from .batch_schema import ExpiresAfter, FileDeleted, FileList, FileObject, file_list
+from .batch_schema import ExpiresAfter, FileDeleted, FileList, FileObject, file_list, list_example
 from .batch_service import BatchService, owner_of, service_of
 from .data_folder import new_id
 from .file_store import no_file
 from .query import FileQuery, query_of
-from .upload import MAX_FILE_BYTES, MAX_OVERHEAD_BYTES, PATH, Upload
+from .upload import PATH, Upload, check_length
 
 
 class OpenAIRoute(MariTalkRoute):
@@ -51,10 +51,8 @@ async def upload(request: Request) -> Response:
     """Upload a file: a multipart form with the fields `purpose`, which is `batch`, and `file`."""
     service = service_of(request)
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > MAX_FILE_BYTES + MAX_OVERHEAD_BYTES:
-        raise BodyTooLarge(
-            f"The file is longer than {MAX_FILE_BYTES:,} bytes, the limit of a file.", "Split it into several."
-        )
+    if length.isdecimal():
+        check_length(int(length))
     file_id = new_id("file-")
     target = service.stores.folder.uploads / file_id
     form = Upload(request.headers.get("content-type", ""), target)
@@ -77,13 +75,7 @@ async def upload(request: Request) -> Response:
     PATH,
     **documented(
         response=FileList,
-        response_example={
-            "object": "list",
-            "data": [_EXAMPLE],
-            "first_id": _EXAMPLE["id"],
-            "last_id": _EXAMPLE["id"],
-            "has_more": False,
-        },
+        response_example=list_example(_EXAMPLE),
     ),
 )
 async def files(request: Request) -> Response:

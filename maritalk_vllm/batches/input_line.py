@@ -1,5 +1,6 @@
 """The lines of an input file, each a request: how they are read, without the whole file in memory."""
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,6 @@ from ..api.openai_adapter import normalize_path
 
 MAX_LINE_BYTES = 16_000_000
 """Maximum length of a line, which is the default limit of a request's body (`--max-body-mb`)."""
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class InputLine(msgspec.Struct):
@@ -32,7 +31,7 @@ def raw_lines(file: Path) -> Iterator[tuple[int, bytes]]:
         while line := content.readline(MAX_LINE_BYTES + 1):
             number += 1
             if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
+                line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
                 yield number, line
             if len(line) > MAX_LINE_BYTES:

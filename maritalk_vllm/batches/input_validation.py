@@ -11,14 +11,13 @@ from pathlib import Path
 import msgspec
 
 from ..api.openai_dialect import CHAT, COMPLETIONS, RESPONSES
+from ..api.request_parsing import reason_and_field
 from .batch_records import LineError
+from .input_limits import MAX_LINES
 from .input_line import MAX_LINE_BYTES, InputLine, endpoint_of, raw_lines
 
 ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, "/generate", "/chat/generate")
 """The routes that lines may be for."""
-
-MAX_LINES = 50_000
-"""Maximum requests in a batch: OpenAI's and Maritaca's limit."""
 
 MAX_ID_CHARACTERS = 256
 _MAX_ERRORS = 50
@@ -83,8 +82,8 @@ class _Validator:
         try:
             request = self._decoder.decode(line)
         except msgspec.ValidationError as error:
-            reason, _, path = str(error).replace("`", "").partition(" - at $.")
-            self._add(number, "invalid_request", f"The line is no request: {reason}.", path or None)
+            reason, field = reason_and_field(error)
+            self._add(number, "invalid_request", f"The line is no request: {reason}.", field or None)
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = str(error).removeprefix("JSON is malformed: ")

@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from fastapi import Request
 
+from ..api.request_parsing import explain
 from ..errors import RequestError
 
 _Query = TypeVar("_Query", bound=msgspec.Struct)
@@ -35,5 +36,4 @@ def query_of(request: Request, kind: type[_Query]) -> _Query:
     try:
         return msgspec.convert(dict(request.query_params), kind, strict=False)
     except msgspec.ValidationError as error:
-        reason, _, name = str(error).replace("`", "").partition(" - at $.")
-        raise RequestError(f"{name}: {reason[0].lower()}{reason[1:]}.") from error
+        raise RequestError(f"{explain(error)}.") from error

@@ -13,12 +13,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ..api.openai_adapter import normalize_path
 from ..errors import BodyTooLarge, RequestError
+from .input_limits import MAX_FILE_BYTES
 
 PATH = "/v1/files"
 """The route of uploads."""
-
-MAX_FILE_BYTES = 200_000_000
-"""Maximum size of a file, which is OpenAI's and Maritaca's for batches."""
 
 MAX_OVERHEAD_BYTES = 64 * 1024
 """Maximum bytes of an upload beside the file: its fields, and the headers of its parts."""
@@ -30,6 +28,18 @@ _WRITE_BYTES = 1 << 20
 def is_upload(method: str, path: str) -> bool:
     """Whether a request uploads a file, on any of the prefixes of Maritaca's API."""
     return method == "POST" and normalize_path(path).get("path", path) == PATH
+
+
+def check_length(request_bytes: int) -> None:
+    """Raise BodyTooLarge for a request that is too long for any file, before it is received."""
+    if request_bytes > MAX_FILE_BYTES + MAX_OVERHEAD_BYTES:
+        raise _too_large()
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The file is longer than {MAX_FILE_BYTES:,} bytes, the limit of a file.", "Split it into several."
+    )
 
 
 class Upload:
@@ -93,9 +103,7 @@ class Upload:
 
     def _check_size(self) -> None:
         if self.size > MAX_FILE_BYTES:
-            raise BodyTooLarge(
-                f"The file is longer than {MAX_FILE_BYTES:,} bytes, the limit of a file.", "Split it into several."
-            )
+            raise _too_large()
         if self._overhead > MAX_OVERHEAD_BYTES:
             raise BodyTooLarge(
                 f"The form has more than {MAX_OVERHEAD_BYTES:,} bytes beside its file.", "Send purpose and file alone."

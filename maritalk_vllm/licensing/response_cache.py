@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ..private_file import replace_private_file
 from .service_response import ServiceResponse
 
 CACHE_DAYS = 14
@@ -41,11 +40,7 @@ class ResponseCache:
         data = {**asdict(response), "url": "", "expires": response.expires.isoformat() if response.expires else None}
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # mkstemp creates it with mode 0600; the rename makes the write atomic.
-            descriptor, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({"given": now.timestamp(), "grant": data}, file)
-            Path(temporary).replace(self._file)
+            replace_private_file(self._file, json.dumps({"given": now.timestamp(), "grant": data}))
 
     def load(self) -> CachedResponse | None:
         """Load the last response; None if there is none."""

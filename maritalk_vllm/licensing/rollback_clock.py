@@ -5,13 +5,12 @@ permanently only once another start, a day later by that clock, or the licence s
 """
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..i18n.message import msg
+from ..private_file import replace_private_file
 
 MAX_UNCONFIRMED_JUMP = timedelta(days=30)
 """Largest jump forward that counts without confirmation."""
@@ -107,11 +106,8 @@ class RollbackClock:
 
     def _record(self, trusted: datetime | None, unconfirmed: datetime | None) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp creates it with mode 0600; the rename makes the write atomic.
-        descriptor, temporary = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
-        with os.fdopen(descriptor, "w") as file:
-            file.write("\n".join(str(each.timestamp()) if each is not None else "" for each in (trusted, unconfirmed)))
-        Path(temporary).replace(self._file)
+        lines = (str(each.timestamp()) if each is not None else "" for each in (trusted, unconfirmed))
+        replace_private_file(self._file, "\n".join(lines))
 
 
 def _time(text: str) -> datetime | None:

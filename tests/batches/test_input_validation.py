@@ -1,4 +1,4 @@
-"""Which input files make a batch fail, and how it is said."""
+"""Which input files make a batch fail, and with which errors."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import pytest
 
 from maritalk_vllm.batches import input_line, input_validation
 from maritalk_vllm.batches.batch_records import LineError
+from maritalk_vllm.batches.input_limits import MAX_LINES
 from maritalk_vllm.batches.input_line import input_lines
-from maritalk_vllm.batches.input_validation import MAX_LINES, InvalidInput, count_lines
+from maritalk_vllm.batches.input_validation import InvalidInput, count_lines
 from tests.batches.samples import jsonl, line
 
 

@@ -124,7 +124,7 @@ def test_fonts_of_formulas_are_those_of_the_copy() -> None:
 
 
 def test_translated_errors_are_the_servers() -> None:
-    """Each key is the text of an error in the package, whatever its placeholders are."""
+    """Each key is the text of an error in the package; the names of placeholders may differ."""
     package = "\n".join(path.read_text() for path in STATIC.parent.parent.rglob("*.py"))
     errors = [re.compile(re.sub(r"\\{.*?\\}", ".+", re.escape(text))) for text in texts_of(package)]
     for sentence, translations in json.loads((STATIC / "server_errors.json").read_text()).items():

@@ -1,5 +1,6 @@
 """Decoding of request bodies: content encodings, and the byte order mark."""
 
+import codecs
 import zlib
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -9,7 +10,6 @@ from ...errors import RequestError, UnknownEncoding
 ACCEPTED = "gzip, deflate"
 """Value of the `Accept-Encoding` response header for requests (RFC 9110, section 12.5.3)."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 """Values of zlib's `wbits`. `deflate` has a zlib header, which some clients omit."""
 
@@ -41,7 +41,7 @@ def decode(body: bytes, names: list[str], max_bytes: int) -> bytes:
                 continue
         else:
             raise RequestError(f"The body says that it is encoded as {name}, and it is not.", "Send it as it is.")
-    return body.removeprefix(_BYTE_ORDER_MARK)
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def decoded_headers(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:

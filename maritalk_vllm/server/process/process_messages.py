@@ -97,11 +97,6 @@ class Serve(Message, frozen=True, kw_only=True):
     api_processes: int = 1
     shared_memory: Descriptor | None = None
 
-    @property
-    def is_primary(self) -> bool:
-        """Whether this is the one API process that does what must be done once."""
-        return self.index == 0
-
 
 class RunFollower(Message, frozen=True, kw_only=True):
     """Load this node's part of the model and run its workers. The fields are as in RunEngine."""

@@ -1,10 +1,7 @@
 """Keep the KV cache that vLLM measured at a start, in the cache folder, for the next plan of such a start."""
 
-import json
 import logging
-import os
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Self
@@ -17,6 +14,7 @@ from ...hardware.inventory import Inventory
 from ...planning.kv_measurement import KvMeasurement, measurement_key, with_measurement
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
+from ...private_file import replace_private_file
 from ...settings import Device, Settings
 
 _FOLDER = "measured"
@@ -67,10 +65,7 @@ class KvRecord:
         measured = KvMeasurement(tokens=tokens, max_model_len=max_model_len, day=date.today())
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=self.file.name)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({**asdict(measured), "day": measured.day.isoformat()}, file)
-            Path(temporary).replace(self.file)
+            replace_private_file(self.file, msgspec.json.encode(measured).decode())
         except OSError as error:
             _log.debug(f"The measured KV cache cannot be kept in {self.file}: {error.strerror}.")
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...batches.input_limits import MAX_FILE_BYTES, MAX_LINES
 from ...errors import UsageError
 from ...i18n.message import Message, Number, msg
-
-MAX_BYTES = 200_000_000
-MAX_REQUESTS = 50_000
-"""Limits of OpenAI's and Maritaca's documents."""
 
 _KEYS = ("custom_id", "method", "url", "body")
 _MAX_QUOTED = 80
@@ -51,7 +48,7 @@ def check(path: Path, endpoint: str | None = None) -> BatchFile:
                     msg("{file} is read twice, as a pipe cannot be.", file=path), "Write the requests to a file."
                 )
             size = status.st_size
-            if size > MAX_BYTES:
+            if size > MAX_FILE_BYTES:
                 raise _too_large(path, size)
             lines: dict[str, int] = {}
             for number, line in enumerate(file, 1):
@@ -59,7 +56,7 @@ def check(path: Path, endpoint: str | None = None) -> BatchFile:
                     line = line.removeprefix(codecs.BOM_UTF8)
                 if not line.strip():
                     continue
-                if len(lines) == MAX_REQUESTS:
+                if len(lines) == MAX_LINES:
                     raise _too_many(path)
                 try:
                     request = _request(line)
@@ -132,7 +129,7 @@ def _too_large(path: Path, size: int) -> UsageError:
             "{file} has {size} MB: a batch takes at most {most} MB.",
             file=path,
             size=Number(size / 1e6, ".1f"),
-            most=MAX_BYTES // 10**6,
+            most=MAX_FILE_BYTES // 10**6,
         ),
         "Make several batches of it.",
     )
@@ -140,8 +137,6 @@ def _too_large(path: Path, size: int) -> UsageError:
 
 def _too_many(path: Path) -> UsageError:
     return UsageError(
-        msg(
-            "{file} has more than {most} requests, which is the most of a batch.", file=path, most=Number(MAX_REQUESTS)
-        ),
+        msg("{file} has more than {most} requests, which is the most of a batch.", file=path, most=Number(MAX_LINES)),
         "Make several batches of it.",
     )

@@ -98,7 +98,7 @@ def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_file, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(batch_file, "MAX_LINES", 2)
     assert check(written(tmp_path, line("1"), line("2"))).requests == 2
     with pytest.raises(UsageError, match="more than 2 requests"):
         check(written(tmp_path, line("1"), line("2"), line("3")))
