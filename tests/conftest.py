@@ -17,7 +17,7 @@ from tests.demo_model import CHECKPOINTS, PROFILE, fingerprint, link_or_copy, ma
 from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, UNREACHABLE_URL, Server, Startup, figures, observe_startup
 
-LANES = frozenset({"unit", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
+LANES = frozenset({"unit", "stub", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
 """Each test is in exactly one lane. pyproject.toml describes them; `core` and `nightly` are additional markers."""
 
 # Packages that a single lane needs, and its folder. `make test` in a fresh checkout installs none of them.

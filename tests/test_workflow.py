@@ -30,7 +30,11 @@ def test_the_workflow_runs_scripts_of_this_repository() -> None:
             assert set(words) <= make_targets()
         else:
             assert os.access(ROOT / program, os.X_OK), program
-    assert {tuple(command) for command in commands()} == {(".ci/run",), ("make", "test-unit"), ("make", "nightly")}
+    assert {tuple(command) for command in commands()} == {
+        (".ci/run",),
+        ("make", "test-unit", "test-stub"),
+        ("make", "nightly"),
+    }
 
 
 def test_every_python_of_the_package_runs_the_unit_lane() -> None:

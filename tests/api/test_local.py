@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.engine.vllm_arguments import MIN_QUEUED_REQUESTS
+from tests.lanes import nightly
 from tests.serving import Answer, Server
 
 GREEDY = {"do_sample": False, "max_tokens": 16}
@@ -62,7 +63,7 @@ def test_greedy_is_deterministic_and_ignores_temperature(shared_server: Server) 
     assert len(outputs) == 1
 
 
-@pytest.mark.parametrize("temperature", [0.7, 2.0, 3.0, 50.0])
+@pytest.mark.parametrize("temperature", [nightly(0.7), nightly(2.0), 3.0, nightly(50.0)])
 def test_a_seed_repeats_an_answer(shared_server: Server, temperature: float) -> None:
     sampled = {"do_sample": True, "temperature": temperature, "top_p": 1.0}
     outputs = [generate(shared_server, **sampled, seed=seed).json["output"] for seed in (1, 1, 2)]

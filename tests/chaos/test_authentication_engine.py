@@ -23,6 +23,7 @@ from maritalk_vllm.playground.page_middleware import Page
 from maritalk_vllm.settings import TimeUnit
 from tests.answering import Answering, answering
 from tests.demo_model import PROFILE
+from tests.lanes import nightly
 from tests.licensing.keys import Keys
 from tests.serving import READY_SECONDS, Server, until
 
@@ -143,8 +144,8 @@ def test_a_valid_key_is_accepted_in_each_header(server: Server, key: str) -> Non
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("/generate", {"prompt": "1 2 3"}, ["error"]),
-        ("/api/chat/inference", {"messages": "1 2 3"}, ["detail"]),
+        nightly("/generate", {"prompt": "1 2 3"}, ["error"]),
+        nightly("/api/chat/inference", {"messages": "1 2 3"}, ["detail"]),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "1"}]}, ["error", "message"]),
     ],
 )

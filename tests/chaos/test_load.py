@@ -41,6 +41,7 @@ def prompt(words: int) -> dict[str, object]:
     return {"prompt": "um " * words, "max_tokens": TOKENS, "do_sample": False, "return_usage": True}
 
 
+@pytest.mark.nightly  # by day: disconnects in tests/api/test_local.py, wrong bodies in tests/api/test_bad_input.py
 def test_aborted_and_invalid_requests_do_not_affect_the_others(server: Server) -> None:
     # Each prompt has its own number of tokens, which shows that a response belongs to it.
     tokens = {words: server.ask("/generate", prompt(words)).json["usage"]["prompt_tokens"] for words in range(1, 21)}
@@ -114,6 +115,7 @@ def test_a_disconnected_client_frees_its_place(server: Server, stream: bool) -> 
     note(f"a client that disconnects, {how}: its place is free {time.monotonic() - closed:.2f} s later")
 
 
+@pytest.mark.nightly  # by day: tests/http/test_client_limits.py
 def test_slow_bodies_do_not_delay_other_requests(server: Server) -> None:
     def latency() -> float:
         return median(server.ask("/generate", prompt(5)).seconds for _ in range(15))

@@ -17,10 +17,8 @@ pytestmark = pytest.mark.clients
 STOP_SECONDS = 10
 
 
-@pytest.mark.parametrize(
-    "version",
-    [pytest.param("0.2.3", marks=pytest.mark.nightly), pytest.param("0.2.5", marks=pytest.mark.nightly), "0.3.2"],
-)
+@pytest.mark.nightly  # by day: the launcher in tests/cli, the client in test_maritalk_local.py
+@pytest.mark.parametrize("version", ["0.2.3", "0.2.5", "0.3.2"])
 def test_the_client_starts_uses_and_stops_a_server(version: str, prepared_cache: Path, tmp_path: Path) -> None:
     assert run_tool("install-launcher", HOME=str(tmp_path)).returncode == 0
     mark = uuid.uuid4().hex

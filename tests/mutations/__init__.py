@@ -1,1 +1,1 @@
-"""Mutation tests of the supervisor: the unit lane must notice each changed decision. `python -m tests.mutations`."""
+"""Mutation tests of the supervisor: tests/server must notice each changed decision. `python -m tests.mutations`."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import nightly
 from tests.server.test_stop import assert_nothing_left
 from tests.service_manager import service_manager
 from tests.serving import Server
@@ -57,10 +56,11 @@ class Killed(Scheduler):
 
 
 @pytest.mark.engine
+@pytest.mark.nightly  # by day: test_stub_engine_start.py
 @pytest.mark.parametrize(
     ("scheduler", "says"),
     [
-        nightly("Raises", "the first step failed"),
+        ("Raises", "the first step failed"),
         ("Killed", "the engine's process was killed by SIGKILL"),
     ],
 )

@@ -20,6 +20,8 @@ from tests.server.test_stop import assert_nothing_left
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LASTING = {"prompt": "1 2 3", "max_tokens": 150}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000, "stream": True}
@@ -118,6 +120,7 @@ def total(server: StubServer, name: str, **labels: str) -> float:
     )
 
 
+@pytest.mark.core
 def test_an_api_process_that_dies_loses_only_its_own_connections(tmp_path: Path) -> None:
     with two_processes(tmp_path) as server:
         engine, (first, second) = server.engine, server.apis

@@ -14,6 +14,8 @@ from tests.batches.samples import jsonl, line
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 ANA, RUI = "ana-0123456789abcdef", "rui-0123456789abcdef"
 KEYS = ("--api-key", ANA, "--api-key", RUI)
 
@@ -216,6 +218,7 @@ def test_a_batch_continues_after_a_death(tmp_path: Path, victim: str) -> None:
             assert {each["response"]["body"]["output"] for each in output} == {" ".join(["token"] * 20)}
 
 
+@pytest.mark.core
 def test_two_servers_cannot_share_a_folder(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()

@@ -14,6 +14,8 @@ from tests.stub_engine.engine import STEP_SECONDS
 from tests.stub_engine.launcher import RUNNING
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
 
 
@@ -30,6 +32,7 @@ def in_flight(server: StubServer, pool: ThreadPoolExecutor, *bodies: dict[str, o
     return running
 
 
+@pytest.mark.core
 def test_a_draining_stub_engine_finishes_its_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """New requests, probes and the service manager learn that the server stops."""
     monkeypatch.setenv("WATCHDOG_USEC", "600000")

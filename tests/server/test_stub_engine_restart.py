@@ -7,11 +7,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.counting import samples
 from tests.server.event_loop import LIMIT_SECONDS
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
+
+pytestmark = pytest.mark.stub
 
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
@@ -30,6 +34,7 @@ def metrics(server: StubServer) -> dict[tuple[str, tuple[tuple[str, str], ...]],
     return samples(server.ask("/metrics").body.decode())
 
 
+@pytest.mark.core
 def test_a_stub_engine_that_dies_is_restarted(tmp_path: Path) -> None:
     """With --no-resume-requests: in-flight requests fail at once, new ones wait, and nothing is imported again."""
     with StubServer(tmp_path, "--no-resume-requests", loading=["go", "wait 1"]) as server, ThreadPoolExecutor() as pool:
@@ -156,6 +161,7 @@ def test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart(tmp_path
         assert leaked not in server.processes()
 
 
+@pytest.mark.core
 def test_a_stub_engine_that_dies_too_often_is_given_up(tmp_path: Path) -> None:
     with StubServer(tmp_path, "--max-restarts", "2") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()

@@ -13,6 +13,8 @@ from tests.server.test_stop import assert_nothing_left
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LASTING = {"prompt": "1 2 3", "max_tokens": 150, "return_usage": True}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
@@ -85,6 +87,7 @@ def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Pa
         assert hung not in server.processes()
 
 
+@pytest.mark.core
 def test_a_request_that_kills_stub_engines_is_given_up(tmp_path: Path) -> None:
     """After two deaths in a row. Other requests are answered."""
     with StubServer(tmp_path) as server, ThreadPoolExecutor() as pool:

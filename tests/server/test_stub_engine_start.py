@@ -12,9 +12,12 @@ from tests.service_manager import service_manager
 from tests.stub_engine.script import flags
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 
 
+@pytest.mark.core
 def test_requests_wait_while_a_stub_engine_loads(tmp_path: Path) -> None:
     """The status answers meanwhile: it would not if the port were handed over before the engine is ready."""
     with StubServer(tmp_path, loading=["wait 1.5"]) as server, ThreadPoolExecutor() as pool:

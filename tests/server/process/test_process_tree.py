@@ -52,10 +52,11 @@ def assert_ends_with_its_supervisor(server: Server) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.nightly  # by day: the same ties without vLLM, above
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("Loading the model", id="loading", marks=pytest.mark.nightly),
+        pytest.param("Loading the model", id="loading"),
         pytest.param("Listening on http://", id="serving"),
     ],
 )

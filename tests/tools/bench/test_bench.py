@@ -9,14 +9,18 @@ import pytest
 from maritalk_vllm.tools.bench.api_formats import API_FORMATS
 from tests.answering import answering
 from tests.commands import run
+from tests.lanes import nightly
 from tests.serving import UNREACHABLE_URL, Server
+
+BY_DAY = {"chat-generate", "cloud-stream", "openai-chat-stream"}
+"""One of each way to read an answer. The others differ from them in the path and the names of the fields."""
 
 
 def bench(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return run("maritalk-vllm", "bench", *arguments)
 
 
-@pytest.mark.parametrize("wire", API_FORMATS)
+@pytest.mark.parametrize("wire", [wire if wire in BY_DAY else nightly(wire) for wire in API_FORMATS])
 def test_each_api_format(shared_server: Server, tmp_path: Path, wire: str) -> None:
     out = tmp_path / "figures.json"
     url = f"http://127.0.0.1:{shared_server.port}"
