@@ -6,16 +6,23 @@ Invalid fields are unchanged.
 import schemathesis
 
 
+def whole_number(value: object) -> int | None:
+    """The integer that the server takes this for: an integer, 2.0, or "2" of the first clients of the cloud API."""
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return int(value)
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return None
+
+
 @schemathesis.hook
 def before_call(context: object, case: schemathesis.Case, kwargs: object) -> None:
     """Limit a request to two answers of two tokens."""
     if not isinstance(case.body, dict):
         return
     body = case.body = dict(case.body)
-    max_tokens = body.get("max_tokens", 512)
-    if isinstance(max_tokens, str) and max_tokens.isdecimal():
-        max_tokens = int(max_tokens)  # as the first clients of the cloud API send it
-    if max_tokens is None or (type(max_tokens) is int and 2 < max_tokens <= 8192):
+    max_tokens = body.get("max_tokens")
+    if max_tokens is None or 2 < (whole_number(max_tokens) or 0) <= 8192:
         body["max_tokens"] = 2
-    if type(body.get("n")) is int and 2 < body["n"] <= 128:
+    if 2 < (whole_number(body.get("n")) or 0) <= 128:
         body["n"] = 2
