@@ -198,6 +198,9 @@ class _Pending(AsyncModelRunnerOutput):  # type: ignore[misc]
             time.sleep(left)
         return self._output
 
+    def get_kv_connector_output(self) -> None:
+        """There is no connector. vLLM 0.33 asks for its output where a step fails."""
+
 
 def _logprobs(requests: list[_Request], tokens: list[list[int]]) -> LogprobsLists | None:
     """Equal logprobs of as many candidates as any request wants; all candidates are the token itself."""
