@@ -4,8 +4,8 @@ With `--worker-cls benchmarks.null_worker.NullWorker` the front end, the schedul
 vLLM's own, and it needs neither weights nor a GPU. Benchmarks measure a front end with it; tests/cuda serves with the
 CUDA build of vLLM on a machine without a GPU. null_engine.py has the flags.
 
-A token depends on the prompt and on its place in the answer alone. However requests are scheduled, split over workers
-or preempted, their answers are the same.
+A token depends on the prompt, the LoRA adapter and its place in the answer alone. However requests are scheduled, split
+over workers, preempted or speculated on, their answers are the same.
 """
 
 import time
@@ -26,6 +26,7 @@ from vllm.v1.outputs import (
 from vllm.v1.worker.worker_base import CompilationTimes, WorkerBase
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.output import GrammarOutput, NewRequestData, SchedulerOutput
     from vllm.v1.kv_cache_interface import KVCacheSpec
@@ -35,11 +36,12 @@ FIRST_TOKEN, TOKENS = 300, 90
 
 _STRIDE = 7919
 """A prime, by which consecutive tokens differ."""
+_WRONG_DRAFT = 3
 _LOGPROB = -1.0
 
 
 class NullWorker(WorkerBase):  # type: ignore[misc]
-    """Implements what vLLM's engine calls on a worker of a model that generates text."""
+    """Implements what vLLM's engine calls on a worker of a model that generates text, with LoRA and speculation."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
@@ -48,6 +50,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         self._kv_bytes = int(float(options["kv_gib"]) * 2**30)
         self._requests: dict[str, _Request] = {}
         self._scheduled: SchedulerOutput | None = None
+        self._adapters: set[int] = set()
         self._busy_until = 0.0
 
     def init_device(self) -> None:
@@ -92,6 +95,28 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         """Text alone."""
         return ("generate",)
 
+    def add_lora(self, lora_request: "LoRARequest") -> bool:
+        """Load nothing of the adapter, whose id changes the tokens."""
+        self._adapters.add(lora_request.lora_int_id)
+        return True
+
+    def remove_lora(self, lora_id: int) -> bool:
+        """Whether the adapter was loaded."""
+        was_loaded = lora_id in self._adapters
+        self._adapters.discard(lora_id)
+        return was_loaded
+
+    def pin_lora(self, lora_id: int) -> bool:
+        """Whether the adapter is loaded: none is ever evicted."""
+        return lora_id in self._adapters
+
+    def list_loras(self) -> set[int]:
+        """Ids of the loaded adapters."""
+        return set(self._adapters)
+
+    def take_draft_token_ids(self) -> None:
+        """Drafts are never reported: an asynchronous scheduler, vLLM's default, plans them by their number."""
+
     def get_kv_connector_handshake_metadata(self) -> None:
         """There is no connector."""
 
@@ -124,14 +149,17 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         return None
 
     def sample_tokens(self, grammar_output: "GrammarOutput | None") -> ModelRunnerOutput | AsyncModelRunnerOutput:
-        """One token for each request whose prompt is computed."""
+        """One token for each request whose prompt is computed, and those of its drafts that are right."""
         scheduled, self._scheduled = self._scheduled, None
         if scheduled is None:
             return EMPTY_MODEL_RUNNER_OUTPUT
+        drafts = scheduled.scheduled_spec_decode_tokens
         allowed: dict[str, Any] = {}
         if grammar_output is not None:
-            keys = grammar_output.structured_output_request_ids
-            allowed = dict(zip(keys, grammar_output.grammar_bitmask, strict=True))
+            rows = iter(grammar_output.grammar_bitmask)
+            for key in grammar_output.structured_output_request_ids:
+                # One for the next token, and one after each draft, of which none is accepted here.
+                allowed[key], *_ = (next(rows) for _ in range(1 + len(drafts.get(key, ()))))
         keys = list(scheduled.num_scheduled_tokens)
         tokens: list[list[int]] = []
         prompts: dict[str, LogprobsTensors | None] = {}
@@ -142,7 +170,7 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
                 continue
             if not request.sampled and request.parameters.prompt_logprobs is not None:
                 prompts[key] = _prompt_logprobs(request)
-            tokens.append([request.sample(allowed.get(key))])
+            tokens.append(request.sample_all(len(drafts.get(key, ())), allowed.get(key)))
         output = ModelRunnerOutput(
             req_ids=keys,
             req_id_to_index={key: index for index, key in enumerate(keys)},
@@ -174,7 +202,21 @@ class _Request:
         assert prompt is not None and parameters is not None
         # For its second model runner, vLLM sends a preempted request as a new one, with its answer so far.
         sampled = len(request.prefill_token_ids or prompt) - len(prompt)
-        return cls(prompt, parameters, request.num_computed_tokens, sum(prompt), sampled)
+        adapter = request.lora_request.lora_int_id if request.lora_request is not None else 0
+        return cls(prompt, parameters, request.num_computed_tokens, sum(prompt) + adapter, sampled)
+
+    def sample_all(self, drafts: int, allowed: np.ndarray | None) -> list[int]:
+        """The next token, and one more after each of `drafts` that is right. With a grammar, the next token alone.
+
+        A scheduler that is asynchronous knows the number of drafts alone. They are right, except those for the places
+        that are multiples of `_WRONG_DRAFT`.
+        """
+        tokens = [self.sample(allowed)]
+        for _ in range(drafts if allowed is None else 0):
+            if (self.sampled - 1) % _WRONG_DRAFT == 0:
+                break
+            tokens.append(self.sample(None))
+        return tokens
 
     def sample(self, allowed: np.ndarray | None) -> int:
         """The next token, among those that the bit mask of a grammar allows."""
@@ -197,6 +239,9 @@ class _Pending(AsyncModelRunnerOutput):  # type: ignore[misc]
         if (left := self._ready_at - time.monotonic()) > 0:
             time.sleep(left)
         return self._output
+
+    def get_kv_connector_output(self) -> None:
+        """There is no connector. vLLM 0.33 asks for its output where a step fails."""
 
 
 def _logprobs(requests: list[_Request], tokens: list[list[int]]) -> LogprobsLists | None:

@@ -30,6 +30,7 @@ def describe(config: Any) -> dict[str, object]:
         "max_model_len": config.model_config.max_model_len,
         "async_scheduling": bool(scheduler.async_scheduling),
         "scheduler": str(scheduler.scheduler_cls),
+        "scheduling_policy": scheduler.policy,
         "chunked_prefill": scheduler.enable_chunked_prefill,
         "prefix_caching": config.cache_config.enable_prefix_caching,
         "block_size": config.cache_config.block_size,

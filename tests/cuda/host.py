@@ -8,6 +8,7 @@ a host with GPUs.
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,19 @@ class Host:
 
 
 class CudaServer(Server):
-    """`maritalk-serve` of the environment with vLLM's CUDA build, on `host`, with the worker that computes nothing."""
+    """`maritalk-serve` of the environment with vLLM's CUDA build, on `host`, with the worker that computes nothing.
+
+    `engine`: more flags for vLLM.
+    """
 
     program = (VENV / "bin" / "maritalk-serve",)
 
     engine_flags = null_engine.flags(step_ms=STEP_MS)
     """The flags for vLLM."""
 
-    def __init__(self, host: Host, folder: Path, *arguments: str) -> None:
+    def __init__(self, host: Host, folder: Path, *arguments: str, engine: Sequence[str] = ()) -> None:
         self._host_environment = host.environment()
-        super().__init__(folder, "--log-file", str(folder / "log"), *arguments, "--", *self.engine_flags)
+        super().__init__(folder, "--log-file", str(folder / "log"), *arguments, "--", *self.engine_flags, *engine)
 
     def _start(self, command: Any, **more: Any) -> "subprocess.Popen[Any]":
         marks = {name: more["env"][name] for name in ("SERVER_UNDER_TEST", "SPT_NOENV")}

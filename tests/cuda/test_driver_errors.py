@@ -1,4 +1,4 @@
-"""doctor on hosts whose driver has an error, which a start would meet in a worker only: exit code and sentence."""
+"""Hosts whose driver has an error, which a start meets in a worker only: its exit code and sentence, and doctor's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +22,16 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("code", ERRORS)
-def test_doctor_prints_what_the_driver_reports(
+def test_doctor_and_a_start_print_what_the_driver_reports(
     code: int, host: Callable[[str], Host], split_model: Path, tmp_path: Path
 ) -> None:
+    """The start is with vLLM's own worker, the only process that initialises CUDA."""
+    machine, driver = host("A100"), {"FAKE_CUDA_ERROR": str(code)}
     arguments = ("--model", split_model, "--cache-dir", tmp_path, "--port", str(free_port()))
-    examined = host("A100").run("maritalk-vllm", "doctor", *arguments, FAKE_CUDA_ERROR=str(code))
+    started = machine.run("maritalk-serve", *arguments, **driver)
+    assert started.returncode == 4, started.stderr
+    assert f"vLLM failed to start: {ERRORS[code]}" in started.stderr
+    assert {process.strip() for process in machine.initialised_by()} == {"VLLM::EngineCore"}
+    examined = machine.run("maritalk-vllm", "doctor", *arguments, **driver)
     assert examined.returncode == 4, examined.stdout
     assert f"CUDA cannot be initialized (error {code}): {ERRORS[code]}" in examined.stdout

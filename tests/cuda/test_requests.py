@@ -84,9 +84,10 @@ def test_an_answer_has_the_tokens_of_its_prompt(server: CudaServer) -> None:
 
 
 def test_a_streamed_answer_is_the_whole_one(server: CudaServer) -> None:
+    """The answer takes 0.4 s, and its tokens are sent at most 30 times a second."""
     text, choices, tokens = stream(server, max_tokens=200)
     assert (text, tokens) == (whole(server), 200)
-    assert len(choices) > 20
+    assert len(choices) > 6
 
 
 def test_a_stop_string_ends_an_answer(server: CudaServer) -> None:
