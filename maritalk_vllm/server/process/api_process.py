@@ -163,7 +163,12 @@ class _ApiProcess:
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
         in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
-        load = EngineLoad(generator, self._watchdog, admission.max_running(self._client))
+        load = EngineLoad(
+            generator,
+            self._watchdog,
+            admission.max_running(self._client),
+            is_compute_bound=admission.is_compute_bound(self._client),
+        )
         layers = engine_layers(
             app,
             args,
