@@ -138,7 +138,9 @@ class _ApiProcess:
         self._in_flight = InFlightRequests()
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
-        self._batches = BatchService(job.data_dir, lambda: self._options.batch_retention)
+        self._batches = BatchService(
+            job.data_dir, lambda: self._options.batch_retention, lambda: self._options.files_per_key_bytes
+        )
 
     async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel[Control, Never]) -> None:
         """Serve until a stop is requested. Raises EngineError if the engine fails before."""
