@@ -15,12 +15,12 @@ import typer
 
 from maritalk_vllm.settings import Device
 
+from . import batches, loading, pictures, ratios, results
 from . import capacity as prediction
 from . import card as cards
 from . import compare as comparison
 from . import jobs as bulk_jobs
 from . import knee as rate_sweep
-from . import loading, pictures, ratios, results
 from . import plan_accuracy as accuracy
 from . import start as startup
 from .models import subject
@@ -251,6 +251,28 @@ def capacity(
     }
     title = f"{model}: predicted and measured, {prediction.MAX_TOKENS} tokens an answer"
     results.write(out, f"capacity-{_file_name(model)}", title, content, lines)
+
+
+@app.command()
+def batch(
+    model: Annotated[str, _MODEL] = "one-layer",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    users: Annotated[int, typer.Option(help="Interactive users at once.")] = 8,
+    requests: Annotated[int, typer.Option(help="Interactive requests of each load.")] = 160,
+    max_tokens: Annotated[int, _TOKENS] = 32,
+    batch_lines: Annotated[int, typer.Option(help="Lines of the batch whose throughput is measured.")] = 400,
+    rounds: Annotated[int, _ROUNDS] = 3,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """Time to first token with and without a batch, and a batch's throughput compared with `vllm run-batch`."""
+    asked = subject(model, device)
+    with _temporary_folder() as folder, batches.servers(asked, folder) as (ours, run_batch):
+        measurement = batches.Measurement(ours, run_batch, folder, max_tokens)
+        loads, times = asyncio.run(batches.measure(measurement, users, requests, batch_lines, rounds))
+    title = f"{model}: {users} interactive users beside a batch, {max_tokens} tokens an answer"
+    lines = [*results.table(loads), "", *results.table(times), "", *results.ratios(batches.ratios(loads, times))]
+    content = {"loads": [asdict(each) for each in loads], "batches": [asdict(each) for each in times]}
+    results.write(out, f"batch-{_file_name(model)}", title, content, lines)
 
 
 @app.command(name="plan-accuracy")

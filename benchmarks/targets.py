@@ -143,6 +143,7 @@ class Ours(HTTPTarget):
     def __init__(self, subject: Subject, folder: Path) -> None:
         command = [str(Path(sys.executable).with_name("maritalk-serve")), "--host", "127.0.0.1"]
         command += ["--model", str(subject.model), "--device", subject.device, "--cache-dir", str(folder)]
+        command += ["--data-dir", str(folder / "data")]
         if subject.max_model_len is not None:
             command += ["--max-model-len", str(subject.max_model_len)]
         flags = subject.flags and ("--", *subject.flags)
@@ -176,10 +177,14 @@ class VLLMInterval(VLLM):
     more_flags = ("--stream-interval", "4")
 
 
-class EngineAlone(Target):
-    """AsyncLLM in the load generator's process, started with the same arguments as our server's engine."""
+class EngineProcess:
+    """vLLM's engine without a server, in a process that runs `module` and exchanges lines of JSON by its pipes.
 
-    name = "engine alone"
+    It is started with the same arguments as our server's engine.
+    """
+
+    name: str
+    module: str
 
     def __init__(self, subject: Subject, folder: Path) -> None:
         launch = subject.launch(folder)
@@ -187,9 +192,9 @@ class EngineAlone(Target):
         temporary = Path(self._folder.enter_context(TemporaryDirectory()))
         environment = engine_environment(launch.plan, temporary, folder)
         environment["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
-        with (folder / "alone.log").open("wb") as log:
+        with (folder / f"{self.name}.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.engine_alone", subject.device, *launch.engine_args],
+                [sys.executable, "-m", self.module, subject.device, *launch.engine_args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -199,16 +204,14 @@ class EngineAlone(Target):
     def wait(self) -> None:
         """Wait until the engine has loaded. Raises RuntimeError if it exits first."""
         if self._read_message() != "ready":
-            raise RuntimeError("The engine alone did not start.")
+            raise RuntimeError(f"{self.name} did not start.")
 
-    async def run(self, load_spec: LoadSpec) -> LoadRun:
-        """Send one load to the process and read its results."""
+    def exchange(self, message: object) -> Any:  # noqa: ANN401
+        """Send a message, and return the reply to it: None if the process has exited."""
         assert self.process.stdin is not None
-        message = load_spec.to_message(streamed=API_FORMATS[load_spec.wire].streamed)
         self.process.stdin.write(json.dumps(message).encode() + b"\n")
         self.process.stdin.flush()
-        answer = self._read_message()
-        return LoadRun(tuple(RequestResult(**each) for each in answer["outcomes"]), answer["seconds"])
+        return self._read_message()
 
     def stop(self) -> None:
         """Close stdin, on which the process shuts its engine down; a signal would leave the engine running."""
@@ -220,3 +223,29 @@ class EngineAlone(Target):
     def _read_message(self) -> Any:  # noqa: ANN401
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline() or "null")
+
+
+class EngineAlone(EngineProcess, Target):
+    """AsyncLLM in the load generator's process."""
+
+    name = "engine alone"
+    module = "benchmarks.engine_alone"
+
+    async def run(self, load_spec: LoadSpec) -> LoadRun:
+        """Send one load to the process and read its results."""
+        answer = self.exchange(load_spec.to_message(streamed=API_FORMATS[load_spec.wire].streamed))
+        return LoadRun(tuple(RequestResult(**each) for each in answer["outcomes"]), answer["seconds"])
+
+
+class RunBatch(EngineProcess):
+    """`vllm run-batch`, with an engine that stays loaded from one file to the next."""
+
+    name = "vllm run-batch"
+    module = "benchmarks.run_batch"
+
+    def run(self, requests: Path, results: Path) -> float:
+        """Process a file of requests; returns the seconds. Raises RuntimeError if the process has exited."""
+        seconds = self.exchange([str(requests), str(results)])
+        if seconds is None:
+            raise RuntimeError(f"{self.name} has exited.")
+        return float(seconds)

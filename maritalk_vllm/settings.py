@@ -256,6 +256,13 @@ class Settings:
         metavar="TIME",
         unit="duration",
     )
+    files_per_key_mb: int | None = option(
+        None,
+        "Files that each API key may store, in MB (10^6 bytes): uploads and results of batches.",
+        metavar="N",
+        min=1,
+        shown="no limit",
+    )
     flex_timeout: float = option(
         300.0,
         "Seconds that a request with service_tier flex waits for a place before it is rejected.",
@@ -282,6 +289,11 @@ class Settings:
     def engine_log(self) -> Path:
         """File of vLLM's own log."""
         return self.log_file or self.cache_dir / "logs" / f"serve-{self.port}.log"
+
+    @property
+    def files_per_key_bytes(self) -> int | None:
+        """The limit of a key's files in bytes; None without one."""
+        return None if self.files_per_key_mb is None else self.files_per_key_mb * 10**6
 
     @property
     def batch_retention_seconds(self) -> int:

@@ -21,34 +21,45 @@ class FlexQueue:
         """`timeout_seconds`: how long each may wait."""
         self._load = load
         self._timeout_seconds = timeout_seconds
-        self._waiting: deque[object] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._granting: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
         """Wait for a place. Raises TooManyRequests if none gets free in time, or too many wait already."""
-        if not self._waiting and self._has_place:
+        if not self._waiting and self._free_places > 0:
             return
         if len(self._waiting) >= MAX_WAITING:
             raise TooManyRequests(
                 f"{MAX_WAITING} requests of the tier flex wait already.", "Try again later.", RETRY_SECONDS
             )
-        loop = asyncio.get_running_loop()
         seconds = self._timeout_seconds()
-        deadline = loop.time() + seconds
-        ticket = object()
-        self._waiting.append(ticket)
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        if self._granting is None or self._granting.done():
+            self._granting = asyncio.create_task(self._grant())
         try:
-            while not (self._waiting[0] is ticket and self._has_place):
-                if (left := deadline - loop.time()) <= 0:
-                    raise TooManyRequests(
-                        f"The tier flex had no place for this request within {seconds:g} s.",
-                        "Try again later, or leave service_tier out.",
-                        RETRY_SECONDS,
-                    )
-                await asyncio.sleep(min(_POLL_SECONDS, left))
+            async with asyncio.timeout(seconds):
+                await place
+        except TimeoutError:
+            raise TooManyRequests(
+                f"The tier flex had no place for this request within {seconds:g} s.",
+                "Try again later, or leave service_tier out.",
+                RETRY_SECONDS,
+            ) from None
         finally:
-            self._waiting.remove(ticket)
+            if place in self._waiting:
+                self._waiting.remove(place)
+
+    async def _grant(self) -> None:
+        """Grant the free places until none waits. Granted requests count as unfinished before the next look."""
+        while self._waiting:
+            for _ in range(min(self._free_places, len(self._waiting))):
+                place = self._waiting.popleft()
+                if not place.done():  # the client has not disconnected
+                    place.set_result(None)
+            await asyncio.sleep(_POLL_SECONDS)
 
     @property
-    def _has_place(self) -> bool:
-        """Whether the engine would compute another request at once. It sets lines of batches aside for it."""
-        return self._load.unfinished - self._load.lines < self._load.places
+    def _free_places(self) -> int:
+        """Requests that the engine would compute at once. It sets lines of batches aside for them."""
+        return self._load.places - (self._load.unfinished - self._load.lines)

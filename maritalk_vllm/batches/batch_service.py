@@ -55,12 +55,20 @@ class BatchService:
     Without a folder it has no stores, and its routes say so.
     """
 
-    def __init__(self, path: Path | None, retention_seconds: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        retention_seconds: Callable[[], int],
+        key_bytes: Callable[[], int | None],
+    ) -> None:
         """Open the stores in a folder that the server has reserved.
+
+        Files are kept for `retention_seconds`; each key may store `key_bytes` of them, any number with None.
 
         If it has become unusable, the log reports it, and the server continues without batches.
         """
         self.retention_seconds = retention_seconds
+        self.key_bytes = key_bytes
         self._stores: Stores | None = None
         self._worker: BatchWorker | None = None
         self._task: asyncio.Task[None] | None = None

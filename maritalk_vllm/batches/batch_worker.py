@@ -45,7 +45,7 @@ class BatchWorker:
         self._files = files
         self._load = load
         self._is_ready = is_ready
-        self._window = LineWindow(load.places)
+        self._window = LineWindow(load.places, is_compute_bound=load.is_compute_bound)
         self._retention_seconds = retention_seconds
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

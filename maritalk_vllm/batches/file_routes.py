@@ -22,7 +22,7 @@ from .batch_service import BatchService, owner_of, service_of
 from .data_folder import new_id
 from .file_store import no_file
 from .query import FileQuery, query_of
-from .upload import PATH, Upload, check_length
+from .upload import MAX_OVERHEAD_BYTES, PATH, Upload, check_length
 
 
 class OpenAIRoute(MariTalkRoute):
@@ -49,17 +49,19 @@ _EXAMPLE = {
 @router.post(PATH, **documented(response=FileObject, response_example=_EXAMPLE))
 async def upload(request: Request) -> Response:
     """Upload a file: a multipart form with the fields `purpose`, which is `batch`, and `file`."""
-    service = service_of(request)
+    service, owner = service_of(request), owner_of(request)
     length = request.headers.get("content-length", "0")
     if length.isdecimal():
         check_length(int(length))
+        # A client that sends too much learns it before all of it is received.
+        await service.stores.files.check_room(owner, int(length) - MAX_OVERHEAD_BYTES, service.key_bytes())
     file_id = new_id("file-")
     target = service.stores.folder.uploads / file_id
     form = Upload(request.headers.get("content-type", ""), target)
     try:
         await form.receive(_chunks(request))
-        file = _described(form, file_id, owner_of(request), service)
-        await service.stores.files.add(file, target)
+        file = _described(form, file_id, owner, service)
+        await service.stores.files.add(file, target, service.key_bytes())
     except (OSError, sqlite3.OperationalError) as error:
         number = error.errno if isinstance(error, OSError) else None
         if number not in (errno.ENOSPC, errno.EDQUOT) and "full" not in str(error):

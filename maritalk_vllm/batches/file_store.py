@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, NotFound
+from ..errors import BodyTooLarge, Conflict, NotFound
 from .batch_database import BatchDatabase
 from .batch_records import UNFINISHED, StoredFile
 from .data_folder import DataFolder
@@ -26,10 +26,17 @@ class FileStore:
         self._database = database
         self.folder = folder
 
-    async def add(self, file: StoredFile, content: Path) -> None:
-        """Store a file, whose content is moved to its place. Raises OSError and sqlite3.Error."""
+    async def check_room(self, owner: str, size: int, key_bytes: int | None) -> None:
+        """Raise BodyTooLarge if a key's files would have more than `key_bytes` with one of `size` bytes."""
+        if key_bytes is not None:
+            await self._database.run(lambda connection: _check_room(connection, owner, size, key_bytes))
+
+    async def add(self, file: StoredFile, content: Path, key_bytes: int | None = None) -> None:
+        """Store a file, whose content is moved to its place. Raises OSError, sqlite3.Error, and as `check_room`."""
 
         def work(connection: sqlite3.Connection) -> None:
+            if key_bytes is not None:
+                _check_room(connection, file.owner, file.bytes, key_bytes)
             content.rename(self.folder.content(file.id))
             insert(connection, file)
 
@@ -89,6 +96,18 @@ def insert(connection: sqlite3.Connection, file: StoredFile) -> None:
     fields = msgspec.structs.asdict(file)
     names, marks = ", ".join(fields), ", ".join(f":{name}" for name in fields)
     connection.execute(f"INSERT INTO files ({names}) VALUES ({marks})", fields)
+
+
+def _check_room(connection: sqlite3.Connection, owner: str, size: int, key_bytes: int) -> None:
+    (used,) = connection.execute(
+        "SELECT TOTAL(bytes) FROM files WHERE owner = ? AND expires_at > ?", (owner, int(time.time()))
+    ).fetchone()
+    if used + size > key_bytes:
+        raise BodyTooLarge(
+            f"The files of this API key have {used / 1e6:,.1f} MB: with this one they would exceed "
+            f"{key_bytes // 10**6:,} MB, the limit of each key.",
+            "Delete some, or wait until they expire.",
+        )
 
 
 def find(connection: sqlite3.Connection, owner: str, file_id: str) -> StoredFile:

@@ -26,6 +26,11 @@ def max_running(client: "EngineClient") -> int:
     return int(config.scheduler_config.max_num_seqs) * int(config.parallel_config.data_parallel_size)
 
 
+def is_compute_bound(client: "EngineClient") -> bool:
+    """Whether each further request lengthens a step in proportion, as EngineLoad has it."""
+    return bool(client.vllm_config.device_config.device_type == "cpu")
+
+
 def check_answers(prompts: int, n: int, limit: int | None) -> None:
     """Check a request for `n` answers to each of `prompts` prompts against `limit`. Raises RequestError."""
     if prompts > MAX_PROMPTS:

@@ -10,11 +10,16 @@ if TYPE_CHECKING:
 class EngineLoad:
     """The engine at this moment. `places`: requests that all replicas compute at once.
 
+    `is_compute_bound`: each further request lengthens a step in proportion, as on a processor. On a GPU, decoding waits
+    for the weights to be read, once for all requests.
     `lines`: those among the unfinished that are lines of batches, as their worker says.
     """
 
-    def __init__(self, generator: "Generator", watchdog: "StepWatchdog", places: int) -> None:
+    def __init__(
+        self, generator: "Generator", watchdog: "StepWatchdog", places: int, *, is_compute_bound: bool
+    ) -> None:
         self.places = places
+        self.is_compute_bound = is_compute_bound
         self.lines = 0
         self._generator = generator
         self._watchdog = watchdog

@@ -11,4 +11,5 @@ class Load(EngineLoad):
 
     def __init__(self, places: int = 2) -> None:
         self.places = places
+        self.is_compute_bound = True
         self.lines = 0

@@ -106,6 +106,41 @@ def test_flex_requests_get_their_places_in_turn() -> None:
     assert asyncio.run(run()) == [0, 1, 2]
 
 
+def test_free_places_are_granted_together() -> None:
+    async def run() -> list[bool]:
+        load = Load()
+        load.unfinished = 2
+        queue = FlexQueue(load, lambda: 30)
+        tasks = [asyncio.create_task(queue.wait()) for _ in range(4)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()  # its client has disconnected
+        await asyncio.sleep(0)
+        load.unfinished = 0
+        await asyncio.wait(tasks[1:3], timeout=5)
+        load.unfinished = 2
+        return [each.done() for each in tasks]
+
+    assert asyncio.run(run()) == [True, True, True, False]
+
+
+def test_the_load_is_read_once_for_all_that_wait() -> None:
+    class CountedLoad(Load):
+        reads = 0
+
+        @property
+        def unfinished(self) -> int:  # type: ignore[override]
+            self.reads += 1
+            return 2
+
+    async def run() -> int:
+        load = CountedLoad()
+        queue = FlexQueue(load, lambda: 0.35)
+        await asyncio.gather(*(queue.wait() for _ in range(100)), return_exceptions=True)
+        return load.reads
+
+    assert asyncio.run(run()) < 10
+
+
 def test_a_full_queue_rejects_at_once() -> None:
     async def run() -> None:
         load = Load()

@@ -54,7 +54,7 @@ def computed(
     """The batch when it is over, and its results of both files."""
 
     async def run() -> tuple[Batch, list[Any]]:
-        service = BatchService(folder, lambda: 3600)
+        service = BatchService(folder, lambda: 3600, lambda: None)
         stores = service.stores
         upload = stores.folder.uploads / "x"
         upload.write_bytes(jsonl(line(prompt, prompt=prompt) for prompt in prompts))
@@ -69,7 +69,7 @@ def computed(
             await service.close()
         files = [stores.folder.content(each) for each in (batch.output_id, batch.error_id)]
         texts = [each.read_text() for each in files if each.exists()]
-        service = BatchService(folder, lambda: 3600)
+        service = BatchService(folder, lambda: 3600, lambda: None)
         over = await service.stores.batches.get(ANA, batch.id)
         await service.close()
         return over, [json.loads(each) for text in texts for each in text.splitlines()]

@@ -29,7 +29,7 @@ ROUTES = {
 
 def application() -> FastAPI:
     app = FastAPI()
-    attach(app, BatchService(None, lambda: 1))
+    attach(app, BatchService(None, lambda: 1, lambda: None))
     return app
 
 

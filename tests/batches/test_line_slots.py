@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from maritalk_vllm.batches.line_slots import LineSlots
-from maritalk_vllm.batches.line_window import LineWindow
+from maritalk_vllm.batches.line_window import QUIET_SECONDS, LineWindow
 
 
 def test_keys_get_places_in_turn_whatever_each_has_waiting() -> None:
@@ -85,3 +87,22 @@ def test_a_window_leaves_places_for_interactive_requests() -> None:
     assert window.update(0.1, 55, 15) == 5
     assert window.update(0.1, 500, 15) == 1
     assert LineWindow(1).update(0.0, 0, 1) == 1
+
+
+def test_a_processor_computes_few_lines_beside_interactive_requests() -> None:
+    window = LineWindow(256, is_compute_bound=True)
+    assert [window.update(0.1, interactive, 0) for interactive in (1, 8, 40, 200)] == [1, 1, 5, 25]
+
+
+@pytest.mark.parametrize(("is_compute_bound", "beside"), [(True, 1), (False, 15)])
+def test_a_window_takes_all_places_only_after_seconds_without_a_request(*, is_compute_bound: bool, beside: int) -> None:
+    now = [100.0]
+    window = LineWindow(64, is_compute_bound=is_compute_bound, clock=lambda: now[0])
+    for _ in range(9):
+        window.update(0.1, 0, 64)
+    assert window.update(0.1, 0, 64) == 60
+    assert window.update(0.1, 8, 60) == beside
+    now[0] += QUIET_SECONDS - 0.1
+    assert window.update(0.1, 0, beside) == beside
+    now[0] += 0.2
+    assert window.update(0.1, 0, beside) == 60

@@ -17,7 +17,7 @@ from maritalk_vllm.batches.batch_database import connect
 from maritalk_vllm.batches.batch_records import BatchStatus, LineError
 from maritalk_vllm.batches.batch_service import Stores
 from maritalk_vllm.batches.data_folder import DataFolder
-from maritalk_vllm.errors import Conflict, NotFound, RequestError, UsageError
+from maritalk_vllm.errors import BodyTooLarge, Conflict, NotFound, RequestError, UsageError
 from tests.batches.samples import ANA, RUI, stored_batch, stored_file
 from tests.batches.stores import add, with_stores
 
@@ -38,6 +38,25 @@ def test_records_outlive_the_process(tmp_path: Path) -> None:
 
     with_stores(tmp_path, write)
     with_stores(tmp_path, read)
+
+
+def test_the_files_of_a_key_are_limited(tmp_path: Path) -> None:
+    """Neither expired files nor those of other keys count."""
+
+    async def scenario(stores: Stores) -> None:
+        for file_id, owner, seconds in (("file-1", ANA, 3600), ("file-2", RUI, 3600), ("file-3", ANA, -1)):
+            await add(stores, file_id, owner, seconds=seconds)
+        content = stores.folder.uploads / "file-4"
+        content.write_bytes(b"{}\n")
+        with pytest.raises(BodyTooLarge):
+            await stores.files.check_room(ANA, 3, 5)
+        with pytest.raises(BodyTooLarge):
+            await stores.files.add(stored_file("file-4"), content, 5)
+        assert content.exists()
+        await stores.files.check_room(ANA, 3, 6)
+        await stores.files.add(stored_file("file-4"), content, 6)
+
+    with_stores(tmp_path, scenario)
 
 
 def test_a_key_sees_only_its_own_objects(tmp_path: Path) -> None:

@@ -175,6 +175,22 @@ def test_a_long_file_is_rejected(tmp_path: Path) -> None:
         assert list((tmp_path / "state").rglob("uploads/*")) == []
 
 
+def test_the_files_of_a_key_are_limited(tmp_path: Path) -> None:
+    with StubServer(tmp_path, *KEYS, "--files-per-key-mb", "1") as server:
+        server.wait_until_ready()
+        first = upload(server, b"x" * 600_000, ANA)
+        assert first.status == 200
+        limited = upload(server, b"x" * 600_000, ANA)
+        assert (limited.status, limited.json["error"]["message"]) == (
+            413,
+            "The files of this API key have 0.6 MB: with this one they would exceed 1 MB, the limit of each key. "
+            "Delete some, or wait until they expire.",
+        )
+        assert upload(server, b"x" * 600_000, RUI).status == 200
+        assert send(server, "DELETE", f"/v1/files/{first.json['id']}", key=ANA).status == 200
+        assert upload(server, b"x" * 600_000, ANA).status == 200
+
+
 def test_a_batch_is_cancelled(tmp_path: Path) -> None:
     with StubServer(tmp_path) as server:
         server.wait_until_ready()

@@ -255,6 +255,7 @@ class StubLLM:
     vllm_config = SimpleNamespace(
         scheduler_config=SimpleNamespace(max_num_queued_reqs=None, max_num_seqs=64),
         parallel_config=SimpleNamespace(data_parallel_size=1),
+        device_config=SimpleNamespace(device_type="cpu"),
     )
     model_config = SimpleNamespace(max_model_len=1_000_000)
 

@@ -138,7 +138,9 @@ class _ApiProcess:
         self._in_flight = InFlightRequests()
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
-        self._batches = BatchService(job.data_dir, lambda: self._options.batch_retention)
+        self._batches = BatchService(
+            job.data_dir, lambda: self._options.batch_retention, lambda: self._options.files_per_key_bytes
+        )
 
     async def run(self, args: Namespace, listener: socket.socket, control_channel: Channel[Control, Never]) -> None:
         """Serve until a stop is requested. Raises EngineError if the engine fails before."""
@@ -163,7 +165,12 @@ class _ApiProcess:
         request_metrics = RequestMetrics(REGISTRY, RouteLabels(filter(None, paths)), self._state)
         self._state.transition_to(Phase.READY)
         in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
-        load = EngineLoad(generator, self._watchdog, admission.max_running(self._client))
+        load = EngineLoad(
+            generator,
+            self._watchdog,
+            admission.max_running(self._client),
+            is_compute_bound=admission.is_compute_bound(self._client),
+        )
         layers = engine_layers(
             app,
             args,

@@ -86,6 +86,7 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
         drain_timeout=launch.settings.drain_timeout,
         engine_timeout=launch.settings.engine_timeout,
         batch_retention=launch.settings.batch_retention_seconds,
+        files_per_key_bytes=launch.settings.files_per_key_bytes,
         flex_timeout=launch.settings.flex_timeout,
         resume_timeout=launch.settings.resume_timeout,
     )

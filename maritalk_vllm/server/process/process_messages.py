@@ -43,6 +43,7 @@ class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     engine_timeout: float | None
     resume_timeout: float
     batch_retention: int
+    files_per_key_bytes: int | None
     flex_timeout: float
 
 

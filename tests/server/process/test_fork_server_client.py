@@ -84,6 +84,7 @@ def options(number: int, size: int) -> ServingOptions:
         drain_timeout=number,
         engine_timeout=1,
         batch_retention=1,
+        files_per_key_bytes=None,
         flex_timeout=1,
         resume_timeout=1,
     )
