@@ -178,6 +178,7 @@ def test_a_replaced_engine_is_given_the_drain_timeout(tmp_path: Path) -> None:
             "The engine is replaced, and does not wait for this request any longer. Send it again.",
         )
         assert waiting.result().status == 200
+        server.wait_until_ready_again()
         assert server.length == "2048"
 
 

@@ -1,4 +1,4 @@
-"""What the user and the service manager are told about starts, restarts and replacements of the engine."""
+"""Announces starts, restarts and replacements of the engine to the user and to the service manager."""
 
 from ...errors import EngineError
 from ...i18n.message import clause, msg
