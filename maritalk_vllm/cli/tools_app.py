@@ -17,6 +17,7 @@ from .install_launcher import install_launcher
 from .license import app as license
 from .models import models
 from .plan import command as plan
+from .reload import command as reload
 from .runner import HELP, run
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
@@ -72,6 +73,7 @@ app.command(name="chat")(chat)
 app.command(name="plan")(plan)
 app.command(name="doctor")(doctor)
 app.command(name="health")(health)
+app.command(name="reload")(reload)
 app.command(name="download")(download)
 app.command(name="bench")(bench)
 app.add_typer(batch, name="batch")

@@ -38,6 +38,16 @@ class Stage(StrEnum):
     """The engine is not started again. The server ends with an error."""
 
 
+class Replacement(StrEnum):
+    """How far the replacement of the engine by one with other settings has come."""
+
+    NONE = "none"
+    DECIDED = "decided"
+    """The old engine finishes its requests."""
+    STARTED = "started"
+    """The new engine starts. If it fails, the old one is started again."""
+
+
 _PHASES = {Stage.READY: Phase.READY, Stage.DRAINING: Phase.DRAINING, Stage.FAILED: Phase.FAILED}
 
 
@@ -58,6 +68,7 @@ class Lifecycle:
     """Whether the plan chose the context length, and no start was repeated with a shorter one."""
     api_serves: bool = False
     """Whether the API process has outlived the engine that failed last, and keeps the port and its requests."""
+    replacement: Replacement = Replacement.NONE
     stop_requested: bool = False
 
     @property
@@ -112,12 +123,25 @@ class EngineCleared:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacementDecided:
+    """Settings were reloaded that another engine has to be started for, and a start with them was resolved."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """A stop signal arrived, the chat ended, or the terminal was closed."""
 
 
 Event = (
-    StartDue | NodesMissing | NodesJoined | EngineReady | EngineLeaving | EngineFailed | EngineCleared | StopRequested
+    StartDue
+    | NodesMissing
+    | NodesJoined
+    | EngineReady
+    | EngineLeaving
+    | EngineFailed
+    | EngineCleared
+    | ReplacementDecided
+    | StopRequested
 )
 
 
@@ -172,6 +196,11 @@ class ReclaimPort:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireApi:
+    """Have the API process leave the port, finish its requests, and exit, since the engine is to be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Answer all requests with `error`, and end the server with it."""
 
@@ -209,7 +238,15 @@ class ScheduleStart:
     delay_seconds: float
 
 
-LongAction = StartEngine | ClearEngine | ScheduleStart
+@dataclass(frozen=True, slots=True)
+class SwitchLaunch:
+    """Start the next engines with the reloaded settings, or after a failure with those before. Ends with StartDue."""
+
+    error: EngineError | None = None
+    """The failure of the engine with the reloaded settings."""
+
+
+LongAction = StartEngine | ClearEngine | ScheduleStart | SwitchLaunch
 """Takes time, and ends with an event. A step has at most one, as its last action."""
 
 ShortAction = (
@@ -221,6 +258,7 @@ ShortAction = (
     | ReportRestart
     | ShortenContext
     | ReclaimPort
+    | RetireApi
     | GiveUp
     | Drain
     | KillProcesses
@@ -247,7 +285,11 @@ def step(state: Lifecycle, event: Event, now: float) -> Step:
         case Stage.LOADING, NodesJoined():
             return replace(state, nodes_joined=True), (HoldRequests(),)
         case Stage.LOADING, EngineReady():
-            return replace(state, stage=Stage.READY, was_ready=True), (_announcement(state),)
+            ready = replace(state, stage=Stage.READY, was_ready=True, replacement=Replacement.NONE)
+            return ready, (_announcement(state),)
+        case Stage.READY, ReplacementDecided():
+            leaving = replace(state, stage=Stage.LEAVING, api_serves=False, replacement=Replacement.DECIDED)
+            return leaving, (RetireApi(),)
         case Stage.LOADING, EngineLeaving() if state.api_serves:
             return replace(state, api_serves=False), (ReclaimPort(),)
         case Stage.READY, EngineLeaving():
@@ -289,6 +331,13 @@ def _clear(state: Lifecycle, error: MariTalkError, *, api_serves: bool) -> Step:
 
 
 def _restart_or_give_up(state: Lifecycle, cause: EngineError, now: float) -> Step:
+    match state.replacement:
+        case Replacement.DECIDED:
+            following = replace(state, stage=Stage.PENDING, replacement=Replacement.STARTED)
+            return following, (ReclaimPort(), SwitchLaunch())
+        case Replacement.STARTED:
+            back = replace(state, stage=Stage.PENDING, replacement=Replacement.NONE)
+            return back, (ReclaimPort(), SwitchLaunch(cause))
     length = cause.max_model_len
     if state.may_shorten and not state.was_ready and length is not None and length >= MIN_CONTEXT:
         text = msg(

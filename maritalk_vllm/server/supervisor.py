@@ -23,6 +23,7 @@ from .cluster.node_lost import NodeLost
 from .cluster.node_messages import Agreement
 from .loading.loading_server import LoadingServer
 from .process import process_tree
+from .process.announcer import Announcer
 from .process.async_tasks import cancel_and_wait, unless_failed
 from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
@@ -35,7 +36,6 @@ from .process.sighup import HangupSignal
 from .startup.console import Console
 from .startup.data_dir import ReservedFolder
 from .startup.launch import Launch
-from .status.sd_notify import SystemdNotifier
 from .status.server_state import ServerState
 from .status.startup_timings import StartupStep, StartupTimings
 
@@ -95,9 +95,10 @@ class _Supervisor:
         self._fork_server_command = fork_server_command
         self._log = log
         self._state = ServerState()
-        self._maintenance = Maintenance(reload, log, self._state, (self._update_engine, self._update_loading_server))
-        self._notifier = SystemdNotifier()
+        subscribers = (self._update_engine, self._update_loading_server, self._replace_engine)
+        self._maintenance = Maintenance(reload, log, self._state, subscribers)
         self._timings = StartupTimings(launch.license_expires)
+        self._announcer = Announcer(console, self._state, self._timings)
         self._loading_server = LoadingServer(
             listener,
             launch.access,
@@ -117,6 +118,7 @@ class _Supervisor:
             may_shorten=launch.group is None and launch.settings.max_model_len is None,
         )
         self._shortened: Agreement | None = None
+        self._shortened_before: Agreement | None = None
         self._draining = asyncio.Event()
         self._killed = asyncio.Event()
 
@@ -125,14 +127,13 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         self._loading_server.start()
         self._timings.mark_done(StartupStep.PORT)
-        self._console.starting(self._launch.source.name, self._launch.notes, self._launch.settings.engine_log)
-        self._notifier.status(f"Loading {self._launch.source.name}")
+        self._announcer.starting(self._launch)
         self._signals.handle(self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         if self._hangup.received:
             self._on_sighup()
         with contextlib.closing(self._maintenance.folder):
-            notifying = loop.create_task(self._notifier.feed_watchdog(self._engine_is_hung))
+            notifying = loop.create_task(self._announcer.notifier.feed_watchdog(self._engine_is_hung))
             serving = loop.create_task(self._serve())
             draining = loop.create_task(self._draining.wait())
             maintaining = loop.create_task(self._maintenance.run())
@@ -172,32 +173,29 @@ class _Supervisor:
             case lifecycle.HandOver(is_first):
                 self._hand_over(is_first=is_first)
             case lifecycle.AnnounceRestarted():
-                address = url(self._listener, self._scheme)
-                self._notifier.ready(f"Listening on {address}")
-                self._console.listening_again(address)
+                self._announcer.listening_again(url(self._listener, self._scheme))
             case lifecycle.AnnounceFollower():
-                self._console.follower_ready()
-                self._notifier.ready("This node's part of the model is up.")
+                self._announcer.follower_ready()
             case lifecycle.ReportRestart(text):
-                self._console.engine_died(text)
-                self._notifier.status(text)
-                self._timings.reset()
+                self._announcer.restarting(text)
             case lifecycle.ShortenContext(max_model_len, text):
                 self._shortened = Agreement(max_model_len=max_model_len)
-                self._console.engine_died(text)
-                self._notifier.status(text)
-                self._timings.reset()
+                self._announcer.restarting(text)
+            case lifecycle.RetireApi():
+                assert self._engine is not None
+                self._announcer.replacing()
+                self._engine.retire()
             case lifecycle.ReclaimPort():
                 self._loading_server.start()
             case lifecycle.GiveUp(error):
-                self._notifier.stopping(error.message)
+                self._announcer.notifier.stopping(error.message)
                 self._loading_server.fail(error)
                 if self._engine is not None:
                     self._engine.reject_requests(error)
                 self._coordinator.end_epoch(error)
                 raise error
             case lifecycle.Drain():
-                self._notifier.stopping("Finishing what runs")
+                self._announcer.notifier.stopping("Finishing what runs")
                 self._loading_server.fail(_STOPPING)
                 self._draining.set()
             case lifecycle.KillProcesses():
@@ -219,6 +217,21 @@ class _Supervisor:
             case lifecycle.ScheduleStart(delay):
                 await asyncio.sleep(delay)
                 return lifecycle.StartDue()
+            case lifecycle.SwitchLaunch(error):
+                await self._switch_launch(error)
+                return lifecycle.StartDue()
+
+    async def _switch_launch(self, error: EngineError | None) -> None:
+        """Use the launch that was reloaded, or, after the error of its engine, the one before."""
+        if error is None:
+            self._shortened, self._shortened_before = None, self._shortened
+        else:
+            self._announcer.returning(error)
+            self._shortened = self._shortened_before
+        await self._maintenance.switch_launch(error)
+        self._discard_fork_server()  # its environment follows from the settings
+        self._loading_server.is_demo = self._launch.source.is_demo
+        self._timings.license_expires = self._launch.license_expires
 
     async def _run_engine(self) -> MariTalkError:
         """Start an engine, and return the error with which it fails."""
@@ -228,8 +241,8 @@ class _Supervisor:
                 launch = self._launch
                 self._coordinator = coordinator(launch.group, launch.plan, launch.source.name, launch.vllm)
             else:
-                await wait_until_free(self._launch.plan, lambda: self._show_step("Waiting for free GPU memory"))
-            await self._maintenance.restore_files(self._discard_fork_server, self._show_download)
+                await wait_until_free(self._launch.plan, lambda: self._announcer.step("Waiting for free GPU memory"))
+            await self._maintenance.restore_files(self._discard_fork_server, self._announcer.download)
             await self._end_api_without_fork_server()
             engine = self._engine = self._engine_with_fork_server()
             await engine.import_and_prepare()
@@ -257,7 +270,7 @@ class _Supervisor:
         """Download the weights unless they are local. Raises MariTalkError."""
         if self._launch.source.fetch is not None:
             self._state.set_step("Downloading")
-            await self._maintenance.download_weights(self._show_download)
+            await self._maintenance.download_weights(self._announcer.download)
             self._timings.mark_done(StartupStep.DOWNLOADING)
 
     async def _end_api_without_fork_server(self) -> None:
@@ -291,6 +304,7 @@ class _Supervisor:
         await engine.start_engine(agreed)
         await self._maintenance.record_loaded()
         self._handle(lifecycle.EngineReady())
+        self._replace_engine()  # if a reload required that during the start
         await engine.wait_for_exit()
 
     async def _clear_engine(self, error: EngineError, *, abort_requests: bool) -> EngineError:
@@ -329,18 +343,10 @@ class _Supervisor:
         """Pass all requests to the API process, and announce the address; the chat starts with the first engine."""
         self._loading_server.hand_over(local_url(self._listener, self._scheme))
         address = url(self._listener, self._scheme)
-        self._notifier.ready(f"Listening on {address}")
         if not is_first:
-            self._console.listening_again(address)
+            self._announcer.listening_again(address)
             return
-        port = self._listener.getsockname()[1]
-        arguments = "" if port == Settings().port else f"port={port}"
-        self._console.listening(
-            address,
-            arguments=arguments,
-            unit=self._launch.settings.time_unit,
-            is_demo=self._launch.source.is_demo,
-        )
+        self._announcer.listening(address, self._listener.getsockname()[1], self._launch)
         if self._chat is not None:
             self._console.silence()
             self._chat.start(local_url(self._listener, self._scheme), on_exit=self._stop)
@@ -358,6 +364,10 @@ class _Supervisor:
 
     def _update_loading_server(self, launch: Launch) -> None:
         self._loading_server.update_access(launch.access)
+
+    def _replace_engine(self, _: Launch | None = None) -> None:
+        if self._maintenance.has_successor:
+            self._handle(lifecycle.ReplacementDecided())
 
     def _discard_fork_server(self) -> None:
         if self._engine is not None:
@@ -379,17 +389,7 @@ class _Supervisor:
     def _stop(self) -> None:
         self._handle(lifecycle.StopRequested())
 
-    def _show_step(self, step: str) -> None:
-        self._state.set_step(step)
-        self._console.progress(step)
-        self._notifier.status(step)
-
     def _show_missing(self, step: str) -> None:
-        self._show_step(step)
+        self._announcer.step(step)
         if self._coordinator.has_missing_nodes:
             self._handle(lifecycle.NodesMissing(step))
-
-    def _show_download(self, step: str, fraction: float | None) -> None:
-        # Without the model's name, which a probe must not show.
-        self._state.set_step("Downloading", fraction)
-        self._console.progress(step, fraction)

@@ -43,7 +43,69 @@ _NODES = "test_stub_engine_nodes.py"
 _RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine"
 _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine"
 
+_RELOADED = "test_stub_engine_reload.py::test_a_reload_under_load_refuses_and_loses_no_request"
+_RETURNED = "test_stub_engine_reload.py::test_the_old_engine_is_started_again_if_the_next_one_fails"
+
 MUTATIONS = (
+    Mutation(
+        "refuse requests while the engine is replaced",
+        _BACKEND,
+        "            if self._retires:  # requests",
+        "            if False:  # requests",
+        (_RELOADED,),
+    ),
+    Mutation(
+        "keep requests for an engine with other settings",
+        _PROCESSES,
+        "can_wait = self._api.is_serving and not self._api.is_ending",
+        "can_wait = self._api.is_serving",
+        ("test_stub_engine_reload.py::test_requests_of_an_engine_that_dies_while_it_is_replaced_end_with_it",),
+    ),
+    Mutation(
+        "count a replacement as a restart",
+        "maritalk_vllm/server/status/startup_timings.py",
+        """        self.restarts += 1
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        \"\"\"Start the timings again.\"\"\"
+""",
+        """        self.begin_again()
+
+    def begin_again(self) -> None:
+        \"\"\"Start the timings again.\"\"\"
+        self.restarts += 1
+""",
+        (_RELOADED,),
+    ),
+    Mutation(
+        "give up when the new engine fails",
+        _LIFECYCLE,
+        "        case Replacement.STARTED:\n",
+        "        case _ if False:\n",
+        (_TABLE, _RETURNED),
+    ),
+    Mutation(
+        "start the engine that failed again in place of the old one",
+        "maritalk_vllm/server/process/config_reload.py",
+        "self.launch = self._with_current_options(self._predecessor)",
+        "self.launch = self._with_current_options(self.launch)",
+        ("process/test_config_reload.py", _RETURNED),
+    ),
+    Mutation(
+        "plan the next engine without the memory of the one that runs",
+        "maritalk_vllm/server/startup/launch.py",
+        "resolve_successor=partial(decide, inventory=inventory)",
+        "resolve_successor=partial(decide)",
+        ("process/test_config_reload.py",),
+    ),
+    Mutation(
+        "forget a reload during a start",
+        _SUPERVISOR,
+        "        self._replace_engine()  #",
+        "        #",
+        ("test_stub_engine_reload.py::test_a_reload_during_a_replacement_is_applied_after_it",),
+    ),
     Mutation(
         "never restart",
         _LIFECYCLE,
@@ -504,7 +566,7 @@ MUTATIONS = (
     Mutation(
         "do not drain",
         _BACKEND,
-        "if not await self._drain(in_flight, generator):",
+        "if not await self._drain(server, in_flight, generator):",
         "if True:",
         (_DRAINS,),
     ),

@@ -34,13 +34,17 @@ from maritalk_vllm.server.lifecycle import (
     NodesMissing,
     ReclaimPort,
     RejectRequests,
+    Replacement,
+    ReplacementDecided,
     ReportRestart,
+    RetireApi,
     ScheduleStart,
     ShortenContext,
     Stage,
     StartDue,
     StartEngine,
     StopRequested,
+    SwitchLaunch,
     step,
 )
 from maritalk_vllm.server.status.server_state import Phase, ServerState
@@ -356,6 +360,44 @@ RESTARTS = (
     ),
 )
 
+REPLACEMENTS = (
+    Row(
+        "the API process finishes its requests before another engine starts",
+        once_ready(READY, 5, api_serves=True),
+        ReplacementDecided(),
+        once_ready(LEAVING, 5, replacement=Replacement.DECIDED),
+        [RetireApi()],
+    ),
+    Row(
+        "it has exited, or its engine has failed before",
+        once_ready(LEAVING, replacement=Replacement.DECIDED),
+        EngineFailed(DIED, api_serves=True),
+        once_ready(CLEARING, replacement=Replacement.DECIDED),
+        [ClearEngine(DIED, False)],
+    ),
+    Row(
+        "the end of an engine that is replaced is no restart",
+        once_ready(CLEARING, 5, max_restarts=0, replacement=Replacement.DECIDED),
+        EngineCleared(DIED),
+        once_ready(PENDING, 5, max_restarts=0, replacement=Replacement.STARTED),
+        [ReclaimPort(), SwitchLaunch()],
+    ),
+    Row(
+        "the new engine is ready",
+        once_ready(LOADING, replacement=Replacement.STARTED),
+        EngineReady(),
+        once_ready(READY),
+        [HandOver(is_first=False)],
+    ),
+    Row(
+        "a new engine that fails is replaced by the old one, which is no restart",
+        once_ready(CLEARING, 5, max_restarts=0, replacement=Replacement.STARTED),
+        EngineCleared(DIED),
+        once_ready(PENDING, 5, max_restarts=0),
+        [ReclaimPort(), SwitchLaunch(DIED)],
+    ),
+)
+
 STOPS = (
     *(
         Row(f"a stop while {each}", at(each), StopRequested(), at(DRAINING, stop_requested=True), [Drain()])
@@ -378,7 +420,7 @@ STOPS = (
     ),
 )
 
-ROWS = (*STARTS, *FAILURES, *RESTARTS, *STOPS)
+ROWS = (*STARTS, *FAILURES, *RESTARTS, *REPLACEMENTS, *STOPS)
 
 
 def pairs(stages: Iterable[Stage], *events: type[Event]) -> list[tuple[Stage, type[Event]]]:
@@ -396,6 +438,7 @@ IGNORED = {
     "Its requests were aborted, or it leaves already.": pairs((CLEARING, LEAVING), EngineLeaving),
     "No engine runs.": pairs((PENDING,), EngineLeaving, EngineFailed, EngineCleared),
     "The first failure decides.": pairs((CLEARING,), EngineFailed),
+    "The next engine that is ready is replaced.": pairs((PENDING, LOADING, LEAVING, CLEARING), ReplacementDecided),
     "Nothing was to be cleared.": pairs((LOADING, READY, LEAVING), EngineCleared),
 }
 """The pairs of a stage and an event that change nothing, by the reason."""
@@ -408,6 +451,7 @@ EXAMPLES: dict[type[Event], Event] = {
     EngineLeaving: EngineLeaving(),
     EngineFailed: EngineFailed(DIED),
     EngineCleared: EngineCleared(DIED),
+    ReplacementDecided: ReplacementDecided(),
     StopRequested: StopRequested(),
 }
 
@@ -519,7 +563,7 @@ class CheckedLifecycle:
                 self._is_started = False
             case ScheduleStart():
                 self.restarts.append(self.now)
-            case HoldRequests() | ReclaimPort():
+            case HoldRequests() | ReclaimPort() | RetireApi():
                 self._holds_requests = True
             case RejectRequests() | HandOver() | GiveUp() | Drain():
                 self._holds_requests = False
@@ -529,6 +573,7 @@ ERRORS = st.sampled_from((DIED, LOST, NO_FLAG, DISK_FULL))
 SERVERS = st.builds(Lifecycle, is_follower=st.booleans(), max_restarts=st.integers(0, 5))
 ANY_EVENT = st.one_of(
     st.sampled_from((StartDue(), MISSING, NodesJoined(), EngineReady(), EngineLeaving(), StopRequested())),
+    st.just(ReplacementDecided()),
     st.builds(EngineFailed, ERRORS, st.booleans()),
     st.builds(EngineCleared, st.sampled_from((DIED, LOST))),
 )
@@ -580,6 +625,8 @@ def complete(checked: CheckedLifecycle, action: LongAction, run: EngineRun) -> E
             return EngineCleared(run.cause)
         case ScheduleStart(delay):
             checked.now += delay
+            return StartDue()
+        case SwitchLaunch():
             return StartDue()
 
 

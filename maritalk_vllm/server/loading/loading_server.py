@@ -49,14 +49,14 @@ class LoadingServer:
     ) -> None:
         """`group`: the group that this node belongs to; a follower runs FollowerApp instead of LoadingApp.
 
-        `is_demo`: the demo model is served.
+        `is_demo`: the demo model is served; a change concerns what `start` starts later.
         """
         self._listener = listener
         self._access = access
         self._state = state
         self._timings = timings
         self._time_unit = time_unit
-        self._is_demo = is_demo
+        self.is_demo = is_demo
         self._follower_group = group if group is not None and not group.is_leader else None
         self._apps: list[LoadingApp] = []
         self._identity = access.identity()
@@ -85,7 +85,7 @@ class LoadingServer:
             request_metrics,
             page=group is None,
             is_loading=True,
-            is_demo=self._is_demo,
+            is_demo=self.is_demo,
         )
         # Two descriptors each: a held request is forwarded to the engine on a second connection.
         server = HandoverServer(config(stack, self._identity, descriptors_each=2, lifespan="off"))

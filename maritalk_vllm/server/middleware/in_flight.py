@@ -30,6 +30,8 @@ class InFlightRequests:
         self._status = ""
         self.is_waiting = False
         """Whether requests wait for the next engine, which `GET /` reports as `loading`."""
+        self.closes_connections = False
+        """Whether each response closes its connection: another process will handle the client's next request."""
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -39,11 +41,7 @@ class InFlightRequests:
     def reject_new(self, error: MariTalkError, status: str) -> None:
         """Reject new requests with `error`. GET and HEAD are still served; `GET /` reports `status`."""
         self._rejection, self._status = error, status
-
-    @property
-    def is_rejecting(self) -> bool:
-        """Whether new requests are rejected."""
-        return self._rejection is not None
+        self.closes_connections = True
 
     async def drain(self, seconds: float) -> bool:
         """Wait until all requests have finished; return False if some have not after `seconds`."""
@@ -128,8 +126,7 @@ class _Request:
         """Send the start or the end of the response."""
         if self._final_response is not None:
             return
-        if message["type"] == "http.response.start" and self._requests.is_rejecting:
-            # Another process will handle the client's next request.
+        if message["type"] == "http.response.start" and self._requests.closes_connections:
             MutableHeaders(scope=message)["Connection"] = "close"
         # Record the state only after sending: a client that reads slowly may never get the message.
         await self._send(message)

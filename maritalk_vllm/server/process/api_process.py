@@ -61,6 +61,7 @@ from .process_messages import (
     Progress,
     Ready,
     ReportChannel,
+    Retire,
     Serve,
     ServingOptions,
     UpdateLost,
@@ -82,7 +83,11 @@ _log = logging.getLogger(__name__)
 
 _ENGINE_CHECK_SECONDS = 0.2
 
+_TRANSFER_SECONDS = 0.02
+"""How soon a connection is transferred after its response, while another engine is to follow."""
+
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
+_REPLACED = Unavailable("The engine is replaced, and does not wait for this request any longer.", "Send it again.")
 _OUT_OF_TIME = Unavailable("The server is stopping, and does not wait for this request any longer.", "Send it again.")
 
 
@@ -131,7 +136,8 @@ class _ApiProcess:
         self._state = ServerState()
         self._timings = job.timings
         self._abort_error: EngineError | None = None
-        self._engine_lost = self._hang_reported = False
+        self._engine_lost = self._hang_reported = self._retires = False
+        self._stop_requested = asyncio.Event()
         self._next_engine: EngineAddress | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._aborting: set[asyncio.Task[None]] = set()
@@ -209,9 +215,8 @@ class _ApiProcess:
         # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
-        stop_requested = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop_requested.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop_requested.set)
         loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel)
         heartbeat = asyncio.create_task(self._send_heartbeat())
         self._batches.start(
@@ -221,7 +226,7 @@ class _ApiProcess:
             lambda owner: self._options.access.accepts(owner),
             REGISTRY,
         )
-        shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator, stop_requested))
+        shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator))
         await server.serve(sockets=[listener])
         shutdown.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -235,25 +240,27 @@ class _ApiProcess:
             self._channel.try_send(ApiHeartbeat(self._job.index))
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _stop_or_abort(
-        self, server: ApiServer, in_flight: InFlightRequests, generator: Generator, stop_requested: asyncio.Event
-    ) -> None:
+    async def _stop_or_abort(self, server: ApiServer, in_flight: InFlightRequests, generator: Generator) -> None:
         """Drain when a stop is requested, or abort all in-flight requests when the engine fails; then stop `server`.
 
         Raises EngineError if the engine fails.
         """
         try:
-            while not stop_requested.is_set():
+            while not self._stop_requested.is_set():
                 self._check(generator)
                 self._client.publish_load()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
-                        await stop_requested.wait()
+                        await self._stop_requested.wait()
             self._state.transition_to(Phase.DRAINING)
             self._batches.drain()
-            in_flight.reject_new(_STOPPING, "draining")
-            if not await self._drain(in_flight, generator):
-                in_flight.abort_all(_OUT_OF_TIME)
+            if self._retires:  # requests that still arrive on open connections are answered as well
+                in_flight.closes_connections = True
+                server.stop_listening()
+            else:
+                in_flight.reject_new(_STOPPING, "draining")
+            if not await self._drain(server, in_flight, generator):
+                in_flight.abort_all(_REPLACED if self._retires else _OUT_OF_TIME)
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
@@ -265,11 +272,18 @@ class _ApiProcess:
             await in_flight.drain(FINAL_RESPONSE_SECONDS)
             server.should_exit = True
 
-    async def _drain(self, in_flight: InFlightRequests, generator: Generator) -> bool:
+    async def _drain(self, server: ApiServer, in_flight: InFlightRequests, generator: Generator) -> bool:
         """Wait for all in-flight requests. False if some remain after --drain-timeout. Raises EngineError."""
         deadline = asyncio.get_running_loop().time() + self._options.drain_timeout
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
+            if self._retires:
+                # Until none is left that could send a request, which the end of this process would not wait for.
+                await asyncio.sleep(_TRANSFER_SECONDS)
+                server.transfer_connections()
+                await asyncio.sleep(0)  # a request that had just arrived is in flight after it
+                if not len(in_flight) and not server.server_state.has_pending:
+                    return True
+            elif await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
                 return True
             self._check(generator)
         return not len(in_flight)
@@ -299,6 +313,9 @@ class _ApiProcess:
                     self._state.set_step(message.text, message.fraction)
             case UseEngine(engine, timings):
                 self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
+            case Retire():
+                self._retires = True
+                self._stop_requested.set()
             case AbortClient(client):
                 if not vllm_launcher.link(self._client).is_lost:
                     task = asyncio.create_task(vllm_launcher.abort_client(self._client, client))

@@ -18,7 +18,7 @@ from .descriptors import Descriptor
 from .engine_jobs import EngineJobs
 from .fork_server_client import ForkServerClient
 from .process_errors import no_connection_left, start_errors
-from .process_messages import AbortClient, Control, UpdateOptions, UseEngine
+from .process_messages import AbortClient, AbortRequests, Control, Retire, UpdateOptions, UseEngine
 
 SPARE_ADDRESSES = 4
 """Addresses of an engine beside those of its first API processes: it can replace so many, and has to be replaced then.
@@ -209,6 +209,11 @@ class ApiProcesses:
     def silent_seconds(self) -> float:
         """The longest time without a heartbeat."""
         return max(connection.heartbeat.silent_seconds for connection in self._connections)
+
+    def end(self, message: AbortRequests | Retire) -> None:
+        """Have all of them, also those that are not ready, end as the message says."""
+        self.is_ending = True
+        self._fork_server.send_control(message)
 
     def terminate(self) -> None:
         """Have all of them drain, and exit."""

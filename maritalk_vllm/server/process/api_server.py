@@ -29,6 +29,7 @@ class ApiServer(WebServer):
         """`ready`: the message to send once the port is open."""
         super().__init__(server_config)
         self._ready = ready
+        self._has_left = False
         self._channel = channel
         self._timings = timings
 
@@ -41,16 +42,14 @@ class ApiServer(WebServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, report it, and transfer the connections on which no whole request has arrived."""
-        self._channel.send(Leaving(self._ready.index))
-        for server in self.servers:
-            server.close()
+        self.stop_listening()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + INCOMPLETE_REQUEST_SECONDS
         # Poll at least once: the connection that was accepted last appears after the next iteration of the event loop,
         # a TLS connection after its handshake.
         while True:
             await asyncio.sleep(_CONNECTION_POLL_SECONDS)
-            remaining = [each for each in self._connections if each.waits and not self._transfer(each)]
+            remaining = self.transfer_connections()
             has_incomplete = any(each.is_incomplete for each in remaining) or self.server_state.has_pending
             if loop.time() > deadline or not has_incomplete:
                 break
@@ -58,6 +57,18 @@ class ApiServer(WebServer):
             if connection.is_incomplete:
                 connection.reject(_EXITING)
         await super().shutdown(sockets)
+
+    def stop_listening(self) -> None:
+        """Stop listening, and report it the first time."""
+        if not self._has_left:
+            self._has_left = True
+            self._channel.send(Leaving(self._ready.index))
+        for server in self.servers:
+            server.close()
+
+    def transfer_connections(self) -> list[TransferableProtocol]:
+        """Transfer the connections on which no whole request has arrived; return those that cannot be transferred."""
+        return [each for each in self._connections if each.waits and not self._transfer(each)]
 
     def _transfer(self, connection: TransferableProtocol) -> bool:
         """Transfer a connection to the supervisor. False if it cannot be transferred."""

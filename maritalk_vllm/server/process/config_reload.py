@@ -6,10 +6,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import EngineError, MariTalkError, WeightsError
 from ...http.certificate import Certificate
+from ...i18n.message import msg
 from ...settings import OPTIONS, Settings, flag
-from ..middleware.access_config import load_certificate
+from ..middleware.access_config import AccessConfig, load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file
 from ..startup.launch import Launch
 from .watched_file import WatchedFile
@@ -31,7 +32,14 @@ CHANGEABLE = (
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
     *("resume_timeout", "log_max_mb", "log_backups"),
 )
-"""The options that a reload by SIGHUP applies from the configuration file."""
+"""The options that a reload by SIGHUP applies from the configuration file at once."""
+
+NEED_ENGINE = (
+    *("model", "license", "license_public_key", "license_service"),
+    *("tensor_parallel_size", "pipeline_parallel_size", "replicas", "max_model_len", "gpu_memory_utilization"),
+    *("api_processes", "otlp_traces_endpoint", "engine_args"),
+)
+"""The options that it applies by replacing the engine, unless this is a node of a group."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +60,9 @@ class ConfigReload:
         self._details: dict[str, str] = {}
         self._rejected = ""
         """Why the last SIGHUP did not apply the configuration; empty if it did."""
+        self.successor: Launch | None = None
+        """The start that the last SIGHUP requires another engine for, until `use_successor`."""
+        self._predecessor = launch
         self._watch(launch.settings)
 
     def poll(self, *, at_once: bool = False) -> bool:
@@ -89,13 +100,16 @@ class ConfigReload:
             if not self._config.problem:
                 try:
                     self._apply(self._config.value)
-                except UsageError as error:
+                except MariTalkError as error:
                     self._rejected = error.message
         self.poll(at_once=True)
         _log.warning("Configuration, API keys and certificate were read again on SIGHUP.")
 
     def _apply(self, requested: Settings) -> None:
-        """Apply the options that can change while the server runs. Raises UsageError, and then changes nothing."""
+        """Apply the options that can change while the engine runs, and resolve its successor if others need one.
+
+        Raises MariTalkError, and then changes nothing.
+        """
         launch, old = self.launch, self.launch.settings
         new = replace(old, **{name: getattr(requested, name) for name in CHANGEABLE})
         if bool(old.api_key or old.api_key_file) and not (new.api_key or new.api_key_file):
@@ -103,19 +117,52 @@ class ConfigReload:
             new = replace(new, api_key=old.api_key, api_key_file=old.api_key_file)
         if (old.ssl_certfile is None) != (new.ssl_certfile is None):
             new = replace(new, ssl_certfile=old.ssl_certfile, ssl_keyfile=old.ssl_keyfile)
-        later = [name for name in OPTIONS if getattr(new, name) != getattr(requested, name)]
+        engine = {} if launch.group else {name: getattr(requested, name) for name in NEED_ENGINE}
+        wanted = replace(new, **engine)
+        later = [name for name in OPTIONS if getattr(wanted, name) != getattr(requested, name)]
         if later:
             _log.warning(f"Changes to these options take effect at the next start: {', '.join(map(flag, later))}.")
-        if new == old:
-            return
+        access = launch.access if new == old else self._access(new)
+        self.successor = None if wanted == new else self._resolve_successor(wanted, access)
+        if new != old:
+            self.launch = replace(launch, settings=new, access=access)
+            self._watch(new)
+
+    def _access(self, new: Settings) -> AccessConfig:
+        """The keys, limits and certificate of changed settings. Raises UsageError."""
+        launch, old = self.launch, self.launch.settings
         access = launch.access.with_limits(new)
         if new.api_key_file != old.api_key_file:
             access = replace(access, file_keys=read_key_file(new.api_key_file).keys if new.api_key_file else None)
         if (new.ssl_certfile, new.ssl_keyfile) != (old.ssl_certfile, old.ssl_keyfile):
             access = replace(access, certificate=load_certificate(new))
-        access = replace(access, digests=tuple(map(hash_key, new.api_key)))
-        self.launch = replace(launch, settings=new, access=access)
-        self._watch(new)
+        return replace(access, digests=tuple(map(hash_key, new.api_key)))
+
+    def _resolve_successor(self, settings: Settings, access: AccessConfig) -> Launch:
+        """Resolve the start that is to replace the one that serves. Raises MariTalkError."""
+        successor = self.launch.resolve_successor(settings, access)
+        if successor.source.fetch is not None:  # requests would wait for the download
+            raise WeightsError(
+                msg("The weights of {model} are not on this machine.", model=successor.source.name),
+                msg("Download them with `maritalk-vllm download`, then reload again."),
+            )
+        return replace(successor, data_dir=self.launch.data_dir)
+
+    def use_successor(self) -> None:
+        """Replace the launch by its successor, unless a later reload has withdrawn it."""
+        self._predecessor = self.launch
+        if self.successor is not None:
+            self.launch, self.successor = self._with_current_options(self.successor), None
+
+    def use_predecessor(self, error: EngineError) -> None:
+        """Return to the launch before `use_successor`, whose engine failed to start with `error`."""
+        self.launch = self._with_current_options(self._predecessor)
+        self._rejected = error.message
+
+    def _with_current_options(self, launch: Launch) -> Launch:
+        """Return `launch` with what has been reloaded since it was resolved."""
+        current = {name: getattr(self.launch.settings, name) for name in CHANGEABLE}
+        return replace(launch, settings=replace(launch.settings, **current), access=self.launch.access)
 
     def resolve_again(self) -> None:
         """Resolve the launch again after the weights were downloaded. Raises MariTalkError."""

@@ -43,6 +43,7 @@ from .process_messages import (
     Prepare,
     Progress,
     Ready,
+    Retire,
     Started,
     TransferredConnection,
     UpdateLost,
@@ -104,7 +105,8 @@ class EngineManager:
     @property
     def keeps_requests(self) -> bool:
         """Whether the API processes can outlive the engine, and keep their requests and the port."""
-        return self._launch.settings.resume_requests and self._api.is_serving and self._fork_server.is_alive
+        can_wait = self._api.is_serving and not self._api.is_ending
+        return self._launch.settings.resume_requests and can_wait and self._fork_server.is_alive
 
     @property
     def is_hung(self) -> bool:
@@ -209,10 +211,13 @@ class EngineManager:
         self.reject_requests(error)
         await self._wait_for_exit_within(STOP_SECONDS, self._api.pids)
 
+    def retire(self) -> None:
+        """Have the API processes leave the port to the loading server, finish what is in flight, and exit."""
+        self._api.end(Retire())
+
     def reject_requests(self, error: MariTalkError) -> None:
         """Have the API processes answer all in-flight requests with `error`, and exit."""
-        self._api.is_ending = True
-        self._fork_server.send_control(AbortRequests(ErrorReport.of(error)))
+        self._api.end(AbortRequests(ErrorReport.of(error)))
 
     async def cleanup(self, *exclude: int) -> None:
         """Kill the leftovers, and consume the last messages of the dead processes, which the next start must not read.

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from ...errors import EngineError
 from ..startup.launch import Launch
 from ..startup.temporary_folder import TemporaryFolder
 from ..status.server_state import Phase, ServerState
@@ -48,6 +49,21 @@ class Maintenance:
     def launch(self) -> Launch:
         """The launch, with everything that was reloaded since the start."""
         return self._reload.launch
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether the last reload requires another engine."""
+        return self._reload.successor is not None
+
+    async def switch_launch(self, error: EngineError | None) -> None:
+        """Use the launch that the last reload requires, or, after the error of its engine, return to the one before."""
+        async with self._reloading:
+            if error is None:
+                self._reload.use_successor()
+            else:
+                self._reload.use_predecessor(error)
+        self._model = ModelFiles()
+        self.apply()
 
     async def run(self) -> None:
         """Check until cancelled. A check of the model's files on a disk that hangs does not delay the other checks.

@@ -276,6 +276,10 @@ class UseEngine(Message, frozen=True):
     timings: StartupTimings
 
 
+class Retire(Message, frozen=True):
+    """Stop listening, finish the requests in flight within --drain-timeout, and exit: another engine follows."""
+
+
 class AbortClient(Message, frozen=True):
     """Abort in the engine the requests of an API process that has died. `client`: as EngineAddress.client."""
 
@@ -288,7 +292,7 @@ class AbortRequests(Message, frozen=True):
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | EngineLost | Progress | UseEngine | AbortClient | AbortRequests
+Control: TypeAlias = UpdateOptions | EngineLost | Progress | UseEngine | Retire | AbortClient | AbortRequests
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

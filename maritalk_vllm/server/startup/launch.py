@@ -13,6 +13,7 @@ from ...engine.vllm_version import installed_vllm
 from ...hardware import resource_limits
 from ...hardware.cuda_host import cuda_host
 from ...hardware.gpu_catalog import gpu_models
+from ...hardware.inventory import Inventory
 from ...hardware.probe import probe_hardware
 from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
@@ -39,9 +40,10 @@ class Launch:
     """A resolved start: the settings, some of which can change while the server runs, and what was decided.
 
     If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
-    them. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in seconds since
-    1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM measures. `notes`
-    are for the user. `data_dir` is the folder of files and batches that the supervisor has reserved.
+    them. `resolve_successor` resolves a start with other settings, after this one's engine has ended: for the hardware
+    as it was before. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in
+    seconds since 1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM
+    measures. `notes` are for the user. `data_dir` is the folder of files and batches that the supervisor has reserved.
     """
 
     settings: Settings = field(repr=False)
@@ -57,12 +59,19 @@ class Launch:
     notes: tuple[str, ...]
     data_dir: Path | None = None
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
+    resolve_successor: Callable[[Settings, AccessConfig], "Launch"]
 
 
-def decide(settings: Settings, access: AccessConfig | None = None, check: LicenseCheck | None = None) -> Launch:
+def decide(
+    settings: Settings,
+    access: AccessConfig | None = None,
+    check: LicenseCheck | None = None,
+    inventory: Inventory | None = None,
+) -> Launch:
     """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError.
 
-    `access` and `check` are those of an earlier call, so that their files and the licence are not read again.
+    `access` and `check` are those of an earlier call, so that their files and the licence are not read again, and so is
+    `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free.
     """
     check = check or LicenseCheck(settings)
     vllm = installed_vllm()
@@ -71,7 +80,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
     requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
-    inventory = probe_hardware(gpus=settings.device is not Device.CPU)
+    inventory = inventory or probe_hardware(gpus=settings.device is not Device.CPU)
     plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
     plan, kv_record = measured_plan(plan, requirements, inventory, settings, vllm.version)
     backend = None
@@ -120,6 +129,7 @@ def decide(settings: Settings, access: AccessConfig | None = None, check: Licens
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),
         ),
         resolve_again=partial(decide, check=check),
+        resolve_successor=partial(decide, inventory=inventory),
     )
 
 

@@ -68,5 +68,9 @@ class StartupTimings:
     def reset(self) -> None:
         """Count a restart, and start the timings again."""
         self.restarts += 1
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Start the timings again."""
         self.seconds = {}
         self.start = self.step_start = time.monotonic()

@@ -4,16 +4,21 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from maritalk_vllm.errors import UsageError
+from maritalk_vllm.errors import EngineError, UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.process.config_reload import ConfigReload
 from maritalk_vllm.server.process.watched_file import WatchedFile
-from maritalk_vllm.server.startup.launch import decide
+from maritalk_vllm.server.startup import launch as launch_module
+from maritalk_vllm.server.startup.launch import Launch, decide
+from maritalk_vllm.settings import Device, Settings
+from maritalk_vllm.weights.fetch_request import FetchFromHub
 from tests.server.test_tls import Authority
 
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
@@ -315,3 +320,86 @@ def test_the_chat_key_stays_valid_when_a_reload_adds_or_replaces_keys(rig: Rig, 
         assert (keys.match("chat"), keys.match(key)) == (hash_key("chat"), hash_key(key))
         assert not keys.are_several
     assert keys.match(FIRST) is None
+
+
+class Served:
+    """A ConfigReload of the demo model, and the settings that its configuration file has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(license=EVALUATION_KEY, cache_dir=folder / "cache", device=Device.CPU, port=0)
+        self.requested = self.settings
+        (folder / "config").touch()
+        self.reload = ConfigReload(decide(self.settings), folder / "config", lambda: self.requested)
+
+    def request(self, **changed: object) -> Launch | None:
+        """Reload with these settings changed, and return the successor."""
+        self.requested = replace(self.settings, **changed)  # type: ignore[arg-type]
+        self.reload.reload()
+        return self.reload.successor
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    return Served(tmp_path)
+
+
+def test_settings_that_need_another_engine_have_a_successor(served: Served, log: pytest.LogCaptureFixture) -> None:
+    old = served.reload.launch
+    successor = served.request(max_model_len=1024, api_timeout=7.0, host="127.0.0.1")
+    assert successor is not None and "1024" in successor.engine_args
+    assert served.reload.launch.engine_args == old.engine_args
+    assert served.reload.launch.settings.api_timeout == 7.0
+    assert "to these options take effect at the next start: --host." in log.text
+    served.reload.use_successor()
+    assert served.reload.launch == replace(successor, access=served.reload.launch.access)
+    assert (served.reload.launch.settings.host, served.reload.successor) == (old.settings.host, None)
+
+
+def test_a_successor_is_withdrawn_when_the_settings_return(served: Served) -> None:
+    old = served.reload.launch
+    assert served.request(max_model_len=1024) is not None
+    assert served.request() is None
+    served.reload.use_successor()
+    assert served.reload.launch is old
+
+
+def test_settings_that_cannot_be_served_change_nothing(served: Served, tmp_path: Path) -> None:
+    old = served.reload.launch
+    assert served.request(model=str(tmp_path / "missing"), api_timeout=7.0) is None
+    assert served.reload.launch is old
+    assert "options that were read before stay in use" in served.reload.problems["config"]
+
+
+def test_a_model_that_has_to_be_downloaded_is_no_successor(served: Served, log: pytest.LogCaptureFixture) -> None:
+    launch = served.reload.launch
+    absent = replace(launch, source=replace(launch.source, fetch=FetchFromHub("Qwen/Qwen3-0.6B")))
+    served.reload.launch = replace(launch, resolve_successor=lambda *_: absent)
+    assert served.request(max_model_len=1024) is None
+    assert "are not on this machine" in log.text
+
+
+def test_the_predecessor_gets_what_was_reloaded_since(served: Served) -> None:
+    old = served.reload.launch
+    served.request(max_model_len=1024)
+    served.reload.use_successor()
+    served.request(max_model_len=1024, api_timeout=7.0, api_key=(FIRST,))
+    served.reload.use_predecessor(EngineError("No room."))
+    launch = served.reload.launch
+    assert (launch.engine_args, launch.settings.max_model_len) == (old.engine_args, old.settings.max_model_len)
+    assert launch.settings.api_timeout == 7.0
+    assert launch.access.keys.match(FIRST)
+    served.reload.poll()
+    assert served.reload.problems["config"]
+
+
+def test_a_successor_is_resolved_for_the_memory_before_the_engine_that_runs(served: Served) -> None:
+    """While it runs, its memory is not free: the hardware is not probed again."""
+    with patch.object(launch_module, "probe_hardware", side_effect=AssertionError):
+        assert served.request(max_model_len=1024) is not None
+
+
+def test_a_node_of_a_group_has_no_successor(served: Served, log: pytest.LogCaptureFixture) -> None:
+    group = ClusterConfig.__new__(ClusterConfig)
+    served.reload.launch = replace(served.reload.launch, group=group)
+    assert served.request(max_model_len=1024) is None
+    assert "take effect at the next start: --max-model-len." in log.text
