@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         lanes = LANES.intersection(mark.name for mark in item.iter_markers())
         if len(lanes) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked with more than one lane: {', '.join(sorted(lanes))}.")
+        if item.path.name.startswith("test_stub_engine") and "stub" not in lanes:
+            raise pytest.UsageError(f"{item.nodeid} starts the stub engine: mark it with stub.")
         if not lanes:
             lane = "engine" if shares_server else "unit"
             if any(item.path.is_relative_to(_FOLDER / folder) for folder in _OPTIONAL.values()):

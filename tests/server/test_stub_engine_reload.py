@@ -20,6 +20,8 @@ from tests.serving import note, until
 from tests.stub_engine import script
 from tests.stub_engine.server import StubServer
 
+pytestmark = pytest.mark.stub
+
 CLIENTS = 32
 TOKENS = 20
 PROMPT = {"prompt": "1 2 3", "max_tokens": TOKENS}
@@ -142,6 +144,7 @@ def test_a_reload_to_a_broken_model_leaves_the_old_one_serving(tmp_path: Path) -
         assert REPLACING not in server.stdout.read_text()
 
 
+@pytest.mark.core
 def test_the_old_engine_is_started_again_if_the_next_one_fails(tmp_path: Path) -> None:
     """A request that waits is answered by it, and no restart is counted."""
     with (
