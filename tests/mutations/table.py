@@ -59,7 +59,7 @@ MUTATIONS = (
         _PROCESSES,
         "can_wait = self._api.is_serving and not self._api.is_ending",
         "can_wait = self._api.is_serving",
-        ("test_stub_engine_reload.py::test_requests_of_an_engine_that_dies_while_it_is_replaced_end_with_it",),
+        ("test_stub_engine_reload.py::test_an_api_process_that_hangs_while_its_engine_is_replaced_is_killed_with_it",),
     ),
     Mutation(
         "count a replacement as a restart",

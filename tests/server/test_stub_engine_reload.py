@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.counting import samples
@@ -197,6 +198,22 @@ def test_requests_of_an_engine_that_dies_while_it_is_replaced_end_with_it(tmp_pa
         assert running.result().status == 503
         server.wait_until_ready_again()
         assert server.length == "2048"
+
+
+def test_an_api_process_that_hangs_while_its_engine_is_replaced_is_killed_with_it(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, "--drain-timeout", "60", "--api-timeout", "5") as server, ThreadPoolExecutor() as pool:
+        server.wait_until_ready()
+        api = server.api
+        running = pool.submit(server.ask, "/generate", LONG)
+        until(lambda: server.ask("/").json == {"status": "busy"}, "a request in flight")
+        server.reload(max_model_len=2048)
+        until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+        os.kill(api, signal.SIGSTOP)
+        os.kill(server.engine, signal.SIGKILL)
+        server.wait_until_ready_again()
+        assert not psutil.pid_exists(api)
+        with pytest.raises((httpx.HTTPError, OSError)):
+            running.result()
 
 
 def test_a_reload_during_a_replacement_is_applied_after_it(tmp_path: Path) -> None:
