@@ -170,7 +170,7 @@ MUTATIONS = (
         (_TABLE,),
     ),
     Mutation(
-        "restart at once, without a pause",
+        "restart at once, without a delay",
         _LIFECYCLE,
         "return _DELAYS[min(recent, len(_DELAYS) - 1)]",
         "return 0.0",
@@ -353,14 +353,14 @@ MUTATIONS = (
         (_FAILED,),
     ),
     Mutation(
-        "do not tell those who wait why a start has failed",
+        "answer waiting requests without the cause of a failed start",
         _SUPERVISOR,
         "                self._loading_server.fail(error)\n",
         "",
         (_FAILED,),
     ),
     Mutation(
-        "do not wait for the pause",
+        "do not wait for the restart delay",
         _SUPERVISOR,
         "await asyncio.sleep(delay)",
         "await asyncio.sleep(0)",
