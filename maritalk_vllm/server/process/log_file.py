@@ -26,6 +26,9 @@ _PIPE_BYTES = 1 << 20
 
 _READ_BYTES = 1 << 16
 _CHECK_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
+"""How long the end waits for what is left in the pipe to be written: the disk may hang."""
+
 _TEMPORARY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 """Errors of a disk that may work again later: they do not prevent a start."""
 
@@ -78,7 +81,7 @@ class LogFile:
         if self._thread is None:
             self._copy(until_empty=True)
         else:
-            self._thread.join(_CHECK_SECONDS * 2)
+            self._thread.join(_CLOSE_SECONDS)
 
     @property
     def problem(self) -> str:
