@@ -54,10 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         lanes = LANES.intersection(mark.name for mark in item.iter_markers())
         if len(lanes) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked with more than one lane: {', '.join(sorted(lanes))}.")
-        if item.path.name.startswith("test_stub_engine") and "stub" not in lanes:
-            raise pytest.UsageError(f"{item.nodeid} starts the stub engine: mark it with stub.")
         if not lanes:
-            lane = "engine" if shares_server else "unit"
+            has_stub_engine = item.path.name.startswith("test_stub_engine_")
+            lane = "engine" if shares_server else "stub" if has_stub_engine else "unit"
             if any(item.path.is_relative_to(_FOLDER / folder) for folder in _OPTIONAL.values()):
                 raise pytest.UsageError(f"{item.nodeid} is in no lane that installs what this folder needs: mark it.")
             item.add_marker(lane)

@@ -20,8 +20,6 @@ from tests.server.test_stop import assert_nothing_left
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LASTING = {"prompt": "1 2 3", "max_tokens": 150}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000, "stream": True}

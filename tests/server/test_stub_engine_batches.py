@@ -14,8 +14,6 @@ from tests.batches.samples import jsonl, line
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 ANA, RUI = "ana-0123456789abcdef", "rui-0123456789abcdef"
 KEYS = ("--api-key", ANA, "--api-key", RUI)
 

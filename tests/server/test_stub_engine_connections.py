@@ -8,12 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.server.wire import Wire, wire
 from tests.stub_engine.server import StubServer
-
-pytestmark = pytest.mark.stub
 
 BODY = b'{"prompt": "1 2 3", "max_tokens": 2}'
 REQUEST = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

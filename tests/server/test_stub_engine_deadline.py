@@ -12,8 +12,6 @@ import pytest
 from tests.server.test_stop import assert_nothing_left
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 SECONDS = "6"
 """More than a start with a stub engine takes on a busy machine."""
 

@@ -14,8 +14,6 @@ from tests.stub_engine.engine import STEP_SECONDS
 from tests.stub_engine.launcher import RUNNING
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
 
 

@@ -16,8 +16,6 @@ from tests.server.test_tls import Authority
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 

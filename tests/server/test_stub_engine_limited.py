@@ -7,11 +7,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.stub_engine.server import COMMAND, StubServer
-
-pytestmark = pytest.mark.stub
 
 KEYS = [f"key-{number:04}" for number in range(2000)]
 DESCRIPTORS = 512

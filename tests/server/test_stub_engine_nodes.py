@@ -14,8 +14,6 @@ from tests.server.test_stub_engine_resume import LASTING, NOT_BACK, PROMPT, has_
 from tests.serving import Answer, free_port, until
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 LOST = "Node 1 (127.0.0.1) is gone: it closed its connection."
 RESTARTED = "The engine restarts when all nodes are connected."
 

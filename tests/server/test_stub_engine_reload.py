@@ -21,8 +21,6 @@ from tests.serving import note, until
 from tests.stub_engine import script
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 CLIENTS = 32
 TOKENS = 20
 PROMPT = {"prompt": "1 2 3", "max_tokens": TOKENS}

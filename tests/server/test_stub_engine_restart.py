@@ -15,8 +15,6 @@ from tests.server.test_stop import assert_nothing_left
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
 DIED = "The engine has died, and is started again. Try again in a moment."

@@ -12,8 +12,6 @@ from tests.service_manager import service_manager
 from tests.stub_engine.script import flags
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 
 

@@ -13,8 +13,6 @@ from tests.server import event_loop
 from tests.server.test_stop import LIMIT_SECONDS, assert_nothing_left, assert_stops
 from tests.stub_engine.server import StubServer
 
-pytestmark = pytest.mark.stub
-
 
 def as_the_port_opens(server: StubServer) -> None:
     server.wait_for_port()
