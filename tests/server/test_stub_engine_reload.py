@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from tests.counting import samples
 from tests.models.files import model
 from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_stop import assert_nothing_left
-from tests.serving import note, until
+from tests.server.test_stub_engine_drain import LONG, in_flight
+from tests.serving import Answer, note, until
 from tests.stub_engine import script
 from tests.stub_engine.server import StubServer
 
 CLIENTS = 32
 TOKENS = 20
 PROMPT = {"prompt": "1 2 3", "max_tokens": TOKENS}
-LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
 REPLACING = "The configuration has changed: replacing the engine."
 WEIGHTS = {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])}
 
@@ -167,13 +167,18 @@ def test_the_old_engine_is_started_again_if_the_next_one_fails(tmp_path: Path) -
         until(lambda: not server.problems, "the file is in order")
 
 
+def replaced_while_busy(server: Reloaded, pool: ThreadPoolExecutor) -> Future[Answer]:
+    """Reload while a request is in flight that does not end; return it once the engine is being replaced."""
+    (running,) = in_flight(server, pool, LONG)
+    server.reload(max_model_len=2048)
+    until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+    return running
+
+
 def test_a_replaced_engine_is_given_the_drain_timeout(tmp_path: Path) -> None:
     with Reloaded(tmp_path, "--drain-timeout", "1") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: server.ask("/").json == {"status": "busy"}, "a request in flight")
-        server.reload(max_model_len=2048)
-        until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+        running = replaced_while_busy(server, pool)
         waiting = pool.submit(server.ask, "/generate", PROMPT)
         assert (running.result().status, running.result().json["error"]) == (
             503,
@@ -188,10 +193,7 @@ def test_requests_of_an_engine_that_dies_while_it_is_replaced_end_with_it(tmp_pa
     """Another model may follow: nothing waits for it at the old API process."""
     with Reloaded(tmp_path, "--drain-timeout", "60") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
-        running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: server.ask("/").json == {"status": "busy"}, "a request in flight")
-        server.reload(max_model_len=2048)
-        until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+        running = replaced_while_busy(server, pool)
         os.kill(server.engine, signal.SIGKILL)
         assert running.result().status == 503
         server.wait_until_ready_again()
@@ -202,10 +204,7 @@ def test_an_api_process_that_hangs_while_its_engine_is_replaced_is_killed_with_i
     with Reloaded(tmp_path, "--drain-timeout", "60", "--api-timeout", "5") as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         api = server.api
-        running = pool.submit(server.ask, "/generate", LONG)
-        until(lambda: server.ask("/").json == {"status": "busy"}, "a request in flight")
-        server.reload(max_model_len=2048)
-        until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+        running = replaced_while_busy(server, pool)
         os.kill(api, signal.SIGSTOP)
         os.kill(server.engine, signal.SIGKILL)
         server.wait_until_ready_again()
@@ -230,12 +229,9 @@ def test_a_stop_during_a_replacement(tmp_path: Path, stage: str) -> None:
     with Reloaded(tmp_path, "--drain-timeout", "2", loading=actions) as server, ThreadPoolExecutor() as pool:
         server.wait_until_ready()
         if stage == "draining":
-            pool.submit(server.ask, "/generate", LONG)
-            until(lambda: server.ask("/").json == {"status": "busy"}, "a request in flight")
-        server.reload(max_model_len=2048)
-        if stage == "draining":
-            until(lambda: REPLACING in server.stdout.read_text(), "the engine is replaced")
+            replaced_while_busy(server, pool)
         else:
+            server.reload(max_model_len=2048)
             server.wait_until_reached("loading", times=2)
         assert server.stop() < 12
         assert server.process.returncode == 0
