@@ -119,7 +119,7 @@ class Measurement:
         requests = self._file(lines)
         await asyncio.sleep(_IDLE_SECONDS)
         with BatchClient(ServerAddress(url=self._ours.url)) as client:
-            file_id = await asyncio.to_thread(client.upload, batch_file.check(requests), lambda *_: None)
+            file_id = await _upload(client, requests)
             began = time.monotonic()
             batch = await _until_final(client, await asyncio.to_thread(client.create, file_id, _LINE.path))
             ours = time.monotonic() - began
@@ -139,9 +139,7 @@ class Measurement:
 
     async def _full_batch(self, client: BatchClient) -> Batch:
         """A batch that takes the whole server."""
-        file_id = await asyncio.to_thread(
-            client.upload, batch_file.check(self._file(_FULL_BATCH_LINES)), lambda *_: None
-        )
+        file_id = await _upload(client, self._file(_FULL_BATCH_LINES))
         batch = await asyncio.to_thread(client.create, file_id, _LINE.path)
         while not batch.completed:
             if batch.is_final:
@@ -167,6 +165,10 @@ class Measurement:
                 file.write(json.dumps(request) + "\n")
         self._first_line += lines
         return path
+
+
+async def _upload(client: BatchClient, requests: Path) -> str:
+    return await asyncio.to_thread(client.upload, batch_file.check(requests), lambda *_: None)
 
 
 async def _until_final(client: BatchClient, batch: Batch) -> Batch:

@@ -3,10 +3,7 @@
 python -m benchmarks.engine_alone DEVICE ENGINE_ARGUMENTS reads one load per line (JSON) and answers each with a line.
 """
 
-import asyncio
 import dataclasses
-import json
-import os
 import sys
 import time
 import uuid
@@ -20,6 +17,8 @@ from maritalk_vllm.settings import Device
 from maritalk_vllm.tools.bench import prompts
 from maritalk_vllm.tools.bench.load_generator import run_closed_loop
 from maritalk_vllm.tools.bench.request_result import RequestResult
+
+from .parent_pipe import ParentPipe
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -47,41 +46,33 @@ async def ask(client: "EngineClient", prompt: str, max_tokens: int, *, streamed:
     )
 
 
-async def serve_loads(client: "EngineClient") -> None:
-    """Run the loads that arrive on stdin, until it is closed."""
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        load_spec: dict[str, Any] = json.loads(line)
+async def serve_loads(client: "EngineClient", parent: ParentPipe) -> None:
+    """Run the loads that the parent sends, until it closes the pipe."""
+    async for load_spec in parent.messages():
         make_prompt = getattr(prompts, load_spec["prompt"])
 
         async def send(number: int, spec: dict[str, Any] = load_spec, make: Any = make_prompt) -> RequestResult:  # noqa: ANN401
             return await ask(client, make(spec["first"] + number), spec["max_tokens"], streamed=spec["streamed"])
 
         run = await run_closed_loop(send, load_spec["users"], load_spec["requests"])
-        send_message({"seconds": run.seconds, "outcomes": [dataclasses.asdict(result) for result in run.results]})
-
-
-def send_message(answer: object) -> None:
-    """Write to the parent, on a descriptor of its own because vLLM writes to stdout too."""
-    os.write(ANSWERS, json.dumps(answer).encode() + b"\n")
+        parent.send({"seconds": run.seconds, "outcomes": [dataclasses.asdict(result) for result in run.results]})
 
 
 def main() -> None:
     """The command line."""
+    parent = ParentPipe()
     vllm_launcher.preload(Device(sys.argv[1]))
     args = vllm_launcher.parse(sys.argv[2:])
     with vllm_launcher.launch_engine(args) as engine:
         pass
     client = vllm_launcher.connect(args, StepWatchdog(), engine.addresses[0])
-    send_message("ready")
+    parent.send("ready")
     try:
-        uvloop.run(serve_loads(client))
+        uvloop.run(serve_loads(client, parent))
     finally:
         client.shutdown()
         engine.shutdown(timeout=3)
 
 
 if __name__ == "__main__":
-    ANSWERS = os.dup(1)
-    os.dup2(2, 1)
     main()

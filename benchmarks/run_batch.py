@@ -4,9 +4,6 @@ python -m benchmarks.run_batch DEVICE ENGINE_ARGUMENTS reads the paths of an inp
 and answers each with the seconds that the batch took.
 """
 
-import asyncio
-import json
-import os
 import sys
 import time
 from argparse import Namespace
@@ -15,6 +12,8 @@ import uvloop
 
 from maritalk_vllm.engine import vllm_launcher
 from maritalk_vllm.settings import Device
+
+from .parent_pipe import ParentPipe
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -27,29 +26,21 @@ def parse(arguments: list[str]) -> Namespace:
     return Namespace(**vars(known))
 
 
-async def serve_files(args: Namespace) -> None:
-    """Process the files that are named on stdin, until it is closed."""
+async def serve_files(args: Namespace, parent: ParentPipe) -> None:
+    """Process the files that the parent names, until it closes the pipe."""
     from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
     from vllm.entrypoints.launchers.run_batch import run_batch
     from vllm.usage.usage_lib import UsageContext
 
-    loop = asyncio.get_running_loop()
     async with build_async_engine_client(args, usage_context=UsageContext.OPENAI_BATCH_RUNNER) as client:
-        send_message("ready")
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
-            args.input_file, args.output_file = json.loads(line)
+        parent.send("ready")
+        async for args.input_file, args.output_file in parent.messages():
             began = time.monotonic()
             await run_batch(client, args)
-            send_message(time.monotonic() - began)
-
-
-def send_message(answer: object) -> None:
-    """Write to the parent, on a descriptor of its own because vLLM writes to stdout too."""
-    os.write(ANSWERS, json.dumps(answer).encode() + b"\n")
+            parent.send(time.monotonic() - began)
 
 
 if __name__ == "__main__":
-    ANSWERS = os.dup(1)
-    os.dup2(2, 1)
+    pipe = ParentPipe()
     vllm_launcher.preload(Device(sys.argv[1]))
-    uvloop.run(serve_files(parse(sys.argv[2:])))
+    uvloop.run(serve_files(parse(sys.argv[2:]), pipe))
