@@ -131,6 +131,7 @@ def test_errors_are_shown(stub: StubBatches, url: str, open_tab: Open) -> None:
     expect(error).to_have_text("A primeira linha do arquivo não é uma requisição em JSON com o campo url.")
     assert stub.files == {}
     drop(page, "errado.jsonl", line("1") + b'\n{"body": {}}')
+    expect(page.locator("#batch-rows li")).to_have_count(1)
     expect(error).to_be_hidden()
     (batch,) = stub.batches.values()
     assert batch["endpoint"] == CHAT
