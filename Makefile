@@ -1,16 +1,16 @@
 # make serve         install, prepare the demo model, and serve it on port 9000
-# make test          install, and run the unit lane and the core of the stub engine's and the engine's lanes
+# make test          install, and run the unit lane and the core of the lanes with commands, the stub engine and the engine
 # make test-all      every lane except nightly
-# make test-rest     what test-all runs besides test and test-stub
+# make test-rest     what test-all runs besides test; with --jobs 2 in about two thirds of the time
 # make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
 # make install       install into .venv only
 # make PYTHON=python3.12 serve    use another Python, 3.11 to 3.13
 # make lock          write all locks again; with UPGRADE=1 the newest versions
 #
 # Single lanes, and other checks:
-# make test-unit, test-stub, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
+# make test-unit, test-commands, test-stub, test-engine, test-clients, test-page, test-chaos, test-nodes, deploy-check
 # make test-cuda     vLLM's CUDA build without a GPU, in an environment of its own of some 8 GB
-# make test-pythons  the unit lane and the stub engine's on Python 3.12 and 3.13, where this machine has them
+# make test-pythons  the lanes unit, commands and stub on Python 3.12 and 3.13, where this machine has them
 # make docs          the site of the documents, in site/, in English and Portuguese; it opens without a server
 # make release       the files of a release, in dist/release; with SNAPSHOT=1 before the changelog has its version
 # make screenshots   the page lane, which also takes the screenshots of docs/page.md
@@ -30,7 +30,7 @@ PORT ?= 9000
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve install architectures check-python clients lint format test test-unit test-stub test-pythons test-all test-rest \
+.PHONY: serve install architectures check-python clients lint format test test-unit test-commands test-stub test-pythons test-all test-rest \
 	test-rest-engine test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
 	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
@@ -68,36 +68,41 @@ PYTEST = $(BIN)/python -m pytest
 # Tests that use an engine run one after the other: an engine uses both cores of a small machine, and a session of pytest
 # shares one server. Other tests run in three processes on two cores, since many wait for child processes.
 PARALLEL = --numprocesses 3 --dist worksteal
-UNIT = $(PYTEST) -m "(unit or (stub and core)) and not nightly" $(PARALLEL)
+UNIT = $(PYTEST) -m "(unit or (commands or stub) and core) and not nightly" $(PARALLEL)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
 test: test-unit $(CORE_CLIENTS)
 	scripts/debian tmux
-	$(PYTEST) -m "core and not stub"
+	$(PYTEST) -m "core and not (commands or stub)"
 
 test-unit: $(VENV)/.installed-dev
 	$(UNIT)
 
+test-commands: $(VENV)/.installed-dev
+	$(BESIDE_ENGINE) $(PYTEST) -m "commands and not core and not nightly" $(PARALLEL)
+
 test-stub: $(VENV)/.installed-dev
-	$(PYTEST) -m "stub and not core and not nightly" $(PARALLEL)
+	$(BESIDE_ENGINE) $(PYTEST) -m "stub and not core and not nightly" $(PARALLEL)
 
-test-all: test test-stub test-rest
+test-all: test test-rest
 
-# One session for all tests with an engine that `make test` has not run. With `make --jobs 2`, the rest of the deploy lane,
-# which starts no engine, runs in parallel.
-test-rest: test-rest-engine test-rest-deploy
+# One session for all tests with an engine that `make test` has not run. With `make --jobs 2`, the lanes without an engine
+# run beside it, one after the other, on what it leaves idle of the processor.
+test-rest: test-rest-engine test-rest-deploy test-stub test-commands
+
+BESIDE_ENGINE = nice -n 5
 
 test-rest-engine: $(VENV)/.installed-all
 	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"
 
 test-rest-deploy: $(VENV)/.installed-all
-	$(PYTEST) -m "deploy and not shares_server"
+	$(BESIDE_ENGINE) $(PYTEST) -m "deploy and not shares_server"
 
 # The environments of all clients.
 clients: $(CLIENTS)
 
 nightly: test test-rest-deploy
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m "unit or stub" $(PARALLEL)
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m "unit or commands or stub" $(PARALLEL)
 	HYPOTHESIS_PROFILE=nightly CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
 	AUDIT=$(if $(CI),,optional) $(MAKE) audit
@@ -143,7 +148,7 @@ $(VENV)/cuda/.installed: requirements/cuda13.lock requirements/dev.lock requirem
 
 test-cuda: $(VENV)/.installed-dev $(VENV)/cuda/.installed
 	$(PYTEST) -m cuda
-	$(VENV)/cuda/bin/python -m pytest -m "unit and not nightly" tests/cli tests/planning tests/tools
+	$(VENV)/cuda/bin/python -m pytest -m "(unit or commands) and not nightly" tests/cli tests/planning tests/tools
 
 $(VENV)/.installed-deploy: $(VENV)/.installed-dev $(VENV)/docs/.installed requirements/deploy.lock scripts/helm
 	@scripts/install $(VENV) requirements/deploy.lock

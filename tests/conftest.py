@@ -1,5 +1,6 @@
 """Fixtures for all tests: isolated folders, and one real server that tests share."""
 
+import gc
 import importlib.util
 import multiprocessing
 import os
@@ -13,11 +14,12 @@ from hypothesis import HealthCheck, settings
 
 from maritalk_vllm.models import demo_model
 from maritalk_vllm.settings import environment_variable
+from tests import commands
 from tests.demo_model import CHECKPOINTS, PROFILE, fingerprint, link_or_copy, make
 from tests.service_manager import service_manager
 from tests.serving import MARITALK_VARIABLES, UNREACHABLE_URL, Server, Startup, figures, observe_startup
 
-LANES = frozenset({"unit", "stub", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
+LANES = frozenset({"unit", "commands", "stub", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
 """Each test is in exactly one lane. pyproject.toml describes them; `core` and `nightly` are additional markers."""
 
 # Packages that a single lane needs, and its folder. `make test` in a fresh checkout installs none of them.
@@ -44,6 +46,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(figure)
 
 
+def _lane_without_engine(item: pytest.Item) -> str:
+    """The lane of a test that names none and uses no engine, which follows from its file."""
+    if item.path.name.startswith("test_stub_engine_"):
+        return "stub"
+    assert isinstance(item, pytest.Function)
+    imported = {id(value) for value in vars(item.module).values()}
+    return "unit" if imported.isdisjoint({id(commands), id(commands.run), id(commands.start)}) else "commands"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its lane. Tests of the shared server run last: those before start engines of their own."""
@@ -55,12 +66,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if len(lanes) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked with more than one lane: {', '.join(sorted(lanes))}.")
         if not lanes:
-            has_stub_engine = item.path.name.startswith("test_stub_engine_")
-            lane = "engine" if shares_server else "stub" if has_stub_engine else "unit"
+            lane = "engine" if shares_server else _lane_without_engine(item)
             if any(item.path.is_relative_to(_FOLDER / folder) for folder in _OPTIONAL.values()):
                 raise pytest.UsageError(f"{item.nodeid} is in no lane that installs what this folder needs: mark it.")
             item.add_marker(lane)
     items.sort(key=lambda item: item.get_closest_marker("shares_server") is not None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from visiting all modules and tests again each time that a test calls it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def test_the_workflow_runs_scripts_of_this_repository() -> None:
             assert os.access(ROOT / program, os.X_OK), program
     assert {tuple(command) for command in commands()} == {
         (".ci/run",),
-        ("make", "test-unit", "test-stub"),
+        ("make", "test-unit", "test-commands", "test-stub"),
         ("make", "nightly"),
     }
 

@@ -15,6 +15,8 @@ from tests.models.files import LLAMA, model
 from tests.serving import note
 from tests.vllm_build import needs_cpu_build
 
+pytestmark = pytest.mark.core
+
 KEYS = {
     "outcome",
     "fits",

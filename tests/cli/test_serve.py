@@ -15,6 +15,8 @@ from tests.commands import run
 from tests.service_manager import service_manager
 from tests.vllm_build import needs_cpu_build
 
+pytestmark = pytest.mark.core
+
 LICENSED = ["--license", EVALUATION_KEY]
 
 

@@ -44,11 +44,13 @@ def expected(found: list[Step]) -> Iterator[tuple[Step, int]]:
         yield step, int(after.output or 0) if after.command == "echo $?" else 0
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("page", ALONE)
 def test_the_commands_of_a_page(page: str, tmp_path: Path) -> None:
     run(page, Place(tmp_path))
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("page", WITH_SERVICE)
 def test_the_commands_of_a_page_that_uses_a_licence_service(page: str, tmp_path: Path) -> None:
     place = Place(tmp_path)
