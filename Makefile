@@ -30,7 +30,7 @@ PORT ?= 9000
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve install architectures check-python clients lint format test test-unit test-commands test-stub test-pythons test-all test-rest \
+.PHONY: serve install architectures check-python clients lint format test test-unit test-core test-commands test-stub test-pythons test-all test-rest \
 	test-rest-engine test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
 	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
@@ -71,12 +71,17 @@ PARALLEL = --numprocesses 3 --dist worksteal
 UNIT = $(PYTEST) -m "(unit or (commands or stub) and core) and not nightly" $(PARALLEL)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
-test: test-unit $(CORE_CLIENTS)
-	scripts/debian tmux
-	$(PYTEST) -m "core and not (commands or stub)"
+# With `make --jobs 2`, lanes without an engine run beside one with an engine, on what that leaves idle of the processor.
+BESIDE_ENGINE = nice -n 5
+
+test: test-unit test-core
 
 test-unit: $(VENV)/.installed-dev
-	$(UNIT)
+	$(BESIDE_ENGINE) $(UNIT)
+
+test-core: $(VENV)/.installed-dev $(CORE_CLIENTS)
+	scripts/debian tmux
+	$(PYTEST) -m "core and not (commands or stub)"
 
 test-commands: $(VENV)/.installed-dev
 	$(BESIDE_ENGINE) $(PYTEST) -m "commands and not core and not nightly" $(PARALLEL)
@@ -86,11 +91,8 @@ test-stub: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
-# One session for all tests with an engine that `make test` has not run. With `make --jobs 2`, the lanes without an engine
-# run beside it, one after the other, on what it leaves idle of the processor.
+# One session for all tests with an engine that `make test` has not run.
 test-rest: test-rest-engine test-rest-deploy test-stub test-commands
-
-BESIDE_ENGINE = nice -n 5
 
 test-rest-engine: $(VENV)/.installed-all
 	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"

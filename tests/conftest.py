@@ -17,7 +17,7 @@ from maritalk_vllm.settings import environment_variable
 from tests import commands
 from tests.demo_model import CHECKPOINTS, PROFILE, fingerprint, link_or_copy, make
 from tests.service_manager import service_manager
-from tests.serving import MARITALK_VARIABLES, UNREACHABLE_URL, Server, Startup, figures, observe_startup
+from tests.serving import MARITALK_VARIABLES, UNREACHABLE_URL, Server, Startup, figures, note, observe_startup
 
 LANES = frozenset({"unit", "commands", "stub", "engine", "clients", "page", "deploy", "chaos", "nodes", "cuda"})
 """Each test is in exactly one lane. pyproject.toml describes them; `core` and `nightly` are additional markers."""
@@ -40,6 +40,8 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if Server.started:
+        note(f"maritalk-serve: {Server.started} starts")
     if figures:
         terminalreporter.section("measured")
         for figure in figures:

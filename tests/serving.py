@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import OPTIONS, environment_variable
@@ -114,6 +114,8 @@ class Server(Port):
     """A `maritalk-serve` process. Its descendants inherit a mark in their environment, which `processes` looks for."""
 
     program: Sequence[str | Path] = (BIN / "maritalk-serve",)
+    started: ClassVar = 0
+    """How many servers this process has started."""
 
     def __init__(
         self,
@@ -133,6 +135,7 @@ class Server(Port):
         environment["XDG_STATE_HOME"] = str(folder / "state")  # the default of --data-dir is there
         licensed = () if license is None else ("--license", license)
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
+        Server.started += 1
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = self._start(
