@@ -14,6 +14,7 @@ TRANSLATIONS = {
     "docs/google-cloud.md": "docs/nuvem-google.md",
     "docs/licences.md": "docs/licencas.md",
     "docs/migration.md": "docs/migracao.md",
+    "docs/page.md": "docs/pagina.md",
     "docs/terminal.md": "docs/chat-no-terminal.md",
 }
 PAGES = [
