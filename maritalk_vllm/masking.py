@@ -22,7 +22,9 @@ _PUBLIC_WORDS = frozenset({"public", "allow", "per", "eos", "bos", "pad", "unk",
 _SECRET_SUFFIXES = ("password", "passwd")
 """Suffixes of a word, as in PGPASSWORD."""
 
-_FILE_WORDS = frozenset({"file", "path"})
+_PATH_WORDS = frozenset({"file", "path", "dir", "directory", "folder"})
+_SHELL_FOLDERS = frozenset({"PWD", "OLDPWD"})
+"""Variables of every shell. As a key, as in a connection string, PWD is a password."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Each pattern starts at a word boundary: tried at every character, a long name would take minutes.
@@ -38,7 +40,7 @@ _MIN_SECRET_LENGTH = 6
 def is_secret(name: str) -> bool:
     """Whether a flag, a key or a variable of this name holds a secret: --hf-token, apiKey, AWS_SECRET_ACCESS_KEY."""
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or _PUBLIC_WORDS & set(words) or words[-1] in _FILE_WORDS:
+    if not words or _PUBLIC_WORDS & set(words) or words[-1] in _PATH_WORDS:
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if _SECRET_WORDS & set(words) or any(word.endswith(_SECRET_SUFFIXES) for word in words):
@@ -77,7 +79,8 @@ def secrets_of(words: Sequence[str] = (), environment: Mapping[str, str] | None 
     for word, shown in zip(words, masked_words(words), strict=True):
         if word != shown:
             found.update(_hidden(word, shown))
-    found.update(value for name, value in (environment or {}).items() if is_secret(name))
+    variables = (environment or {}).items()
+    found.update(value for name, value in variables if is_secret(name) and name not in _SHELL_FOLDERS)
     return frozenset(value for value in found if len(value) >= _MIN_SECRET_LENGTH)
 
 

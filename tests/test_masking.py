@@ -20,7 +20,7 @@ SECRET = "s3cr3t-v4lue"
         "--ssl-keyfile-password", "AWS_SECRET_ACCESS_KEY", "aws_access_key_id_secret", "Authorization", "x-api-key",
         "db.password", "passphrase", "client_secret", "X-Amz-Signature", "sig", "--license", "MARITALK_LICENSE",
         "auth_tokens", "--kv-transfer-config.kv_connector_extra_config.token", "WANDB_API_KEY", "credentials",
-        "PGPASSWORD", "MYSQLPASSWD", "pgpassword",
+        "PGPASSWORD", "MYSQLPASSWD", "pgpassword", "Pwd",
     ],
 )  # fmt: skip
 def test_a_name_of_a_secret_is_recognized(name: str) -> None:
@@ -31,7 +31,7 @@ def test_a_name_of_a_secret_is_recognized(name: str) -> None:
     "name",
     [
         "--eos-token", "eos_token", "bos_token", "pad_token", "padToken", "unk_token", "sort_key", "--eos-token-id",
-        "PGPASSWORD_FILE", "passwords_path", "public_key",
+        "PGPASSWORD_FILE", "passwords_path", "public_key", "CREDENTIALS_DIRECTORY", "--secrets-dir",
     ],
 )  # fmt: skip
 def test_a_name_of_no_secret_is_not_recognized(name: str) -> None:
@@ -115,6 +115,7 @@ def test_sentences_without_secrets_are_unchanged(text: str) -> None:
 
 def test_secrets_in_variables_are_found() -> None:
     environment = {"HF_TOKEN": SECRET, "HOME": "/home/longer", "API_KEY": "x", "TOKENIZERS_PARALLELISM": "false"}
+    environment |= {"PWD": "/home/longer", "OLDPWD": "/home/longer/work", "CREDENTIALS_DIRECTORY": "/run/credentials"}
     assert secrets_of(environment=environment) == {SECRET}
 
 

@@ -29,6 +29,19 @@ def test_the_process_that_listens_is_named() -> None:
         process.stdin.close()
 
 
+def test_the_parent_of_forked_processes_with_the_port_is_named() -> None:
+    """As the server, whose port its fork server and API processes hold too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        fork = "import os; os.fork() or os.fork(); print(end='x', flush=True); input()"
+        listener_fd = server.fileno()
+        with subprocess.Popen([sys.executable, "-c", fork], stdin=-1, stdout=-1, pass_fds=[listener_fd]) as child:
+            assert child.stdin is not None and child.stdout is not None
+            assert child.stdout.read(3) == b"xxx"
+            owner = port_owner(server.getsockname()[1])
+            assert owner is not None and owner.pid == os.getpid()
+            child.stdin.close()
+
+
 def test_a_connection_does_not_count() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
