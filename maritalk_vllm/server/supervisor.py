@@ -239,7 +239,7 @@ class _Supervisor:
             if self._engine is None:  # the first start
                 await self._download_weights()
                 launch = self._launch
-                self._coordinator = coordinator(launch.group, launch.plan, launch.source.name, launch.vllm)
+                self._coordinator = coordinator(launch.group, launch.plan, launch.vllm)
             else:
                 await wait_until_free(self._launch.plan, lambda: self._announcer.step("Waiting for free GPU memory"))
             await self._maintenance.restore_files(self._discard_fork_server, self._announcer.download)

@@ -100,6 +100,27 @@ MUTATIONS = (
         ("process/test_config_reload.py",),
     ),
     Mutation(
+        "choose a model's variant again when it was downloaded",
+        "maritalk_vllm/server/startup/launch.py",
+        "resolve_again=partial(decide, check=check, variant=variant)",
+        "resolve_again=partial(decide, check=check)",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
+        "take the chosen variant for what the user asked for",
+        "maritalk_vllm/server/startup/launch.py",
+        "settings=asked,",
+        "settings=settings,",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
+        "choose a variant although a flag is for the model in 16 bits",
+        "maritalk_vllm/server/startup/variant_choice.py",
+        "None if _FLAGS_OF_A_CHECKPOINT.intersection(read_flags(settings.engine_args)) else entry",
+        "entry",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
         "forget a reload during a start",
         _SUPERVISOR,
         "        self._replace_engine()  #",

@@ -144,7 +144,10 @@ class ConfigReload:
         if successor.source.fetch is not None:  # requests would wait for the download
             raise WeightsError(
                 msg("The weights of {model} are not on this machine.", model=successor.source.name),
-                msg("Download them with `maritalk-vllm download`, then reload again."),
+                msg(
+                    "Download them with `maritalk-vllm download --model {name}`, then reload again.",
+                    name=successor.source.exact_name,
+                ),
             )
         return replace(successor, data_dir=self.launch.data_dir)
 

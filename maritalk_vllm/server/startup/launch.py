@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from ..middleware.access_config import AccessConfig
 from .cuda_checks import check_cuda
 from .kv_record import KvRecord, measured_plan
 from .preflight import check_chat, check_context, check_files, check_folders
+from .variant_choice import VariantChoice, choose_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +68,13 @@ def decide(
     access: AccessConfig | None = None,
     check: LicenseCheck | None = None,
     inventory: Inventory | None = None,
+    variant: VariantChoice | None = None,
 ) -> Launch:
     """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError.
 
     `access` and `check` are those of an earlier call, so that their files and the licence are not read again, and so is
-    `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free.
+    `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free. So is
+    `variant`, the checkpoint that has been downloaded since.
     """
     check = check or LicenseCheck(settings)
     vllm = installed_vllm()
@@ -79,8 +82,12 @@ def decide(
     check_chat(settings)
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
-    requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     inventory = inventory or probe_hardware(gpus=settings.device is not Device.CPU)
+    variant = variant or choose_variant(settings, inventory, settings.device, vllm.device)
+    asked, settings = settings, variant.applied(settings)
+    requirements = model_requirements(
+        settings, check, variant.reason, ask_hub=settings.dry_run, require_downloadable=True
+    )
     plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
     plan, kv_record = measured_plan(plan, requirements, inventory, settings, vllm.version)
     backend = None
@@ -101,7 +108,7 @@ def decide(
     license_warning = check.entitlement.warning if requirements.profile else ""
     warnings = (license_warning, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
     return Launch(
-        settings=settings,
+        settings=asked,
         access=access,
         group=group,
         vllm=vllm.version,
@@ -128,7 +135,7 @@ def decide(
             *_compile_cache_note(plan, settings),
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),
         ),
-        resolve_again=partial(decide, check=check),
+        resolve_again=partial(decide, check=check, variant=variant),
         resolve_successor=partial(decide, inventory=inventory),
     )
 
@@ -151,10 +158,16 @@ def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:
 
 
 def model_requirements(
-    settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, require_downloadable: bool = False
+    settings: Settings,
+    check: LicenseCheck,
+    choice: str = "",
+    *,
+    ask_hub: bool = False,
+    require_downloadable: bool = False,
 ) -> ModelRequirements:
     """Return the requirements of the requested model. `ask_hub`: query Hugging Face if the model is not installed.
 
+    `choice` says why this checkpoint of several was chosen (variant_choice.py).
     Raises UsageError, LicenseError or WeightsError; with `require_downloadable` also WeightsError if the weights could
     not be downloaded.
     """
@@ -162,6 +175,8 @@ def model_requirements(
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if require_downloadable and known.error is not None:
         raise known.error
-    requirements = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
+    requirements = ModelRequirements.from_settings(
+        known.name, known.footprint, profile, settings, known.doubt, known.variant
+    )
     check_context(settings, requirements)
-    return requirements
+    return replace(requirements, choice=choice)
