@@ -97,8 +97,9 @@ class BatchWorker:
                     self._begin(BatchRun(batch, self._shared, self._turns[batch.owner], self._retention_seconds()))
             elif batch.cancelling_at is not None:
                 run.cancel()
-        for batch_id, run in self._runs.items():
-            if run.counts != self._shown.get(batch_id):
+        for batch_id, run in tuple(self._runs.items()):
+            # One may end while the counts of another are recorded.
+            if batch_id in self._runs and run.counts != self._shown[batch_id]:
                 self._shown[batch_id] = run.counts
                 await self._shared.store.count(batch_id, *run.counts)
 

@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from maritalk_vllm.batches import batch_run, disk_guard
+from maritalk_vllm.batches import batch_run, batch_service, disk_guard
 from maritalk_vllm.batches.batch_metrics import BatchMetrics
 from maritalk_vllm.batches.batch_records import Batch
 from maritalk_vllm.batches.batch_service import BatchService
+from maritalk_vllm.batches.batch_store import BatchStore
 from maritalk_vllm.batches.disk_guard import DiskGuard
 from maritalk_vllm.engine.request_context import context_of
 from maritalk_vllm.engine.service_tier import ServiceTier
@@ -108,6 +109,21 @@ def test_a_batch_that_expired_before_the_start_computes_nothing(tmp_path: Path) 
     over, results = computed(tmp_path, app, ["a", "b"], batch)
     assert (over.status, over.failed, len(results)) == ("expired", 2, 2)
     assert app.requests == []
+
+
+def test_a_batch_may_end_while_its_progress_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def count(store: BatchStore, batch_id: str, completed: int, failed: int) -> None:
+        recorded.append(completed)
+        await asyncio.sleep(2)
+
+    recorded: list[int] = []
+    monkeypatch.setattr(BatchStore, "count", count)
+    monkeypatch.setattr(batch_service._log, "propagate", True)
+    batch, _ = computed(tmp_path, Application(b=(503, 200)), ["a", "b"], stored_batch())
+    assert (batch.completed, recorded[:1]) == (2, [1])
+    assert "Batches have stopped" not in caplog.text
 
 
 def test_no_line_is_admitted_without_an_engine(tmp_path: Path) -> None:
