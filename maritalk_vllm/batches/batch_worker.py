@@ -126,9 +126,8 @@ class BatchWorker:
         slots, load, metrics = self._shared.slots, self._load, self._shared.metrics
         size = 0
         if self._is_ready() and not self._shared.guard.is_full and not self._is_stopping:
-            size = self._window.update(load.kv_cache_usage, max(0, load.unfinished - slots.used), slots.used)
+            size = self._window.update(load.kv_cache_usage, max(0, load.unfinished - load.lines), slots.used)
         slots.resize(size)
-        load.lines = slots.used
         metrics.window.set(size)
         metrics.in_flight.set(slots.used)
 

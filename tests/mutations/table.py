@@ -135,6 +135,13 @@ MUTATIONS = (
         ("test_stub_engine_batches.py",),
     ),
     Mutation(
+        "fill the engine with lines beside the requests of another API process",
+        "maritalk_vllm/batches/batch_worker.py",
+        "max(0, load.unfinished - load.lines)",
+        "0",
+        ("test_stub_engine_api_processes.py::test_lines_of_batches_make_room_for_the_requests_of_all_api_processes",),
+    ),
+    Mutation(
         "shorten a context that clients know",
         _LIFECYCLE,
         "state.may_shorten and not state.was_ready and length",

@@ -15,8 +15,10 @@ from typing import ClassVar
 import psutil
 import pytest
 
+from tests.batches.samples import line
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left
+from tests.server.test_stub_engine_batches import submit
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
@@ -186,6 +188,18 @@ def test_the_answers_of_a_key_are_counted_over_all_api_processes(tmp_path: Path)
         os.kill(first, signal.SIGKILL)
         until(lambda: client_of(server, second).ask("/generate", PROMPT)[0] == 200, "the end of the lost answer")
         del streams
+
+
+def test_lines_of_batches_make_room_for_the_requests_of_all_api_processes(tmp_path: Path) -> None:
+    """Lines are computed in one of the processes: the requests of the other one count as well."""
+    with two_processes(tmp_path) as server:
+        submit(server, [line(f"id-{index}", max_tokens=200) for index in range(10_000)])
+        for process in server.apis:
+            until(lambda: total(server, "maritalk_batch_window") > 20, "all places for lines", 60)
+            client = client_of(server, process)
+            client.begin()
+            until(lambda: total(server, "maritalk_batch_window") == 1, "room for a request")
+            client.close()
 
 
 def test_both_api_processes_finish_their_requests_when_the_server_stops(tmp_path: Path) -> None:
