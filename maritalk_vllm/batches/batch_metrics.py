@@ -45,6 +45,12 @@ class BatchMetrics:
             registry=registry,
             multiprocess_mode=_MODE,
         )
+        self.waiting_keys = Gauge(
+            "maritalk_batch_keys_waiting",
+            "API keys whose lines wait, since their batches have used up --batch-tokens-per-minute.",
+            registry=registry,
+            multiprocess_mode=_MODE,
+        )
         self.disk_full = Gauge(
             "maritalk_batch_disk_full",
             "1 while batches pause because results cannot be written.",
@@ -59,10 +65,13 @@ class BatchMetrics:
         for status in UNFINISHED:
             self._batches.labels(status.value).set(sum(each.status is status for each in batches))
 
-    def add_line(self, outcome: str, key_name: str, usage: UsageTotals) -> None:
+    def add_line(self, outcome: str, key_name: str) -> None:
         """Count one line. `outcome`: completed, failed or retried."""
         assert outcome in _OUTCOMES
         self._lines.labels(outcome, key_name).inc()
+
+    def add_tokens(self, key_name: str, usage: UsageTotals) -> None:
+        """Count the tokens of one line."""
         if usage.tokens:
             self._tokens.labels("prompt", key_name).inc(usage.prompt_tokens)
             self._tokens.labels("answer", key_name).inc(usage.completion_tokens)

@@ -129,6 +129,7 @@ class BatchWorker:
             size = self._window.update(load.kv_cache_usage, max(0, load.unfinished - load.lines), slots.used)
         slots.resize(size)
         metrics.window.set(size)
+        metrics.waiting_keys.set(sum(not self._shared.budget.has_tokens(owner) for owner in slots.waiting))
         metrics.in_flight.set(slots.used)
 
     async def _sweep(self) -> None:

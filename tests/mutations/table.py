@@ -135,6 +135,13 @@ MUTATIONS = (
         ("test_stub_engine_batches.py",),
     ),
     Mutation(
+        "let batches use any number of tokens",
+        "maritalk_vllm/batches/batch_service.py",
+        "is_valid_key(owner) and budget.has_tokens(owner)",
+        "is_valid_key(owner)",
+        ("test_stub_engine_batches.py::test_batches_have_tokens_of_their_own",),
+    ),
+    Mutation(
         "fill the engine with lines beside the requests of another API process",
         "maritalk_vllm/batches/batch_worker.py",
         "max(0, load.unfinished - load.lines)",

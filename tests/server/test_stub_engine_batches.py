@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.batches.samples import jsonl, line
+from tests.counting import samples
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
 
@@ -76,6 +77,12 @@ def results(server: StubServer, file_id: str, key: str | None = None) -> list[An
     content = send(server, "GET", f"/v1/files/{file_id}/content", key=key)
     assert content.status == 200
     return [json.loads(each) for each in content.body.splitlines()]
+
+
+def metric(server: StubServer, name: str, *, key: str, of: tuple[str, ...] = ()) -> float:
+    """The sum of a metric, as a key sees it, over the samples that have these labels."""
+    found = samples(send(server, "GET", "/metrics", key=key).body.decode())
+    return sum(value for (each, labels), value in found.items() if each == name and {*of} <= {*dict(labels).values()})
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/api"])
@@ -187,6 +194,27 @@ def test_the_files_of_a_key_are_limited(tmp_path: Path) -> None:
         assert upload(server, b"x" * 600_000, RUI).status == 200
         assert send(server, "DELETE", f"/v1/files/{first.json['id']}", key=ANA).status == 200
         assert upload(server, b"x" * 600_000, ANA).status == 200
+
+
+def test_batches_have_tokens_of_their_own(tmp_path: Path) -> None:
+    """A line has 5 tokens. Those of the batches of a key pause when they have used the tokens of a minute."""
+    limits = ("--tokens-per-minute", "20", "--batch-tokens-per-minute", "60")
+    with StubServer(tmp_path, *KEYS, *limits) as server:
+        server.wait_until_ready()
+        batch_id = submit(server, [line(f"id-{index}") for index in range(30)], ANA)
+        until(lambda: batch_of(server, batch_id, ANA)["request_counts"]["completed"] == 12, "12 lines", 60)
+        until(lambda: metric(server, "maritalk_batch_keys_waiting", key=ANA) == 1, "a batch that waits")
+        # Neither its own requests nor those of others wait for it.
+        body = json.dumps({"prompt": "1 2 3", "max_tokens": 17}).encode()
+        asked = [send(server, "POST", "/generate", body, key).status for key in (ANA, ANA, RUI)]
+        assert asked == [200, 429, 200]
+        other = submit(server, [line(f"id-{index}") for index in range(10)], RUI)
+        assert wait_for(server, other, "completed", key=RUI)["request_counts"]["completed"] == 10
+        # Without tokens for requests, a key has its files and batches still.
+        assert send(server, "POST", f"/v1/batches/{batch_id}/cancel", key=ANA).status == 200
+        batch = wait_for(server, batch_id, "cancelled", key=ANA)
+        assert batch["request_counts"] == {"total": 30, "completed": 12, "failed": 0}
+        assert metric(server, "maritalk_batch_tokens_total", key=ANA, of=("answer",)) == 24
 
 
 def test_a_batch_is_cancelled(tmp_path: Path) -> None:

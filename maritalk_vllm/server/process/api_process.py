@@ -224,6 +224,7 @@ class _ApiProcess:
             load,
             lambda: self._state.phase is Phase.READY,
             lambda owner: self._options.access.accepts(owner),
+            self._front.batch_budget,
             REGISTRY,
         )
         shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator))
