@@ -73,7 +73,6 @@ class BatchWorker:
                 await asyncio.sleep(_LOCK_SECONDS)
             while True:
                 await self._shared.guard.persist(self._look)
-                self._resize()
                 self._woken.clear()
                 seconds = _TICK_SECONDS if self._tasks else _IDLE_SECONDS
                 with contextlib.suppress(TimeoutError):
@@ -86,7 +85,8 @@ class BatchWorker:
             lock.release()
 
     async def _look(self) -> None:
-        """Bring the work in line with the database, and the database's counts in line with the work."""
+        """Bring the work in line with the engine and the database, and the database's counts in line with the work."""
+        self._resize()  # first: while the database cannot be written, nothing that follows is reached
         if time.monotonic() >= self._next_sweep:
             await self._sweep()
         batches = await self._shared.store.unfinished()

@@ -233,3 +233,31 @@ def test_a_failed_write_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pyte
         "Batches pause: their results cannot be written: No space left on device. See to the folder in --data-dir.",
         "Batches continue: their results can be written again.",
     ]
+
+
+def test_a_pause_lasts_until_every_write_has_succeeded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What needs no room on the disk can be written meanwhile, and says nothing about the rest."""
+    monkeypatch.setattr(disk_guard, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(disk_guard._log, "propagate", True)
+    guard = DiskGuard(BatchMetrics(CollectorRegistry()))
+    is_full = True
+
+    async def write() -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scenario() -> None:
+        nonlocal is_full
+        results = [asyncio.create_task(guard.persist(write)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        await guard.persist(lambda: asyncio.sleep(0))
+        states.append(guard.is_full)
+        is_full = False
+        await asyncio.gather(*results)
+        states.append(guard.is_full)
+
+    states: list[bool] = []
+    asyncio.run(scenario())
+    assert (states, len(caplog.records)) == ([True, False], 2)

@@ -272,7 +272,7 @@ def test_a_batch_pauses_while_its_results_cannot_be_written(tmp_path: Path) -> N
         soft, hard = api.rlimit(psutil.RLIMIT_FSIZE)
         api.rlimit(psutil.RLIMIT_FSIZE, (1, hard))
         until(lambda: "maritalk_batch_disk_full 1.0" in server.ask("/metrics").body.decode(), "the pause")
-        until(lambda: "maritalk_batch_lines_in_flight 0.0" in server.ask("/metrics").body.decode(), "no line", 60)
+        until(lambda: "maritalk_batch_window 0.0" in server.ask("/metrics").body.decode(), "no room for lines")
         assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 2}).status == 200
         assert batch_of(server, batch_id)["request_counts"]["completed"] < 300
         api.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
@@ -294,7 +294,7 @@ def test_what_is_older_than_the_retention_time_is_deleted(tmp_path: Path) -> Non
         batch = wait_for(server, submit(server, [line("a")]), "completed")
         file = send(server, "GET", f"/v1/files/{batch['output_file_id']}")
         if file.status == 200:  # it is still young
-            assert file.json["expires_at"] - file.json["created_at"] in (2, 3)
+            assert 0 < file.json["expires_at"] - file.json["created_at"] <= 2
         until(lambda: send(server, "GET", f"/v1/files/{batch['output_file_id']}").status == 404, "the end of the file")
         server.stop()
     files = list((data / "files").iterdir())
