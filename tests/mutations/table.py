@@ -156,6 +156,20 @@ MUTATIONS = (
         ("test_stub_engine_batches.py",),
     ),
     Mutation(
+        "let batches use any number of tokens",
+        "maritalk_vllm/batches/batch_service.py",
+        "is_valid_key(owner) and budget.has_tokens(owner)",
+        "is_valid_key(owner)",
+        ("test_stub_engine_batches.py::test_batches_have_tokens_of_their_own",),
+    ),
+    Mutation(
+        "fill the engine with lines beside the requests of another API process",
+        "maritalk_vllm/batches/batch_worker.py",
+        "max(0, load.unfinished - load.lines)",
+        "0",
+        ("test_stub_engine_api_processes.py::test_lines_of_batches_make_room_for_the_requests_of_all_api_processes",),
+    ),
+    Mutation(
         "shorten a context that clients know",
         _LIFECYCLE,
         "state.may_shorten and not state.was_ready and length",

@@ -172,7 +172,7 @@ class _ApiProcess:
         self._state.transition_to(Phase.READY)
         in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
         load = EngineLoad(
-            generator,
+            self._client,
             self._watchdog,
             admission.max_running(self._client),
             is_compute_bound=admission.is_compute_bound(self._client),
@@ -224,6 +224,7 @@ class _ApiProcess:
             load,
             lambda: self._state.phase is Phase.READY,
             lambda owner: self._options.access.accepts(owner),
+            self._front.batch_budget,
             REGISTRY,
         )
         shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator))

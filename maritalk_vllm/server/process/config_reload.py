@@ -28,7 +28,7 @@ _UNUSABLE = {
 CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
     *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
-    *("batch_retention", "files_per_key_mb", "flex_timeout"),
+    *("batch_tokens_per_minute", "batch_retention", "files_per_key_mb", "flex_timeout"),
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
     *("resume_timeout", "log_max_mb", "log_backups"),
 )
