@@ -1,10 +1,11 @@
 """Resolves the settings and the hardware into what the supervisor needs to serve one model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ...engine.attention_backend import attention_backend
 from ...engine.environment import compile_cache
@@ -41,10 +42,11 @@ class Launch:
     """A resolved start: the settings, some of which can change while the server runs, and what was decided.
 
     If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
-    them. `resolve_successor` resolves a start with other settings, after this one's engine has ended: for the hardware
-    as it was before. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in
-    seconds since 1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM
-    measures. `notes` are for the user. `data_dir` is the folder of files and batches that the supervisor has reserved.
+    them. `resolve_successor` resolves a start with other settings for the hardware as it was before this one's engine;
+    `avoid` names GPUs, by their UUIDs, that it is not to use. `vllm` is the installed version; `group` is None for a
+    single node. `license_expires` is in seconds since 1970, None if it never expires or no licence is needed.
+    `kv_record` is for the KV cache that vLLM measures. `notes` are for the user. `data_dir` is the folder of files and
+    batches that the supervisor has reserved.
     """
 
     settings: Settings = field(repr=False)
@@ -60,7 +62,14 @@ class Launch:
     notes: tuple[str, ...]
     data_dir: Path | None = None
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
-    resolve_successor: Callable[[Settings, AccessConfig], "Launch"]
+    resolve_successor: "ResolveSuccessor"
+
+
+class ResolveSuccessor(Protocol):
+    """`Launch.resolve_successor`."""
+
+    def __call__(self, settings: Settings, access: AccessConfig, *, avoid: Collection[str] = ()) -> Launch:
+        """Raise MariTalkError if there is none."""
 
 
 def decide(
@@ -69,12 +78,13 @@ def decide(
     check: LicenseCheck | None = None,
     inventory: Inventory | None = None,
     variant: VariantChoice | None = None,
+    avoid: Collection[str] = (),
 ) -> Launch:
     """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError.
 
     `access` and `check` are those of an earlier call, so that their files and the licence are not read again, and so is
     `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free. So is
-    `variant`, the checkpoint that has been downloaded since.
+    `variant`, the checkpoint that has been downloaded since. GPUs whose UUIDs are in `avoid` are not used.
     """
     check = check or LicenseCheck(settings)
     vllm = installed_vllm()
@@ -83,12 +93,13 @@ def decide(
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
     inventory = inventory or probe_hardware(gpus=settings.device is not Device.CPU)
-    variant = variant or choose_variant(settings, inventory, settings.device, vllm.device)
+    usable = replace(inventory, gpus=tuple(gpu for gpu in inventory.gpus if gpu.uuid not in avoid))
+    variant = variant or choose_variant(settings, usable, settings.device, vllm.device)
     asked, settings = settings, variant.applied(settings)
     requirements = model_requirements(
         settings, check, variant.reason, ask_hub=settings.dry_run, require_downloadable=True
     )
-    plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
+    plan = make_plan(requirements, usable, settings.device, vllm.device, gpu_models)
     plan, kv_record = measured_plan(plan, requirements, inventory, settings, vllm.version)
     backend = None
     if plan.device is Device.CUDA:
