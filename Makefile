@@ -1,7 +1,7 @@
 # make serve         install, prepare the demo model, and serve it on port 9000
 # make test          install, and run the unit lane and the core of the lanes with commands, the stub engine and the engine
 # make test-all      every lane except nightly
-# make test-rest     what test-all runs besides test; with --jobs 2 in about two thirds of the time
+# make test-rest     what test-all runs besides test and test-stub; best with --jobs 2
 # make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
 # make install       install into .venv only
 # make PYTHON=python3.12 serve    use another Python, 3.11 to 3.13
@@ -71,28 +71,29 @@ PARALLEL = --numprocesses 3 --dist worksteal
 UNIT = $(PYTEST) -m "(unit or (commands or stub) and core) and not nightly" $(PARALLEL)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
-# With `make --jobs 2`, lanes without an engine run beside one with an engine, on what that leaves idle of the processor.
-BESIDE_ENGINE = nice -n 5
-
 test: test-unit test-core
 
 test-unit: $(VENV)/.installed-dev
-	$(BESIDE_ENGINE) $(UNIT)
+	$(UNIT)
 
 test-core: $(VENV)/.installed-dev $(CORE_CLIENTS)
 	scripts/debian tmux
 	$(PYTEST) -m "core and not (commands or stub)"
 
+# With `make --jobs 2 test-rest`, these run beside the tests with an engine, on what those leave idle of the processor.
+# None of them depends on how fast it is, unlike those of the stub engine.
+BESIDE_ENGINE = nice -n 5
+
 test-commands: $(VENV)/.installed-dev
 	$(BESIDE_ENGINE) $(PYTEST) -m "commands and not core and not nightly" $(PARALLEL)
 
 test-stub: $(VENV)/.installed-dev
-	$(BESIDE_ENGINE) $(PYTEST) -m "stub and not core and not nightly" $(PARALLEL)
+	$(PYTEST) -m "stub and not core and not nightly" $(PARALLEL)
 
-test-all: test test-rest
+test-all: test test-stub test-rest
 
-# One session for all tests with an engine that `make test` has not run.
-test-rest: test-rest-engine test-rest-deploy test-stub test-commands
+# One session for all tests with an engine that `make test` has not run, and the lanes that can run beside it.
+test-rest: test-rest-engine test-rest-deploy test-commands
 
 test-rest-engine: $(VENV)/.installed-all
 	$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core and not nightly"

@@ -110,7 +110,7 @@ def test_a_batch_has_a_result_for_each_line(tmp_path: Path, prefix: str) -> None
         metrics = server.ask("/metrics").body.decode()
         assert 'maritalk_batch_lines_total{key="",outcome="completed"} 30.0' in metrics
         assert 'maritalk_batch_tokens_total{key="",kind="answer"} 60.0' in metrics
-        assert server.stop() < 10
+        assert server.stop() < 30
         assert server.process.returncode == 0
 
 
@@ -244,11 +244,11 @@ def test_a_batch_continues_after_a_death(tmp_path: Path, victim: str) -> None:
         batch_id = submit(server, lines)
         until(lambda: 20 < batch_of(server, batch_id)["request_counts"]["completed"] < 350, "some results")
         if victim == "drain":
-            assert server.stop() < 10
+            assert server.stop() < 30
         else:
             os.kill(server.process.pid if victim == "supervisor" else getattr(server, victim), signal.SIGKILL)
         if victim in ("supervisor", "drain"):
-            server.process.wait(10)
+            server.process.wait(30)
             until(lambda: not server.processes(), "the end of all processes")
             (tmp_path / "next").mkdir()  # the stub's model of the first start is no checkpoint
             server = StubServer(tmp_path / "next", *data)

@@ -52,7 +52,7 @@ def test_a_draining_stub_engine_finishes_its_requests(tmp_path: Path, monkeypatc
         assert engine in server.processes()
         assert not running.done()
         assert running.result().status == 200
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(timeout=30) == 0
         assert_nothing_left(server)
         messages = manager.received()
         # Twice as often as WATCHDOG_USEC requires, from start to end.
@@ -97,7 +97,7 @@ def test_a_stub_engine_that_dies_while_draining_is_not_restarted(tmp_path: Path)
         server.process.send_signal(signal.SIGTERM)
         server.wait_until_draining()
         os.kill(engine, signal.SIGKILL)
-        assert running.result(timeout=10).status == 503
-        assert server.process.wait(timeout=10) == 0
+        assert running.result(timeout=30).status == 503
+        assert server.process.wait(timeout=30) == 0
         assert len(server.reached("loading")) == 1
         assert_nothing_left(server)

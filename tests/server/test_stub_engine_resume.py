@@ -63,7 +63,7 @@ def test_a_request_is_finished_by_the_next_stub_engine(tmp_path: Path, victim: s
         steps = {dict(labels)["phase"] for name, labels in found if name == "maritalk_start_seconds"}
         assert steps == {"loading", "warming_up", "ready"}
         assert server.ask("/").json == {"status": "idle"}
-        assert server.stop() < 10
+        assert server.stop() < 30
         assert server.process.returncode == 0
         assert_nothing_left(server)
 
@@ -110,7 +110,7 @@ def test_requests_that_wait_for_a_stub_engine_end_with_the_server(tmp_path: Path
         until(lambda: has_requests(server), "a request in flight")
         kill(server.engine)
         server.wait_until_reached("loading", times=2)
-        assert server.stop() < 10
+        assert server.stop() < 30
         assert running.result().status == 503
         assert server.process.returncode == 0
         assert_nothing_left(server)

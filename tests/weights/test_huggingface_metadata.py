@@ -143,7 +143,7 @@ def test_silent_hub_times_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         code, found = plan(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}", "acme/8B", "--gpus", "1xL4")
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
     assert (code, found["outcome"]) == (9, "not_checked")
 
 
