@@ -25,7 +25,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LICENSE ?= 000000-00000-00000-00000
-PORT ?= 9000
+PORT ?= $(or $(MARITALK_PORT),9000)
 
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE

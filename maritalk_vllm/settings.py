@@ -263,6 +263,13 @@ class Settings:
         min=1,
         shown="no limit",
     )
+    batch_tokens_per_minute: int | None = option(
+        None,
+        "Tokens that the batches of each API key may have in a minute; further lines wait.",
+        metavar="N",
+        unit="tokens",
+        shown="no limit",
+    )
     flex_timeout: float = option(
         300.0,
         "Seconds that a request with service_tier flex waits for a place before it is rejected.",

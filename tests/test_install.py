@@ -1,5 +1,6 @@
 """What scripts/install prints, with package managers that stand in for uv: one that works, one that fails."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,3 +44,13 @@ def test_a_failure_shows_the_end_of_the_log_and_its_name(tmp_path: Path, failing
     assert shown[-2:] == ["No space left", "The installation failed. All of its output is in .venv/install.log."]
     assert len(shown) == 21
     assert "maritalk-vllm into" not in ran.stdout
+
+
+def test_make_serve_takes_the_port_of_the_environment() -> None:
+    """As the server that it starts would."""
+    command = ["make", "--dry-run", "--directory", str(ROOT), "serve"]
+    for variables, port in (({"MARITALK_PORT": "9400"}, "9400"), ({}, "9000")):
+        shown = subprocess.run(
+            command, env={**os.environ, "MAKEFLAGS": "", **variables}, capture_output=True, text=True, check=True
+        )
+        assert f"--port {port}" in shown.stdout

@@ -39,7 +39,10 @@ PACKAGES = (
 # The same within the server.
 OF_THE_SERVER = (
     "supervisor",
+    "successor_start",
     "lifecycle",
+    "lifecycle_actions",
+    "lifecycle_events",
     "process",
     "startup",
     "loading",

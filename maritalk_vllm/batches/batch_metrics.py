@@ -1,11 +1,16 @@
 """Prometheus metrics of batches, in the process that computes them."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from ..engine.request_usage import UsageTotals
 from .batch_records import UNFINISHED, Batch
 
 _OUTCOMES = ("completed", "failed", "retried")
+
+_MODE: Final = "livemax"
+"""Of several API processes, one computes batches: its values are above the others', and are forgotten when it dies."""
 
 
 class BatchMetrics:
@@ -25,14 +30,32 @@ class BatchMetrics:
             registry=registry,
         )
         self._batches = Gauge(
-            "maritalk_batches", "Batches that are not over, by state.", ("status",), registry=registry
+            "maritalk_batches",
+            "Batches that are not over, by state.",
+            ("status",),
+            registry=registry,
+            multiprocess_mode=_MODE,
         )
-        self.in_flight = Gauge("maritalk_batch_lines_in_flight", "Lines in the engine.", registry=registry)
+        self.in_flight = Gauge(
+            "maritalk_batch_lines_in_flight", "Lines in the engine.", registry=registry, multiprocess_mode=_MODE
+        )
         self.window = Gauge(
-            "maritalk_batch_window", "Lines that may be in the engine: 0 while batches pause.", registry=registry
+            "maritalk_batch_window",
+            "Lines that may be in the engine: 0 while batches pause.",
+            registry=registry,
+            multiprocess_mode=_MODE,
+        )
+        self.waiting_keys = Gauge(
+            "maritalk_batch_keys_waiting",
+            "API keys whose lines wait, since their batches have used up --batch-tokens-per-minute.",
+            registry=registry,
+            multiprocess_mode=_MODE,
         )
         self.disk_full = Gauge(
-            "maritalk_batch_disk_full", "1 while batches pause because results cannot be written.", registry=registry
+            "maritalk_batch_disk_full",
+            "1 while batches pause because results cannot be written.",
+            registry=registry,
+            multiprocess_mode=_MODE,
         )
         for status in UNFINISHED:
             self._batches.labels(status.value)
@@ -42,10 +65,13 @@ class BatchMetrics:
         for status in UNFINISHED:
             self._batches.labels(status.value).set(sum(each.status is status for each in batches))
 
-    def add_line(self, outcome: str, key_name: str, usage: UsageTotals) -> None:
+    def add_line(self, outcome: str, key_name: str) -> None:
         """Count one line. `outcome`: completed, failed or retried."""
         assert outcome in _OUTCOMES
         self._lines.labels(outcome, key_name).inc()
+
+    def add_tokens(self, key_name: str, usage: UsageTotals) -> None:
+        """Count the tokens of one line."""
         if usage.tokens:
             self._tokens.labels("prompt", key_name).inc(usage.prompt_tokens)
             self._tokens.labels("answer", key_name).inc(usage.completion_tokens)

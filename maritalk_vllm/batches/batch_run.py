@@ -1,6 +1,7 @@
 """Computes one batch, from the validation of its input to its output files."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from itertools import islice
 import msgspec
 
 from ..api.cancellation import Cancellation
+from ..engine.request_usage import RequestUsage
 from .batch_metrics import BatchMetrics
 from .batch_records import Batch, BatchStatus, LineError
 from .batch_results import BatchResults
@@ -21,6 +23,7 @@ from .input_validation import InvalidInput, count_lines
 from .journal import LineFailure, OutputLine, line_id
 from .line_client import LineAnswer, LineClient
 from .line_slots import LineSlots
+from .token_budget import LineReservation, TokenBudget
 
 _READ_AHEAD_LINES = 32
 _RETRY_SECONDS = 1.0
@@ -40,6 +43,7 @@ class Resources:
     folder: DataFolder
     client: LineClient
     slots: LineSlots
+    budget: TokenBudget
     guard: DiskGuard
     metrics: BatchMetrics
     validation: asyncio.Semaphore
@@ -65,6 +69,8 @@ class BatchRun:
         self._sending: set[asyncio.Task[None]] = set()
         """The tasks whose lines have no answer yet: these alone can be cancelled without losing a result."""
         self._error: BaseException | None = None
+        self._measured_lines = self._measured_tokens = 0
+        """The answered lines that used tokens, and those tokens."""
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -120,7 +126,7 @@ class BatchRun:
 
     async def _compute(self, results: BatchResults) -> None:
         """Compute all lines that are not done, unless the batch is cancelled or expires."""
-        slots, owner = self._shared.slots, self.batch.owner
+        slots, budget, owner = self._shared.slots, self._shared.budget, self.batch.owner
         seconds_left = max(0.0, self.batch.expires_at - time.time())
         expiry = asyncio.get_running_loop().call_later(seconds_left, self._computing.cancel)
         try:
@@ -128,19 +134,21 @@ class BatchRun:
                 async with self._turn:
                     async for index, line in self._lines(results):
                         await slots.acquire(owner)
-                        task = asyncio.create_task(self._answer_line(index, line, results))
+                        reservation = budget.reserve(owner, self._tokens_of_a_line)
+                        task = asyncio.create_task(self._answer_line(index, line, results, reservation))
                         self._tasks.add(task)
                         self._sending.add(task)
-                        task.add_done_callback(self._on_line_end)
+                        task.add_done_callback(partial(self._on_line_end, reservation))
                 # The next batch of the key may begin while the last lines are in flight.
                 while self._tasks:
                     await asyncio.wait(self._tasks)
         finally:
             expiry.cancel()
 
-    def _on_line_end(self, task: asyncio.Task[None]) -> None:
+    def _on_line_end(self, reservation: LineReservation, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._sending.discard(task)
+        reservation.settle()
         self._shared.slots.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = error
@@ -161,8 +169,15 @@ class BatchRun:
             for each in lines:
                 yield each
 
-    async def _answer_line(self, index: int, line: InputLine, results: BatchResults) -> None:
-        answer = await self._answer(line)
+    @property
+    def _tokens_of_a_line(self) -> int | None:
+        """The tokens that a line is expected to use: the mean so far. None until there is one."""
+        return math.ceil(self._measured_tokens / self._measured_lines) if self._measured_lines else None
+
+    async def _answer_line(
+        self, index: int, line: InputLine, results: BatchResults, reservation: LineReservation
+    ) -> None:
+        answer = await self._answer(line, reservation)
         task = asyncio.current_task()
         assert task is not None
         self._sending.discard(task)
@@ -170,15 +185,25 @@ class BatchRun:
         result = self._result(index, line, response=answer)
         await results.add(index, result, has_succeeded=has_succeeded)
         outcome = "completed" if has_succeeded else "failed"
-        self._shared.metrics.add_line(outcome, self.batch.key_name, answer.usage)
+        self._shared.metrics.add_line(outcome, self.batch.key_name)
 
-    async def _answer(self, line: InputLine) -> LineAnswer:
-        while True:
-            answer = await self._shared.client.send(line, self.batch.key_name)
-            if answer.is_final:
-                return answer
-            self._shared.metrics.add_line("retried", self.batch.key_name, answer.usage)
+    async def _answer(self, line: InputLine, reservation: LineReservation) -> LineAnswer:
+        while not (answer := await self._send(line, reservation)).is_final:
+            self._shared.metrics.add_line("retried", self.batch.key_name)
             await asyncio.sleep(_RETRY_SECONDS)
+        if reservation.used:
+            self._measured_lines += 1
+            self._measured_tokens += reservation.used
+        return answer
+
+    async def _send(self, line: InputLine, reservation: LineReservation) -> LineAnswer:
+        usage = RequestUsage()
+        try:
+            return await self._shared.client.send(line, self.batch.key_name, usage)
+        finally:  # also of an aborted line
+            totals = usage.close()
+            reservation.used += totals.tokens
+            self._shared.metrics.add_tokens(self.batch.key_name, totals)
 
     def _result(
         self, index: int, line: InputLine, *, response: LineAnswer | None = None, error: LineFailure | None = None

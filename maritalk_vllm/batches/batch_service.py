@@ -26,6 +26,7 @@ from .disk_guard import DiskGuard
 from .file_store import FileStore
 from .line_client import LineClient
 from .line_slots import LineSlots
+from .token_budget import TokenBudget
 
 _CLOSE_SECONDS = 1.0
 _log = logging.getLogger("vllm.maritalk.batches")
@@ -93,9 +94,13 @@ class BatchService:
         load: EngineLoad,
         is_ready: Callable[[], bool],
         is_valid_key: Callable[[str], bool],
+        budget: TokenBudget,
         registry: CollectorRegistry,
     ) -> None:
-        """Compute batches with `app` while the server `is_ready`. Those of a revoked key pause, as LineSlots says."""
+        """Compute batches with `app` while the server `is_ready`.
+
+        Those of a key pause while it is revoked, and while its `budget` has no tokens.
+        """
         if (stores := self._stores) is None:
             return
         metrics = BatchMetrics(registry)
@@ -103,7 +108,8 @@ class BatchService:
             store=stores.batches,
             folder=stores.folder,
             client=LineClient(app),
-            slots=LineSlots(is_valid_key),
+            slots=LineSlots(lambda owner: is_valid_key(owner) and budget.has_tokens(owner)),
+            budget=budget,
             guard=DiskGuard(metrics),
             metrics=metrics,
             validation=asyncio.Semaphore(1),

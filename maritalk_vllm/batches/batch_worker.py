@@ -73,7 +73,6 @@ class BatchWorker:
                 await asyncio.sleep(_LOCK_SECONDS)
             while True:
                 await self._shared.guard.persist(self._look)
-                self._resize()
                 self._woken.clear()
                 seconds = _TICK_SECONDS if self._tasks else _IDLE_SECONDS
                 with contextlib.suppress(TimeoutError):
@@ -86,7 +85,8 @@ class BatchWorker:
             lock.release()
 
     async def _look(self) -> None:
-        """Bring the work in line with the database, and the database's counts in line with the work."""
+        """Bring the work in line with the engine and the database, and the database's counts in line with the work."""
+        self._resize()  # first: while the database cannot be written, nothing that follows is reached
         if time.monotonic() >= self._next_sweep:
             await self._sweep()
         batches = await self._shared.store.unfinished()
@@ -97,8 +97,9 @@ class BatchWorker:
                     self._begin(BatchRun(batch, self._shared, self._turns[batch.owner], self._retention_seconds()))
             elif batch.cancelling_at is not None:
                 run.cancel()
-        for batch_id, run in self._runs.items():
-            if run.counts != self._shown.get(batch_id):
+        for batch_id, run in tuple(self._runs.items()):
+            # One may end while the counts of another are recorded.
+            if batch_id in self._runs and run.counts != self._shown[batch_id]:
                 self._shown[batch_id] = run.counts
                 await self._shared.store.count(batch_id, *run.counts)
 
@@ -125,10 +126,10 @@ class BatchWorker:
         slots, load, metrics = self._shared.slots, self._load, self._shared.metrics
         size = 0
         if self._is_ready() and not self._shared.guard.is_full and not self._is_stopping:
-            size = self._window.update(load.kv_cache_usage, max(0, load.unfinished - slots.used), slots.used)
+            size = self._window.update(load.kv_cache_usage, max(0, load.unfinished - load.lines), slots.used)
         slots.resize(size)
-        load.lines = slots.used
         metrics.window.set(size)
+        metrics.waiting_keys.set(sum(not self._shared.budget.has_tokens(owner) for owner in slots.waiting))
         metrics.in_flight.set(slots.used)
 
     async def _sweep(self) -> None:

@@ -17,31 +17,45 @@ _Result = TypeVar("_Result")
 
 
 class DiskGuard:
-    """Writes again until it succeeds. `is_full`: nothing could be written last, and no line is to be admitted."""
+    """Writes again until it succeeds. `is_full`: something cannot be written, and no line is to be admitted."""
 
     def __init__(self, metrics: BatchMetrics) -> None:
-        self.is_full = False
+        self._failing = 0
         self._metrics = metrics
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a write has failed and not succeeded yet; others may succeed, such as one without a change."""
+        return self._failing > 0
 
     async def persist(self, write: Callable[[], Awaitable[_Result]]) -> _Result:
         """Return the result of `write`, for which OSError and sqlite3.OperationalError mean: again, a little later."""
+        has_failed = False
         while True:
             try:
                 result = await write()
             except (OSError, sqlite3.OperationalError) as error:
-                self._report(error)
+                if not has_failed:
+                    has_failed = True
+                    self._fail(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._report(None)
+                if has_failed:
+                    self._recover()
                 return result
 
-    def _report(self, error: Exception | None) -> None:
-        """Record the outcome of a write, and log a change in one sentence."""
-        if error is not None and not self.is_full:
+    def _fail(self, error: Exception) -> None:
+        """Count a write that fails, and log the first in one sentence."""
+        if not self._failing:
             is_known = isinstance(error, OSError) and error.errno is not None
             reason = os.strerror(error.errno) if is_known else str(error)  # type: ignore[attr-defined]
             _log.error("Batches pause: their results cannot be written: %s. See to the folder in --data-dir.", reason)
-        elif error is None and self.is_full:
+        self._failing += 1
+        self._metrics.disk_full.set(1)
+
+    def _recover(self) -> None:
+        """Count a write that succeeds at last, and log the last in one sentence."""
+        self._failing -= 1
+        if not self._failing:
             _log.warning("Batches continue: their results can be written again.")
-        self.is_full = error is not None
-        self._metrics.disk_full.set(self.is_full)
+            self._metrics.disk_full.set(0)

@@ -14,7 +14,7 @@ from ..api.media_types import JSON
 from ..api.rejection_log import log_exception
 from ..api.request_limits import check_values
 from ..engine.request_context import CONTEXT, RequestContext, current
-from ..engine.request_usage import UsageTotals
+from ..engine.request_usage import RequestUsage
 from ..engine.service_tier import ServiceTier
 from ..errors import MariTalkError, RequestError
 from .input_line import InputLine
@@ -25,10 +25,9 @@ _RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class LineAnswer:
-    """A line's response and its tokens. `is_final`: False if the server had no room for it, or is about to stop."""
+    """A line's response. `is_final`: False if the server had no room for it, or is about to stop."""
 
     response: LineResponse
-    usage: UsageTotals
     is_final: bool
 
 
@@ -42,17 +41,17 @@ class LineClient:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def send(self, line: InputLine, key_name: str) -> LineAnswer:
-        """Return the answer to a line. Cancelling aborts it in the engine."""
+    async def send(self, line: InputLine, key_name: str, usage: RequestUsage) -> LineAnswer:
+        """Return the answer to a line, whose tokens `usage` counts. Cancelling aborts it in the engine."""
         request_id = uuid.uuid4().hex
-        context = RequestContext(request_id, key_name=key_name, tier=ServiceTier.BATCH)
+        context = RequestContext(request_id, key_name=key_name, tier=ServiceTier.BATCH, usage=usage)
         body = bytes(line.body)
         try:
             _check(body)
         except MariTalkError as error:
             rejection = error_response(line.url, error)
             raw = msgspec.Raw(bytes(rejection.body))
-            return LineAnswer(LineResponse(rejection.status_code, request_id, raw), UsageTotals(), is_final=True)
+            return LineAnswer(LineResponse(rejection.status_code, request_id, raw), is_final=True)
         exchange = _Exchange(body)
         scope = {
             "type": "http",
@@ -82,11 +81,10 @@ class LineClient:
             await error_response(line.url, log_exception(scope))(scope, exchange.receive, exchange.send)
         finally:
             current.reset(token)
-            usage = context.usage.close()
         # With a reason, the request itself is at fault: it has killed engines.
         is_final = exchange.status not in _RETRIED or bool(context.reason)
         response = LineResponse(exchange.status, request_id, msgspec.Raw(bytes(exchange.body)))
-        return LineAnswer(response, usage, is_final)
+        return LineAnswer(response, is_final)
 
 
 def _check(body: bytes) -> None:

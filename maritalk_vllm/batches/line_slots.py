@@ -2,19 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class LineSlots:
     """As many places as `resize` last set. Keys take turns, however many lines each has waiting."""
 
-    def __init__(self, is_valid_key: Callable[[str], bool] = lambda owner: True) -> None:
-        """`is_valid_key`: whether lines of a key may be computed, which changes when it is revoked."""
+    def __init__(self, may_begin: Callable[[str], bool] = lambda owner: True) -> None:
+        """`may_begin`: whether a line of a key may begin now. A key is asked again at each `resize`."""
         self.used = 0
-        self._is_valid_key = is_valid_key
+        self._may_begin = may_begin
         self._size = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Waiters of each key; the key whose turn it is comes first."""
+
+    @property
+    def waiting(self) -> Iterable[str]:
+        """The keys that have lines waiting."""
+        return self._waiting.keys()
 
     def resize(self, size: int) -> None:
         """Have `size` places from now on; lines that are in flight keep theirs. 0 admits no line."""
@@ -40,7 +45,7 @@ class LineSlots:
 
     def _grant(self) -> None:
         while self.used < self._size:
-            owner = next(filter(self._is_valid_key, self._waiting), None)
+            owner = next(filter(self._may_begin, self._waiting), None)
             if owner is None:
                 return
             # To the end of the turn, or out of it.

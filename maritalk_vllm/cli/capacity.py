@@ -93,6 +93,7 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, o
     from ..licensing.license_check import LicenseCheck
     from ..planning.planner import make_plan
     from ..server.startup.launch import model_requirements
+    from ..server.startup.variant_choice import choose_variant
     from ..tools.capacity import benchmark_data
     from ..tools.capacity.capacity_report import as_data, report
     from ..tools.capacity.capacity_study import MAX_GPUS, StudyInputs, study
@@ -114,6 +115,11 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, o
     else:
         inventory, requested_device = probe_hardware(gpus=settings.device is not Device.CPU), settings.device
         installed_device, limit = installed_vllm().device, None
+    # The GPUs decide which checkpoint it is, of a model that has several.
+    variant = choose_variant(settings, inventory, requested_device, installed_device)
+    if variant.model is not None:
+        settings = variant.applied(settings)
+        requirements = model_requirements(settings, LicenseCheck(settings), variant.reason)
     plans = [make_plan(requirements, inventory, requested_device, installed_device, gpu_models)]
     if gpus is None and (planned := plans[0].gpus):
         limit = sum(gpu.name == planned[0].name for gpu in inventory.gpus)

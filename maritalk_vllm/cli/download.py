@@ -32,11 +32,16 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     An interrupted download resumes when the command is run again. The default folder is where maritalk-serve looks.
     """
     from ..licensing.license_check import LicenseCheck
+    from ..server.startup.variant_choice import choose_variant_here
     from ..weights.model_source import locate, wanted_profile
 
     setproctitle.setproctitle("maritalk-vllm download")
     if warning := container_home.mounted_home_warning():
         standard_streams.note(warning)
+    variant = choose_variant_here(settings)
+    settings = variant.applied(settings)
+    if variant.reason:
+        print(localized(variant.reason))
     check = LicenseCheck(settings)
     profile = wanted_profile(settings, check)
     place = _place(path, profile)

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A model, and what the planner says of it: the plan in words or why there is none, and a GPU that would do."""
+    """A model, and what the planner says of it: the plan in words or why there is none, and a GPU that would do.
+
+    `checkpoint` is the best that fits here, or else the one of which the planner says what it lacks. `gpu` would hold
+    the model without quantization.
+    """
 
     model: "CatalogueModel"
+    checkpoint: "CatalogueModel"
     fits: bool
     where: str
     gpu: str | None
@@ -31,8 +36,8 @@ class _Row:
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List open models, and which of them fit here.
 
-    `maritalk-serve --model NAME` serves one. Nothing is downloaded and no server is asked: the sizes are those of the
-    catalogue.
+    `maritalk-serve --model NAME` serves one. Of a model with quantized variants, the best that fits is listed. Nothing
+    is downloaded and no server is asked: the sizes are those of the catalogue.
     """
     rows = _rows()
     print(json.dumps([_data(row) for row in rows], indent=2, ensure_ascii=False) if as_json else _text(rows))
@@ -42,15 +47,25 @@ def _rows() -> list[_Row]:
     from ..engine.vllm_version import installed_vllm
     from ..hardware.probe import probe_hardware
     from ..models.catalogue import catalogue
-    from ..planning.model_requirements import ModelRequirements
+    from ..planning.best_variant import best_variant
 
     inventory, installed = probe_hardware(), installed_vllm().device
     rows = []
     for model in catalogue().values():
-        requirements = ModelRequirements.from_settings(model.name, model.footprint, None, Settings())
-        fits, where = _plan(requirements, inventory, installed)
-        rows.append(_Row(model, fits, where, _smallest_gpu(requirements)))
+        variants = [_requirements(each) for each in model.checkpoints]
+        best = best_variant(variants, inventory, Device.AUTO, installed)
+        checkpoint = next(each for each in model.checkpoints if each.variant == best.variant)
+        fits, where = _plan(best, inventory, installed)
+        rows.append(_Row(model, checkpoint, fits, where, _smallest_gpu(variants[0])))
     return rows
+
+
+def _requirements(checkpoint: "CatalogueModel") -> "ModelRequirements":
+    from ..planning.model_requirements import ModelRequirements
+
+    return ModelRequirements.from_settings(
+        checkpoint.label, checkpoint.footprint, None, Settings(), variant=checkpoint.variant
+    )
 
 
 def _plan(requirements: "ModelRequirements", inventory: "Inventory", installed: Device) -> tuple[bool, str]:
@@ -76,7 +91,7 @@ def _smallest_gpu(requirements: "ModelRequirements") -> str | None:
 def _text(rows: list[_Row]) -> str:
     header = ("name", "fits here", "weights", "context", "smallest GPU", "languages", "licence")
     lines = table([tuple(map(localized, header)), *map(_cells, rows)])
-    lines += ["", *(f"{row.model.name}: {localized(row.where)}" for row in rows)]
+    lines += ["", *(f"{row.checkpoint.label}: {localized(row.where)}" for row in rows)]
     if bases := [row.model.name for row in rows if row.model.is_base]:
         lines += ["", say("A base model, which completes texts and has no chat: {names}", names=", ".join(bases))]
     if gated := [row.model for row in rows if row.model.must_be_accepted]:
@@ -89,9 +104,9 @@ def _text(rows: list[_Row]) -> str:
 def _cells(row: _Row) -> tuple[str, ...]:
     model = row.model
     return (
-        model.name,
+        row.checkpoint.label,
         say("yes") if row.fits else say("no"),
-        gigabytes(model.footprint.weights_bytes),
+        gigabytes(row.checkpoint.footprint.weights_bytes),
         numeral(model.shape.max_model_len or 0, ","),
         row.gpu or "-",
         " ".join(model.languages),
@@ -112,14 +127,16 @@ def _data(row: _Row) -> dict[str, object]:
     return {
         "name": model.name,
         "title": model.title,
-        "hub_name": model.hub_name,
-        "revision": model.revision,
+        "hub_name": row.checkpoint.hub_name,
+        "revision": row.checkpoint.revision,
         "license": model.license,
         "must_be_accepted": model.must_be_accepted,
         "is_for_research": model.is_for_research,
         "languages": model.languages,
         "parameters": model.parameters,
-        "weights_bytes": model.footprint.weights_bytes,
+        "quantization": row.checkpoint.variant.quantization if row.checkpoint.variant else None,
+        "checkpoints": [each.full_name for each in model.checkpoints],
+        "weights_bytes": row.checkpoint.footprint.weights_bytes,
         "max_model_len": model.shape.max_model_len,
         "is_base": model.is_base,
         "fits": row.fits,

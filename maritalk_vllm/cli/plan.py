@@ -59,6 +59,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
     from ..planning.planner import make_plan
     from ..server.startup.kv_record import measured_plan
     from ..server.startup.launch import model_requirements
+    from ..server.startup.variant_choice import choose_variant
 
     inventory, model, vllm = Inventory((), None), settings.model, None
     if gpus:
@@ -79,7 +80,9 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
         else:
             inventory, vllm = probe_hardware(gpus=settings.device is not Device.CPU), installed_vllm()
             requested_device, installed_device = settings.device, vllm.device
-        requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
+        variant = choose_variant(settings, inventory, requested_device, installed_device)
+        settings = variant.applied(settings)
+        requirements = model_requirements(settings, LicenseCheck(settings), variant.reason, ask_hub=True)
         model = requirements.name
         result = make_plan(requirements, inventory, requested_device, installed_device, gpu_models)
         if vllm is not None:

@@ -8,6 +8,7 @@ from .admission import check_answers, max_answers
 from .exception_mapping import map_to_vllm_exceptions
 from .logprob_limits import limit_logprobs
 from .request_context import RequestContext, current
+from .service_tier import ServiceTier
 from .shared_load import SharedLoad
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         super().__init__(*arguments, **named)
         # AsyncLLM makes its OutputProcessor itself, and offers no hook between adding an answer and sending it.
-        self.output_processor.add_request = _add_and_record(self.output_processor)
+        self._lines: set[str] = set()
+        """The ids of the engine's requests for lines of batches; those that have ended are removed when it is asked."""
+        self.output_processor.add_request = _add_and_record(self.output_processor, self._lines)
         self._load: SharedLoad | None = None
 
     def share_load(self, load: SharedLoad | None) -> None:
@@ -44,10 +47,19 @@ class LimitedClient(AsyncLLM):  # type: ignore[misc]
         """The number of queued and running requests, of all API processes."""
         return super().get_num_unfinished_requests() if self._load is None else self._load.get_num_requests()
 
+    def get_num_unfinished_lines(self) -> int:
+        """The number of those among the unfinished requests that are for lines of batches, of all API processes."""
+        self._lines.intersection_update(self.output_processor.request_states)
+        if self._load is None:
+            return len(self._lines)
+        self._load.set_lines(len(self._lines))
+        return self._load.get_lines()
+
     def publish_load(self) -> None:
-        """Show other API processes how many tokens are queued; they see the number of requests at once."""
+        """Show other API processes the queued tokens and the lines; they see the number of requests at once."""
         if self._load is not None:
             self.get_num_queued_tokens()
+            self.get_num_unfinished_lines()
 
     def get_num_queued_tokens(self) -> int:
         """The number of prompt tokens without a token of an answer yet, of all API processes."""
@@ -115,8 +127,11 @@ def prompt_length(prompt: Any) -> int:  # noqa: ANN401
     return len(inner.get("prompt_embeds", ()) if tokens is None else tokens)
 
 
-def _add_and_record(processor: Any) -> Callable[..., None]:  # noqa: ANN401
-    """Return a replacement for `processor.add_request` that records each answer in the usage of its request."""
+def _add_and_record(processor: Any, lines: set[str]) -> Callable[..., None]:  # noqa: ANN401
+    """Return a replacement for `processor.add_request` that records each answer in the usage of its request.
+
+    The ids of requests for lines of batches are added to `lines`.
+    """
     add_request = processor.add_request
 
     @functools.wraps(add_request)
@@ -125,5 +140,7 @@ def _add_and_record(processor: Any) -> Callable[..., None]:  # noqa: ANN401
         if (context := current.get()) is not None:
             state = processor.request_states[request.request_id]
             context.usage.admit(0 if index else state.prompt_len, state.stats)
+            if context.tier is ServiceTier.BATCH:
+                lines.add(request.request_id)
 
     return add_and_record

@@ -12,7 +12,7 @@ class StepWatchdog:
     """Records the time of the engine's last step, how long its steps take, and how full its KV cache was."""
 
     def __init__(self, load: SharedLoad | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`load`: the load of several API processes, since the engine may have outputs for only one of them."""
+        """`load`: that of several API processes, since the engine may have outputs, or a report, for only one."""
         self._load = load
         self._clock = clock
         self._kv_cache_usage: dict[int, float] = {}
@@ -63,12 +63,15 @@ class StepWatchdog:
 
     def record_kv_cache(self, engine: int, usage: float) -> None:
         """Record the used fraction of the KV cache of one replica."""
-        self._kv_cache_usage[engine] = usage
+        if self._load is None:
+            self._kv_cache_usage[engine] = usage
+        else:
+            self._load.set_kv_cache_usage(engine, usage)
 
     @property
     def kv_cache_usage(self) -> float:
         """The used fraction of the fullest replica's KV cache, from 0 to 1."""
-        return max(self._kv_cache_usage.values(), default=0.0)
+        return max(self._kv_cache_usage.values(), default=0.0) if self._load is None else self._load.kv_cache_usage
 
     def stalled_seconds(self, *, busy: bool) -> float:
         """Seconds since the last step while busy. Must be polled: it is not notified when work arrives."""

@@ -25,16 +25,40 @@ class WebServer(uvicorn.Server):
         super().__init__(config)
         self.server_state = Connections(config.limit_concurrency or math.inf)
         self.servers: list[Any] = []
+        self._has_started = asyncio.Event()
+        self._adoptions: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, with `Acceptor` in place of asyncio's servers."""
         await super().startup([])
         self.servers = [Acceptor(each, self._protocol, self.server_state, self.config.ssl) for each in sockets or []]
+        self._has_started.set()
 
-    def _protocol(self) -> asyncio.Protocol:
+    def adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
+        """Take over a connection that another process accepted; `read` is what it read of the current request.
+
+        `is_used`: whether the connection has carried an earlier request.
+        """
+        task = asyncio.get_running_loop().create_task(self._adopt(connection, read, is_used=is_used))
+        self._adoptions.add(task)
+        task.add_done_callback(self._adoptions.discard)
+
+    async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
+        await self._has_started.wait()
+        protocol: Any = self._protocol(already_read=read, is_used=is_used)
+        self.server_state.count += 1
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
+        except OSError:  # the client disconnected
+            connection.close()
+        finally:
+            if protocol.transport is None:
+                self.server_state.connection_closed()
+
+    def _protocol(self, **options: Any) -> asyncio.Protocol:  # noqa: ANN401
         protocol_class: Any = self.config.http_protocol_class
         protocol: asyncio.Protocol = protocol_class(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, **options
         )
         return protocol
 

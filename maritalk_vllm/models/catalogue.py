@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from .. import config_files
 from .architecture import BYTES, ModelArchitecture
@@ -14,6 +14,35 @@ FOLDER = "models"
 RECOMMENDED = "qwen3-4b"
 """The next step that a start of the demo model names: it speaks Portuguese, and no licence has to be accepted."""
 
+UNQUANTIZED = "bf16"
+"""The name of the checkpoint without quantization, as in `qwen3-8b:bf16`."""
+
+BITS_PER_WEIGHT = {"fp8": 8.0, "w4a16": 4.16}
+"""Stored bits of one weight of a linear layer, by quantization.
+
+W4A16, as AWQ and GPTQ make it, has a scale of 16 bits and a zero point of 4 for each 128 weights; the scales of FP8
+take less than 0.01 bits.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A quantized checkpoint of a model: the linear layers of its blocks have fewer bits, all else is as it was.
+
+    `quantization` is a key of `BITS_PER_WEIGHT`, and names the variant; `hub_name` and `revision` are as in
+    `CatalogueModel`. `scores` are those of its model card by benchmark, in percent of the model without quantization.
+    """
+
+    quantization: str
+    hub_name: str
+    revision: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a quantized weight without its scale."""
+        return int(BITS_PER_WEIGHT[self.quantization])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueModel:
@@ -24,6 +53,9 @@ class CatalogueModel:
     weights only to accounts that accepted the licence. `is_for_research`: the licence allows nothing else. `is_base`:
     it completes texts, and has no chat template. `chat_template_arguments` are passed to the chat template.
     `tool_call_parser` is vLLM's name for the format of the model's tool calls, if it makes any.
+
+    `variants` are its quantized checkpoints, the best first. `variant` is the one that this entry stands for, whose
+    `hub_name` and `revision` it has; None for the model without quantization.
     """
 
     name: str
@@ -40,11 +72,32 @@ class CatalogueModel:
     is_base: bool = False
     tool_call_parser: str | None = None
     chat_template_arguments: Mapping[str, bool | str] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
+    variant: Variant | None = None
 
     @property
     def page(self) -> str:
         """The model's page, where its licence is accepted."""
         return f"https://huggingface.co/{self.hub_name}"
+
+    @property
+    def label(self) -> str:
+        """The name, with that of the variant if it is a quantized one."""
+        return self.name if self.variant is None else self.full_name
+
+    @property
+    def full_name(self) -> str:
+        """The value of --model that names this checkpoint and no other."""
+        return f"{self.name}:{self.variant.quantization if self.variant else UNQUANTIZED}"
+
+    @property
+    def checkpoints(self) -> list[Self]:
+        """An entry for each checkpoint, the best first. None of them has variants of its own."""
+        quantized = (
+            replace(self, hub_name=each.hub_name, revision=each.revision, variant=each, variants=())
+            for each in self.variants
+        )
+        return [replace(self, variants=()), *quantized]
 
     @property
     def footprint(self) -> MemoryFootprint:
@@ -54,7 +107,8 @@ class CatalogueModel:
         """
         llama = llama_footprint(self.shape, tied=self.tied)
         others = self.parameters * BYTES[self.shape.dtype] - llama.weights_bytes
-        return replace(llama, whole_bytes=llama.whole_bytes + max(0, others))
+        footprint = replace(llama, whole_bytes=llama.whole_bytes + max(0, others))
+        return footprint if self.variant is None else _quantized(footprint, self.variant.quantization)
 
 
 def catalogue() -> dict[str, CatalogueModel]:
@@ -64,12 +118,28 @@ def catalogue() -> dict[str, CatalogueModel]:
 
 
 def find(name: str) -> CatalogueModel | None:
-    """The model of this name; None if the catalogue has none."""
-    return _read(name) if name in config_files.names(FOLDER) else None
+    """The model of this name, or of `NAME:VARIANT` that checkpoint of it; None if the catalogue has none."""
+    model_name, colon, _ = name.partition(":")
+    if model_name not in config_files.names(FOLDER):
+        return None
+    model = _read(model_name)
+    return next((each for each in model.checkpoints if each.full_name == name), None) if colon else model
+
+
+def _quantized(footprint: MemoryFootprint, quantization: str) -> MemoryFootprint:
+    """The footprint with quantized linear layers. `footprint` is in 16 bits."""
+    share = BITS_PER_WEIGHT[quantization] / 16
+    return replace(
+        footprint,
+        split_bytes=int(footprint.split_bytes * share),
+        key_value_bytes=int(footprint.key_value_bytes * share),
+        shape=replace(footprint.shape, quantization=quantization),
+    )
 
 
 def _read(name: str) -> CatalogueModel:
     values: dict[str, Any] = config_files.read(f"{FOLDER}/{name}")
     values["shape"] = ModelArchitecture(**values["shape"])
     values["languages"] = tuple(values["languages"])
+    values["variants"] = tuple(Variant(**each) for each in values.get("variants", ()))
     return CatalogueModel(**values)

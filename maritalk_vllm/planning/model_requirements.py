@@ -7,9 +7,10 @@ from typing import Self
 from ..errors import UsageError
 from ..i18n.message import msg
 from ..models.architecture import BLOCK_TOKENS
+from ..models.catalogue import Variant
 from ..models.memory_footprint import MemoryFootprint
 from ..models.profile import MIN_COMPUTE_CAPABILITY, Profile
-from ..settings import Settings
+from ..settings import Device, Settings
 from .memory_flags import Flags
 
 MIN_CONTEXT = 4096
@@ -25,7 +26,8 @@ class ModelRequirements:
     `footprint` includes the effect of `flags`, and is None for a model of unknown size. `doubt` is a sentence that
     gives the origin of the footprint, or why it is missing, unless it was read from the weights. `max_model_len` is
     the longest context that the model or its profile allows. `replicas` is None for as many as fit. `flags` are the
-    flags for vLLM that change its memory use.
+    flags for vLLM that change its memory use. `variant` is the quantized checkpoint of the catalogue that this is, and
+    `choice` says why this checkpoint of the model was chosen, empty if there was no choice.
     """
 
     name: str
@@ -40,10 +42,18 @@ class ModelRequirements:
     nodes: int = 1
     flags: Flags = Flags()
     doubt: str = ""
+    variant: Variant | None = None
+    choice: str = ""
 
     @classmethod
     def from_settings(
-        cls, name: str, footprint: MemoryFootprint | None, profile: Profile | None, settings: Settings, doubt: str = ""
+        cls,
+        name: str,
+        footprint: MemoryFootprint | None,
+        profile: Profile | None,
+        settings: Settings,
+        doubt: str = "",
+        variant: Variant | None = None,
     ) -> Self:
         """Raises UsageError if --replicas is neither a number nor `auto`."""
         flags = Flags.parse(settings.engine_args, footprint)
@@ -61,6 +71,7 @@ class ModelRequirements:
             nodes=settings.nodes,
             flags=flags,
             doubt=doubt,
+            variant=variant,
         )
 
     @property
@@ -72,6 +83,15 @@ class ModelRequirements:
     def lowest_capability(self) -> tuple[int, int]:
         """Minimum compute capability."""
         return self.profile.min_compute_capability if self.profile else MIN_COMPUTE_CAPABILITY
+
+    @property
+    def runs_on_cpu(self) -> bool:
+        """Whether the model may be served on a CPU.
+
+        No quantized variant is: of FP8, vLLM's CPU build has kernels for processors with AMX alone
+        (kernels/linear/scaled_mm/cpu.py), and its W4A16 was never measured here.
+        """
+        return self.variant is None and (self.profile is None or Device.CPU in self.profile.devices)
 
     @property
     def total_gpu_memory_bytes(self) -> int:

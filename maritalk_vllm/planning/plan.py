@@ -75,6 +75,19 @@ class Plan:
         """Whether the model fits, or could not be checked."""
         return Outcome.FITS if self.checked else Outcome.NOT_CHECKED
 
+    def is_as_good_as(self, other: "Plan") -> bool:
+        """Whether this plan, perhaps on other GPUs of the same kind, has the split and the context of `other`.
+
+        The KV cache may be smaller by a twentieth, as is usual between GPUs of one machine.
+        """
+
+        def properties(plan: Plan) -> tuple[object, ...]:
+            split = (plan.parallelism, plan.data_parallel_size, [gpu.name for gpu in plan.gpus])
+            return (*split, plan.dtype, plan.max_model_len)
+
+        enough = 0.95 * (other.kv_cache_tokens or 0)
+        return properties(self) == properties(other) and (self.kv_cache_tokens or 0) >= enough
+
     @property
     def parallelism(self) -> Parallelism:
         """Split of each replica."""

@@ -43,6 +43,8 @@ def make_plan(
         if error.hint or catalog is None:
             raise
         raise DoesNotFit(error.message, suggest_gpus(requirements, catalog()), error.short) from error
+    if requirements.choice:
+        plan = replace(plan, adjustments=(requirements.choice, *plan.adjustments))
     if requirements.footprint is None or requirements.target_max_len is not None:
         return plan
     warnings = plan.warnings
@@ -63,7 +65,7 @@ def choose_device(
 
     `installed_device` is the one that the installed vLLM was built for. Raises NoSuitableGPU or EngineError.
     """
-    on_cpu = requirements.profile is None or Device.CPU in requirements.profile.devices
+    on_cpu = requirements.runs_on_cpu
     if requested_device is Device.CPU:
         if not on_cpu:
             raise NoSuitableGPU(

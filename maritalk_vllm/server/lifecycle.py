@@ -11,6 +11,46 @@ from ..errors import EngineError, MariTalkError, Unavailable
 from ..i18n.message import Number, clause, msg, pluralized, sentences, with_full_stop
 from ..planning.model_requirements import MIN_CONTEXT
 from .cluster.node_lost import RESTART_HINT, NodeLost
+from .lifecycle_actions import (
+    Action,
+    AnnounceFollower,
+    AnnounceRestarted,
+    ClearEngine,
+    DiscardSuccessor,
+    Drain,
+    GiveUp,
+    HandOver,
+    HoldRequests,
+    KillProcesses,
+    ReclaimPort,
+    RejectRequests,
+    ReportRestart,
+    ReportSuccessorFailed,
+    RetireApi,
+    ScheduleStart,
+    ShortAction,
+    ShortenContext,
+    StartEngine,
+    StartSuccessor,
+    SwitchLaunch,
+    TakeOver,
+)
+from .lifecycle_events import (
+    EngineCleared,
+    EngineFailed,
+    EngineLeaving,
+    EngineReady,
+    Event,
+    NodesJoined,
+    NodesMissing,
+    NoRoom,
+    ReplacementDecided,
+    ReplacementWithdrawn,
+    StartDue,
+    StopRequested,
+    SuccessorFailed,
+    SuccessorReady,
+)
 from .status.server_state import Phase
 
 WINDOW_SECONDS = 600
@@ -28,6 +68,8 @@ class Stage(StrEnum):
     LOADING = "loading"
     """An engine starts; in a group, this node may still wait for the others."""
     READY = "ready"
+    REPLACING = "replacing"
+    """The engine serves, while a successor with other settings starts beside it."""
     LEAVING = "leaving"
     """The API process has stopped listening, and exits."""
     CLEARING = "clearing"
@@ -39,7 +81,7 @@ class Stage(StrEnum):
 
 
 class Replacement(StrEnum):
-    """How far the replacement of the engine by one with other settings has come."""
+    """How far the replacement of the engine has come by one that has no room beside it."""
 
     NONE = "none"
     DECIDED = "decided"
@@ -48,7 +90,12 @@ class Replacement(StrEnum):
     """The new engine starts. If it fails, the old one is started again."""
 
 
-_PHASES = {Stage.READY: Phase.READY, Stage.DRAINING: Phase.DRAINING, Stage.FAILED: Phase.FAILED}
+_PHASES = {
+    Stage.READY: Phase.READY,
+    Stage.REPLACING: Phase.READY,
+    Stage.DRAINING: Phase.DRAINING,
+    Stage.FAILED: Phase.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +116,8 @@ class Lifecycle:
     api_serves: bool = False
     """Whether the API process has outlived the engine that failed last, and keeps the port and its requests."""
     replacement: Replacement = Replacement.NONE
+    died_beside_successor: bool = False
+    """Whether the engine died while a successor started, perhaps for lack of memory: the next starts after its end."""
     stop_requested: bool = False
 
     @property
@@ -77,193 +126,6 @@ class Lifecycle:
         return _PHASES.get(self.stage, Phase.LOADING)
 
 
-@dataclass(frozen=True, slots=True)
-class StartDue:
-    """The server has begun, or the delay before a restart is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodesMissing:
-    """The start waits for nodes that are not connected. `step` names them."""
-
-    step: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodesJoined:
-    """All nodes are connected, and start the engine together; a single node does so at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReady:
-    """The engine serves; on a follower, its workers are ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLeaving:
-    """The API process stops listening, and is about to exit."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFailed:
-    """The start has failed, the engine has died or hangs, or another node has failed or is lost (NodeLost).
-
-    `api_serves`: as in Lifecycle.
-    """
-
-    error: MariTalkError
-    api_serves: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EngineCleared:
-    """No process of the failed engine is left. `cause` is the failure of the node that failed first."""
-
-    cause: EngineError
-
-
-@dataclass(frozen=True, slots=True)
-class ReplacementDecided:
-    """Settings were reloaded that another engine has to be started for, and a start with them was resolved."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """A stop signal arrived, the chat ended, or the terminal was closed."""
-
-
-Event = (
-    StartDue
-    | NodesMissing
-    | NodesJoined
-    | EngineReady
-    | EngineLeaving
-    | EngineFailed
-    | EngineCleared
-    | ReplacementDecided
-    | StopRequested
-)
-
-
-@dataclass(frozen=True, slots=True)
-class HoldRequests:
-    """Hold requests until the engine is ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class RejectRequests:
-    """Reject held and later requests with `error`, until they are held again: the wait may be long."""
-
-    error: Unavailable
-
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """Pass held and later requests to the API process, and announce the address."""
-
-    is_first: bool
-    """Whether no engine was ready before."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnnounceRestarted:
-    """Announce that the API process has the next engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnnounceFollower:
-    """Announce that this node's part of the model is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportRestart:
-    """Count a restart, and print why and when the engine is started again."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShortenContext:
-    """Start the next engines with `max_model_len` tokens of context, and print why."""
-
-    max_model_len: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReclaimPort:
-    """Answer at the port while no API process does."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetireApi:
-    """Have the API process leave the port, finish its requests, and exit, since the engine is to be replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Answer all requests with `error`, and end the server with it."""
-
-    error: MariTalkError
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Reject new requests, finish those in flight, and end the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class KillProcesses:
-    """Kill all processes below the supervisor, with the requests in flight."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartEngine:
-    """Start an engine and follow it until it fails. Ends with EngineFailed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClearEngine:
-    """Have all nodes stop the engine, which has failed with `error`, and kill what is left. Ends with EngineCleared."""
-
-    error: EngineError
-    abort_requests: bool
-    """Whether the API process still runs, and first has to answer its requests with the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleStart:
-    """Wait. Ends with StartDue."""
-
-    delay_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchLaunch:
-    """Start the next engines with the reloaded settings, or after a failure with those before. Ends with StartDue."""
-
-    error: EngineError | None = None
-    """The failure of the engine with the reloaded settings."""
-
-
-LongAction = StartEngine | ClearEngine | ScheduleStart | SwitchLaunch
-"""Takes time, and ends with an event. A step has at most one, as its last action."""
-
-ShortAction = (
-    HoldRequests
-    | RejectRequests
-    | HandOver
-    | AnnounceRestarted
-    | AnnounceFollower
-    | ReportRestart
-    | ShortenContext
-    | ReclaimPort
-    | RetireApi
-    | GiveUp
-    | Drain
-    | KillProcesses
-)
-Action = ShortAction | LongAction
 Step = tuple[Lifecycle, tuple[Action, ...]]
 
 
@@ -287,15 +149,20 @@ def step(state: Lifecycle, event: Event, now: float) -> Step:
         case Stage.LOADING, EngineReady():
             ready = replace(state, stage=Stage.READY, was_ready=True, replacement=Replacement.NONE)
             return ready, (_announcement(state),)
-        case Stage.READY, ReplacementDecided():
-            leaving = replace(state, stage=Stage.LEAVING, api_serves=False, replacement=Replacement.DECIDED)
-            return leaving, (RetireApi(),)
+        case Stage.READY | Stage.REPLACING, _ if (following := _replacement(state, event)) is not None:
+            return following
         case Stage.LOADING, EngineLeaving() if state.api_serves:
             return replace(state, api_serves=False), (ReclaimPort(),)
         case Stage.READY, EngineLeaving():
             return replace(state, stage=Stage.LEAVING, api_serves=False), ()
+        case Stage.REPLACING, EngineLeaving():
+            return replace(state, stage=Stage.LEAVING, api_serves=False), (DiscardSuccessor(),)
         case Stage.LOADING | Stage.READY | Stage.LEAVING, EngineFailed(error, api_serves):
             return _clear(state, error, api_serves=api_serves and state.stage is not Stage.LEAVING)
+        case Stage.REPLACING, EngineFailed(error, api_serves):
+            alone = replace(state, stage=Stage.READY, died_beside_successor=True)
+            cleared, actions = _clear(alone, error, api_serves=api_serves)
+            return cleared, (DiscardSuccessor(), *actions)
         case Stage.CLEARING, EngineCleared(cause):
             return _restart_or_give_up(state, cause, now)
         case _:
@@ -309,7 +176,28 @@ def _stop(state: Lifecycle) -> Step:
     stopping = replace(state, stop_requested=True)
     if state.stage is Stage.FAILED:
         return stopping, ()
-    return replace(stopping, stage=Stage.DRAINING), (Drain(),)
+    discarded = (DiscardSuccessor(),) if state.stage is Stage.REPLACING else ()
+    return replace(stopping, stage=Stage.DRAINING), (*discarded, Drain())
+
+
+def _replacement(state: Lifecycle, event: Event) -> Step | None:
+    """What follows at an engine that serves from an event that is about its replacement; None for another event."""
+    ready, replacing = replace(state, stage=Stage.READY), replace(state, stage=Stage.REPLACING)
+    match state.stage, event:
+        case Stage.READY, ReplacementDecided() if not state.died_beside_successor:
+            return replacing, (StartSuccessor(),)
+        case (Stage.READY, ReplacementDecided()) | (Stage.REPLACING, NoRoom()):
+            leaving = replace(ready, stage=Stage.LEAVING, api_serves=False, died_beside_successor=False)
+            return replace(leaving, replacement=Replacement.DECIDED), (RetireApi(),)
+        case Stage.REPLACING, ReplacementDecided():
+            return replacing, (DiscardSuccessor(), StartSuccessor())
+        case Stage.REPLACING, ReplacementWithdrawn():
+            return ready, (DiscardSuccessor(),)
+        case Stage.REPLACING, SuccessorReady():
+            return replace(ready, api_serves=False), (TakeOver(),)
+        case Stage.REPLACING, SuccessorFailed(error):
+            return ready, (ReportSuccessorFailed(error),)
+    return None
 
 
 def _announcement(state: Lifecycle) -> ShortAction:

@@ -17,17 +17,21 @@ from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
 from ..settings import Settings
 from ..stop_signals import StopSignals
-from . import lifecycle
+from . import lifecycle_actions as actions
+from . import lifecycle_events as events
 from .cluster.coordinator import Coordinator, SingleNode, coordinator
 from .cluster.node_lost import NodeLost
 from .cluster.node_messages import Agreement
+from .lifecycle import Lifecycle, step
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.announcer import Announcer
 from .process.async_tasks import cancel_and_wait, unless_failed
 from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
+from .process.engine_host import EngineHost
 from .process.engine_manager import EngineManager
+from .process.engine_succession import EngineSuccession
 from .process.fork_server_client import FORK_SERVER_COMMAND
 from .process.gpu_memory import wait_until_free
 from .process.log_file import LogFile
@@ -38,6 +42,7 @@ from .startup.data_dir import ReservedFolder
 from .startup.launch import Launch
 from .status.server_state import ServerState
 from .status.startup_timings import StartupStep, StartupTimings
+from .successor_start import SuccessorStart
 
 _STOPPING = Unavailable("The server is stopping.", "Try again in a moment.")
 
@@ -92,11 +97,7 @@ class _Supervisor:
             launch = reload.launch = self._chat.with_chat_key(launch)
         self._listener = listener
         self._console = console
-        self._fork_server_command = fork_server_command
-        self._log = log
         self._state = ServerState()
-        subscribers = (self._update_engine, self._update_loading_server, self._replace_engine)
-        self._maintenance = Maintenance(reload, log, self._state, subscribers)
         self._timings = StartupTimings(launch.license_expires)
         self._announcer = Announcer(console, self._state, self._timings)
         self._loading_server = LoadingServer(
@@ -108,10 +109,21 @@ class _Supervisor:
             launch.group,
             is_demo=launch.source.is_demo,
         )
+        host = EngineHost(
+            listener=listener,
+            loading_server=self._loading_server,
+            console=console,
+            state=self._state,
+            log=log,
+            fork_server_command=fork_server_command,
+        )
+        self._engines = EngineSuccession(host, self._timings, lambda: self._handle(events.EngineLeaving()))
+        subscribers = (self._engines.update, self._update_loading_server, self._decide_replacement)
+        self._maintenance = Maintenance(reload, log, self._state, subscribers)
+        self._successor = SuccessorStart(self._maintenance, self._engines, self._handle)
         self._coordinator: Coordinator = SingleNode()
-        self._engine: EngineManager | None = None
         self._scheme = "https" if launch.access.certificate else "http"
-        self._lifecycle = lifecycle.Lifecycle(
+        self._lifecycle = Lifecycle(
             is_follower=launch.group is not None and not launch.group.is_leader,
             max_restarts=launch.settings.max_restarts,
             # The nodes of a group agree on a length before they start.
@@ -132,8 +144,9 @@ class _Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         if self._hangup.received:
             self._on_sighup()
-        with contextlib.closing(self._maintenance.folder):
-            notifying = loop.create_task(self._announcer.notifier.feed_watchdog(self._engine_is_hung))
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(lambda: self._maintenance.folder.close())
+            notifying = loop.create_task(self._announcer.notifier.feed_watchdog(lambda: self._engines.is_hung))
             serving = loop.create_task(self._serve())
             draining = loop.create_task(self._draining.wait())
             maintaining = loop.create_task(self._maintenance.run())
@@ -149,77 +162,92 @@ class _Supervisor:
 
     async def _serve(self) -> None:
         """Execute one long action after another. Raises the MariTalkError for which the engine is given up."""
-        action = self._handle(lifecycle.StartDue())
+        action = self._handle(events.StartDue())
         while action is not None:
             action = self._handle(await self._complete(action))
 
-    def _handle(self, event: lifecycle.Event) -> lifecycle.LongAction | None:
+    def _handle(self, event: events.Event) -> actions.LongAction | None:
         """Execute the short actions that follow from `event`; return the long one, if there is one."""
-        self._lifecycle, actions = lifecycle.step(self._lifecycle, event, time.monotonic())
+        self._lifecycle, following = step(self._lifecycle, event, time.monotonic())
         if self._lifecycle.phase is not self._state.phase:
             self._state.transition_to(self._lifecycle.phase)
-        for action in actions:
-            if isinstance(action, lifecycle.LongAction):
+        for action in following:
+            if isinstance(action, actions.LongAction):
                 return action
             self._execute(action)
         return None
 
-    def _execute(self, action: lifecycle.ShortAction) -> None:
+    def _execute(self, action: actions.ShortAction) -> None:
         match action:
-            case lifecycle.HoldRequests():
+            case actions.HoldRequests():
                 self._loading_server.hold_or_reject(None)
-            case lifecycle.RejectRequests(error):
+            case actions.RejectRequests(error):
                 self._loading_server.hold_or_reject(error)
-            case lifecycle.HandOver(is_first):
+            case actions.HandOver(is_first):
                 self._hand_over(is_first=is_first)
-            case lifecycle.AnnounceRestarted():
+            case actions.AnnounceRestarted():
                 self._announcer.listening_again(url(self._listener, self._scheme))
-            case lifecycle.AnnounceFollower():
+            case actions.AnnounceFollower():
                 self._announcer.follower_ready()
-            case lifecycle.ReportRestart(text):
+            case actions.ReportRestart(text):
                 self._announcer.restarting(text)
-            case lifecycle.ShortenContext(max_model_len, text):
+            case actions.ShortenContext(max_model_len, text):
                 self._shortened = Agreement(max_model_len=max_model_len)
                 self._announcer.restarting(text)
-            case lifecycle.RetireApi():
+            case actions.RetireApi():
                 assert self._engine is not None
+                self._successor.end()
                 self._announcer.replacing()
                 self._engine.retire()
-            case lifecycle.ReclaimPort():
+            case actions.StartSuccessor():
+                self._announcer.starting_beside()
+                self._successor.begin()
+            case actions.DiscardSuccessor():
+                self._successor.discard()
+            case actions.TakeOver():
+                self._successor.end()
+                self._maintenance.folder = self._engines.take_over(self._launch, self._maintenance.folder)
+                self._shortened = None
+                self._show_launch()
+                self._announcer.listening_again(url(self._listener, self._scheme))
+            case actions.ReportSuccessorFailed(error):
+                self._successor.end()
+                self._announcer.staying(error)
+            case actions.ReclaimPort():
                 self._loading_server.start()
-            case lifecycle.GiveUp(error):
+            case actions.GiveUp(error):
                 self._announcer.notifier.stopping(error.message)
                 self._loading_server.fail(error)
                 if self._engine is not None:
                     self._engine.reject_requests(error)
                 self._coordinator.end_epoch(error)
                 raise error
-            case lifecycle.Drain():
+            case actions.Drain():
                 self._announcer.notifier.stopping("Finishing what runs")
                 self._loading_server.fail(_STOPPING)
                 self._draining.set()
-            case lifecycle.KillProcesses():
+            case actions.KillProcesses():
                 self._killed.set()
                 # Not in the event loop: it waits until they have exited.
                 threading.Thread(target=process_tree.kill_descendants, name="kill", daemon=True).start()
             case _:
                 assert_never(action)
 
-    async def _complete(self, action: lifecycle.LongAction) -> lifecycle.Event:
+    async def _complete(self, action: actions.LongAction) -> events.Event:
         """Execute a long action, and return the event with which it ends."""
         match action:
-            case lifecycle.StartEngine():
+            case actions.StartEngine():
                 error = await self._run_engine()
                 api_serves = self._engine is not None and self._engine.keeps_requests
-                return lifecycle.EngineFailed(error, api_serves)
-            case lifecycle.ClearEngine(error, abort_requests):
-                return lifecycle.EngineCleared(await self._clear_engine(error, abort_requests=abort_requests))
-            case lifecycle.ScheduleStart(delay):
+                return events.EngineFailed(error, api_serves)
+            case actions.ClearEngine(error, abort_requests):
+                return events.EngineCleared(await self._clear_engine(error, abort_requests=abort_requests))
+            case actions.ScheduleStart(delay):
                 await asyncio.sleep(delay)
-                return lifecycle.StartDue()
-            case lifecycle.SwitchLaunch(error):
+                return events.StartDue()
+            case actions.SwitchLaunch(error):
                 await self._switch_launch(error)
-                return lifecycle.StartDue()
+                return events.StartDue()
 
     async def _switch_launch(self, error: EngineError | None) -> None:
         """Use the launch that was reloaded, or, after the error of its engine, the one before."""
@@ -229,7 +257,11 @@ class _Supervisor:
             self._announcer.returning(error)
             self._shortened = self._shortened_before
         await self._maintenance.switch_launch(error)
-        self._discard_fork_server()  # its environment follows from the settings
+        self._engines.discard_fork_server()  # its environment follows from the settings
+        self._show_launch()
+
+    def _show_launch(self) -> None:
+        """Have the loading server and the metrics show what is served."""
         self._loading_server.is_demo = self._launch.source.is_demo
         self._timings.license_expires = self._launch.license_expires
 
@@ -239,12 +271,12 @@ class _Supervisor:
             if self._engine is None:  # the first start
                 await self._download_weights()
                 launch = self._launch
-                self._coordinator = coordinator(launch.group, launch.plan, launch.source.name, launch.vllm)
+                self._coordinator = coordinator(launch.group, launch.plan, launch.vllm)
             else:
                 await wait_until_free(self._launch.plan, lambda: self._announcer.step("Waiting for free GPU memory"))
-            await self._maintenance.restore_files(self._discard_fork_server, self._announcer.download)
+            await self._maintenance.restore_files(self._engines.discard_fork_server, self._announcer.download)
             await self._end_api_without_fork_server()
-            engine = self._engine = self._engine_with_fork_server()
+            engine = self._engines.engine(self._launch, self._maintenance.folder)
             await engine.import_and_prepare()
             # Not earlier: the nodes start together as soon as all of them are idle.
             self._coordinator.report_idle()
@@ -252,7 +284,7 @@ class _Supervisor:
             if self._lifecycle.api_serves:  # it may end while a lost node is missing
                 joining = unless_failed(joining, engine.wait_for_exit())
             agreed = await joining
-            self._handle(lifecycle.NodesJoined())
+            self._handle(events.NodesJoined())
             loop = asyncio.get_running_loop()
             tasks = [
                 loop.create_task(self._coordinator.wait_for_failure()),
@@ -277,35 +309,15 @@ class _Supervisor:
         """End an API process that waits for the next engine, if another fork server has to start it: it has no link."""
         if self._engine is not None and not self._engine.fork_server_alive and self._lifecycle.api_serves:
             await self._clear_engine(EngineError("The engine died."), abort_requests=True)
-            self._handle(lifecycle.EngineLeaving())
-
-    def _engine_with_fork_server(self) -> EngineManager:
-        """The engine manager whose fork server lives, or a new one, which imports vLLM. Raises EngineError."""
-        if self._engine is not None and self._engine.fork_server_alive:
-            return self._engine
-        if self._engine is not None:
-            self._engine.close()
-        self._log.start()
-        return EngineManager(
-            self._launch,
-            self._listener,
-            self._maintenance.folder.path,
-            self._console,
-            self._state,
-            self._timings,
-            self._loading_server,
-            self._fork_server_command,
-            self._log,
-            lambda: self._handle(lifecycle.EngineLeaving()),
-        )
+            self._handle(events.EngineLeaving())
 
     async def _load_and_serve(self, engine: EngineManager, agreed: Agreement) -> None:
         """Load the model, and wait for the engine to exit. Raises MariTalkError."""
         await engine.start_engine(agreed)
         await self._maintenance.record_loaded()
-        self._handle(lifecycle.EngineReady())
-        self._replace_engine()  # if a reload required that during the start
-        await engine.wait_for_exit()
+        self._handle(events.EngineReady())
+        self._successor.decide()  # if a reload required that during the start
+        await self._engines.wait_for_exit()
 
     async def _clear_engine(self, error: EngineError, *, abort_requests: bool) -> EngineError:
         """Remove the engine's remains on this node, have the other nodes do the same, and return the root cause."""
@@ -315,7 +327,8 @@ class _Supervisor:
             if abort_requests:
                 await self._engine.abort_requests(cause)
             chat = self._chat.pid if self._chat is not None else None  # it outlives the engine
-            await self._engine.cleanup(*([] if chat is None else [chat]))
+            pids = [] if chat is None else [chat]
+            await self._engine.cleanup(*pids, spared_sessions=self._engines.other_sessions)
         return cause
 
     async def _shut_down(self) -> None:
@@ -323,8 +336,7 @@ class _Supervisor:
         if self._chat is not None:
             await self._chat.stop()
         await self._wait_until_released()
-        if self._engine is not None:
-            await self._engine.stop(self._launch.settings.drain_timeout)
+        await self._engines.stop(self._launch.settings.drain_timeout)
         # Serve the port to the end, even if the API process was killed or exceeded its time.
         self._loading_server.start()
         await self._coordinator.close()
@@ -355,23 +367,15 @@ class _Supervisor:
     def _launch(self) -> Launch:
         return self._maintenance.launch
 
-    def _engine_is_hung(self) -> bool:
-        return self._engine is not None and self._engine.is_hung
-
-    def _update_engine(self, launch: Launch) -> None:
-        if self._engine is not None:
-            self._engine.update(launch)
+    @property
+    def _engine(self) -> EngineManager | None:
+        return self._engines.current
 
     def _update_loading_server(self, launch: Launch) -> None:
         self._loading_server.update_access(launch.access)
 
-    def _replace_engine(self, _: Launch | None = None) -> None:
-        if self._maintenance.has_successor:
-            self._handle(lifecycle.ReplacementDecided())
-
-    def _discard_fork_server(self) -> None:
-        if self._engine is not None:
-            self._engine.kill_fork_server()  # it and what it forks use the old folder
+    def _decide_replacement(self, _: Launch) -> None:
+        self._successor.decide()
 
     def _on_signal(self, number: signal.Signals) -> None:
         """Stop, unless a running chat handles Ctrl-C itself."""
@@ -387,9 +391,9 @@ class _Supervisor:
         self._maintenance.reload()
 
     def _stop(self) -> None:
-        self._handle(lifecycle.StopRequested())
+        self._handle(events.StopRequested())
 
     def _show_missing(self, step: str) -> None:
         self._announcer.step(step)
         if self._coordinator.has_missing_nodes:
-            self._handle(lifecycle.NodesMissing(step))
+            self._handle(events.NodesMissing(step))

@@ -7,6 +7,7 @@ from ..errors import WeightsError
 from ..i18n.message import msg
 from ..models import demo_model
 from ..models.atomic_install import is_installed
+from ..models.catalogue import Variant
 from ..models.checkpoint import read_checkpoint
 from ..models.lfs_pointers import check_pointers
 from ..models.memory_footprint import MemoryFootprint
@@ -19,13 +20,15 @@ from .model_source import open_model, weights_folder
 class KnownModel:
     """A model's name and its footprint, None if unknown. `doubt` gives its origin, or why it is missing.
 
-    `error` is the reason why the weights cannot be downloaded, if that is known already.
+    `error` is the reason why the weights cannot be downloaded, if that is known already. `variant` is the quantized
+    checkpoint of the catalogue that the model is.
     """
 
     name: str
     footprint: MemoryFootprint | None
     doubt: str = ""
     error: WeightsError | None = None
+    variant: Variant | None = None
 
 
 def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: bool) -> KnownModel:
@@ -35,18 +38,21 @@ def known_footprint(settings: Settings, profile: Profile | None, *, ask_hub: boo
     """
     if profile is None:
         source = open_model(settings.model or "", settings.engine_arg("--revision"))
+        entry = source.entry
+        name, variant = (source.name, None) if entry is None else (entry.label, entry.variant)
         if source.fetch:
-            if source.entry is not None:
-                return KnownModel(source.name, source.entry.footprint, _of_catalogue(source.name))
+            if entry is not None:
+                return KnownModel(name, entry.footprint, _of_catalogue(name), variant=variant)
             if not ask_hub:
-                return KnownModel(source.name, None)
+                return KnownModel(name, None)
             from .huggingface_metadata import query_hub
 
-            remote = query_hub(source.name, settings.engine_arg("--revision"))
-            return KnownModel(source.name, remote.footprint, remote.remark, remote.error)
+            remote = query_hub(name, settings.engine_arg("--revision"))
+            return KnownModel(name, remote.footprint, remote.remark, remote.error)
         folder = Path(source.location)
         check_pointers(folder)
-        return KnownModel(source.name, read_checkpoint(folder, settings.engine_arg("--load-format") or "auto"))
+        footprint = read_checkpoint(folder, settings.engine_arg("--load-format") or "auto")
+        return KnownModel(name, footprint, variant=variant)
     if is_installed(folder := weights_folder(profile, settings)):
         check_pointers(folder)
         return KnownModel(profile.name, read_checkpoint(folder))

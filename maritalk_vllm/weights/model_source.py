@@ -44,6 +44,11 @@ class Source:
         return self.profile is not None and self.profile.embedded is not None
 
     @property
+    def exact_name(self) -> str:
+        """The value of --model that names these weights: of a model with several checkpoints, this one."""
+        return self.name if self.entry is None else self.entry.full_name
+
+    @property
     def must_be_prepared(self) -> bool:
         """Whether the checkpoint must first be converted from an embedded file."""
         return self.is_made_here and not is_installed(Path(self.location))
@@ -140,6 +145,12 @@ def open_model(model: str, revision: str | None = None) -> Source:
     if _HUGGING_FACE_NAME.fullmatch(model):
         huggingface.check_name(model)
         return _hub_source(model, revision)
+    name, _, variant = model.partition(":")
+    if variant and (entry := catalogue.find(name)) is not None:
+        raise UsageError(
+            msg("{name} has no variant {variant}.", name=name, variant=variant),
+            did_you_mean(model, (each.full_name for each in entry.checkpoints)),
+        )
     known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
     raise UsageError(
         msg("There is no model {model}: it is no profile, no folder and no Hugging Face name.", model=model),

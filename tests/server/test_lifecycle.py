@@ -12,45 +12,51 @@ from hypothesis import strategies as st
 
 from maritalk_vllm.errors import EngineError, MariTalkError, Unavailable, UsageError, WeightsError
 from maritalk_vllm.server.cluster.node_lost import NodeLost
-from maritalk_vllm.server.lifecycle import (
-    WINDOW_SECONDS,
+from maritalk_vllm.server.lifecycle import WINDOW_SECONDS, Lifecycle, Replacement, Stage, step
+from maritalk_vllm.server.lifecycle_actions import (
     Action,
     AnnounceFollower,
     AnnounceRestarted,
     ClearEngine,
+    DiscardSuccessor,
     Drain,
+    GiveUp,
+    HandOver,
+    HoldRequests,
+    KillProcesses,
+    LongAction,
+    ReclaimPort,
+    RejectRequests,
+    ReportRestart,
+    ReportSuccessorFailed,
+    RetireApi,
+    ScheduleStart,
+    ShortenContext,
+    StartEngine,
+    StartSuccessor,
+    SwitchLaunch,
+    TakeOver,
+)
+from maritalk_vllm.server.lifecycle_events import (
     EngineCleared,
     EngineFailed,
     EngineLeaving,
     EngineReady,
     Event,
-    GiveUp,
-    HandOver,
-    HoldRequests,
-    KillProcesses,
-    Lifecycle,
-    LongAction,
     NodesJoined,
     NodesMissing,
-    ReclaimPort,
-    RejectRequests,
-    Replacement,
+    NoRoom,
     ReplacementDecided,
-    ReportRestart,
-    RetireApi,
-    ScheduleStart,
-    ShortenContext,
-    Stage,
+    ReplacementWithdrawn,
     StartDue,
-    StartEngine,
     StopRequested,
-    SwitchLaunch,
-    step,
+    SuccessorFailed,
+    SuccessorReady,
 )
 from maritalk_vllm.server.status.server_state import Phase, ServerState
 from tests.test_structure import DOCUMENT, PACKAGE, imports
 
-PENDING, LOADING, READY, LEAVING, CLEARING, DRAINING, FAILED = Stage
+PENDING, LOADING, READY, REPLACING, LEAVING, CLEARING, DRAINING, FAILED = Stage
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 
 NOW = 1e6
@@ -362,9 +368,61 @@ RESTARTS = (
 
 REPLACEMENTS = (
     Row(
-        "the API process finishes its requests before another engine starts",
+        "another engine starts beside the one that serves",
         once_ready(READY, 5, api_serves=True),
         ReplacementDecided(),
+        once_ready(REPLACING, 5, api_serves=True),
+        [StartSuccessor()],
+    ),
+    Row(
+        "it takes over", once_ready(REPLACING, 5, api_serves=True), SuccessorReady(), once_ready(READY, 5), [TakeOver()]
+    ),
+    Row(
+        "it fails, and nothing changes",
+        once_ready(REPLACING, 5, max_restarts=0),
+        SuccessorFailed(NO_FLAG),
+        once_ready(READY, 5, max_restarts=0),
+        [ReportSuccessorFailed(NO_FLAG)],
+    ),
+    Row(
+        "a later reload requires yet another engine",
+        once_ready(REPLACING),
+        ReplacementDecided(),
+        once_ready(REPLACING),
+        [DiscardSuccessor(), StartSuccessor()],
+    ),
+    Row(
+        "a later reload requires none",
+        once_ready(REPLACING),
+        ReplacementWithdrawn(),
+        once_ready(READY),
+        [DiscardSuccessor()],
+    ),
+    Row(
+        "the engine dies before its successor is ready",
+        once_ready(REPLACING),
+        EngineFailed(DIED, api_serves=True),
+        once_ready(CLEARING, api_serves=True, died_beside_successor=True),
+        [DiscardSuccessor(), ClearEngine(DIED, False)],
+    ),
+    Row(
+        "another attempt does not start two engines again",
+        once_ready(READY, 5, died_beside_successor=True),
+        ReplacementDecided(),
+        once_ready(LEAVING, 5, replacement=Replacement.DECIDED),
+        [RetireApi()],
+    ),
+    Row(
+        "the API process leaves before the successor is ready",
+        once_ready(REPLACING, api_serves=True),
+        EngineLeaving(),
+        once_ready(LEAVING),
+        [DiscardSuccessor()],
+    ),
+    Row(
+        "without room, the API process finishes its requests before another engine starts",
+        once_ready(REPLACING, 5, api_serves=True),
+        NoRoom(),
         once_ready(LEAVING, 5, replacement=Replacement.DECIDED),
         [RetireApi()],
     ),
@@ -399,6 +457,13 @@ REPLACEMENTS = (
 )
 
 STOPS = (
+    Row(
+        "a stop while a successor starts",
+        once_ready(REPLACING),
+        StopRequested(),
+        once_ready(DRAINING, stop_requested=True),
+        [DiscardSuccessor(), Drain()],
+    ),
     *(
         Row(f"a stop while {each}", at(each), StopRequested(), at(DRAINING, stop_requested=True), [Drain()])
         for each in (PENDING, LOADING, READY, LEAVING, CLEARING)
@@ -431,15 +496,18 @@ IGNORED = {
     "The server ends: a step that had begun may still report, and changes nothing.": pairs(
         (DRAINING, FAILED), *(each for each in EVENTS if each is not StopRequested)
     ),
-    "A start is due only in PENDING.": pairs((LOADING, READY, LEAVING, CLEARING), StartDue),
+    "A start is due only in PENDING.": pairs((LOADING, READY, REPLACING, LEAVING, CLEARING), StartDue),
     "Nodes join and an engine becomes ready during a start only.": pairs(
-        (PENDING, READY, LEAVING, CLEARING), NodesMissing, NodesJoined, EngineReady
+        (PENDING, READY, REPLACING, LEAVING, CLEARING), NodesMissing, NodesJoined, EngineReady
     ),
     "Its requests were aborted, or it leaves already.": pairs((CLEARING, LEAVING), EngineLeaving),
     "No engine runs.": pairs((PENDING,), EngineLeaving, EngineFailed, EngineCleared),
     "The first failure decides.": pairs((CLEARING,), EngineFailed),
     "The next engine that is ready is replaced.": pairs((PENDING, LOADING, LEAVING, CLEARING), ReplacementDecided),
-    "Nothing was to be cleared.": pairs((LOADING, READY, LEAVING), EngineCleared),
+    "Nothing was to be cleared.": pairs((LOADING, READY, REPLACING, LEAVING), EngineCleared),
+    "No successor starts.": pairs(
+        (PENDING, LOADING, READY, LEAVING, CLEARING), ReplacementWithdrawn, NoRoom, SuccessorReady, SuccessorFailed
+    ),
 }
 """The pairs of a stage and an event that change nothing, by the reason."""
 
@@ -452,6 +520,10 @@ EXAMPLES: dict[type[Event], Event] = {
     EngineFailed: EngineFailed(DIED),
     EngineCleared: EngineCleared(DIED),
     ReplacementDecided: ReplacementDecided(),
+    ReplacementWithdrawn: ReplacementWithdrawn(),
+    NoRoom: NoRoom(),
+    SuccessorReady: SuccessorReady(),
+    SuccessorFailed: SuccessorFailed(DIED),
     StopRequested: StopRequested(),
 }
 
@@ -508,6 +580,7 @@ def test_the_phase_of_each_stage() -> None:
         PENDING: Phase.LOADING,
         LOADING: Phase.LOADING,
         READY: Phase.READY,
+        REPLACING: Phase.READY,
         LEAVING: Phase.LOADING,
         CLEARING: Phase.LOADING,
         DRAINING: Phase.DRAINING,
@@ -530,6 +603,7 @@ class CheckedLifecycle:
         self.restarts: list[float] = []
         self.phase = ServerState()
         self._is_started = False
+        self._starts_successor = False
         self._holds_requests = True
 
     def handle(self, event: Event) -> LongAction | None:
@@ -548,6 +622,7 @@ class CheckedLifecycle:
             assert self._is_started
         if self.state.stage in (DRAINING, FAILED):
             assert not self._holds_requests
+        assert self._starts_successor == (self.state.stage is REPLACING)
         if not self.state.is_follower:
             recent = [each for each in self.restarts if each > self.now - WINDOW_SECONDS]
             assert len(recent) <= self.state.max_restarts
@@ -561,10 +636,19 @@ class CheckedLifecycle:
                 self._is_started = True
             case ClearEngine():
                 self._is_started = False
+            case StartSuccessor():
+                assert not self._starts_successor
+                self._starts_successor = True
+            case TakeOver() | DiscardSuccessor() | ReportSuccessorFailed():
+                assert self._starts_successor
+                self._starts_successor = False
             case ScheduleStart():
                 self.restarts.append(self.now)
-            case HoldRequests() | ReclaimPort() | RetireApi():
+            case HoldRequests() | ReclaimPort():
                 self._holds_requests = True
+            case RetireApi():
+                self._holds_requests = True
+                self._starts_successor = False  # there was no room for it
             case RejectRequests() | HandOver() | GiveUp() | Drain():
                 self._holds_requests = False
 
@@ -573,7 +657,7 @@ ERRORS = st.sampled_from((DIED, LOST, NO_FLAG, DISK_FULL))
 SERVERS = st.builds(Lifecycle, is_follower=st.booleans(), max_restarts=st.integers(0, 5))
 ANY_EVENT = st.one_of(
     st.sampled_from((StartDue(), MISSING, NodesJoined(), EngineReady(), EngineLeaving(), StopRequested())),
-    st.just(ReplacementDecided()),
+    st.sampled_from((ReplacementDecided(), ReplacementWithdrawn(), NoRoom(), SuccessorReady(), SuccessorFailed(DIED))),
     st.builds(EngineFailed, ERRORS, st.booleans()),
     st.builds(EngineCleared, st.sampled_from((DIED, LOST))),
 )
@@ -606,6 +690,7 @@ ENGINE_RUNS = st.builds(
             [MISSING, NodesJoined()],
             [NodesJoined(), EngineReady()],
             [NodesJoined(), EngineReady(), EngineLeaving()],
+            [NodesJoined(), EngineReady(), ReplacementDecided(), SuccessorReady()],
         )
     ),
     error=ERRORS,

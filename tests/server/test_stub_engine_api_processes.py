@@ -15,8 +15,10 @@ from typing import ClassVar
 import psutil
 import pytest
 
+from tests.batches.samples import line
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left
+from tests.server.test_stub_engine_batches import batch_of, metric, submit
 from tests.serving import until
 from tests.stub_engine.server import StubServer
 
@@ -186,6 +188,40 @@ def test_the_answers_of_a_key_are_counted_over_all_api_processes(tmp_path: Path)
         os.kill(first, signal.SIGKILL)
         until(lambda: client_of(server, second).ask("/generate", PROMPT)[0] == 200, "the end of the lost answer")
         del streams
+
+
+def test_lines_of_batches_make_room_for_the_requests_of_all_api_processes(tmp_path: Path) -> None:
+    """Lines are computed in one of the processes: the requests of the other one count as well."""
+    with two_processes(tmp_path) as server:
+        submit(server, [line(f"id-{index}", max_tokens=200) for index in range(10_000)])
+        for process in server.apis:
+            until(lambda: total(server, "maritalk_batch_window") > 20, "all places for lines", 60)
+            client = client_of(server, process)
+            client.begin()
+            until(lambda: total(server, "maritalk_batch_window") == 1, "room for a request")
+            client.close()
+
+
+def test_the_tokens_of_batches_are_counted_over_all_api_processes(tmp_path: Path) -> None:
+    """Each of the processes dies: one of them computes the batch, and another one goes on with it."""
+    with two_processes(tmp_path, "--api-key", KEY, "--batch-tokens-per-minute", "60") as server:
+        # The first line uses the tokens of ten minutes.
+        batch_id = submit(server, [line("long", max_tokens=597), *(line(f"id-{index}") for index in range(5))], KEY)
+        waits = "a batch that waits for tokens"
+        until(lambda: keys_waiting(server) == 1 and completed(server, batch_id) == 1, waits, 60)
+        for process in server.apis:
+            os.kill(process, signal.SIGKILL)
+            until(partial(has_been_replaced, server, process), "another API process", 60)
+            until(lambda: keys_waiting(server) == 1, waits, 60)
+        assert completed(server, batch_id) == 1
+
+
+def keys_waiting(server: StubServer) -> float:
+    return metric(server, "maritalk_batch_keys_waiting", key=KEY)
+
+
+def completed(server: StubServer, batch_id: str) -> object:
+    return batch_of(server, batch_id, KEY)["request_counts"]["completed"]
 
 
 def test_both_api_processes_finish_their_requests_when_the_server_stops(tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.batches.samples import jsonl, line
-from tests.serving import Answer, until
+from tests.counting import samples
+from tests.serving import Answer, note, until
 from tests.stub_engine.server import StubServer
 
 ANA, RUI = "ana-0123456789abcdef", "rui-0123456789abcdef"
@@ -76,6 +79,12 @@ def results(server: StubServer, file_id: str, key: str | None = None) -> list[An
     content = send(server, "GET", f"/v1/files/{file_id}/content", key=key)
     assert content.status == 200
     return [json.loads(each) for each in content.body.splitlines()]
+
+
+def metric(server: StubServer, name: str, *, key: str, of: tuple[str, ...] = ()) -> float:
+    """The sum of a metric, as a key sees it, over the samples that have these labels."""
+    found = samples(send(server, "GET", "/metrics", key=key).body.decode())
+    return sum(value for (each, labels), value in found.items() if each == name and {*of} <= {*dict(labels).values()})
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/api"])
@@ -189,6 +198,27 @@ def test_the_files_of_a_key_are_limited(tmp_path: Path) -> None:
         assert upload(server, b"x" * 600_000, ANA).status == 200
 
 
+def test_batches_have_tokens_of_their_own(tmp_path: Path) -> None:
+    """A line has 5 tokens. Those of the batches of a key pause when they have used the tokens of a minute."""
+    limits = ("--tokens-per-minute", "20", "--batch-tokens-per-minute", "60")
+    with StubServer(tmp_path, *KEYS, *limits) as server:
+        server.wait_until_ready()
+        batch_id = submit(server, [line(f"id-{index}") for index in range(30)], ANA)
+        until(lambda: batch_of(server, batch_id, ANA)["request_counts"]["completed"] == 12, "12 lines", 60)
+        until(lambda: metric(server, "maritalk_batch_keys_waiting", key=ANA) == 1, "a batch that waits")
+        # Neither its own requests nor those of others wait for it.
+        body = json.dumps({"prompt": "1 2 3", "max_tokens": 17}).encode()
+        asked = [send(server, "POST", "/generate", body, key).status for key in (ANA, ANA, RUI)]
+        assert asked == [200, 429, 200]
+        other = submit(server, [line(f"id-{index}") for index in range(10)], RUI)
+        assert wait_for(server, other, "completed", key=RUI)["request_counts"]["completed"] == 10
+        # Without tokens for requests, a key has its files and batches still.
+        assert send(server, "POST", f"/v1/batches/{batch_id}/cancel", key=ANA).status == 200
+        batch = wait_for(server, batch_id, "cancelled", key=ANA)
+        assert batch["request_counts"] == {"total": 30, "completed": 12, "failed": 0}
+        assert metric(server, "maritalk_batch_tokens_total", key=ANA, of=("answer",)) == 24
+
+
 def test_a_batch_is_cancelled(tmp_path: Path) -> None:
     with StubServer(tmp_path) as server:
         server.wait_until_ready()
@@ -230,6 +260,77 @@ def test_a_batch_continues_after_a_death(tmp_path: Path, victim: str) -> None:
             output = results(server, batch["output_file_id"])
             assert sorted(each["custom_id"] for each in output) == sorted(f"id-{index}" for index in range(400))
             assert {each["response"]["body"]["output"] for each in output} == {" ".join(["token"] * 20)}
+
+
+def test_a_batch_pauses_while_its_results_cannot_be_written(tmp_path: Path) -> None:
+    """Here the files of the API process have a limit, which fails writes as a full disk does."""
+    with StubServer(tmp_path) as server:
+        server.wait_until_ready()
+        batch_id = submit(server, [line(f"id-{index}", max_tokens=20) for index in range(300)])
+        until(lambda: batch_of(server, batch_id)["request_counts"]["completed"] > 20, "some results", 60)
+        api = psutil.Process(server.api)
+        soft, hard = api.rlimit(psutil.RLIMIT_FSIZE)
+        api.rlimit(psutil.RLIMIT_FSIZE, (1, hard))
+        until(lambda: "maritalk_batch_disk_full 1.0" in server.ask("/metrics").body.decode(), "the pause")
+        until(lambda: "maritalk_batch_window 0.0" in server.ask("/metrics").body.decode(), "no room for lines")
+        assert server.ask("/generate", {"prompt": "1 2 3", "max_tokens": 2}).status == 200
+        assert batch_of(server, batch_id)["request_counts"]["completed"] < 300
+        api.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+        batch = wait_for(server, batch_id, "completed")
+        names = [each["custom_id"] for each in results(server, batch["output_file_id"])]
+        assert sorted(names) == sorted(f"id-{index}" for index in range(300))
+        log = server.engine_log.read_text()
+        assert "Batches pause: their results cannot be written: File too large. See to the folder in --data-dir." in log
+        assert "Batches continue: their results can be written again." in log
+
+
+def test_what_is_older_than_the_retention_time_is_deleted(tmp_path: Path) -> None:
+    """The next start deletes the contents: the worker looks for old ones when it begins, and each hour."""
+    (tmp_path / "next").mkdir()
+    data = tmp_path / "data"
+    options = ("--data-dir", str(data), "--batch-retention", "2s")
+    with StubServer(tmp_path, *options) as server:
+        server.wait_until_ready()
+        batch = wait_for(server, submit(server, [line("a")]), "completed")
+        file = send(server, "GET", f"/v1/files/{batch['output_file_id']}")
+        if file.status == 200:  # it is still young
+            assert 0 < file.json["expires_at"] - file.json["created_at"] <= 2
+        until(lambda: send(server, "GET", f"/v1/files/{batch['output_file_id']}").status == 404, "the end of the file")
+        server.stop()
+    files = list((data / "files").iterdir())
+    assert len(files) == 2
+    for each in files:
+        os.utime(each, (1, 1))
+    with StubServer(tmp_path / "next", *options) as server:
+        server.wait_until_ready()
+        until(lambda: not any((data / "files").iterdir()), "the end of the contents")
+        assert send(server, "GET", f"/v1/batches/{batch['id']}").status == 404
+        assert send(server, "GET", "/v1/batches").json["data"] == []
+
+
+def test_fifty_thousand_lines_need_little_memory(tmp_path: Path) -> None:
+    """The peak of the API process, from the upload until the batch is listed with all its lines."""
+    content = jsonl(line(f"id-{index}", prompt="1", max_tokens=1) for index in range(50_000))
+    with StubServer(tmp_path) as server:
+        server.wait_until_ready()
+        wait_for(server, submit(server, [line("first")]), "completed")
+        before = memory_bytes(server.api, "VmRSS")
+        Path(f"/proc/{server.api}/clear_refs").write_text("5")  # the peak begins anew
+        batch_id = create(server, upload(server, content).json["id"]).json["id"]
+        until(lambda: batch_of(server, batch_id)["request_counts"]["total"] == 50_000, "the validated batch", 60)
+        listed = send(server, "GET", "/v1/batches?limit=1").json["data"]
+        assert [each["id"] for each in listed] == [batch_id]
+        growth = memory_bytes(server.api, "VmHWM") - before
+        send(server, "POST", f"/v1/batches/{batch_id}/cancel")
+        note(f"50,000 lines ({len(content) / 1e6:.1f} MB) validated: {growth / 1e6:.1f} MB more in the API process")
+        assert growth < 50e6
+
+
+def memory_bytes(pid: int, field: str) -> int:
+    """Memory of a process, by a field of its status."""
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 @pytest.mark.core

@@ -1,4 +1,4 @@
-"""A stub engine that is replaced by one with other settings: requests are finished or wait, and none is refused."""
+"""A stub engine without room for a second one is replaced: requests are finished or wait, and none is refused."""
 
 import os
 import signal
@@ -30,14 +30,14 @@ WEIGHTS = {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])}
 
 
 class Reloaded(StubServer):
-    """A server with a configuration file."""
+    """A server with a configuration file, on a machine without room for a second engine, unless `room` is given."""
 
     def __init__(self, folder: Path, *arguments: str, **actions: list[str]) -> None:
         self.config = folder / "config.yaml"
         self.model = model(folder / "model", WEIGHTS, max_position_embeddings=8192)
         (self.model / "tokenizer.json").write_text(TOKENIZER)
         self.write(max_model_len=4096)
-        super().__init__(folder, "--config", str(self.config), *arguments, **actions)
+        super().__init__(folder, "--config", str(self.config), *arguments, **{"room": ["none"], **actions})
 
     def write(self, **configuration: object) -> None:
         """Write the configuration file."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import multiprocessing.connection
+import os
 import signal
 import tempfile
 import time
@@ -220,6 +221,8 @@ class Core:
         if not self._is_reading:
             self._is_reading = True
             asyncio.get_running_loop().add_reader(self._connection.fileno(), self._receive_step)
+            # uvloop has made it non-blocking: a step that arrives in two parts would be an error.
+            os.set_blocking(self._connection.fileno(), True)
         step = await self._steps.get()
         if self.resources.engine_dead:
             raise RuntimeError

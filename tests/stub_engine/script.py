@@ -30,7 +30,8 @@ def write(folder: Path, **actions: Sequence[str]) -> None:
     """Set the actions of the stub for the first time that it reaches a stage, the second time, and so on.
 
     The stages: importing, preparing, parsing, loading, warming_up, stopping. The last action of each is repeated. An
-    action may be a sequence, as in `wait 1; die`. `step_limit` is no stage, but replaces step_times.MIN_SECONDS.
+    action may be a sequence, as in `wait 1; die`. `step_limit` is no stage, but replaces step_times.MIN_SECONDS;
+    neither is `room`, whose action `none` leaves no memory for a second engine.
     """
     (folder / _ACTIONS).write_text(json.dumps(actions))
 
@@ -54,6 +55,11 @@ def shortest_step_limit(default: float) -> float:
     """Called in the stub: the least derived --engine-timeout, in seconds, by the action `step_limit`."""
     limit = _actions("step_limit")
     return float(limit[0]) if limit else default
+
+
+def available_bytes() -> int:
+    """Called in the supervisor: the memory for a second engine, by the action `room`."""
+    return 0 if "none" in _actions("room") else 1 << 40
 
 
 def record_flags(arguments: Sequence[str]) -> None:

@@ -55,6 +55,21 @@ def test_catalogue_names_a_model_of_hugging_face_and_its_short_name_is_served() 
     assert revision.fetch == FetchFromHub("Qwen/Qwen3-0.6B", "abc")
 
 
+def test_a_variant_is_another_checkpoint_of_hugging_face_under_the_same_served_name() -> None:
+    fp8, unquantized = source(model="qwen3-8b:fp8"), source(model="qwen3-8b:bf16")
+    assert (fp8.name, fp8.exact_name, fp8.fetch) == ("qwen3-8b", "qwen3-8b:fp8", FetchFromHub("Qwen/Qwen3-8B-FP8"))
+    assert unquantized.exact_name == "qwen3-8b:bf16"
+    assert (unquantized.name, unquantized.fetch) == ("qwen3-8b", FetchFromHub("Qwen/Qwen3-8B"))
+    revision = source(model="qwen3-8b:fp8", engine_args=("--revision", "abc"))
+    assert revision.fetch == FetchFromHub("Qwen/Qwen3-8B-FP8", "abc")
+    assert source(model="org/name").exact_name == "org/name"
+    with pytest.raises(UsageError, match=r"^qwen3-8b has no variant fp9\.") as caught:
+        source(model="qwen3-8b:fp9")
+    assert caught.value.hint == "Did you mean qwen3-8b:fp8?"
+    with pytest.raises(UsageError, match=r"^There is no model qwen9:fp8: "):
+        source(model="qwen9:fp8")
+
+
 def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qwen3-0.6b").mkdir()

@@ -15,7 +15,10 @@ _SHOWN_CHARACTERS = 200
 
 
 class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's values. `vllm`: the installed version; `model`: the served name; `cards`: the number of GPUs in use."""
+    """A node's values. `vllm`: the installed version; `cards`: the number of GPUs in use.
+
+    `model` is the name in the plan, which tells the quantized variants of a model apart.
+    """
 
     version: str = __version__
     vllm: str
@@ -33,12 +36,12 @@ class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.asdict(self)
 
 
-def compatibility(plan: Plan, model: str, vllm: str) -> Compatibility:
-    """Return a node's values. `model`: the served name; `vllm`: the installed version."""
+def compatibility(plan: Plan, vllm: str) -> Compatibility:
+    """Return a node's values. `vllm`: the installed version."""
     return Compatibility(
         vllm=vllm,
         nodes=plan.nodes,
-        model=model,
+        model=plan.model,
         device=plan.device.value,
         dtype=plan.dtype,
         cards=len(plan.gpus),

@@ -79,10 +79,10 @@ class SingleNode:
         """Do nothing."""
 
 
-def coordinator(group: ClusterConfig | None, plan: Plan, model: str, vllm: str) -> Coordinator:
-    """Return the coordinator for the configured group. `model`: the served name; `vllm`: the installed version."""
+def coordinator(group: ClusterConfig | None, plan: Plan, vllm: str) -> Coordinator:
+    """Return the coordinator for the configured group. `vllm`: the installed version."""
     if group is None or (group.backend is DistributedBackend.RAY and uses_existing_cluster()):
         return SingleNode()
     if group.is_leader:
-        return Leader(group, compatibility(plan, model, vllm), Agreement(max_model_len=plan.max_model_len))
-    return Follower(group, compatibility(plan, model, vllm))
+        return Leader(group, compatibility(plan, vllm), Agreement(max_model_len=plan.max_model_len))
+    return Follower(group, compatibility(plan, vllm))

@@ -1,13 +1,10 @@
 """The uvicorn server that runs the loading app until the API process takes the port over."""
 
-import asyncio
 import socket
-from typing import Any
 
 import uvicorn
 
 from ...errors import MariTalkError
-from ...http.connection_transfer import TransferableProtocol
 from ...http.uvicorn_server import WebServer
 
 
@@ -17,13 +14,10 @@ class HandoverServer(WebServer):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._is_handed_over = False
-        self._is_listening = asyncio.Event()
-        self._adoptions: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
-        self._is_listening.set()
         if self._is_handed_over:
             self._close()
 
@@ -32,15 +26,6 @@ class HandoverServer(WebServer):
         return await super().on_tick(counter) or (
             self._is_handed_over and not self.server_state.count and not self._adoptions
         )
-
-    def adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
-        """Take over a connection that another process accepted; `read` is what it read of the current request.
-
-        `is_used`: whether the connection has carried an earlier request.
-        """
-        task = asyncio.get_running_loop().create_task(self._adopt(connection, read, is_used=is_used))
-        self._adoptions.add(task)
-        task.add_done_callback(self._adoptions.discard)
 
     def hand_over(self) -> None:
         """Stop accepting connections; held requests, and those whose head is incomplete, still get their response."""
@@ -62,24 +47,6 @@ class HandoverServer(WebServer):
         for connection in self._connections:
             if error is not None and connection.is_incomplete:
                 connection.reject(error)
-
-    async def _adopt(self, connection: socket.socket, read: bytes, *, is_used: bool) -> None:
-        await self._is_listening.wait()
-        protocol: Any = TransferableProtocol(
-            config=self.config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-            already_read=read,
-            is_used=is_used,
-        )
-        self.server_state.count += 1
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, connection)
-        except OSError:  # the client disconnected
-            connection.close()
-        finally:
-            if protocol.transport is None:
-                self.server_state.connection_closed()
 
     def _close(self) -> None:
         for server in self.servers:

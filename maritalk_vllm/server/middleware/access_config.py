@@ -33,6 +33,7 @@ class AccessConfig:
     origins: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    batch_tokens_per_minute: int | None = None
     answers_per_key: int | None = None
     max_body_bytes: int = 16_000_000
     logged: bool = True
@@ -109,6 +110,7 @@ def _limits_of(settings: Settings) -> dict[str, Any]:
         "open_status": settings.open_status,
         "requests_per_minute": settings.requests_per_minute,
         "tokens_per_minute": settings.tokens_per_minute,
+        "batch_tokens_per_minute": settings.batch_tokens_per_minute,
         "answers_per_key": settings.answers_per_key,
         "max_body_bytes": settings.max_body_mb * 1_000_000,
         "logged": not settings.no_access_log,

@@ -3,16 +3,17 @@
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...api.error_responses import error_response
+from ...api.openai_adapter import normalize_path
 from ...engine.request_context import context_of
 from ...engine.request_usage import RequestUsage
 from ...errors import MariTalkError, RequestError, TooManyRequests
 from .shared_usage import SharedUsage
-from .usage_window import UsageWindow
+from .usage_window import Kind, UsageWindow
 
 
 class Answers(Protocol):
@@ -26,30 +27,38 @@ class Answers(Protocol):
 class Usage:
     """The usage and the answers in progress of each key. It is kept when the limits change."""
 
-    def __init__(self, requests: int | None, tokens: int | None, shared: SharedUsage | None = None) -> None:
+    def __init__(
+        self,
+        requests: int | None,
+        tokens: int | None,
+        shared: SharedUsage | None = None,
+        *,
+        batch_tokens: int | None = None,
+    ) -> None:
         """Limits per minute; None for no limit, in which case nothing is counted.
 
-        `shared`: the usage of several API processes; None for that of this process alone.
+        `tokens`: of requests, `batch_tokens`: of lines of batches. `shared`: the usage of several API processes; None
+        for that of this process alone.
         """
         self._shared = shared
         self.requests: UsageWindow | None = None
         self.tokens: UsageWindow | None = None
+        self.batch_tokens: UsageWindow | None = None
         self.answers: Answers = Counter() if shared is None else shared.answers
-        self.set_limits(requests, tokens)
+        self.set_limits(requests, tokens, batch_tokens)
 
-    def set_limits(self, requests: int | None, tokens: int | None) -> None:
+    def set_limits(self, requests: int | None, tokens: int | None, batch_tokens: int | None) -> None:
         """Replace the limits, also for windows that have already started."""
         with self.exclusive():
             self.requests = self._with_limit(self.requests, requests, "requests")
             self.tokens = self._with_limit(self.tokens, tokens, "tokens")
+            self.batch_tokens = self._with_limit(self.batch_tokens, batch_tokens, "batch_tokens")
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from the usage. Not reentrant."""
         return contextlib.nullcontext() if self._shared is None else self._shared.exclusive()
 
-    def _with_limit(
-        self, window: UsageWindow | None, limit: int | None, what: Literal["requests", "tokens"]
-    ) -> UsageWindow | None:
+    def _with_limit(self, window: UsageWindow | None, limit: int | None, what: Kind) -> UsageWindow | None:
         if window is None or limit is None:
             windows = None if self._shared is None else self._shared.windows(what)
             return None if limit is None else UsageWindow(limit, what, windows)
@@ -89,7 +98,7 @@ class RateLimits:
         if context is None or key is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        if (error := self._charge_request(key)) is not None:
+        if (error := self._charge_request(key, scope["path"])) is not None:
             await error_response(scope["path"], error)(scope, receive, send)
             return
         if not self._has_engine:
@@ -111,12 +120,13 @@ class RateLimits:
             context.rejection = str(allowance.error)
             await error_response(scope["path"], allowance.error)(scope, receive, send)
 
-    def _charge_request(self, key: str) -> TooManyRequests | None:
+    def _charge_request(self, key: str, path: str) -> TooManyRequests | None:
         """Charge a key with one request; return the error if nothing remains."""
         usage = self._usage
+        tokens = None if _is_for_batches(path) else usage.tokens
         try:
             with usage.exclusive():
-                for window in (usage.tokens, usage.requests):
+                for window in (tokens, usage.requests):
                     if window and window.remaining(key) < 1:
                         return _nothing_remaining(window, key)
                 if usage.requests:
@@ -124,6 +134,11 @@ class RateLimits:
         except TooManyRequests as error:  # there are too many keys
             return error
         return None
+
+
+def _is_for_batches(path: str) -> bool:
+    """Whether a route generates nothing: lines of batches have tokens of their own."""
+    return str(normalize_path(path).get("path", path)).startswith(("/v1/files", "/v1/batches"))
 
 
 def _nothing_remaining(window: UsageWindow, key: str) -> TooManyRequests:

@@ -8,10 +8,10 @@ under a lock. What requests in flight reserve is kept for each process, and is f
 import math
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 from ...errors import TooManyRequests
 from ..messaging.shared_memory import SharedMemory
+from .usage_window import Kind
 
 CAPACITY = 16_384
 """Keys with usage at one time."""
@@ -19,19 +19,17 @@ CAPACITY = 16_384
 _WINDOW_SECONDS = 60.0
 _WORD = 8
 # Words of the header: the limits that the windows are counted by.
-_LIMITS = {"requests": 0, "tokens": 1}
+_LIMITS: dict[Kind, int] = {"requests": 0, "tokens": 1, "batch_tokens": 2}
 _HEADER = 8
-# Words of a record: the digest of the key; start and charged amount of both windows; then, for each process:
+# Words of a record: the digest of the key; start and charged amount of each window; then, for each process:
 _DIGEST = 4
-_WINDOWS = {"requests": 4, "tokens": 6}
-_SHARED = 8
-# Words of a process: answers in progress, and tokens reserved in both windows.
+_WINDOWS: dict[Kind, int] = {"requests": 4, "tokens": 6, "batch_tokens": 8}
+_SHARED = 10
+# Words of a process: answers in progress, and the amount reserved in each window.
 _ANSWERS = 0
-_RESERVED = {"requests": 1, "tokens": 2}
-_OWN = 3
+_RESERVED: dict[Kind, int] = {"requests": 1, "tokens": 2, "batch_tokens": 3}
+_OWN = 4
 _UNUSED = bytes(_DIGEST * _WORD)
-
-Kind = Literal["requests", "tokens"]
 
 
 def size_bytes(processes: int) -> int:
@@ -58,7 +56,7 @@ class SharedUsage:
         self.answers = SharedAnswers(self)
 
     def windows(self, kind: Kind) -> "SharedWindows":
-        """The windows of all keys, of requests or of tokens."""
+        """The windows of all keys, of one kind."""
         return SharedWindows(self, kind)
 
     def clear(self) -> None:
@@ -143,7 +141,7 @@ class SharedWindows:
 
     def __init__(self, usage: SharedUsage, kind: Kind) -> None:
         self._usage = usage
-        self._kind: Kind = kind
+        self._kind = kind
 
     @property
     def limit(self) -> int:

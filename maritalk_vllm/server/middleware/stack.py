@@ -19,6 +19,7 @@ from ..status.server_state import ServerState
 from .access_config import AccessConfig
 from .allowed_hosts import AllowedHosts, HostCheck
 from .authentication import Authentication
+from .batch_budget import BatchBudget
 from .body_limits import BodyLimits
 from .close_connections import CloseConnections
 from .in_flight import InFlight, InFlightRequests
@@ -71,6 +72,7 @@ class MiddlewareStack:
         # What outlives a change of the settings.
         self._keys = access.keys
         self._usage = Usage(None, None, shared_usage)
+        self.batch_budget = BatchBudget(self._usage)
         self._app = self._build(access)
 
     def _layers(self, access: AccessConfig) -> list[Middleware]:
@@ -104,7 +106,7 @@ class MiddlewareStack:
         self._access = access
 
     def _build(self, access: AccessConfig) -> ASGIApp:
-        self._usage.set_limits(access.requests_per_minute, access.tokens_per_minute)
+        self._usage.set_limits(access.requests_per_minute, access.tokens_per_minute, access.batch_tokens_per_minute)
         return compose(self._inner, self._layers(access))
 
     def _answers_per_key(self, access: AccessConfig) -> int | None:

@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 
 SECONDS = 60.0
 
+Kind = Literal["requests", "tokens", "batch_tokens"]
+"""What is counted: a key has a window of its own for each."""
+
 
 @dataclass(slots=True)
 class _Window:
@@ -60,7 +63,7 @@ class UsageWindow:
     Usage charged beyond the limit is carried over to the following windows.
     """
 
-    def __init__(self, limit: int, what: Literal["requests", "tokens"], windows: Windows | None = None) -> None:
+    def __init__(self, limit: int, what: Kind, windows: Windows | None = None) -> None:
         """`windows`: shared by several processes, if given; another process may have set the limit already."""
         self.limit = limit
         self.what = what

@@ -1,6 +1,6 @@
 """Announces starts, restarts and replacements of the engine to the user and to the service manager."""
 
-from ...errors import EngineError
+from ...errors import EngineError, MariTalkError
 from ...i18n.message import clause, msg
 from ...settings import Settings
 from ..startup.console import Console
@@ -10,6 +10,7 @@ from ..status.server_state import ServerState
 from ..status.startup_timings import StartupTimings
 
 _REPLACING = msg("The configuration has changed: replacing the engine. New requests wait until the next one is ready.")
+_STARTING_BESIDE = msg("The configuration has changed: the next engine starts, and this one serves until it is ready.")
 
 
 class Announcer:
@@ -68,6 +69,15 @@ class Announcer:
         self._announce(_REPLACING)
         self._timings.begin_again()
 
+    def starting_beside(self) -> None:
+        """Announce that an engine with other settings starts beside the one that serves."""
+        self._announce(_STARTING_BESIDE)
+
+    def staying(self, error: MariTalkError) -> None:
+        """Announce that the engine that serves is not replaced, since the other failed with `error`."""
+        text = msg("{failed}: the engine with the earlier settings goes on serving.", failed=clause(error.message))
+        self._announce(text)
+
     def returning(self, error: EngineError) -> None:
         """Announce that the engine is started with the earlier settings, since the other failed with `error`."""
         text = msg("{failed}: starting the engine with the earlier settings again.", failed=clause(error.message))
@@ -75,5 +85,5 @@ class Announcer:
         self._timings.begin_again()
 
     def _announce(self, text: str) -> None:
-        self._console.engine_died(text)
+        self._console.engine_event(text)
         self.notifier.status(text)

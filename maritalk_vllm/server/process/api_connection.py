@@ -10,7 +10,7 @@ from .descriptors import Descriptor
 from .heartbeat import Heartbeat
 from .ipc_channel import Channel
 from .process_errors import start_errors
-from .process_messages import CONTROL, AbortClient, Control, UpdateOptions
+from .process_messages import CONTROL, AbortClient, Control, TransferredConnection, UpdateOptions
 
 _RETRY_SECONDS = 0.2
 """Delay before a control message is sent again whose receiver's socket was full."""
@@ -40,11 +40,11 @@ class ApiConnection:
         """Send a message to the process that has the control channel, without waiting for it; none has it at first.
 
         It is sent again until the receiver's socket takes it. A newer message of the same type replaces it, except
-        AbortClient, of which each concerns another process.
+        AbortClient and TransferredConnection. The socket of a connection is closed in this process once it is sent.
         """
         if isinstance(message, UpdateOptions):
             self._update = message
-        if not isinstance(message, AbortClient):
+        if not isinstance(message, AbortClient | TransferredConnection):
             self._unsent = [each for each in self._unsent if type(each) is not type(message)]
         self._unsent.append(message)
         self._send_unsent()
@@ -68,14 +68,22 @@ class ApiConnection:
             except OSError:  # the receiver's socket is full, or this process has too many files open
                 self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_unsent)
                 return
-            del self._unsent[0]
+            _close_socket(self._unsent.pop(0))
 
     def close(self) -> None:
         """Close the control channel."""
         if self._retry is not None:
             self._retry.cancel()
         self._retry = self._update = None
+        for each in self._unsent:
+            _close_socket(each)
         self._unsent.clear()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+
+def _close_socket(message: Control) -> None:
+    """Close the socket of a connection in this process, if the message is about one."""
+    if isinstance(message, TransferredConnection):
+        message.socket.close()

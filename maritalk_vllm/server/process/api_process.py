@@ -26,10 +26,8 @@ from ...engine.engine_load import EngineLoad
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
 from ...engine.resilient_core import DIED
-from ...engine.sampling import Message as Turn
-from ...engine.sampling import Sampling
 from ...engine.step_watchdog import StepWatchdog
-from ...errors import EngineError, RequestError, Unavailable
+from ...errors import EngineError, Unavailable
 from ...http.certificate import Identity
 from ...http.uvicorn_server import config
 from ...i18n.message import Number, msg
@@ -58,17 +56,20 @@ from .process_messages import (
     Control,
     EngineHangs,
     EngineLost,
+    OpenPort,
     Progress,
     Ready,
     ReportChannel,
     Retire,
     Serve,
     ServingOptions,
+    TransferredConnection,
     UpdateLost,
     UpdateOptions,
     UseEngine,
     WarmingUp,
 )
+from .warm_up import warm_up
 
 if TYPE_CHECKING:
     from vllm.engine.protocol import EngineClient
@@ -136,7 +137,8 @@ class _ApiProcess:
         self._state = ServerState()
         self._timings = job.timings
         self._abort_error: EngineError | None = None
-        self._engine_lost = self._hang_reported = self._retires = False
+        self._engine_lost = self._hang_reported = False
+        self._retirement: Retire | None = None
         self._stop_requested = asyncio.Event()
         self._next_engine: EngineAddress | None = None
         self._reconnecting: asyncio.Task[None] | None = None
@@ -162,7 +164,7 @@ class _ApiProcess:
             self._timings.mark_done(StartupStep.LOADING)
             self._channel.send(WarmingUp())
             generator: Generator = app.state.maritalk_generator
-            await _warm_up(generator)
+            await warm_up(generator)
             self._watchdog.begin()
         prompt_limits.reject_long_prompts(self._client)
         registry = REGISTRY if self._job.api_processes == 1 else summed_metrics.serve_sum(app)
@@ -172,7 +174,7 @@ class _ApiProcess:
         self._state.transition_to(Phase.READY)
         in_flight, max_answers = self._in_flight, admission.max_answers(self._client)
         load = EngineLoad(
-            generator,
+            self._client,
             self._watchdog,
             admission.max_running(self._client),
             is_compute_bound=admission.is_compute_bound(self._client),
@@ -211,19 +213,20 @@ class _ApiProcess:
             kv_cache_tokens=vllm_launcher.kv_cache_tokens(self._client),
             max_model_len=generator.context_length,
         )
-        server = ApiServer(server_config, self._channel, self._timings, ready)
+        server = ApiServer(server_config, self._channel, self._timings, ready, waits=self._job.waits)
         # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop_requested.set)
-        loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel)
+        loop.add_reader(control_channel.fileno(), self._on_control_message, control_channel, server)
         heartbeat = asyncio.create_task(self._send_heartbeat())
         self._batches.start(
             inner,
             load,
             lambda: self._state.phase is Phase.READY,
             lambda owner: self._options.access.accepts(owner),
+            self._front.batch_budget,
             REGISTRY,
         )
         shutdown = asyncio.create_task(self._stop_or_abort(server, in_flight, generator))
@@ -252,15 +255,16 @@ class _ApiProcess:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ENGINE_CHECK_SECONDS):
                         await self._stop_requested.wait()
-            self._state.transition_to(Phase.DRAINING)
+            if self._retirement is None or not self._retirement.is_succeeded:
+                self._state.transition_to(Phase.DRAINING)
             self._batches.drain()
-            if self._retires:  # requests that still arrive on open connections are answered as well
+            if self._retirement is not None:  # requests that still arrive on open connections are answered as well
                 in_flight.closes_connections = True
                 server.stop_listening()
             else:
                 in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(server, in_flight, generator):
-                in_flight.abort_all(_REPLACED if self._retires else _OUT_OF_TIME)
+                in_flight.abort_all(_OUT_OF_TIME if self._retirement is None else _REPLACED)
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
@@ -270,13 +274,13 @@ class _ApiProcess:
             raise
         finally:
             await in_flight.drain(FINAL_RESPONSE_SECONDS)
-            server.should_exit = True
+            server.stop()
 
     async def _drain(self, server: ApiServer, in_flight: InFlightRequests, generator: Generator) -> bool:
         """Wait for all in-flight requests. False if some remain after --drain-timeout. Raises EngineError."""
         deadline = asyncio.get_running_loop().time() + self._options.drain_timeout
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if self._retires:
+            if self._retirement is not None:
                 # Until none is left that could send a request, which the end of this process would not wait for.
                 await asyncio.sleep(_TRANSFER_SECONDS)
                 server.transfer_connections()
@@ -288,7 +292,7 @@ class _ApiProcess:
             self._check(generator)
         return not len(in_flight)
 
-    def _on_control_message(self, control_channel: Channel[Control, Never]) -> None:
+    def _on_control_message(self, control_channel: Channel[Control, Never], server: ApiServer) -> None:
         loop = asyncio.get_running_loop()
         try:
             message = control_channel.receive()
@@ -313,8 +317,12 @@ class _ApiProcess:
                     self._state.set_step(message.text, message.fraction)
             case UseEngine(engine, timings):
                 self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
+            case OpenPort():
+                server.open_port()
+            case TransferredConnection():
+                server.adopt(socket.socket(fileno=message.socket.number), message.read, is_used=message.is_used)
             case Retire():
-                self._retires = True
+                self._retirement = message
                 self._stop_requested.set()
             case AbortClient(client):
                 if not vllm_launcher.link(self._client).is_lost:
@@ -376,7 +384,7 @@ class _ApiProcess:
         if self._abort_error is not None:
             raise self._abort_error
         link = vllm_launcher.link(self._client)
-        if self._engine_lost or (link.is_lost and self._state.phase is Phase.DRAINING):
+        if self._engine_lost or (link.is_lost and self._stop_requested.is_set()):
             raise process_errors.died(self._job.log)
         link.expire(self._options.resume_timeout)
         seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
@@ -388,12 +396,3 @@ class _ApiProcess:
                 process_errors.see_log(self._job.log),
             )
             self._channel.send(EngineHangs(ErrorReport.of(error)))
-
-
-async def _warm_up(generator: Generator) -> None:
-    """Send one request of each kind through the whole path of a user's request: the first is slower than later ones."""
-    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=4)
-    for prompt in ("1 2 3", [Turn("user", "olá")]):
-        # A model may have no chat template, or too short a context; the server still serves the other routes.
-        with contextlib.suppress(RequestError):
-            await generator.complete(prompt, sampling)

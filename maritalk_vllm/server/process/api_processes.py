@@ -1,6 +1,7 @@
 """The API processes of a server: which run, which serve, and at which address of the engine."""
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -18,7 +19,16 @@ from .descriptors import Descriptor
 from .engine_jobs import EngineJobs
 from .fork_server_client import ForkServerClient
 from .process_errors import no_connection_left, start_errors
-from .process_messages import AbortClient, AbortRequests, Control, Retire, UpdateOptions, UseEngine
+from .process_messages import (
+    AbortClient,
+    AbortRequests,
+    Control,
+    OpenPort,
+    Retire,
+    TransferredConnection,
+    UpdateOptions,
+    UseEngine,
+)
 
 SPARE_ADDRESSES = 4
 """Addresses of an engine beside those of its first API processes: it can replace so many, and has to be replaced then.
@@ -38,12 +48,20 @@ class ApiProcesses:
     """The API processes, numbered from 0. One that ends while others serve is replaced, and its number with it."""
 
     def __init__(
-        self, fork_server: ForkServerClient, count: int, folder: Path, timings: StartupTimings, state: ServerState
+        self,
+        fork_server: ForkServerClient,
+        count: int,
+        folder: Path,
+        timings: StartupTimings,
+        state: ServerState,
+        *,
+        wait: bool = False,
     ) -> None:
-        """`folder`: the server's temporary folder. Raises EngineError."""
+        """`folder`: the engine's temporary folder. `wait`: they open the port on `open_port`. Raises EngineError."""
         self.count = count
+        self.timings = timings
+        self._wait = wait
         self._folder = folder
-        self._timings = timings
         self._state = state
         self._fork_server = fork_server
         self._connections = fork_server.connections
@@ -56,6 +74,7 @@ class ApiProcesses:
         self._dead_clients: dict[int, int] = {}  # of those that are being replaced
         self._jobs: EngineJobs | None = None  # of the current engine
         self._addresses: deque[EngineAddress] = deque()
+        self._turns = itertools.cycle(range(count))
         self.is_ending = False
         """Whether all of them have to end, so that none is replaced."""
         with start_errors():
@@ -65,11 +84,6 @@ class ApiProcesses:
     def is_serving(self) -> bool:
         """Whether at least one has been ready, and still runs."""
         return bool(self._serving)
-
-    @property
-    def is_accepting(self) -> bool:
-        """Whether at least one of those accepts connections."""
-        return bool(self._accepting)
 
     @property
     def are_leaving(self) -> bool:
@@ -125,14 +139,14 @@ class ApiProcesses:
         """
         assert self._jobs is not None
         if index in self._serving:
-            self._connections[index].send(UseEngine(self._take_address(index), self._timings))
+            self._connections[index].send(UseEngine(self._take_address(index), self.timings))
             return False
         if index in self._forked:  # replaces one that has just ended
             return False
         address = self._take_address(index)
         memory = None if self._memory is None else Descriptor(self._memory.fileno())
         with self._connections[index].new_channel() as control_channel:
-            job = self._jobs.serve(index, address, control_channel, memory, self._timings, self._state)
+            job = self._jobs.serve(index, address, control_channel, memory, self.timings, self._state, waits=self._wait)
             self._fork_server.fork(job)
         self._forked.add(index)
         return True
@@ -162,6 +176,22 @@ class ApiProcesses:
         for index in self._serving:
             self._connections[index].send(message)
 
+    def open_port(self) -> None:
+        """Have all of them accept connections."""
+        self._wait = False
+        self._accepting |= self._serving
+        self.send(OpenPort())
+
+    def adopt(self, connection: TransferredConnection) -> bool:
+        """Pass a connection to one of those that accept connections. False if none does, or all of them end."""
+        if self.are_leaving:
+            return False
+        index = next(self._turns)
+        while index not in self._accepting:
+            index = next(self._turns)
+        self._connections[index].send(connection)
+        return True
+
     def mark_started(self, index: int, pid: int) -> None:
         """Note that a process runs."""
         self._pids[index] = pid
@@ -171,16 +201,19 @@ class ApiProcesses:
         if index not in self._forked:  # the worker process of a follower
             return
         self._serving.add(index)
-        self._accepting.add(index)
+        if not self._wait:
+            self._accepting.add(index)
         self._connected.add(index)
         self._connections[index].send(update)
         if (client := self._dead_clients.pop(index, None)) is not None:
             # Again: its last requests may have reached the engine after the first abort.
             self.send(AbortClient(client))
 
-    def mark_leaving(self, index: int) -> None:
-        """Note that a process accepts no connections any more."""
+    def mark_leaving(self, index: int) -> bool:
+        """Note that a process accepts no connections any more. Returns whether it was the last that did."""
+        was_accepting = index in self._accepting
         self._accepting.discard(index)
+        return was_accepting and not self._accepting
 
     def mark_ended(self, pid: int) -> int:
         """Note that a process has ended, have the others abort its requests, and return its number."""

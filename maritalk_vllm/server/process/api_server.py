@@ -24,18 +24,44 @@ class ApiServer(WebServer):
     """Reports when it starts and stops listening, and on shutdown transfers its connections to the supervisor."""
 
     def __init__(
-        self, server_config: uvicorn.Config, channel: ReportChannel, timings: StartupTimings, ready: Ready
+        self,
+        server_config: uvicorn.Config,
+        channel: ReportChannel,
+        timings: StartupTimings,
+        ready: Ready,
+        *,
+        waits: bool,
     ) -> None:
-        """`ready`: the message to send once the port is open."""
+        """`ready`: the message to send once the port is open, or, if this `waits`, can be opened by `open_port`."""
         super().__init__(server_config)
         self._ready = ready
+        self._may_listen = asyncio.Event()
+        if not waits:
+            self._may_listen.set()
         self._has_left = False
         self._channel = channel
         self._timings = timings
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, and report it."""
-        await super().startup(sockets)
+        """Start listening, and report it; or report that it could, and wait for `open_port`."""
+        if self._may_listen.is_set():
+            await super().startup(sockets)
+            self._report_ready()
+        else:
+            self._report_ready()
+            await self._may_listen.wait()
+            await super().startup(sockets)
+
+    def open_port(self) -> None:
+        """Start listening, if this has waited with it."""
+        self._may_listen.set()
+
+    def stop(self) -> None:
+        """Shut down, also while the port is not open."""
+        self.should_exit = True
+        self._may_listen.set()
+
+    def _report_ready(self) -> None:
         self._timings.mark_done(StartupStep.WARMING_UP)
         self._timings.mark_done(StartupStep.READY)
         self._channel.send(self._ready)

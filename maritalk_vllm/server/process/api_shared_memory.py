@@ -2,9 +2,11 @@
 
 from typing import Self
 
-from ...engine.shared_load import SLOT_BYTES, SharedLoad
+from ...engine import shared_load
+from ...engine.shared_load import SharedLoad
 from ..messaging.shared_memory import SharedMemory
-from ..middleware.shared_usage import SharedUsage, size_bytes
+from ..middleware import shared_usage
+from ..middleware.shared_usage import SharedUsage
 
 _LOCK_SECONDS = 1.0
 """How long the supervisor waits for the lock. Only a process that hangs holds it longer than some microseconds."""
@@ -33,11 +35,13 @@ class ApiSharedMemory:
 
     def load(self, index: int) -> SharedLoad:
         """The load of the engine, as an API process sees it."""
-        return SharedLoad(self._memory.view[: self._processes * SLOT_BYTES], index, self._processes)
+        size = shared_load.size_bytes(self._processes)
+        return SharedLoad(self._memory.view[:size], index, self._processes)
 
     def usage(self, index: int) -> SharedUsage:
         """The usage of the API keys, as an API process sees it."""
-        return SharedUsage(self._memory, self._memory.view[self._processes * SLOT_BYTES :], index, self._processes)
+        start = shared_load.size_bytes(self._processes)
+        return SharedUsage(self._memory, self._memory.view[start:], index, self._processes)
 
     def clear(self, index: int) -> None:
         """Forget what an API process that has died had in flight. Raises TimeoutError if another one hangs."""
@@ -52,4 +56,4 @@ class ApiSharedMemory:
 
 
 def _size(processes: int) -> int:
-    return processes * SLOT_BYTES + size_bytes(processes)
+    return shared_load.size_bytes(processes) + shared_usage.size_bytes(processes)

@@ -13,6 +13,7 @@ from ...settings import OPTIONS, Settings, flag
 from ..middleware.access_config import AccessConfig, load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file
 from ..startup.launch import Launch
+from .engine_room import gpus_have_room
 from .watched_file import WatchedFile
 
 POLL_SECONDS = 0.5
@@ -28,7 +29,7 @@ _UNUSABLE = {
 CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
     *("open_status", "requests_per_minute", "tokens_per_minute", "answers_per_key"),
-    *("batch_retention", "files_per_key_mb", "flex_timeout"),
+    *("batch_tokens_per_minute", "batch_retention", "files_per_key_mb", "flex_timeout"),
     *("max_body_mb", "no_access_log", "drain_timeout", "start_timeout", "engine_timeout", "api_timeout"),
     *("resume_timeout", "log_max_mb", "log_backups"),
 )
@@ -140,19 +141,38 @@ class ConfigReload:
 
     def _resolve_successor(self, settings: Settings, access: AccessConfig) -> Launch:
         """Resolve the start that is to replace the one that serves. Raises MariTalkError."""
-        successor = self.launch.resolve_successor(settings, access)
+        successor = self._on_free_gpus(self.launch.resolve_successor(settings, access), settings, access)
         if successor.source.fetch is not None:  # requests would wait for the download
             raise WeightsError(
                 msg("The weights of {model} are not on this machine.", model=successor.source.name),
-                msg("Download them with `maritalk-vllm download`, then reload again."),
+                msg(
+                    "Download them with `maritalk-vllm download --model {name}`, then reload again.",
+                    name=successor.source.exact_name,
+                ),
             )
         return replace(successor, data_dir=self.launch.data_dir)
+
+    def _on_free_gpus(self, successor: Launch, settings: Settings, access: AccessConfig) -> Launch:
+        """Return a successor that is as good, on GPUs that are free while the engine runs, if there is one."""
+        used = {gpu.uuid for gpu in self.launch.plan.gpus}
+        if used.isdisjoint(gpu.uuid for gpu in successor.plan.gpus):
+            return successor
+        try:
+            other = self.launch.resolve_successor(settings, access, avoid=used)
+        except MariTalkError:
+            return successor
+        return other if other.plan.is_as_good_as(successor.plan) and gpus_have_room(other.plan) else successor
 
     def use_successor(self) -> None:
         """Replace the launch by its successor, unless a later reload has withdrawn it."""
         self._predecessor = self.launch
         if self.successor is not None:
             self.launch, self.successor = self._with_current_options(self.successor), None
+
+    def reject_successor(self, error: MariTalkError) -> None:
+        """Keep the launch: the engine of its successor failed to start with `error`."""
+        self.successor = None
+        self._rejected = error.message
 
     def use_predecessor(self, error: EngineError) -> None:
         """Return to the launch before `use_successor`, whose engine failed to start with `error`."""

@@ -53,8 +53,10 @@ class EngineJobs:
         shared_memory: Descriptor | None,
         timings: StartupTimings,
         state: ServerState,
+        *,
+        waits: bool,
     ) -> Serve:
-        """Serve the engine at an address, as the API process `index`."""
+        """Serve the engine at an address, as the API process `index`, which `waits` for OpenPort."""
         return Serve(
             index=index,
             api_processes=self._launch.api_processes,
@@ -70,6 +72,7 @@ class EngineJobs:
             timings=timings,
             log=self._launch.settings.engine_log,
             options=serving_options(self._launch, state),
+            waits=waits,
         )
 
 

@@ -4,28 +4,25 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
 
 from ...errors import EngineError, MariTalkError
 from ..cluster.node_messages import Agreement
-from ..loading.loading_server import LoadingServer
 from ..messaging.error_report import ErrorReport
-from ..startup.console import Console
 from ..startup.launch import Launch
-from ..status.server_state import ServerState
 from ..status.startup_timings import StartupStep, StartupTimings
 from . import process_errors, process_tree
 from .api_processes import ApiProcesses, address_count
 from .api_watchdog import api_watchdog
 from .async_tasks import run_in_background
+from .connection_relay import ConnectionRelay
+from .engine_host import EngineHost
 from .engine_jobs import EngineJobs, update_options
 from .fork_server_client import Event, ForkServerClient, ProcessEnded
-from .log_file import LogFile
 from .node_environment import NodeEnvironment
 from .process_messages import (
     AbortRequests,
@@ -63,44 +60,44 @@ class EngineManager:
     def __init__(
         self,
         launch: Launch,
-        listener: socket.socket,
+        host: EngineHost,
         folder: Path,
-        console: Console,
-        state: ServerState,
         timings: StartupTimings,
-        loading_server: LoadingServer,
-        fork_server_command: Sequence[str],
-        log: LogFile,
         on_leaving: Callable[[], object],
+        *,
+        wait: bool = False,
     ) -> None:
-        """Start the fork server by `fork_server_command`. `folder` is for its sockets and temporary files.
+        """Start the fork server. `folder` is for its sockets and temporary files.
 
-        `on_leaving` is called when no API process listens any more: `loading_server` takes over. Raises EngineError.
+        `on_leaving` is called when no API process listens any more: the loading server takes over. `wait`: the API
+        processes open the port only when this engine is to `take_over`. Raises EngineError.
         """
         self._launch = launch
-        self._loading_server = loading_server
-        self._on_leaving = on_leaving
-        self._listener = listener
+        self._host = host
+        self._relay = ConnectionRelay(host.loading_server, on_leaving)
         self._folder = folder
-        self._console = console
-        self._state = state
         self._timings = timings
         self._is_follower = launch.group is not None and not launch.group.is_leader
         self._node = NodeEnvironment(launch, folder)
         self._running: dict[int, JobName] = {}  # by pid
         self._has_imported = False
-        self._progress = StartProgress(launch.settings, console, state)
-        self._is_ready = False  # the engine
-        self._is_forking = False
+        self._progress = StartProgress(launch.settings, host.console, host.state)
+        self._is_ready = self._is_forking = False  # the engine, and the fork server
         self._failure: MariTalkError | None = None
-        self._fork_server = ForkServerClient(launch, listener, folder, console.engine_died, log, fork_server_command)
-        self._api = ApiProcesses(self._fork_server, launch.api_processes, folder, timings, state)
-        state.on_step = self._send_step
+        self._fork_server = ForkServerClient(
+            launch, host.listener, folder, host.console.engine_event, host.log, host.fork_server_command
+        )
+        self._api = ApiProcesses(self._fork_server, launch.api_processes, folder, timings, host.state, wait=wait)
 
     @property
     def fork_server_alive(self) -> bool:
         """Whether the fork server still runs."""
         return self._fork_server.is_alive
+
+    @property
+    def session(self) -> int:
+        """The fork server's pid, and the session of what it has forked (process_tree.kill_session)."""
+        return self._fork_server.pid
 
     @property
     def keeps_requests(self) -> bool:
@@ -118,9 +115,19 @@ class EngineManager:
 
         Raises MariTalkError, also when the start exceeds --start-timeout.
         """
-        self._progress.begin(self._launch.settings)
+        launch = self._launch
+        self._progress.begin(launch.settings)
         with self._progress.running():
-            await self._import_and_prepare()
+            self._progress.skip_log()
+            if not self._has_imported:
+                await self._wait_for(Imported)
+                self._has_imported = True
+                self._timings.mark_done(StartupStep.IMPORTING)
+            if launch.source.must_be_prepared:
+                self._fork_server.fork(Prepare(profile=launch.source.name, folder=Path(launch.source.location)))
+                await self._wait_until_started()
+                await self._wait_for(ProcessEnded)
+                self._timings.mark_done(StartupStep.PREPARING)
 
     async def start_engine(self, agreement: Agreement) -> None:
         """Fork an engine process, and API processes unless some are left, or a follower's workers; wait until ready.
@@ -133,19 +140,6 @@ class EngineManager:
             async with self._api_watchdog():
                 await self._start_engine(agreement)
 
-    async def _import_and_prepare(self) -> None:
-        launch = self._launch
-        self._progress.skip_log()
-        if not self._has_imported:
-            await self._wait_for(Imported)
-            self._has_imported = True
-            self._timings.mark_done(StartupStep.IMPORTING)
-        if launch.source.must_be_prepared:
-            self._fork_server.fork(Prepare(profile=launch.source.name, folder=Path(launch.source.location)))
-            await self._wait_until_started()
-            await self._wait_for(ProcessEnded)
-            self._timings.mark_done(StartupStep.PREPARING)
-
     async def _start_engine(self, agreement: Agreement) -> None:
         launch = self._launch
         self._progress.skip_log()
@@ -154,7 +148,7 @@ class EngineManager:
             self._timings.mark_done(StartupStep.LOADING)
             self._timings.mark_done(StartupStep.READY)
             return
-        jobs = EngineJobs(launch, self._listener, environment, agreement)
+        jobs = EngineJobs(launch, self._host.listener, environment, agreement)
         if self._is_follower:
             self._fork_server.fork(jobs.run_follower())
             await self._wait_until_started()
@@ -182,7 +176,7 @@ class EngineManager:
     def update(self, launch: Launch) -> None:
         """Use the reloaded `launch`, and send its options to the API processes, which apply them when they read it."""
         self._launch = launch
-        self._api.send(update_options(launch, self._state))
+        self._api.send(update_options(launch, self._host.state))
 
     async def wait_for_exit(self) -> None:
         """Wait until the engine, the last API process or a follower's workers exit. Always raises EngineError."""
@@ -213,22 +207,36 @@ class EngineManager:
 
     def retire(self) -> None:
         """Have the API processes leave the port to the loading server, finish what is in flight, and exit."""
-        self._api.end(Retire())
+        self._api.end(Retire(is_succeeded=False))
+
+    def take_over(self, predecessor: "EngineManager", launch: Launch, timings: StartupTimings) -> None:
+        """Serve at the port in place of `predecessor`, whose API processes finish what is in flight, and exit.
+
+        `launch`: as for `update`. `timings` are continued from those of this engine's start.
+        """
+        self.update(launch)
+        timings.continue_from(self._timings)
+        self._timings = self._api.timings = timings
+        self._api.open_port()
+        predecessor._relay.successor = self._api
+        predecessor._api.end(Retire(is_succeeded=True))
 
     def reject_requests(self, error: MariTalkError) -> None:
         """Have the API processes answer all in-flight requests with `error`, and exit."""
         self._api.end(AbortRequests(ErrorReport.of(error)))
 
-    async def cleanup(self, *exclude: int) -> None:
-        """Kill the leftovers, and consume the last messages of the dead processes, which the next start must not read.
+    async def cleanup(self, *exclude: int, spared_sessions: Collection[int] = ()) -> None:
+        """Kill what the engine has left, so that its memory is free for the next, and remove its shared memory.
 
-        API processes that keep their requests live on. `exclude`: as for `kill_leftovers`.
+        API processes that keep their requests live on, and so does what process_tree.kill_engine spares. The last
+        messages of the dead processes are consumed: the next start must not read them.
         """
         # A process that begins later would not be killed, and its end be taken for that of the next.
         await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)
         kept = set(self._api.serving_pids.values()) if self.keeps_requests else set()
         self._api.is_ending = not kept
-        await self.kill_leftovers(*exclude, *kept)
+        pids = (self.session, *exclude, *kept)
+        await run_in_background(partial(process_tree.kill_engine, self._folder, *pids, spared_sessions=spared_sessions))
         await self._wait_for_exit_within(STOP_SECONDS, self._running.keys() - kept)
         self._failure = None
 
@@ -255,15 +263,23 @@ class EngineManager:
 
     async def stop(self, drain_timeout: float) -> None:
         """Have API processes drain, then the engine exit, within `drain_timeout` and STOP_SECONDS; kill the rest."""
-        deadline = time.monotonic() + drain_timeout + STOP_SECONDS
         self._api.terminate()
+        await self.finish(drain_timeout)
+
+    async def finish(self, drain_timeout: float) -> None:
+        """As `stop`, for API processes that drain already."""
+        deadline = time.monotonic() + drain_timeout + STOP_SECONDS
         await self._wait_for_exit_within(deadline - time.monotonic(), self._api.pids)
         if (pid := self._engine_pid) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
             await self._wait_for_exit_within(deadline - time.monotonic(), {pid})
-        await self.kill_leftovers()
+        await self.end()
+
+    async def end(self) -> None:
+        """Kill the fork server and all that it has started, and close all descriptors."""
         self.close()
+        await run_in_background(partial(process_tree.kill_session, self._folder, self.session))
 
     @property
     def _engine_pid(self) -> int | None:
@@ -272,13 +288,6 @@ class EngineManager:
     @property
     def _engine_log(self) -> Path:
         return self._launch.settings.engine_log
-
-    async def kill_leftovers(self, *exclude: int) -> None:
-        """Kill what the engine has left, so that its memory is free for the next, and remove its shared memory.
-
-        `exclude`: pids of the supervisor's other processes, which live on.
-        """
-        await run_in_background(partial(process_tree.kill_engine, self._folder, self._fork_server.pid, *exclude))
 
     async def _wait_for(self, *expected: type[E]) -> E:
         """Process messages up to one of these types, and return it. Raises the errors of `_process_next`."""
@@ -312,23 +321,18 @@ class EngineManager:
                 if job is JobName.SERVE:
                     self._api.mark_started(index, pid)
             case Loaded():
-                self._console.loaded()
+                self._host.console.loaded()
             case WarmingUp() if StartupStep.LOADING not in self._timings.seconds:  # the first API process of a start
                 self._timings.mark_done(StartupStep.LOADING)
-                self._state.set_step("Warming up")
-                self._console.warming_up()
+                self._host.state.set_step("Warming up")
+                self._host.console.warming_up()
             case Ready(index=index):
-                self._api.mark_ready(index, update_options(self._launch, self._state))
+                self._api.mark_ready(index, update_options(self._launch, self._host.state))
             case Leaving(index):
-                self._api.mark_leaving(index)
-                if not self._api.is_accepting:
-                    self._on_leaving()
-                    self._loading_server.try_to_start()
-            # While other API processes accept connections, the supervisor has nothing to answer with.
-            case TransferredConnection() if self._api.are_leaving and self._loading_server.try_to_start():
-                self._loading_server.adopt(event.socket.number, event.read, is_used=event.is_used)
+                if self._api.mark_leaving(index):
+                    self._relay.leave_port()
             case TransferredConnection():
-                event.socket.close()
+                self._relay.pass_on(event, are_leaving=self._api.are_leaving)
             case EngineHangs(report):
                 if (hung := self._engine_pid) is not None:
                     self._fork_server.kill_forked(hung, report.to_error())
@@ -345,10 +349,8 @@ class EngineManager:
                     return None  # API processes continue, or answer their requests with an error and exit
                 if (failure := self._take_failure()) is not None:
                     raise failure
-            case Imported() | EngineLaunched() | WarmingUp():  # only waited for, or not the first
-                pass
-            case ApiHeartbeat() | UpdateLost():  # handled by ForkServerClient
-                pass
+            case Imported() | EngineLaunched() | WarmingUp() | ApiHeartbeat() | UpdateLost():
+                pass  # only waited for, not the first, or handled by ForkServerClient
             case _:
                 assert_never(event)
         return event
@@ -378,7 +380,7 @@ class EngineManager:
             return False
         if not self._api.is_ending:
             if (reason := self._take_failure()) is not None:
-                self._console.engine_died(process_errors.api_replaced(reason))
+                self._host.console.engine_event(process_errors.api_replaced(reason))
             self._is_forking = self._api.replace(index) or self._is_forking
             if self._api.are_used_up and (engine := self._engine_pid) is not None:
                 self._fork_server.kill_forked(engine, process_errors.no_connection_left())
@@ -393,7 +395,6 @@ class EngineManager:
                 self._fork_server.kill()
             raise self._progress.late_error() from None
 
-    def _send_step(self, step: str, fraction: float | None) -> None:
+    def send_step(self, step: str, fraction: float | None) -> None:
         """Have API processes that wait for the next engine show the step of its start."""
-        if self._api.is_serving:
-            self._api.send(Progress.of(step, fraction))
+        self._api.send(Progress.of(step, fraction))

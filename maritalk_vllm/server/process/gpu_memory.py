@@ -25,7 +25,7 @@ async def wait_until_free(plan: Plan, on_wait: Callable[[], object], seconds: fl
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             is_first = True
-            while plan.gpus and occupied_gpus(plan, await run_in_background(_current_gpus)):
+            while plan.gpus and occupied_gpus(plan, await run_in_background(usable_gpus)):
                 if is_first:
                     on_wait()
                     is_first = False
@@ -46,7 +46,8 @@ def occupied_gpus(plan: Plan, current: Iterable[Gpu] | None) -> tuple[Gpu, ...]:
     return tuple(gpu for gpu in plan.gpus if gpu.uuid not in ready and not gpu.is_integrated)
 
 
-def _current_gpus() -> tuple[Gpu, ...] | None:
+def usable_gpus() -> tuple[Gpu, ...] | None:
+    """The usable GPUs as they are now; None if that is unknown."""
     with contextlib.suppress(NoSuitableGPU):
         found = query_nvml()
         return found.gpus if found.driver is not None else None

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from ...errors import EngineError
+from ...errors import EngineError, MariTalkError
 from ..startup.launch import Launch
 from ..startup.temporary_folder import TemporaryFolder
 from ..status.server_state import Phase, ServerState
@@ -51,9 +51,24 @@ class Maintenance:
         return self._reload.launch
 
     @property
-    def has_successor(self) -> bool:
-        """Whether the last reload requires another engine."""
-        return self._reload.successor is not None
+    def successor(self) -> Launch | None:
+        """The launch for which the last reload requires another engine."""
+        return self._reload.successor
+
+    async def use_successor(self, successor: Launch, take_over: Callable[[], object]) -> None:
+        """Use a launch whose engine is ready, and call `take_over`. Does nothing if a reload has withdrawn it."""
+        async with self._reloading:
+            if self._reload.successor is successor:
+                self._reload.use_successor()
+                self._model = ModelFiles()
+                take_over()
+                self.apply()
+
+    async def reject_successor(self, successor: Launch, error: MariTalkError) -> None:
+        """Keep the current launch, since the engine of `successor` does not start."""
+        async with self._reloading:
+            if self._reload.successor is successor:
+                self._reload.reject_successor(error)
 
     async def switch_launch(self, error: EngineError | None) -> None:
         """Use the launch that the last reload requires, or, after the error of its engine, return to the one before."""

@@ -79,7 +79,7 @@ class Serve(Message, frozen=True, kw_only=True):
 
     The control channel is new for each API process. `index` numbers the `api_processes` from 0; one that replaces
     another has its index. `shared_memory`: of all API processes (ApiSharedMemory); None if there is one alone.
-    `data_dir`: the folder of files and batches, None for none.
+    `data_dir`: the folder of files and batches, None for none. `waits`: the port is opened only on OpenPort.
     """
 
     name: ClassVar[JobName] = JobName.SERVE
@@ -97,6 +97,7 @@ class Serve(Message, frozen=True, kw_only=True):
     index: int = 0
     api_processes: int = 1
     shared_memory: Descriptor | None = None
+    waits: bool = False
 
 
 class RunFollower(Message, frozen=True, kw_only=True):
@@ -209,7 +210,9 @@ class Leaving(Message, frozen=True):
 
 
 class TransferredConnection(Message, frozen=True, kw_only=True):
-    """A client's connection that the API process cannot answer: no whole request has arrived on it.
+    """A client's connection that the API process does not continue: no whole request has arrived on it.
+
+    The supervisor passes it on to an API process of the next engine, if that serves already.
 
     `read`: the bytes that were read of one. `is_used`: there was a request before.
     """
@@ -276,8 +279,17 @@ class UseEngine(Message, frozen=True):
     timings: StartupTimings
 
 
+class OpenPort(Message, frozen=True):
+    """Accept connections: the engine takes over from another one."""
+
+
 class Retire(Message, frozen=True):
-    """Stop listening, finish the requests in flight within --drain-timeout, and exit: another engine follows."""
+    """Stop listening, finish the requests in flight within --drain-timeout, and exit: another engine follows.
+
+    `is_succeeded`: that engine serves already, so that the server stays ready.
+    """
+
+    is_succeeded: bool
 
 
 class AbortClient(Message, frozen=True):
@@ -292,7 +304,17 @@ class AbortRequests(Message, frozen=True):
     error: ErrorReport
 
 
-Control: TypeAlias = UpdateOptions | EngineLost | Progress | UseEngine | Retire | AbortClient | AbortRequests
+Control: TypeAlias = (
+    UpdateOptions
+    | EngineLost
+    | Progress
+    | UseEngine
+    | OpenPort
+    | TransferredConnection
+    | Retire
+    | AbortClient
+    | AbortRequests
+)
 CONTROL: Direction[Control] = Direction(Control, "from the supervisor to the API process")
 
 

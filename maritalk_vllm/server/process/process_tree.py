@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import psutil
@@ -64,12 +64,52 @@ def reparent_next_fork(adopter: int) -> None:
     _adopter = adopter
 
 
-def kill_descendants(*exclude: int) -> None:
+def kill_descendants(*exclude: int, spared_sessions: Collection[int] = ()) -> None:
     """Kill all descendants except the pids `exclude`, whose children are killed too, and wait for them to exit.
+
+    All processes of `spared_sessions` live on, with those below them.
+    """
+    descendants = psutil.Process().children(recursive=True)
+    spared = {*exclude, *(each.pid for each in _of_sessions(descendants, spared_sessions))}
+    _kill_and_wait([each for each in descendants if each.pid not in spared])
+
+
+def kill_session(rendezvous: Path, session: int) -> None:
+    """Kill the descendants in `session`, with those below them, and remove the shared memory of their CPU workers.
+
+    A fork server begins a session with its own pid, to which belongs what it forks, also after its end.
+    """
+    shared_memory = shared_memory_of_workers(rendezvous)
+    _kill_and_wait(_of_sessions(psutil.Process().children(recursive=True), (session,)))
+    remove_files(shared_memory)
+
+
+def _of_sessions(descendants: Iterable[psutil.Process], sessions: Collection[int]) -> list[psutil.Process]:
+    """Those of the `descendants` in these sessions, and below them, as some begin a session of their own."""
+    parents = {each: _parent_of(each) for each in descendants}
+    found = {each.pid for each in parents if _session_of(each) in sessions}
+    while further := {each.pid for each, parent in parents.items() if parent in found} - found:
+        found |= further
+    return [each for each in parents if each.pid in found]
+
+
+def _session_of(process: psutil.Process) -> int | None:
+    with contextlib.suppress(OSError):  # it has exited meanwhile
+        return os.getsid(process.pid)
+    return None
+
+
+def _parent_of(process: psutil.Process) -> int | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.ppid()
+    return None
+
+
+def _kill_and_wait(descendants: Collection[psutil.Process]) -> None:
+    """Kill these processes, and wait for them to exit.
 
     Python's resource trackers are left to exit by themselves: they remove the shared memory of the killed processes.
     """
-    descendants = [each for each in psutil.Process().children(recursive=True) if each.pid not in exclude]
     trackers = [process for process in descendants if _is_tracker(process)]
     others = [process for process in descendants if process not in trackers]
     _kill(others)
@@ -78,10 +118,10 @@ def kill_descendants(*exclude: int) -> None:
     psutil.wait_procs(slow, timeout=_EXIT_SECONDS)
 
 
-def kill_engine(rendezvous: Path, *exclude: int) -> None:
-    """Kill all descendants but `exclude` (as `kill_descendants`), and remove the shared memory of their CPU workers."""
+def kill_engine(rendezvous: Path, *exclude: int, spared_sessions: Collection[int] = ()) -> None:
+    """Kill descendants as `kill_descendants`, and remove the shared memory of their CPU workers."""
     shared_memory = shared_memory_of_workers(rendezvous)
-    kill_descendants(*exclude)
+    kill_descendants(*exclude, spared_sessions=spared_sessions)
     remove_files(shared_memory)
 
 

@@ -118,8 +118,8 @@ class Console:
         """Print that this follower has loaded its part of the model."""
         self._print_event("This node's part of the model is up.")
 
-    def engine_died(self, text: str) -> None:
-        """Print that the engine died, and what happens next."""
+    def engine_event(self, text: str) -> None:
+        """Print what has happened to the engine, such as its death, and what follows: another start may begin."""
         self._print_event(localized(text))
         self._began = time.monotonic()
 

@@ -1,10 +1,11 @@
 """Resolves the settings and the hardware into what the supervisor needs to serve one model."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ...engine.attention_backend import attention_backend
 from ...engine.environment import compile_cache
@@ -33,6 +34,7 @@ from ..middleware.access_config import AccessConfig
 from .cuda_checks import check_cuda
 from .kv_record import KvRecord, measured_plan
 from .preflight import check_chat, check_context, check_files, check_folders
+from .variant_choice import VariantChoice, choose_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,11 @@ class Launch:
     """A resolved start: the settings, some of which can change while the server runs, and what was decided.
 
     If the weights are not installed, `source.fetch` downloads them, and `resolve_again` then resolves the start from
-    them. `resolve_successor` resolves a start with other settings, after this one's engine has ended: for the hardware
-    as it was before. `vllm` is the installed version; `group` is None for a single node. `license_expires` is in
-    seconds since 1970, None if it never expires or no licence is needed. `kv_record` is for the KV cache that vLLM
-    measures. `notes` are for the user. `data_dir` is the folder of files and batches that the supervisor has reserved.
+    them. `resolve_successor` resolves a start with other settings for the hardware as it was before this one's engine;
+    `avoid` names GPUs, by their UUIDs, that it is not to use. `vllm` is the installed version; `group` is None for a
+    single node. `license_expires` is in seconds since 1970, None if it never expires or no licence is needed.
+    `kv_record` is for the KV cache that vLLM measures. `notes` are for the user. `data_dir` is the folder of files and
+    batches that the supervisor has reserved.
     """
 
     settings: Settings = field(repr=False)
@@ -59,7 +62,14 @@ class Launch:
     notes: tuple[str, ...]
     data_dir: Path | None = None
     resolve_again: Callable[[Settings, AccessConfig], "Launch"]
-    resolve_successor: Callable[[Settings, AccessConfig], "Launch"]
+    resolve_successor: "ResolveSuccessor"
+
+
+class ResolveSuccessor(Protocol):
+    """`Launch.resolve_successor`."""
+
+    def __call__(self, settings: Settings, access: AccessConfig, *, avoid: Collection[str] = ()) -> Launch:
+        """Raise MariTalkError if there is none."""
 
 
 def decide(
@@ -67,11 +77,14 @@ def decide(
     access: AccessConfig | None = None,
     check: LicenseCheck | None = None,
     inventory: Inventory | None = None,
+    variant: VariantChoice | None = None,
+    avoid: Collection[str] = (),
 ) -> Launch:
     """Resolve the settings for this machine's hardware, in a fraction of a second. Raises MariTalkError.
 
     `access` and `check` are those of an earlier call, so that their files and the licence are not read again, and so is
-    `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free.
+    `inventory`, if the hardware is not to be probed: the memory of an engine that still runs would not be free. So is
+    `variant`, the checkpoint that has been downloaded since. GPUs whose UUIDs are in `avoid` are not used.
     """
     check = check or LicenseCheck(settings)
     vllm = installed_vllm()
@@ -79,9 +92,14 @@ def decide(
     check_chat(settings)
     group = ClusterConfig.from_settings(settings)
     access = access or AccessConfig.from_settings(settings)
-    requirements = model_requirements(settings, check, ask_hub=settings.dry_run, require_downloadable=True)
     inventory = inventory or probe_hardware(gpus=settings.device is not Device.CPU)
-    plan = make_plan(requirements, inventory, settings.device, vllm.device, gpu_models)
+    usable = replace(inventory, gpus=tuple(gpu for gpu in inventory.gpus if gpu.uuid not in avoid))
+    variant = variant or choose_variant(settings, usable, settings.device, vllm.device)
+    asked, settings = settings, variant.applied(settings)
+    requirements = model_requirements(
+        settings, check, variant.reason, ask_hub=settings.dry_run, require_downloadable=True
+    )
+    plan = make_plan(requirements, usable, settings.device, vllm.device, gpu_models)
     plan, kv_record = measured_plan(plan, requirements, inventory, settings, vllm.version)
     backend = None
     if plan.device is Device.CUDA:
@@ -101,7 +119,7 @@ def decide(
     license_warning = check.entitlement.warning if requirements.profile else ""
     warnings = (license_warning, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
     return Launch(
-        settings=settings,
+        settings=asked,
         access=access,
         group=group,
         vllm=vllm.version,
@@ -128,7 +146,7 @@ def decide(
             *_compile_cache_note(plan, settings),
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),
         ),
-        resolve_again=partial(decide, check=check),
+        resolve_again=partial(decide, check=check, variant=variant),
         resolve_successor=partial(decide, inventory=inventory),
     )
 
@@ -151,10 +169,16 @@ def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:
 
 
 def model_requirements(
-    settings: Settings, check: LicenseCheck, *, ask_hub: bool = False, require_downloadable: bool = False
+    settings: Settings,
+    check: LicenseCheck,
+    choice: str = "",
+    *,
+    ask_hub: bool = False,
+    require_downloadable: bool = False,
 ) -> ModelRequirements:
     """Return the requirements of the requested model. `ask_hub`: query Hugging Face if the model is not installed.
 
+    `choice` says why this checkpoint of several was chosen (variant_choice.py).
     Raises UsageError, LicenseError or WeightsError; with `require_downloadable` also WeightsError if the weights could
     not be downloaded.
     """
@@ -162,6 +186,8 @@ def model_requirements(
     known = known_footprint(settings, profile, ask_hub=ask_hub)
     if require_downloadable and known.error is not None:
         raise known.error
-    requirements = ModelRequirements.from_settings(known.name, known.footprint, profile, settings, known.doubt)
+    requirements = ModelRequirements.from_settings(
+        known.name, known.footprint, profile, settings, known.doubt, known.variant
+    )
     check_context(settings, requirements)
-    return requirements
+    return replace(requirements, choice=choice)

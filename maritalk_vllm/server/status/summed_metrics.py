@@ -6,13 +6,34 @@ ended remain, so that no counter decreases.
 
 import contextlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, make_asgi_app, multiprocess
+from prometheus_client import CollectorRegistry, Metric, make_asgi_app, multiprocess
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from . import server_metrics
+
+
+class _Sum(multiprocess.MultiProcessCollector):
+    """The sum over the files that have content: one that a process has just created is empty for a moment."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics. Files of gauges may vanish meanwhile (`forget_gauges`)."""
+        files = [str(each) for each in Path(self._path).glob("*.db") if _has_content(each)]
+        summed: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return summed
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def metrics_folder(temporary_folder: Path) -> Path:
@@ -26,7 +47,7 @@ def serve_sum(app: Starlette) -> CollectorRegistry:
     prometheus_client was imported with PROMETHEUS_MULTIPROC_DIR set (engine_environment).
     """
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    _Sum(registry)
     route = Mount(server_metrics.PATH, make_asgi_app(registry=registry))
     route.path_regex = re.compile(f"^{server_metrics.PATH}(?P<path>.*)$")  # as in vLLM: no redirect
     app.router.routes.insert(0, route)  # before vLLM's own, which shows this process alone

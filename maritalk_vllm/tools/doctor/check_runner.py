@@ -11,6 +11,7 @@ from ...hardware.cuda_init import cuda_init_error
 from ...hardware.probe import probe_hardware
 from ...licensing.license_check import LicenseCheck
 from ...server.startup.launch import model_requirements
+from ...server.startup.variant_choice import VariantChoice, choose_variant
 from ...settings import Device, Settings
 from . import hardware_checks, startup_checks
 from .check import Check, Status
@@ -50,16 +51,22 @@ def examine(settings: Settings) -> list[Check]:
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
     license = LicenseCheck(settings)
+    variant = VariantChoice()
+    if inventory is not None and vllm is not None:
+        here, build = inventory, vllm.device
+        variant = tried("model", lambda: choose_variant(settings, here, settings.device, build)) or variant
+    chosen = variant.applied(settings)
     requirements = tried(
-        "model", lambda: model_requirements(settings, license, ask_hub=True, require_downloadable=True)
+        "model",
+        lambda: model_requirements(chosen, license, variant.reason, ask_hub=True, require_downloadable=True),
     )
     if requirements is not None:
-        run("licence", lambda: startup_checks.check_license(settings, requirements.profile, license))
-        run("weights", lambda: startup_checks.check_weights(settings, requirements, license))
-        run("files", lambda: startup_checks.check_place(settings, requirements, license))
-        run("disk", lambda: startup_checks.check_disk(settings, requirements, license))
+        run("licence", lambda: startup_checks.check_license(chosen, requirements.profile, license))
+        run("weights", lambda: startup_checks.check_weights(chosen, requirements, license))
+        run("files", lambda: startup_checks.check_place(chosen, requirements, license))
+        run("disk", lambda: startup_checks.check_disk(chosen, requirements, license))
         if inventory is not None and vllm is not None:
-            run("plan", lambda: startup_checks.check_plan(settings, requirements, inventory, vllm))
+            run("plan", lambda: startup_checks.check_plan(chosen, requirements, inventory, vllm))
     run("nodes", lambda: startup_checks.check_group(settings))
     run("access", lambda: startup_checks.check_access(settings))
     run("limits", startup_checks.check_limits)

@@ -18,7 +18,7 @@ def launch(tmp_path: Path, **options: object) -> Launch:
 
 
 def info_of(launch: Launch) -> Compatibility:
-    return compatibility(launch.plan, launch.source.name, launch.vllm)
+    return compatibility(launch.plan, launch.vllm)
 
 
 def test_nodes_with_the_same_options_match(tmp_path: Path) -> None:
@@ -44,6 +44,14 @@ def test_different_options_are_reported_as_usage_error(tmp_path: Path) -> None:
     assert isinstance(error, UsageError)
     assert "model other, not demo" in error.message
     assert isinstance(find_mismatch(1, {}, leader), UsageError)
+
+
+def test_nodes_that_chose_different_variants_do_not_match(tmp_path: Path) -> None:
+    leader = launch(tmp_path)
+    nodes = [info_of(replace(leader, plan=replace(leader.plan, model=name))) for name in ("a", "a:fp8")]
+    error = find_mismatch(1, nodes[0].terms(), nodes[1])
+    assert isinstance(error, UsageError)
+    assert error.message == "Node 1 does not match node 0: model a, not a:fp8."
 
 
 def test_terms_of_another_version_are_compared_as_far_as_they_are_known(tmp_path: Path) -> None:

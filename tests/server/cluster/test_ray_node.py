@@ -102,7 +102,7 @@ def test_follower_is_rejected_in_an_existing_cluster(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="RAY_ADDRESS names a Ray cluster"):
         check_ray(group(1), Device.CUDA)
     resolved = launch(tmp_path)
-    assert isinstance(coordinator(group(0), resolved.plan, resolved.source.name, resolved.vllm), SingleNode)
+    assert isinstance(coordinator(group(0), resolved.plan, resolved.vllm), SingleNode)
 
 
 def test_ray_is_started_with_token_authentication(tmp_path: Path) -> None:

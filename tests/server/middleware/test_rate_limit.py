@@ -60,12 +60,17 @@ class Work:
         await send(WHOLE)
 
 
+async def _done(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(START)
+    await send(WHOLE)
+
+
 def usage_of(scope: Scope) -> RequestUsage:
     context: RequestContext = scope[CONTEXT]
     return context.usage
 
 
-async def ask(limits: RateLimits, key: str | None = "a", method: str = "POST") -> Answer:
+async def ask(limits: RateLimits, key: str | None = "a", method: str = "POST", path: str = "/generate") -> Answer:
     seen: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -75,7 +80,7 @@ async def ask(limits: RateLimits, key: str | None = "a", method: str = "POST") -
         return {"type": "http.disconnect"}
 
     context = RequestContext(key_digest=key)
-    await limits({"type": "http", "method": method, "path": "/generate", CONTEXT: context}, receive, send)
+    await limits({"type": "http", "method": method, "path": path, CONTEXT: context}, receive, send)
     headers = {name.decode(): value.decode() for name, value in seen[0]["headers"]}
     return seen[0]["status"], headers, b"".join(each.get("body", b"") for each in seen)
 
@@ -400,6 +405,19 @@ def test_more_answers_than_the_limit_in_one_request() -> None:
         assert status == 400
         assert b"more answers than the 5 that an API key may have in progress" in body
         assert "retry-after" not in headers
+
+    run(scenario)
+
+
+def test_files_and_batches_need_no_tokens_but_count_as_requests(clock: Clock) -> None:
+    async def scenario() -> None:
+        limits = RateLimits(Work(prompt=1, most=0), usage := Usage(4, 10))
+        assert usage.tokens is not None
+        usage.tokens.charge("a", 10)
+        assert (await ask(limits))[0] == 429
+        paths = ("/v1/files", "/api/files", "/v1/batches", "/api/v1/batches/batch_1/cancel", "/v1/files")
+        app = RateLimits(_done, usage)
+        assert [(await ask(app, path=path))[0] for path in paths] == [200] * 4 + [429]
 
     run(scenario)
 

@@ -1,24 +1,29 @@
 """Reloads of keys, certificate and configuration: what is applied, what is kept, and what is reported."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-from maritalk_vllm.errors import EngineError, UsageError
+from maritalk_vllm.errors import EngineError, MariTalkError, UsageError
+from maritalk_vllm.hardware.gpu import Gpu
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.server.cluster.cluster_config import ClusterConfig
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.server.middleware.api_keys import hash_key
+from maritalk_vllm.server.process import engine_room
 from maritalk_vllm.server.process.config_reload import ConfigReload
 from maritalk_vllm.server.process.watched_file import WatchedFile
 from maritalk_vllm.server.startup import launch as launch_module
 from maritalk_vllm.server.startup.launch import Launch, decide
 from maritalk_vllm.settings import Device, Settings
 from maritalk_vllm.weights.fetch_request import FetchFromHub
+from tests.planning.machines import gpu_plan, host, hypothetical_machine, open_need
 from tests.server.test_tls import Authority
 
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
@@ -373,7 +378,7 @@ def test_settings_that_cannot_be_served_change_nothing(served: Served, tmp_path:
 def test_a_model_that_has_to_be_downloaded_is_no_successor(served: Served, log: pytest.LogCaptureFixture) -> None:
     launch = served.reload.launch
     absent = replace(launch, source=replace(launch.source, fetch=FetchFromHub("Qwen/Qwen3-0.6B")))
-    served.reload.launch = replace(launch, resolve_successor=lambda *_: absent)
+    served.reload.launch = replace(launch, resolve_successor=lambda *_, **__: absent)
     assert served.request(max_model_len=1024) is None
     assert "are not on this machine" in log.text
 
@@ -396,6 +401,42 @@ def test_a_successor_is_resolved_for_the_memory_before_the_engine_that_runs(serv
     """While it runs, its memory is not free: the hardware is not probed again."""
     with patch.object(launch_module, "probe_hardware", side_effect=AssertionError):
         assert served.request(max_model_len=1024) is not None
+
+
+def test_a_successor_uses_gpus_that_are_free_beside_the_engine_that_runs(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If they are as good, and free now: else it has those that it would have alone."""
+    machine = hypothetical_machine("2xA10,1xL4")
+    first, second, slower = machine.gpus
+    plan = replace(gpu_plan(open_need(2), machine), gpus=(first,))
+    launch = served.reload.launch
+
+    def chosen(other: Gpu, *free: Gpu) -> Gpu:
+        """The GPU of the successor, if a plan that avoids the first uses `other`."""
+
+        def resolve(settings: Settings, access: AccessConfig, *, avoid: Collection[str] = ()) -> Launch:
+            gpu = other if first.uuid in avoid else first
+            return replace(launch, settings=settings, access=access, plan=replace(plan, gpus=(gpu,)))
+
+        served.reload.launch = replace(launch, plan=plan, resolve_successor=resolve)
+        monkeypatch.setattr(engine_room, "usable_gpus", lambda: free)
+        successor = served.request(max_model_len=1024)
+        assert successor is not None
+        return successor.plan.gpus[0]
+
+    assert chosen(second, second) is second
+    assert chosen(second, slower) is first
+    assert chosen(slower, slower) is first
+
+
+def test_gpus_that_a_start_avoids_are_not_planned(tmp_path: Path) -> None:
+    settings = Settings(license=EVALUATION_KEY, cache_dir=tmp_path / "cache", port=0)
+    machine = replace(hypothetical_machine("2xA10"), host=host())
+    # The installed vLLM may run on a CPU only.
+    with patch.object(launch_module, "make_plan", side_effect=make_plan) as planned, suppress(MariTalkError):
+        decide(settings, inventory=machine, avoid=[machine.gpus[0].uuid])
+    assert planned.call_args.args[1].gpus == machine.gpus[1:]
 
 
 def test_a_node_of_a_group_has_no_successor(served: Served, log: pytest.LogCaptureFixture) -> None:

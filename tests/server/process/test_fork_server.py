@@ -80,8 +80,10 @@ def receive_control(process: _ApiProcess, packet: bytes) -> None:
     ours: Channel[Control, Never]
     ours, theirs = Channel.pair(CONTROL, None)
 
+    server: Any = None  # none of these messages is for it
+
     async def receive() -> None:
-        process._on_control_message(ours)
+        process._on_control_message(ours, server)
 
     with contextlib.closing(ours), contextlib.closing(theirs):
         theirs._end.send(packet)

@@ -43,7 +43,7 @@ def wait(seconds: float = 10) -> tuple[bool, int, float]:
 def test_a_start_waits_until_the_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_memory, "_POLL_SECONDS", 0.02)
     gpus = {"now": tuple(replace(gpu, memory_free_bytes=GB) for gpu in MACHINE.gpus)}
-    monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: gpus["now"])
+    monkeypatch.setattr(gpu_memory, "usable_gpus", lambda: gpus["now"])
     releasing = Timer(0.2, lambda: gpus.update(now=MACHINE.gpus))
     releasing.start()
     is_free, shown, seconds = wait()
@@ -54,9 +54,9 @@ def test_a_start_waits_until_the_memory_is_free(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_wait_is_bounded_even_if_the_driver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: ())
+    monkeypatch.setattr(gpu_memory, "usable_gpus", lambda: ())
     assert wait(0.1)[:2] == (False, 1)
-    monkeypatch.setattr(gpu_memory, "_current_gpus", lambda: time.sleep(2))
+    monkeypatch.setattr(gpu_memory, "usable_gpus", lambda: time.sleep(2))
     is_free, shown, seconds = wait(0.1)
     assert (is_free, shown) == (False, 0)
     assert seconds < 1.5

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from maritalk_vllm.server.process.process_tree import kill_session
 from tests.server.test_stop import ENGINE
 from tests.serving import READY_SECONDS, Server, note, until
 from tests.stub_engine.server import ROOT
@@ -29,6 +30,21 @@ def test_processes_below_a_killed_one_are_killed(killed: int, tmp_path: Path) ->
         until(lambda: not any(is_running(pid) for pid in below), "the processes below it killed", ORPHAN_SECONDS)
         assert all(is_running(pid) for pid in pids[:killed])
         process.kill()
+
+
+def test_the_processes_of_one_session_are_killed(tmp_path: Path) -> None:
+    """With those below them, in whichever session."""
+    program = "import subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
+    leaders = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for _ in range(2)]
+    try:
+        until(lambda: all(psutil.Process(each.pid).children() for each in leaders), "a process below each")
+        pids = [pid for each in leaders for pid in (each.pid, psutil.Process(each.pid).children()[0].pid)]
+        kill_session(tmp_path, leaders[0].pid)
+        assert list(map(is_running, pids)) == [False, False, True, True]
+    finally:
+        for each in leaders:
+            kill_session(tmp_path, each.pid)
+            each.wait()
 
 
 def is_running(pid: int) -> bool:
