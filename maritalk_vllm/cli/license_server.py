@@ -152,7 +152,7 @@ def add_weights(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Give out an archive as the weights of a model. It replaces the one before, and must stay where it is."""
+    """Give out an archive as the weights of a model. It replaces the one before. Keep it where it is, as it is."""
     added = weights_archive.read(model_name(model), file)
     weights_archive.check_unpacks(added)
     with Database(database) as opened:
