@@ -32,7 +32,7 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback()
 def batch() -> None:
-    """Have a file of requests processed in the server's idle time."""
+    """Process a file of requests in the server's idle time."""
 
 
 @app.command()
@@ -51,7 +51,7 @@ def submit(
     api_key: KEY = None,
     cacert: CA_CERTIFICATES = None,
 ) -> None:
-    """Check a file, upload it, and start a batch, whose id is printed.
+    """Check a file, upload it, and start a batch. The batch's id is printed.
 
     With --wait, exit code 1: the batch did not complete, or a request in it failed.
     """
@@ -110,7 +110,7 @@ def list_batches(
 def show(
     id: _ID, as_json: _JSON = False, url: URL = DEFAULT_URL, api_key: KEY = None, cacert: CA_CERTIFICATES = None
 ) -> None:
-    """Show a batch: its status, how many requests are done, its files."""
+    """Show a batch. That is its status, how many requests are done, and its files."""
     with _client(url, api_key, cacert) as client:
         batch = client.retrieve(id)
     if as_json:

@@ -67,7 +67,7 @@ def bench(
         Path | None, typer.Option(help="File for all figures, as JSON.", metavar="FILE", callback=path_options.checked)
     ] = None,
 ) -> None:
-    """Measure a running server: requests and tokens a second, time to first token, and what is in between.
+    """Measure the speed of a running server. It prints requests and tokens a second, and the times of requests.
 
     A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
     """

@@ -23,7 +23,7 @@ def config() -> None:
 
 
 def show(ctx: typer.Context, settings: Settings) -> None:
-    """Show each option's value and where it comes from: a flag, the environment, the file or the default."""
+    """Show each option's value and where it comes from. That is a flag, the environment, the file or the default."""
     rows = []
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
@@ -39,7 +39,7 @@ app.command()(with_settings(show))
 
 @app.command()
 def example() -> None:
-    """Print a configuration file with every option, its meaning and its default."""
+    """Print a configuration file with every option. Each has its meaning and its default."""
     print(
         say(
             "# Options of maritalk-serve, for --config FILE or {environment_variable}.",

@@ -18,7 +18,7 @@ _SYMBOLS = {"ok": "✓", "warning": "!", "problem": "✗"}
 
 
 def doctor(ctx: typer.Context, settings: Settings, *, as_json: bool) -> None:
-    """Check everything that would make maritalk-serve fail with these options, in one go.
+    """Check everything that could make a start fail. Takes the options of maritalk-serve.
 
     Exit codes: 0 a start would work, else the code with which it would end: 2 usage, 3 licence, 4 no suitable GPU,
     5 does not fit, 6 weights, 7 vLLM, 8 port.

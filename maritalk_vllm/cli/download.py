@@ -27,7 +27,7 @@ _LINE_SECONDS = 10
 
 
 def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> None:
-    """Download the weights of a licence key, or an open model of Hugging Face (--model).
+    """Download a model. With a licence key, these are its weights; with --model, an open model of Hugging Face.
 
     An interrupted download resumes when the command is run again. The default folder is where maritalk-serve looks.
     """

@@ -13,7 +13,7 @@ _TIMEOUT_SECONDS = 5.0
 
 
 def health(ctx: typer.Context, settings: Settings, **_: object) -> None:
-    """Ask the server that has these options, on this machine, whether it is alive.
+    """Ask a server on this machine whether it is alive. Takes the options or the environment of that server.
 
     Prints the state that it is in. Exit code 1: it is not alive, or does not answer.
     """

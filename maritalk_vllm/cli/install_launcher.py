@@ -24,7 +24,7 @@ def install_launcher(
         ),
     ] = Path("~/bin/maritalk"),
 ) -> None:
-    """Write the executable that `client.start_server()` of the published client runs: it starts maritalk-serve.
+    """Install the launcher for `client.start_server()`. The published client runs it, and it starts maritalk-serve.
 
     The client gives it a licence and a port alone. All else is set in the environment or in a file: MARITALK_CONFIG.
     """

@@ -39,7 +39,7 @@ def keygen(
         str, typer.Option("--name", help="What the files are called.", metavar="NAME")
     ] = "maritalk-license",
 ) -> None:
-    """Make a pair of keys: NAME.key, which signs and stays secret, and NAME.pub, which goes with the licences."""
+    """Make a pair of keys. NAME.key signs and stays secret, NAME.pub goes with the licences."""
     from cryptography.hazmat.primitives import serialization as pem
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

@@ -66,7 +66,7 @@ def serve(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Run the licence service: it checks keys, and serves weights and the launcher."""
+    """Run the licence service. It checks keys, and serves weights and the launcher."""
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together.", "Give both or neither.")
     if public_url is not None and not _is_address(public_url):
@@ -152,7 +152,7 @@ def add_weights(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Give out an archive as the weights of a model, instead of the one before. It must stay where it is, as it is."""
+    """Give out an archive as the weights of a model. It replaces the one before. Keep it where it is, as it is."""
     added = weights_archive.read(model_name(model), file)
     weights_archive.check_unpacks(added)
     with Database(database) as opened:
@@ -175,7 +175,7 @@ def show_audit(
     *,
     database: DatabaseOption,
 ) -> None:
-    """Show the audit log: weights served, requests rejected, and changes to keys."""
+    """Show the audit log. It has weights served, requests rejected, and changes to keys."""
     rows = [_head("time", "event", "key", "model", "client", "detail")]
     with Database(database) as opened:
         for entry in audit_log.last(opened, last):

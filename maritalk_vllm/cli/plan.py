@@ -27,7 +27,7 @@ def plan(
     users: int | None,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Show how a model would be served, before anything is loaded. Takes the options of maritalk-serve too.
+    """Show how a model would be served, and load nothing. Takes the options of maritalk-serve too.
 
     Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit, 9 not checked: the memory it needs is unknown.
     """

@@ -16,7 +16,8 @@ _SUPERVISOR = "maritalk-serve"
 
 
 def reload(ctx: typer.Context, settings: Settings, **_: object) -> None:
-    """Have the server that listens on this port, on this machine, read its configuration, keys and certificate again.
+    """Have a server read its files again. It is the one on this port of this machine; the files are its configuration,
+    keys and certificate.
 
     The server applies them in the background: its log and /readyz have the result.
     """

@@ -1,5 +1,6 @@
-"""Validate HTTP and HTTPS URLs from users and servers."""
+"""HTTP and HTTPS URLs from users and servers: validate them, and say why their host cannot be reached."""
 
+import socket
 from typing import TYPE_CHECKING
 
 from ..i18n.message import msg
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
 
 SCHEMES = ("http", "https")
 _MAX_PORT = 65535
+_NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
+"""Errors of getaddrinfo for a name without an address. A DNS server that does not answer gives others."""
 
 
 def parse_http_url(text: str) -> "httpx.URL":
@@ -31,3 +34,13 @@ def parse_http_url(text: str) -> "httpx.URL":
     if port is not None and not 0 < port <= _MAX_PORT:
         raise ValueError(msg("there is no port {port}", port=port))
     return url
+
+
+def connection_failure(error: "httpx.TransportError") -> str:
+    """The reason for a failed connection to a host, which the text calls "it"."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME:
+            return msg("its name was not found in the DNS")
+        cause = cause.__cause__ or cause.__context__
+    return str(error)

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import LicenseError, UsageError
 from ..i18n.message import msg
 from ..masking import masked
-from .http_address import parse_http_url
+from .http_address import connection_failure, parse_http_url
 from .service_response import ServiceResponse
 
 RESPONSE_SECONDS = 15
@@ -123,7 +123,7 @@ class ServiceClient:
                 kind = response.headers.get("content-type", "").partition(";")[0]
                 return response.status_code, kind, body, _date(response.headers.get("date", ""))
         except httpx.ConnectError as error:
-            raise self._unreachable(msg("it cannot be reached ({error})", error=error)) from error
+            raise self._unreachable(msg("it cannot be reached ({error})", error=connection_failure(error))) from error
         except httpx.HTTPError as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
 

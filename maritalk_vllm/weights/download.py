@@ -10,6 +10,7 @@ import httpx
 
 from ..errors import WeightsError
 from ..i18n.message import Number, msg, pluralized
+from ..licensing.http_address import connection_failure
 from ..models.atomic_install import check_space
 from ..text_format import gigabytes
 from .archive import HEAD_BYTES, looks_like_archive
@@ -258,7 +259,7 @@ class Download:
 
     def _reason(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return msg("its server cannot be reached ({error})", error=error)
+            return msg("its server cannot be reached ({error})", error=connection_failure(error))
         if isinstance(error, httpx.TimeoutException):
             return msg("its server was silent for {silence} s", silence=Number(self._retry_policy.silence, ".0f"))
         return "the connection broke"

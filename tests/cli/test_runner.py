@@ -90,6 +90,12 @@ def test_help_is_that_of_the_command(path: list[str]) -> None:
     assert maritalk_vllm("--lang", "pt", "help", *path).stdout == maritalk_vllm(*path, "--help", "--lang", "pt").stdout
 
 
+@pytest.mark.parametrize("path", [[], ["batch"], ["config"], ["license"]])
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_summaries_of_commands_are_not_cut(path: list[str], language: str) -> None:
+    assert "..." not in maritalk_vllm("--lang", language, "help", *path).stdout.replace("[ARGS]...", "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

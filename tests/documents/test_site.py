@@ -116,7 +116,7 @@ def test_lists_blocks_and_diagrams_are_rendered(pages: dict[Path, Html], site: P
     for file, page in pages.items():
         assert "```" not in page.text, file
     migration = (site / "migration.html").read_text(encoding="utf-8")
-    assert re.search(r"<ol>\s*<li>\s*<p>Stop MariTalk Local.*?</p>\s*<div", migration, re.DOTALL)
+    assert re.search(r"<ol>\s*<li>\s*<p>Try your programs.*?</p>\s*<div", migration, re.DOTALL)
     assert any("images/diagrams/" in each for each in pages[site / "project" / "index.html"].loads)
 
 

