@@ -4,6 +4,7 @@
 # make test-rest     what test-all runs besides test and test-stub; best with --jobs 2
 # make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
 # make install       install into .venv only
+# make help          print this list
 # make PYTHON=python3.12 serve    use another Python, 3.11 to 3.13
 # make lock          write all locks again; with UPGRADE=1 the newest versions
 #
@@ -30,12 +31,16 @@ PORT ?= $(or $(MARITALK_PORT),9000)
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve install architectures check-python clients lint format test test-unit test-core test-commands test-stub test-pythons test-all test-rest \
+.PHONY: serve help install architectures check-python clients lint format test test-unit test-core test-commands test-stub test-pythons test-all test-rest \
 	test-rest-engine test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
 	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
 serve: install
 	$(BIN)/maritalk-serve --license $(LICENSE) --port $(PORT)
+
+# The first lines of this file, down to the first that is no comment.
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//; p' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.installed
 

@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from maritalk_vllm import __version__
@@ -36,3 +38,11 @@ def test_documents_and_examples_install_this_version(file: Path) -> None:
 def test_the_pattern_matches_known_files() -> None:
     found = {file.name for file in PRINTED if printed(file)}
     assert {"systemd.md", "kubernetes.md", "demo-cpu.yaml", "weights.yaml", "colab.ipynb"} <= found
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.pt-BR.md", "docs/comparison.md"])
+def test_the_documents_name_the_supported_versions_of_vllm(page: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    windows = {Requirement(extras[extra][0]).specifier for extra in ("cpu", "cuda")}
+    named = re.findall(r"vLLM `([<>=.,\d]+)`", (ROOT / page).read_text(encoding="utf-8"))
+    assert {SpecifierSet(window) for window in named} == windows

@@ -1,6 +1,7 @@
 """Run the pods' commands locally: our programs accept the rendered configuration."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from maritalk_vllm.cli.config_file import read_config
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.server.middleware.access_config import AccessConfig
 from maritalk_vllm.settings import Settings
-from tests.deploy.chart import EXAMPLES, configuration, of_example, only, pod, rendered
+from tests.deploy.chart import EXAMPLES, configuration, example, of_example, only, pod, rendered
 from tests.serving import BIN
 
 pytestmark = pytest.mark.deploy
 
 GPUS = {
-    **dict.fromkeys(("small-a10", "autoscaled", "air-gapped", "routed"), "1xA10"),
+    **dict.fromkeys(("open-a10", "small-a10", "autoscaled", "air-gapped", "routed"), "1xA10"),
     "medium-2xa100": "2xA100-40GB",
 }
 
@@ -82,6 +83,8 @@ def test_the_gpus_of_an_example_hold_its_model(name: str, tmp_path: Path) -> Non
     count = int(GPUS[name].partition("x")[0])
     assert pod(of_example(name))["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == count
     assert f" fits: {count} x NVIDIA A1" in result.stdout
+    for users in re.findall(r"([\d.]+) requests of [\d,]+ tokens at once", example(name).read_text()):
+        assert re.search(rf"^users at full context +{re.escape(users)}$", result.stdout, re.MULTILINE)
 
 
 def test_the_log_container_follows_the_log_and_stops_on_sigterm(tmp_path: Path) -> None:

@@ -2,14 +2,29 @@
 
 import re
 import shlex
+import shutil
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 import yaml
 
-from tests.deploy.chart import CHART, EXAMPLES, ROOT, Document, example, of_example, pod, serving, template, tool
+from tests.deploy.chart import (
+    CHART,
+    EXAMPLES,
+    ROOT,
+    Document,
+    example,
+    of_example,
+    only,
+    pod,
+    rendered,
+    serving,
+    template,
+    tool,
+)
 from tests.deploy.test_schemas import OLDEST, check
 from tests.documents.pages import blocks, read, steps
 
@@ -17,9 +32,22 @@ pytestmark = pytest.mark.deploy
 
 PAGE = "docs/kubernetes.md"
 CHART_PAGE = "deploy/helm/maritalk-vllm/README.md"
-HELM = [step.command for page in (PAGE, CHART_PAGE) for step in steps(page) if step.command.startswith("helm ")]
+COPY = re.compile(r"cp deploy/examples/([\w-]+)\.yaml my-values\.yaml")
 UNINSTALL = "helm uninstall maritalk-vllm --namespace llm"
 KUBECTL = [step.command for step in steps(PAGE) if step.command.startswith("kubectl ")]
+
+
+def of_helm(page: str) -> Iterator[tuple[str, str]]:
+    """Each command of helm, with the example that was last copied to my-values.yaml."""
+    copied = ""
+    for step in steps(page):
+        if copy := COPY.fullmatch(step.command):
+            copied = copy[1]
+        elif step.command.startswith("helm "):
+            yield step.command, copied
+
+
+HELM = [each for page in (PAGE, CHART_PAGE) for each in of_helm(page)]
 
 
 def by_hand() -> list[Document]:
@@ -27,23 +55,33 @@ def by_hand() -> list[Document]:
     return list(yaml.safe_load_all((ROOT / "deploy" / "weights.yaml").read_text()))
 
 
-@pytest.mark.parametrize("command", [each for each in HELM if each != UNINSTALL])
-def test_a_helm_command_renders(command: str) -> None:
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder in which the pages' commands find deploy/, and may write."""
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("command", "copied"), [each for each in HELM if each[0] != UNINSTALL])
+def test_a_helm_command_renders(command: str, copied: str, checkout: Path) -> None:
     """Installations and upgrades are rendered, which reads the same files and rejects the same values."""
+    assert " --values " not in command or " --values my-values.yaml" in command
+    if copied:
+        shutil.copy(example(copied), checkout / "my-values.yaml")
     offline = re.sub(r"^helm (install|upgrade --install) ", "helm template ", command)
-    result = tool("bash", "-c", offline)
+    result = tool("bash", "-c", offline, folder=checkout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.strip()
 
 
 @pytest.mark.parametrize("command", [each for each in KUBECTL if " create " in each])
-def test_a_kubectl_create_command_is_valid(command: str, tmp_path: Path) -> None:
-    (tmp_path / "api-keys.txt").write_text("one\n")
-    (tmp_path / "licence.txt").write_text("eyJ.a.b\n")
+def test_a_kubectl_create_command_is_valid(command: str, checkout: Path) -> None:
+    (checkout / "api-keys.txt").write_text("one\n")
+    (checkout / "licence.txt").write_text("eyJ.a.b\n")
     certificate = trustme.CA().issue_cert("maritalk.example.org")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    result = tool("bash", "-c", f"{command} --dry-run=client --output=json", folder=tmp_path)
+    certificate.private_key_pem.write_to_path(checkout / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(checkout / "cert.pem")
+    result = tool("bash", "-c", f"{command} --dry-run=client --output=json", folder=checkout)
     assert result.returncode == 0, result.stderr
 
 
@@ -54,8 +92,8 @@ def test_objects_of_kubectl_commands_exist(command: str) -> None:
     assert result.returncode == 0, result.stderr
     (verb,) = re.findall(r"^Usage:\n  kubectl ([a-z-]+(?: [a-z]+)?)", result.stdout, re.MULTILINE)
     assert command.startswith(f"kubectl -n llm {verb} ")
-    documents = of_example("small-a10")
-    installed = [each for name in ("small-a10", "large-2-nodes", "routed") for each in of_example(name)]
+    documents = of_example("open-a10")
+    installed = [each for name in ("open-a10", "large-2-nodes", "routed") for each in of_example(name)]
     named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in (*installed, *by_hand())}
     assert set(re.findall(r"\b(?:deployment|leaderworkerset|service|pod)/\S+", command)) <= named
     assert all((ROOT / file).is_file() for file in re.findall(r" --filename=(\S+)", command))
@@ -66,15 +104,16 @@ def test_objects_of_kubectl_commands_exist(command: str) -> None:
 
 
 def test_the_installed_release_is_uninstalled() -> None:
-    assert UNINSTALL in HELM
-    assert any(each.startswith("helm install maritalk-vllm ") and "--namespace llm " in each for each in HELM)
+    commands = [command for command, _ in HELM]
+    assert UNINSTALL in commands
+    assert any(each.startswith("helm install maritalk-vllm ") and "--namespace llm " in each for each in commands)
 
 
 def test_the_pages_secrets_are_those_of_the_examples() -> None:
     made = set(re.findall(r"secret generic (\S+) --from-(?:literal|file)=([\w.]+?)(?==|$)", "\n".join(KUBECTL), re.M))
     used = {("maritalk-license", "license"), ("maritalk-keys", "keys"), ("maritalk-license", "licence.txt")}
-    assert made == used | {("maritalk-metrics", "token")}
-    for name in ("small-a10", "large-2-nodes", "routed", "air-gapped"):
+    assert made == used | {("maritalk-metrics", "token"), ("huggingface", "token")}
+    for name in ("open-a10", "small-a10", "large-2-nodes", "routed", "air-gapped"):
         assert named_secrets(name) <= {secret for secret, _ in made} | {"maritalk-tls", "registry"}
     for name in ("small-a10", "air-gapped"):
         sources = str([pod(of_example(name))["containers"][0]["env"], pod(of_example(name))["volumes"]])
@@ -110,6 +149,23 @@ def test_the_weights_are_copied_to_the_servers_cache() -> None:
     caches = {each["name"]: each.get("value") for each in server["env"]}
     assert target == f"{caches['XDG_CACHE_HOME']}/maritalk-vllm/models/small"
     assert f"mkdir -p {target.removesuffix('/small')} " in copy["command"][-1]
+
+
+def test_the_alerts_become_a_rule_for_the_scraped_job(checkout: Path) -> None:
+    """The ServiceMonitor names no jobLabel, so that the operator's job is the name of the Service."""
+    (command,) = (step.command for step in steps(PAGE) if "PrometheusRule" in step.command)
+    result = tool("bash", "-c", command.replace("kubectl -n llm apply --filename=-", "cat"), folder=checkout)
+    rule = yaml.safe_load(result.stdout)
+    monitored = ("--set", "serviceMonitor.enabled=true")
+    service, monitor = (only(rendered(*monitored), kind)["metadata"] for kind in ("Service", "ServiceMonitor"))
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["metadata"]["name"] == monitor["name"]
+    alerts = (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text()
+    assert rule["spec"] == yaml.safe_load(alerts.replace('job="maritalk"', f'job="{service["name"]}"'))
+    assert str(rule["spec"]).count('job="') == 1
+    assert "jobLabel" not in only(rendered(*monitored), "ServiceMonitor")["spec"]
+    named = only(rendered(*monitored, release="prod"), "Service")["metadata"]["name"]
+    assert f"for a release `prod` `{named}`" in read(PAGE)
 
 
 def test_the_documented_ray_version_is_that_of_the_project() -> None:

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.models.catalogue import find
 from maritalk_vllm.server.middleware.api_keys import ApiKeys, read_key_file
-from tests.deploy.chart import configuration, of_example, only, pod, rendered, server
+from tests.deploy.chart import configuration, example, of_example, only, pod, rendered, server, template
 
 pytestmark = pytest.mark.deploy
 
@@ -39,6 +41,17 @@ def test_secret_values_are_only_in_secrets(kind: str) -> None:
     given = ("MARITALK_LICENSE" in variables, "license: /etc/maritalk-license/license\n" in configuration(documents))
     assert given == (kind == "environment", kind == "file")
     assert "api_key_file: /etc/maritalk-keys/keys\n" in configuration(documents)
+
+
+def test_the_token_of_hugging_face_is_optional_and_reaches_every_container_that_downloads() -> None:
+    documents = rendered("--values", str(example("open-a10")), "--set", "download.enabled=true")
+    doctor, plan, _ = pod(documents)["initContainers"]
+    (download,) = template(only(documents, "Job"))["spec"]["containers"]
+    for container in (doctor, plan, server(documents), download):
+        (token,) = (each for each in container["env"] if each["name"] == "HF_TOKEN")
+        assert token["valueFrom"] == {"secretKeyRef": {"name": "huggingface", "key": "token", "optional": True}}
+    served = find(yaml.safe_load(configuration(documents))["model"])
+    assert served is not None and not served.must_be_accepted
 
 
 def test_the_key_for_prometheus_has_the_scope_metrics(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ UNRUN = {
     "maritalk-serve --license KEY": _GPU,
     "maritalk-serve --license licence.txt --license-public-key maritalk-license.pub": _GPU,
     **dict.fromkeys(_of("docs/kubernetes.md", "docker "), _IMAGE),
+    **dict.fromkeys(_of("docs/kubernetes.md", "cp deploy/", "PrometheusRule"), _HELM),
     **dict.fromkeys(_of("docs/google-cloud.md", "gcloud ", "sudo ", "API_KEY"), _CLOUD),
     **dict.fromkeys(_of("docs/oracle-cloud.md", "oci ", "sudo ", "ssh ", "scp ", "API_KEY", "export DOMAIN"), _CLOUD),
     **dict.fromkeys(_of("docs/systemd.md", "sudo ", "systemctl ", "journalctl "), _SERVICE),
