@@ -1,5 +1,6 @@
 """Prometheus metrics of batches, in the process that computes them."""
 
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -29,34 +30,15 @@ class BatchMetrics:
             ("kind", "key"),
             registry=registry,
         )
-        self._batches = Gauge(
-            "maritalk_batches",
-            "Batches that are not over, by state.",
-            ("status",),
-            registry=registry,
-            multiprocess_mode=_MODE,
-        )
-        self.in_flight = Gauge(
-            "maritalk_batch_lines_in_flight", "Lines in the engine.", registry=registry, multiprocess_mode=_MODE
-        )
-        self.window = Gauge(
-            "maritalk_batch_window",
-            "Lines that may be in the engine: 0 while batches pause.",
-            registry=registry,
-            multiprocess_mode=_MODE,
-        )
-        self.waiting_keys = Gauge(
+        gauge = partial(Gauge, registry=registry, multiprocess_mode=_MODE)
+        self._batches = gauge("maritalk_batches", "Batches that are not over, by state.", ("status",))
+        self.in_flight = gauge("maritalk_batch_lines_in_flight", "Lines in the engine.")
+        self.window = gauge("maritalk_batch_window", "Lines that may be in the engine: 0 while batches pause.")
+        self.waiting_keys = gauge(
             "maritalk_batch_keys_waiting",
             "API keys whose lines wait, since their batches have used up --batch-tokens-per-minute.",
-            registry=registry,
-            multiprocess_mode=_MODE,
         )
-        self.disk_full = Gauge(
-            "maritalk_batch_disk_full",
-            "1 while batches pause because results cannot be written.",
-            registry=registry,
-            multiprocess_mode=_MODE,
-        )
+        self.disk_full = gauge("maritalk_batch_disk_full", "1 while batches pause because results cannot be written.")
         for status in UNFINISHED:
             self._batches.labels(status.value)
 
