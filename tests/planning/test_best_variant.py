@@ -1,4 +1,4 @@
-"""Which checkpoint of a model is chosen: the best that fits, whatever context and GPUs the smaller ones would need."""
+"""The best checkpoint that fits is chosen, also if a smaller one would hold a longer context or need fewer GPUs."""
 
 import contextlib
 from dataclasses import replace

@@ -1,6 +1,5 @@
 """The tokens that each API key has for its batches: apart from its others, and over several API processes."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from unittest.mock import patch
 
@@ -12,25 +11,9 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.batch_budget import BatchBudget, BatchReservation
 from maritalk_vllm.server.middleware.rate_limit import Usage
 from maritalk_vllm.server.middleware.shared_usage import SharedUsage, size_bytes
+from tests.server.middleware.conftest import Clock
 
 A, B = hash_key("a"), hash_key("b")
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock = Clock()
-    with (
-        patch("maritalk_vllm.server.middleware.usage_window.time", clock),
-        patch("maritalk_vllm.server.middleware.shared_usage.time", clock),
-    ):
-        yield clock
 
 
 def finish(line: BatchReservation, tokens: int) -> None:
@@ -102,11 +85,9 @@ def test_a_limit_may_change_while_a_line_is_in_flight(clock: Clock) -> None:
 
 
 @pytest.fixture
-def budgets() -> Iterator[list[tuple[SharedUsage, BatchBudget]]]:
+def budgets(views: list[SharedUsage]) -> list[tuple[SharedUsage, BatchBudget]]:
     """Those of two processes."""
-    with closing(SharedMemory.create(size_bytes(2))) as memory:
-        views = [SharedUsage(memory, memory.view, index, 2) for index in range(2)]
-        yield [(view, BatchBudget(Usage(10, 100, view, batch_tokens=30))) for view in views]
+    return [(view, BatchBudget(Usage(10, 100, view, batch_tokens=30))) for view in views]
 
 
 def test_a_process_that_goes_on_with_a_batch_knows_what_its_key_has_used(

@@ -1,6 +1,5 @@
 """The usage of keys over several API processes, by their views of the same memory."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from unittest.mock import patch
 
@@ -13,32 +12,9 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.middleware.rate_limit import Usage
 from maritalk_vllm.server.middleware.shared_usage import SharedUsage, size_bytes
 from maritalk_vllm.server.middleware.usage_window import UsageWindow
+from tests.server.middleware.conftest import Clock
 
 A, B = hash_key("a"), hash_key("b")
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock = Clock()
-    with (
-        patch("maritalk_vllm.server.middleware.usage_window.time", clock),
-        patch("maritalk_vllm.server.middleware.shared_usage.time", clock),
-    ):
-        yield clock
-
-
-@pytest.fixture
-def views() -> Iterator[list[SharedUsage]]:
-    """What two processes see."""
-    with closing(SharedMemory.create(size_bytes(2))) as memory:
-        yield [SharedUsage(memory, memory.view, index, 2) for index in range(2)]
 
 
 def windows(views: list[SharedUsage], limit: int) -> list[UsageWindow]:
