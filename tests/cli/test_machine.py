@@ -1,50 +1,16 @@
-"""A whole plan for machines with GPUs: the real pynvml, a fake driver library, and vLLM's CUDA build.
-
-Of that build, and of torch, only the metadata is installed, which is all that a plan reads.
-"""
+"""A whole plan for machines with GPUs."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import run
-from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, environment, gpus, links
+from tests.cli.machine import Machine
+from tests.hardware.fleet import MIG, MIG_UUIDS, UUIDS, gpus, links
 from tests.models.files import model
 
-
-@pytest.fixture(scope="session")
-def cuda_build(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("site")
-    information = folder / "vllm-0.32.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
-    torch = folder / "torch"
-    torch.mkdir()
-    (torch / "__init__.py").touch()
-    (torch / "version.py").write_text("__version__ = '2.13.0+cu129'\ncuda = '12.9'\n")
-    return str(folder)
-
-
-class Machine:
-    def __init__(self, library: Path, build: str) -> None:
-        self._library, self._build = library, build
-
-    def run(self, program: str, fleet: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        env = environment(self._library, fleet, PYTHONPATH=self._build, **more)
-        return run(program, *arguments, env=env)
-
-    def plan(self, fleet: str, *arguments: str, **more: str) -> dict[str, Any]:
-        result = self.run("maritalk-vllm", fleet, "plan", "--json", *arguments, **more)
-        found: dict[str, Any] = json.loads(result.stdout)
-        return found
-
-
-@pytest.fixture
-def machine(nvml_library: Path, cuda_build: str) -> Machine:
-    return Machine(nvml_library, cuda_build)
+pytestmark = pytest.mark.commands
 
 
 def uuids(found: dict[str, Any]) -> list[str]:

@@ -2,34 +2,38 @@
 
 import json
 import os
-from typing import Any
 
 import pytest
 
 from maritalk_vllm.models.catalogue import catalogue
+from tests.cli.machine import Machine
 from tests.commands import run
+from tests.hardware.fleet import gpus
 from tests.vllm_build import needs_cpu_build
 
 NO_HUB = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
-def listed(*arguments: str, env: dict[str, str] | None = None) -> dict[str, dict[str, Any]]:
-    result = run("maritalk-vllm", "models", "--json", *arguments, env=env)
-    assert result.returncode == 0, result.stderr
-    return {row["name"]: row for row in json.loads(result.stdout)}
+def test_every_model_is_listed_with_the_planners_result(machine: Machine) -> None:
+    fleet = gpus("A10", free_mib=14_000)
+    rows = {row["name"]: row for row in json.loads(machine.run("maritalk-vllm", fleet, "models", "--json").stdout)}
+    assert list(rows) == list(catalogue())
+    # One that fits as it is, one of which a variant fits, and one that does not fit.
+    for name, fits, quantization in (("qwen3-4b", True, None), ("qwen3-8b", True, "fp8"), ("sabia-7b", False, None)):
+        row, planned = rows[name], machine.plan(fleet, "--model", name)
+        assert (row["fits"], row["quantization"]) == (planned["fits"], quantization) == (fits, quantization)
+        assert row["where"].startswith("1 x NVIDIA A10; " if fits else f"{name} does not fit. ")
+    assert rows["qwen3-0.6b"]["weights_bytes"] == pytest.approx(1_192_099_840, rel=1e-3)
+    assert rows["qwen3-4b"]["smallest_gpu"] == "A10"
 
 
 @needs_cpu_build
-def test_every_model_is_listed_with_the_planners_result() -> None:
-    rows = listed()
-    assert list(rows) == list(catalogue())
-    for name, row in rows.items():
-        planned = run("maritalk-vllm", "plan", "--model", name, "--json")
-        assert row["fits"] == (planned.returncode == 0)
-        assert row["where"].startswith("the CPU, " if row["fits"] else f"{name} needs ")
-        assert row["quantization"] is None  # on a CPU
-    assert rows["qwen3-0.6b"]["weights_bytes"] == pytest.approx(1_192_099_840, rel=1e-3)
-    assert rows["qwen3-4b"]["smallest_gpu"] == "A10"
+def test_on_a_cpu_no_variant_is_listed() -> None:
+    result = run("maritalk-vllm", "models", "--json")
+    assert result.returncode == 0, result.stderr
+    for row in json.loads(result.stdout):
+        assert row["quantization"] is None
+        assert row["where"].startswith("the CPU, " if row["fits"] else f"{row['name']} needs ")
 
 
 def test_text_names_the_licences_to_accept_and_the_next_command() -> None:
