@@ -20,6 +20,8 @@ class ModelArchitecture:
 
     Of the layers, `sliding_layers` cache the last `sliding_window` tokens, `stateless_layers` none (Mamba, linear
     attention) and the others all. `latent_size` is what multi-head latent attention (MLA) caches instead of heads.
+
+    `quantization_block` is the number of consecutive weights that share a scale, 1 if there are no such blocks.
     """
 
     attention_heads: int
@@ -37,6 +39,7 @@ class ModelArchitecture:
     latent_size: int | None = None
     dtype: str = "bfloat16"
     quantization: str | None = None
+    quantization_block: int = 1
     unknown: tuple[str, ...] = ()
 
     def kv_cache_bytes(

@@ -10,6 +10,7 @@ from .context_length import context_length
 from .json_file import Section
 from .layer_kinds import layer_kinds
 from .model_config import Config, parse_config, read_config
+from .quantization import quantization_block, quantization_method
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
@@ -88,7 +89,8 @@ def shape_of(config: Config) -> ModelArchitecture:
         stateless_layers=min(kinds.stateless, layers or 0),
         latent_size=latent,
         dtype=_dtype(config),
-        quantization=_quantization(text) or _quantization(config.whole),
+        quantization=quantization_method(config),
+        quantization_block=quantization_block(config),
     )
 
 
@@ -202,10 +204,3 @@ def _dtype(config: Config) -> str:
     """The dtype that vLLM serves in by default: float32 weights are served in bfloat16."""
     stored = stored_dtype(config)
     return stored if stored in ("bfloat16", "float16") else "bfloat16"
-
-
-def _quantization(part: Section) -> str | None:
-    for key in ("quantization_config", "compression_config"):
-        if (found := part.section(key)) is not None:
-            return found.string("quant_method") or "unknown"
-    return None

@@ -30,11 +30,13 @@ class Variant:
     """A quantized checkpoint of a model: the linear layers of its blocks have fewer bits, all else is as it was.
 
     `quantization` is a key of `BITS_PER_WEIGHT`, and names the variant; `hub_name` and `revision` are as in
-    `CatalogueModel`. `scores` are those of its model card by benchmark, in percent of the model without quantization.
+    `CatalogueModel`. `block` is the `quantization_block` of its shape. `scores` are those of its model card by
+    benchmark, in percent of the model without quantization.
     """
 
     quantization: str
     hub_name: str
+    block: int = 1
     revision: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -108,7 +110,7 @@ class CatalogueModel:
         llama = llama_footprint(self.shape, tied=self.tied)
         others = self.parameters * BYTES[self.shape.dtype] - llama.weights_bytes
         footprint = replace(llama, whole_bytes=llama.whole_bytes + max(0, others))
-        return footprint if self.variant is None else _quantized(footprint, self.variant.quantization)
+        return footprint if self.variant is None else _quantized(footprint, self.variant)
 
 
 def catalogue() -> dict[str, CatalogueModel]:
@@ -126,14 +128,14 @@ def find(name: str) -> CatalogueModel | None:
     return next((each for each in model.checkpoints if each.full_name == name), None) if colon else model
 
 
-def _quantized(footprint: MemoryFootprint, quantization: str) -> MemoryFootprint:
+def _quantized(footprint: MemoryFootprint, variant: Variant) -> MemoryFootprint:
     """The footprint with quantized linear layers. `footprint` is in 16 bits."""
-    share = BITS_PER_WEIGHT[quantization] / 16
+    share = BITS_PER_WEIGHT[variant.quantization] / 16
     return replace(
         footprint,
         split_bytes=int(footprint.split_bytes * share),
         key_value_bytes=int(footprint.key_value_bytes * share),
-        shape=replace(footprint.shape, quantization=quantization),
+        shape=replace(footprint.shape, quantization=variant.quantization, quantization_block=variant.block),
     )
 
 

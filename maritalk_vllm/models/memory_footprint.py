@@ -75,6 +75,13 @@ class MemoryFootprint:
                 tp=tp,
                 padded_vocabulary=padded_vocabulary(shape.vocabulary_size),
             )
+        if shape.quantization_block > 1 and shape.intermediate_size % (tp * shape.quantization_block):
+            return msg(
+                "{tp} does not divide its MLP of {intermediate_size} into whole blocks of {block} quantized weights",
+                tp=tp,
+                intermediate_size=shape.intermediate_size,
+                block=shape.quantization_block,
+            )
         return ""
 
     def tensor_parallel_sizes(self, gpu_count: int) -> list[int]:
