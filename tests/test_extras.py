@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.tools.chat.fake_server import fake_server
 
+pytestmark = pytest.mark.commands
+
 ROOT = Path(__file__).parent.parent
 EXTRAS = {"bench": "aiohttp", "chat": "prompt-toolkit", "plot": "matplotlib"}
 WITHOUT = """

@@ -15,8 +15,6 @@ from tests.models.files import LLAMA, model
 from tests.serving import note
 from tests.vllm_build import needs_cpu_build
 
-pytestmark = pytest.mark.core
-
 KEYS = {
     "outcome",
     "fits",

@@ -42,6 +42,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.commands
 def test_dummy_weights(checkpoints: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoints / "llama" / "config.json").read_bytes())
     with pytest.raises(WeightsError):
@@ -50,6 +51,7 @@ def test_dummy_weights(checkpoints: Path, tmp_path: Path) -> None:
     assert replace(dummy, exact=True) == real
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_weights_of_an_architecture(checkpoints: Path, name: str) -> None:
     footprint = read_checkpoint(checkpoints / name)
@@ -61,6 +63,7 @@ def test_the_weights_of_an_architecture(checkpoints: Path, name: str) -> None:
     assert footprint.exact
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     ("name", "heads", "key_value_heads", "head_size", "latent", "sliding", "longest"),
     [
@@ -88,6 +91,7 @@ def test_the_shape_of_an_architecture(
     assert (shape.latent_size, shape.sliding_layers, shape.max_model_len) == (latent, sliding, longest)
 
 
+@pytest.mark.commands
 def test_shards_are_the_same_model(checkpoints: Path) -> None:
     assert read_checkpoint(checkpoints / "sharded") == read_checkpoint(checkpoints / "llama")
 

@@ -27,7 +27,12 @@ FULL: dict[str, Any] = {
     "max_window_layers": 1,
     "rope_scaling": {"rope_type": "linear", "factor": 2.0},
     "tie_word_embeddings": False,
-    "quantization_config": {"quant_method": "fp8"},
+    "quantization_config": {
+        "quant_method": "fp8",
+        "weight_block_size": [128, 128],
+        "group_size": 128,
+        "config_groups": {"group_0": {"weights": {"group_size": 128, "block_structure": [128, 128]}}},
+    },
     "n_positions": 77,
     "model_max_length": 512,
     "original_max_position_embeddings": 256,
@@ -98,10 +103,11 @@ def check_result(folder: Path, file: str) -> None:
         assert footprint.shape.kv_cache_bytes(4096, tensor_parallel_size=size, in_flight=64, dtype="bfloat16") >= 0
 
 
-QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+"""All examples of a test write into the same folder."""
 
 
-@QUICK
+@SHARED_FOLDER
 @given(data=st.data())
 def test_any_value_of_config_json(tmp_path: Path, data: st.DataObject) -> None:
     folder = model(tmp_path, TENSORS)
@@ -114,7 +120,7 @@ def test_any_value_of_config_json(tmp_path: Path, data: st.DataObject) -> None:
     check_result(folder, "config.json")
 
 
-@QUICK
+@SHARED_FOLDER
 @given(path=st.sampled_from(paths(PARAMS)), value=ODD)
 def test_any_value_of_params_json(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
     safetensors(tmp_path / "consolidated.safetensors", {"layers.0.attention.wk.weight": ("BF16", [32, 64])})
@@ -122,7 +128,7 @@ def test_any_value_of_params_json(tmp_path: Path, path: tuple[str, ...], value: 
     check_result(tmp_path, "params.json")
 
 
-@QUICK
+@SHARED_FOLDER
 @given(key=st.sampled_from(["weight_map", "metadata", "shard"]), value=ODD)
 def test_any_value_of_the_index(tmp_path: Path, key: str, value: object) -> None:
     folder = model(tmp_path, TENSORS)
@@ -142,7 +148,7 @@ HEADER: dict[str, Any] = {
 }
 
 
-@QUICK
+@SHARED_FOLDER
 @given(path=st.sampled_from(paths(HEADER)), value=ODD, length=st.one_of(st.none(), st.integers(0, 2**64 - 1)))
 def test_any_header_of_weights(tmp_path: Path, path: tuple[str, ...], value: object, length: int | None) -> None:
     text = json.dumps(replaced(HEADER, path, value)).encode()
@@ -155,7 +161,7 @@ def test_any_header_of_weights(tmp_path: Path, path: tuple[str, ...], value: obj
 
 
 @given(content=st.binary(max_size=200))
-@QUICK
+@SHARED_FOLDER
 def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     folder = model(tmp_path, TENSORS)
     (folder / "config.json").write_bytes(content)

@@ -11,6 +11,8 @@ from tests.cli.test_config import run_tool
 from tests.tools.license_server.running import Running, error
 from tests.weights import archives
 
+pytestmark = pytest.mark.commands
+
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
