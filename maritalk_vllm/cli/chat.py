@@ -12,6 +12,12 @@ def chat(
     url: URL = DEFAULT_URL,
     api_key: KEY = None,
     system: Annotated[str, typer.Option(help="System message for the model.", metavar="TEXT", show_default=False)] = "",
+    parameters: Annotated[
+        str,
+        typer.Option(
+            help="Sampling parameters, such as 'temperature=0 max_tokens=50'.", metavar="TEXT", show_default=False
+        ),
+    ] = "",
     cacert: CA_CERTIFICATES = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Take all of the input as one question, instead of a question a line.")
@@ -24,5 +30,6 @@ def chat(
     from ..tools.chat.chat_runner import run
 
     setproctitle.setproctitle("maritalk-vllm chat")
-    if not run(server_address(url, api_key, cacert), system=system, single_question=whole):
+    address = server_address(url, api_key, cacert)
+    if not run(address, system=system, parameters=parameters, single_question=whole):
         raise typer.Exit(1)

@@ -38,6 +38,16 @@ def test_whole_input_as_one_question() -> None:
     assert (result.returncode, result.stdout) == (0, "/um dois\n")
 
 
+def test_parameters() -> None:
+    with fake_server() as (model, server):
+        chat("--parameters", "temperature=0 'stop_sequences=[\"a b\"]'", stdin="um\n", MARITALK_URL=server.url)
+        wrong = chat("--parameters", "top_p=3", stdin="um\n", MARITALK_URL=server.url)
+        (sent,) = model.requests_received
+    assert (sent["temperature"], sent["stop_sequences"]) == (0, ["a b"])
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("maritalk-vllm: Invalid value for top_p: expected a number, ")
+
+
 def test_failed_question_sets_the_exit_code() -> None:
     with fake_server(context=520) as (_, server):
         result = chat("--url", server.url, stdin=f"um\n{'b ' * 20}\ndois\n")

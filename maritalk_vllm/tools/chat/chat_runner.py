@@ -15,17 +15,19 @@ from .chat_client import ChatClient
 from .chat_loop import Chat
 from .conversation import Conversation
 from .line_editor import PROMPT, Editor
+from .sampling_parameters import assignments
 from .session import Session
 from .slash_commands import command_name
 from .terminal_output import TerminalOutput
 
 
-def run(address: ServerAddress, *, system: str = "", single_question: bool = False) -> bool:
+def run(address: ServerAddress, *, system: str = "", parameters: str = "", single_question: bool = False) -> bool:
     """Chat until the end of the input. Returns whether every question was answered and every command succeeded.
 
     A terminal gets a line editor. From a pipe each line is a question, or with `single_question` the whole input is
-    one, and stdout has only the answers. SIGTERM restores the terminal. Raises UsageError for an invalid address, and
-    at a terminal without the package that the editor needs.
+    one, and stdout has only the answers. `parameters` is written as after the command `/parameters`. SIGTERM restores
+    the terminal. Raises UsageError for an invalid address or parameter, and at a terminal without the package that the
+    editor needs.
     """
     if sys.stdin is not None:
         # UTF-8 like the output, in any locale; an invalid byte must not end the chat.
@@ -36,6 +38,7 @@ def run(address: ServerAddress, *, system: str = "", single_question: bool = Fal
     screen = TerminalOutput(sys.stdout, sys.stderr, labelled=interactive)
     with _exit_on_sigterm(), ChatClient(address) as client:
         session = Session(client=client, screen=screen, conversation=Conversation(system))
+        session.parameters.change(assignments(parameters))
         chat = Chat(session, interactive=interactive)
         try:
             if single_question:

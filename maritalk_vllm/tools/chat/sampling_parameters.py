@@ -1,6 +1,7 @@
 """The user's sampling parameters: fields of MariTalk Local's API, validated by the API's own types."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,6 +57,14 @@ class SamplingParameters:
     def lines(self) -> list[tuple[str, str]]:
         """Each name with its value as JSON."""
         return [(name, json.dumps(self._values.get(name, _default(name)), ensure_ascii=False)) for name in _FIELDS]
+
+
+def assignments(text: str) -> list[str]:
+    """Split `temperature=0.2 'stop_sequences=["a b"]'` as a shell does. Raises UsageError for an open quotation."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(say("A quotation mark is not closed."), say("Close it.")) from error
 
 
 def _default(name: str) -> object:

@@ -1,6 +1,5 @@
 """Commands of the chat, such as `/clear`; each has a Portuguese and an English name."""
 
-import shlex
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from ...errors import UsageError
 from ...i18n.language import Language, selected
 from ...i18n.rendering import say
 from ...text_format import did_you_mean, table
-from .sampling_parameters import PARAMETERS
+from .sampling_parameters import PARAMETERS, assignments
 from .session import Session
 
 PREFIX = "/"
@@ -117,12 +116,9 @@ def _save(session: Session, file: str) -> None:
 
 
 def _parameters(session: Session, text: str) -> None:
-    try:
-        assignments = shlex.split(text)
-    except ValueError as error:
-        raise UsageError(say("A quotation mark is not closed."), say("Close it.")) from error
-    session.parameters.change(assignments)
-    changed = {assignment.partition("=")[0] for assignment in assignments}
+    given = assignments(text)
+    session.parameters.change(given)
+    changed = {assignment.partition("=")[0] for assignment in given}
     lines = [line for line in session.parameters.lines() if not changed or line[0] in changed]
     session.screen.show("\n".join(table(lines)))
 
