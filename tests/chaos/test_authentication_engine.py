@@ -158,7 +158,7 @@ def test_a_full_queue_answers_503_in_the_form_of_each_api(
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
         try:
-            connection.request("POST", path, json.dumps({**body, "max_tokens": 60}), headers)
+            connection.request("POST", path, json.dumps({**body, "max_tokens": 24}), headers)
             reply = connection.getresponse()
             return reply.status, reply.headers.get("Retry-After"), json.loads(reply.read())
         finally:

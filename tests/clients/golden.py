@@ -6,7 +6,7 @@ python golden.py CHECKPOINT DTYPE
 import json
 import sys
 
-MAX_TOKENS = 32
+MAX_TOKENS = 12
 TEXTS = [
     "1 2 3 4 5",
     "The capital of Brazil is",

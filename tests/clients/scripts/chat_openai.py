@@ -1,12 +1,13 @@
 """ChatOpenAI of langchain-openai: required tools, and structured output by a tool."""
 
 import asyncio
+from functools import partial
 from typing import Literal
 
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
-from report import inputs, report
+from report import inputs, report_all
 
 
 class Place(BaseModel):
@@ -41,21 +42,31 @@ model = ChatOpenAI(
 )
 message = inputs["message"]
 
-for choice in ("any", "required", True, "weather"):
-    answer = model.bind_tools([weather], tool_choice=choice).invoke(message)
-    report(f"{choice}", answer.tool_calls)
-    report(f"{choice}, called", weather.invoke(answer.tool_calls[0]).content)
 both = model.bind_tools([weather, clock], tool_choice="clock")
-report("no parameters", both.invoke(message).tool_calls)
-report("no parameters, async", asyncio.run(both.ainvoke(message)).tool_calls)
 
-whole = None
-for chunk in model.bind_tools([weather], tool_choice="weather").stream(message):
-    whole = chunk if whole is None else whole + chunk
-report("stream", whole.tool_calls)
 
-for form in (Place, Trip):
-    name = form.__name__
-    report(name, model.with_structured_output(form, method="function_calling").invoke(message).model_dump())
-    schema = form.model_json_schema()
-    report(f"{name}, dict", model.with_structured_output(schema, method="function_calling").invoke(message))
+def called(choice):
+    (call,) = model.bind_tools([weather], tool_choice=choice).invoke(message).tool_calls
+    return {"call": call, "result": weather.invoke(call).content}
+
+
+def streamed():
+    first, *rest = model.bind_tools([weather], tool_choice="weather").stream(message)
+    return sum(rest, first).tool_calls
+
+
+def structured(form):
+    found = model.with_structured_output(form, method="function_calling").invoke(message)
+    return found if isinstance(form, dict) else found.model_dump()
+
+
+report_all(
+    {
+        **{str(choice): partial(called, choice) for choice in ("any", "required", True, "weather")},
+        "no parameters": lambda: both.invoke(message).tool_calls,
+        "no parameters, async": lambda: asyncio.run(both.ainvoke(message)).tool_calls,
+        "stream": streamed,
+        **{form.__name__: partial(structured, form) for form in (Place, Trip)},
+        **{f"{form.__name__}, dict": partial(structured, form.model_json_schema()) for form in (Place, Trip)},
+    }
+)

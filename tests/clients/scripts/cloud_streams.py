@@ -1,10 +1,11 @@
 """MariTalk's streams (since 0.2.0): each is read by a generator and by an async generator."""
 
 import asyncio
+from functools import partial
 
 import maritalk
 from maritalk.resources.api import MaritalkHTTPError
-from report import inputs, report, report_error
+from report import inputs, report_all, report_error
 
 client = maritalk.MariTalk(**inputs["client"])
 unknown_model = maritalk.MariTalk(**inputs["client"] | {"model": "gpt-nope"})
@@ -18,9 +19,8 @@ async def astream(**call):
     return [frame async for frame in client.generate(stream=True, return_async_generator=True, **call)]
 
 
-for name, call in inputs["calls"].items():
-    report(name, stream(client, **call))
-    report(f"{name}, async", asyncio.run(astream(**call)))
+report_all({name: partial(stream, client, **call) for name, call in inputs["calls"].items()})
+report_all({f"{name}, async": lambda call=call: asyncio.run(astream(**call)) for name, call in inputs["calls"].items()})
 
 too_many = inputs["too many tokens"]
 report_error("too many tokens", MaritalkHTTPError, lambda: stream(client, **too_many))

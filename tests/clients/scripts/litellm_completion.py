@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 import litellm
-from report import inputs, report, report_error
+from report import inputs, report, report_error, run_all
 
 litellm.suppress_debug_info = True  # it would be printed between the reports
 
@@ -14,13 +14,20 @@ def settings(model, max_tokens=12):
     return {"model": model, "messages": inputs["messages"], "temperature": 0, "max_tokens": max_tokens} | where
 
 
+def stream(model):
+    return [chunk.choices[0].delta.content for chunk in litellm.completion(stream=True, **settings(model))]
+
+
 for model in inputs["models"]:
-    answer = litellm.completion(**settings(model))
-    report(f"{model}, plain", answer.choices[0].message.content)
-    report(f"{model}, usage", answer.usage.model_dump())
-    answer = asyncio.run(litellm.acompletion(**settings(model)))
-    report(f"{model}, async", answer.choices[0].message.content)
-    chunks = litellm.completion(stream=True, **settings(model))
-    report(f"{model}, stream", [chunk.choices[0].delta.content for chunk in chunks])
+    calls = {
+        "plain": lambda model=model: litellm.completion(**settings(model)),
+        "async": lambda model=model: asyncio.run(litellm.acompletion(**settings(model))),
+        "stream": partial(stream, model),
+    }
+    answers = run_all(calls)
+    report(f"{model}, plain", answers["plain"].choices[0].message.content)
+    report(f"{model}, usage", answers["plain"].usage.model_dump())
+    report(f"{model}, async", answers["async"].choices[0].message.content)
+    report(f"{model}, stream", answers["stream"])
     too_many = partial(litellm.completion, **settings(model, inputs["too many"]))
     report_error(f"{model}, too many tokens", litellm.BadRequestError, too_many)

@@ -3,7 +3,7 @@
 import asyncio
 
 import openai
-from report import inputs, report, report_error
+from report import inputs, report_all, report_error
 
 settings = {"base_url": inputs["base_url"], "api_key": "key"}
 client = openai.OpenAI(**settings)
@@ -24,18 +24,21 @@ async def acreate(**arguments):
         return await aclient.chat.completions.create(**prompt | arguments)
 
 
-report("plain", create(max_tokens=12).model_dump())
-report("async", asyncio.run(acreate(max_tokens=12)).model_dump())
-report("stopped", create(max_tokens=12, stop=inputs["stops"]).model_dump())
-report("cut", create(max_tokens=3).model_dump())
-report("streamed", chunks(max_tokens=12))
-report("two", create(max_tokens=4, n=2, temperature=1, seed=7).model_dump())
-report("logprobs", create(max_tokens=3, logprobs=True, top_logprobs=2).choices[0].logprobs.model_dump())
-report("form", create(max_tokens=64, response_format=inputs["form"]).choices[0].message.content)
-
+calls = {
+    "plain": lambda: create(max_tokens=12).model_dump(),
+    "async": lambda: asyncio.run(acreate(max_tokens=12)).model_dump(),
+    "stopped": lambda: create(max_tokens=12, stop=inputs["stops"]).model_dump(),
+    "cut": lambda: create(max_tokens=3).model_dump(),
+    "streamed": lambda: chunks(max_tokens=12),
+    "two": lambda: create(max_tokens=4, n=2, temperature=1, seed=7).model_dump(),
+    "logprobs": lambda: create(max_tokens=3, logprobs=True, top_logprobs=2).choices[0].logprobs.model_dump(),
+    "form": lambda: create(max_tokens=64, response_format=inputs["form"]).choices[0].message.content,
+}
 for name, choice in inputs["tool choices"].items():
-    report(f"a tool, {name}", create(tools=inputs["tools"], tool_choice=choice, max_tokens=96).model_dump())
-    report(f"a tool, {name}, streamed", chunks(tools=inputs["tools"], tool_choice=choice, max_tokens=96))
+    called = {"tools": inputs["tools"], "tool_choice": choice, "max_tokens": 96}
+    calls[f"a tool, {name}"] = lambda called=called: create(**called).model_dump()
+    calls[f"a tool, {name}, streamed"] = lambda called=called: chunks(**called)
+report_all(calls)
 
 too_many = inputs["too many"]
 report_error("too many tokens", openai.BadRequestError, lambda: create(max_tokens=too_many))
