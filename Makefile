@@ -1,7 +1,7 @@
 # make serve         install, prepare the demo model, and serve it on port 9000
 # make test          install, and run the unit lane and the core of the lanes with commands, the stub engine and the engine
 # make test-all      every lane except nightly
-# make test-rest     what test-all runs besides test and test-stub; best with --jobs 2
+# make test-rest     what test-all runs besides test and test-stub; best with --jobs 2, and test-stub beside it
 # make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
 # make install       install into .venv only
 # make help          print this list
@@ -71,9 +71,9 @@ CORE_CLIENTS := $(filter %/maritalk-0.2.3/.installed %/maritalk-0.3.2/.installed
 
 PYTEST = $(BIN)/python -m pytest
 # Tests that use an engine run one after the other: an engine uses both cores of a small machine, and a session of pytest
-# shares one server. Other tests run in three processes on two cores, since many wait for child processes.
-PARALLEL = --numprocesses 3 --dist worksteal
-UNIT = $(PYTEST) -m "(unit or (commands or stub) and core) and not nightly" $(PARALLEL)
+# shares one server. Other tests run in more processes than there are cores, since many wait for child processes.
+PARALLEL = --dist worksteal --numprocesses $(1)
+UNIT = $(PYTEST) -m "(unit or (commands or stub) and core) and not nightly" $(call PARALLEL,4)
 WITH_ENGINE = engine or clients or page or chaos or nodes or (deploy and shares_server)
 
 test: test-unit test-core
@@ -85,15 +85,15 @@ test-core: $(VENV)/.installed-dev $(CORE_CLIENTS)
 	scripts/debian tmux
 	$(PYTEST) -m "core and not (commands or stub)"
 
-# With `make --jobs 2 test-rest`, these run beside the tests with an engine, on what those leave idle of the processor.
-# None of them depends on how fast it is, unlike those of the stub engine.
+# With `make --jobs 2 test-rest test-stub`, these run beside the tests with an engine, on what those leave idle of the
+# processor. None of them depends on how fast it is; those of the stub engine, which do, have the same priority.
 BESIDE_ENGINE = nice -n 5
 
 test-commands: $(VENV)/.installed-dev
-	$(BESIDE_ENGINE) $(PYTEST) -m "commands and not core and not nightly" $(PARALLEL)
+	$(BESIDE_ENGINE) $(PYTEST) -m "commands and not core and not nightly" $(call PARALLEL,3)
 
 test-stub: $(VENV)/.installed-dev
-	$(PYTEST) -m "stub and not core and not nightly" $(PARALLEL)
+	$(PYTEST) -m "stub and not core and not nightly" $(call PARALLEL,3)
 
 test-all: test test-stub test-rest
 
@@ -110,7 +110,7 @@ test-rest-deploy: $(VENV)/.installed-all
 clients: $(CLIENTS)
 
 nightly: test test-rest-deploy
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m "unit or commands or stub" $(PARALLEL)
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m "unit or commands or stub" $(call PARALLEL,3)
 	HYPOTHESIS_PROFILE=nightly CHAOS_KILLS=30 CHAOS_REQUESTS=10000 SCHEMATHESIS_EXAMPLES=4100 SCHEMATHESIS_SEEDS=4 \
 		$(WITH_CHROMIUM) $(PYTEST) -m "($(WITH_ENGINE)) and not core"
 	AUDIT=$(if $(CI),,optional) $(MAKE) audit

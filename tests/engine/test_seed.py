@@ -10,10 +10,11 @@ from tests.serving import Server
 
 
 def test_chunked_prompt_with_seed_is_answered(shared_server: Server) -> None:
-    """With vLLM's own worker, this request ends the engine."""
-    body = {"prompt": "O rio corre para o mar. " * 400, "max_tokens": 4, "seed": 7, "n": 2}
+    """With vLLM's own worker, this request ends the engine: a step of 2048 tokens has a part of the second prompt."""
+    body = {"prompt": "O rio corre para o mar. " * 160, "max_tokens": 4, "seed": 7, "n": 2, "return_usage": True}
     answer = shared_server.ask("/generate", body, timeout=240)
     assert (answer.status, len(answer.json["outputs"])) == (200, 2)
+    assert 1024 < answer.json["usage"]["prompt_tokens"] < 2048
 
 
 @pytest.mark.engine
