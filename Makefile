@@ -31,7 +31,7 @@ PORT ?= $(or $(MARITALK_PORT),9000)
 # Some containers set this. Every process would then compile all modules of torch, vLLM and the clients that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: serve help install architectures check-python clients lint format test test-unit test-core test-commands test-stub test-pythons test-all test-rest \
+.PHONY: serve help install architectures check-python environments lint format test test-unit test-core test-commands test-stub test-pythons test-all test-rest \
 	test-rest-engine test-rest-deploy nightly test-engine test-clients test-page screenshots test-chaos test-nodes test-cuda \
 	deploy-check fuzz image-check audit digests mutations coverage bench build docs lock release clean
 
@@ -105,9 +105,6 @@ test-rest-engine: $(VENV)/.installed-all
 
 test-rest-deploy: $(VENV)/.installed-all
 	$(BESIDE_ENGINE) $(PYTEST) -m "deploy and not shares_server"
-
-# The environments of all clients.
-clients: $(CLIENTS)
 
 nightly: test test-rest-deploy
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m "unit or commands or stub" $(call PARALLEL,3)
@@ -184,7 +181,9 @@ docs: $(VENV)/docs/.installed
 	$(MKDOCS) mkdocs.yml
 	$(MKDOCS) mkdocs.pt.yml
 
-# Requirements of all lanes.
+# What all lanes need. With --jobs, install it first: else the longest lane waits for it while others start.
+environments: $(VENV)/.installed-all
+
 $(VENV)/.installed-all: $(VENV)/.installed-page $(VENV)/.installed-deploy $(CLIENTS)
 	scripts/debian tmux iproute2:ip openjdk-17-jdk-headless:javac
 	@touch $@
