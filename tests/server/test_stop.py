@@ -101,7 +101,8 @@ def shared_memory() -> set[Path]:
     used: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with contextlib.suppress(OSError):  # the process has ended meanwhile
-            used.update(re.findall(r"/dev/shm/\S+", maps.read_text()))
+            # The files that other tests' processes map may have names in any encoding.
+            used.update(re.findall(r"/dev/shm/\S+", maps.read_text(errors="replace")))
     return {path for path in Path("/dev/shm").iterdir() if str(path) not in used}
 
 
