@@ -197,10 +197,10 @@ class _Supervisor:
             case actions.RetireApi():
                 assert self._engine is not None
                 self._successor.end()
-                self._announcer.replacing()
+                self._announcer.replacing(files_have_changed=self._maintenance.files_have_changed)
                 self._engine.retire()
             case actions.StartSuccessor():
-                self._announcer.starting_beside()
+                self._announcer.starting_beside(files_have_changed=self._maintenance.files_have_changed)
                 self._successor.begin()
             case actions.DiscardSuccessor():
                 self._successor.discard()

@@ -46,6 +46,7 @@ _RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_wait
 _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine"
 
 _RELOADED = "test_stub_engine_reload.py::test_a_reload_under_load_refuses_and_loses_no_request"
+_FILES = "test_stub_engine_model_files.py::test_a_reload_loads_changed_files_of_the_model"
 _RETURNED = "test_stub_engine_reload.py::test_the_old_engine_is_started_again_if_the_next_one_fails"
 _TAKEOVER = "test_stub_engine_takeover.py"
 _TAKES_OVER = f"{_TAKEOVER}::test_an_engine_takes_over_under_load_without_a_pause"
@@ -96,6 +97,27 @@ MUTATIONS = (
         "self.launch = self._with_current_options(self._predecessor)",
         "self.launch = self._with_current_options(self.launch)",
         ("process/test_config_reload.py", _RETURNED),
+    ),
+    Mutation(
+        "take changed files of the model for the same",
+        "maritalk_vllm/server/process/config_reload.py",
+        "        if not names:\n",
+        "        if names:\n",
+        ("process/test_config_reload.py", _FILES),
+    ),
+    Mutation(
+        "have a reload wait for a disk of the model that hangs",
+        "maritalk_vllm/server/process/maintenance.py",
+        "files = await _within(_MODEL_CHECK_SECONDS, loaded.again)",
+        "files = await run_in_background(loaded.again)",
+        ("process/test_maintenance.py",),
+    ),
+    Mutation(
+        "forget at a restart which files the API process has read",
+        "maritalk_vllm/server/process/config_reload.py",
+        "data_dir=launch.data_dir, files=launch.files or again.files)",
+        "data_dir=launch.data_dir)",
+        ("process/test_config_reload.py",),
     ),
     Mutation(
         "plan the next engine without the memory of the one that runs",
@@ -205,7 +227,7 @@ MUTATIONS = (
     Mutation(
         "report no successor that fails",
         "maritalk_vllm/server/process/config_reload.py",
-        "        self.successor = None\n        self._rejected = error.message\n",
+        "        self.successor = None\n        self._rejected[self._reason] = error.message\n",
         "        self.successor = None\n",
         (f"{_TAKEOVER}::test_a_successor_that_does_not_start_changes_nothing",),
     ),
