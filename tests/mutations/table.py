@@ -190,6 +190,13 @@ MUTATIONS = (
         (_TAKES_OVER,),
     ),
     Mutation(
+        "end a retired API process before the requests on connections that cannot be passed on",
+        _BACKEND,
+        "not server.expects_requests:",
+        "not server.server_state.has_pending:",
+        ("test_stub_engine_tls.py::test_a_request_that_is_sent_slowly_during_a_replacement_is_answered",),
+    ),
+    Mutation(
         "report a server as draining whose next engine serves",
         _BACKEND,
         "if self._retirement is None or not self._retirement.is_succeeded:",

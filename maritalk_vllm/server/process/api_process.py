@@ -265,6 +265,8 @@ class _ApiProcess:
                 in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(server, in_flight, generator):
                 in_flight.abort_all(_OUT_OF_TIME if self._retirement is None else _REPLACED)
+            if self._retirement is not None:
+                server.close_waiting()
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
@@ -281,11 +283,11 @@ class _ApiProcess:
         deadline = asyncio.get_running_loop().time() + self._options.drain_timeout
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if self._retirement is not None:
-                # Until none is left that could send a request, which the end of this process would not wait for.
+                # Until no request is left, or can begin: the end of this process would not wait for it.
                 await asyncio.sleep(_TRANSFER_SECONDS)
                 server.transfer_connections()
                 await asyncio.sleep(0)  # a request that had just arrived is in flight after it
-                if not len(in_flight) and not server.server_state.has_pending:
+                if not len(in_flight) and not server.expects_requests:
                     return True
             elif await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
                 return True
