@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import select
 import socket
 import ssl
@@ -117,7 +118,7 @@ def test_a_replacement_refuses_and_cuts_no_tls_connection(tmp_path: Path) -> Non
         for authority in (server.authority, renewed):
             authority.add_to(trusted)
         idle = [Connection(server).use() for _ in range(4)]
-        streams = [Connection(server) for _ in range(4)]
+        streams = [Connection(server).use() for _ in range(4)]
         server.reload(max_model_len=2048)
         server.wait_until_reached("loading", times=2)
         renewed.certify(tmp_path)
@@ -165,13 +166,20 @@ def test_a_request_that_is_sent_slowly_during_a_replacement_is_answered(tmp_path
     """Its connection cannot be passed on: it has TLS, or more has arrived than is kept for that."""
     content = b"%s%s" % (b" " * 64 * 1024, json.dumps({"prompt": "1 2 3", "max_tokens": 2}).encode())
     head = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(content)
+    begin, rest = content[: 48 * 1024], content[48 * 1024 :]
     with kind(tmp_path) as server:
         server.wait_until_ready()
         with connect(server) as connection:
-            connection.sendall(head + content[:-10])
+            connection.sendall(head + begin)
             server.reload(max_model_len=2048)
-            server.wait_for_text("Listening on http", 2)
-            time.sleep(INCOMPLETE_REQUEST_SECONDS + 1)
-            connection.sendall(content[-10:])
+            began, replaced = time.monotonic(), math.inf
+            while time.monotonic() < replaced + INCOMPLETE_REQUEST_SECONDS + 1:
+                connection.sendall(rest[:1])  # a longer pause would end it
+                rest = rest[1:]
+                time.sleep(0.1)
+                if server.stdout.read_text().count("Listening on http") == 2:
+                    replaced = min(replaced, time.monotonic())
+                assert replaced < math.inf or time.monotonic() < began + 60
+            connection.sendall(rest)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
         server.wait_until_one_is_left()
