@@ -17,10 +17,13 @@ class Mutation(NamedTuple):
 
 
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
+_CYCLE = "maritalk_vllm/server/engine_cycle.py"
 _SUCCESSOR = "maritalk_vllm/server/successor_start.py"
 _SUCCESSION = "maritalk_vllm/server/process/engine_succession.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
+_EVENTS = "maritalk_vllm/server/process/process_events.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
+_LINK = "maritalk_vllm/server/process/engine_link.py"
 _API_PROCESSES = "maritalk_vllm/server/process/api_processes.py"
 _LIFECYCLE = "maritalk_vllm/server/lifecycle.py"
 _IN_FLIGHT = "maritalk_vllm/server/middleware/in_flight.py"
@@ -62,7 +65,7 @@ MUTATIONS = (
     ),
     Mutation(
         "keep requests for an engine with other settings",
-        _PROCESSES,
+        _EVENTS,
         "can_wait = self._api.is_serving and not self._api.is_ending",
         "can_wait = self._api.is_serving",
         ("test_stub_engine_reload.py::test_an_api_process_that_hangs_while_its_engine_is_replaced_is_killed_with_it",),
@@ -149,7 +152,7 @@ MUTATIONS = (
     ),
     Mutation(
         "forget a reload during a start",
-        _SUPERVISOR,
+        _CYCLE,
         "        self._successor.decide()  #",
         "        #",
         ("test_stub_engine_reload.py::test_a_reload_during_a_replacement_is_applied_after_it",),
@@ -205,7 +208,7 @@ MUTATIONS = (
     ),
     Mutation(
         "kill an engine that finishes its requests when the next one dies",
-        _SUPERVISOR,
+        _CYCLE,
         "spared_sessions=self._engines.other_sessions",
         "spared_sessions=()",
         (_FINISHES,),
@@ -296,8 +299,8 @@ MUTATIONS = (
     ),
     Mutation(
         "start again with the length that did not fit",
-        _SUPERVISOR,
-        "self._shortened or agreed",
+        _CYCLE,
+        "self.shortened or agreed",
         "agreed",
         (_SHORTENED,),
     ),
@@ -513,7 +516,7 @@ MUTATIONS = (
     ),
     Mutation(
         "do not wait for the restart delay",
-        _SUPERVISOR,
+        _CYCLE,
         "await asyncio.sleep(delay)",
         "await asyncio.sleep(0)",
         (_PAUSES,),
@@ -528,10 +531,9 @@ MUTATIONS = (
     ),
     Mutation(
         "hand over too early",
-        _SUPERVISOR,
+        _CYCLE,
         "        await engine.start_engine(agreed)\n",
-        "        self._loading_server.hand_over(local_url(self._listener, self._scheme))\n"
-        "        await engine.start_engine(agreed)\n",
+        "        self._handle(events.EngineReady())\n        await engine.start_engine(agreed)\n",
         (_START,),
     ),
     Mutation(
@@ -543,8 +545,8 @@ MUTATIONS = (
     ),
     Mutation(
         "do not end the requests of an engine that died, without --resume-requests",
-        _BACKEND,
-        "if self._engine_lost or (",
+        _LINK,
+        "if self._is_final or (",
         "if False or (",
         (_DIES,),
     ),
@@ -571,7 +573,7 @@ MUTATIONS = (
     ),
     Mutation(
         "forget an API process that another fork server cannot give an engine",
-        _SUPERVISOR,
+        _CYCLE,
         "            await self._end_api_without_fork_server()\n",
         "",
         ("test_stub_engine_files.py::test_files_that_become_unusable_do_not_stop_the_server",),
@@ -579,7 +581,7 @@ MUTATIONS = (
     Mutation(
         "take the end of an engine that was killed for that of the next",
         _PROCESSES,
-        "        await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)\n",
+        "        await self._events.handle_until(lambda: not self._events.is_forking, STOP_SECONDS)\n",
         "",
         (_PAUSES,),
     ),
@@ -592,8 +594,8 @@ MUTATIONS = (
     ),
     Mutation(
         "keep the requests without --resume-requests",
-        _PROCESSES,
-        "return self._launch.settings.resume_requests and",
+        _EVENTS,
+        "return self.launch.settings.resume_requests and",
         "return",
         (_DIES,),
     ),
@@ -613,15 +615,15 @@ MUTATIONS = (
     ),
     Mutation(
         "have requests wait for the next engine without a limit",
-        _BACKEND,
-        "        link.expire(self._options.resume_timeout)\n",
+        _LINK,
+        "        link.expire(options.resume_timeout)\n",
         "",
         ("test_stub_engine_resume.py::test_requests_wait_for_the_next_stub_engine_no_longer_than_the_limit",),
     ),
     Mutation(
         "do not notice the end of an API process while a node is lost",
-        _SUPERVISOR,
-        "if self._lifecycle.api_serves:  # it may end while a lost node is missing",
+        _CYCLE,
+        "if self._api_serves():  # it may end while a lost node is missing",
         "if False:",
         (f"{_NODES}::test_an_api_process_that_dies_while_a_node_of_stub_engines_is_lost_is_replaced",),
     ),
@@ -634,7 +636,7 @@ MUTATIONS = (
     ),
     Mutation(
         "do not notice an engine that hangs",
-        _BACKEND,
+        _LINK,
         "if seconds > limit and",
         "if False and",
         (_HANGS,),
@@ -753,7 +755,7 @@ MUTATIONS = (
     ),
     Mutation(
         "wait forever for an API process that does not end",
-        _PROCESSES,
+        _EVENTS,
         "            async with asyncio.timeout(seconds):\n",
         "            async with asyncio.timeout(None):\n",
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
@@ -767,7 +769,7 @@ MUTATIONS = (
     ),
     Mutation(
         "swallow why a start has failed",
-        _PROCESSES,
+        _EVENTS,
         "if (failure := self._take_failure()) is not None:",
         "if False:",
         (_FAILED,),
@@ -788,14 +790,14 @@ MUTATIONS = (
     ),
     Mutation(
         "fork from a process whose import hangs",
-        _PROCESSES,
+        _EVENTS,
         "                self._fork_server.kill()\n            raise self._progress",
         "                pass\n            raise self._progress",
         (_LATE_AGAIN,),
     ),
     Mutation(
         "say that a start is late where its cause is known",
-        _PROCESSES,
+        _EVENTS,
         "raise self._take_failure() or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
@@ -853,7 +855,7 @@ MUTATIONS = (
     Mutation(
         "serve on with a message that cannot be read",
         _BACKEND,
-        "do not serve on without it.\n            self._abort_error = error\n",
+        "do not serve on without it.\n            self._link.abort_error = error\n",
         "do not serve on without it.\n",
         ("process/test_fork_server.py",),
     ),
