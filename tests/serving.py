@@ -176,6 +176,11 @@ class Server(Port):
         """Pid and command line of every process that carries this server's mark."""
         return marked_processes(self.mark)
 
+    @property
+    def apis(self) -> list[int]:
+        """All API processes that serve, or begin to."""
+        return sorted(pid for pid, line in self.processes().items() if line.startswith("maritalk: serve"))
+
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Send a signal and wait for the process to exit, for 60 s at most. Returns the seconds it took."""
         began = time.monotonic()

@@ -39,6 +39,7 @@ PACKAGES = (
 # The same within the server.
 OF_THE_SERVER = (
     "supervisor",
+    "engine_cycle",
     "successor_start",
     "lifecycle",
     "lifecycle_actions",

@@ -82,6 +82,13 @@ class TransferableProtocol(HttpProtocol):
         return self.waits and (self.is_receiving or not self.is_used)
 
     @property
+    def has_request(self) -> bool:
+        """Whether a request has begun to arrive, and is not answered."""
+        if self.transport.is_closing() or self.is_rejecting:
+            return False
+        return self.is_answering or self.has_pipelined or (self.waits and self.is_receiving)
+
+    @property
     def is_used(self) -> bool:
         """Whether there was a request before, so that the client may not send another."""
         return self._was_used or self.cycle is not None

@@ -83,6 +83,11 @@ class HttpProtocol(HttpToolsProtocol):
         return self._parse_state is not _ParseState.IDLE
 
     @property
+    def is_answering(self) -> bool:
+        """Whether the application has a request whose response is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
     def is_rejecting(self) -> bool:
         """Whether an error response is written or pending, after which no more requests are read."""
         return self._rejection is not None
@@ -181,7 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
         status = f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}".encode()
         head = [status, *(name + b": " + value for name, value in response.raw_headers)]
         self._rejection = b"\r\n".join([*head, b"", bytes(response.body)])
-        if self._is_answering and self._parse_state is _ParseState.BODY:
+        if self.is_answering and self._parse_state is _ParseState.BODY:
             # The current cycle is that of the rejected request, whose head was complete.
             if self.pipeline:
                 self.pipeline.popleft()
@@ -192,7 +197,7 @@ class HttpProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        elif self._is_answering:
+        elif self.is_answering:
             return
         self._write_rejection()
 
@@ -209,16 +214,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._start_timer(client_limits.LINGER_SECONDS)
         self.flow.resume_reading()
 
-    @property
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
     def _update_timeouts(self) -> None:
         """After each event, set the timer for what the connection waits for, and report its state and buffer size."""
         self._report_buffered()
         if self._rejection_sent or self.transport.is_closing():
             return
-        is_answering = self._is_answering
+        is_answering = self.is_answering
         if is_answering or self._parse_state is not _ParseState.IDLE:
             self._unset_keepalive_if_required()
         if is_answering:
@@ -337,6 +338,6 @@ class HttpProtocol(HttpToolsProtocol):
             if self._unparsed and self._rejection is None:
                 buffered, self._unparsed = self._unparsed, memoryview(b"")
                 self._feed(buffered)
-            if self._rejection is not None and not self._is_answering and not self._rejection_sent:
+            if self._rejection is not None and not self.is_answering and not self._rejection_sent:
                 self._write_rejection()
         self._update_timeouts()

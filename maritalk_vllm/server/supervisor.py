@@ -12,28 +12,26 @@ from typing import assert_never
 
 import setproctitle
 
-from ..errors import EngineError, MariTalkError, Unavailable
+from ..errors import Unavailable
 from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
 from ..settings import Settings
 from ..stop_signals import StopSignals
 from . import lifecycle_actions as actions
 from . import lifecycle_events as events
-from .cluster.coordinator import Coordinator, SingleNode, coordinator
-from .cluster.node_lost import NodeLost
 from .cluster.node_messages import Agreement
+from .engine_cycle import EngineCycle
 from .lifecycle import Lifecycle, step
 from .loading.loading_server import LoadingServer
 from .process import process_tree
 from .process.announcer import Announcer
-from .process.async_tasks import cancel_and_wait, unless_failed
+from .process.async_tasks import cancel_and_wait
 from .process.chat_process import ChatProcess
 from .process.config_reload import ConfigReload
 from .process.engine_host import EngineHost
 from .process.engine_manager import EngineManager
 from .process.engine_succession import EngineSuccession
 from .process.fork_server_client import FORK_SERVER_COMMAND
-from .process.gpu_memory import wait_until_free
 from .process.log_file import LogFile
 from .process.maintenance import Maintenance
 from .process.sighup import HangupSignal
@@ -118,10 +116,9 @@ class _Supervisor:
             fork_server_command=fork_server_command,
         )
         self._engines = EngineSuccession(host, self._timings, lambda: self._handle(events.EngineLeaving()))
-        subscribers = (self._engines.update, self._update_loading_server, self._decide_replacement)
+        subscribers = (self._engines.update, self._show_launch, self._decide_replacement)
         self._maintenance = Maintenance(reload, log, self._state, subscribers)
         self._successor = SuccessorStart(self._maintenance, self._engines, self._handle)
-        self._coordinator: Coordinator = SingleNode()
         self._scheme = "https" if launch.access.certificate else "http"
         self._lifecycle = Lifecycle(
             is_follower=launch.group is not None and not launch.group.is_leader,
@@ -129,8 +126,17 @@ class _Supervisor:
             # The nodes of a group agree on a length before they start.
             may_shorten=launch.group is None and launch.settings.max_model_len is None,
         )
-        self._shortened: Agreement | None = None
-        self._shortened_before: Agreement | None = None
+        self._cycle = EngineCycle(
+            maintenance=self._maintenance,
+            engines=self._engines,
+            successor=self._successor,
+            announcer=self._announcer,
+            state=self._state,
+            timings=self._timings,
+            chat=self._chat,
+            handle=self._handle,
+            api_serves=lambda: self._lifecycle.api_serves,
+        )
         self._draining = asyncio.Event()
         self._killed = asyncio.Event()
 
@@ -164,7 +170,7 @@ class _Supervisor:
         """Execute one long action after another. Raises the MariTalkError for which the engine is given up."""
         action = self._handle(events.StartDue())
         while action is not None:
-            action = self._handle(await self._complete(action))
+            action = self._handle(await self._cycle.complete(action))
 
     def _handle(self, event: events.Event) -> actions.LongAction | None:
         """Execute the short actions that follow from `event`; return the long one, if there is one."""
@@ -192,23 +198,22 @@ class _Supervisor:
             case actions.ReportRestart(text):
                 self._announcer.restarting(text)
             case actions.ShortenContext(max_model_len, text):
-                self._shortened = Agreement(max_model_len=max_model_len)
+                self._cycle.shortened = Agreement(max_model_len=max_model_len)
                 self._announcer.restarting(text)
             case actions.RetireApi():
                 assert self._engine is not None
                 self._successor.end()
-                self._announcer.replacing()
+                self._announcer.replacing(files_have_changed=self._maintenance.files_have_changed)
                 self._engine.retire()
             case actions.StartSuccessor():
-                self._announcer.starting_beside()
+                self._announcer.starting_beside(files_have_changed=self._maintenance.files_have_changed)
                 self._successor.begin()
             case actions.DiscardSuccessor():
                 self._successor.discard()
             case actions.TakeOver():
                 self._successor.end()
                 self._maintenance.folder = self._engines.take_over(self._launch, self._maintenance.folder)
-                self._shortened = None
-                self._show_launch()
+                self._cycle.shortened = None
                 self._announcer.listening_again(url(self._listener, self._scheme))
             case actions.ReportSuccessorFailed(error):
                 self._successor.end()
@@ -220,7 +225,7 @@ class _Supervisor:
                 self._loading_server.fail(error)
                 if self._engine is not None:
                     self._engine.reject_requests(error)
-                self._coordinator.end_epoch(error)
+                self._cycle.coordinator.end_epoch(error)
                 raise error
             case actions.Drain():
                 self._announcer.notifier.stopping("Finishing what runs")
@@ -233,104 +238,6 @@ class _Supervisor:
             case _:
                 assert_never(action)
 
-    async def _complete(self, action: actions.LongAction) -> events.Event:
-        """Execute a long action, and return the event with which it ends."""
-        match action:
-            case actions.StartEngine():
-                error = await self._run_engine()
-                api_serves = self._engine is not None and self._engine.keeps_requests
-                return events.EngineFailed(error, api_serves)
-            case actions.ClearEngine(error, abort_requests):
-                return events.EngineCleared(await self._clear_engine(error, abort_requests=abort_requests))
-            case actions.ScheduleStart(delay):
-                await asyncio.sleep(delay)
-                return events.StartDue()
-            case actions.SwitchLaunch(error):
-                await self._switch_launch(error)
-                return events.StartDue()
-
-    async def _switch_launch(self, error: EngineError | None) -> None:
-        """Use the launch that was reloaded, or, after the error of its engine, the one before."""
-        if error is None:
-            self._shortened, self._shortened_before = None, self._shortened
-        else:
-            self._announcer.returning(error)
-            self._shortened = self._shortened_before
-        await self._maintenance.switch_launch(error)
-        self._engines.discard_fork_server()  # its environment follows from the settings
-        self._show_launch()
-
-    def _show_launch(self) -> None:
-        """Have the loading server and the metrics show what is served."""
-        self._loading_server.is_demo = self._launch.source.is_demo
-        self._timings.license_expires = self._launch.license_expires
-
-    async def _run_engine(self) -> MariTalkError:
-        """Start an engine, and return the error with which it fails."""
-        try:
-            if self._engine is None:  # the first start
-                await self._download_weights()
-                launch = self._launch
-                self._coordinator = coordinator(launch.group, launch.plan, launch.vllm)
-            else:
-                await wait_until_free(self._launch.plan, lambda: self._announcer.step("Waiting for free GPU memory"))
-            await self._maintenance.restore_files(self._engines.discard_fork_server, self._announcer.download)
-            await self._end_api_without_fork_server()
-            engine = self._engines.engine(self._launch, self._maintenance.folder)
-            await engine.import_and_prepare()
-            # Not earlier: the nodes start together as soon as all of them are idle.
-            self._coordinator.report_idle()
-            joining = self._coordinator.wait_for_peers(self._show_missing)
-            if self._lifecycle.api_serves:  # it may end while a lost node is missing
-                joining = unless_failed(joining, engine.wait_for_exit())
-            agreed = await joining
-            self._handle(events.NodesJoined())
-            loop = asyncio.get_running_loop()
-            tasks = [
-                loop.create_task(self._coordinator.wait_for_failure()),
-                loop.create_task(self._load_and_serve(engine, self._shortened or agreed)),
-            ]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                await cancel_and_wait(*tasks)
-        except MariTalkError as error:
-            return error
-        raise AssertionError  # both tasks end with an error alone
-
-    async def _download_weights(self) -> None:
-        """Download the weights unless they are local. Raises MariTalkError."""
-        if self._launch.source.fetch is not None:
-            self._state.set_step("Downloading")
-            await self._maintenance.download_weights(self._announcer.download)
-            self._timings.mark_done(StartupStep.DOWNLOADING)
-
-    async def _end_api_without_fork_server(self) -> None:
-        """End an API process that waits for the next engine, if another fork server has to start it: it has no link."""
-        if self._engine is not None and not self._engine.fork_server_alive and self._lifecycle.api_serves:
-            await self._clear_engine(EngineError("The engine died."), abort_requests=True)
-            self._handle(events.EngineLeaving())
-
-    async def _load_and_serve(self, engine: EngineManager, agreed: Agreement) -> None:
-        """Load the model, and wait for the engine to exit. Raises MariTalkError."""
-        await engine.start_engine(agreed)
-        await self._maintenance.record_loaded()
-        self._handle(events.EngineReady())
-        self._successor.decide()  # if a reload required that during the start
-        await self._engines.wait_for_exit()
-
-    async def _clear_engine(self, error: EngineError, *, abort_requests: bool) -> EngineError:
-        """Remove the engine's remains on this node, have the other nodes do the same, and return the root cause."""
-        cause = error if isinstance(error, NodeLost) else await self._coordinator.root_cause(error)
-        self._coordinator.end_epoch(cause)
-        if self._engine is not None:
-            if abort_requests:
-                await self._engine.abort_requests(cause)
-            chat = self._chat.pid if self._chat is not None else None  # it outlives the engine
-            pids = [] if chat is None else [chat]
-            await self._engine.cleanup(*pids, spared_sessions=self._engines.other_sessions)
-        return cause
-
     async def _shut_down(self) -> None:
         """Let the other nodes and the API process finish, then kill what is left and close the port."""
         if self._chat is not None:
@@ -339,14 +246,14 @@ class _Supervisor:
         await self._engines.stop(self._launch.settings.drain_timeout)
         # Serve the port to the end, even if the API process was killed or exceeded its time.
         self._loading_server.start()
-        await self._coordinator.close()
+        await self._cycle.coordinator.close()
         await asyncio.to_thread(process_tree.kill_descendants)
         await self._loading_server.stop()
 
     async def _wait_until_released(self) -> None:
         """Wait until the leader has drained and no longer needs this node. A second signal ends the wait."""
         loop = asyncio.get_running_loop()
-        waits = [loop.create_task(self._coordinator.wait_until_released()), loop.create_task(self._killed.wait())]
+        waits = [loop.create_task(self._cycle.coordinator.wait_until_released()), loop.create_task(self._killed.wait())]
         await asyncio.wait(waits, timeout=self._launch.settings.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
@@ -371,8 +278,11 @@ class _Supervisor:
     def _engine(self) -> EngineManager | None:
         return self._engines.current
 
-    def _update_loading_server(self, launch: Launch) -> None:
+    def _show_launch(self, launch: Launch) -> None:
+        """Have the loading server and the metrics show what is served."""
         self._loading_server.update_access(launch.access)
+        self._loading_server.is_demo = launch.source.is_demo
+        self._timings.license_expires = launch.license_expires
 
     def _decide_replacement(self, _: Launch) -> None:
         self._successor.decide()
@@ -392,8 +302,3 @@ class _Supervisor:
 
     def _stop(self) -> None:
         self._handle(events.StopRequested())
-
-    def _show_missing(self, step: str) -> None:
-        self._announcer.step(step)
-        if self._coordinator.has_missing_nodes:
-            self._handle(events.NodesMissing(step))

@@ -11,6 +11,7 @@ from ..licensing.license_check import LicenseCheck
 from ..models import catalogue, demo_model
 from ..models.atomic_install import is_installed
 from ..models.catalogue import CatalogueModel
+from ..models.folder_fingerprint import FolderFingerprint
 from ..models.model_config import has_config
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
@@ -27,8 +28,8 @@ class Source:
     """A model to serve: its name for users, and the folder that holds it, or will hold it.
 
     `entry` is its entry in the catalogue, if that has named it. `fetch` is the download of the weights if they are not
-    local. `is_made_here`: this program creates the folder from
-    an embedded file, so it may delete the folder and create it again.
+    local. `is_made_here`: this program creates the folder from an embedded file, so it may delete the folder and create
+    it again. `given_folder` is the path by which the user has named the folder, which may lead through links.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     fetch: FetchRequest | None = None
     entry: CatalogueModel | None = None
     is_made_here: bool = False
+    given_folder: Path | None = None
 
     @property
     def is_demo(self) -> bool:
@@ -47,6 +49,13 @@ class Source:
     def exact_name(self) -> str:
         """The value of --model that names these weights: of a model with several checkpoints, this one."""
         return self.name if self.entry is None else self.entry.full_name
+
+    @property
+    def fingerprint(self) -> FolderFingerprint | None:
+        """The present fingerprint of the folder, unless it is still to be filled, or is made here."""
+        if self.fetch is not None or self.is_made_here:
+            return None
+        return FolderFingerprint.of(self.given_folder or Path(self.location))
 
     @property
     def must_be_prepared(self) -> bool:
@@ -139,7 +148,7 @@ def open_model(model: str, revision: str | None = None) -> Source:
                 msg("{path} holds no model: it has no config.json.", path=Path(model)),
                 hint or "Give the folder of a checkpoint.",
             )
-        return Source(folder.name, str(folder))
+        return Source(folder.name, str(folder), given_folder=Path(model).expanduser().absolute())
     if (entry := catalogue.find(model)) is not None:
         return replace(_hub_source(entry.hub_name, revision or entry.revision), name=entry.name, entry=entry)
     if _HUGGING_FACE_NAME.fullmatch(model):

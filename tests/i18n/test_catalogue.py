@@ -31,7 +31,7 @@ NO_SENTENCE = {
         r"\{\}\+\{\} tokens, queue .*|lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
         r"|Configuration, API keys and certificate were read .*|The temporary folder was removed .*"
-        r"|The model's files have changed .*"
+        r"|The model's (?:changed )?files (?:have changed[ ,]|cannot be used: ).*"
         r"|Changes to these options .*"
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"
         r"|The supervisor cannot answer at the port: .*|The model's files cannot be looked at: .*"

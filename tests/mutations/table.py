@@ -17,10 +17,13 @@ class Mutation(NamedTuple):
 
 
 _SUPERVISOR = "maritalk_vllm/server/supervisor.py"
+_CYCLE = "maritalk_vllm/server/engine_cycle.py"
 _SUCCESSOR = "maritalk_vllm/server/successor_start.py"
 _SUCCESSION = "maritalk_vllm/server/process/engine_succession.py"
 _PROCESSES = "maritalk_vllm/server/process/engine_manager.py"
+_EVENTS = "maritalk_vllm/server/process/process_events.py"
 _BACKEND = "maritalk_vllm/server/process/api_process.py"
+_LINK = "maritalk_vllm/server/process/engine_link.py"
 _API_PROCESSES = "maritalk_vllm/server/process/api_processes.py"
 _LIFECYCLE = "maritalk_vllm/server/lifecycle.py"
 _IN_FLIGHT = "maritalk_vllm/server/middleware/in_flight.py"
@@ -46,6 +49,7 @@ _RESTS = "test_stub_engine_restart.py::test_the_supervisor_answers_while_it_wait
 _SECOND_SIGNAL = "test_stub_engine_stop.py::test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine"
 
 _RELOADED = "test_stub_engine_reload.py::test_a_reload_under_load_refuses_and_loses_no_request"
+_FILES = "test_stub_engine_model_files.py::test_a_reload_loads_changed_files_of_the_model"
 _RETURNED = "test_stub_engine_reload.py::test_the_old_engine_is_started_again_if_the_next_one_fails"
 _TAKEOVER = "test_stub_engine_takeover.py"
 _TAKES_OVER = f"{_TAKEOVER}::test_an_engine_takes_over_under_load_without_a_pause"
@@ -61,7 +65,7 @@ MUTATIONS = (
     ),
     Mutation(
         "keep requests for an engine with other settings",
-        _PROCESSES,
+        _EVENTS,
         "can_wait = self._api.is_serving and not self._api.is_ending",
         "can_wait = self._api.is_serving",
         ("test_stub_engine_reload.py::test_an_api_process_that_hangs_while_its_engine_is_replaced_is_killed_with_it",),
@@ -98,6 +102,27 @@ MUTATIONS = (
         ("process/test_config_reload.py", _RETURNED),
     ),
     Mutation(
+        "take changed files of the model for the same",
+        "maritalk_vllm/server/process/config_reload.py",
+        "        if not names:\n",
+        "        if names:\n",
+        ("process/test_config_reload.py", _FILES),
+    ),
+    Mutation(
+        "have a reload wait for a disk of the model that hangs",
+        "maritalk_vllm/server/process/maintenance.py",
+        "files = await _within(_MODEL_CHECK_SECONDS, loaded.again)",
+        "files = await run_in_background(loaded.again)",
+        ("process/test_maintenance.py",),
+    ),
+    Mutation(
+        "forget at a restart which files the API process has read",
+        "maritalk_vllm/server/process/config_reload.py",
+        "data_dir=launch.data_dir, files=launch.files or again.files)",
+        "data_dir=launch.data_dir)",
+        ("process/test_config_reload.py",),
+    ),
+    Mutation(
         "plan the next engine without the memory of the one that runs",
         "maritalk_vllm/server/startup/launch.py",
         "resolve_successor=partial(decide, inventory=inventory)",
@@ -127,7 +152,7 @@ MUTATIONS = (
     ),
     Mutation(
         "forget a reload during a start",
-        _SUPERVISOR,
+        _CYCLE,
         "        self._successor.decide()  #",
         "        #",
         ("test_stub_engine_reload.py::test_a_reload_during_a_replacement_is_applied_after_it",),
@@ -168,6 +193,13 @@ MUTATIONS = (
         (_TAKES_OVER,),
     ),
     Mutation(
+        "end a retired API process before the requests on connections that cannot be passed on",
+        _BACKEND,
+        "not server.expects_requests:",
+        "not server.server_state.has_pending:",
+        ("test_stub_engine_tls.py::test_a_request_that_is_sent_slowly_during_a_replacement_is_answered",),
+    ),
+    Mutation(
         "report a server as draining whose next engine serves",
         _BACKEND,
         "if self._retirement is None or not self._retirement.is_succeeded:",
@@ -176,7 +208,7 @@ MUTATIONS = (
     ),
     Mutation(
         "kill an engine that finishes its requests when the next one dies",
-        _SUPERVISOR,
+        _CYCLE,
         "spared_sessions=self._engines.other_sessions",
         "spared_sessions=()",
         (_FINISHES,),
@@ -205,7 +237,7 @@ MUTATIONS = (
     Mutation(
         "report no successor that fails",
         "maritalk_vllm/server/process/config_reload.py",
-        "        self.successor = None\n        self._rejected = error.message\n",
+        "        self.successor = None\n        self._rejected[self._reason] = error.message\n",
         "        self.successor = None\n",
         (f"{_TAKEOVER}::test_a_successor_that_does_not_start_changes_nothing",),
     ),
@@ -267,8 +299,8 @@ MUTATIONS = (
     ),
     Mutation(
         "start again with the length that did not fit",
-        _SUPERVISOR,
-        "self._shortened or agreed",
+        _CYCLE,
+        "self.shortened or agreed",
         "agreed",
         (_SHORTENED,),
     ),
@@ -484,7 +516,7 @@ MUTATIONS = (
     ),
     Mutation(
         "do not wait for the restart delay",
-        _SUPERVISOR,
+        _CYCLE,
         "await asyncio.sleep(delay)",
         "await asyncio.sleep(0)",
         (_PAUSES,),
@@ -499,10 +531,9 @@ MUTATIONS = (
     ),
     Mutation(
         "hand over too early",
-        _SUPERVISOR,
+        _CYCLE,
         "        await engine.start_engine(agreed)\n",
-        "        self._loading_server.hand_over(local_url(self._listener, self._scheme))\n"
-        "        await engine.start_engine(agreed)\n",
+        "        self._handle(events.EngineReady())\n        await engine.start_engine(agreed)\n",
         (_START,),
     ),
     Mutation(
@@ -514,8 +545,8 @@ MUTATIONS = (
     ),
     Mutation(
         "do not end the requests of an engine that died, without --resume-requests",
-        _BACKEND,
-        "if self._engine_lost or (",
+        _LINK,
+        "if self._is_final or (",
         "if False or (",
         (_DIES,),
     ),
@@ -542,7 +573,7 @@ MUTATIONS = (
     ),
     Mutation(
         "forget an API process that another fork server cannot give an engine",
-        _SUPERVISOR,
+        _CYCLE,
         "            await self._end_api_without_fork_server()\n",
         "",
         ("test_stub_engine_files.py::test_files_that_become_unusable_do_not_stop_the_server",),
@@ -550,7 +581,7 @@ MUTATIONS = (
     Mutation(
         "take the end of an engine that was killed for that of the next",
         _PROCESSES,
-        "        await self._process_messages_until(lambda: not self._is_forking, STOP_SECONDS)\n",
+        "        await self._events.handle_until(lambda: not self._events.is_forking, STOP_SECONDS)\n",
         "",
         (_PAUSES,),
     ),
@@ -563,8 +594,8 @@ MUTATIONS = (
     ),
     Mutation(
         "keep the requests without --resume-requests",
-        _PROCESSES,
-        "return self._launch.settings.resume_requests and",
+        _EVENTS,
+        "return self.launch.settings.resume_requests and",
         "return",
         (_DIES,),
     ),
@@ -584,15 +615,15 @@ MUTATIONS = (
     ),
     Mutation(
         "have requests wait for the next engine without a limit",
-        _BACKEND,
-        "        link.expire(self._options.resume_timeout)\n",
+        _LINK,
+        "        link.expire(options.resume_timeout)\n",
         "",
         ("test_stub_engine_resume.py::test_requests_wait_for_the_next_stub_engine_no_longer_than_the_limit",),
     ),
     Mutation(
         "do not notice the end of an API process while a node is lost",
-        _SUPERVISOR,
-        "if self._lifecycle.api_serves:  # it may end while a lost node is missing",
+        _CYCLE,
+        "if self._api_serves():  # it may end while a lost node is missing",
         "if False:",
         (f"{_NODES}::test_an_api_process_that_dies_while_a_node_of_stub_engines_is_lost_is_replaced",),
     ),
@@ -605,7 +636,7 @@ MUTATIONS = (
     ),
     Mutation(
         "do not notice an engine that hangs",
-        _BACKEND,
+        _LINK,
         "if seconds > limit and",
         "if False and",
         (_HANGS,),
@@ -724,7 +755,7 @@ MUTATIONS = (
     ),
     Mutation(
         "wait forever for an API process that does not end",
-        _PROCESSES,
+        _EVENTS,
         "            async with asyncio.timeout(seconds):\n",
         "            async with asyncio.timeout(None):\n",
         ("test_stub_engine_stop.py::test_a_stub_engine_that_does_not_exit_is_killed",),
@@ -738,7 +769,7 @@ MUTATIONS = (
     ),
     Mutation(
         "swallow why a start has failed",
-        _PROCESSES,
+        _EVENTS,
         "if (failure := self._take_failure()) is not None:",
         "if False:",
         (_FAILED,),
@@ -759,14 +790,14 @@ MUTATIONS = (
     ),
     Mutation(
         "fork from a process whose import hangs",
-        _PROCESSES,
+        _EVENTS,
         "                self._fork_server.kill()\n            raise self._progress",
         "                pass\n            raise self._progress",
         (_LATE_AGAIN,),
     ),
     Mutation(
         "say that a start is late where its cause is known",
-        _PROCESSES,
+        _EVENTS,
         "raise self._take_failure() or late from late",
         "raise late",
         ("test_stub_engine_deadline.py::test_a_failed_stub_engine_that_does_not_exit_reports_its_cause",),
@@ -824,7 +855,7 @@ MUTATIONS = (
     Mutation(
         "serve on with a message that cannot be read",
         _BACKEND,
-        "do not serve on without it.\n            self._abort_error = error\n",
+        "do not serve on without it.\n            self._link.abort_error = error\n",
         "do not serve on without it.\n",
         ("process/test_fork_server.py",),
     ),

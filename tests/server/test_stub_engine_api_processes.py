@@ -19,7 +19,7 @@ from tests.batches.samples import line
 from tests.counting import samples
 from tests.server.test_stop import assert_nothing_left
 from tests.server.test_stub_engine_batches import batch_of, metric, submit
-from tests.serving import until
+from tests.serving import Server, until
 from tests.stub_engine.server import StubServer
 
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
@@ -34,10 +34,10 @@ class Client:
 
     opened: ClassVar[list["Client"]] = []
 
-    def __init__(self, server: StubServer) -> None:
+    def __init__(self, server: Server, timeout: float = 60) -> None:
         self.opened.append(self)
         self._response: http.client.HTTPResponse | None = None
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
         self._connection.connect()
         port = self._connection.sock.getsockname()[1]
 
@@ -58,9 +58,9 @@ class Client:
         response = self._connection.getresponse()
         return response.status, response.read()
 
-    def begin(self) -> http.client.HTTPResponse:
+    def begin(self, body: object = LONG) -> http.client.HTTPResponse:
         """Send a request for a long stream, and wait for its first token."""
-        self.send("/generate", LONG)
+        self.send("/generate", body)
         response = self._response = self._connection.getresponse()
         assert response.status == 200
         assert response.readline().startswith(b"data: ")
@@ -71,6 +71,12 @@ class Client:
         if self._response is not None:
             self._response.close()
         self._connection.close()
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close all connections that were opened."""
+        while cls.opened:
+            cls.opened.pop().close()
 
     def ask(self, path: str, body: object = None) -> tuple[int, bytes]:
         """Send a request, and receive the response."""
@@ -95,24 +101,23 @@ def two_processes(folder: Path, *arguments: str, **actions: list[str]) -> Iterat
         try:
             yield server
         finally:
-            while Client.opened:
-                Client.opened.pop().close()
+            Client.close_all()
 
 
-def client_of(server: StubServer, process: int) -> Client:
+def client_of(server: Server, process: int, timeout: float = 60) -> Client:
     """A connection that a certain API process has accepted."""
     for _ in range(200):
-        if (client := Client(server)).process == process:
+        if (client := Client(server, timeout)).process == process:
             return client
     raise AssertionError(f"{process} accepts no connection")
 
 
-def has_been_replaced(server: StubServer, process: int) -> bool:
+def has_been_replaced(server: Server, process: int) -> bool:
     """Whether another API process runs in the place of one that has died."""
     return len(server.apis) == 2 and process not in server.apis
 
 
-def total(server: StubServer, name: str, **labels: str) -> float:
+def total(server: Server, name: str, **labels: str) -> float:
     """The sum of a metric over the series that have these labels."""
     found = samples(server.ask("/metrics").body.decode())
     return sum(

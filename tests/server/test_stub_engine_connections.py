@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,13 @@ PER_SECOND = 60
 class Clients:
     """Clients that connect one after another and send one request each, and how each request ended."""
 
-    def __init__(self, port: int, slowest_seconds: float = 0.0) -> None:
-        """`slowest_seconds`: the most time that a client takes to send its request, in four pieces."""
+    def __init__(self, port: int, slowest_seconds: float = 0.0, trusted: ssl.SSLContext | None = None) -> None:
+        """`slowest_seconds`: the most time that a client takes to send its request, in four pieces.
+
+        `trusted`: the certificates for HTTPS, None for HTTP.
+        """
         self._url = f"http://127.0.0.1:{port}"
+        self._trusted = trusted
         self._slowest = slowest_seconds
         self._random = random.Random(1)
         self._clients: list[asyncio.Task[str]] = []
@@ -38,7 +43,7 @@ class Clients:
         cuts = sorted(self._random.sample(range(1, len(REQUEST)), 3))
         seconds = self._random.uniform(0, self._slowest)
         try:
-            async with wire(self._url) as connection:
+            async with wire(self._url, self._trusted) as connection:
                 for begin, end in zip([0, *cuts], [*cuts, len(REQUEST)], strict=True):
                     if self._slowest:
                         await asyncio.sleep(seconds / 4)

@@ -37,7 +37,11 @@ class Authority:
         self._kind = kind
         self._authority = trustme.CA()
         self.trusted = ssl.create_default_context()
-        self._authority.configure_trust(self.trusted)
+        self.add_to(self.trusted)
+
+    def add_to(self, trusted: ssl.SSLContext) -> None:
+        """Have the context trust this authority, too."""
+        self._authority.configure_trust(trusted)
 
     def certify(self, folder: Path) -> Settings:
         made = self._authority.issue_cert(HOST, key_type=self._kind)

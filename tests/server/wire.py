@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -68,9 +69,10 @@ class Wire:
 
 
 @contextlib.asynccontextmanager
-async def wire(url: str) -> AsyncIterator[Wire]:
+async def wire(url: str, trusted: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    """A connection to the host and port of `url`, with TLS if `trusted` has an authority for it."""
     address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port, ssl=trusted)
     try:
         yield Wire(reader, writer)
     finally:

@@ -8,7 +8,14 @@ import setproctitle
 
 from maritalk_vllm.engine import step_times
 from maritalk_vllm.models.atomic_install import install_atomically
-from maritalk_vllm.server.process import api_process, engine_process, follower_process, fork_server, process_tree
+from maritalk_vllm.server.process import (
+    api_process,
+    engine_link,
+    engine_process,
+    follower_process,
+    fork_server,
+    process_tree,
+)
 from maritalk_vllm.server.process.ipc_channel import Channel
 from maritalk_vllm.server.process.process_messages import JOBS, TO_SUPERVISOR, Prepare, Progress, ReportChannel
 from maritalk_vllm.settings import Device
@@ -36,6 +43,7 @@ def main(device: str, descriptor: str, parent: str) -> None:
         patch.object(engine_process, "vllm_launcher", launcher),
         patch.object(follower_process, "vllm_launcher", launcher),
         patch.object(api_process, "vllm_launcher", launcher),
+        patch.object(engine_link, "vllm_launcher", launcher),
         patch.object(api_process, "MariTalkPlugin", launcher.StubPlugin),
         patch.object(fork_server, "prepare", prepare),
         patch.object(step_times, "MIN_SECONDS", shortest_step_limit(step_times.MIN_SECONDS)),

@@ -87,11 +87,6 @@ class StubServer(Server):
         return self.pid_of("maritalk: serve")
 
     @property
-    def apis(self) -> list[int]:
-        """All processes that serve, or begin to."""
-        return sorted(pid for pid, line in self.processes().items() if line.startswith("maritalk: serve"))
-
-    @property
     def engine_process(self) -> int:
         return self.pid_of("maritalk: run")
 

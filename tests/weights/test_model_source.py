@@ -43,8 +43,21 @@ def test_folder_of_the_user_is_not_made_here(tmp_path: Path) -> None:
 
 def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path))
+    assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path), given_folder=tmp_path)
     assert source(model="org/name") == Source("org/name", "org/name", fetch=FetchFromHub("org/name"))
+
+
+def test_only_an_installed_model_that_is_not_made_here_has_a_fingerprint(tmp_path: Path) -> None:
+    folder, link = tmp_path / "model", tmp_path / "link"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    link.symlink_to(folder)
+    found = source(model=str(link))
+    assert found.location == str(folder)
+    assert found.fingerprint is not None
+    assert (found.fingerprint.folder, list(found.fingerprint.files)) == (link, ["config.json"])
+    assert source(model="org/name").fingerprint is None
+    assert source(license=EVALUATION_KEY, cache_dir=tmp_path).fingerprint is None
 
 
 def test_catalogue_names_a_model_of_hugging_face_and_its_short_name_is_served() -> None:
@@ -74,7 +87,8 @@ def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qwen3-0.6b").mkdir()
     (tmp_path / "qwen3-0.6b" / "config.json").write_text("{}")
-    assert source(model="qwen3-0.6b") == Source("qwen3-0.6b", str(tmp_path / "qwen3-0.6b"))
+    folder = tmp_path / "qwen3-0.6b"
+    assert source(model="qwen3-0.6b") == Source("qwen3-0.6b", str(folder), given_folder=folder)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,6 @@ from ..status.sd_notify import SystemdNotifier
 from ..status.server_state import ServerState
 from ..status.startup_timings import StartupTimings
 
-_REPLACING = msg("The configuration has changed: replacing the engine. New requests wait until the next one is ready.")
-_STARTING_BESIDE = msg("The configuration has changed: the next engine starts, and this one serves until it is ready.")
-
 
 class Announcer:
     """Prints to the console, and notifies the service manager; probes get the step from `state`."""
@@ -64,14 +61,22 @@ class Announcer:
         self._announce(text)
         self._timings.reset()
 
-    def replacing(self) -> None:
-        """Announce that the engine is replaced by one with other settings."""
-        self._announce(_REPLACING)
+    def replacing(self, *, files_have_changed: bool) -> None:
+        """Announce that the engine is replaced by one with other settings, or files."""
+        text = msg(
+            "{change}: replacing the engine. New requests wait until the next one is ready.",
+            change=_change(files_have_changed=files_have_changed),
+        )
+        self._announce(text)
         self._timings.begin_again()
 
-    def starting_beside(self) -> None:
-        """Announce that an engine with other settings starts beside the one that serves."""
-        self._announce(_STARTING_BESIDE)
+    def starting_beside(self, *, files_have_changed: bool) -> None:
+        """Announce that an engine with other settings, or files, starts beside the one that serves."""
+        text = msg(
+            "{change}: the next engine starts, and this one serves until it is ready.",
+            change=_change(files_have_changed=files_have_changed),
+        )
+        self._announce(text)
 
     def staying(self, error: MariTalkError) -> None:
         """Announce that the engine that serves is not replaced, since the other failed with `error`."""
@@ -87,3 +92,7 @@ class Announcer:
     def _announce(self, text: str) -> None:
         self._console.engine_event(text)
         self.notifier.status(text)
+
+
+def _change(*, files_have_changed: bool) -> str:
+    return msg("The model's files have changed") if files_have_changed else msg("The configuration has changed")

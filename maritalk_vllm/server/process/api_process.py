@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from functools import partial
 from typing import TYPE_CHECKING, Never, assert_never
 
 import uvloop
@@ -21,7 +20,6 @@ from ...api.vllm_plugin import MariTalkPlugin
 from ...batches import batch_service
 from ...batches.batch_service import BatchService
 from ...engine import admission, prompt_limits, startup_errors, vllm_launcher
-from ...engine.engine_address import EngineAddress
 from ...engine.engine_load import EngineLoad
 from ...engine.generator import Generator
 from ...engine.log_redaction import mask_secrets
@@ -30,10 +28,8 @@ from ...engine.step_watchdog import StepWatchdog
 from ...errors import EngineError, Unavailable
 from ...http.certificate import Identity
 from ...http.uvicorn_server import config
-from ...i18n.message import Number, msg
 from ...masking import secrets_of
 from ..messaging.base_message import MessageError
-from ..messaging.error_report import ErrorReport
 from ..middleware.in_flight import InFlightRequests
 from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import RouteLabels, is_offered
@@ -41,11 +37,10 @@ from ..middleware.shared_usage import SharedUsage
 from ..middleware.stack import MiddlewareStack, compose, engine_layers
 from ..status import server_metrics, summed_metrics
 from ..status.server_state import Phase, ServerState
-from ..status.startup_timings import StartupStep, StartupTimings
-from . import process_errors
+from ..status.startup_timings import StartupStep
 from .api_server import ApiServer
 from .api_shared_memory import ApiSharedMemory
-from .async_tasks import run_in_background
+from .engine_link import EngineLink
 from .heartbeat import BEAT_SECONDS
 from .ipc_channel import Channel, MessageLost
 from .process_messages import (
@@ -54,7 +49,6 @@ from .process_messages import (
     AbortRequests,
     ApiHeartbeat,
     Control,
-    EngineHangs,
     EngineLost,
     OpenPort,
     Progress,
@@ -136,14 +130,10 @@ class _ApiProcess:
         self._channel = channel
         self._state = ServerState()
         self._timings = job.timings
-        self._abort_error: EngineError | None = None
-        self._engine_lost = self._hang_reported = False
         self._retirement: Retire | None = None
         self._stop_requested = asyncio.Event()
-        self._next_engine: EngineAddress | None = None
-        self._reconnecting: asyncio.Task[None] | None = None
-        self._aborting: set[asyncio.Task[None]] = set()
         self._in_flight = InFlightRequests()
+        self._link = EngineLink(client, watchdog, job, channel, self._state, self._in_flight)
         self._front: MiddlewareStack | None = None
         self._identity: Identity | None = None
         self._batches = BatchService(
@@ -265,10 +255,12 @@ class _ApiProcess:
                 in_flight.reject_new(_STOPPING, "draining")
             if not await self._drain(server, in_flight, generator):
                 in_flight.abort_all(_OUT_OF_TIME if self._retirement is None else _REPLACED)
+            if self._retirement is not None:
+                server.close_waiting()
         except EngineError as error:
             if self._state.phase is Phase.READY:
                 self._state.transition_to(Phase.LOADING)  # the engine restarts once this process has exited
-            response = DIED if self._abort_error is None else Unavailable(error.message, DIED.hint)
+            response = DIED if self._link.abort_error is None else Unavailable(error.message, DIED.hint)
             in_flight.reject_new(response, "loading")
             in_flight.abort_all(response)
             raise
@@ -281,11 +273,11 @@ class _ApiProcess:
         deadline = asyncio.get_running_loop().time() + self._options.drain_timeout
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if self._retirement is not None:
-                # Until none is left that could send a request, which the end of this process would not wait for.
+                # Until no request is left, or can begin: the end of this process would not wait for it.
                 await asyncio.sleep(_TRANSFER_SECONDS)
                 server.transfer_connections()
                 await asyncio.sleep(0)  # a request that had just arrived is in flight after it
-                if not len(in_flight) and not server.server_state.has_pending:
+                if not len(in_flight) and not server.expects_requests:
                     return True
             elif await in_flight.drain(min(left, _ENGINE_CHECK_SECONDS)):
                 return True
@@ -303,7 +295,7 @@ class _ApiProcess:
             return
         except MessageError as error:
             # The message may revoke a key: do not serve on without it.
-            self._abort_error = error
+            self._link.abort_error = error
             return
         match message:
             case None:
@@ -311,12 +303,12 @@ class _ApiProcess:
             case UpdateOptions(options):
                 self._apply(options)
             case EngineLost(is_final):
-                self._lose_engine(is_final=is_final)
+                self._link.lose(is_final=is_final)
             case Progress():
                 if self._state.phase is Phase.LOADING:
                     self._state.set_step(message.text, message.fraction)
             case UseEngine(engine, timings):
-                self._reconnecting = asyncio.create_task(self._use_engine(engine, timings))
+                self._link.use(engine, timings)
             case OpenPort():
                 server.open_port()
             case TransferredConnection():
@@ -325,50 +317,11 @@ class _ApiProcess:
                 self._retirement = message
                 self._stop_requested.set()
             case AbortClient(client):
-                if not vllm_launcher.link(self._client).is_lost:
-                    task = asyncio.create_task(vllm_launcher.abort_client(self._client, client))
-                    self._aborting.add(task)
-                    task.add_done_callback(self._aborting.discard)
+                self._link.abort_client(client)
             case AbortRequests(report):
-                self._abort_error = EngineError(report.message, report.hint)
+                self._link.abort_error = EngineError(report.message, report.hint)
             case _:
                 assert_never(message)
-
-    def _lose_engine(self, *, is_final: bool) -> None:
-        """Have the requests wait for the next engine, or end if there is none for them."""
-        self._engine_lost = is_final
-        self._next_engine = None
-        vllm_launcher.link(self._client).lose()
-        self._in_flight.is_waiting = True
-        if self._state.phase is Phase.READY:
-            self._state.transition_to(Phase.LOADING)
-
-    async def _use_engine(self, engine: EngineAddress, timings: StartupTimings) -> None:
-        """Connect to the next engine, and continue the requests with it."""
-        self._next_engine = engine
-        self._timings.continue_from(timings)
-        self._timings.mark_done(StartupStep.LOADING)
-        self._channel.send(WarmingUp())
-        try:
-            with startup_errors.explain_startup_errors(self._job.log):
-                core = await run_in_background(partial(vllm_launcher.connect_again, self._client, engine))
-        except EngineError as error:
-            if self._next_engine is engine:
-                self._abort_error = error
-            return
-        if self._next_engine is not engine:  # it has died meanwhile
-            core.shutdown()
-            return
-        self._watchdog.begin()
-        await vllm_launcher.link(self._client).resume(core)
-        if self._next_engine is not engine:
-            return
-        self._hang_reported = self._in_flight.is_waiting = False
-        if self._state.phase is Phase.LOADING:
-            self._state.transition_to(Phase.READY)
-        self._timings.mark_done(StartupStep.WARMING_UP)
-        self._timings.mark_done(StartupStep.READY)
-        self._channel.send(Ready(index=self._job.index))
 
     def _apply(self, options: ServingOptions) -> None:
         """Apply options, keys and certificates that the supervisor has reloaded."""
@@ -380,19 +333,6 @@ class _ApiProcess:
             self._identity.update(options.access.certificate)
 
     def _check(self, generator: Generator) -> None:
-        """Report an engine that hangs. Raises EngineError if requests are to end with one."""
-        if self._abort_error is not None:
-            raise self._abort_error
-        link = vllm_launcher.link(self._client)
-        if self._engine_lost or (link.is_lost and self._stop_requested.is_set()):
-            raise process_errors.died(self._job.log)
-        link.expire(self._options.resume_timeout)
-        seconds = self._watchdog.stalled_seconds(busy=bool(generator.unfinished_requests))
-        limit = self._watchdog.limit_seconds(self._options.engine_timeout)
-        if seconds > limit and not self._in_flight.is_waiting and not self._hang_reported:
-            self._hang_reported = True
-            error = EngineError(
-                msg("The engine hangs: it made no step for {seconds} s.", seconds=Number(seconds, ".0f")),
-                process_errors.see_log(self._job.log),
-            )
-            self._channel.send(EngineHangs(ErrorReport.of(error)))
+        """Raise EngineError if requests are to end with one."""
+        is_busy, stops = bool(generator.unfinished_requests), self._stop_requested.is_set()
+        self._link.check(self._options, is_busy=is_busy, stops=stops)

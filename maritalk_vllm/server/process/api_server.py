@@ -13,7 +13,8 @@ from .descriptors import Descriptor
 from .process_messages import Leaving, Ready, ReportChannel, TransferredConnection
 
 INCOMPLETE_REQUEST_SECONDS = 2.0
-"""How long to wait for a partly received request whose connection cannot be transferred to the supervisor."""
+"""How long to wait for a request on a connection that cannot be transferred: the rest of one when this process ends, or
+the first one of a new connection when it is retired."""
 
 _CONNECTION_POLL_SECONDS = 0.02
 
@@ -38,7 +39,7 @@ class ApiServer(WebServer):
         self._may_listen = asyncio.Event()
         if not waits:
             self._may_listen.set()
-        self._has_left = False
+        self._left_at: float | None = None
         self._channel = channel
         self._timings = timings
 
@@ -79,15 +80,33 @@ class ApiServer(WebServer):
             has_incomplete = any(each.is_incomplete for each in remaining) or self.server_state.has_pending
             if loop.time() > deadline or not has_incomplete:
                 break
+        self.close_waiting()
+        await super().shutdown(sockets)
+
+    def close_waiting(self) -> None:
+        """Reject the requests that are incomplete, and close idle connections: no other request can begin."""
         for connection in self._connections:
             if connection.is_incomplete:
                 connection.reject(_EXITING)
-        await super().shutdown(sockets)
+            elif connection.waits:
+                connection.shutdown()
+
+    @property
+    def expects_requests(self) -> bool:
+        """Whether a request is not answered yet, or the first one may arrive on a connection that is new.
+
+        An idle connection does not count, since its client may not send another request.
+        """
+        assert self._left_at is not None
+        may_begin = asyncio.get_running_loop().time() < self._left_at + INCOMPLETE_REQUEST_SECONDS
+        return self.server_state.has_pending or any(
+            each.has_request or (may_begin and each.is_incomplete) for each in self._connections
+        )
 
     def stop_listening(self) -> None:
         """Stop listening, and report it the first time."""
-        if not self._has_left:
-            self._has_left = True
+        if self._left_at is None:
+            self._left_at = asyncio.get_running_loop().time()
             self._channel.send(Leaving(self._ready.index))
         for server in self.servers:
             server.close()

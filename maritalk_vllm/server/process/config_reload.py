@@ -1,14 +1,16 @@
-"""Reloads configuration, API keys and certificate while the server runs. The last valid content stays in use."""
+"""Reloads configuration, API keys, certificate and model while the server runs. What was valid last stays in use."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from ...errors import EngineError, MariTalkError, WeightsError
 from ...http.certificate import Certificate
 from ...i18n.message import msg
+from ...models.folder_fingerprint import FolderFingerprint
 from ...settings import OPTIONS, Settings, flag
 from ..middleware.access_config import AccessConfig, load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file
@@ -24,7 +26,11 @@ _UNUSABLE = {
     "config": "The configuration file cannot be used: the options that were read before stay in use.",
     "api_keys": "The file of API keys cannot be used: the keys that were read before stay valid.",
     "certificate": "The certificate's files cannot be used: the certificate that was read before stays in use.",
+    "model": "The model's changed files cannot be used: no engine could be started with them.",
 }
+_MODEL_CHANGED = "The model's files have changed since they were loaded: the next engine start needs them again."
+_LISTED_FILES = 5
+"""How many changed files the log names."""
 
 CHANGEABLE = (
     *("api_key", "api_key_file", "ssl_certfile", "ssl_keyfile"),
@@ -59,8 +65,10 @@ class ConfigReload:
         self.problems: dict[str, str] = {}
         """For each watched file, a sentence that describes its problem without file names; empty if it is usable."""
         self._details: dict[str, str] = {}
-        self._rejected = ""
-        """Why the last SIGHUP did not apply the configuration; empty if it did."""
+        self._rejected = {"config": "", "model": ""}
+        """Why the last SIGHUP did not apply the configuration, or changed files of the model; empty if it did."""
+        self._reason: Literal["config", "model"] = "config"
+        """What requires the successor."""
         self.successor: Launch | None = None
         """The start that the last SIGHUP requires another engine for, until `use_successor`."""
         self._predecessor = launch
@@ -72,7 +80,7 @@ class ConfigReload:
         if self._config is not None:
             # It applies only on SIGHUP, but its problems are reported earlier.
             self._config.poll(at_once=at_once)
-            problem = self._config.problem or self._rejected
+            problem = self._config.problem or self._rejected["config"]
             self.set_problem("config", _UNUSABLE["config"] if problem else "", problem)
         if self._keys is not None:
             if self._keys.poll(at_once=at_once):
@@ -93,16 +101,24 @@ class ConfigReload:
             self.launch = replace(self.launch, access=updated)
         return (self.launch, self.problems) != before
 
-    def reload(self) -> None:
-        """Handle SIGHUP: apply the current settings if all of them are valid, and reload the files at once."""
+    def reload(self, files: FolderFingerprint | None = None) -> None:
+        """Handle SIGHUP: apply the current settings if all of them are valid, and reload the files at once.
+
+        `files` is the model's present fingerprint, None if it is unknown.
+        """
+        requested, is_valid = self.launch.settings, True
         if self._config is not None:
             self._config.poll(at_once=True)
-            self._rejected = ""
-            if not self._config.problem:
-                try:
-                    self._apply(self._config.value)
-                except MariTalkError as error:
-                    self._rejected = error.message
+            requested, is_valid = self._config.value, not self._config.problem
+        self._rejected = {"config": "", "model": ""}
+        if is_valid:
+            self._reason = "config"
+            try:
+                self._apply(requested)
+                if self.successor is None and self.launch.files is not None and files is not None:
+                    self._use_changed_files(self.launch.files.changed_files(files))
+            except MariTalkError as error:
+                self._rejected[self._reason] = error.message
         self.poll(at_once=True)
         _log.warning("Configuration, API keys and certificate were read again on SIGHUP.")
 
@@ -128,6 +144,23 @@ class ConfigReload:
         if new != old:
             self.launch = replace(launch, settings=new, access=access)
             self._watch(new)
+
+    def _use_changed_files(self, names: Sequence[str]) -> None:
+        """Resolve a successor that loads the model's changed files. Raises MariTalkError."""
+        if not names:
+            return
+        listed = ", ".join(names[:_LISTED_FILES]) + (" ..." if len(names) > _LISTED_FILES else "")
+        if self.launch.group is not None:
+            _log.warning(f"The model's files have changed, which takes effect at the next start: {listed}.")
+            return
+        _log.warning(f"The model's files have changed, which needs another engine: {listed}.")
+        self._reason = "model"
+        self.successor = self._resolve_successor(self.launch.settings, self.launch.access)
+
+    @property
+    def files_have_changed(self) -> bool:
+        """Whether changed files of the model require the successor, and not settings."""
+        return self._reason == "model"
 
     def _access(self, new: Settings) -> AccessConfig:
         """The keys, limits and certificate of changed settings. Raises UsageError."""
@@ -172,12 +205,12 @@ class ConfigReload:
     def reject_successor(self, error: MariTalkError) -> None:
         """Keep the launch: the engine of its successor failed to start with `error`."""
         self.successor = None
-        self._rejected = error.message
+        self._rejected[self._reason] = error.message
 
     def use_predecessor(self, error: EngineError) -> None:
         """Return to the launch before `use_successor`, whose engine failed to start with `error`."""
         self.launch = self._with_current_options(self._predecessor)
-        self._rejected = error.message
+        self._rejected[self._reason] = error.message
 
     def _with_current_options(self, launch: Launch) -> Launch:
         """Return `launch` with what has been reloaded since it was resolved."""
@@ -188,7 +221,14 @@ class ConfigReload:
         """Resolve the launch again after the weights were downloaded. Raises MariTalkError."""
         launch = self.launch
         again = launch.resolve_again(launch.settings, launch.access)
-        self.launch = replace(again, data_dir=launch.data_dir)
+        # An API process that outlives its engine has read the earlier files: a reload is to replace it.
+        self.launch = replace(again, data_dir=launch.data_dir, files=launch.files or again.files)
+
+    def report_model(self, *, has_changed: bool) -> bool:
+        """Report whether files that the engine has loaded are lost. Returns whether the problem has changed."""
+        if detail := self._rejected["model"]:
+            return self.set_problem("model", _UNUSABLE["model"], detail)
+        return self.set_problem("model", _MODEL_CHANGED if has_changed else "")
 
     def set_problem(self, name: str, problem: str, detail: str = "") -> bool:
         """Set the problem of `name`, empty for none, and log a change with `detail`. Returns whether it has changed."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from ...errors import EngineError, MariTalkError
@@ -19,7 +20,6 @@ T = TypeVar("T")
 
 _LOG_LOST = "The log cannot be written: its lines are lost."
 _NO_FOLDER = "The temporary folder was removed and cannot be created again: the next engine uses another one."
-_MODEL_CHANGED = "The model's files have changed since they were loaded: the next engine start needs them again."
 _MODEL_POLL_SECONDS = 2.0
 _MODEL_CHECK_SECONDS = 5.0
 """How long a start waits for a check of the model's files, whose disk may be slow or hang."""
@@ -54,6 +54,11 @@ class Maintenance:
     def successor(self) -> Launch | None:
         """The launch for which the last reload requires another engine."""
         return self._reload.successor
+
+    @property
+    def files_have_changed(self) -> bool:
+        """Whether the successor is required by changed files of the model, and not by settings."""
+        return self._reload.files_have_changed
 
     async def use_successor(self, successor: Launch, take_over: Callable[[], object]) -> None:
         """Use a launch whose engine is ready, and call `take_over`. Does nothing if a reload has withdrawn it."""
@@ -163,8 +168,12 @@ class Maintenance:
         self._log_error(check.__name__, error)
 
     async def _reload_all(self) -> bool:
+        files = None
+        if (loaded := self.launch.files) is not None:
+            # Not within the lock: a disk that hangs must not delay that keys are revoked.
+            files = await _within(_MODEL_CHECK_SECONDS, loaded.again)
         async with self._reloading:
-            await run_in_background(self._reload.reload)
+            await run_in_background(partial(self._reload.reload, files))
         return True
 
     async def _check_files(self) -> bool:
@@ -185,7 +194,7 @@ class Maintenance:
             return False
         changed = await run_in_background(self._model.have_changed)
         async with self._reloading:
-            return self._reload.set_problem("model", _MODEL_CHANGED if changed else "")
+            return self._reload.report_model(has_changed=changed)
 
     def _log_error(self, name: str, error: Exception | None) -> None:
         """Log an error, but not again while it repeats."""

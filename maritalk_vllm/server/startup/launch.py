@@ -20,6 +20,7 @@ from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
 from ...models import demo_model
 from ...models.catalogue import RECOMMENDED
+from ...models.folder_fingerprint import FolderFingerprint
 from ...planning.api_process_count import api_process_count
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
@@ -45,6 +46,7 @@ class Launch:
     them. `resolve_successor` resolves a start with other settings for the hardware as it was before this one's engine;
     `avoid` names GPUs, by their UUIDs, that it is not to use. `vllm` is the installed version; `group` is None for a
     single node. `license_expires` is in seconds since 1970, None if it never expires or no licence is needed.
+    `files` is the model's fingerprint when the start was resolved, None if its files cannot be replaced by others.
     `kv_record` is for the KV cache that vLLM measures. `notes` are for the user. `data_dir` is the folder of files and
     batches that the supervisor has reserved.
     """
@@ -54,6 +56,7 @@ class Launch:
     group: ClusterConfig | None
     vllm: str
     source: Source
+    files: FolderFingerprint | None
     plan: Plan
     kv_record: KvRecord
     engine_args: list[str]
@@ -124,6 +127,7 @@ def decide(
         group=group,
         vllm=vllm.version,
         source=source,
+        files=source.fingerprint,
         plan=plan,
         kv_record=kv_record,
         engine_args=engine_arguments(

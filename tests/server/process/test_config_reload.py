@@ -23,10 +23,13 @@ from maritalk_vllm.server.startup import launch as launch_module
 from maritalk_vllm.server.startup.launch import Launch, decide
 from maritalk_vllm.settings import Device, Settings
 from maritalk_vllm.weights.fetch_request import FetchFromHub
+from tests.models.files import model
 from tests.planning.machines import gpu_plan, host, hypothetical_machine, open_need
+from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_tls import Authority
 
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
+WEIGHTS = {"model.layers.0.self_attn.q_proj.weight": ("BF16", [64, 64])}
 
 
 class Rig:
@@ -444,3 +447,120 @@ def test_a_node_of_a_group_has_no_successor(served: Served, log: pytest.LogCaptu
     served.reload.launch = replace(served.reload.launch, group=group)
     assert served.request(max_model_len=1024) is None
     assert "take effect at the next start: --max-model-len." in log.text
+
+
+class ServedFolder:
+    """A ConfigReload of a model in a folder, without a configuration file."""
+
+    def __init__(self, folder: Path, max_model_len: int = 1024) -> None:
+        self.folder = folder / "model"
+        self.replace_config(max_model_len)
+        (self.folder / "tokenizer.json").write_text(TOKENIZER)
+        settings = Settings(model=str(self.folder), cache_dir=folder / "cache", device=Device.CPU, port=0)
+        self.config = folder / "config"
+        self.config.touch()
+        self.requested = settings
+        self.reloading = ConfigReload(decide(settings), self.config, lambda: self.requested)
+
+    def replace_config(self, max_model_len: int) -> None:
+        """Write the model's files again, for another context length."""
+        model(self.folder, WEIGHTS, max_position_embeddings=max_model_len)
+
+    def reload(self) -> Launch | None:
+        """Reload, and return the successor."""
+        assert self.reloading.launch.files is not None
+        self.reloading.reload(self.reloading.launch.files.again())
+        return self.reloading.successor
+
+    def problem(self) -> str:
+        """The problem with the model's files."""
+        self.reloading.report_model(has_changed=False)
+        return self.reloading.problems["model"]
+
+
+@pytest.fixture
+def served_folder(tmp_path: Path) -> ServedFolder:
+    return ServedFolder(tmp_path)
+
+
+def test_changed_files_of_the_model_have_a_successor(
+    served_folder: ServedFolder, log: pytest.LogCaptureFixture
+) -> None:
+    """It is planned with them, and reading them again finds no more changes."""
+    assert served_folder.reload() is None
+    served_folder.replace_config(512)
+    successor = served_folder.reload()
+    assert successor is not None and "512" in successor.engine_args
+    assert served_folder.reloading.files_have_changed
+    assert "have changed, which needs another engine: config.json, model.safetensors." in log.text
+    served_folder.reloading.use_successor()
+    assert served_folder.reload() is None
+    assert served_folder.problem() == ""
+
+
+def test_a_changed_setting_that_needs_an_engine_comes_before_changed_files(served_folder: ServedFolder) -> None:
+    served_folder.requested = replace(served_folder.requested, max_model_len=256)
+    served_folder.replace_config(512)
+    successor = served_folder.reload()
+    assert successor is not None and "256" in successor.engine_args
+    assert not served_folder.reloading.files_have_changed
+    served_folder.reloading.use_successor()
+    assert served_folder.reload() is None
+
+
+def test_changed_files_that_cannot_be_served_are_reported_and_settings_are_applied(
+    served_folder: ServedFolder, log: pytest.LogCaptureFixture
+) -> None:
+    (served_folder.folder / "config.json").write_text("{")
+    served_folder.requested = replace(served_folder.requested, api_timeout=7.0)
+    assert served_folder.reload() is None
+    assert served_folder.reloading.launch.settings.api_timeout == 7.0
+    assert served_folder.problem().startswith("The model's changed files cannot be used")
+    assert "config.json" in log.records[-1].getMessage()
+    assert served_folder.reloading.problems["config"] == ""
+    served_folder.replace_config(512)
+    assert served_folder.reload() is not None
+    assert served_folder.problem() == ""
+
+
+@pytest.mark.parametrize("fail", [ConfigReload.reject_successor, ConfigReload.use_predecessor])
+def test_changed_files_with_which_no_engine_starts_are_reported(
+    served_folder: ServedFolder, fail: Callable[[ConfigReload, EngineError], None]
+) -> None:
+    """The next reload tries them again."""
+    served_folder.replace_config(512)
+    assert served_folder.reload() is not None
+    if fail is ConfigReload.use_predecessor:
+        served_folder.reloading.use_successor()
+    fail(served_folder.reloading, EngineError("No room."))
+    assert served_folder.problem()
+    assert served_folder.reload() is not None
+
+
+def test_an_invalid_configuration_file_replaces_no_engine_for_changed_files(served_folder: ServedFolder) -> None:
+    def read() -> Settings:
+        raise UsageError("It is missing.")
+
+    reloading = ConfigReload(served_folder.reloading.launch, served_folder.config, read)
+    served_folder.reloading = reloading
+    served_folder.replace_config(512)
+    assert served_folder.reload() is None
+    assert reloading.problems["config"]
+
+
+def test_a_start_that_is_resolved_again_keeps_the_fingerprint_of_the_api_process(served_folder: ServedFolder) -> None:
+    """It has outlived its engine with the earlier tokenizer: a reload replaces it."""
+    served_folder.replace_config(512)
+    served_folder.reloading.resolve_again()
+    assert "512" in served_folder.reloading.launch.engine_args
+    assert served_folder.reload() is not None
+
+
+def test_changed_files_of_a_node_of_a_group_need_a_restart(
+    served_folder: ServedFolder, log: pytest.LogCaptureFixture
+) -> None:
+    group = ClusterConfig.__new__(ClusterConfig)
+    served_folder.reloading.launch = replace(served_folder.reloading.launch, group=group)
+    served_folder.replace_config(512)
+    assert served_folder.reload() is None
+    assert "takes effect at the next start: config.json, model.safetensors." in log.text

@@ -14,6 +14,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
+from maritalk_vllm.models.folder_fingerprint import FolderFingerprint
 from maritalk_vllm.server.process import maintenance as module
 from maritalk_vllm.server.process.config_reload import ConfigReload
 from maritalk_vllm.server.process.log_file import LogFile
@@ -133,6 +134,32 @@ def test_a_hanging_disk_delays_neither_key_reloads_nor_starts(rig: Rig, monkeypa
 
     with hanging_disk(rig, monkeypatch) as blocked:
         run_with_checks(rig, scenario)
+
+
+def test_a_hanging_disk_of_the_model_does_not_keep_keys_valid_on_sighup(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The files of the model are compared at a reload; the keys are read, whether that has ended or not."""
+    blocked, end = threading.Event(), threading.Event()
+
+    def wait(fingerprint: FolderFingerprint) -> FolderFingerprint:
+        blocked.set()
+        end.wait(60)
+        return fingerprint
+
+    async def scenario() -> None:
+        rig.maintenance.reload()
+        await until(blocked.is_set)
+        rig.keys.write_text(f"{SECOND}\n")
+        await until(lambda: rig.accepts_second)
+        await until(lambda: "read again on SIGHUP" in caplog.text)
+
+    monkeypatch.setattr(FolderFingerprint, "again", wait)
+    rig.reload.launch = replace(rig.reload.launch, files=FolderFingerprint(rig.model, {}))
+    try:
+        run_with_checks(rig, scenario)
+    finally:
+        end.set()
 
 
 @contextmanager

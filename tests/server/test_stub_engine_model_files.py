@@ -1,0 +1,100 @@
+"""The files of the model that a stub engine serves are replaced by others: a reload has another engine load them."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.models.files import model
+from tests.server.startup.test_preflight import TOKENIZER
+from tests.server.test_stub_engine_reload import PROMPT, WEIGHTS
+from tests.serving import until
+from tests.stub_engine import script
+from tests.stub_engine.server import StubServer
+
+CHANGED = {
+    "none": "The model's files have changed: replacing the engine.",
+    "go": "The model's files have changed: the next engine starts, and this one serves until it is ready.",
+}
+"""What is printed without, and with room for a second engine."""
+
+
+class Served(StubServer):
+    """A server without a configuration file, of a model in a folder."""
+
+    def __init__(self, folder: Path, **actions: list[str]) -> None:
+        self.model = folder / "model"
+        self.replace_files(4096)
+        (self.model / "tokenizer.json").write_text(TOKENIZER)
+        super().__init__(folder, "--model", str(self.model), **actions)
+
+    def replace_files(self, max_model_len: int) -> None:
+        """Write the model's files again, for another context length."""
+        model(self.model, WEIGHTS, max_position_embeddings=max_model_len)
+
+    def reload(self) -> None:
+        """Send SIGHUP, and wait until it has been handled."""
+        times = self.log.count("read again on SIGHUP")
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.log.count("read again on SIGHUP") > times, "the reload is logged")
+
+    @property
+    def log(self) -> str:
+        return self.engine_log.read_text()
+
+    @property
+    def length(self) -> str:
+        """The context length of the engine that was started last."""
+        flags = script.flags(self.folder)
+        return flags[flags.index("--max-model-len") + 1]
+
+    @property
+    def problems(self) -> list[str]:
+        return list(self.ask("/readyz").json.get("problems", []))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("room", ["none", "go"])
+def test_a_reload_loads_changed_files_of_the_model(tmp_path: Path, room: str) -> None:
+    """Once: a second reload, like one before the change, finds nothing that needs another engine."""
+    with Served(tmp_path, room=[room]) as server:
+        server.wait_until_ready()
+        server.reload()
+        server.replace_files(2048)
+        server.reload()
+        server.wait_until_ready_again()
+        assert server.length == "2048"
+        assert "which needs another engine: config.json, model.safetensors." in server.log
+        assert CHANGED[room] in server.stdout.read_text()
+        server.reload()
+        assert server.ask("/generate", PROMPT).status == 200
+        assert server.log.count("which needs another engine") == 1
+        assert len(server.reached("loading")) == 2
+
+
+def test_files_that_change_while_the_engine_loads_them_are_loaded_by_another_one(tmp_path: Path) -> None:
+    with Served(tmp_path, room=["none"], loading=["wait 2", "go"]) as server:
+        server.wait_until_reached("loading")
+        server.replace_files(2048)
+        server.reload()
+        server.wait_until_ready_again()
+        assert server.length == "2048"
+
+
+def test_changed_files_that_cannot_be_served_leave_the_engine_serving(tmp_path: Path) -> None:
+    with Served(tmp_path, room=["go"], loading=["go", "fail No memory.", "go"]) as server:
+        server.wait_until_ready()
+        engine = server.engine
+        (server.model / "config.json").write_text("{")
+        server.reload()
+        until(lambda: any("cannot be used" in each for each in server.problems), "the problem is reported")
+        server.replace_files(2048)
+        server.reload()
+        server.wait_for_text("No memory: the engine with the earlier settings goes on serving.", 1)
+        assert server.ask("/generate", PROMPT).status == 200
+        until(lambda: "No memory." in server.log, "the reason is logged")
+        assert server.engine == engine
+        server.reload()
+        server.wait_until_ready_again()
+        assert server.length == "2048"
+        until(lambda: not server.problems, "the problem is solved")
