@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...i18n.message import Message
+from ...i18n.message import Message, Number, msg
 from ...i18n.rendering import localized
 from ...settings import TimeUnit
 
@@ -146,6 +146,15 @@ class Console:
         self._print_event(localized(text))
         self._began = time.monotonic()
         self._step_time = _StepTime("")
+
+    def stopping(self, seconds: float) -> None:
+        """Print that the server stops, and how long it waits for requests."""
+        text = msg("Stopping: requests in flight have up to {seconds} s.", seconds=Number(seconds, "g"))
+        self._print_event(localized(text))
+
+    def stopped(self) -> None:
+        """Print, as the last line, that the server has stopped on request."""
+        self._print_event(localized("Server stopped."))
 
     def _print_event(self, text: str) -> None:
         if self._lines < _MAX_LINES:
