@@ -150,11 +150,11 @@ class Console:
     def stopping(self, seconds: float) -> None:
         """Print that the server stops, and how long it waits for requests."""
         text = msg("Stopping: requests in flight have up to {seconds} s.", seconds=Number(seconds, "g"))
-        self._print_event(localized(text))
+        self._print(f"{_now()} {localized(text)}")
 
     def stopped(self) -> None:
         """Print, as the last line, that the server has stopped on request."""
-        self._print_event(localized("Server stopped."))
+        self._print(f"{_now()} {localized('Server stopped.')}")
 
     def _print_event(self, text: str) -> None:
         if self._lines < _MAX_LINES:
