@@ -182,7 +182,7 @@ class Console:
             time_column = TextColumn("{task.fields[step_time]}", style="progress.elapsed")
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), time_column)
             self._bar = Progress(*columns, transient=True)
-            self._bar.add_task("", total=None, step_time=self._step_time)
+            self._bar.add_task(localized(step), total=None, step_time=self._step_time)
             self._bar.start()
         (task,) = self._bar.tasks
         # Without a total the bar moves from side to side. rich's update() takes None for an unchanged total.
