@@ -50,9 +50,7 @@ check-python:
 
 $(VENV)/.installed: requirements/cpu.lock requirements/torch-cpu.lock requirements/build.lock requirements/uv.lock \
 		pyproject.toml scripts/install scripts/packages scripts/uv | check-python
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@scripts/install $(VENV) requirements/cpu.lock
-	@echo "The commands maritalk-serve and maritalk-vllm are in $(BIN). Activate it with: source $(BIN)/activate"
+	@PYTHON=$(PYTHON) scripts/install $(VENV) requirements/cpu.lock
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.lock

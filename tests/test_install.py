@@ -10,19 +10,36 @@ import pytest
 from tests.documents.pages import ROOT
 
 LOCKS = ("requirements/cpu.lock", "requirements/dev.lock")
+PYTHON = """\
+case "$*" in
+"-c import platform"*) echo 3.11.7 ;;
+"-m venv .venv") echo Created && mkdir .venv/bin && cp "$0" .venv/bin/python ;;
+*) echo Installed maritalk-vllm ;;
+esac"""
+"""An interpreter that creates an environment with a copy of itself."""
 
 
-def install(folder: Path, packages: str) -> subprocess.CompletedProcess[str]:
-    """Run the script in a folder of its own, whose package manager is the shell code `packages`."""
+def install(
+    folder: Path, packages: str, python: str = ".venv/bin/python", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the script in a folder of its own, whose package manager is the shell code `packages`.
+
+    `python` is the interpreter there is: that of an existing environment, or one that can create it.
+    """
     scripts = folder / "scripts"
     scripts.mkdir()
     shutil.copy(ROOT / "scripts" / "install", scripts)
-    python = folder / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    for path, code in ((scripts / "packages", packages), (python, "echo Installed maritalk-vllm")):
+    (folder / python).parent.mkdir(parents=True, exist_ok=True)
+    for path, code in ((scripts / "packages", packages), (folder / python, PYTHON)):
         path.write_text(f"#!/bin/sh\n{code}\n")
         path.chmod(0o755)
-    return subprocess.run(["scripts/install", ".venv", *LOCKS], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(
+        ["scripts/install", ".venv", *LOCKS],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_each_step_is_one_line_and_the_rest_is_in_the_log(tmp_path: Path) -> None:
@@ -44,6 +61,39 @@ def test_a_failure_shows_the_end_of_the_log_and_its_name(tmp_path: Path, failing
     assert shown[-2:] == ["No space left", "The installation failed. All of its output is in .venv/install.log."]
     assert len(shown) == 21
     assert "maritalk-vllm into" not in ran.stdout
+
+
+def test_a_new_environment_is_the_first_step(tmp_path: Path) -> None:
+    """It takes some seconds, in which nothing else would be printed."""
+    ran = install(tmp_path, 'echo "Installed of $2"', "bin/python3.11", PYTHON="bin/python3.11")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    first, second, _, fourth, last = ran.stdout.splitlines()
+    assert first == "1/4 Creating .venv with Python 3.11.7..."
+    assert second.startswith("2/4 Installing vLLM and its packages, for the CPU: ")
+    assert fourth == "4/4 Installing maritalk-vllm into .venv..."
+    assert last.endswith(" are in .venv/bin. Activate it with: source .venv/bin/activate")
+    assert (tmp_path / ".venv" / "install.log").read_text().startswith(f"Created\nInstalled of {LOCKS[0]}\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "portuguese"),
+    [
+        ({"LANG": "pt_BR.UTF-8"}, True),
+        ({"LANG": "pt_BR.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "pt_BR"}, True),
+        ({"LANG": "en_US.UTF-8", "MARITALK_LANG": "pt"}, True),
+        ({"LANG": "pt_BR.UTF-8", "MARITALK_LANG": "en"}, False),
+        ({}, False),
+    ],
+)
+def test_the_steps_are_in_the_language_of_the_commands(
+    tmp_path: Path, environment: dict[str, str], portuguese: bool
+) -> None:
+    ran = install(tmp_path, ":", "bin/python3", PYTHON="bin/python3", **environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    *steps, last = (line.split() for line in ran.stdout.splitlines())
+    first_words = ["Criando", *["Instalando"] * 3, "Os"] if portuguese else ["Creating", *["Installing"] * 3, "The"]
+    assert [*(step[1] for step in steps), last[0]] == first_words
 
 
 def test_make_serve_takes_the_port_of_the_environment() -> None:

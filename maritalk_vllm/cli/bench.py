@@ -13,7 +13,7 @@ import typer
 
 from .. import extras
 from ..errors import UsageError
-from ..i18n.message import msg
+from ..i18n.message import msg, pluralized
 from ..i18n.rendering import localized, say
 from ..settings import OPTIONS, environment_variable
 from ..text_format import did_you_mean
@@ -139,7 +139,7 @@ async def _loads(
     loads: list[dict[str, object]] = []
     print(" ".join(f"{localized(name):>{width}}" for name, width in _COLUMNS))
     for load in rates or users:
-        name = f"{load:g}/s" if rates else say("{number} users", number=load)
+        name = f"{load:g}/s" if rates else localized(pluralized(int(load), "{number} user", "{number} users"))
         total = requests if rates else max(requests, int(load))
         with Counter(name, total) as counter:
             counted = _counted(send, counter)

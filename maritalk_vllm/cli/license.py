@@ -11,6 +11,7 @@ from ..errors import LicenseError, UsageError
 from ..i18n.message import msg
 from ..i18n.rendering import localized, say
 from ..licensing import license_input, signed_license
+from ..text_format import table
 from . import path_options
 from .license_server import app as license_server_app
 from .license_server import model_name
@@ -20,8 +21,6 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=
 app.add_typer(license_server_app)
 
 _DATE = "%Y-%m-%d"
-_WIDTH = 12
-"""Width of the column of names."""
 
 
 @app.callback()
@@ -122,17 +121,18 @@ def inspect(
         "not before": f"{license.not_before or '-'}",
         "expires": f"{license.expires}",
     }
-    for name, value in rows.items():
-        print(f"{localized(name):<{_WIDTH}}{value}")
+    good = "yes" if public_key else "its time is; its signature was not checked (--public-key)"
+    failed = None
     try:
         if public_key:
             signed_license.verify(text, public_key)
         license.entitlement(datetime.now(UTC))
-    except LicenseError:
-        print(f"{localized('good'):<{_WIDTH}}{localized('no')}")
-        raise
-    good = "yes" if public_key else "its time is; its signature was not checked (--public-key)"
-    print(f"{localized('good'):<{_WIDTH}}{localized(good)}")
+    except LicenseError as error:
+        good, failed = "no", error
+    rows["good"] = localized(good)
+    print("\n".join(table([(localized(name), value) for name, value in rows.items()])))
+    if failed is not None:
+        raise failed
 
 
 def _utc(day: datetime) -> datetime:

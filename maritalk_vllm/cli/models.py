@@ -80,7 +80,7 @@ def _plan(requirements: "ModelRequirements", inventory: "Inventory", installed: 
 
 
 def _smallest_gpu(requirements: "ModelRequirements") -> str | None:
-    """The smallest GPU that clouds rent and that holds the model by itself; None if none does."""
+    """The smallest GPU that clouds rent out and that holds the model by itself; None if none does."""
     from ..hardware.gpu_catalog import gpu_models
     from ..planning.gpu_suggestions import suggestions
 
@@ -89,7 +89,7 @@ def _smallest_gpu(requirements: "ModelRequirements") -> str | None:
 
 
 def _text(rows: list[_Row]) -> str:
-    header = ("name", "fits here", "weights", "context", "smallest GPU", "languages", "licence")
+    header = ("name", "fits here", "weights", "context", "smallest GPU unquantized", "languages", "licence")
     lines = table([tuple(map(localized, header)), *map(_cells, rows)])
     lines += ["", *(f"{row.checkpoint.label}: {localized(row.where)}" for row in rows)]
     if bases := [row.model.name for row in rows if row.model.is_base]:

@@ -58,7 +58,7 @@ class Message(str):
     values: Mapping[str, object]
     plural: str | None
     """The template for quantities other than 1, if there are two templates."""
-    quantity: int
+    quantity: float
     style: Style | None
 
     def __new__(  # noqa: D102
@@ -66,7 +66,7 @@ class Message(str):
         template: str,
         values: Mapping[str, object],
         plural: str | None = None,
-        quantity: int = 1,
+        quantity: float = 1,
         style: Style | None = None,
     ) -> Self:
         english = (template if plural is None or quantity == 1 else plural).format(**values)
@@ -77,7 +77,7 @@ class Message(str):
 
     def __getnewargs__(  # type: ignore[override]
         self,
-    ) -> tuple[str, Mapping[str, object], str | None, int, Style | None]:
+    ) -> tuple[str, Mapping[str, object], str | None, float, Style | None]:
         return self.template, self.values, self.plural, self.quantity, self.style
 
 
@@ -86,9 +86,16 @@ def msg(template: str, /, **values: object) -> Message:
     return Message(template, values)
 
 
-def pluralized(number: int, singular: str, plural: str, /) -> Message:
-    """A message about a quantity: `pluralized(2, "{number} GPU", "{number} GPUs")`."""
-    return Message(singular, {"number": number}, plural, number)
+def pluralized(number: int | Number, singular: str, plural: str, /, **values: object) -> Message:
+    """A message about a quantity: `pluralized(2, "{number} GPU", "{number} GPUs")`, with more values if it has them."""
+    quantity = number.value if isinstance(number, Number) else number
+    return Message(singular, {"number": number, **values}, plural, quantity)
+
+
+def tenths(value: float) -> Number:
+    """A number rounded to one decimal, without it if it is 0: `1.3`, and `1` instead of `1.0`."""
+    rounded = round(value, 1)
+    return Number(rounded, ",.0f" if rounded.is_integer() else ",.1f")
 
 
 def numeral(value: float, spec: str) -> Message:

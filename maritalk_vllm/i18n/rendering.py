@@ -38,7 +38,8 @@ def _rendered(text: str) -> str:
     if text.plural is None:
         template = _translations().gettext(text.template) if text.template else ""
     else:
-        template = _translations().ngettext(text.template, text.plural, text.quantity)
+        # In Portuguese, the plural begins at 2: "1,9 usuário".
+        template = _translations().ngettext(text.template, text.plural, int(text.quantity))
     rendered = template.format(**{name: _value(value) for name, value in text.values.items()})
     return rendered if text.style is None else text.style.apply(rendered)
 

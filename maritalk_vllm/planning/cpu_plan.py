@@ -36,10 +36,11 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
     workers = parallelism.gpu_count * replicas // requirements.nodes
     if workers > len(host.cores):
         raise DoesNotFit(
-            msg(
+            pluralized(
+                len(host.cores),
+                "{workers} need a processor core each, and there is {number}.",
                 "{workers} need a processor core each, and there are {number}.",
                 workers=pluralized(workers, "{number} worker", "{number} workers"),
-                number=len(host.cores),
             ),
             "Ask for a smaller --tensor-parallel-size, --pipeline-parallel-size or --replicas.",
         )

@@ -95,7 +95,9 @@ def fit_error(
     if total < requirements.total_gpu_memory_bytes:
         needed = gigabytes(requirements.total_gpu_memory_bytes)
         return DoesNotFit(
-            msg(
+            pluralized(
+                gpu_count,
+                "{title} needs {needed} of GPU memory on cards of one kind; {here} has {size}.",
                 "{title} needs {needed} of GPU memory on cards of one kind; {here} have {size}.",
                 title=requirements.title,
                 needed=needed,
@@ -171,7 +173,9 @@ def _too_few_gpus(
         return None
     flags = " with ".join(f"{flag} {size}" for flag, size in requested.items() if size > 1)
     return DoesNotFit(
-        msg(
+        pluralized(
+            gpu_count,
+            "{flags} needs {cards} of one kind, and there is {here}.",
             "{flags} needs {cards} of one kind, and there are {here}.",
             flags=flags,
             cards=pluralized(required, "{number} card", "{number} cards"),

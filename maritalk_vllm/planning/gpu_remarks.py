@@ -23,18 +23,14 @@ def describe_split(requirements: ModelRequirements, placement: Placement, gpus: 
     """How many of `gpus` are used, by which rule, and for which context."""
     first = placement.gpus[0]
     identical = sum(_is_same_kind(gpu, first) for gpu in gpus)
-    kind = "GPUs" if identical == len(gpus) else msg("GPUs of the kind {name}", name=first.name)
+    kind = pluralized(identical, "{number} GPU", "{number} GPUs")
+    if identical < len(gpus):
+        kind = msg("{gpus} of the kind {name}", gpus=kind, name=first.name)
     nodes = msg(", on each of {number} nodes", number=placement.nodes) if placement.nodes > 1 else ""
     replicas = msg(", in {number} copies", number=placement.replicas) if placement.replicas > 1 else ""
     where = joined("", (kind, nodes, replicas))
     why = joined("", (_rule(requirements, placement), _user_flags(requirements)))
-    return msg(
-        "over {gpus} of {identical} {where}, {why}.",
-        gpus=len(placement.gpus),
-        identical=identical,
-        where=where,
-        why=why,
-    )
+    return msg("over {number} of {where}, {why}.", number=len(placement.gpus), where=where, why=why)
 
 
 def _user_flags(requirements: ModelRequirements) -> str:
@@ -49,17 +45,16 @@ def _user_flags(requirements: ModelRequirements) -> str:
 def _rule(requirements: ModelRequirements, placement: Placement) -> str:
     parallelism, planned_len = placement.parallelism, requirements.planned_max_len
     if placement.context < planned_len:
-        if not placement.longest:
-            return msg(
-                "which hold {context} of {planned} tokens: no split with as few stages holds more",
-                context=placement.context,
-                planned=planned_len,
-            )
-        return msg(
-            "which hold {context} of {planned} tokens: no split holds more",
+        tokens = pluralized(
+            len(placement.gpus) * placement.nodes,
+            "which holds {context} of {planned} tokens",
+            "which hold {context} of {planned} tokens",
             context=placement.context,
             planned=planned_len,
         )
+        if not placement.longest:
+            return msg("{tokens}: no split with as few stages holds more", tokens=tokens)
+        return msg("{tokens}: no split holds more", tokens=tokens)
     if placement.nodes > 1:
         return msg("the fewest stages that hold all {number} tokens", number=planned_len)
     if parallelism.pipeline > 1 and requirements.pipeline_parallel_size is None:

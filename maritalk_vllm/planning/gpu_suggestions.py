@@ -10,6 +10,7 @@ from .model_requirements import ModelRequirements
 from .placement import Placement, find_placement
 
 _COUNTS = (1, 2, 4, 8)
+_SIZE_CLASS_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class Suggestion:
 
 
 def suggestions(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]) -> list[Suggestion]:
-    """For each GPU model, the fewest GPUs that hold the model without pipeline parallelism; few and small GPUs first.
+    """For each GPU model, the fewest GPUs that hold the model without pipeline parallelism; the likely cheapest first.
 
+    These are the fewest GPUs, then those with the least memory, then those that large clouds rent out, then the oldest.
     The GPUs of a suggestion are all in one machine, even if the user asked for several nodes.
     """
     requirements = replace(requirements, nodes=1)
@@ -39,8 +41,8 @@ def suggestions(requirements: ModelRequirements, gpu_models: Sequence[GpuModel])
         for gpu_model in gpu_models
         if (count := _smallest_count(requirements, gpu_model)) is not None
     ]
-    # GPUs of nearly the same size keep the order of the catalogue, which is by age.
-    return sorted(found, key=lambda each: (each.count, each.memory_total_bytes // 10**10))
+    # Equal ones keep the order of the catalogue, which is by age.
+    return sorted(found, key=lambda each: (each.count, _size_class(each.gpu_model), not each.gpu_model.cloud))
 
 
 def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]) -> str:
@@ -56,6 +58,11 @@ def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]
         if found
         else ""
     )
+
+
+def _size_class(gpu_model: GpuModel) -> int:
+    """The memory in units of 4 GiB: GPUs sold with the same memory, such as 24 GB, report up to 2 GiB less of it."""
+    return round(gpu_model.memory_total_bytes / _SIZE_CLASS_BYTES)
 
 
 def _smallest_count(requirements: ModelRequirements, gpu_model: GpuModel) -> int | None:

@@ -185,10 +185,11 @@ def place_unchecked(
     groups = [group for group in group_identical(gpus) if len(group) >= count]
     if not groups:
         raise DoesNotFit(
-            msg(
-                "{cards} of one kind are needed, and {gpus} are here.",
+            pluralized(
+                len(gpus),
+                "{cards} of one kind are needed, and {number} card is here.",
+                "{cards} of one kind are needed, and {number} cards are here.",
                 cards=pluralized(count, "{number} card", "{number} cards"),
-                gpus=pluralized(len(gpus), "{number} card", "{number} cards"),
             )
         )
     chosen = max(

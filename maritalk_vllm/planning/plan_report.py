@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import DoesNotFit, MariTalkError, NoSuitableGPU, NotChecked
 from ..hardware.gpu import Gpu
-from ..i18n.message import Number, joined, msg, numeral, pluralized
+from ..i18n.message import Number, joined, msg, numeral, pluralized, tenths
 from ..i18n.rendering import localized, say
 from ..settings import Device
 from ..text_format import gigabytes, table
@@ -163,8 +163,8 @@ def _memory_location(plan: Plan) -> str:
 def _users(plan: Plan) -> str:
     return (
         msg(
-            "{max_concurrency} users at {max_model_len} tokens",
-            max_concurrency=Number(plan.max_concurrency, ".1f"),
+            "{users} at {max_model_len} tokens",
+            users=pluralized(tenths(plan.max_concurrency), "{number} user", "{number} users"),
             max_model_len=plan.max_model_len,
         )
         if plan.max_concurrency

@@ -74,6 +74,7 @@ def supervise(
         reload = ConfigReload(reserved.added_to(launch), config, reload_settings)
         hangup = hangup or HangupSignal()
         asyncio.run(_Supervisor(reload, listener, console, fork_server_command, log, signals, hangup).run())
+        console.stopped()
 
 
 class _Supervisor:
@@ -228,7 +229,7 @@ class _Supervisor:
                 self._cycle.coordinator.end_epoch(error)
                 raise error
             case actions.Drain():
-                self._announcer.notifier.stopping("Finishing what runs")
+                self._announcer.stopping(self._launch.settings.drain_timeout)
                 self._loading_server.fail(_STOPPING)
                 self._draining.set()
             case actions.KillProcesses():

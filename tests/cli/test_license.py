@@ -39,6 +39,8 @@ def test_key_pair_to_server_start(tmp_path: Path) -> None:
     assert seen.returncode == 0
     for words in ("ACME", "demo", SOON, "good        yes"):
         assert words in seen.stdout
+    portuguese = license("inspect", file, "--public-key", public, "--lang", "pt").stdout
+    assert "não antes de  -\n" in portuguese  # longer than the columns of English
     start = dry_run("--license", file, "--license-public-key", public)
     assert start.returncode == 0, start.stderr
     assert "SmolLM2" in start.stdout

@@ -60,7 +60,7 @@ def test_busy_gpu_is_skipped(machine: Machine) -> None:
 def test_mig_instance_has_its_own_memory(machine: Machine) -> None:
     small = machine.plan(MIG, "--model", "small", CUDA_VISIBLE_DEVICES=",".join(MIG_UUIDS[:2]))
     assert not small["fits"]
-    assert "NVIDIA A100-SXM4-40GB MIG 3g.20gb have 20.0 GB" in small["error"]["message"]
+    assert "NVIDIA A100-SXM4-40GB MIG 3g.20gb has 20.0 GB" in small["error"]["message"]
     demo = machine.plan(MIG, "--model", "demo", CUDA_VISIBLE_DEVICES=",".join(MIG_UUIDS[:2]))
     assert uuids(demo) == [MIG_UUIDS[0]]
     assert demo["gpus"][0]["memory_total_bytes"] == 20 * 10**9

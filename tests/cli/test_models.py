@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -36,8 +37,10 @@ def test_on_a_cpu_no_variant_is_listed() -> None:
         assert row["where"].startswith("the CPU, " if row["fits"] else f"{row['name']} needs ")
 
 
-def test_text_names_the_licences_to_accept_and_the_next_command() -> None:
+def test_text_names_its_columns_the_licences_to_accept_and_the_next_command() -> None:
     said = run("maritalk-vllm", "models").stdout
+    # What a GPU has to hold is not the checkpoint of the line, which may be a quantized one.
+    assert re.match("name +fits here +weights +context +smallest GPU unquantized +languages +licence\n", said)
     assert "Accept the licence on the model's page with a Hugging Face account, and set HF_TOKEN:" in said
     assert "  llama-3.2-1b: https://huggingface.co/meta-llama/Llama-3.2-1B-Instruct" in said
     assert "A base model, which completes texts and has no chat: sabia-7b" in said

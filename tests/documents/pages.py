@@ -22,7 +22,7 @@ PAGES = [
     *(str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))),
 ]
 ORIGINALS = [page for page in PAGES if page not in TRANSLATIONS.values()]
-"""A translation's commands are compared with those of its original, which are run."""
+"""A translation's commands are compared with those of its original. Of both, what shows our output is run."""
 
 _BLOCK = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _SHELL = ("bash", "console", "sh")
@@ -60,10 +60,16 @@ def blocks(page: str) -> list[Block]:
 
 def steps(page: str) -> list[Step]:
     """Every command of a page, in order."""
-    return [step for block in blocks(page) if block.language in _SHELL for step in _steps(block)]
+    return [step for block in blocks(page) if block.language in _SHELL for step in steps_of(block)]
 
 
-def _steps(block: Block) -> Iterator[Step]:
+def is_ours(step: Step) -> bool:
+    """Whether the command is one of ours, whose messages are in the language of the page."""
+    return step.command.startswith(("maritalk-serve ", "maritalk-vllm "))
+
+
+def steps_of(block: Block) -> Iterator[Step]:
+    """Every command of a shell block, in order."""
     lines = iter(block.text.splitlines())
     if block.language != "console":
         for line in lines:

@@ -1,4 +1,7 @@
-"""Run every command of the documents in the order of its page, and compare its output with the page."""
+"""Run every command of the documents in the order of its page, and compare its output with the page.
+
+Of a translation, the blocks run that show what our commands print in Portuguese; none of them needs a server.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.tools.license_server import license_keys, weights_archive
-from tests.documents.pages import ORIGINALS, PAGES, Step, steps
+from tests.documents.pages import ORIGINALS, PAGES, TRANSLATIONS, Step, blocks, is_ours, steps, steps_of
 from tests.documents.place import CLIENT_COMMANDS, SERVER, SERVICE, Place
 from tests.documents.printed import same
 from tests.documents.shell import Shell
@@ -14,7 +17,17 @@ from tests.documents.unrun import UNRUN
 from tests.serving import Server
 from tests.tools.license_server.running import Running
 
+
+def printing_steps(page: str) -> Iterator[Step]:
+    """The steps of each console block with our commands."""
+    for block in blocks(page):
+        found = list(steps_of(block)) if block.language == "console" else []
+        if any(map(is_ours, found)):
+            yield from found
+
+
 RUN = {page: found for page in ORIGINALS if (found := [step for step in steps(page) if step.command not in UNRUN])}
+IN_PORTUGUESE = {page: found for page in TRANSLATIONS.values() if (found := list(printing_steps(page)))}
 
 
 def mentions(page: str, *words: str) -> bool:
@@ -26,9 +39,9 @@ WITH_SERVICE = [page for page in RUN if mentions(page, SERVICE) and not mentions
 ALONE = [page for page in RUN if page not in WITH_SERVER + WITH_SERVICE]
 
 
-def run(page: str, place: Place) -> None:
-    with Shell(place.folder, place.environment) as shell:
-        for step, status in expected(RUN[page]):
+def run(found: list[Step], place: Place, **environment: str) -> None:
+    with Shell(place.folder, {**place.environment, **environment}) as shell:
+        for step, status in expected(found):
             printed, ended = shell.run(place.real(step))
             assert ended == status, f"{step.command}\n{printed}"
             if step.output is not None:
@@ -47,7 +60,13 @@ def expected(found: list[Step]) -> Iterator[tuple[Step, int]]:
 @pytest.mark.commands
 @pytest.mark.parametrize("page", ALONE)
 def test_the_commands_of_a_page(page: str, tmp_path: Path) -> None:
-    run(page, Place(tmp_path))
+    run(RUN[page], Place(tmp_path))
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("page", IN_PORTUGUESE)
+def test_the_commands_of_a_page_in_portuguese(page: str, tmp_path: Path) -> None:
+    run(IN_PORTUGUESE[page], Place(tmp_path), MARITALK_LANG="pt")
 
 
 @pytest.mark.commands
@@ -60,12 +79,12 @@ def test_the_commands_of_a_page_that_uses_a_licence_service(page: str, tmp_path:
         place.service = service.client.base_url.port or 0
         place.key = license_keys.add(service.database, ("small",))
         weights_archive.register(service.database, weights_archive.read("small", place.archive))
-        run(page, place)
+        run(RUN[page], place)
 
 
 @pytest.mark.parametrize("page", WITH_SERVER)
 def test_the_commands_of_a_page_that_uses_a_server(page: str, tmp_path: Path, shared_server: Server) -> None:
-    run(page, Place(tmp_path, server=shared_server.port))
+    run(RUN[page], Place(tmp_path, server=shared_server.port))
 
 
 def test_every_excluded_command_is_in_a_page() -> None:

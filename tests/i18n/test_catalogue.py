@@ -141,7 +141,9 @@ def templates() -> Iterator[tuple[str, str, set[str | None]]]:
     for place, call in calls("pluralized"):
         for each in call.args[1:]:
             assert isinstance(each, ast.Constant), f"{place}: a template is a constant: {ast.unparse(each)}"
-            yield place, str(each.value), {"number"}
+            # Some agree with a number that they do not name.
+            number = {"number"} & set(placeholders(str(each.value)))
+            yield place, str(each.value), {*number, *(keyword.arg for keyword in call.keywords)}
 
 
 def errors() -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from maritalk_vllm.i18n.message import (
     numeral,
     pluralized,
     sentences,
+    tenths,
     with_full_stop,
 )
 from maritalk_vllm.i18n.rendering import localized
@@ -65,6 +66,13 @@ def in_portuguese() -> Iterator[None]:
         (numeral(0.5, ".0%"), "50%", "50%"),
         (pluralized(1, "{number} core", "{number} cores"), "1 core", "1 núcleo"),
         (pluralized(2, "{number} core", "{number} cores"), "2 cores", "2 núcleos"),
+        # A whole number has no decimal. In Portuguese the plural begins at 2, in English after 1.
+        (pluralized(tenths(0.96), "{number} user", "{number} users"), "1 user", "1 usuário"),
+        (pluralized(tenths(1.04), "{number} user", "{number} users"), "1 user", "1 usuário"),
+        (pluralized(tenths(1.25), "{number} user", "{number} users"), "1.2 users", "1,2 usuário"),
+        (pluralized(tenths(1999.96), "{number} user", "{number} users"), "2,000 users", "2.000 usuários"),
+        # A quantity that the text agrees with, with other values.
+        (pluralized(1, "{here} has {size}.", "{here} have {size}.", here="x", size="y"), "x has y.", "x has y."),
         # Parts, and what is done to the text in either language.
         (joined("; ", ["Print JSON.", "{x}", msg("{a}", a=1)]), "Print JSON.; {x}; 1", "Imprime JSON.; {x}; 1"),
         (sentences("Print JSON.", "", "Give both or neither."), "Print JSON. Give both or neither.",

@@ -782,6 +782,13 @@ MUTATIONS = (
         (_LATE,),
     ),
     Mutation(
+        "replace the warm-up by the last step of vLLM's log",
+        "maritalk_vllm/server/process/start_progress.py",
+        "if step is not None and step != self._log_step:",
+        "if step is not None:",
+        ("process/test_start_progress.py",),
+    ),
+    Mutation(
         "give up a server that is up after --start-timeout",
         "maritalk_vllm/server/process/start_deadline.py",
         "return math.inf if self._since is None else self._left",

@@ -8,6 +8,7 @@ from maritalk_vllm.errors import DoesNotFit
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.planning.model_requirements import ModelRequirements
 from maritalk_vllm.planning.plan import Plan
+from maritalk_vllm.planning.plan_report import description
 from maritalk_vllm.planning.planner import make_plan
 from maritalk_vllm.settings import Device
 from tests.planning.machines import GB, LLAMA_8B, cpu, open_need, profile_need, unknown_need
@@ -50,6 +51,7 @@ def test_requested_context_enlarges_the_cache() -> None:
     result = plan(open_need(2, LLAMA_8B, max_model_len=60000), cpu(64))
     assert result.max_model_len == 60000
     assert result.max_concurrency == pytest.approx(1, abs=0.01)
+    assert description(result).endswith(", for 1 user at 60000 tokens")
 
 
 def test_too_little_memory_is_an_error() -> None:

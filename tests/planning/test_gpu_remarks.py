@@ -42,3 +42,15 @@ def test_little_shared_memory_is_a_warning_with_several_cards() -> None:
     machine = replace(hypothetical_machine("2xA10"), host=replace(host(256), shared_memory_bytes=64 << 20))
     assert any("/dev/shm" in each for each in gpu_plan(open_need(30), machine).warnings)
     assert not any("/dev/shm" in each for each in gpu_plan(open_need(16), machine).warnings)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "weights", "split"),
+    [
+        ("1xA10", 16, "over 1 of 1 GPU, the fewest that hold all 4096 tokens."),
+        ("1xA10,1xL4", 16, "over 1 of 1 GPU of the kind NVIDIA L4, the fewest that hold all 4096 tokens."),
+        ("2xA10", 30, "over 2 of 2 GPUs, the fewest that hold all 4096 tokens."),
+    ],
+)
+def test_a_split_agrees_with_the_number_of_gpus(gpus: str, weights: float, split: str) -> None:
+    assert gpu_plan(open_need(weights), hypothetical_machine(gpus)).split == split

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from maritalk_vllm.hardware.gpu_catalog import find_gpu
+from maritalk_vllm.hardware.gpu_catalog import find_gpu, gpu_models
 from maritalk_vllm.planning.gpu_suggestions import suggest_gpus, suggestions
 from tests.planning.machines import SHORT_8B, open_need, unknown_need
 
@@ -24,6 +24,19 @@ ODD_HEADS = replace(SHORT_8B, attention_heads=25, key_value_heads=1)
 )
 def test_suggestions_have_no_pipeline_unless_asked(given: dict[str, Any], expected: list[str]) -> None:
     assert list(map(str, suggestions(open_need(28, ODD_HEADS, **given), [A10, A100]))) == expected
+
+
+def test_the_likely_cheapest_hardware_comes_first() -> None:
+    """Fewest GPUs, then the least memory, by the size that they are sold with; of one size, rented ones, then old ones.
+
+    An A40 reports 48.3 GB and an A6000 51.5 GB; an A100 85.9 GB and an H100, which is newer, 85.5 GB.
+    """
+    names = ("H100", "A6000", "A100-80GB-PCIe", "A100-80GB", "A40", "L40S", "RTX-4090", "L4", "A10", "A30", "RTX-4080")
+    catalogue = [gpu for gpu in gpu_models() if gpu.short_name in names]
+    assert list(map(str, suggestions(open_need(16, SHORT_8B), catalogue))) == [
+        *("1 x A10", "1 x L4", "1 x A30", "1 x RTX-4090", "1 x L40S", "1 x A40", "1 x A6000"),
+        *("1 x A100-80GB", "1 x H100", "1 x A100-80GB-PCIe", "2 x RTX-4080"),
+    ]
 
 
 def test_nothing_is_suggested_without_a_size_or_a_fit() -> None:

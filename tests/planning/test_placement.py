@@ -77,7 +77,8 @@ def test_idle_gpus_are_used_before_the_context_is_shortened(
     assert result.max_model_len is not None
     if context is None:
         assert 4096 <= result.max_model_len < 131072
-        assert f"which hold {result.max_model_len} of 131072 tokens: no split" in result.split
+        verb = "holds" if len(result.gpus) == 1 else "hold"
+        assert f"which {verb} {result.max_model_len} of 131072 tokens: no split" in result.split
     else:
         assert result.max_model_len == context
         assert f"over {len(result.gpus)} of {gpus[0]} GPUs, the fewest that hold all 131072 tokens" in result.split
@@ -128,7 +129,7 @@ def test_shortened_context_uses_the_gpus_with_most_free_memory() -> None:
 def test_gpu_model_that_holds_the_whole_context_is_preferred() -> None:
     result = gpu_plan(open_need(16, LLAMA_8B), hypothetical_machine("1xA10,1xA100-40GB"))
     assert (indices(result.gpus), result.max_model_len) == ([1], 131072)
-    assert result.split.startswith("over 1 of 1 GPUs of the kind NVIDIA A100-SXM4-40GB, ")
+    assert result.split.startswith("over 1 of 1 GPU of the kind NVIDIA A100-SXM4-40GB, ")
 
 
 def test_free_memory_of_each_gpu_counts() -> None:

@@ -62,6 +62,9 @@ def test_a_stub_engine_is_stopped_at_any_moment(
         assert_stops(server, f"{moment.__name__} of a stub engine", number)
         assert server.process.returncode == 0
         assert server.stderr.read_text() == ""
+        stopping, stopped = server.stdout.read_text().splitlines()[-2:]
+        assert stopping.endswith("] Stopping: requests in flight have up to 30 s.")
+        assert stopped.endswith("] Server stopped.")
         models = tmp_path / "cache" / "models"
         if moment is while_preparing:
             assert {path.suffix for path in models.iterdir()} == {".lock", ".partial"}

@@ -25,7 +25,7 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     template: str
     values: "dict[str, str | Text | NumberPart]"
     plural: str | None = None
-    quantity: int = 1
+    quantity: float = 1
     style: Style | None = None
 
     @classmethod

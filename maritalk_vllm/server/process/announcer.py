@@ -89,6 +89,11 @@ class Announcer:
         self._announce(text)
         self._timings.begin_again()
 
+    def stopping(self, drain_timeout: float) -> None:
+        """Announce that the server finishes the requests in flight, for at most `drain_timeout` seconds, and exits."""
+        self.notifier.stopping("Finishing what runs")
+        self._console.stopping(drain_timeout)
+
     def _announce(self, text: str) -> None:
         self._console.engine_event(text)
         self.notifier.status(text)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from ...engine.load_progress import log_size, read_loading_step
+from ...engine.load_progress import LoadingStep, log_size, read_loading_step
 from ...errors import EngineError
 from ...settings import Settings
 from ..startup.console import Console
@@ -27,6 +27,7 @@ class StartProgress:
         self._console = console
         self._state = state
         self._log_start = 0
+        self._log_step: LoadingStep | None = None
         self.begin(settings)
 
     def begin(self, settings: Settings) -> None:
@@ -41,6 +42,7 @@ class StartProgress:
     def skip_log(self) -> None:
         """Look for progress in what is written to vLLM's log from now on."""
         self._log_start = log_size(self._settings.engine_log)
+        self._log_step = None
 
     def show(self, step: str, fraction: float | None = None) -> None:
         """Show a step, and the fraction of it that is done."""
@@ -56,7 +58,10 @@ class StartProgress:
                 async with asyncio.timeout(min(_PROGRESS_SECONDS, left)):
                     return await next_event()
             except TimeoutError:
-                if step := read_loading_step(self._settings.engine_log, self._log_start):
+                step = read_loading_step(self._settings.engine_log, self._log_start)
+                # The last one stays in the log while later steps are shown, such as the warm-up.
+                if step is not None and step != self._log_step:
+                    self._log_step = step
                     self._console.progress(step.text)
                     self._state.set_step(*step)
         return await next_event()

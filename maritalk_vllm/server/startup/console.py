@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...i18n.message import Message, Number, msg
 from ...i18n.rendering import localized
 from ...settings import TimeUnit
 
@@ -48,9 +49,27 @@ EXAMPLE_TIMES = {
     TimeUnit.SECONDS: "'queue_time': 0.0, 'prompt_time': 0.185, 'generation_time': 0.127",
 }
 
+_TIME_AFTER_SECONDS = 5
+"""The time of a step is shown when it has taken this long."""
+
 _LINES_PER_STEP = 10
 _MAX_LINES = 200
 """Limit for progress lines: a download over a bad network would print one for each retry."""
+
+
+class _StepTime:
+    """Formats as the seconds since a step began, or as nothing while they are few: the bar formats it at each refresh.
+
+    `step` is a template, so that `Loading weights 2/3` is the same step as `Loading weights 1/3`.
+    """
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+        self._began = time.monotonic()
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._began
+        return f"{seconds:.0f} s" if seconds >= _TIME_AFTER_SECONDS else ""
 
 
 class Console:
@@ -67,6 +86,7 @@ class Console:
         # Clients since 0.2.5 set DISABLE_LOADING, since they draw a spinner themselves.
         self._animated = sys.stdout.isatty() and not os.environ.get("DISABLE_LOADING")
         self._bar: Progress | None = None
+        self._step_time = _StepTime("")
         self._last_progress = ("", 0)
         self._is_silent = False
         self._lines = 0
@@ -79,17 +99,18 @@ class Console:
         self._print(f"vLLM's log: {engine_log}")
 
     def progress(self, step: str, fraction: float | None = None) -> None:
-        """Show the progress of a step: continuously on a terminal, elsewhere one line for each tenth.
+        """Show the progress of a step: continuously and with its time on a terminal, elsewhere a line for each tenth.
 
         `fraction`: from 0 to 1, or None if unknown.
         """
         if self._is_silent:
             return
-        step = localized(step)
         if self._animated:
             with contextlib.suppress(OSError):  # the terminal was closed: keep serving
                 self._draw(step, fraction)
-        elif (
+            return
+        step = localized(step)
+        if (
             progress := (step, int((fraction or 0) * _LINES_PER_STEP))
         ) != self._last_progress and self._lines < _MAX_LINES:
             self._print(f"{step}..." if fraction is None else f"{step} ({fraction:.0%})...")
@@ -103,6 +124,8 @@ class Console:
     def warming_up(self) -> None:
         """Print that the warm-up request is running."""
         self._print(f"{_now()} Warming up...")
+        if self._animated:
+            self.progress("Warming up")
 
     def listening(self, url: str, *, arguments: str, unit: TimeUnit, is_demo: bool = False) -> None:
         """Print how to use the server, and as the last line the one that scripts wait for."""
@@ -122,6 +145,16 @@ class Console:
         """Print what has happened to the engine, such as its death, and what follows: another start may begin."""
         self._print_event(localized(text))
         self._began = time.monotonic()
+        self._step_time = _StepTime("")
+
+    def stopping(self, seconds: float) -> None:
+        """Print that the server stops, and how long it waits for requests."""
+        text = msg("Stopping: requests in flight have up to {seconds} s.", seconds=Number(seconds, "g"))
+        self._print(f"{_now()} {localized(text)}")
+
+    def stopped(self) -> None:
+        """Print, as the last line, that the server has stopped on request."""
+        self._print(f"{_now()} {localized('Server stopped.')}")
 
     def _print_event(self, text: str) -> None:
         if self._lines < _MAX_LINES:
@@ -140,17 +173,27 @@ class Console:
             self._bar = None
 
     def _draw(self, step: str, fraction: float | None) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+        template = step.template if isinstance(step, Message) else step
+        if template != self._step_time.step:
+            self._step_time = _StepTime(template)
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            time_column = TextColumn("{task.fields[step_time]}", style="progress.elapsed")
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), time_column)
             self._bar = Progress(*columns, transient=True)
-            self._bar.add_task(step, total=None)
+            self._bar.add_task(localized(step), total=None, step_time=self._step_time)
             self._bar.start()
         (task,) = self._bar.tasks
         # Without a total the bar moves from side to side. rich's update() takes None for an unchanged total.
         task.total = None if fraction is None else 1.0
-        self._bar.update(task.id, description=step, completed=fraction or 0.0, refresh=True)
+        self._bar.update(
+            task.id,
+            description=localized(step),
+            completed=fraction or 0.0,
+            step_time=self._step_time,
+            refresh=True,
+        )
 
     def _print(self, text: str) -> None:
         self.stop()

@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import MariTalkError
 from ...hardware.gpu_catalog import find_gpu
 from ...hardware.interconnect import Link
-from ...i18n.message import Number, msg, pluralized
+from ...i18n.message import Message, Number, msg, pluralized, tenths
 from ...i18n.rendering import localized
 from ...planning.plan_report import as_data as plan_as_data
 from ...planning.roofline import LINK_BYTES
@@ -17,11 +17,10 @@ from .capacity_study import Study
 
 def report(study: Study) -> list[str]:
     """The lines of the report, in the selected language."""
-    title, users = study.inputs.requirements.title, study.inputs.workload.users
     head = msg(
-        "{title} for {users} users: {gpus} x {name}, {replicas}.",
-        title=title,
-        users=users,
+        "{title} for {users}: {gpus} x {name}, {replicas}.",
+        title=study.inputs.requirements.title,
+        users=user_count(study),
         gpus=study.gpus,
         name=study.replica.name,
         replicas=_replicas(study),
@@ -34,12 +33,17 @@ def report(study: Study) -> list[str]:
     return [localized(head), "", *table(rows), *considered, "", localized("Assumed:"), *assumed]
 
 
-def _replicas(study: Study) -> str:
-    replicas = pluralized(study.sized.replicas, "{number} replica", "{number} replicas")
-    return (
-        msg("{replicas} of {number} cards each", replicas=replicas, number=study.replica.cards)
-        if study.replica.cards > 1
-        else replicas
+def user_count(study: Study) -> Message:
+    """How many users the study is for: `50 users`."""
+    return pluralized(study.inputs.workload.users, "{number} user", "{number} users")
+
+
+def _replicas(study: Study) -> Message:
+    replicas, cards = study.sized.replicas, study.replica.cards
+    if cards == 1:
+        return pluralized(replicas, "{number} replica", "{number} replicas")
+    return pluralized(
+        replicas, "{number} replica of {cards} cards", "{number} replicas of {cards} cards each", cards=cards
     )
 
 
@@ -71,7 +75,10 @@ def _rows(study: Study) -> list[tuple[str, str]]:
         ),
         ("over the whole day", msg("{number} s at 95%", number=Number(study.day.p95, ".1f"))),
         ("a user alone", msg("{number} s at 95%", number=Number(sized.single_user.p95, ".1f"))),
-        ("each replica", msg("{number} requests at once", number=Number(peak_hour.running, ".1f"))),
+        (
+            "each replica",
+            pluralized(tenths(peak_hour.running), "{number} request at once", "{number} requests at once"),
+        ),
         (
             "KV cache of each",
             msg(
@@ -91,12 +98,13 @@ def assumptions(study: Study) -> list[str]:
     workload, efficiency, replica = study.inputs.workload, study.inputs.efficiency, study.replica
     if workload.hourly is None:
         request_rate = msg(
-            "each asks again {number} s after an answer, on average (--think)", number=Number(workload.think, "g")
+            "asks again {number} s after an answer, on average (--think)", number=Number(workload.think, "g")
         )
     else:
-        request_rate = msg(
-            "each asks {number} times an hour, independently of answers (--requests-per-hour)",
-            number=Number(workload.hourly, "g"),
+        request_rate = pluralized(
+            Number(workload.hourly, "g"),
+            "asks {number} time an hour, independently of answers (--requests-per-hour)",
+            "asks {number} times an hour, independently of answers (--requests-per-hour)",
         )
     lengths = msg("{prompt} tokens of prompt and {answer} of answer", prompt=workload.prompt, answer=workload.answer)
     variation = (
@@ -105,17 +113,23 @@ def assumptions(study: Study) -> list[str]:
         else "all alike"
     )
     result = [
-        msg("{number} users are active in the busiest hour, and {asks}.", number=workload.users, asks=request_rate),
+        pluralized(
+            workload.users,
+            "{number} user is active in the busiest hour, and {asks}.",
+            "{number} users are active in the busiest hour, and each {asks}.",
+            asks=request_rate,
+        ),
         msg(
             "A request has {lengths}, {varied} (--spread); nothing of it is cached.", lengths=lengths, varied=variation
         ),
         msg(
             "The busiest hour has {share} of a day's requests (--peak-share).", share=Number(workload.peak_share, ".0%")
         ),
-        msg(
-            "A step of vLLM takes up to {tokens} tokens and {requests} requests.",
+        pluralized(
+            replica.limits.sequences,
+            "A step of vLLM takes up to {tokens} tokens and {number} request.",
+            "A step of vLLM takes up to {tokens} tokens and {number} requests.",
             tokens=replica.limits.tokens,
-            requests=replica.limits.sequences,
         ),
         "The users are spread evenly over the replicas, and stay; where each request goes by chance, some wait longer.",
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ...hardware.gpu_catalog import GpuModel, find_gpu, gpu_models, idle_machine
-from ...i18n.message import Number, msg
+from ...i18n.message import Number, msg, pluralized
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
 from ...planning.planner import make_plan
@@ -94,14 +94,17 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
     if inputs.limit is not None and gpus > inputs.limit:
         users = most_users(inputs.workload, replica, inputs.limit // replica.cards)
         raise DoesNotFit(
-            msg(
-                "{users} users need {gpus} x {name}, and there are {limit}.",
-                users=inputs.workload.users,
+            pluralized(
+                inputs.workload.users,
+                "{number} user needs {gpus} x {name}, and {limit}.",
+                "{number} users need {gpus} x {name}, and {limit}.",
                 gpus=gpus,
                 name=replica.name,
-                limit=inputs.limit,
+                limit=pluralized(inputs.limit, "there is {number}", "there are {number}"),
             ),
-            msg("These answer {number} users in time.", number=users) if users else "",
+            pluralized(users, "These answer {number} user in time.", "These answer {number} users in time.")
+            if users
+            else "",
         )
     return Study(
         inputs=inputs,

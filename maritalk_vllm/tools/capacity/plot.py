@@ -6,6 +6,7 @@ from ... import extras
 from ...errors import UsageError
 from ...i18n.message import msg
 from ...i18n.rendering import localized
+from .capacity_report import user_count
 from .capacity_study import Study
 
 
@@ -31,9 +32,9 @@ def draw(study: Study, file: Path) -> None:
     above, below = figure.subplots(2, sharex=True)
     workload = study.inputs.workload
     title = msg(
-        "{title}: {number} users, {cards} x {name}",
+        "{title}: {users}, {cards} x {name}",
         title=study.inputs.requirements.title,
-        number=workload.users,
+        users=user_count(study),
         cards=study.gpus,
         name=study.replica.name,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from maritalk_vllm.errors import WeightsError
 from maritalk_vllm.i18n.language import Language, choose
-from maritalk_vllm.i18n.message import Message, Number, clause, joined, msg, pluralized, sentences
+from maritalk_vllm.i18n.message import Message, Number, clause, joined, msg, pluralized, sentences, tenths
 from maritalk_vllm.i18n.rendering import localized
 from maritalk_vllm.server.messaging.error_report import ErrorReport
 from maritalk_vllm.server.messaging.text import NumberPart, Text, pack, unpack
@@ -18,6 +18,7 @@ TEXTS = (
     msg("{path} and {name!r}", path=Path("/a"), name="b"),
     msg("{number} tokens", number=Number(121326)),
     pluralized(2, "{number} GPU", "{number} GPUs"),
+    pluralized(tenths(1.3), "{number} user", "{number} users"),
     joined(", ", [msg("{number} GB", number=Number(1.5, ".1f")), "{x}"]),
     sentences(clause("Print JSON."), msg("{reason}", reason=OSError("no"))),
 )

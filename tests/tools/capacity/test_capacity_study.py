@@ -159,6 +159,14 @@ def test_report_and_data() -> None:
     assert data["plan"]["tensor_parallel_size"] == 1
 
 
+def test_a_study_of_one_user_has_singulars() -> None:
+    text = "\n".join(report(study(inputs(workload=replace(OFFICE, users=1)), [plan("small", "1xA10")])))
+    assert text.startswith("MariTalk Small for 1 user: 1 x NVIDIA A10, 1 replica.\n")
+    assert (
+        "  1 user is active in the busiest hour, and asks again 60 s after an answer, on average (--think).\n" in text
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("10s", 10), ("800ms", 0.8), ("1.5 s", 1.5), ("2min", 120), ("1h", 3600)]
 )
