@@ -17,7 +17,7 @@ _SUPERVISOR = "maritalk-serve"
 
 def reload(ctx: typer.Context, settings: Settings, **_: object) -> None:
     """Have a server read its files again. It is the one on this port of this machine; the files are its configuration,
-    keys and certificate.
+    keys, certificate and model.
 
     The server applies them in the background: its log and /readyz have the result.
     """
