@@ -9,7 +9,6 @@ from tests.models.files import model
 from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_stub_engine_reload import PROMPT, WEIGHTS
 from tests.serving import until
-from tests.stub_engine import script
 from tests.stub_engine.server import StubServer
 
 CHANGED = {
@@ -41,16 +40,6 @@ class Served(StubServer):
     @property
     def log(self) -> str:
         return self.engine_log.read_text()
-
-    @property
-    def length(self) -> str:
-        """The context length of the engine that was started last."""
-        flags = script.flags(self.folder)
-        return flags[flags.index("--max-model-len") + 1]
-
-    @property
-    def problems(self) -> list[str]:
-        return list(self.ask("/readyz").json.get("problems", []))
 
 
 @pytest.mark.core

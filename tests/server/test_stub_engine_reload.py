@@ -19,7 +19,6 @@ from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_stop import assert_nothing_left
 from tests.server.test_stub_engine_drain import LONG, in_flight
 from tests.serving import Answer, note, until
-from tests.stub_engine import script
 from tests.stub_engine.server import StubServer
 
 CLIENTS = 32
@@ -48,16 +47,6 @@ class Reloaded(StubServer):
         """Write the configuration, and send SIGHUP."""
         self.write(**configuration)
         self.process.send_signal(signal.SIGHUP)
-
-    @property
-    def length(self) -> str:
-        """The context length of the engine that was started last."""
-        flags = script.flags(self.folder)
-        return flags[flags.index("--max-model-len") + 1]
-
-    @property
-    def problems(self) -> list[str]:
-        return list(self.ask("/readyz").json.get("problems", []))
 
 
 class Load:

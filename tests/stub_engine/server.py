@@ -94,6 +94,17 @@ class StubServer(Server):
     def fork_server(self) -> int:
         return self.pid_of("maritalk: nursery")
 
+    @property
+    def length(self) -> str:
+        """The context length of the engine that was started last."""
+        flags = script.flags(self.folder)
+        return flags[flags.index("--max-model-len") + 1]
+
+    @property
+    def problems(self) -> list[str]:
+        """What /readyz reports while the server is ready."""
+        return list(self.ask("/readyz").json.get("problems", []))
+
     def wait_until_ready_again(self, times: int = 1) -> None:
         """Wait until it has printed that it is listening `times` more times than after the first start."""
         self.wait_for_text("Listening on http://", times + 1)
