@@ -125,7 +125,6 @@ def total(server: Server, name: str, **labels: str) -> float:
     )
 
 
-@pytest.mark.core
 def test_an_api_process_that_dies_loses_only_its_own_connections(tmp_path: Path) -> None:
     with two_processes(tmp_path) as server:
         engine, (first, second) = server.engine, server.apis

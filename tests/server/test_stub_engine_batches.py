@@ -333,7 +333,6 @@ def memory_bytes(pid: int, field: str) -> int:
     return int(found[1]) * 1024
 
 
-@pytest.mark.core
 def test_two_servers_cannot_share_a_folder(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()

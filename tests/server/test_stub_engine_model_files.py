@@ -42,7 +42,6 @@ class Served(StubServer):
         return self.engine_log.read_text()
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("room", ["none", "go"])
 def test_a_reload_loads_changed_files_of_the_model(tmp_path: Path, room: str) -> None:
     """Once: a second reload, like one before the change, finds nothing that needs another engine."""

@@ -132,7 +132,6 @@ def test_a_reload_to_a_broken_model_leaves_the_old_one_serving(tmp_path: Path) -
         assert REPLACING not in server.stdout.read_text()
 
 
-@pytest.mark.core
 def test_the_old_engine_is_started_again_if_the_next_one_fails(tmp_path: Path) -> None:
     """A request that waits is answered by it, and no restart is counted."""
     with (

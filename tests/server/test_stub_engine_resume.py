@@ -85,7 +85,6 @@ def test_a_request_of_a_hanging_stub_engine_is_finished_by_the_next(tmp_path: Pa
         assert hung not in server.processes()
 
 
-@pytest.mark.core
 def test_a_request_that_kills_stub_engines_is_given_up(tmp_path: Path) -> None:
     """After two deaths in a row. Other requests are answered."""
     with StubServer(tmp_path) as server, ThreadPoolExecutor() as pool:

@@ -80,7 +80,6 @@ def test_no_process_of_a_stub_engine_outlives_a_killed_supervisor(
         assert_nothing_left(server)
 
 
-@pytest.mark.core
 def test_a_leaked_process_of_a_stub_engine_ends_with_the_server(tmp_path: Path) -> None:
     """A process in a session of its own, without a parent-death signal, which no signal of a terminal reaches."""
     with StubServer(tmp_path, loading=["leak"]) as server:

@@ -68,7 +68,7 @@ def replacing(folder: Path, *arguments: str, **actions: list[str]) -> Iterator[R
         yield server
 
 
-@pytest.mark.parametrize("processes", [pytest.param("1", marks=pytest.mark.core), "2"])
+@pytest.mark.parametrize("processes", ["1", "2"])
 def test_an_engine_takes_over_under_load_without_a_pause(tmp_path: Path, processes: str) -> None:
     """Clients with and without connections that they keep, and one that uses its own before and after."""
 

@@ -108,7 +108,6 @@ def is_whole_stream(response: bytes) -> bool:
     return b"event: end" in response and response.endswith(b"0\r\n\r\n")
 
 
-@pytest.mark.core
 def test_a_replacement_refuses_and_cuts_no_tls_connection(tmp_path: Path) -> None:
     """Of new clients, streams and idle connections. A certificate that is renewed meanwhile is used after it."""
     renewed = Authority()
