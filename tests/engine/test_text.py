@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from maritalk_vllm.engine.completion import Completion
 from maritalk_vllm.engine.generator import Generator
@@ -21,6 +20,7 @@ from tests.models.checkpoints import make_served
 from tests.serving import Server
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
 
@@ -84,12 +84,14 @@ def word_piece() -> Tokenizer:
 KINDS: dict[str, Callable[[], Tokenizer]] = {each.__name__: each for each in (byte_level, byte_fallback, word_piece)}
 
 
-def fast(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+def fast(tokenizer: Tokenizer) -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast  # not at the top: other lanes import this file too
+
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+def tokenizer(request: pytest.FixtureRequest) -> "PreTrainedTokenizerFast":
     return fast(KINDS[request.param]())
 
 
@@ -100,7 +102,7 @@ class Engine:
     vLLM's own output processor detokenizes them. It receives them in batches, as the engine sends them.
     """
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: "PreTrainedTokenizerFast"
     prompt: list[int]
     batches: list[list[int]]
 
@@ -135,7 +137,7 @@ def core_request(prompt: list[int], parameters: "SamplingParams", name: str = "0
     return EngineCoreRequest(name, prompt, None, parameters, None, 0.0, None, None, None, external_req_id=name)
 
 
-def vllm_text(tokenizer: PreTrainedTokenizerFast, prompt: list[int], answer: list[int], stop: tuple[str, ...]) -> str:
+def vllm_text(tokenizer: "PreTrainedTokenizerFast", prompt: list[int], answer: list[int], stop: tuple[str, ...]) -> str:
     """vLLM's own text, detokenized token by token."""
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
@@ -150,7 +152,7 @@ def vllm_text(tokenizer: PreTrainedTokenizerFast, prompt: list[int], answer: lis
 
 
 def texts(
-    tokenizer: PreTrainedTokenizerFast, prompt: list[int], batches: list[list[int]], stop: tuple[str, ...], piece: int
+    tokenizer: "PreTrainedTokenizerFast", prompt: list[int], batches: list[list[int]], stop: tuple[str, ...], piece: int
 ) -> tuple[str, str, str]:
     """The whole answer, the joined pieces of a stream, and the completion that ends the stream."""
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=5000, stop=stop)
@@ -171,7 +173,7 @@ STOPS = ("o", " v", "ção", "日", "。", "\ufffd", "tud", "\n\n", "t's a", "�
 
 
 @given(data=st.data())
-def test_any_tokens_give_vllms_text(tokenizer: PreTrainedTokenizerFast, data: st.DataObject) -> None:
+def test_any_tokens_give_vllms_text(tokenizer: "PreTrainedTokenizerFast", data: st.DataObject) -> None:
     backend = tokenizer.backend_tokenizer
     # Random tokens alone give mostly garbage; tokenized texts alone never end within a character.
     encoded = st.sampled_from(TEXTS).map(lambda text: backend.encode(text).ids)
@@ -213,7 +215,7 @@ def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_chat_template_gets_the_servers_arguments(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_chat_template_gets_the_servers_arguments(tokenizer: "PreTrainedTokenizerFast") -> None:
     """Those of --default-chat-template-kwargs, as on vLLM's own routes."""
     given = []
 
