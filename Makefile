@@ -1,7 +1,7 @@
 # make serve         install, prepare the demo model, and serve it on port 9000
 # make test          install, and run the unit lane and the core of the lanes with commands, the stub engine and the engine
 # make test-all      every lane except nightly
-# make test-rest     what test-all runs besides test and test-stub; best with --jobs 2, and test-stub beside it
+# make test-rest     what test-all runs besides test and test-stub; best with --jobs 2
 # make nightly       every lane in full, with the long runs: generated requests, kills, interpreters, images
 # make install       install into .venv only
 # make help          print this list
@@ -83,8 +83,8 @@ test-core: $(VENV)/.installed-dev $(CORE_CLIENTS)
 	scripts/debian tmux
 	$(PYTEST) -m "core and not (commands or stub)"
 
-# With `make --jobs 2 test-rest test-stub`, these run beside the tests with an engine, on what those leave idle of the
-# processor. None of them depends on how fast it is; those of the stub engine, which do, have the same priority.
+# With `make --jobs 2 test-rest`, these run beside the tests with an engine, on what those leave idle of the processor.
+# None of them depends on how fast it is, unlike those of the stub engine.
 BESIDE_ENGINE = nice -n 5
 
 test-commands: $(VENV)/.installed-dev
