@@ -19,6 +19,7 @@ from vllm.v1.kv_cache_layout import KVCacheLayout
 from vllm.v1.outputs import (
     EMPTY_MODEL_RUNNER_OUTPUT,
     AsyncModelRunnerOutput,
+    DraftTokenIds,
     LogprobsLists,
     LogprobsTensors,
     ModelRunnerOutput,
@@ -114,8 +115,13 @@ class NullWorker(WorkerBase):  # type: ignore[misc]
         """Ids of the loaded adapters."""
         return set(self._adapters)
 
-    def take_draft_token_ids(self) -> None:
-        """Drafts are never reported: an asynchronous scheduler, vLLM's default, plans them by their number."""
+    def take_draft_token_ids(self) -> DraftTokenIds | None:
+        """Drafts of any tokens for a synchronous scheduler: an asynchronous one plans them by their number alone."""
+        speculation = self.vllm_config.speculative_config
+        if speculation is None or self.vllm_config.scheduler_config.async_scheduling:
+            return None
+        keys = list(self._requests)
+        return DraftTokenIds(keys, [[0] * speculation.num_speculative_tokens for _ in keys])
 
     def get_kv_connector_handshake_metadata(self) -> None:
         """There is no connector."""
