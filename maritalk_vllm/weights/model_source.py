@@ -11,8 +11,8 @@ from ..licensing.license_check import LicenseCheck
 from ..models import catalogue, demo_model
 from ..models.atomic_install import is_installed
 from ..models.catalogue import CatalogueModel
-from ..models.folder_fingerprint import FolderFingerprint
 from ..models.model_config import has_config
+from ..models.model_fingerprint import FolderFingerprint
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..text_format import did_you_mean

@@ -10,7 +10,7 @@ from typing import Literal
 from ...errors import EngineError, MariTalkError, WeightsError
 from ...http.certificate import Certificate
 from ...i18n.message import msg
-from ...models.folder_fingerprint import FolderFingerprint
+from ...models.model_fingerprint import FolderFingerprint
 from ...settings import OPTIONS, Settings, flag
 from ..middleware.access_config import AccessConfig, load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file

@@ -20,7 +20,7 @@ from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
 from ...models import demo_model
 from ...models.catalogue import RECOMMENDED
-from ...models.folder_fingerprint import FolderFingerprint
+from ...models.model_fingerprint import FolderFingerprint
 from ...planning.api_process_count import api_process_count
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan

@@ -14,7 +14,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.models.folder_fingerprint import FolderFingerprint
+from maritalk_vllm.models.model_fingerprint import FolderFingerprint
 from maritalk_vllm.server.process import maintenance as module
 from maritalk_vllm.server.process.config_reload import ConfigReload
 from maritalk_vllm.server.process.log_file import LogFile

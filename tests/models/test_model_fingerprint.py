@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.models.folder_fingerprint import FolderFingerprint
+from maritalk_vllm.models.model_fingerprint import FolderFingerprint
 
 READ = {"config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"}
 NOT_READ = {"README.md", "training_args.bin", ".gitattributes", ".hidden.json", "picture.png"}
