@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.counting import samples
-from tests.server.event_loop import LIMIT_SECONDS
 from tests.server.test_stop import assert_nothing_left
 from tests.serving import Answer, until
 from tests.stub_engine.server import StubServer
 
 PROMPT = {"prompt": "1 2 3", "max_tokens": 2}
 LONG = {"prompt": "1 2 3", "max_tokens": 100_000}
+ANSWER_SECONDS = 1.0
+"""For a supervisor that nothing blocks, on a busy machine. What it waits for here takes seconds."""
 DIED = "The engine has died, and is started again. Try again in a moment."
 
 
@@ -75,7 +76,7 @@ def test_the_supervisor_answers_while_it_waits_for_the_rest_of_a_stub_engine(tmp
             began = time.monotonic()
             assert server.ask("/livez").status == 200
             longest = max(longest, time.monotonic() - began)
-        assert longest < LIMIT_SECONDS
+        assert longest < ANSWER_SECONDS
         server.wait_until_ready_again()
         server.stop()
         assert_nothing_left(server)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from maritalk_vllm.server.process.engine_manager import STOP_SECONDS
-from tests.server import event_loop
 from tests.server.test_stop import LIMIT_SECONDS, assert_nothing_left, assert_stops
+from tests.server.test_stub_engine_restart import ANSWER_SECONDS
 from tests.stub_engine.server import StubServer
 
 
@@ -131,7 +131,7 @@ def test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine(tmp_pa
         with contextlib.suppress(OSError):  # the port is closed at the end
             while True:
                 longest = max(longest, server.ask("/livez").seconds)
-        assert longest < event_loop.LIMIT_SECONDS
+        assert longest < ANSWER_SECONDS
         server.process.wait(LIMIT_SECONDS)
         assert_nothing_left(server)
 
