@@ -51,6 +51,14 @@ def snapshot(name: str, revision: str | None = None) -> Path | None:
     return folder if weights and has_config(folder) else None
 
 
+def reference(snapshot: Path, revision: str | None = None) -> Path:
+    """The file of the cache with the commit of this branch or tag, which a download of a newer snapshot replaces.
+
+    A revision that is a commit has no such file. Source: huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    return snapshot.parent.parent / "refs" / (revision or "main")
+
+
 def fetch(name: str, revision: str | None, progress: Progress) -> None:
     """Download the model into the cache, which keeps the files that it already has. Raises WeightsError.
 

@@ -12,7 +12,6 @@ from ..models import catalogue, demo_model
 from ..models.atomic_install import is_installed
 from ..models.catalogue import CatalogueModel
 from ..models.model_config import has_config
-from ..models.model_fingerprint import FolderFingerprint
 from ..models.profile import Profile, find, profiles
 from ..settings import Settings
 from ..text_format import did_you_mean
@@ -29,7 +28,8 @@ class Source:
 
     `entry` is its entry in the catalogue, if that has named it. `fetch` is the download of the weights if they are not
     local. `is_made_here`: this program creates the folder from an embedded file, so it may delete the folder and create
-    it again. `given_folder` is the path by which the user has named the folder, which may lead through links.
+    it again. `given_folder` is the path by which the user has named the folder, which may lead through links;
+    `hub_reference` is the file of Hugging Face's cache that names the snapshot of the revision.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Source:
     entry: CatalogueModel | None = None
     is_made_here: bool = False
     given_folder: Path | None = None
+    hub_reference: Path | None = None
 
     @property
     def is_demo(self) -> bool:
@@ -51,11 +52,12 @@ class Source:
         return self.name if self.entry is None else self.entry.full_name
 
     @property
-    def fingerprint(self) -> FolderFingerprint | None:
-        """The present fingerprint of the folder, unless it is still to be filled, or is made here."""
+    def places(self) -> list[Path]:
+        """The folder and the file whose change shows that a user has replaced the model; empty if it is made here."""
         if self.fetch is not None or self.is_made_here:
-            return None
-        return FolderFingerprint.of(self.given_folder or Path(self.location))
+            return []
+        folder = self.given_folder or Path(self.location)
+        return [folder] if self.hub_reference is None else [folder, self.hub_reference]
 
     @property
     def must_be_prepared(self) -> bool:
@@ -169,4 +171,6 @@ def open_model(model: str, revision: str | None = None) -> Source:
 
 def _hub_source(name: str, revision: str | None) -> Source:
     cached = huggingface.snapshot(name, revision)
-    return Source(name, str(cached)) if cached else Source(name, name, fetch=FetchFromHub(name, revision))
+    if cached is None:
+        return Source(name, name, fetch=FetchFromHub(name, revision))
+    return Source(name, str(cached), hub_reference=huggingface.reference(cached, revision))

@@ -1,4 +1,4 @@
-"""Which changes in a model's folder count as other files."""
+"""Which changes of files count as another model."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maritalk_vllm.models.model_fingerprint import FolderFingerprint
+from maritalk_vllm.models.model_fingerprint import ModelFingerprint
 
 READ = {"config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"}
 NOT_READ = {"README.md", "training_args.bin", ".gitattributes", ".hidden.json", "picture.png"}
@@ -23,22 +23,31 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def of(*places: Path) -> ModelFingerprint:
+    return ModelFingerprint.of(places)
+
+
+def changed(before: ModelFingerprint) -> list[str]:
+    """The files that have changed since."""
+    return before.changed_files(before.again())
+
+
 def test_it_has_sizes_and_times_of_what_an_engine_reads(folder: Path) -> None:
-    assert FolderFingerprint.of(folder).files == dict.fromkeys(READ, (5, 1))
+    assert of(folder).places == {folder: dict.fromkeys(READ, (5, 1))}
 
 
 @pytest.mark.parametrize("name", sorted(READ))
 def test_each_file_that_an_engine_reads_counts(folder: Path, name: str) -> None:
     """By its size, by one nanosecond of its time, and if it is removed."""
     file = folder / name
-    before = FolderFingerprint.of(folder)
+    before = of(folder)
     os.utime(file, ns=(1, 2))
-    assert before.changed_files(before.again()) == [name]
+    assert changed(before) == [name]
     file.write_text("longer")
     os.utime(file, ns=(1, 1))
-    assert before.changed_files(before.again()) == [name]
+    assert changed(before) == [name]
     file.unlink()
-    assert before.changed_files(before.again()) == [name]
+    assert changed(before) == [name]
 
 
 def use(folder: Path) -> None:
@@ -57,16 +66,16 @@ def change_others(folder: Path) -> None:
 def test_reading_a_model_changing_other_files_or_removing_it_is_no_change(
     folder: Path, action: Callable[[Path], None]
 ) -> None:
-    before = FolderFingerprint.of(folder)
+    before = of(folder)
     action(folder)
-    assert before.changed_files(before.again()) == []
+    assert changed(before) == []
 
 
 def test_added_files_count(folder: Path) -> None:
-    before = FolderFingerprint.of(folder)
+    before = of(folder)
     for name in ("tokenizer.model", "added_tokens.json"):
         (folder / name).touch()
-    assert before.changed_files(before.again()) == ["added_tokens.json", "tokenizer.model"]
+    assert changed(before) == ["added_tokens.json", "tokenizer.model"]
 
 
 def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
@@ -77,14 +86,30 @@ def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
     (other / "model.safetensors").symlink_to(folder / "README.md")
     link = tmp_path / "link"
     link.symlink_to(folder)
-    before = FolderFingerprint.of(link)
+    before = of(link)
     link.unlink()
     link.symlink_to(other)
-    assert before.changed_files(before.again()) == []
+    assert changed(before) == []
     os.utime(folder / "README.md", ns=(1, 3))
-    assert before.changed_files(before.again()) == ["model.safetensors"]
+    assert changed(before) == ["model.safetensors"]
 
 
 def test_folders_of_two_models_are_not_compared(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    assert FolderFingerprint.of(folder).changed_files(FolderFingerprint.of(tmp_path)) == []
+    assert of(folder).changed_files(of(tmp_path)) == []
+
+
+def test_other_places_count_with_their_paths(folder: Path, tmp_path: Path) -> None:
+    """A single file of any name, and a folder that has the same names as the model's."""
+    template, tokenizer = tmp_path / "template", tmp_path / "tokenizer"
+    template.write_text("first")
+    shutil.copytree(folder, tokenizer)
+    before = of(folder, template, tokenizer)
+    assert changed(before) == []
+    os.utime(folder / "tokenizer.json", ns=(1, 2))
+    os.utime(tokenizer / "tokenizer.json", ns=(1, 2))
+    template.write_text("second")
+    assert changed(before) == ["tokenizer.json", str(template), str(tokenizer / "tokenizer.json")]
+    template.unlink()
+    shutil.rmtree(tokenizer)
+    assert changed(before) == ["tokenizer.json"]

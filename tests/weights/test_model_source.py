@@ -47,17 +47,16 @@ def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     assert source(model="org/name") == Source("org/name", "org/name", fetch=FetchFromHub("org/name"))
 
 
-def test_only_an_installed_model_that_is_not_made_here_has_a_fingerprint(tmp_path: Path) -> None:
+def test_only_an_installed_model_that_is_not_made_here_can_be_replaced_by_the_user(tmp_path: Path) -> None:
     folder, link = tmp_path / "model", tmp_path / "link"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     link.symlink_to(folder)
     found = source(model=str(link))
     assert found.location == str(folder)
-    assert found.fingerprint is not None
-    assert (found.fingerprint.folder, list(found.fingerprint.files)) == (link, ["config.json"])
-    assert source(model="org/name").fingerprint is None
-    assert source(license=EVALUATION_KEY, cache_dir=tmp_path).fingerprint is None
+    assert found.places == [link]
+    assert source(model="org/name").places == []
+    assert source(license=EVALUATION_KEY, cache_dir=tmp_path).places == []
 
 
 def test_catalogue_names_a_model_of_hugging_face_and_its_short_name_is_served() -> None:

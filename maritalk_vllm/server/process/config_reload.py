@@ -10,7 +10,7 @@ from typing import Literal
 from ...errors import EngineError, MariTalkError, WeightsError
 from ...http.certificate import Certificate
 from ...i18n.message import msg
-from ...models.model_fingerprint import FolderFingerprint
+from ...models.model_fingerprint import ModelFingerprint
 from ...settings import OPTIONS, Settings, flag
 from ..middleware.access_config import AccessConfig, load_certificate
 from ..middleware.api_keys import KeyFile, hash_key, read_key_file
@@ -101,7 +101,7 @@ class ConfigReload:
             self.launch = replace(self.launch, access=updated)
         return (self.launch, self.problems) != before
 
-    def reload(self, files: FolderFingerprint | None = None) -> None:
+    def reload(self, files: ModelFingerprint | None = None) -> None:
         """Handle SIGHUP: apply the current settings if all of them are valid, and reload the files at once.
 
         `files` is the model's present fingerprint, None if it is unknown.

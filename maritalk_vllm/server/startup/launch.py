@@ -20,7 +20,7 @@ from ...i18n.message import msg
 from ...licensing.license_check import LicenseCheck
 from ...models import demo_model
 from ...models.catalogue import RECOMMENDED
-from ...models.model_fingerprint import FolderFingerprint
+from ...models.model_fingerprint import ModelFingerprint
 from ...planning.api_process_count import api_process_count
 from ...planning.model_requirements import ModelRequirements
 from ...planning.plan import Plan
@@ -33,6 +33,7 @@ from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
 from .cuda_checks import check_cuda
+from .flag_files import flag_files
 from .kv_record import KvRecord, measured_plan
 from .preflight import check_chat, check_context, check_files, check_folders
 from .variant_choice import VariantChoice, choose_variant
@@ -46,7 +47,7 @@ class Launch:
     them. `resolve_successor` resolves a start with other settings for the hardware as it was before this one's engine;
     `avoid` names GPUs, by their UUIDs, that it is not to use. `vllm` is the installed version; `group` is None for a
     single node. `license_expires` is in seconds since 1970, None if it never expires or no licence is needed.
-    `files` is the model's fingerprint when the start was resolved, None if its files cannot be replaced by others.
+    `files` is the fingerprint of the model and of what flags name when the start was resolved, None before a download.
     `kv_record` is for the KV cache that vLLM measures. `notes` are for the user. `data_dir` is the folder of files and
     batches that the supervisor has reserved.
     """
@@ -56,7 +57,7 @@ class Launch:
     group: ClusterConfig | None
     vllm: str
     source: Source
-    files: FolderFingerprint | None
+    files: ModelFingerprint | None
     plan: Plan
     kv_record: KvRecord
     engine_args: list[str]
@@ -127,7 +128,7 @@ def decide(
         group=group,
         vllm=vllm.version,
         source=source,
-        files=source.fingerprint,
+        files=None if source.fetch else ModelFingerprint.of([*source.places, *flag_files(settings.engine_args)]),
         plan=plan,
         kv_record=kv_record,
         engine_args=engine_arguments(

@@ -8,9 +8,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ... import extras
 from ...engine.vllm_arguments import check_reserved_flags
@@ -25,6 +24,7 @@ from ...planning.model_requirements import ModelRequirements
 from ...settings import Settings
 from ...weights.model_source import Source
 from ..cluster.cluster_config import ClusterConfig, check_head_is_local
+from .flag_files import lora_folders
 from .temporary_folder import check_temporary
 
 _ALLOW_LONG_CONTEXT = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
@@ -88,27 +88,8 @@ def check_files(settings: Settings, source: Source) -> None:
         raise UsageError(
             msg("--chat-template {template} is no file.", template=template), "Give the file that holds the template."
         )
-    for adapter in _lora_folders(settings):
+    for adapter in lora_folders(settings.engine_args):
         _check_adapter(adapter, given)
-
-
-def _lora_folders(settings: Settings) -> Iterator[str]:
-    """Yield the folders in --lora-modules, given as `name=folder` or as JSON."""
-    arguments = iter(settings.engine_args)
-    for argument in arguments:
-        if argument.replace("_", "-") != "--lora-modules":
-            continue
-        for value in arguments:
-            if value.startswith("-"):
-                break
-            try:
-                parsed: Any = json.loads(value)
-            except ValueError:
-                parsed = None
-            if isinstance(parsed, Mapping) and isinstance(parsed.get("path"), str):
-                yield parsed["path"]
-            elif "=" in value:
-                yield value.partition("=")[2]
 
 
 def _check_adapter(adapter: str, given: Mapping[str, str]) -> None:

@@ -452,11 +452,13 @@ def test_a_node_of_a_group_has_no_successor(served: Served, log: pytest.LogCaptu
 class ServedFolder:
     """A ConfigReload of a model in a folder, without a configuration file."""
 
-    def __init__(self, folder: Path, max_model_len: int = 1024) -> None:
+    def __init__(self, folder: Path, max_model_len: int = 1024, engine_args: tuple[str, ...] = ()) -> None:
         self.folder = folder / "model"
         self.replace_config(max_model_len)
         (self.folder / "tokenizer.json").write_text(TOKENIZER)
-        settings = Settings(model=str(self.folder), cache_dir=folder / "cache", device=Device.CPU, port=0)
+        settings = Settings(
+            model=str(self.folder), cache_dir=folder / "cache", device=Device.CPU, port=0, engine_args=engine_args
+        )
         self.config = folder / "config"
         self.config.touch()
         self.requested = settings
@@ -496,6 +498,60 @@ def test_changed_files_of_the_model_have_a_successor(
     served_folder.reloading.use_successor()
     assert served_folder.reload() is None
     assert served_folder.problem() == ""
+
+
+def test_a_changed_file_that_a_flag_names_has_a_successor(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{{ messages }}")
+    served_folder = ServedFolder(tmp_path, engine_args=("--chat-template", str(template)))
+    assert served_folder.reload() is None
+    template.write_text("{{ messages[0] }}")
+    assert served_folder.reload() is not None
+    assert served_folder.reloading.files_have_changed
+    assert f"which needs another engine: {template}." in log.text
+    served_folder.reloading.use_successor()
+    assert served_folder.reload() is None
+
+
+def test_a_new_snapshot_of_a_model_of_hugging_face_has_a_successor(
+    tmp_path: Path, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its files are complete: until then the reload reports what is missing."""
+    repository = tmp_path / "models--org--name"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def download(commit: str, max_model_len: int) -> None:
+        folder = repository / "snapshots" / commit
+        model(folder, WEIGHTS, max_position_embeddings=max_model_len)
+        (folder / "tokenizer.json").write_text(TOKENIZER)
+
+    def refer(commit: str) -> None:
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+
+    def reload() -> Launch | None:
+        assert reloading.launch.files is not None
+        reloading.reload(reloading.launch.files.again())
+        reloading.report_model(has_changed=False)
+        return reloading.successor
+
+    download("first", 1024)
+    refer("first")
+    reloading = ConfigReload(
+        decide(Settings(model="org/name", cache_dir=tmp_path / "cache", device=Device.CPU, port=0))
+    )
+    assert reload() is None
+    refer("second, which is being downloaded")
+    assert reload() is None
+    assert reloading.problems["model"]
+    assert "The weights of org/name are not on this machine." in log.text
+    download("second", 512)
+    refer("second")
+    successor = reload()
+    assert successor is not None and "512" in successor.engine_args
+    assert reloading.problems["model"] == ""
+    reloading.use_successor()
+    assert reload() is None
 
 
 def test_a_changed_setting_that_needs_an_engine_comes_before_changed_files(served_folder: ServedFolder) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from maritalk_vllm.errors import UsageError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
-from maritalk_vllm.models.model_fingerprint import FolderFingerprint
+from maritalk_vllm.models.model_fingerprint import ModelFingerprint
 from maritalk_vllm.server.process import maintenance as module
 from maritalk_vllm.server.process.config_reload import ConfigReload
 from maritalk_vllm.server.process.log_file import LogFile
@@ -142,7 +142,7 @@ def test_a_hanging_disk_of_the_model_does_not_keep_keys_valid_on_sighup(
     """The files of the model are compared at a reload; the keys are read, whether that has ended or not."""
     blocked, end = threading.Event(), threading.Event()
 
-    def wait(fingerprint: FolderFingerprint) -> FolderFingerprint:
+    def wait(fingerprint: ModelFingerprint) -> ModelFingerprint:
         blocked.set()
         end.wait(60)
         return fingerprint
@@ -154,8 +154,8 @@ def test_a_hanging_disk_of_the_model_does_not_keep_keys_valid_on_sighup(
         await until(lambda: rig.accepts_second)
         await until(lambda: "read again on SIGHUP" in caplog.text)
 
-    monkeypatch.setattr(FolderFingerprint, "again", wait)
-    rig.reload.launch = replace(rig.reload.launch, files=FolderFingerprint(rig.model, {}))
+    monkeypatch.setattr(ModelFingerprint, "again", wait)
+    rig.reload.launch = replace(rig.reload.launch, files=ModelFingerprint({}))
     try:
         run_with_checks(rig, scenario)
     finally:
