@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if Server.started:
-        note(f"maritalk-serve: {Server.started} starts")
+        note(f"maritalk-serve: {len(Server.started)} starts")
     if figures:
         terminalreporter.section("measured")
         for figure in figures:
@@ -73,6 +73,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid} is in no lane that installs what this folder needs: mark it.")
             item.add_marker(lane)
     items.sort(key=lambda item: item.get_closest_marker("shares_server") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Kill what a failed test leaves of the servers that it has started itself. Fixtures stop theirs."""
+    before = len(Server.started)
+    try:
+        yield
+    finally:
+        for server in Server.started[before:]:
+            server.kill()
 
 
 def pytest_collection_finish() -> None:
@@ -108,6 +119,10 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        # Of a locale that is not installed, bash warns.
+        for name in ("LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LANGUAGE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("LANG", "C.UTF-8")
         # Messages are in English in any locale of the developer.
         patch.setenv(environment_variable("lang"), "en")
         # Nothing listens at this address, so that no test reaches a licence service other than its own.

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -114,8 +115,8 @@ class Server(Port):
     """A `maritalk-serve` process. Its descendants inherit a mark in their environment, which `processes` looks for."""
 
     program: Sequence[str | Path] = (BIN / "maritalk-serve",)
-    started: ClassVar = 0
-    """How many servers this process has started."""
+    started: ClassVar[list["Server"]] = []
+    """The servers that this process has started."""
 
     def __init__(
         self,
@@ -135,12 +136,12 @@ class Server(Port):
         environment["XDG_STATE_HOME"] = str(folder / "state")  # the default of --data-dir is there
         licensed = () if license is None else ("--license", license)
         command: list[str | Path] = [*via, *self.program, *licensed, "--port", str(self.port), *arguments]
-        Server.started += 1
         self.began = time.monotonic()
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = self._start(
                 command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment, cwd=folder
             )
+        Server.started.append(self)
 
     def _start(self, command: Sequence[str | Path], **more: Any) -> "subprocess.Popen[Any]":
         return subprocess.Popen(command, **more)
@@ -192,6 +193,14 @@ class Server(Port):
             self.process.kill()
             self.process.wait()
         return time.monotonic() - began
+
+    def kill(self) -> None:
+        """Kill all of its processes, if the first of them still runs."""
+        if self.process.poll() is None:
+            for pid in (self.process.pid, *self.processes()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
 
 
 @dataclass
