@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos.load import ENDLESS
 from tests.chaos.test_kill import processes
-from tests.chaos.test_resume import REQUESTS, has_restarted, is_same, merged
+from tests.chaos.test_resume import EXACT, REQUESTS, has_restarted, is_same, merged
 from tests.counting import samples
 from tests.server.test_stub_engine_api_processes import Client, client_of, has_been_replaced
 from tests.serving import READY_SECONDS, Server, until
@@ -41,7 +41,18 @@ def is_busy(server: Server) -> bool:
 @contextmanager
 def two_processes(folder: Path, cache: Path) -> Iterator[Server]:
     """A server of the demo model with two API processes, which is ready, and in the end stopped."""
-    options = ("--cache-dir", str(cache), "--api-processes", "2", "--max-restarts", "9", "--log-file", "log")
+    options = (
+        "--cache-dir",
+        str(cache),
+        "--api-processes",
+        "2",
+        "--max-restarts",
+        "9",
+        "--log-file",
+        "log",
+        "--",
+        *EXACT,
+    )
     server = Server(folder, *options)
     try:
         server.wait_until_ready()

@@ -3,12 +3,12 @@
 /** Suggestions for the first message: keys of strings.json. */
 export const SUGGESTIONS = ["examples.names", "examples.plan", "examples.explain", "examples.code"];
 
-/** Suggestions for the demo model, which only knows English, with its answers without sampling. */
+/** Suggestions for the demo model, which only knows English, with its answers without sampling on any processor. */
 export const DEMO_SUGGESTIONS = [
   { question: "What is the capital of Japan?", answer: "The capital of Japan is Tokyo." },
   { question: "Name three fruits.", answer: "1. Bananas 2. Oranges 3. Grapes" },
-  { question: "Name three primary colors.", answer: "The primary colors are: Red, Blue, and Yellow." },
-  { question: "What is 2 + 2?", answer: "The answer to this classic math problem is 4." },
+  { question: "Name three cities in Italy.", answer: "1. Rome, Italy 2. Florence, Italy 3. Venice, Italy" },
+  { question: "How many days are in a week?", answer: "A week is approximately 7 days." },
 ];
 
 const settings = { max_tokens: 2, do_sample: false };
