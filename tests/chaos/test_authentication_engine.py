@@ -103,6 +103,7 @@ def send(server: Server, method: str, path: str, **headers: str) -> int:
         connection.close()
 
 
+@pytest.mark.nightly  # by day: tests/server/middleware/test_authentication.py
 def test_every_route_rejects_requests_without_a_key(server: Server, routes: list[tuple[str, str]]) -> None:
     for path, method in routes:
         if path in PROBES and method == "GET":

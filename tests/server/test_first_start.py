@@ -9,6 +9,7 @@ from tests.serving import Server, note
 
 
 @pytest.mark.engine
+@pytest.mark.nightly  # by day: the session prepares the model if this machine has none; phases of a stub engine
 def test_a_first_start_prepares_the_demo_model(tmp_path: Path) -> None:
     server = Server(tmp_path, "--cache-dir", str(tmp_path / "cache"))
     try:

@@ -17,7 +17,7 @@ from tests.playground.browser.conftest import Open
 from tests.playground.browser.test_chat import send_message
 from tests.serving import Server, note
 
-pytestmark = pytest.mark.page
+pytestmark = [pytest.mark.page, pytest.mark.nightly]  # by day: test_server_state.py, test_chat.py
 
 KEY = "chave-da-pagina"
 ROUNDS = 5
