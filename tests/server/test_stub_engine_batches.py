@@ -14,6 +14,7 @@ import pytest
 
 from tests.batches.samples import jsonl, line
 from tests.counting import samples
+from tests.lanes import nightly
 from tests.serving import Answer, note, until
 from tests.stub_engine.server import StubServer
 
@@ -233,7 +234,7 @@ def test_a_batch_is_cancelled(tmp_path: Path) -> None:
         until(lambda: "stub_requests_running 0.0" in server.ask("/metrics").body.decode(), "no line in the engine")
 
 
-@pytest.mark.parametrize("victim", ["engine", "api", "supervisor", "drain"])
+@pytest.mark.parametrize("victim", ["engine", nightly("api"), "supervisor", nightly("drain")])
 def test_a_batch_continues_after_a_death(tmp_path: Path, victim: str) -> None:
     """Each line has one result, and no more than those in flight are computed again."""
     lines: list[object] = [line(f"id-{index}", max_tokens=20) for index in range(400)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lanes import nightly
 from tests.server.test_stop import assert_nothing_left
 from tests.stub_engine.server import StubServer
 
@@ -21,8 +22,8 @@ LATE = rf'The engine did not start within {SECONDS} s: the step "%s" took [0-6] 
 @pytest.mark.parametrize(
     ("actions", "step"),
     [
-        ({"importing": ["hang"]}, "Importing vLLM"),
-        ({"preparing": ["hang"]}, "Reading the demo model's weights"),
+        nightly({"importing": ["hang"]}, "Importing vLLM"),
+        nightly({"preparing": ["hang"]}, "Reading the demo model's weights"),
         ({"loading": ["ignore-sigterm"]}, "Loading the model"),
         ({"warming_up": ["hang"]}, "Warming up"),
     ],
@@ -45,10 +46,9 @@ def test_a_stub_engine_that_hangs_while_starting_is_stopped(
 @pytest.mark.parametrize(
     ("victims", "actions", "step"),
     [
-        (["VLLM::"], {"loading": ["go", "hang", "go"]}, "Loading the model"),
+        nightly(["VLLM::"], {"loading": ["go", "hang", "go"]}, "Loading the model", id="loading"),
         (["maritalk: nursery", "VLLM::"], {"importing": ["go", "hang", "go"]}, "Importing vLLM"),
     ],
-    ids=["loading", "importing"],
 )
 def test_a_restart_of_a_stub_engine_that_hangs_counts_as_failed(
     tmp_path: Path, victims: Sequence[str], actions: dict[str, Sequence[str]], step: str

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.counting import samples
+from tests.lanes import nightly
 from tests.models.files import model
 from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_stop import assert_nothing_left
@@ -90,7 +91,7 @@ class Load:
         return max(after - before for before, after in zip(self.answered, self.answered[1:], strict=False))
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [nightly("1"), "2"])
 def test_a_reload_under_load_refuses_and_loses_no_request(tmp_path: Path, processes: str) -> None:
     with Reloaded(tmp_path, "--api-processes", processes) as server:
         server.wait_until_ready()

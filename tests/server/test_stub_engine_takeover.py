@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.counting import samples
+from tests.lanes import nightly
 from tests.server.test_stop import assert_nothing_left
 from tests.server.test_stub_engine_connections import REQUEST, Clients, status
 from tests.server.test_stub_engine_drain import LONG, in_flight, lasting
@@ -68,7 +69,7 @@ def replacing(folder: Path, *arguments: str, **actions: list[str]) -> Iterator[R
         yield server
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [nightly("1"), "2"])
 def test_an_engine_takes_over_under_load_without_a_pause(tmp_path: Path, processes: str) -> None:
     """Clients with and without connections that they keep, and one that uses its own before and after."""
 
@@ -156,8 +157,8 @@ def test_a_request_that_takes_too_long_is_ended_by_the_drain_timeout(tmp_path: P
     ("action", "reason"),
     [
         ("fail No memory.", "No memory: the engine"),
-        ("hang", "The engine did not start within 10 s"),
-        ("die", "The process that was to run the model was killed by SIGKILL: the engine"),
+        nightly("hang", "The engine did not start within 10 s"),
+        nightly("die", "The process that was to run the model was killed by SIGKILL: the engine"),
     ],
 )
 def test_a_successor_that_does_not_start_changes_nothing(tmp_path: Path, action: str, reason: str) -> None:
