@@ -22,7 +22,7 @@ from maritalk_vllm.server.middleware.api_keys import hash_key
 from maritalk_vllm.server.process.chat_process import ChatProcess
 from maritalk_vllm.settings import Settings
 from tests.server.event_loop import never_blocked
-from tests.serving import marked_processes
+from tests.serving import marked_processes, until
 from tests.terminals import Terminal, terminal
 from tests.tools.chat.fake_server import fake_server
 
@@ -67,10 +67,11 @@ def test_the_terminal_is_restored_however_the_chat_ends(
     mark = uuid.uuid4().hex  # distinguishes concurrent test runs
     environment = {"SERVER_UNDER_TEST": mark, "SPT_NOENV": "1", "XDG_STATE_HOME": str(tmp_path), "TERM": "screen"}
     environment |= {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "MARITALK_LANG")}
-    before, after = shlex.quote(str(tmp_path / "before")), shlex.quote(str(tmp_path / "after"))
+    before, gone, after = (shlex.quote(str(tmp_path / name)) for name in ("before", "gone", "after"))
     with fake_server() as (model, server):
         run = shlex.join([sys.executable, "-c", SUPERVISOR, server.url])
-        shell = f"stty -g > {before}; {run}; code=$?; sleep 0.5; stty -g > {after}; (exit $code)"
+        wait = f"until [ -e {gone} ]; do sleep 0.05; done"  # a chat outlives a killed server by a moment
+        shell = f"stty -g > {before}; {run}; code=$?; {wait}; stty -g > {after}; (exit $code)"
         with terminal(shell, environment) as window:
             window.wait_for_prompt()
             window.enter("um")
@@ -84,8 +85,9 @@ def test_the_terminal_is_restored_however_the_chat_ends(
             assert len(key) > 40
             assert key not in visible
             end(window, parent, chat)
-            window.wait_for(f"ended with {code}", seconds=10)
-        assert {pid for pid in (parent, chat) if pid in marked_processes(mark)} == set()
+            until(lambda: marked_processes(mark).keys().isdisjoint({parent, chat}), "the end of server and chat")
+            (tmp_path / "gone").touch()
+            window.wait_for(f"ended with {code}", seconds=30)
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
