@@ -37,6 +37,8 @@ def test_the_demo_model_is_named_first_and_no_other_is_called_so(tmp_path: Path)
     launch = decide(Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
     assert launch.notes[0] == "Demo model SmolLM2-135M: English only, not MariTalk."
     assert "maritalk-serve --model qwen3-4b" in launch.notes[1]
+    asked = decide(Settings(model="demo", license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
+    assert asked.notes == (launch.notes[0], *launch.notes[2:]), "no offer to those who asked for the demo model"
     small = find("small")
     assert small is not None
     assert [Source("x", "/x", profile).is_demo for profile in (None, small)] == [False, False]
