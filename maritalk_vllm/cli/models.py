@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class _Row:
     """A model, and what the planner says of it: the plan in words or why there is none, and a GPU that would do.
 
-    `checkpoint` is the best that fits here, or else the one of which the planner says what it lacks. `is_slow`: it fits,
+    `checkpoint` is the best that fits here, or else the one of which the planner says what it lacks. `is_slow`: it fits
     and is large for this machine's CPU. `gpu` would hold the model without quantization.
     """
 
@@ -96,7 +96,8 @@ def _text(rows: list[_Row]) -> str:
     lines = table([tuple(map(localized, header)), *map(_cells, rows)])
     lines += ["", *(f"{row.checkpoint.label}: {localized(row.where)}" for row in rows)]
     if any(row.is_slow for row in rows):
-        lines += ["", say("Slow: a single user gets fewer than {number} tokens/s, by an estimate.", number=SLOW_TOKENS_PER_SECOND)]
+        rate = SLOW_TOKENS_PER_SECOND
+        lines += ["", say("Slow: a single user gets fewer than {number} tokens/s, by an estimate.", number=rate)]
     if bases := [row.model.name for row in rows if row.model.is_base]:
         lines += ["", say("A base model, which completes texts and has no chat: {names}", names=", ".join(bases))]
     if gated := [row.model for row in rows if row.model.must_be_accepted]:

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..i18n.message import msg
-from ..i18n.rendering import localized, say
+from ..i18n.rendering import say
 from ..licensing.entitlement import EVALUATION_KEY
 from ..settings import Device, Settings
 from ..text_format import gigabytes, table

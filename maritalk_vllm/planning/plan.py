@@ -8,7 +8,6 @@ from ..settings import Device
 from .candidate import Parallelism
 from .gpu_selection import RejectedGpu
 
-
 SLOW_TOKENS_PER_SECOND = 5
 """An answer with fewer tokens a second appears more slowly than most people read."""
 

@@ -151,7 +151,8 @@ def test_suggest() -> None:
     suggest = ("maritalk-vllm", "plan", "--model", "medium", "--suggest")
     first, _, *rows, last = run(*suggest).stdout.splitlines()
     assert first == "MariTalk Medium fits on these GPUs of large clouds: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
-    assert {"1 x A100-80GB", "2 x A100-40GB", "4 x A10", "2 x A6000"} <= {row.rsplit("  ", 1)[0].strip() for row in rows}
+    listed = {row.rsplit("  ", 1)[0].strip() for row in rows}
+    assert {"1 x A100-80GB", "2 x A100-40GB", "4 x A10", "2 x A6000"} <= listed
     assert len(rows) == 4 * 8
     found = json.loads(run(*suggest, "--json").stdout)
     assert found["model"] == "medium"

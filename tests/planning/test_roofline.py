@@ -9,7 +9,15 @@ from maritalk_vllm.hardware.gpu_catalog import GpuModel, find_gpu, gpu_models
 from maritalk_vllm.models.memory_footprint import MemoryFootprint, llama_footprint
 from maritalk_vllm.models.profile import find as profile
 from maritalk_vllm.planning.candidate import Parallelism
-from maritalk_vllm.planning.roofline import Efficiency, StepCost, context_bytes, cpu_tokens_per_second, parameters, read_bytes, roofline
+from maritalk_vllm.planning.roofline import (
+    Efficiency,
+    StepCost,
+    context_bytes,
+    cpu_tokens_per_second,
+    parameters,
+    read_bytes,
+    roofline,
+)
 from tests.planning.machines import LLAMA_8B
 
 ALL_OF_IT = Efficiency(memory=1, compute=1, link=1, step=0)

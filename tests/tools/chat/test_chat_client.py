@@ -51,10 +51,10 @@ def test_api_key_is_sent_with_each_request() -> None:
 
 def test_name_of_the_model() -> None:
     with fake_server(model_name="qwen3-4b") as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
-        assert client.model_name() == "qwen3-4b"
+        assert (client.model_name(), client.answer_name()) == ("qwen3-4b", "qwen3-4b")
     loading = answering(lambda request: reply(request, 503, {"error": "The model is still loading."}))
     with loading as server, ChatClient(ServerAddress(url=server.url)) as client:
-        assert client.model_name() == ""
+        assert (client.model_name(), client.answer_name()) == ("", "MariTalk")
 
 
 def test_non_streaming_response() -> None:
