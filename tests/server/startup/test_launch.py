@@ -1,6 +1,7 @@
 """Decisions of a start: the model's source, and the licence's expiry."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_model_of_the_catalogue_has_its_parser_and_template_arguments(tmp_path
     assert flags[flags.index("--served-model-name") + 1] == "qwen3-0.6b"
     assert flags[flags.index("--tool-call-parser") + 1] == "hermes"
     assert flags[flags.index("--default-chat-template-kwargs") + 1] == '{"enable_thinking": false}'
+
+
+@pytest.mark.parametrize("license", ["ABCDE-FGHIJ-KLMNO-PQRST", "no key at all"])
+def test_an_open_model_takes_any_licence(tmp_path: Path, license: str) -> None:
+    """Such as the key of MariTalk Local, which a program passes to the client's start_server."""
+    settings = Settings(model="qwen3-0.6b", license=license, device=Device.CPU, cache_dir=tmp_path)
+    launch = decide(replace(settings, license_service="http://127.0.0.1:9"))
+    assert (launch.plan.model, launch.license_expires) == ("qwen3-0.6b", None)
 
 
 def test_resolving_again_keeps_what_was_read(tmp_path: Path) -> None:
