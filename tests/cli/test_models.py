@@ -53,7 +53,7 @@ def test_text_names_its_columns_the_licences_to_accept_and_the_next_command() ->
 def test_a_model_that_is_large_for_the_cpu_is_marked_slow() -> None:
     """On one core, as any machine has."""
     core = str(min(os.sched_getaffinity(0)))
-    command = ["taskset", "--cpu-list", core, BIN / "maritalk-vllm", "models"]
+    command = ["taskset", "--cpu-list", core, str(BIN / "maritalk-vllm"), "models"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search("^qwen3-1.7b +yes, slow +", said, re.MULTILINE)
     assert "Slow: a single user gets fewer than 5 tokens/s, by an estimate." in said
