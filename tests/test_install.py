@@ -1,6 +1,8 @@
 """What scripts/install prints, with package managers that stand in for uv: one that works, one that fails."""
 
 import os
+import pty
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +21,9 @@ esac"""
 """An interpreter that creates an environment with a copy of itself."""
 
 
+COMMAND = ["scripts/install", ".venv", *LOCKS]
+
+
 def install(
     folder: Path, packages: str, python: str = ".venv/bin/python", **environment: str
 ) -> subprocess.CompletedProcess[str]:
@@ -26,6 +31,13 @@ def install(
 
     `python` is the interpreter there is: that of an existing environment, or one that can create it.
     """
+    prepare(folder, packages, python)
+    return subprocess.run(
+        COMMAND, cwd=folder, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True
+    )
+
+
+def prepare(folder: Path, packages: str, python: str = ".venv/bin/python") -> None:
     scripts = folder / "scripts"
     scripts.mkdir()
     shutil.copy(ROOT / "scripts" / "install", scripts)
@@ -33,13 +45,6 @@ def install(
     for path, code in ((scripts / "packages", packages), (folder / python, PYTHON)):
         path.write_text(f"#!/bin/sh\n{code}\n")
         path.chmod(0o755)
-    return subprocess.run(
-        ["scripts/install", ".venv", *LOCKS],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_each_step_is_one_line_and_the_rest_is_in_the_log(tmp_path: Path) -> None:
@@ -51,6 +56,38 @@ def test_each_step_is_one_line_and_the_rest_is_in_the_log(tmp_path: Path) -> Non
     assert third == "3/3 Installing maritalk-vllm into .venv..."
     log = (tmp_path / ".venv" / "install.log").read_text()
     assert log == f"Installed of {LOCKS[0]}\nInstalled of {LOCKS[1]}\nInstalled maritalk-vllm\n"
+
+
+def at_a_terminal(folder: Path) -> tuple[int, str]:
+    """Run the prepared script at a terminal. Returns its exit code and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(COMMAND, cwd=folder, env={"PATH": os.environ["PATH"]}, stdout=theirs, stderr=theirs) as run:
+        os.close(theirs)
+        written = b""
+        try:
+            while part := os.read(ours, 4096):
+                written += part
+        except OSError:  # nobody has the terminal open any more
+            pass
+    os.close(ours)
+    return run.returncode, written.decode()
+
+
+def test_at_a_terminal_a_step_counts_its_seconds_on_one_line(tmp_path: Path) -> None:
+    prepare(tmp_path, f'[ "$2" != {LOCKS[0]} ] || sleep 2.5')
+    code, written = at_a_terminal(tmp_path)
+    assert code == 0
+    lines = written.split("\r\n")
+    assert [line.rsplit("\r", 1)[-1][:4] for line in lines] == ["1/3 ", "2/3 ", "3/3 ", ""]
+    assert re.findall(r"\r(1/3  \d+ s)", lines[1])[:2] == ["1/3  1 s", "1/3  2 s"]
+
+
+def test_a_failure_at_a_terminal_replaces_the_seconds(tmp_path: Path) -> None:
+    prepare(tmp_path, "sleep 1.5; echo No space left; exit 2")
+    code, written = at_a_terminal(tmp_path)
+    assert code == 1
+    lines = [line.rsplit("\r", 1)[-1] for line in written.split("\r\n")]
+    assert lines[1:] == ["No space left", "The installation failed. All of its output is in .venv/install.log.", ""]
 
 
 @pytest.mark.parametrize("failing", LOCKS)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class _Row:
     """A model, and what the planner says of it: the plan in words or why there is none, and a GPU that would do.
 
-    `checkpoint` is the best that fits here, or else the one of which the planner says what it lacks. `gpu` would hold
-    the model without quantization.
+    `checkpoint` is the best that fits here, or else the one of which the planner says what it lacks. `is_slow`: it fits
+    and is large for this machine's CPU. `gpu` would hold the model without quantization.
     """
 
     model: "CatalogueModel"
     checkpoint: "CatalogueModel"
     fits: bool
+    is_slow: bool
     where: str
     gpu: str | None
 
@@ -55,8 +56,7 @@ def _rows() -> list[_Row]:
         variants = [_requirements(each) for each in model.checkpoints]
         best = best_variant(variants, inventory, Device.AUTO, installed)
         checkpoint = next(each for each in model.checkpoints if each.variant == best.variant)
-        fits, where = _plan(best, inventory, installed)
-        rows.append(_Row(model, checkpoint, fits, where, _smallest_gpu(variants[0])))
+        rows.append(_Row(model, checkpoint, *_plan(best, inventory, installed), _smallest_gpu(variants[0])))
     return rows
 
 
@@ -68,15 +68,16 @@ def _requirements(checkpoint: "CatalogueModel") -> "ModelRequirements":
     )
 
 
-def _plan(requirements: "ModelRequirements", inventory: "Inventory", installed: Device) -> tuple[bool, str]:
-    """Whether the model fits this machine, and where it would run or why it does not."""
+def _plan(requirements: "ModelRequirements", inventory: "Inventory", installed: Device) -> tuple[bool, bool, str]:
+    """Whether the model fits this machine, whether it is slow there, and where it would run or why it does not fit."""
     from ..planning.plan_report import description
     from ..planning.planner import make_plan
 
     try:
-        return True, description(make_plan(requirements, inventory, Device.AUTO, installed))
+        plan = make_plan(requirements, inventory, Device.AUTO, installed)
     except MariTalkError as error:
-        return False, error.message
+        return False, False, error.message
+    return True, plan.is_slow, description(plan)
 
 
 def _smallest_gpu(requirements: "ModelRequirements") -> str | None:
@@ -89,9 +90,14 @@ def _smallest_gpu(requirements: "ModelRequirements") -> str | None:
 
 
 def _text(rows: list[_Row]) -> str:
-    header = ("name", "fits here", "weights", "context", "smallest GPU unquantized", "languages", "licence")
+    from ..planning.plan import SLOW_TOKENS_PER_SECOND
+
+    header = ("name", "fits here", "weights", "context", "languages", "licence")
     lines = table([tuple(map(localized, header)), *map(_cells, rows)])
     lines += ["", *(f"{row.checkpoint.label}: {localized(row.where)}" for row in rows)]
+    if any(row.is_slow for row in rows):
+        rate = SLOW_TOKENS_PER_SECOND
+        lines += ["", say("Slow: a single user gets fewer than {number} tokens/s, by an estimate.", number=rate)]
     if bases := [row.model.name for row in rows if row.model.is_base]:
         lines += ["", say("A base model, which completes texts and has no chat: {names}", names=", ".join(bases))]
     if gated := [row.model for row in rows if row.model.must_be_accepted]:
@@ -105,21 +111,24 @@ def _cells(row: _Row) -> tuple[str, ...]:
     model = row.model
     return (
         row.checkpoint.label,
-        say("yes") if row.fits else say("no"),
+        say("yes, slow") if row.is_slow else say("yes") if row.fits else say("no"),
         gigabytes(row.checkpoint.footprint.weights_bytes),
         numeral(model.shape.max_model_len or 0, ","),
-        row.gpu or "-",
         " ".join(model.languages),
         say("{license}, for research only", license=model.license) if model.is_for_research else model.license,
     )
 
 
 def _example(rows: list[_Row]) -> str:
-    """The recommended model if it fits, else the largest that fits and needs no acceptance, else the smallest."""
+    """The recommended model if it fits, else the largest that fits and needs no acceptance, else the smallest.
+
+    Models that would be slow count as not fitting if others do.
+    """
     from ..models.catalogue import RECOMMENDED
 
-    fitting = [row.model.name for row in rows if row.fits and not row.model.must_be_accepted and not row.model.is_base]
-    return RECOMMENDED if RECOMMENDED in fitting else next(reversed(fitting), rows[0].model.name)
+    fitting = [row for row in rows if row.fits and not row.model.must_be_accepted and not row.model.is_base]
+    names = [row.model.name for row in fitting if not row.is_slow] or [row.model.name for row in fitting]
+    return RECOMMENDED if RECOMMENDED in names else next(reversed(names), rows[0].model.name)
 
 
 def _data(row: _Row) -> dict[str, object]:
@@ -140,6 +149,7 @@ def _data(row: _Row) -> dict[str, object]:
         "max_model_len": model.shape.max_model_len,
         "is_base": model.is_base,
         "fits": row.fits,
+        "slow": row.is_slow,
         "where": row.where,
         "smallest_gpu": row.gpu,
     }

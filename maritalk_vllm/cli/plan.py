@@ -1,20 +1,28 @@
 """`maritalk-vllm plan`: how a model would be served, on this machine or on other GPUs, without loading it."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import DoesNotFit, MariTalkError, NotChecked, UsageError
 from ..i18n.message import msg
-from ..i18n.rendering import localized
+from ..i18n.rendering import say
+from ..licensing.entitlement import EVALUATION_KEY
 from ..settings import Device, Settings
 from ..text_format import gigabytes, table
+from . import standard_streams
 from .capacity import PARAMETERS, capacity, reject_without_users
 from .settings_options import parameter, with_settings
 
-_DEFAULT_MODEL = "demo"
+if TYPE_CHECKING:
+    from ..planning.gpu_suggestions import Suggestion
+
+_ROWS_PER_COUNT = 8
+"""Suggestions that are shown for each number of GPUs, the likely cheapest."""
 
 
 def plan(
@@ -32,7 +40,8 @@ def plan(
     Exit codes: 0 it fits, 4 no suitable GPU, 5 it does not fit, 9 not checked: the memory it needs is unknown.
     """
     if settings.model is None and settings.license is None:
-        settings = replace(settings, model=_DEFAULT_MODEL)
+        standard_streams.note(say("No licence and no model were given: this is about the demo model."))
+        settings = replace(settings, license=EVALUATION_KEY)
     if users is not None:
         if suggest:
             raise UsageError("--suggest looks at what holds the model, not at users.", "Give --gpus with --users.")
@@ -104,7 +113,7 @@ def _plan(settings: Settings, gpus: str | None, as_json: bool) -> None:
 def _suggest(settings: Settings, as_json: bool) -> None:
     from ..hardware.gpu_catalog import gpu_models
     from ..licensing.license_check import LicenseCheck
-    from ..planning.gpu_suggestions import suggest_gpus, suggestions
+    from ..planning.gpu_suggestions import cheapest_rented, suggestions
     from ..server.startup.launch import model_requirements
 
     requirements = model_requirements(settings, LicenseCheck(settings), ask_hub=True)
@@ -129,9 +138,24 @@ def _suggest(settings: Settings, as_json: bool) -> None:
         ]
         _print({"model": requirements.name, "suggestions": rows})
     else:
-        print(f"{requirements.title}. {localized(suggest_gpus(requirements, gpu_models()))}")
-        print()
-        print("\n".join(table([(str(each), gigabytes(each.memory_total_bytes)) for each in found])))
+        print("\n".join(_suggestion_lines(requirements.title, found, cheapest_rented(found))))
+
+
+def _suggestion_lines(title: str, found: "Sequence[Suggestion]", rented: "Sequence[Suggestion]") -> Iterator[str]:
+    if rented:
+        gpus = ", ".join(map(str, rented))
+        yield say("{title} fits on these GPUs of large clouds: {gpus}.", title=title, gpus=gpus)
+    else:
+        yield say("{title} fits on no GPUs of large clouds, and on these:", title=title)
+    yield ""
+    shown, counts = [], Counter[int]()
+    for each in found:
+        counts[each.count] += 1
+        if counts[each.count] <= _ROWS_PER_COUNT or each in rented:
+            shown.append(each)
+    yield from table([(str(each), gigabytes(each.memory_total_bytes)) for each in shown])
+    if left := len(found) - len(shown):
+        yield say("... and {number} more: --json has all.", number=left)
 
 
 def _print(content: dict[str, Any]) -> None:

@@ -28,7 +28,10 @@ app = typer.Typer(rich_markup_mode=None, context_settings=HELP)
 
 
 def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
-    """Serve a MariTalk model on vLLM, with the MariTalk Local API."""
+    """Serve a MariTalk or open model with vLLM and the MariTalk Local API.
+
+    Example: maritalk-serve --model qwen3-4b --port 9000
+    """
     from ..planning.plan_report import report
     from ..server.cluster.cluster_config import check_head_address
     from ..server.process.sighup import HangupSignal

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from ..i18n.message import msg
 
 _TAIL_BYTES = 4096
-# Messages of vLLM 0.32 and 0.33. If a version changes one, the previous step is shown for longer.
+# Messages of vLLM 0.32 and 0.33. If a version changes one, the previous step is shown for longer. transformers writes
+# "Writing model shards" as it saves the demo model: that is no loading.
 _STEPS = re.compile(
-    rb"(?P<weights>shards:.*?(?P<done>\d+)/(?P<all>\d+) \[)"
+    rb"(?P<weights>[Ll]oading [\w -]*shards:[^\r\n]*? (?P<done>\d+)/(?P<all>\d+) \[)"
     rb"|(?P<compiling>Dynamo bytecode transform|Compiling a graph)"
     rb"|(?P<capturing>Capturing CUDA graph)"
 )

@@ -12,7 +12,7 @@ FOLDER = "models"
 """Folder of the catalogue in configs/."""
 
 RECOMMENDED = "qwen3-4b"
-"""The next step that a start of the demo model names: it speaks Portuguese, and no licence has to be accepted."""
+"""The next step that a start with the evaluation key names: it speaks Portuguese, and no licence has to be accepted."""
 
 UNQUANTIZED = "bf16"
 """The name of the checkpoint without quantization, as in `qwen3-8b:bf16`."""

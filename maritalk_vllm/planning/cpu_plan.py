@@ -7,7 +7,8 @@ from dataclasses import replace
 from ..errors import DoesNotFit
 from ..hardware.host import Host
 from ..hardware.inventory import Inventory
-from ..i18n.message import msg, pluralized
+from ..i18n.message import Number, msg, pluralized
+from ..models.memory_footprint import MemoryFootprint
 from ..settings import Device
 from ..text_format import gigabytes
 from .batch_limits import CPU_BATCH
@@ -15,6 +16,7 @@ from .candidate import Parallelism
 from .fit_errors import uneven_error
 from .model_requirements import ModelRequirements
 from .plan import Memory, Plan
+from .roofline import cpu_bandwidth, cpu_tokens_per_second, read_bytes
 
 GiB = 1 << 30
 
@@ -72,6 +74,7 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
                 reason=indivisible,
             )
         )
+    plan = _with_speed(plan, requirements.footprint.served_as(dtype))
     try:
         return _with_memory(plan, requirements, host)
     except DoesNotFit as error:
@@ -83,6 +86,23 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
 def _warnings(requirements: ModelRequirements) -> Iterator[str]:
     if requirements.nodes > 1:
         yield "The other nodes are assumed to have as many cores, and as much memory free."
+
+
+def _with_speed(plan: Plan, footprint: MemoryFootprint) -> Plan:
+    """Return the plan with an estimate of its speed, and a warning if that is low."""
+    cores = len(plan.cores[0]) * plan.tensor_parallel_size
+    plan = replace(plan, tokens_per_second=cpu_tokens_per_second(footprint, cores))
+    if not plan.is_slow:
+        return plan
+    warning = msg(
+        "{title} is large for this CPU, and answers slowly: a single user gets at most about {rate} tokens/s, by an "
+        "estimate from {weights} of weights and {bandwidth} GB/s of memory bandwidth.",
+        title=plan.title,
+        rate=Number(plan.tokens_per_second or 0, ".1f"),
+        weights=gigabytes(read_bytes(footprint)),
+        bandwidth=Number(cpu_bandwidth(cores) / 1e9, ".0f"),
+    )
+    return replace(plan, warnings=(*plan.warnings, warning))
 
 
 def serving_dtype(host: Host) -> str:

@@ -45,19 +45,18 @@ def suggestions(requirements: ModelRequirements, gpu_models: Sequence[GpuModel])
     return sorted(found, key=lambda each: (each.count, _size_class(each.gpu_model), not each.gpu_model.cloud))
 
 
+def cheapest_rented(found: Sequence[Suggestion]) -> list[Suggestion]:
+    """Of these suggestions, the first of each number of GPUs that large clouds rent out: up to four."""
+    first = {each.count: each for each in reversed(found) if each.gpu_model.cloud}
+    return sorted(first.values(), key=lambda each: each.count)
+
+
 def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]) -> str:
     """A sentence with up to four suggestions that clouds rent, each with a different number of GPUs."""
-    found = (
-        suggestions(requirements, [gpu_model for gpu_model in gpu_models if gpu_model.cloud])
-        if requirements.footprint
-        else []
-    )
-    first = {each.count: each for each in reversed(found)}
-    return (
-        msg("What would do: {gpus}.", gpus=", ".join(map(str, sorted(first.values(), key=lambda each: each.count))))
-        if found
-        else ""
-    )
+    if requirements.footprint is None:
+        return ""
+    rented = cheapest_rented(suggestions(requirements, [gpu_model for gpu_model in gpu_models if gpu_model.cloud]))
+    return msg("What would do: {gpus}.", gpus=", ".join(map(str, rented))) if rented else ""
 
 
 def _size_class(gpu_model: GpuModel) -> int:

@@ -8,6 +8,9 @@ from ..settings import Device
 from .candidate import Parallelism
 from .gpu_selection import RejectedGpu
 
+SLOW_TOKENS_PER_SECOND = 5
+"""An answer with fewer tokens a second appears more slowly than most people read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -36,7 +39,8 @@ class Plan:
 
     `gpus` are in the order of vLLM's ranks. On a CPU, `cores` are those of each worker, `kv_cache_bytes` is the size
     passed to vLLM for each worker, and `host_memory_available_bytes` is the RAM into which everything has to fit.
-    `max_concurrency` is the number of users at full context, over all replicas. With several `nodes`, the GPUs, cores
+    `max_concurrency` is the number of users at full context, over all replicas. `tokens_per_second` is an estimate of
+    what a single user gets at most, only on a CPU. With several `nodes`, the GPUs, cores
     and available memory are those of one node, the others are assumed to be identical, and `memory` is the total of all
     nodes. `split` is a sentence that says how many GPUs are used, and why. `measured` is one about a KV cache that was
     measured and not estimated, empty if it was not. `checked` is false if the memory could not
@@ -63,6 +67,7 @@ class Plan:
     kv_cache_bytes: int | None = None
     kv_cache_tokens: int | None = None
     max_concurrency: float | None = None
+    tokens_per_second: float | None = None
     split: str = ""
     measured: str = ""
     checked: bool = True
@@ -74,6 +79,11 @@ class Plan:
     def outcome(self) -> Outcome:
         """Whether the model fits, or could not be checked."""
         return Outcome.FITS if self.checked else Outcome.NOT_CHECKED
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the model is large for this CPU, by the estimate of its speed."""
+        return self.tokens_per_second is not None and self.tokens_per_second < SLOW_TOKENS_PER_SECOND
 
     def is_as_good_as(self, other: "Plan") -> bool:
         """Whether this plan, perhaps on other GPUs of the same kind, has the split and the context of `other`.

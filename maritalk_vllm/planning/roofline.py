@@ -1,5 +1,7 @@
 """Estimate the duration of an engine step from the GPU's data sheet and the share of it that is reached. Pure.
 
+Of a CPU only the speed of a single user is estimated, from an assumed memory bandwidth.
+
 A step reads all weights once, however many tokens it computes; it computes each of its tokens; and it reads the KV
 cache of all running requests. The first two overlap, so the longer one counts.
 """
@@ -16,6 +18,10 @@ from .candidate import Parallelism
 
 LINK_BYTES = {Link.NVLINK: 300e9, Link.NODE: 32e9}
 """Bytes a second in one direction, on the low side: NVLink of an A100 (data sheet: 600 GB/s in both), PCIe 4.0 x16."""
+
+_CPU_CORE_BANDWIDTH = 10e9
+_CPU_BANDWIDTH = 100e9
+"""Bytes of memory a second that one core reads, and all cores together: assumptions, on the high side for most CPUs."""
 
 _SYNC_SECONDS = {Link.NVLINK: 15e-6, Link.NODE: 40e-6}
 """Seconds of an all-reduce of almost no data: an estimate. A layer has two."""
@@ -91,6 +97,16 @@ def roofline(
         token=send_seconds,
         context=context_bytes(footprint, tensor, context) / bandwidth,
     )
+
+
+def cpu_tokens_per_second(footprint: MemoryFootprint, cores: int) -> float:
+    """Upper bound of a single user's tokens per second where this many cores read the weights for each token."""
+    return cpu_bandwidth(cores) / max(1, read_bytes(footprint))
+
+
+def cpu_bandwidth(cores: int) -> float:
+    """Bytes of memory that these cores are assumed to read in a second."""
+    return min(_CPU_CORE_BANDWIDTH * cores, _CPU_BANDWIDTH)
 
 
 def read_bytes(footprint: MemoryFootprint) -> int:

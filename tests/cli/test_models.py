@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -10,6 +11,7 @@ from maritalk_vllm.models.catalogue import catalogue
 from tests.cli.machine import Machine
 from tests.commands import run
 from tests.hardware.fleet import gpus
+from tests.serving import BIN
 from tests.vllm_build import needs_cpu_build
 
 NO_HUB = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -34,17 +36,27 @@ def test_on_a_cpu_no_variant_is_listed() -> None:
     assert result.returncode == 0, result.stderr
     for row in json.loads(result.stdout):
         assert row["quantization"] is None
+        assert row["fits"] or not row["slow"]
         assert row["where"].startswith("the CPU, " if row["fits"] else f"{row['name']} needs ")
 
 
 def test_text_names_its_columns_the_licences_to_accept_and_the_next_command() -> None:
     said = run("maritalk-vllm", "models").stdout
-    # What a GPU has to hold is not the checkpoint of the line, which may be a quantized one.
-    assert re.match("name +fits here +weights +context +smallest GPU unquantized +languages +licence\n", said)
+    assert re.match("name +fits here +weights +context +languages +licence\n", said)
     assert "Accept the licence on the model's page with a Hugging Face account, and set HF_TOKEN:" in said
     assert "  llama-3.2-1b: https://huggingface.co/meta-llama/Llama-3.2-1B-Instruct" in said
     assert "A base model, which completes texts and has no chat: sabia-7b" in said
     assert said.splitlines()[-1].startswith("Serve one with: maritalk-serve --model ")
+
+
+@needs_cpu_build
+def test_a_model_that_is_large_for_the_cpu_is_marked_slow() -> None:
+    """On one core, as any machine has."""
+    core = str(min(os.sched_getaffinity(0)))
+    command = ["taskset", "--cpu-list", core, str(BIN / "maritalk-vllm"), "models"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search("^qwen3-1.7b +yes, slow +", said, re.MULTILINE)
+    assert "Slow: a single user gets fewer than 5 tokens/s, by an estimate." in said
 
 
 def test_plan_of_a_catalogue_name_uses_no_network() -> None:

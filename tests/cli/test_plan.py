@@ -133,11 +133,30 @@ def test_plan_as_text() -> None:
     assert "4000 tokens" in text
 
 
+def test_without_a_licence_and_a_model_it_plans_the_demo_model_and_says_so() -> None:
+    said = run("maritalk-vllm", "plan", "--gpus", "1xA10")
+    assert said.stderr == "No licence and no model were given: this is about the demo model.\n"
+    assert said.stdout.startswith("SmolLM2-135M-Instruct fits: 1 x NVIDIA A10.\n")
+    assert run("maritalk-vllm", "plan", "--gpus", "1xA10", "--model", "demo").stderr == ""
+
+
+def test_suggest_for_a_small_model_shows_the_rented_gpus_below_the_smallest() -> None:
+    said = run("maritalk-vllm", "plan", "--suggest", "--model", "demo").stdout.splitlines()
+    assert said[0] == "SmolLM2-135M-Instruct fits on these GPUs of large clouds: 1 x A10."
+    assert said[-2].startswith("1 x A10 ")
+    assert len(said) == 2 + 8 + 1 + 1
+
+
 def test_suggest() -> None:
     suggest = ("maritalk-vllm", "plan", "--model", "medium", "--suggest")
-    assert "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10." in run(*suggest).stdout
+    first, _, *rows, last = run(*suggest).stdout.splitlines()
+    assert first == "MariTalk Medium fits on these GPUs of large clouds: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    listed = {row.rsplit("  ", 1)[0].strip() for row in rows}
+    assert {"1 x A100-80GB", "2 x A100-40GB", "4 x A10", "2 x A6000"} <= listed
+    assert len(rows) == 4 * 8
     found = json.loads(run(*suggest, "--json").stdout)
     assert found["model"] == "medium"
+    assert last == f"... and {len(found['suggestions']) - len(rows)} more: --json has all."
     offered = {each["gpus"] for each in found["suggestions"]}
     assert {"1xA100-80GB", "2xA100-40GB", "4xA10", "2xA6000"} <= offered
     for each in found["suggestions"]:

@@ -17,6 +17,8 @@ TRANSLATIONS = {
     "docs/page.md": "docs/pagina.md",
     "docs/terminal.md": "docs/chat-no-terminal.md",
 }
+PORTUGUESE = [*TRANSLATIONS.values(), "docs/documentos.md", "docs/operacao.md"]
+"""The last two are shorter than their originals."""
 PAGES = [
     *("CONTRIBUTING.md", "SECURITY.md"),
     *(str(file.relative_to(ROOT)) for file in (*sorted(ROOT.glob("README*.md")), *sorted(ROOT.glob("docs/*.md")))),
@@ -132,6 +134,22 @@ def links(page: str) -> list[str]:
     """The relative links, to files or to headings."""
     found: list[str] = re.findall(r"\]\(([^)\s]+)\)", prose(page))
     return [link for link in found if "://" not in link]
+
+
+def passages(page: str) -> Iterator[str]:
+    """The paragraphs, items of lists, and tables; a table with the paragraph after it. Without line breaks."""
+    table = ""
+    for block in prose(page).split("\n\n"):
+        if block.startswith("#"):
+            yield table
+            table = ""
+        if block.lstrip().startswith("|") and not table:
+            table = block
+            continue
+        for item in re.split(r"\n(?=- )", f"{table} {block}"):
+            yield " ".join(item.split())
+        table = ""
+    yield table
 
 
 def make_targets() -> set[str]:

@@ -1,5 +1,6 @@
 """The documents: their links, files, commands and options exist."""
 
+import hashlib
 import io
 import re
 import shlex
@@ -34,6 +35,13 @@ def test_every_link_has_a_target() -> None:
             elif anchor:
                 assert anchor in anchors(place), f"{page}: {link}"
     assert missing == set()
+
+
+def test_every_picture_of_a_diagram_belongs_to_a_page() -> None:
+    """By the digest of its text, as scripts/diagrams names it. That script also removes the others."""
+    texts = (block.text for page in PAGES for block in blocks(page) if block.language == "mermaid")
+    drawn = {hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts}
+    assert {picture.stem for picture in (ROOT / "docs" / "images" / "diagrams").iterdir()} <= drawn
 
 
 def test_every_page_is_in_the_index() -> None:

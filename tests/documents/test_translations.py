@@ -6,7 +6,19 @@ import shlex
 
 import pytest
 
-from tests.documents.pages import ROOT, TRANSLATIONS, blocks, headings, is_ours, links, read, steps, tables
+from tests.documents.pages import (
+    PORTUGUESE,
+    ROOT,
+    TRANSLATIONS,
+    blocks,
+    headings,
+    is_ours,
+    links,
+    passages,
+    read,
+    steps,
+    tables,
+)
 
 PAIRS = list(TRANSLATIONS.items())
 
@@ -59,3 +71,19 @@ def test_original_and_translation_link_to_each_other(original: str, translation:
         beginning = "".join(read(page).splitlines(keepends=True)[:4])
         assert f"]({(ROOT / other).name})" in beginning
         assert (ROOT / other).name in links(page)
+
+
+@pytest.mark.parametrize("page", PORTUGUESE)
+def test_a_passage_in_portuguese_says_which_pages_are_in_english(page: str) -> None:
+    """Its link to another language, `[English](...)`, and a part with that heading say so themselves."""
+    names = {(ROOT / each).name for each in PORTUGUESE}
+    heading = ""
+    for passage in passages(page):
+        if passage.startswith("#"):
+            heading = passage
+        english = [
+            (text, target)
+            for text, target in re.findall(r"\[([^\]]*)\]\(([\w./-]+\.md)[^)]*\)", passage)
+            if target.rpartition("/")[2] not in names and text != "English"
+        ]
+        assert not english or heading == "## Em inglês" or re.search("em\\s+inglês", passage), passage

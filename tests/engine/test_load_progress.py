@@ -16,6 +16,8 @@ SHARDS = "Loading safetensors checkpoint shards:  25% Completed | {} [00:01<00:0
         ("INFO nothing of note\n", None),
         (SHARDS.format("1/4"), LoadingStep("Loading weights 1/4", 0.25)),
         (SHARDS.format("1/4") + SHARDS.format("3/4"), LoadingStep("Loading weights 3/4", 0.75)),
+        ("Multi-thread loading shards:  50% Completed | 1/2 [00:01<\r", LoadingStep("Loading weights 1/2", 0.5)),
+        ("Writing model shards: 100%|██████████| 1/1 [00:00<00:00,  1.81it/s]\n", None),
         (SHARDS.format("0/0"), LoadingStep("Loading weights 0/0", None)),
         (SHARDS.format("4/4") + "\nINFO Dynamo bytecode transform time: 3.2 s\n", LoadingStep("Compiling")),
         (

@@ -159,7 +159,7 @@ def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[st
         "Starting MariTalk Local API demo...",
         "Aviso: x",
         "Aviso: Informe os dois ou nenhum.",
-        "vLLM's log: /log",
+        "Log do vLLM: /log",
         "Importando o vLLM...",
         "Carregando os pesos 1/2 (50%)...",
         "✓ Loaded in 0s",

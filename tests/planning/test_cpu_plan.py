@@ -62,6 +62,23 @@ def test_too_little_memory_is_an_error() -> None:
     plan(open_need(16), cpu(40))
 
 
+def test_a_model_that_is_large_for_the_cpu_gets_a_warning() -> None:
+    slow = plan(open_need(16.06), cpu(64, fast=True))
+    assert slow.is_slow
+    (warning,) = slow.warnings
+    assert warning.endswith(
+        "a single user gets at most about 1.2 tokens/s, by an estimate from 16.1 GB of weights and 20 GB/s of memory "
+        "bandwidth."
+    )
+    # Twice the bytes in float32, and a worker of each half of the cores.
+    assert plan(open_need(16.06), cpu(64)).tokens_per_second == pytest.approx((slow.tokens_per_second or 0) / 2)
+    split = plan(open_need(16.06, tensor_parallel_size=2), cpu(64, cores=8, fast=True))
+    assert split.tokens_per_second == pytest.approx(80 / 16.06, rel=1e-3)
+    for fast in (plan(profile_need("demo"), cpu()), plan(open_need(16.06), cpu(64, cores=16, fast=True))):
+        assert not fast.is_slow
+        assert not fast.warnings
+
+
 def test_container_limit_is_respected() -> None:
     plan(open_need(4), cpu(24))
     with pytest.raises(DoesNotFit) as error:

@@ -9,7 +9,15 @@ from maritalk_vllm.hardware.gpu_catalog import GpuModel, find_gpu, gpu_models
 from maritalk_vllm.models.memory_footprint import MemoryFootprint, llama_footprint
 from maritalk_vllm.models.profile import find as profile
 from maritalk_vllm.planning.candidate import Parallelism
-from maritalk_vllm.planning.roofline import Efficiency, StepCost, context_bytes, parameters, read_bytes, roofline
+from maritalk_vllm.planning.roofline import (
+    Efficiency,
+    StepCost,
+    context_bytes,
+    cpu_tokens_per_second,
+    parameters,
+    read_bytes,
+    roofline,
+)
 from tests.planning.machines import LLAMA_8B
 
 ALL_OF_IT = Efficiency(memory=1, compute=1, link=1, step=0)
@@ -67,6 +75,13 @@ def test_input_embedding_is_not_read() -> None:
     assert parameters(footprint) == pytest.approx(7.5e9, rel=0.01)
     quantized = replace(footprint, shape=replace(LLAMA_8B, quantization="awq"), split_bytes=footprint.split_bytes // 4)
     assert parameters(quantized) == parameters(footprint)
+
+
+@pytest.mark.parametrize(("cores", "rate"), [(1, 1), (4, 4), (64, 10)])
+def test_a_cpu_reads_the_weights_for_each_token(cores: int, rate: float) -> None:
+    """10 GB of weights at 10 GB/s a core, and 100 GB/s at most."""
+    footprint = MemoryFootprint(shape=LLAMA_8B, split_bytes=10 * 10**9)
+    assert cpu_tokens_per_second(footprint, cores) == pytest.approx(rate)
 
 
 def test_gpu_without_a_data_sheet() -> None:

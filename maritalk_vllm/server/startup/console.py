@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...i18n.message import Message, Number, msg
-from ...i18n.rendering import localized
+from ...i18n.rendering import localized, say
 from ...settings import TimeUnit
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class _StepTime:
 class Console:
     """Prints the progress of a start to stdout: a progress bar on a terminal, plain lines elsewhere.
 
-    The lines that MariTalk Local also prints are always in English: programs look for them.
+    The lines that MariTalk Local also prints (Starting, Loaded, Warming up, Start using, Listening) are always in
+    English: programs may look for them.
 
     The output is limited to a few KiB. A client that starts the server may connect its stdout to a pipe that it never
     reads, and a full pipe would block the server.
@@ -96,7 +97,7 @@ class Console:
         self._print(f"Starting MariTalk Local API {model}...")
         for note in notes:
             self._print(localized(note))
-        self._print(f"vLLM's log: {engine_log}")
+        self._print(say("vLLM's log: {file}", file=engine_log))
 
     def progress(self, step: str, fraction: float | None = None) -> None:
         """Show the progress of a step: continuously and with its time on a terminal, elsewhere a line for each tenth.

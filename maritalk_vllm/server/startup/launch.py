@@ -146,7 +146,7 @@ def decide(
         ),
         license_expires=expires.timestamp() if expires else None,
         notes=(
-            *([demo_model.NOTICE, _NEXT_STEP] if source.is_demo else []),
+            *_demo_notes(source, settings),
             *summary(plan),
             *_compile_cache_note(plan, settings),
             *(msg("Warning: {warning}", warning=each) for each in warnings if each),
@@ -156,10 +156,16 @@ def decide(
     )
 
 
-_NEXT_STEP = msg(
-    "An open model that speaks Portuguese: maritalk-serve --model {name}. `maritalk-vllm models` lists more of them.",
-    name=RECOMMENDED,
-)
+def _demo_notes(source: Source, settings: Settings) -> list[str]:
+    """What the demo model is and, if the licence alone has chosen it, another model to try."""
+    if not source.is_demo:
+        return []
+    if settings.model is not None:
+        return [demo_model.NOTICE]
+    offer = msg(
+        "A model that speaks Portuguese: maritalk-serve --model {name} (others: maritalk-vllm models)", name=RECOMMENDED
+    )
+    return [demo_model.NOTICE, offer]
 
 
 def _compile_cache_note(plan: Plan, settings: Settings) -> list[str]:

@@ -17,6 +17,9 @@ from .answer import Answer
 from .conversation import Message
 from .sse_parser import events
 
+MARITALK_MODELS = ("small", "medium")
+"""Names under which our server serves MariTalk Small and Medium."""
+
 _NOTICE_SECONDS = 2
 """Timeout for what the chat can do without: the first question then reports what is wrong."""
 
@@ -71,6 +74,11 @@ class ChatClient:
         with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError, LookupError, TypeError):
             return str(self._client.get("/v1/models", timeout=_NOTICE_SECONDS).json()["data"][0]["id"])
         return ""
+
+    def answer_name(self) -> str:
+        """The name to show before the model's answers: its own, or MariTalk for those models and an unknown one."""
+        name = self.model_name()
+        return "MariTalk" if not name or name in MARITALK_MODELS else name
 
     def demo_notice(self) -> str:
         """Our server's hint about the demo model if it serves that; empty for any other, or if none answers."""

@@ -14,9 +14,6 @@ from .conversation import Conversation
 from .session import Session
 from .typed_ahead import kept_for_the_prompt
 
-_DEMO_LABEL = "demo"
-"""The name before the demo model's answers: it is not MariTalk."""
-
 
 class Chat:
     """One chat. If `interactive`, a user at a terminal may interrupt an answer and continue."""
@@ -26,6 +23,8 @@ class Chat:
         self._interactive = interactive
         self._text = ""
         """Text received so far of the current answer."""
+        self._is_named = False
+        """Whether the answers are labelled with the model's name, which a server says once the model is loaded."""
 
     def run(self, lines: Iterable[str]) -> bool:
         """Answer each line, or run it as a command. Raises KeyboardInterrupt if not interactive.
@@ -34,7 +33,6 @@ class Chat:
         """
         succeeded = True
         if self._interactive and (notice := self._session.client.demo_notice()):
-            self._session.screen.label = _DEMO_LABEL
             self._session.screen.note(localized(notice))
         with contextlib.suppress(slash_commands.ExitChat):
             for line in lines:
@@ -48,6 +46,7 @@ class Chat:
         try:
             with kept_for_the_prompt(sys.stdin) if self._interactive else contextlib.nullcontext():
                 self._wait_until_loaded()
+                self._name_answers()
                 self._answer(question)
         except KeyboardInterrupt:
             self._keep_interrupted_answer(question)
@@ -60,6 +59,11 @@ class Chat:
         finally:
             session.screen.end()
         return True
+
+    def _name_answers(self) -> None:
+        if self._interactive and not self._is_named:
+            self._session.screen.label = self._session.client.answer_name()
+            self._is_named = True
 
     def _handle_line(self, line: str) -> bool:
         try:

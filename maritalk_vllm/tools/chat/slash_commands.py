@@ -111,7 +111,9 @@ def _system(session: Session, text: str) -> None:
 def _save(session: Session, file: str) -> None:
     if not file:
         raise UsageError(say("There is no file named."), say("Write {command} FILE.", command=command_name("save")))
-    message = session.transcript.write(Path(file), session.conversation, session.parameters.fields)
+    message = session.transcript.write(
+        Path(file), session.conversation, session.parameters.fields, session.client.answer_name
+    )
     session.screen.note(message)
 
 

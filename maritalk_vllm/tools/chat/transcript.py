@@ -1,7 +1,7 @@
 """Writes a conversation to a file: JSON if its name ends in .json, else Markdown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,16 @@ class Transcript:
     def __init__(self) -> None:
         self._written: set[Path] = set()
 
-    def write(self, file: Path, conversation: Conversation, parameters: Mapping[str, Any]) -> str:
-        """Write a conversation and return a confirmation message. Raises UsageError where it cannot be written."""
+    def write(
+        self, file: Path, conversation: Conversation, parameters: Mapping[str, Any], answer_name: Callable[[], str]
+    ) -> str:
+        """Write a conversation and return a confirmation message. Raises UsageError where it cannot be written.
+
+        `answer_name` returns the title of answers in Markdown.
+        """
         file = file.expanduser().absolute()
         is_json = file.suffix.lower() == ".json"
-        text = _json(conversation, parameters) if is_json else _markdown(conversation)
+        text = _json(conversation, parameters) if is_json else _markdown(conversation, answer_name())
         overwrite = file in self._written
         try:
             with file.open("w" if overwrite else "x", encoding="utf-8") as opened:
@@ -45,7 +50,7 @@ def _json(conversation: Conversation, parameters: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _markdown(conversation: Conversation) -> str:
-    titles = {"system": say("System"), "user": say("You"), "assistant": "MariTalk"}
+def _markdown(conversation: Conversation, answer_name: str) -> str:
+    titles = {"system": say("System"), "user": say("You"), "assistant": answer_name}
     parts = [f"## {titles[message['role']]}\n\n{message['content']}\n" for message in conversation.transcript()]
     return "\n".join(parts)

@@ -1,6 +1,7 @@
 """Runs all checks, also after one has failed."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from ...engine.torch_build import installed_torch
@@ -9,10 +10,12 @@ from ...errors import MariTalkError
 from ...hardware.cuda_host import cuda_host
 from ...hardware.cuda_init import cuda_init_error
 from ...hardware.probe import probe_hardware
+from ...licensing.entitlement import EVALUATION_KEY
 from ...licensing.license_check import LicenseCheck
 from ...server.startup.launch import model_requirements
 from ...server.startup.variant_choice import VariantChoice, choose_variant
 from ...settings import Device, Settings
+from ...weights.model_source import wanted_profile
 from . import hardware_checks, startup_checks
 from .check import Check, Status
 
@@ -20,7 +23,10 @@ T = TypeVar("T")
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Run all checks, in the order in which a start would reach them."""
+    """Run all checks, in the order in which a start would reach them.
+
+    Without a licence and a model, with which a start fails, the other checks are of the demo model.
+    """
     checks: list[Check] = []
 
     def tried(name: str, ask: Callable[[], T]) -> T | None:
@@ -50,6 +56,10 @@ def examine(settings: Settings) -> list[Check]:
         run("host", lambda: hardware_checks.check_host(inventory))
         if vllm is not None:
             run("processor", lambda: hardware_checks.check_processor(inventory, vllm.device))
+    if settings.license is None and settings.model is None:
+        tried("model", lambda: wanted_profile(settings, LicenseCheck(settings)))
+        checks.append(Check.warning("model", "The checks below are of the demo model."))
+        settings = replace(settings, license=EVALUATION_KEY)
     license = LicenseCheck(settings)
     variant = VariantChoice()
     if inventory is not None and vllm is not None:

@@ -1,6 +1,7 @@
 """Decisions of a start: the model's source, and the licence's expiry."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ def test_the_demo_model_is_named_first_and_no_other_is_called_so(tmp_path: Path)
     launch = decide(Settings(license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
     assert launch.notes[0] == "Demo model SmolLM2-135M: English only, not MariTalk."
     assert "maritalk-serve --model qwen3-4b" in launch.notes[1]
+    asked = decide(Settings(model="demo", license=EVALUATION_KEY, device=Device.CPU, cache_dir=tmp_path))
+    assert asked.notes == (launch.notes[0], *launch.notes[2:]), "no offer to those who asked for the demo model"
     small = find("small")
     assert small is not None
     assert [Source("x", "/x", profile).is_demo for profile in (None, small)] == [False, False]
@@ -48,6 +51,14 @@ def test_a_model_of_the_catalogue_has_its_parser_and_template_arguments(tmp_path
     assert flags[flags.index("--served-model-name") + 1] == "qwen3-0.6b"
     assert flags[flags.index("--tool-call-parser") + 1] == "hermes"
     assert flags[flags.index("--default-chat-template-kwargs") + 1] == '{"enable_thinking": false}'
+
+
+@pytest.mark.parametrize("license", ["ABCDE-FGHIJ-KLMNO-PQRST", "no key at all"])
+def test_an_open_model_takes_any_licence(tmp_path: Path, license: str) -> None:
+    """Such as the key of MariTalk Local, which a program passes to the client's start_server."""
+    settings = Settings(model="qwen3-0.6b", license=license, device=Device.CPU, cache_dir=tmp_path)
+    launch = decide(replace(settings, license_service="http://127.0.0.1:9"))
+    assert (launch.plan.model, launch.license_expires) == ("qwen3-0.6b", None)
 
 
 def test_resolving_again_keeps_what_was_read(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class FakeServer:
     status: str = "idle"
     demo: str | None = None
     """The notice of the demo model."""
-    model_name: str = "fake"
+    model_name: str = "small"
     context: int = 10_000
     resume: threading.Event = field(default_factory=threading.Event)
     """The answer to a question with the word "wait" pauses after that word until this is set."""

@@ -10,9 +10,10 @@ import pytest
 import trustme
 
 from maritalk_vllm.errors import MariTalkError, RequestError, Unavailable
+from maritalk_vllm.models.profile import profiles
 from maritalk_vllm.tools.chat import chat_client as client_module
 from maritalk_vllm.tools.chat.answer import Answer
-from maritalk_vllm.tools.chat.chat_client import ChatClient, ContextUsage
+from maritalk_vllm.tools.chat.chat_client import MARITALK_MODELS, ChatClient, ContextUsage
 from maritalk_vllm.tools.server_address import ServerAddress
 from tests.answering import Request, answering
 from tests.tools.chat.fake_server import END, event, fake_server, reply, write
@@ -51,10 +52,16 @@ def test_api_key_is_sent_with_each_request() -> None:
 
 def test_name_of_the_model() -> None:
     with fake_server(model_name="qwen3-4b") as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
-        assert client.model_name() == "qwen3-4b"
+        assert (client.model_name(), client.answer_name()) == ("qwen3-4b", "qwen3-4b")
     loading = answering(lambda request: reply(request, 503, {"error": "The model is still loading."}))
     with loading as server, ChatClient(ServerAddress(url=server.url)) as client:
-        assert client.model_name() == ""
+        assert (client.model_name(), client.answer_name()) == ("", "MariTalk")
+
+
+def test_maritalk_answers_under_its_own_name() -> None:
+    assert {each.name for each in profiles().values() if each.title.startswith("MariTalk")} == set(MARITALK_MODELS)
+    with fake_server(model_name="medium") as (_, server), ChatClient(ServerAddress(url=server.url)) as client:
+        assert client.answer_name() == "MariTalk"
 
 
 def test_non_streaming_response() -> None:

@@ -41,8 +41,14 @@ def test_interactive_answers_are_labelled() -> None:
     assert chat.out.getvalue() == "MariTalk: um\nMariTalk: dois\n"
 
 
+def test_an_open_model_is_named_before_its_answers() -> None:
+    with chat_with_fake_server(interactive=True, model_name="qwen3-4b") as chat:
+        chat.send("um")
+    assert chat.out.getvalue() == "qwen3-4b: um\n"
+
+
 def test_the_demo_model_is_named_where_it_answers() -> None:
-    with chat_with_fake_server(interactive=True, demo="Demo model.") as chat:
+    with chat_with_fake_server(interactive=True, demo="Demo model.", model_name="demo") as chat:
         chat.send("um")
     assert (chat.notes.getvalue(), chat.out.getvalue()) == ("Demo model.\n", "demo: um\n")
     with chat_with_fake_server(demo="Demo model.") as piped:

@@ -129,6 +129,13 @@ def test_save_as_markdown(tmp_path: Path) -> None:
     assert chat.notes.getvalue() == f"Written: {file}\n"
 
 
+def test_save_titles_the_answers_of_other_models_by_their_names(tmp_path: Path) -> None:
+    file = tmp_path / "demo.md"
+    with chat_with_fake_server(model_name="demo") as chat:
+        assert chat.send("um", f"/save {file}")
+    assert file.read_text() == "## You\n\num\n\n## demo\n\num\n"
+
+
 def test_save_as_json(tmp_path: Path) -> None:
     file = tmp_path / "chat.JSON"
     with chat_with_fake_server() as chat:

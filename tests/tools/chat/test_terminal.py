@@ -76,9 +76,9 @@ def test_interactive_session(shared_server: Server, tmp_path: Path) -> None:
         window.wait_for("ended with 0")
         assert "nothing of this" not in window.screen()
     turns = record.read_text().split("## You\n\n")[1:]
-    questions = [turn.split("\n\n## MariTalk\n\n")[0] for turn in turns]
+    questions = [turn.split("\n\n## demo\n\n")[0] for turn in turns]
     assert questions == ["My name is Ana. Say hello to me.", "One:\ntwo and\nthree", LONG]
-    assert all(turn.split("## MariTalk\n\n")[1].strip() for turn in turns)
+    assert all(turn.split("## demo\n\n")[1].strip() for turn in turns)
     (history,) = (tmp_path / "state").rglob("chat-history")
     assert history.stat().st_mode & 0o777 == 0o600
     assert history.parent.stat().st_mode & 0o777 == 0o700

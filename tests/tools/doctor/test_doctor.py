@@ -84,6 +84,16 @@ def test_problem_and_exit_code(arguments: list[str], code: int, problem: str) ->
 
 
 @needs_cpu_build
+def test_without_a_licence_and_a_model_the_demo_model_is_checked() -> None:
+    """The start would fail all the same."""
+    code, checks = doctor()
+    assert code == 2
+    assert messages_of(checks, "problem").startswith("model: No licence and no model were given.")
+    assert "model: The checks below are of the demo model." in messages_of(checks, "warning")
+    assert {"licence", "weights", "disk", "plan", "port"} <= {check["name"] for check in checks}
+
+
+@needs_cpu_build
 def test_node_of_a_group() -> None:
     group = ("--nodes", "2", "--head", "127.0.0.1:{}")
     with socket.create_server(("0.0.0.0", 0)) as other:
