@@ -12,6 +12,7 @@ import os
 import select
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,9 @@ _PIPE_BYTES = 1 << 20
 """The pipe's buffer for a slow disk: the maximum that Linux allows without root."""
 
 _READ_BYTES = 1 << 16
+_COLLECT_SECONDS = 0.02
+"""Pause after a read, so that each line of a busy server does not wake the thread, which would interrupt its writer."""
+
 _CHECK_SECONDS = 1.0
 _CLOSE_SECONDS = 2.0
 """How long the end waits for what is left in the pipe to be written: the disk may hang."""
@@ -116,6 +120,8 @@ class LogFile:
                 if not data:
                     return
                 self._append(data)
+                if len(data) < _READ_BYTES and not until_empty:
+                    time.sleep(_COLLECT_SECONDS)
             elif until_empty:
                 return
 
