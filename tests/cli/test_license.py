@@ -9,8 +9,10 @@ import pytest
 from tests.cli.test_config import run_tool
 from tests.commands import run
 from tests.licensing.keys import DAY, Keys
+from tests.serving import UNREACHABLE_URL
 from tests.vllm_build import needs_cpu_build
 
+OLD_KEY = ("--license", "AAAAA-BBBBB-CCCCC-DDDDD", "--license-service", UNREACHABLE_URL)
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
@@ -91,21 +93,36 @@ def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
 
 
 @needs_cpu_build
+@pytest.mark.parametrize("license", [[], [*OLD_KEY]])
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("maritalk-serve", ["--dry-run", "--device", "cpu"]),
+        ("maritalk-vllm", ["plan"]),
+        ("maritalk-vllm", ["download"]),
+    ],
+)
+def test_the_demo_model_by_its_name_asks_for_no_licence_and_no_service(
+    tmp_path: Path, program: str, arguments: list[str], license: list[str]
+) -> None:
+    found = run(program, *arguments, "--model", "demo", "--cache-dir", tmp_path, *license)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("license", "says"),
     [
         ("expired", "expired"),
         ("of another", "signed with another key"),
-        ("for another model", "is for small, not for demo"),
     ],
 )
 def test_start_with_an_unsuitable_licence(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
     token = {
         "expired": keys.license("demo", ends=-timedelta(seconds=1)),
         "of another": Keys(tmp_path, "other").license("demo"),
-        "for another model": keys.license("small"),
     }[license]
-    refused = dry_run("--license", token, "--license-public-key", keys.public, "--model", "demo")
+    refused = dry_run("--license", token, "--license-public-key", keys.public)
     assert refused.returncode == 3
     assert says in refused.stderr
     assert token not in refused.stdout + refused.stderr

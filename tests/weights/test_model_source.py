@@ -41,6 +41,13 @@ def test_folder_of_the_user_is_not_made_here(tmp_path: Path) -> None:
     assert not source(license=EVALUATION_KEY, cache_dir=tmp_path).is_made_here
 
 
+@pytest.mark.parametrize("license", [None, EVALUATION_KEY, "AAAAA-BBBBB-CCCCC-DDDDD", "eyJ.damaged.licence", "çé"])
+def test_demo_model_by_its_name_needs_no_licence_and_none_is_checked(tmp_path: Path, license: str | None) -> None:
+    found = source(model="demo", license=license, cache_dir=tmp_path)
+    assert (found.name, found.is_demo, found.is_made_here, found.fetch) == ("demo", True, True, None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path), given_folder=tmp_path)
@@ -96,7 +103,6 @@ def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.M
         ({}, UsageError),
         ({"license": "AAAAA-BBBBB"}, LicenseError),
         ({"license": "çé"}, LicenseError),
-        ({"model": "demo"}, LicenseError),
         ({"license": EVALUATION_KEY, "model": "small"}, LicenseError),
         ({"model": "demos"}, UsageError),
         ({"model": "/nowhere/at/all"}, UsageError),

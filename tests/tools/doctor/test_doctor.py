@@ -25,9 +25,10 @@ from tests.commands import run
 from tests.hardware.fleet import environment, gpus, links
 from tests.hardware.test_cuda_host import BARE, COMPLETE
 from tests.models.files import model
-from tests.serving import free_port
+from tests.serving import UNREACHABLE_URL, free_port
 from tests.vllm_build import needs_cpu_build
 
+OLD_KEY = ("--license", "AAAAA-BBBBB-CCCCC-DDDDD", "--license-service", UNREACHABLE_URL)
 LICENSED = ["--license", EVALUATION_KEY]
 
 
@@ -81,6 +82,15 @@ def test_problem_and_exit_code(arguments: list[str], code: int, problem: str) ->
     found, checks = doctor(*arguments)
     assert found == code
     assert problem in messages_of(checks, "problem")
+
+
+@needs_cpu_build
+@pytest.mark.parametrize("license", [[], [*OLD_KEY]])
+def test_the_demo_model_by_its_name_needs_no_licence(license: list[str]) -> None:
+    code, checks = doctor("--model", "demo", *license)
+    assert code == 0
+    assert "licence: demo is an open model and needs none." in messages_of(checks, "ok")
+    assert "licence" not in messages_of(checks, "warning")
 
 
 @needs_cpu_build
