@@ -110,10 +110,16 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    text = license_input.read_license(licence)
+    given = license_input.read_license(licence)
+    if given.error is not None:
+        raise LicenseError(given.error.message, "Copy it again, whole.")
+    text = given.text
     if not signed_license.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
-    license = signed_license.read(text)
+    try:
+        license = signed_license.read(text)
+    except LicenseError as error:
+        raise LicenseError(given.named(error.message), error.hint) from error
     rows = {
         "licensee": license.licensee,
         "models": ", ".join(license.models),
