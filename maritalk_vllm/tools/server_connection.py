@@ -9,7 +9,7 @@ from ..errors import Unavailable
 from ..i18n.rendering import say
 from .server_address import ServerAddress
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
 _READ_TIMEOUT_SECONDS = 120
 """Long enough for a server that does not stream; streams send something every few seconds."""
 
@@ -20,7 +20,7 @@ def connect(address: ServerAddress) -> httpx.Client:
         base_url=address.parsed_url(),
         # As bytes, since a key may have characters beyond ASCII.
         headers={b"Authorization": f"Bearer {address.key}".encode()} if address.key else {},
-        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
         verify=address.ssl_verify(),
         # Proxies from the environment do not apply to this machine.
         trust_env=not address.is_local,
