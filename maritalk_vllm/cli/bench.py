@@ -122,6 +122,7 @@ async def _loads(
     from ..tools.bench.latency_metrics import LatencyMetrics
     from ..tools.bench.load_generator import run_closed_loop, run_open_loop
     from ..tools.bench.request_result import RequestResult
+    from ..tools.server_connection import no_server_error
 
     sent, make_prompt = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
@@ -131,10 +132,12 @@ async def _loads(
         return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens, fields)
 
     first = await send(0)
+    if first.is_unreachable:
+        raise no_server_error(client.url)
     if first.failure:
         raise UsageError(
             msg("The server does not answer: {failure}.", failure=first.failure),
-            "Is it ready, and is its model asked for?",
+            "Check that it is ready, and that the name of the model is right.",
         )
     loads: list[dict[str, object]] = []
     print(" ".join(f"{localized(name):>{width}}" for name, width in _COLUMNS))

@@ -38,9 +38,9 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
             message = say("The certificate of {url} is not trusted: {reason}.", url=url, reason=error)
             hint = say("Name the certificate authority that signed it with --cacert FILE.")
             raise Unavailable(message, hint) from error
-        raise _no_server_error(url) from error
+        raise no_server_error(url) from error
     except httpx.ConnectTimeout as error:
-        raise _no_server_error(url) from error
+        raise no_server_error(url) from error
     except httpx.ReadTimeout as error:
         message = say("{url} was silent for {seconds} s.", url=url, seconds=_READ_TIMEOUT_SECONDS)
         raise Unavailable(message, advice) from error
@@ -50,7 +50,8 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
         raise Unavailable(say("{url} does not answer as a MariTalk server does.", url=url)) from error
 
 
-def _no_server_error(url: str) -> Unavailable:
+def no_server_error(url: str) -> Unavailable:
+    """The error for an address at which nothing listens."""
     return Unavailable(
         say("No server answers at {url}.", url=url),
         say("Start one with `maritalk-serve`, or give the address of another with --url."),

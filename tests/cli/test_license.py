@@ -65,7 +65,15 @@ def test_issue_creates_a_private_file_and_never_overwrites(keys: Keys, tmp_path:
         (["--model", "smal", "--expires", SOON], "Did you mean small?"),
         (["--model", "small", "--expires", "2020-01-01"], "would never be valid"),
         (["--model", "small", "--expires", SOON, "--not-before", "2090-01-01"], "would never be valid"),
-        (["--model", "small", "--expires", "tomorrow"], "tomorrow"),
+        (
+            ["--model", "small", "--expires", "tomorrow"],
+            "--expires: 'tomorrow' is no date: write it as YYYY-MM-DD, such",
+        ),
+        (
+            ["--model", "small", "--expires", "31/01/2036", "--lang", "pt"],
+            "--expires: '31/01/2036' não é uma data: use AAAA-MM-DD (YYYY-MM-DD), como 2036-01-31. Veja `maritalk-vllm "
+            "license issue --help`.",
+        ),
         (["--model", "small"], "--expires"),
     ],
 )
