@@ -174,10 +174,10 @@ def open_model(model: str, revision: str | None = None) -> Source:
             msg("{name} has no variant {variant}.", name=name, variant=variant),
             did_you_mean(model, (each.full_name for each in entry.checkpoints)),
         )
-    known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
+    aliases = [alias for profile in profiles().values() for alias in profile.aliases]
     raise UsageError(
         msg("There is no model {model}: it is no profile, no folder and no Hugging Face name.", model=model),
-        did_you_mean(model, [*known, *catalogue.catalogue()]),
+        did_you_mean(model, [*profiles(), *catalogue.catalogue()], aliases),
     )
 
 

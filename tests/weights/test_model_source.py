@@ -89,6 +89,17 @@ def test_a_variant_is_another_checkpoint_of_hugging_face_under_the_same_served_n
         source(model="qwen9:fp8")
 
 
+def test_known_models_are_sorted_and_without_aliases() -> None:
+    with pytest.raises(UsageError) as caught:
+        source(model="xyz")
+    assert caught.value.hint.startswith("Known: demo, gemma-3-4b, ")
+    names = caught.value.hint.removeprefix("Known: ").rstrip(".").split(", ")
+    assert names == sorted(names)
+    assert "large" not in names
+    with pytest.raises(UsageError, match=r"Did you mean large\?"):
+        source(model="larje")
+
+
 def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qwen3-0.6b").mkdir()
