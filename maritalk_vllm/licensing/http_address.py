@@ -47,8 +47,9 @@ def connection_failure(error: Exception) -> str:
             return msg(
                 "its name was not found in the DNS" if cause.errno in _NO_SUCH_NAME else "the DNS does not answer"
             )
-        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno in errno.errorcode:
-            return os.strerror(cause.errno)  # without its number, and as the catalogue has it
+        number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+        if number is not None and number in errno.errorcode:
+            return os.strerror(number)  # without its number, and as the catalogue has it
         if isinstance(cause, TimeoutError):
             return os.strerror(errno.ETIMEDOUT)
         cause = cause.__cause__ or cause.__context__
