@@ -67,6 +67,10 @@ def option(default: Any, help: str, **extra: Any) -> Any:  # noqa: ANN401
     return field(**computed, metadata={"help": help, **extra})
 
 
+MARITALK_LOCAL_SERVICE = "https://functions.maritaca.ai"
+"""Maritaca's service for the keys of MariTalk Local, which distributes its closed program."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The user's options. Precedence: file < environment < flags."""
@@ -86,7 +90,7 @@ class Settings:
         shown=False,
     )
     license_service: str = option(
-        "https://functions.maritaca.ai",
+        MARITALK_LOCAL_SERVICE,
         "Service that a licence key is checked with, and weights come from.",
         metavar="URL",
     )

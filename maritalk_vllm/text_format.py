@@ -7,10 +7,10 @@ from .i18n.message import Message, Number, msg
 from .i18n.rendering import localized
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint with the known word closest to `word`, or else with all of them."""
-    words = list(known)
-    close = difflib.get_close_matches(word, words, n=1)
+def did_you_mean(word: str, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+    """A hint with the known word or alias closest to `word`, or else with all known words."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, [*words, *aliases], n=1)
     return msg("Did you mean {word}?", word=close[0]) if close else msg("Known: {words}.", words=", ".join(words))
 
 

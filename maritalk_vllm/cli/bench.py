@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +13,8 @@ import typer
 
 from .. import extras
 from ..errors import UsageError
-from ..i18n.message import msg, pluralized
-from ..i18n.rendering import localized, say
+from ..i18n.message import msg, numeral, pluralized
+from ..i18n.rendering import decimal, localized, say
 from ..settings import OPTIONS, environment_variable
 from ..text_format import did_you_mean
 from . import path_options
@@ -122,6 +122,7 @@ async def _loads(
     from ..tools.bench.latency_metrics import LatencyMetrics
     from ..tools.bench.load_generator import run_closed_loop, run_open_loop
     from ..tools.bench.request_result import RequestResult
+    from ..tools.server_connection import no_server_error
 
     sent, make_prompt = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
@@ -131,15 +132,21 @@ async def _loads(
         return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens, fields)
 
     first = await send(0)
+    if first.is_unreachable:
+        raise no_server_error(client.url)
     if first.failure:
         raise UsageError(
             msg("The server does not answer: {failure}.", failure=first.failure),
-            "Is it ready, and is its model asked for?",
+            "Check that it is ready, and that the name of the model is right.",
         )
     loads: list[dict[str, object]] = []
-    print(" ".join(f"{localized(name):>{width}}" for name, width in _COLUMNS))
+    print(_row([localized(name) for name in _COLUMNS]))
     for load in rates or users:
-        name = f"{load:g}/s" if rates else localized(pluralized(int(load), "{number} user", "{number} users"))
+        name = (
+            f"{localized(numeral(load, 'g'))}/s"
+            if rates
+            else localized(pluralized(int(load), "{number} user", "{number} users"))
+        )
         total = requests if rates else max(requests, int(load))
         with Counter(name, total) as counter:
             counted = _counted(send, counter)
@@ -164,36 +171,46 @@ def _counted(send: "SendRequest", counter: Counter) -> "SendRequest":
     return send_and_count
 
 
-_COLUMNS = (
-    ("", 10),
-    ("requests/s", 10),
-    ("tokens/s", 9),
-    ("latency p50", 12),
-    ("p95", 8),
-    ("first token", 12),
-    ("then each", 10),
-    ("queue", 8),
-    ("prompt", 8),
-    ("generation", 10),
-    ("outside", 8),
-)
-"""Title and width of each column of `_line`."""
+_COLUMNS = {
+    "": 10,
+    "requests/s": 10,
+    "tokens/s": 9,
+    "latency p50": 12,
+    "p95": 8,
+    "first token": 12,
+    "each token": 10,
+    "queue": 8,
+    "prompt": 8,
+    "generation": 10,
+    "outside": 8,
+}
+"""Title and least width of each column of `_line`."""
 
 
 def _line(load: str, metrics: "LatencyMetrics") -> str:
-    def median(percentiles: "Percentiles | None", width: int) -> str:
-        return f"{_time(percentiles.p50) if percentiles else '-':>{width}}"
+    def median(percentiles: "Percentiles | None") -> str:
+        return _time(percentiles.p50) if percentiles else "-"
 
-    return (
-        f"{load:>10} {metrics.requests_per_second:10.2f} {metrics.generated_tokens_per_second:9.1f} "
-        f"{median(metrics.latency, 12)} {_time(metrics.latency.p95) if metrics.latency else '-':>8} "
-        f"{median(metrics.time_to_first_token, 12)} {median(metrics.inter_token, 10)} {median(metrics.queue_time, 8)} "
-        f"{median(metrics.prompt_time, 8)} {median(metrics.generation_time, 10)} {median(metrics.outside, 8)}"
+    return _row(
+        [
+            load,
+            decimal(metrics.requests_per_second, 2),
+            decimal(metrics.generated_tokens_per_second, 1),
+            median(metrics.latency),
+            _time(metrics.latency.p95) if metrics.latency else "-",
+            *map(median, (metrics.time_to_first_token, metrics.inter_token, metrics.queue_time)),
+            *map(median, (metrics.prompt_time, metrics.generation_time, metrics.outside)),
+        ]
     )
 
 
+def _row(cells: Sequence[str]) -> str:
+    widths = (max(width, len(localized(name))) for name, width in _COLUMNS.items())
+    return " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
 def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+    return f"{decimal(seconds, 2)} s" if seconds >= 1 else f"{decimal(seconds * 1000, 1)} ms"
 
 
 async def _reference(client: "BenchClient") -> dict[str, object]:
@@ -207,7 +224,9 @@ async def _reference(client: "BenchClient") -> dict[str, object]:
         names = (("concurrency", 12), ("generated", 10), ("total", 8), ("system", 8))
         print(f"\n{localized(title)}\n{' '.join(f'{localized(name):>{width}}' for name, width in names)}")
         for row in results:
-            print(f"{row.concurrency:>12} {row.generated_tps:>10.1f} {row.total_tps:>8.1f} {row.system:>8.1f}")
+            rates = (decimal(rate, 1) for rate in (row.generated_tps, row.total_tps, row.system))
+            cells = zip((str(row.concurrency), *rates), names, strict=True)
+            print(" ".join(f"{cell:>{width}}" for cell, (_, width) in cells))
     return {"reference": [asdict(row) for row in measured]}
 
 

@@ -58,14 +58,18 @@ def example() -> None:
 
 
 def _text(value: object) -> str:
+    """A value as a configuration file has it, and `-` for none. Words are separated as on a command line."""
+    if value is None or value == ():
+        return "-"
     if isinstance(value, tuple):
         return " ".join(masked_words([str(each) for each in value]))
-    return "-" if value is None else masked(str(value))
+    return _yaml(value) if isinstance(value, bool | float) else masked(str(value))
 
 
 def _yaml(value: object) -> str:
     if isinstance(value, tuple):
         plain: object = [str(each) for each in value]
     else:
-        plain = value if isinstance(value, bool | int | None) else str(value)
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        plain = number if isinstance(number, bool | int | float | None) else str(value)
     return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()

@@ -33,7 +33,7 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     """
     from ..licensing.license_check import LicenseCheck
     from ..server.startup.variant_choice import choose_variant_here
-    from ..weights.model_source import locate, wanted_profile
+    from ..weights.model_source import entitlement, locate, wanted_profile
 
     setproctitle.setproctitle("maritalk-vllm download")
     if warning := container_home.mounted_home_warning():
@@ -46,8 +46,8 @@ def download(ctx: typer.Context, settings: Settings, *, path: Path | None) -> No
     profile = wanted_profile(settings, check)
     place = _place(path, profile)
     source = locate(settings, profile, check, place)
-    if profile and check.entitlement.warning:
-        standard_streams.note(say("Warning: {warning}", warning=check.entitlement.warning))
+    if (entitled := entitlement(settings, profile, check)) and entitled.warning:
+        standard_streams.note(say("Warning: {warning}", warning=entitled.warning))
     if source.must_be_prepared:
         print(say("{name} comes with the installation: there is nothing to download.", name=source.name))
         return

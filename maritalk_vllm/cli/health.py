@@ -42,4 +42,12 @@ def _url(settings: Settings) -> str:
     return join_url(scheme, reachable_host(settings.host), settings.port)
 
 
-command = with_settings(health, shown=("port", "host", "ssl_certfile"))
+command = with_settings(
+    health,
+    shown=("port", "host", "ssl_certfile"),
+    helps={
+        "port": "Port of the server.",
+        "host": "Address of the server.",
+        "ssl_certfile": "The server's certificate: the server is then asked with HTTPS.",
+    },
+)

@@ -13,14 +13,13 @@ from ..i18n.rendering import localized, say
 from ..licensing import license_input, signed_license
 from ..text_format import table
 from . import path_options
+from .days import FORM, day
 from .license_server import app as license_server_app
 from .license_server import model_name
 from .runner import HELP
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, context_settings=HELP)
 app.add_typer(license_server_app)
-
-_DATE = "%Y-%m-%d"
 
 
 @app.callback()
@@ -63,11 +62,11 @@ def issue(
     ],
     licensee: Annotated[str, typer.Option("--licensee", help="Name of the licensee.", metavar="NAME")],
     expires: Annotated[
-        datetime, typer.Option("--expires", help="First day without it, in UTC.", metavar="YYYY-MM-DD", formats=[_DATE])
+        datetime, typer.Option("--expires", help="First day without it, in UTC.", metavar="YYYY-MM-DD", parser=day)
     ],
     not_before: Annotated[
         datetime | None,
-        typer.Option("--not-before", help="First day with it, in UTC.", metavar="YYYY-MM-DD", formats=[_DATE]),
+        typer.Option("--not-before", help="First day with it, in UTC.", metavar="YYYY-MM-DD", parser=day),
     ] = None,
     out: Annotated[
         Path | None,
@@ -80,14 +79,15 @@ def issue(
     for asked in model:
         model_name(asked)
     now = datetime.now(UTC).replace(microsecond=0)
-    end, start = _utc(expires), _utc(not_before) if not_before else None
-    if end <= max(now, start or now):
+    if expires <= max(now, not_before or now):
         raise UsageError(
-            msg("A licence that ends on {ends} would never be valid.", ends=f"{end:{_DATE}}"),
+            msg("A licence that ends on {ends} would never be valid.", ends=f"{expires:{FORM}}"),
             "Choose a later --expires.",
         )
     signed = signed_license.sign(
-        signed_license.License(models=tuple(model), licensee=licensee, issued=now, expires=end, not_before=start),
+        signed_license.License(
+            models=tuple(model), licensee=licensee, issued=now, expires=expires, not_before=not_before
+        ),
         private_key,
     )
     if out is None:
@@ -110,10 +110,16 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a licence says, and whether it is good. Ends with 3 if it is not."""
-    text = license_input.read_license(licence)
+    given = license_input.read_license(licence)
+    if given.error is not None:
+        raise LicenseError(given.error.message, "Copy it again, whole.")
+    text = given.text
     if not signed_license.looks_like_token(text):
         raise LicenseError("This is no signed licence, and no file that holds one.", "Copy it again, whole.")
-    license = signed_license.read(text)
+    try:
+        license = signed_license.read(text)
+    except LicenseError as error:
+        raise LicenseError(given.named(error.message), error.hint) from error
     rows = {
         "licensee": license.licensee,
         "models": ", ".join(license.models),
@@ -133,10 +139,6 @@ def inspect(
     print("\n".join(table([(localized(name), value) for name, value in rows.items()])))
     if failed is not None:
         raise failed
-
-
-def _utc(day: datetime) -> datetime:
-    return day.replace(tzinfo=UTC)
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:

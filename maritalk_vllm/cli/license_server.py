@@ -17,10 +17,9 @@ from ..text_format import did_you_mean, gigabytes, table
 from ..tools.license_server import audit_log, license_keys, weights_archive
 from ..tools.license_server.database import Database
 from . import path_options
+from .days import FORM, day
 
 app = typer.Typer()
-
-_DATE = "%Y-%m-%d"
 
 
 def _default_database() -> Path:
@@ -99,7 +98,7 @@ def add_key(
             "--expires",
             help="First day without it, in UTC.",
             metavar="YYYY-MM-DD",
-            formats=[_DATE],
+            parser=day,
             show_default="never",
         ),
     ] = None,
@@ -108,13 +107,13 @@ def add_key(
 ) -> None:
     """Make a key and print it. The key is shown only once: the database keeps its digest."""
     models = tuple(dict.fromkeys(map(model_name, model)))
-    end = expires.replace(tzinfo=UTC) if expires else None
-    if end is not None and end <= datetime.now(UTC):
+    if expires is not None and expires <= datetime.now(UTC):
         raise UsageError(
-            msg("A key that ends on {ends} would never be valid.", ends=f"{end:{_DATE}}"), "Choose a later --expires."
+            msg("A key that ends on {ends} would never be valid.", ends=f"{expires:{FORM}}"),
+            "Choose a later --expires.",
         )
     with Database(database) as opened:
-        print(license_keys.add(opened, models, licensee, end))
+        print(license_keys.add(opened, models, licensee, expires))
 
 
 @app.command(name="keys")
@@ -124,7 +123,7 @@ def list_keys(database: DatabaseOption) -> None:
     rows = [_head("id", "key", "models", "licensee", "expires", "state")]
     with Database(database) as opened:
         for key in license_keys.list_keys(opened):
-            until = f"{key.expires:{_DATE}}" if key.expires else localized("never")
+            until = f"{key.expires:{FORM}}" if key.expires else localized("never")
             state = localized(key.state(now))
             rows.append((str(key.id), key.hint, ", ".join(key.models), key.licensee, until, state))
     print(*table(rows), sep="\n")

@@ -53,4 +53,4 @@ def _supervisor(port: int) -> int:
     return found.pid
 
 
-command = with_settings(reload, shown=("port",))
+command = with_settings(reload, shown=("port",), helps={"port": "Port of the server."})

@@ -77,7 +77,7 @@ def _report_usage(name: str, error: typer.TyperException) -> int:
     if context is not None and text == context.get_help():  # no command was named
         print(text)
         return 0
-    help_hint = msg("Try `{name} --help`.", name=name)
+    help_hint = msg("Try `{name} --help`.", name=context.command_path if context is not None else name)
     if (invalid := option_origin.invalid(error)) is not None:
         return _report(name, UsageError(invalid[0], invalid[1] or help_hint))
     return _report(name, UsageError(with_full_stop(recognized(text)), help_hint))

@@ -36,12 +36,16 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     from ..server.cluster.cluster_config import check_head_address
     from ..server.process.sighup import HangupSignal
     from ..server.startup.console import Console
+    from ..server.startup.port_wait import wait_for_stopping_server
     from ..server.startup.preflight import check_ports
     from ..server.supervisor import supervise
 
     hangup = HangupSignal()
     if warning := container_home.mounted_home_warning():
         standard_streams.note(warning)
+    if not settings.dry_run:
+        # Before the GPUs are looked at, whose memory that server still holds.
+        wait_for_stopping_server(settings.host, settings.port, lambda text: standard_streams.note(localized(text)))
     try:
         launch = _resolve_launch(settings)
         if settings.dry_run:

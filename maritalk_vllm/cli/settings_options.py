@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -22,13 +22,16 @@ from .typer_messages import recognized
 
 
 def with_settings(
-    command: Callable[..., None], *more: inspect.Parameter, shown: Collection[str] | None = None
+    command: Callable[..., None],
+    *more: inspect.Parameter,
+    shown: Collection[str] | None = None,
+    helps: Mapping[str, str] | None = None,
 ) -> Callable[..., None]:
     """Wrap a command to have one option for each field of `Settings`, and the parameters `more`.
 
     The command is called with the context, the settings, and the values of `more` as keyword arguments. Its help has
     all of them, the settings first; with `shown`, it has `more` first and of the settings those with these names, and
-    --help-all shows the others.
+    --help-all shows the others. `helps`: what options mean here, where that differs from their meaning for a server.
     """
 
     def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
@@ -57,7 +60,7 @@ def with_settings(
     if shown is None:
         parameters = [context, config, *map(_option, OPTIONS), *more]
     else:
-        ours = [_option(name, is_hidden=name not in shown) for name in OPTIONS]
+        ours = [_option(name, is_hidden=name not in shown, help=(helps or {}).get(name)) for name in OPTIONS]
         parameters = [context, *more, config, *ours, parameter("help_all", _HELP_ALL, False)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -167,8 +170,8 @@ def parameter(name: str, annotation: object, default: object = inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def _option(name: str, is_hidden: bool = False) -> inspect.Parameter:
-    """One field of `Settings` as a parameter for Typer; --help leaves out a hidden one."""
+def _option(name: str, *, is_hidden: bool = False, help: str | None = None) -> inspect.Parameter:
+    """One field of `Settings` as a parameter for Typer; --help leaves out a hidden one. `help` replaces the field's."""
     field = OPTIONS[name]
     about = dict(field.metadata)
     if name == "engine_args":
@@ -185,7 +188,7 @@ def _option(name: str, is_hidden: bool = False) -> inspect.Parameter:
     information = typer.Option(
         *short,
         f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name),
-        help=about["help"],
+        help=help or about["help"],
         metavar=about.get("metavar"),
         min=about.get("min"),
         max=about.get("max"),

@@ -4,10 +4,12 @@ import functools
 import re
 from collections.abc import Mapping
 
-from ..i18n.message import Message, placeholders
+from ..i18n.message import Message, msg, placeholders
+
+_OPTIONS = "No such option: {option} (Possible options: {options})"
 
 TEMPLATES = (
-    "No such option: {option} (Possible options: {options})",
+    _OPTIONS,
     "No such option: {option}",
     "No such command {name}. Did you mean {word}?",
     "No such command {name}.",
@@ -25,6 +27,7 @@ TEMPLATES = (
     "{text!r} is no number of tokens: the least is 1.",
     "{text!r} is no whole number of tokens.",
     "{text!r} has a fraction, which 8K and 8M cannot have: write {decimal}.",
+    "{text!r} is no date: write it as YYYY-MM-DD, such as 2036-01-31.",
     "there is no user {user} on this machine.",
     "env var: {variable}",
     "default: ({default})",
@@ -40,7 +43,12 @@ def recognized(text: str) -> str:
     """The text as a message, if it is one of Typer's; else the text itself."""
     for template in TEMPLATES:
         if found := _pattern(template).fullmatch(text):
-            return Message(template, _values(found.groupdict()))
+            values = _values(found.groupdict())
+            if template == _OPTIONS and "," not in found["options"]:
+                return msg(
+                    "No such option: {option}. Did you mean {word}?", option=values["option"], word=values["options"]
+                )
+            return Message(template, values)
     return text
 
 

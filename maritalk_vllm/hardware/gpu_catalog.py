@@ -90,7 +90,7 @@ def find_gpu(name: str) -> GpuModel:
     if _OTHER_MAKERS.match(normalized):
         raise UsageError(msg("{name} is not an NVIDIA GPU.", name=name), "This server runs on NVIDIA GPUs.")
     near = _closest_name(normalized, found)
-    known = ", ".join(gpu.short_name for gpu in gpu_models())
+    known = ", ".join(sorted(gpu.short_name for gpu in gpu_models()))
     hint = msg("Did you mean {word}?", word=near.short_name) if near else msg("Known: {words}.", words=known)
     raise UsageError(msg("There is no card {name} in the table.", name=_shortened(name)), hint)
 

@@ -5,13 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+STOPPING_MARK = "(stopping)"
+"""The end of the title of a maritalk-serve that stops, by which the next one knows that its port will be free."""
+
 
 @dataclass(frozen=True, slots=True)
 class PortOwner:
-    """A process, by the name that `ps` shows without its arguments, which may hold a secret."""
+    """A process, by the name that `ps` shows without its arguments, which may hold a secret.
+
+    `is_stopping`: it is a maritalk-serve that is about to exit.
+    """
 
     name: str
     pid: int
+    is_stopping: bool = False
 
 
 def port_owner(port: int) -> PortOwner | None:
@@ -29,7 +36,10 @@ def port_owner(port: int) -> PortOwner | None:
                     with contextlib.suppress(psutil.AccessDenied):
                         if _listening(ancestor.net_connections("tcp"), port):
                             owner = ancestor
-                return PortOwner(owner.name().strip(), owner.pid)
+                name = owner.name().strip()
+                title = " ".join(owner.cmdline()).rstrip()
+                is_stopping = name == "maritalk-serve" and title.endswith(STOPPING_MARK)
+                return PortOwner(name, owner.pid, is_stopping)
     return None
 
 

@@ -1,6 +1,9 @@
 """HTTP and HTTPS URLs from users and servers: validate them, and say why their host cannot be reached."""
 
+import errno
+import os
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 from ..i18n.message import msg
@@ -36,11 +39,18 @@ def parse_http_url(text: str) -> "httpx.URL":
     return url
 
 
-def connection_failure(error: "httpx.TransportError") -> str:
+def connection_failure(error: Exception) -> str:
     """The reason for a failed connection to a host, which the text calls "it"."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME:
-            return msg("its name was not found in the DNS")
+        if isinstance(cause, socket.gaierror):
+            return msg(
+                "its name was not found in the DNS" if cause.errno in _NO_SUCH_NAME else "the DNS does not answer"
+            )
+        number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+        if number is not None and number in errno.errorcode:
+            return os.strerror(number)  # without its number, and as the catalogue has it
+        if isinstance(cause, TimeoutError):
+            return os.strerror(errno.ETIMEDOUT)
         cause = cause.__cause__ or cause.__context__
     return str(error)

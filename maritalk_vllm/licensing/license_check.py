@@ -13,7 +13,6 @@ from ..settings import Settings
 from . import signed_license
 from .entitlement import EVALUATION, EVALUATION_KEY, Entitlement
 from .license_input import read_license
-from .license_key import looks_like_key
 from .response_cache import CACHE_DAYS, ResponseCache
 from .rollback_clock import RollbackClock
 from .service_client import Refused, ServiceClient, Unreachable
@@ -31,7 +30,8 @@ class LicenseCheck:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.license_text = read_license(settings.license or "")
+        self._input = read_license(settings.license or "")
+        self.license_text = self._input.text
         """The licence itself, which is a secret: never its file."""
         self._clock = RollbackClock(settings.cache_dir / "clock")
 
@@ -53,18 +53,17 @@ class LicenseCheck:
         if self.license_text == EVALUATION_KEY:
             return EVALUATION
         if signed_license.looks_like_token(self.license_text):
-            license = signed_license.verify(self.license_text, self._settings.license_public_key)
+            license = self._verified()
             return self._with_clock_warning(lambda: _keep_known_models(license.entitlement(self._clock.now())))
-        if looks_like_key(self.license_text):
-            return self._with_clock_warning(lambda: _keep_known_models(self._ask_service()))
-        raise LicenseError(
-            "This licence key cannot be checked: it is neither in groups, as XXXXX-XXXXX-XXXXX, nor a signed licence.",
-            msg(
-                "Use --license {evaluation_key} for the demo model, a licence or the file that holds it, or --model "
-                "with a folder of weights, which needs none.",
-                evaluation_key=EVALUATION_KEY,
-            ),
-        )
+        if self._input.error is not None:
+            raise self._input.error
+        return self._with_clock_warning(lambda: _keep_known_models(self._ask_service()))
+
+    def _verified(self) -> signed_license.License:
+        try:
+            return signed_license.verify(self.license_text, self._settings.license_public_key)
+        except LicenseError as error:
+            raise LicenseError(self._input.named(error.message), error.hint) from error
 
     def _with_clock_warning(self, check: Callable[[], Entitlement]) -> Entitlement:
         """Call `check`, and add a warning about a jump of the machine's clock to its result or error."""

@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import LicenseError, UsageError
 from ..i18n.message import msg
 from ..masking import masked
+from ..models.catalogue import RECOMMENDED
+from ..settings import MARITALK_LOCAL_SERVICE
 from .http_address import connection_failure, parse_http_url
 from .service_response import ServiceResponse
 
@@ -70,7 +72,7 @@ class ServiceClient:
             reason = _reason(response, body).replace(key, "...").rstrip(".")
             raise Refused(
                 msg("The licence service {url} refuses this key: {reason}.", url=self._display_url, reason=reason),
-                "Ask for another licence.",
+                self._old_key_hint or "Ask for another licence.",
             )
         if status != 200 or response is None:
             raise self._unreachable(msg("it answers {status}", status=status))
@@ -134,7 +136,19 @@ class ServiceClient:
                 url=self._display_url,
                 reason=reason,
             ),
-            "Check --license-service and the network, or use a signed licence, which needs neither.",
+            self._old_key_hint
+            or "Check --license-service and the network, or use a signed licence, which needs neither.",
+        )
+
+    @property
+    def _old_key_hint(self) -> str:
+        """The hint for a key of MariTalk Local, which any other key for that service is taken for; else empty."""
+        if self.url.rstrip("/") != MARITALK_LOCAL_SERVICE:
+            return ""
+        return msg(
+            "A key of MariTalk Local brings no weights to this server. Use --model PATH, an open model such as --model "
+            "{name}, or --model demo. A key for this server needs the address of its service: --license-service URL.",
+            name=RECOMMENDED,
         )
 
 

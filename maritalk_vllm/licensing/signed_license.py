@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LicenseError, UsageError
-from ..i18n.message import msg
+from ..i18n.message import msg, pluralized
 from .entitlement import Entitlement
 
 ALGORITHM = "EdDSA"
@@ -86,6 +86,8 @@ def verify(token: str, public_keys: Sequence[Path]) -> License:
             continue
         except jwt.InvalidAlgorithmError:
             raise LicenseError(msg("This licence is not signed with {algorithm}.", algorithm=ALGORITHM), _ASK) from None
+        except jwt.DecodeError:
+            raise _damaged() from None
         except jwt.InvalidTokenError as error:
             raise LicenseError(msg("This licence is damaged: {error}.", error=error), "Copy it again, whole.") from None
     if not public_keys:
@@ -94,10 +96,12 @@ def verify(token: str, public_keys: Sequence[Path]) -> License:
             "Give the public key that came with it: --license-public-key FILE.",
         )
     raise LicenseError(
-        msg(
+        pluralized(
+            len(public_keys),
+            "This licence was changed after it was signed, or was signed with another key: the public key given does "
+            "not fit its signature.",
             "This licence was changed after it was signed, or was signed with another key: none of the {number} public "
             "keys given fits its signature.",
-            number=len(public_keys),
         ),
         "Check --license-public-key, or copy the licence again.",
     )
@@ -109,8 +113,14 @@ def read(token: str) -> License:
 
     try:
         return _license(jwt.decode(token, options={"verify_signature": False}))
+    except jwt.DecodeError:
+        raise _damaged() from None
     except jwt.InvalidTokenError as error:
         raise LicenseError(msg("This is no licence: {error}.", error=error), "Copy it again, whole.") from None
+
+
+def _damaged() -> LicenseError:
+    return LicenseError("This licence is incomplete or damaged.", "Copy it again, whole.")
 
 
 def _license(claims: dict[str, Any]) -> License:
@@ -143,14 +153,14 @@ def _public_key(file: Path) -> Any:  # noqa: ANN401
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    return _key(file, "public", load_pem_public_key, Ed25519PublicKey)
+    return _key(file, msg("public"), load_pem_public_key, Ed25519PublicKey)
 
 
 def _private_key(file: Path) -> Any:  # noqa: ANN401
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    return _key(file, "private", lambda data: load_pem_private_key(data, password=None), Ed25519PrivateKey)
+    return _key(file, msg("private"), lambda data: load_pem_private_key(data, password=None), Ed25519PrivateKey)
 
 
 def _key(file: Path, kind: str, load: Any, key_class: type) -> Any:  # noqa: ANN401

@@ -114,7 +114,7 @@ def gpu_requirement(requirements: ModelRequirements) -> str:
     if requirements.profile and requirements.profile.gpu_memory_gb:
         tested = ", ".join(requirements.profile.tested_gpus)
         memory = msg(
-            " and {memory} GB of GPU memory in all (tested on {gpus})",
+            " and {memory} GB of GPU memory in all (according to Maritaca, tested on {gpus})",
             memory=requirements.profile.gpu_memory_gb,
             gpus=tested,
         )

@@ -15,6 +15,7 @@ import setproctitle
 from ..errors import Unavailable
 from ..hardware import resource_limits
 from ..http.listener import listen, local_url, url
+from ..http.port_owner import STOPPING_MARK
 from ..settings import Settings
 from ..stop_signals import StopSignals
 from . import lifecycle_actions as actions
@@ -230,6 +231,7 @@ class _Supervisor:
                 raise error
             case actions.Drain():
                 self._announcer.stopping(self._launch.settings.drain_timeout)
+                setproctitle.setproctitle(f"{setproctitle.getproctitle()} {STOPPING_MARK}")
                 self._loading_server.fail(_STOPPING)
                 self._draining.set()
             case actions.KillProcesses():

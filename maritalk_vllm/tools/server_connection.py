@@ -9,7 +9,7 @@ from ..errors import Unavailable
 from ..i18n.rendering import say
 from .server_address import ServerAddress
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
 _READ_TIMEOUT_SECONDS = 120
 """Long enough for a server that does not stream; streams send something every few seconds."""
 
@@ -20,7 +20,7 @@ def connect(address: ServerAddress) -> httpx.Client:
         base_url=address.parsed_url(),
         # As bytes, since a key may have characters beyond ASCII.
         headers={b"Authorization": f"Bearer {address.key}".encode()} if address.key else {},
-        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
         verify=address.ssl_verify(),
         # Proxies from the environment do not apply to this machine.
         trust_env=not address.is_local,
@@ -38,9 +38,9 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
             message = say("The certificate of {url} is not trusted: {reason}.", url=url, reason=error)
             hint = say("Name the certificate authority that signed it with --cacert FILE.")
             raise Unavailable(message, hint) from error
-        raise _no_server_error(url) from error
+        raise no_server_error(url) from error
     except httpx.ConnectTimeout as error:
-        raise _no_server_error(url) from error
+        raise no_server_error(url) from error
     except httpx.ReadTimeout as error:
         message = say("{url} was silent for {seconds} s.", url=url, seconds=_READ_TIMEOUT_SECONDS)
         raise Unavailable(message, advice) from error
@@ -50,7 +50,8 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
         raise Unavailable(say("{url} does not answer as a MariTalk server does.", url=url)) from error
 
 
-def _no_server_error(url: str) -> Unavailable:
+def no_server_error(url: str) -> Unavailable:
+    """The error for an address at which nothing listens."""
     return Unavailable(
         say("No server answers at {url}.", url=url),
         say("Start one with `maritalk-serve`, or give the address of another with --url."),

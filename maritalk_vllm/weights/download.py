@@ -12,6 +12,7 @@ from ..errors import WeightsError
 from ..i18n.message import Number, msg, pluralized
 from ..licensing.http_address import connection_failure
 from ..models.atomic_install import check_space
+from ..models.catalogue import RECOMMENDED
 from ..text_format import gigabytes
 from .archive import HEAD_BYTES, looks_like_archive
 from .download_progress import Progress
@@ -253,8 +254,11 @@ class Download:
             self._part.discard()
             raise WeightsError(
                 msg("What the link to {what} gives is neither a zip nor a tar file.", what=self._what),
-                "MariTalk Local's own service gives its closed program. Ask for the weights, "
-                "and serve them with --model PATH.",
+                msg(
+                    "MariTalk Local's own service gives its closed program. Ask for the weights, and serve them with "
+                    "--model PATH, or use an open model, such as --model {name}.",
+                    name=RECOMMENDED,
+                ),
             )
 
     def _reason(self, error: httpx.TransportError) -> str:

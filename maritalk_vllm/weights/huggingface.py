@@ -2,9 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import UsageError, WeightsError
 from ..i18n.message import msg
+from ..licensing.http_address import connection_failure
 from ..masking import masked
 from ..models.atomic_install import check_space
 from ..models.model_config import has_config
@@ -15,6 +17,9 @@ from .download_progress import Progress
 
 _SHOWN = 100
 """How many characters of an invalid name an error repeats."""
+
+_UNREACHABLE = ("ConnectError", "ConnectTimeout")
+"""Errors of the HTTP client before any request is sent."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 _NEVER = ["*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.ot", "*.tflite", "original/*", "onnx/*", "openvino/*"]
@@ -66,7 +71,13 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
     """
     from huggingface_hub import constants, snapshot_download
 
-    cache = Path(constants.HF_HUB_CACHE)
+    cache, arrived = Path(constants.HF_HUB_CACHE), 0
+
+    def counted(step: str, done: int, total: int | None) -> None:
+        nonlocal arrived
+        arrived = max(arrived, done)
+        progress(step, done, total)
+
     ignored = list(_NEVER)
     huggingface_client.limit_responses()
     try:
@@ -79,7 +90,7 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
         needed = sum(file.file_size or 0 for file in files if file.will_download)
         cache.mkdir(parents=True, exist_ok=True)
         check_space(cache, needed, name)
-        bar = _bar(msg("Downloading {what}", what=name), needed, progress, name)
+        bar = _bar(msg("Downloading {what}", what=name), needed, counted, name)
         huggingface_client.limit_responses(needed)
         snapshot_download(name, revision=revision, ignore_patterns=ignored, tqdm_class=bar)
     except WeightsError:
@@ -87,7 +98,7 @@ def fetch(name: str, revision: str | None, progress: Progress) -> None:
     except Exception as error:
         if not huggingface_client.is_hub_error(error):
             raise
-        raise explain(error, name) from error
+        raise explain(error, name, is_partly_here=arrived > 0) from error
 
 
 def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa: ANN401
@@ -123,9 +134,9 @@ def _bar(step: str, total: int, progress: Progress, model: str) -> Any:  # noqa:
     return Bar
 
 
-def explain(error: Exception, name: str) -> WeightsError:
-    """Explain an error of huggingface_hub in a sentence."""
-    from huggingface_hub import errors
+def explain(error: Exception, name: str, *, is_partly_here: bool = False) -> WeightsError:
+    """Explain an error of huggingface_hub in a sentence. `is_partly_here`: a part of the model has been downloaded."""
+    from huggingface_hub import constants, errors
 
     causes = [error]
     while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
@@ -152,8 +163,13 @@ def explain(error: Exception, name: str) -> WeightsError:
             "Check the name; a private model needs HF_TOKEN.",
         )
     # Addresses in the error may be signed.
-    reason = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
-    return WeightsError(
-        msg("{name} cannot be downloaded from Hugging Face: {reason}.", name=name, reason=reason),
-        "The downloaded part is kept. Run it again to resume, or give a folder: --model PATH.",
-    )
+    reason: str = masked(" ".join(str(causes[-1]).split()))[:200] or type(causes[-1]).__name__
+    hint = "Run it again, or give a folder: --model PATH."
+    # By name: of httpx or httpx2, by the library's version.
+    if unreachable := next((each for each in causes if type(each).__name__ in _UNREACHABLE), None):
+        host = urlsplit(constants.ENDPOINT).hostname or masked(constants.ENDPOINT)
+        reason = msg("{host} cannot be reached ({error})", host=host, error=connection_failure(unreachable))
+        hint = "Check the network, or give the folder that holds the model: --model PATH."
+    if is_partly_here:
+        hint = "The downloaded part is kept. Run it again to resume, or give a folder: --model PATH."
+    return WeightsError(msg("{name} cannot be downloaded from Hugging Face: {reason}.", name=name, reason=reason), hint)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import LicenseError, UsageError, WeightsError
 from ..i18n.message import msg
-from ..licensing.entitlement import EVALUATION_KEY
+from ..licensing.entitlement import EVALUATION_KEY, Entitlement
 from ..licensing.license_check import LicenseCheck
 from ..models import catalogue, demo_model
 from ..models.atomic_install import is_installed
@@ -83,6 +83,16 @@ def wanted_profile(settings: Settings, check: LicenseCheck) -> Profile | None:
     return find(check.entitlement.models[0])
 
 
+def needs_license(settings: Settings, profile: Profile | None) -> bool:
+    """Whether serving this model needs a licence: no open model does, and neither does the demo model by its name."""
+    return profile is not None and not (settings.model is not None and profile.embedded is not None)
+
+
+def entitlement(settings: Settings, profile: Profile | None, check: LicenseCheck) -> Entitlement | None:
+    """The entitlement that serves this model; None if it needs no licence. Raises LicenseError or UsageError."""
+    return check.entitlement if needs_license(settings, profile) else None
+
+
 def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, target: Path | None = None) -> Source:
     """Locate the weights of a model. Weights that come with a licence are, or will be, installed in `target`.
 
@@ -91,11 +101,13 @@ def locate(settings: Settings, profile: Profile | None, check: LicenseCheck, tar
     if profile is None:
         assert settings.model is not None
         return open_model(settings.model, settings.engine_arg("--revision"))
-    _check_license(settings, profile, check)
+    is_licensed = needs_license(settings, profile)
+    if is_licensed:
+        _check_license(settings, profile, check)
     folder = target or weights_folder(profile, settings)
     if is_installed(folder):
         return Source(profile.name, str(folder), profile)
-    if check.brings_weights:
+    if is_licensed and check.brings_weights:
         fetch = FetchFromService(
             profile.name,
             str(folder),
@@ -162,10 +174,10 @@ def open_model(model: str, revision: str | None = None) -> Source:
             msg("{name} has no variant {variant}.", name=name, variant=variant),
             did_you_mean(model, (each.full_name for each in entry.checkpoints)),
         )
-    known = [name for profile in profiles().values() for name in (profile.name, *profile.aliases)]
+    aliases = [alias for profile in profiles().values() for alias in profile.aliases]
     raise UsageError(
         msg("There is no model {model}: it is no profile, no folder and no Hugging Face name.", model=model),
-        did_you_mean(model, [*known, *catalogue.catalogue()]),
+        did_you_mean(model, [*profiles(), *catalogue.catalogue()], aliases),
     )
 
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.answering import answering
 from tests.cli.test_serve import LIGHT
 from tests.commands import run, start
 from tests.serving import BIN
 from tests.terminals import terminal
-from tests.tools.chat.fake_server import fake_server
+from tests.tools.chat.fake_server import fake_server, reply
 
 
 def chat(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -59,6 +60,26 @@ def test_no_server() -> None:
     result = chat("--url", "http://127.0.0.1:9", "--lang", "pt", stdin="um\n")
     assert result.returncode == 1
     assert result.stderr.startswith("Nenhum servidor responde em http://127.0.0.1:9. Inicie um com `maritalk-serve`")
+
+
+def test_error_of_the_server_is_in_the_language_of_the_chat() -> None:
+    text = {"error": "This API key is not one of this server's. Check it, or ask the server's administrator."}
+    with answering(lambda request: reply(request, 401, text)) as server:
+        result = chat("--url", server.url, "--lang", "pt", stdin="um\n")
+    assert result.stderr == (
+        "Esta chave de API não é deste servidor. Confira a chave ou fale com quem administra o servidor. "
+        "Informe-a com --api-key ou MARITALK_API_KEY.\n"
+    )
+
+
+def test_no_server_at_a_terminal() -> None:
+    """It is an error before the first prompt."""
+    command = shlex.join([str(BIN / "maritalk-vllm"), "chat", "--url", "http://127.0.0.1:9", "--lang", "pt"])
+    with terminal(f"{command}; echo rc=$?", {"PATH": os.environ["PATH"]}) as window:
+        window.wait_for("rc=1")
+        screen = " ".join(window.screen().split())
+    assert screen.startswith("maritalk-vllm: Nenhum servidor responde em http://127.0.0.1:9. Inicie um com")
+    assert "Ctrl-D" not in screen
 
 
 def test_api_key_from_the_flag_or_the_environment() -> None:

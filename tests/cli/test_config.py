@@ -35,6 +35,22 @@ def test_precedence_file_environment_flags(tmp_path: Path) -> None:
     assert shown_values(MARITALK_CONFIG=str(file))["port"] == ("1111", "file")
 
 
+def test_values_are_those_of_a_configuration_file() -> None:
+    rows = shown_values("--resume-timeout", "0.5")
+    names = (
+        "open_status",
+        "resume_requests",
+        "drain_timeout",
+        "resume_timeout",
+        "gpu_memory_utilization",
+        "engine_args",
+    )
+    assert [rows[name][0] for name in names] == ["false", "true", "30", "0.5", "-", "-"]
+    example = run_tool("config", "example").stdout
+    assert "\n# drain_timeout: 30\n" in example
+    assert "\n# open_status: false\n" in example
+
+
 def test_config_show_masks_secrets() -> None:
     assert "SECRET" not in run_tool("config", "show", MARITALK_LICENSE="SECRET").stdout
     assert shown_values(MARITALK_LICENSE="SECRET")["license"] == ("********", "environment")

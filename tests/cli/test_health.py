@@ -104,3 +104,11 @@ def test_a_model_is_no_argument() -> None:
     result = run_tool("health", "small")
     assert (result.returncode, result.stdout) == (2, "")
     assert "Unexpected argument: small." in result.stderr
+
+
+def test_help_is_about_the_server_that_is_asked() -> None:
+    for language, address in (("en", "Address of the server."), ("pt", "Endereço do servidor.")):
+        for command in ("health", "reload"):
+            text = " ".join(run_tool(command, "--help", "--lang", language).stdout.split())
+            assert (address in text) == (command == "health")
+            assert "to listen on" not in text and "escutar" not in text

@@ -9,8 +9,10 @@ import pytest
 from tests.cli.test_config import run_tool
 from tests.commands import run
 from tests.licensing.keys import DAY, Keys
+from tests.serving import UNREACHABLE_URL
 from tests.vllm_build import needs_cpu_build
 
+OLD_KEY = ("--license", "AAAAA-BBBBB-CCCCC-DDDDD", "--license-service", UNREACHABLE_URL)
 SOON = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}"
 
 
@@ -63,7 +65,15 @@ def test_issue_creates_a_private_file_and_never_overwrites(keys: Keys, tmp_path:
         (["--model", "smal", "--expires", SOON], "Did you mean small?"),
         (["--model", "small", "--expires", "2020-01-01"], "would never be valid"),
         (["--model", "small", "--expires", SOON, "--not-before", "2090-01-01"], "would never be valid"),
-        (["--model", "small", "--expires", "tomorrow"], "tomorrow"),
+        (
+            ["--model", "small", "--expires", "tomorrow"],
+            "--expires: 'tomorrow' is no date: write it as YYYY-MM-DD, such",
+        ),
+        (
+            ["--model", "small", "--expires", "31/01/2036", "--lang", "pt"],
+            "--expires: '31/01/2036' não é uma data: use AAAA-MM-DD (YYYY-MM-DD), como 2036-01-31. Veja `maritalk-vllm "
+            "license issue --help`.",
+        ),
         (["--model", "small"], "--expires"),
     ],
 )
@@ -91,21 +101,36 @@ def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
 
 
 @needs_cpu_build
+@pytest.mark.parametrize("license", [[], [*OLD_KEY]])
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("maritalk-serve", ["--dry-run", "--device", "cpu"]),
+        ("maritalk-vllm", ["plan"]),
+        ("maritalk-vllm", ["download"]),
+    ],
+)
+def test_the_demo_model_by_its_name_asks_for_no_licence_and_no_service(
+    tmp_path: Path, program: str, arguments: list[str], license: list[str]
+) -> None:
+    found = run(program, *arguments, "--model", "demo", "--cache-dir", tmp_path, *license)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@needs_cpu_build
 @pytest.mark.parametrize(
     ("license", "says"),
     [
         ("expired", "expired"),
         ("of another", "signed with another key"),
-        ("for another model", "is for small, not for demo"),
     ],
 )
 def test_start_with_an_unsuitable_licence(keys: Keys, tmp_path: Path, license: str, says: str) -> None:
     token = {
         "expired": keys.license("demo", ends=-timedelta(seconds=1)),
         "of another": Keys(tmp_path, "other").license("demo"),
-        "for another model": keys.license("small"),
     }[license]
-    refused = dry_run("--license", token, "--license-public-key", keys.public, "--model", "demo")
+    refused = dry_run("--license", token, "--license-public-key", keys.public)
     assert refused.returncode == 3
     assert says in refused.stderr
     assert token not in refused.stdout + refused.stderr

@@ -107,7 +107,7 @@ def test_unusable_config_file(file: Path, content: str, says: str) -> None:
         (
             "\nport: 22:30\n",
             "Invalid value for port in line 2 of FILE, which is '22:30': Input should be a valid integer, "
-            "unable to parse string as an integer. Try `maritalk-vllm --help`.",
+            "unable to parse string as an integer. Try `maritalk-vllm config show --help`.",
         ),
         ("device: no\n", "Invalid value for device in line 1 of FILE, which is 'no': 'no' is not one of 'auto',"),
         ("debug: maybe\n", "Invalid value for debug in line 1 of FILE, which is 'maybe': Input should be a valid bool"),

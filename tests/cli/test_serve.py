@@ -43,7 +43,7 @@ def serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         (["--model", "mediun"], 2, "medium"),
         ([*LICENSED, "--", "--port", "1"], 2, "before the `--`"),
         (["--license", "AAAAA-BBBBB-CCCCC-DDDDD"], 10, "cannot be asked about this key"),
-        (["--model", "demo"], 3, "--license"),
+        (["--model", "demo", "--replicas", "9999"], 5, "9999 workers"),
         ([*LICENSED, "--model", "small"], 4, "24 GB"),
         ([*LICENSED, "--model", "medium"], 4, "70 GB"),
         ([*LICENSED, "--model", "large", "--device", "cpu"], 4, "70 GB"),

@@ -29,8 +29,9 @@ def test_an_engine_that_steps_for_another_process_does_not_hang() -> None:
     watchdog, other = StepWatchdog(first), StepWatchdog(second)
     time.sleep(0.05)
     assert watchdog.stalled_seconds(busy=True) >= 0.05
+    before = time.monotonic()
     other.record_step()
-    assert watchdog.stalled_seconds(busy=True) < 0.05
+    assert watchdog.stalled_seconds(busy=True) <= time.monotonic() - before
 
 
 def test_each_process_sees_the_kv_cache_that_the_engine_reports_to_any() -> None:

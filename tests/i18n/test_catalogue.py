@@ -232,6 +232,15 @@ def test_every_entry_occurs_in_the_code() -> None:
     assert sorted(keys() - every) == []
 
 
+def test_translations_have_one_word_for_a_thing() -> None:
+    """These are the others of GPU, ficha técnica, o Hugging Face, informe, no ar, repetível."""
+    others = re.compile(
+        r"\bplacas?\b|folha de dados|[aà] Hugging Face|\bdê\b|\bviv[oa]\b|ser repetid[oa]", re.IGNORECASE
+    )
+    found = [text for message in catalogue() if message.id for text in _texts(message.string) if others.search(text)]
+    assert found == []
+
+
 def test_every_entry_is_translated_with_the_same_placeholders() -> None:
     wrong = []
     for message in catalogue():

@@ -77,4 +77,5 @@ def test_an_unknown_language_is_an_error(arguments: list[str], environment: dict
 def test_usage_errors_are_in_the_chosen_language(command: list[str]) -> None:
     result = run(*command)
     assert result.returncode == 2
-    assert result.stderr.endswith(f"Veja `{command[0]} --help`.\n")
+    name = " ".join(word for word in command[:2] if not word.startswith("-"))
+    assert result.stderr.endswith(f"Veja `{name} --help`.\n")

@@ -53,7 +53,7 @@ def in_portuguese() -> Iterator[None]:
         (
             msg("{number} cards, tensor parallel: {why}", number=4, why=msg("{count} is {what}", count=1, what="x y")),
             "4 cards, tensor parallel: 1 is x y",
-            "4 placas, tensor parallel: 1 is x y",
+            "4 GPUs, tensor parallel: 1 is x y",
         ),
         (msg("There is no model {asked}.", asked="file"), "There is no model file.", "Não existe o modelo file."),
         (

@@ -47,7 +47,7 @@ def test_the_file_that_holds_the_evaluation_key(tmp_path: Path) -> None:
 
 
 def test_endless_file_is_no_licence(keys: Keys, tmp_path: Path) -> None:
-    with pytest.raises(LicenseError, match="cannot be checked"):
+    with pytest.raises(LicenseError, match=r"^/dev/zero holds no licence"):
         entitlement(settings(keys, tmp_path, "/dev/zero"))
 
 
@@ -82,7 +82,52 @@ def test_clock_set_back_does_not_revive_a_licence(keys: Keys, tmp_path: Path) ->
         entitlement(good)
 
 
-@pytest.mark.parametrize("given", ["", "AAAAA", "AAAAA-", "AAAAA-B C", "çé", "/etc/hostname", "/", "\0", "~nobody/x"])
-def test_invalid_licences(keys: Keys, tmp_path: Path, given: str) -> None:
-    with pytest.raises(LicenseError, match="cannot be checked"):
+@pytest.mark.parametrize("given", ["", "AAAAA", "AAAAA-", "AAAAA-B C", "çé", "\0", "AAAAA/BBBBB", "AAAAA.BBBBB", "."])
+def test_texts_that_are_no_licences(keys: Keys, tmp_path: Path, given: str) -> None:
+    with pytest.raises(LicenseError, match=r"neither in groups, as XXXXX-XXXXX-XXXXX-XXXXX, nor") as error:
         entitlement(settings(keys, tmp_path, given))
+    assert not given.strip(".\0") or given not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("../missing.txt", "The licence file ../missing.txt does not exist."),
+        ("missing.jwt", "The licence file missing.jwt does not exist."),
+        ("folder/missing", "The licence file folder/missing does not exist."),
+        ("/etc/hostname/x", "The licence file /etc/hostname/x does not exist."),
+        ("/", "The licence file / cannot be read: Is a directory."),
+    ],
+)
+def test_files_that_cannot_be_read(keys: Keys, tmp_path: Path, given: str, message: str) -> None:
+    with pytest.raises(LicenseError) as error:
+        entitlement(settings(keys, tmp_path, given))
+    assert error.value.message == message
+
+
+def test_damaged_files_are_named(keys: Keys, tmp_path: Path) -> None:
+    token, file = keys.license("small"), tmp_path / "licence"
+    head, claims, signature = token.split(".")
+    for content, message in (
+        (
+            "junk\n",
+            f"{file} holds no licence: neither a key in groups, as XXXXX-XXXXX-XXXXX-XXXXX, nor ",
+        ),
+        (f"{head}.{claims}", f"The licence in {file} is incomplete."),
+        (head[:9], f"The licence in {file} is incomplete."),
+        (f"{head}.{claims}.", f"{file}: This licence was changed after it was signed, or was signed with another key:"),
+        (f"{head}.{claims}.{signature[:-5]}", f"{file}: This licence is incomplete or damaged."),
+        (f"{head}.x{claims[2:]}.{signature}", f"{file}: This licence "),
+    ):
+        file.write_text(content)
+        with pytest.raises(LicenseError) as error:
+            entitlement(settings(keys, tmp_path, str(file)))
+        assert error.value.message.startswith(message)
+        assert head not in str(error.value)
+
+
+def test_incomplete_licence(keys: Keys, tmp_path: Path) -> None:
+    token = keys.license("small")
+    with pytest.raises(LicenseError) as error:
+        entitlement(settings(keys, tmp_path, token.rpartition(".")[0]))
+    assert str(error.value) == "This signed licence is incomplete. Copy it again, whole."

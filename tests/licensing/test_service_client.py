@@ -123,6 +123,21 @@ def test_unreachable_service() -> None:
         ServiceClient("http://x:port", None).request(KEY)
 
 
+def test_a_key_for_the_service_of_maritalk_local_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner would look for a fault of the network otherwise."""
+    with answering(respond(403, {"error": "no"})) as server:
+        for url, error in ((server.url, Refused), (UNREACHABLE_URL, Unreachable)):
+            monkeypatch.setattr(service_client, "MARITALK_LOCAL_SERVICE", url)
+            with pytest.raises(error) as caught:
+                ServiceClient(f"{url}/", None).request(KEY)
+            assert caught.value.hint.startswith("A key of MariTalk Local brings no weights to this server. Use --model")
+            assert "--model qwen3-4b" in caught.value.hint
+        monkeypatch.undo()
+        with pytest.raises(Refused) as caught:
+            ServiceClient(server.url, None).request(KEY)
+        assert caught.value.hint == "Ask for another licence."
+
+
 def test_name_without_an_address() -> None:
     # Longer than any name in the DNS: the resolver rejects it without a query.
     with pytest.raises(Unreachable, match=r"it cannot be reached \(its name was not found in the DNS\)\.") as error:

@@ -10,6 +10,8 @@ import jwt
 import pytest
 
 from maritalk_vllm.errors import LicenseError, UsageError
+from maritalk_vllm.i18n.language import Language, choose
+from maritalk_vllm.i18n.rendering import localized
 from maritalk_vllm.licensing.signed_license import License, looks_like_token, read, sign, verify
 from tests.licensing.keys import DAY, NOW, Keys
 
@@ -39,8 +41,10 @@ def test_a_new_key_beside_the_old_one(keys: Keys, tmp_path: Path) -> None:
 
 
 def test_wrong_public_key(keys: Keys, tmp_path: Path) -> None:
-    with pytest.raises(LicenseError, match="signed with another key: none of the 1 public keys"):
+    with pytest.raises(LicenseError, match="signed with another key: the public key given does not fit"):
         verify(sign(LICENSE, Keys(tmp_path, "other").private), [keys.public])
+    with pytest.raises(LicenseError, match="signed with another key: none of the 2 public keys"):
+        verify(sign(LICENSE, Keys(tmp_path, "other than both").private), [keys.public, Keys(tmp_path, "new").public])
 
 
 def test_no_public_key(keys: Keys) -> None:
@@ -123,6 +127,18 @@ def test_invalid_tokens(keys: Keys, token: str) -> None:
         with pytest.raises(LicenseError) as error:
             check()
         assert "\n" not in str(error.value)
+
+
+def test_kind_of_an_invalid_key_is_translated(tmp_path: Path) -> None:
+    (file := tmp_path / "text").write_text("no key")
+    choose(Language.PORTUGUESE)
+    try:
+        for check, kind in ((lambda: sign(LICENSE, file), "privada"), (lambda: verify("eyJ..", [file]), "pública")):
+            with pytest.raises(UsageError) as error:
+                check()
+            assert localized(error.value.message) == f"{file} não é uma chave {kind} em PEM."
+    finally:
+        choose(Language.ENGLISH)
 
 
 def test_invalid_keys(keys: Keys, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from maritalk_vllm.hardware.gpu import UnusableGpu
 from maritalk_vllm.hardware.gpu_catalog import GpuModel, gpu_models
 from maritalk_vllm.hardware.inventory import Inventory
 from maritalk_vllm.planning.model_requirements import ModelRequirements
-from maritalk_vllm.planning.planner import choose_device, make_plan
+from maritalk_vllm.planning.planner import choose_device, gpu_requirement, make_plan
 from maritalk_vllm.settings import Device
 from tests.planning.machines import SHORT_8B, hypothetical_machine, open_need, profile_need
 
@@ -122,6 +122,10 @@ def test_errors_suggest_gpus_of_the_catalogue(
         with pytest.raises((DoesNotFit, NoSuitableGPU)) as error:
             make_plan(requirements, hypothetical_machine(machine), Device.AUTO, Device.CUDA, catalog)
         assert error.value.hint == expected
+
+
+def test_the_requirement_of_a_profile_names_its_source() -> None:
+    assert gpu_requirement(SMALL).endswith("in all (according to Maritaca, tested on A100, A10, A6000, L4)")
 
 
 def test_catalogue_is_not_read_for_a_plan() -> None:

@@ -1,6 +1,7 @@
 """A stub engine that is stopped or killed at any moment of its start: all processes end within the limit."""
 
 import contextlib
+import http.client
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -134,6 +135,30 @@ def test_the_supervisor_answers_while_a_second_signal_kills_a_stub_engine(tmp_pa
         assert longest < ANSWER_SECONDS
         server.process.wait(LIMIT_SECONDS)
         assert_nothing_left(server)
+
+
+def test_a_server_without_requests_is_draining_until_the_next_one_has_its_port(tmp_path: Path) -> None:
+    """As a client's `stop_server` and `start_server`, one right after the other."""
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    with StubServer(folders[0], "--drain-timeout", "0", stopping=["hang"]) as first:
+        first.wait_until_ready()
+        first.process.send_signal(signal.SIGTERM)
+        first.wait_until_draining()
+        with StubServer(folders[1], "--port", str(first.port)) as second:
+            second.port = first.port
+            statuses = set()
+            while first.process.poll() is None:
+                with contextlib.suppress(OSError, http.client.HTTPException):  # the port is closed at the end
+                    statuses.add(str(first.ask("/").json["status"]))
+            assert "draining" in statuses
+            assert statuses <= {"draining", "loading", "idle"}
+            second.wait_until_ready()
+            assert second.stderr.read_text() == (
+                f"Port {first.port} is in use by a maritalk-serve that is stopping, process {first.process.pid}. "
+                "Waiting for its end.\n"
+            )
 
 
 def test_a_stub_engine_that_does_not_exit_is_killed(tmp_path: Path) -> None:

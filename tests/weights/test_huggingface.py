@@ -1,11 +1,16 @@
 """Models of the Hugging Face hub, with the real huggingface_hub and a hub on the loopback."""
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from maritalk_vllm.i18n.language import Language, choose
+from maritalk_vllm.i18n.rendering import localized
+from maritalk_vllm.weights.huggingface import explain
 from tests.answering import Answering
 from tests.cli.test_config import run_tool
 from tests.serving import UNREACHABLE_URL
@@ -72,8 +77,31 @@ def test_unknown_and_gated_models(model: str, message: str, server: Answering, t
 def test_no_network(tmp_path: Path) -> None:
     result = download(tmp_path, UNREACHABLE_URL)
     assert result.returncode == 6
-    assert f"{NAME} cannot be downloaded from Hugging Face" in result.stderr
+    assert (
+        f"{NAME} cannot be downloaded from Hugging Face: 127.0.0.1 cannot be reached (Connection ref" in result.stderr
+    )
+    assert result.stderr.endswith("). Check the network, or give the folder that holds the model: --model PATH.\n")
     assert result.stderr.count("\n") == 1
+
+
+def test_no_name_of_the_hub() -> None:
+    """Nothing has arrived, so nothing is kept."""
+    error = httpx.ConnectError("[Errno -2] Name or service not known")
+    error.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    choose(Language.PORTUGUESE)
+    try:
+        assert localized(explain(error, NAME).text) == (
+            f"Não é possível baixar {NAME} do Hugging Face: não é possível alcançar huggingface.co (o nome dele não "
+            "foi encontrado no DNS). Verifique a rede, ou informe a pasta que contém o modelo: --model CAMINHO."
+        )
+    finally:
+        choose(Language.ENGLISH)
+
+
+def test_a_part_that_has_arrived_is_kept() -> None:
+    broken = OSError("The connection broke")
+    assert "kept" not in explain(broken, NAME).hint
+    assert explain(broken, NAME, is_partly_here=True).hint.startswith("The downloaded part is kept. Run it again to")
 
 
 def test_path_option_is_rejected(tmp_path: Path) -> None:

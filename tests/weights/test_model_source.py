@@ -41,6 +41,13 @@ def test_folder_of_the_user_is_not_made_here(tmp_path: Path) -> None:
     assert not source(license=EVALUATION_KEY, cache_dir=tmp_path).is_made_here
 
 
+@pytest.mark.parametrize("license", [None, EVALUATION_KEY, "AAAAA-BBBBB-CCCCC-DDDDD", "eyJ.damaged.licence", "çé"])
+def test_demo_model_by_its_name_needs_no_licence_and_none_is_checked(tmp_path: Path, license: str | None) -> None:
+    found = source(model="demo", license=license, cache_dir=tmp_path)
+    assert (found.name, found.is_demo, found.is_made_here, found.fetch) == ("demo", True, True, None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_open_model_needs_no_licence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert source(model=str(tmp_path)) == Source(tmp_path.name, str(tmp_path), given_folder=tmp_path)
@@ -82,6 +89,17 @@ def test_a_variant_is_another_checkpoint_of_hugging_face_under_the_same_served_n
         source(model="qwen9:fp8")
 
 
+def test_known_models_are_sorted_and_without_aliases() -> None:
+    with pytest.raises(UsageError) as caught:
+        source(model="xyz")
+    assert caught.value.hint.startswith("Known: demo, gemma-3-4b, ")
+    names = caught.value.hint.removeprefix("Known: ").rstrip(".").split(", ")
+    assert names == sorted(names)
+    assert "large" not in names
+    with pytest.raises(UsageError, match=r"Did you mean large\?"):
+        source(model="larje")
+
+
 def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qwen3-0.6b").mkdir()
@@ -96,7 +114,6 @@ def test_folder_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.M
         ({}, UsageError),
         ({"license": "AAAAA-BBBBB"}, LicenseError),
         ({"license": "çé"}, LicenseError),
-        ({"model": "demo"}, LicenseError),
         ({"license": EVALUATION_KEY, "model": "small"}, LicenseError),
         ({"model": "demos"}, UsageError),
         ({"model": "/nowhere/at/all"}, UsageError),

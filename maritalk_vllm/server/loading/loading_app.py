@@ -10,6 +10,7 @@ from ...api.error_responses import error_response
 from ...batches.upload import is_upload
 from ...errors import MariTalkError, Unavailable
 from ..status import server_metrics
+from ..status.server_state import Phase
 from .engine_proxy import EngineProxy
 
 HOLD_SECONDS = 0.25
@@ -31,6 +32,7 @@ class LoadingApp:
         self._registry = registry
         self._decided = asyncio.Event()
         self._outcome: EngineProxy | MariTalkError = _LOADING
+        self._is_draining = False
         self._held_are_released = asyncio.Event()
         self._rejection: MariTalkError = _LOADING
 
@@ -38,8 +40,12 @@ class LoadingApp:
         """Forward held requests, and all later ones, to the engine at `url`."""
         self._set_outcome(EngineProxy(url))
 
-    def fail(self, error: MariTalkError) -> None:
-        """Answer held requests, and all later ones, with `error`: the engine will not start."""
+    def fail(self, error: MariTalkError, *, is_draining: bool = False) -> None:
+        """Answer held requests, and all later ones, with `error`: the engine will not start.
+
+        `is_draining`: because the server stops, which `GET /` reports as its status.
+        """
+        self._is_draining = is_draining
         self._set_outcome(error)
 
     def hold_or_reject(self, error: MariTalkError | None) -> None:
@@ -83,6 +89,9 @@ class LoadingApp:
             await error_response(scope["path"], self._rejection, _CLOSE)(scope, receive, send)
             return
         if isinstance(self._outcome, MariTalkError):
+            if self._is_draining and is_read and scope["path"] == "/":
+                await JSONResponse({"status": Phase.DRAINING.value}, headers=_CLOSE)(scope, receive, send)
+                return
             # 503 for every error: another server at this address may answer later.
             error = Unavailable(self._outcome.message, self._outcome.hint)
             await error_response(scope["path"], error, _CLOSE)(scope, receive, send)

@@ -16,7 +16,7 @@ from ..middleware.request_metrics import RequestMetrics
 from ..middleware.route_labels import OWN, RouteLabels
 from ..middleware.stack import MiddlewareStack
 from ..status import server_metrics
-from ..status.server_state import ServerState
+from ..status.server_state import Phase, ServerState
 from ..status.startup_timings import StartupTimings
 from .follower_app import FollowerApp
 from .handover_server import HandoverServer
@@ -75,7 +75,7 @@ class LoadingServer:
         group = self._follower_group
         app = LoadingApp(registry) if group is None else self._follower_app(registry, group)
         if self._error is not None:
-            app.fail(self._error)
+            app.fail(self._error, is_draining=self._is_draining)
         request_metrics = RequestMetrics(registry, RouteLabels(OWN), self._state)
         stack = MiddlewareStack(
             app,
@@ -133,7 +133,7 @@ class LoadingServer:
         """Answer held and later requests with `error`: the engine will not start."""
         self._error = error
         for app in self._apps:
-            app.fail(error)
+            app.fail(error, is_draining=self._is_draining)
 
     def hold_or_reject(self, error: MariTalkError | None) -> None:
         """Hold requests until the engine is ready if `error` is None; else reject them with it, as the wait is long."""
@@ -160,6 +160,10 @@ class LoadingServer:
             server.stop(self._error)
         if self._servers:
             await asyncio.wait(self._servers, timeout=_STOP_SECONDS)
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._state.phase is Phase.DRAINING
 
     @property
     def _has_incomplete_requests(self) -> bool:

@@ -28,7 +28,7 @@ from ...planning.plan_report import summary
 from ...planning.planner import make_plan
 from ...settings import Device, DistributedBackend, Settings
 from ...weights.footprint_lookup import known_footprint
-from ...weights.model_source import Source, locate, wanted_profile
+from ...weights.model_source import Source, entitlement, locate, wanted_profile
 from ..cluster.cluster_config import ClusterConfig
 from ..cluster.ray_node import check_ray
 from ..middleware.access_config import AccessConfig
@@ -119,8 +119,9 @@ def decide(
     known = requirements.profile or source.entry
     extra_args = (*observability_flags(settings), *settings.engine_args)
     rendezvous = None if group is None else Rendezvous(group.rank, group.head, group.port, group.backend)
-    expires = check.entitlement.expires if requirements.profile else None
-    license_warning = check.entitlement.warning if requirements.profile else ""
+    entitled = entitlement(settings, requirements.profile, check)
+    expires = entitled.expires if entitled else None
+    license_warning = entitled.warning if entitled else ""
     warnings = (license_warning, access.warning(settings.host), *access.warnings, *resource_limits.warnings())
     return Launch(
         settings=asked,

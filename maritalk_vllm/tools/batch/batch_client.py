@@ -15,6 +15,7 @@ from ...i18n.message import msg
 from ...i18n.rendering import say
 from ..server_address import ServerAddress
 from ..server_connection import connect, mapped_errors
+from ..server_errors import localized_error
 from .batch_file import BatchFile
 from .batch_object import Batch
 
@@ -128,7 +129,7 @@ def _error_of(response: httpx.Response) -> MariTalkError:
     sentence = ""
     with contextlib.suppress(ValueError, AttributeError, TypeError):  # no JSON, or no object
         error = response.json().get("error")
-        sentence = str((error.get("message") if isinstance(error, dict) else error) or "")
+        sentence = localized_error(str((error.get("message") if isinstance(error, dict) else error) or ""))
     status = f"{response.status_code} {response.reason_phrase}".strip()
     message = sentence or msg("The server answers {status}.", status=status)
     if response.status_code == Unauthorized.http_status:

@@ -10,6 +10,7 @@ import aiohttp
 
 from ...errors import Unavailable
 from ...i18n.message import msg
+from ..server_connection import no_server_error
 from .api_formats import ApiFormat, Usage
 from .request_result import RequestResult
 
@@ -39,6 +40,11 @@ class BenchClient:
     ) -> None:
         await self._session.close()
 
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._url
+
     async def post(self, path: str, body: object) -> Any:  # noqa: ANN401
         """POST `body` and return the response's JSON. Raises Unavailable on an error response or no response."""
         try:
@@ -54,6 +60,8 @@ class BenchClient:
                         )
                     )
                 return await response.json()
+        except aiohttp.ClientConnectorError as error:
+            raise no_server_error(self._url) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(msg("{url} does not answer: {error}", url=self._url, error=error)) from error
 
@@ -81,6 +89,9 @@ class BenchClient:
                         usage = api_format.usage(event) or usage
                         if api_format.is_text_event(event):
                             texts_at.append(time.monotonic())
+        except aiohttp.ClientConnectorError:
+            failure = no_server_error(self._url).message
+            return RequestResult(began=began, ended=time.monotonic(), failure=failure, is_unreachable=True)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = f"{type(error).__name__}: {error}"
         ended = time.monotonic()

@@ -12,7 +12,8 @@ import httpx
 from ...errors import MariTalkError, RequestError, Unauthorized, Unavailable
 from ...i18n.rendering import say
 from ..server_address import ServerAddress
-from ..server_connection import connect, mapped_errors
+from ..server_connection import CONNECT_SECONDS, connect, mapped_errors
+from ..server_errors import localized_error
 from .answer import Answer
 from .conversation import Message
 from .sse_parser import events
@@ -64,6 +65,15 @@ class ChatClient:
             time.sleep(_POLL_SECONDS)
         return was_loading
 
+    def check_reachable(self) -> None:
+        """Raise Unavailable if no server answers. One that is silent, or that answers with an error, is there."""
+        try:
+            with self._mapped_errors():
+                self._client.get("/", timeout=httpx.Timeout(_NOTICE_SECONDS, connect=CONNECT_SECONDS))
+        except Unavailable as error:
+            if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+                raise
+
     @property
     def url(self) -> str:
         """The server's address."""
@@ -109,7 +119,7 @@ class ChatClient:
                     yield Answer.from_json(content)
                     return
                 if kind == "error":
-                    raise Unavailable(str(content.get("error", content)))
+                    raise Unavailable(localized_error(str(content.get("error", content))))
                 if text := str(content.get("text", "")):
                     yield text
             raise Unavailable(say("The answer broke off."), say("Ask again."))
@@ -147,7 +157,7 @@ def _error_of(response: httpx.Response) -> MariTalkError:
     sentence = ""
     with contextlib.suppress(ValueError, AttributeError, TypeError):  # no JSON, or no object: another server's
         content = response.json()
-        sentence = str(content.get("error") or content.get("detail") or "")
+        sentence = localized_error(str(content.get("error") or content.get("detail") or ""))
     if not sentence:
         sentence = say(
             "The server answers {status}.", status=f"{response.status_code} {response.reason_phrase}".strip()

@@ -27,7 +27,7 @@ def run(address: ServerAddress, *, system: str = "", parameters: str = "", singl
     A terminal gets a line editor. From a pipe each line is a question, or with `single_question` the whole input is
     one, and stdout has only the answers. `parameters` is written as after the command `/parameters`. SIGTERM restores
     the terminal. Raises UsageError for an invalid address or parameter, and at a terminal without the package that the
-    editor needs.
+    editor needs, and there also Unavailable if no server answers.
     """
     if sys.stdin is not None:
         # UTF-8 like the output, in any locale; an invalid byte must not end the chat.
@@ -37,6 +37,8 @@ def run(address: ServerAddress, *, system: str = "", parameters: str = "", singl
         extras.require("prompt_toolkit", "maritalk-vllm chat")
     screen = TerminalOutput(sys.stdout, sys.stderr, labelled=interactive)
     with _exit_on_sigterm(), ChatClient(address) as client:
+        if interactive:
+            client.check_reachable()
         session = Session(client=client, screen=screen, conversation=Conversation(system))
         session.parameters.change(assignments(parameters))
         chat = Chat(session, interactive=interactive)

@@ -23,7 +23,7 @@ from ...server.startup.kv_record import measured_plan
 from ...server.startup.preflight import check_chat, check_control_port, check_files, check_folders
 from ...settings import Device, Settings
 from ...text_format import gigabytes
-from ...weights.model_source import locate
+from ...weights.model_source import locate, needs_license
 from .check import Check
 
 _LOG_BYTES = 10**9
@@ -46,7 +46,7 @@ def check_vllm(vllm: Vllm) -> Iterator[Check]:
 
 def check_license(settings: Settings, profile: Profile | None, license: LicenseCheck) -> Iterator[Check]:
     """Check the licence. Raises LicenseError."""
-    if profile is None:
+    if profile is None or not needs_license(settings, profile):
         yield Check.ok("licence", msg("{model} is an open model and needs none.", model=settings.model))
     elif settings.license is None:
         yield Check.warning(

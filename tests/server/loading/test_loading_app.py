@@ -186,6 +186,20 @@ def test_held_request_is_answered_when_the_engine_fails() -> None:
     asyncio.run(scenario())
 
 
+def test_status_of_a_server_that_stops_is_draining() -> None:
+    async def scenario() -> None:
+        app = LoadingApp(CollectorRegistry())
+        async with running(app) as url, httpx.AsyncClient() as client:
+            app.fail(Unavailable("The server is stopping."), is_draining=True)
+            response = await client.get(url)
+            assert (response.status_code, response.json()) == (200, {"status": "draining"})
+            assert response.headers["connection"] == "close"
+            for response in (await client.post(url), await client.get(f"{url}/v1/models")):
+                assert response.status_code == 503
+
+    asyncio.run(scenario())
+
+
 def test_held_and_new_requests_are_rejected_while_the_wait_is_long() -> None:
     async def scenario() -> None:
         app = LoadingApp(CollectorRegistry())

@@ -334,7 +334,8 @@ def test_response_time_and_time_to_the_first_byte() -> None:
     assert counting.found("maritalk_request_first_byte_seconds_count") == {route: 1}
     whole = counting.found("maritalk_request_seconds_sum")[route]
     first = counting.found("maritalk_request_first_byte_seconds_sum")[route]
-    assert 0 < first < 0.06 < 0.12 <= whole
+    assert first > 0
+    assert whole - first > 0.12  # the pauses after the first byte
 
 
 def test_a_disconnected_client_is_counted_as_hung_up() -> None:

@@ -1,6 +1,7 @@
 """`maritalk-vllm bench` on the real engine."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -47,7 +48,6 @@ def test_open_loop_load(shared_server: Server) -> None:
         (("--users", "0"), "--users 0 is no list"),
         (("--service-tier", "flex"), "Requests of this API name no service tier. Choose --wire openai-chat,"),
         (("--wire", "openai-chat", "--reference", "--service-tier", "flex"), "name no service tier."),
-        (("--url", UNREACHABLE_URL), "The server does not answer"),
     ],
 )
 def test_errors_are_sentences_with_exit_code_2(arguments: tuple[str, ...], message: str) -> None:
@@ -55,6 +55,25 @@ def test_errors_are_sentences_with_exit_code_2(arguments: tuple[str, ...], messa
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_numbers_and_titles_are_in_the_language() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    with answering(lambda request: request.reply(200, json.dumps({"usage": usage}).encode())) as server:
+        result = bench("--url", server.url, "--wire", "openai-chat", "--rate", "50.5", "--requests", 2, "--lang", "pt")
+    assert result.returncode == 0, result.stderr
+    titles, numbers = result.stdout.splitlines()
+    assert titles.endswith("por token     fila   prompt    geração fora do motor")
+    assert len(titles) == len(numbers)
+    assert re.match(r"    50,5/s +\d+,\d\d +\d+,\d +\d+,\d ms", numbers)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--reference",)])
+def test_no_server(arguments: tuple[str, ...]) -> None:
+    result = bench("--url", UNREACHABLE_URL, "--lang", "pt", *arguments)
+    assert result.returncode == 1
+    assert f"Nenhum servidor responde em {UNREACHABLE_URL}. Inicie um com" in result.stderr
+    assert "Connect" not in result.stderr
 
 
 def test_the_service_tier_is_sent_with_each_request(tmp_path: Path) -> None:

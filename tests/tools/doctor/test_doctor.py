@@ -25,9 +25,10 @@ from tests.commands import run
 from tests.hardware.fleet import environment, gpus, links
 from tests.hardware.test_cuda_host import BARE, COMPLETE
 from tests.models.files import model
-from tests.serving import free_port
+from tests.serving import UNREACHABLE_URL, free_port
 from tests.vllm_build import needs_cpu_build
 
+OLD_KEY = ("--license", "AAAAA-BBBBB-CCCCC-DDDDD", "--license-service", UNREACHABLE_URL)
 LICENSED = ["--license", EVALUATION_KEY]
 
 
@@ -94,9 +95,30 @@ def test_without_a_licence_and_a_model_the_demo_model_is_checked() -> None:
 
 
 @needs_cpu_build
+@pytest.mark.parametrize("license", [[], [*OLD_KEY]])
+def test_the_demo_model_by_its_name_needs_no_licence(license: list[str]) -> None:
+    code, checks = doctor("--model", "demo", *license)
+    assert code == 0
+    assert "licence: demo is an open model and needs none." in messages_of(checks, "ok")
+    assert "licence" not in messages_of(checks, "warning")
+
+
+def server_below_a_free_port() -> socket.socket:
+    """Nodes use the port after the one that they are given."""
+    while True:
+        server = socket.create_server(("0.0.0.0", 0))
+        try:
+            socket.create_server(("0.0.0.0", server.getsockname()[1] + 1)).close()
+        except (OSError, OverflowError):
+            server.close()
+        else:
+            return server
+
+
+@needs_cpu_build
 def test_node_of_a_group() -> None:
     group = ("--nodes", "2", "--head", "127.0.0.1:{}")
-    with socket.create_server(("0.0.0.0", 0)) as other:
+    with server_below_a_free_port() as other:
         port = other.getsockname()[1]
         _, checks = doctor(*LICENSED, *(word.format(port) for word in group))
         assert "nodes: Node 0 of 2, at 127.0.0.1." in messages_of(checks, "ok")
