@@ -122,7 +122,8 @@ def test_files_that_become_unusable_do_not_stop_the_server(rig: Rig, spoil: Call
     count = 3 if spoil is corrupt else 2
     until(lambda: len(rig.problems) == count, "the problems are reported")
     assert temporary.exists()
-    assert f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read" in rig.log
+    reason = f"keys that were read before stay valid. The API keys in {rig.keys} cannot be read"
+    until(lambda: reason in rig.log, "the reason is logged")
     rig.log_file.unlink()
     rig.log_file.symlink_to("/dev/full")
     until(lambda: "/dev/full" in _open_files(rig.server.process.pid), "the log is on a full disk")
@@ -190,7 +191,7 @@ def test_sighup_reloads_the_configuration(rig: Rig) -> None:
         until(lambda: rig.generates(SECOND) == 200, "the new key is valid")
         assert running.result().status_code == 200
     until(lambda: rig.ask("/generate", SECOND, large).status_code == 413, "the new limit holds")
-    assert "to these options take effect at the next start: --host." in rig.log
+    until(lambda: "to these options take effect at the next start: --host." in rig.log, "the rest is logged")
     for spoilt in ("max_body_mb: many\n", "max_bodymb: 2\n", "[", "max_body_mb: 0"):
         rig.config.write_text(spoilt)
         send_sighup(rig)

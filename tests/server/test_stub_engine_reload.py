@@ -125,7 +125,7 @@ def test_a_reload_to_a_broken_model_leaves_the_old_one_serving(tmp_path: Path) -
         (problem,) = server.problems
         assert problem.startswith("The configuration file cannot be used")
         assert samples(server.ask("/metrics").body.decode())["maritalk_file_usable", (("file", "config"),)] == 0
-        assert "broken" in server.engine_log.read_text()
+        until(lambda: "broken" in server.engine_log.read_text(), "the reason is logged")
         assert server.ask("/generate", PROMPT).status == 200
         assert server.engine == engine
         server.reload(max_model_len=4096)

@@ -21,6 +21,9 @@ from .sse_parser import events
 MARITALK_MODELS = ("small", "medium")
 """Names under which our server serves MariTalk Small and Medium."""
 
+_DEMO = "demo"
+"""The demo model, which is not MariTalk, by its notice alone."""
+
 _NOTICE_SECONDS = 2
 """Timeout for what the chat can do without: the first question then reports what is wrong."""
 
@@ -87,7 +90,7 @@ class ChatClient:
 
     def answer_name(self) -> str:
         """The name to show before the model's answers: its own, or MariTalk for those models and an unknown one."""
-        name = self.model_name()
+        name = self.model_name() or (_DEMO if self.demo_notice() else "")
         return "MariTalk" if not name or name in MARITALK_MODELS else name
 
     def demo_notice(self) -> str:
