@@ -14,7 +14,7 @@
 # make test-pythons  the lanes unit, commands and stub on Python 3.12 and 3.13, where this machine has them
 # make docs          the site of the documents, in site/, in English and Portuguese; it opens without a server
 # make release       the files of a release, in dist/release; with SNAPSHOT=1 before the changelog has its version
-# make screenshots   the page lane, which also takes the screenshots of docs/page.md
+# make screenshots   the page lane in full, which also takes the screenshots of docs/page.md
 # make fuzz          the generated requests of the clients lane, more than 50,000
 # make image-check   build the CPU image without Docker, and run it (as root, some minutes)
 # make audit         look up every pinned package in the database of known vulnerabilities, which must be reachable
@@ -131,8 +131,8 @@ WITH_CHROMIUM = CHROMIUM=$$(scripts/chromium)
 test-page: $(VENV)/.installed-page
 	$(WITH_CHROMIUM) $(PYTEST) -m "page and not nightly"
 
-screenshots:
-	SCREENSHOTS=docs/images $(MAKE) test-page
+screenshots: $(VENV)/.installed-page
+	SCREENSHOTS=docs/images $(WITH_CHROMIUM) $(PYTEST) -m page
 
 test-chaos: $(VENV)/.installed-dev
 	$(PYTEST) -m "chaos and not nightly"
