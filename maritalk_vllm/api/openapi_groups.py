@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 OPENAI = "OpenAI-compatible"
 MARITACA = "OpenAI-compatible, below /api"
 ANTHROPIC = "Anthropic messages"
+BATCHES = "Files and batches"
 PROBES = "Probes and metrics"
 VLLM = "vLLM"
 
@@ -53,6 +54,17 @@ Anthropic's messages API, on vLLM's own routes.
     curl http://localhost:9000/v1/messages -H 'Content-Type: application/json' -d '{
       "model": "sabia-3", "messages": [{"role": "user", "content": "What is the capital of Japan?"}],
       "max_tokens": 12, "temperature": 0}'
+""",
+    BATCHES: """
+OpenAI's Batch API: a file of requests, computed with idle capacity. `output_file_id` of an ended batch names its
+results, at `/v1/files/{file_id}/content`.
+
+    echo '{"custom_id": "1", "method": "POST", "url": "/generate", "body": {"prompt": "1 2", "max_tokens": 8}}' \\
+      > batch.jsonl
+    FILE=$(curl http://localhost:9000/v1/files -F purpose=batch -F file=@batch.jsonl | grep -o 'file-[0-9a-f]*')
+    BATCH=$(curl http://localhost:9000/v1/batches -H 'Content-Type: application/json' -d '{
+      "input_file_id": "'$FILE'", "endpoint": "/generate", "completion_window": "24h"}' | grep -o 'batch_[0-9a-f]*')
+    curl http://localhost:9000/v1/batches/$BATCH
 """,
     PROBES: """
 For load balancers, orchestrators and Prometheus. The probes need no API key, and answer while the model loads.

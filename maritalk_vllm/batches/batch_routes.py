@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from ..api.base_route import json_response
 from ..api.openapi import documented
+from ..api.openapi_groups import BATCHES
 from ..api.request_parsing import read
 from ..engine.request_context import context_of
 from ..errors import RequestError
@@ -20,7 +21,7 @@ from .query import BatchQuery, query_of
 
 PATH = "/v1/batches"
 
-router = APIRouter(route_class=OpenAIRoute, tags=["Files and batches"])
+router = APIRouter(route_class=OpenAIRoute, tags=[BATCHES])
 
 _EXAMPLE = {
     "id": "batch_1f0c2b5c9d1e4f7f8a3b2c1d0e9f8a7b",

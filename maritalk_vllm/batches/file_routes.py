@@ -15,6 +15,7 @@ from ..api.base_route import MariTalkRoute, json_response
 from ..api.cancellation import ClientDisconnected
 from ..api.error_responses import ErrorShape
 from ..api.openapi import documented
+from ..api.openapi_groups import BATCHES
 from ..errors import DiskFull, RequestError
 from .batch_records import INPUT_PURPOSES, Purpose, StoredFile
 from .batch_schema import ExpiresAfter, FileDeleted, FileList, FileObject, file_list, list_example
@@ -31,7 +32,7 @@ class OpenAIRoute(MariTalkRoute):
     error_shape = ErrorShape.OPENAI
 
 
-router = APIRouter(route_class=OpenAIRoute, tags=["Files and batches"])
+router = APIRouter(route_class=OpenAIRoute, tags=[BATCHES])
 
 _EXAMPLE = {
     "id": "file-6f0c2b5c9d1e4f7f8a3b2c1d0e9f8a7b",

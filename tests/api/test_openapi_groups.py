@@ -1,7 +1,7 @@
 """The groups of routes in /openapi.json, with their commands and examples."""
 
-import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from maritalk_vllm.api.cloud import GROUP as CLOUD
 from maritalk_vllm.api.local import GROUP as LOCAL
 from maritalk_vllm.api.openapi_groups import (
     ANTHROPIC,
+    BATCHES,
     EXAMPLES,
     MARITACA,
     OPENAI,
@@ -19,10 +20,11 @@ from maritalk_vllm.api.openapi_groups import (
     VLLM,
     describe_groups,
 )
+from maritalk_vllm.batches import batch_routes, file_routes
 from maritalk_vllm.server.middleware import probes
 from tests.serving import Server
 
-ORDER = [LOCAL, CLOUD, OPENAI, MARITACA, ANTHROPIC, PROBES, VLLM]
+ORDER = [LOCAL, CLOUD, OPENAI, MARITACA, ANTHROPIC, BATCHES, PROBES, VLLM]
 DEFAULT_ADDRESS = "http://localhost:9000"
 
 
@@ -44,6 +46,8 @@ def schema() -> dict[str, Any]:
     app.get("/of/a/plugin", tags=["A plugin"])(get)
     app.include_router(cloud.router)
     app.include_router(local.router)
+    app.include_router(file_routes.router)
+    app.include_router(batch_routes.router)
     describe_groups(app)
     return app.openapi()
 
@@ -53,7 +57,17 @@ def operations(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_our_groups_come_first_and_vllms_last(schema: dict[str, Any]) -> None:
-    assert [tag["name"] for tag in schema["tags"]] == [*ORDER[:5], "A plugin", PROBES, VLLM]
+    assert [tag["name"] for tag in schema["tags"]] == [*ORDER[:6], "A plugin", PROBES, VLLM]
+
+
+def test_each_of_our_groups_begins_with_a_command(schema: dict[str, Any]) -> None:
+    for tag in schema["tags"]:
+        assert DEFAULT_ADDRESS in command_of(tag["description"]) or tag["name"] == "A plugin"
+
+
+def command_of(introduction: str) -> str:
+    """The lines of an introduction's code block."""
+    return "\n".join(line[4:] for line in introduction.splitlines() if line.startswith("    "))
 
 
 def test_each_route_is_in_one_group(schema: dict[str, Any]) -> None:
@@ -67,6 +81,7 @@ def test_each_route_is_in_one_group(schema: dict[str, Any]) -> None:
     assert groups[VLLM] == {"get /version", "post /tokenize", "post /detokenize"}
     assert groups[ANTHROPIC] == {"post /v1/messages", "post /v1/messages/count_tokens"}
     assert "get /v1/models" in groups[OPENAI]
+    assert {route.split()[1].split("/")[2] for route in groups[BATCHES]} == {"files", "batches"}
     assert groups["A plugin"] == {"get /of/a/plugin"}
 
 
@@ -87,13 +102,15 @@ def test_the_document_is_made_once(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("group", ORDER)
-def test_the_command_of_each_group_works(shared_server: Server, group: str) -> None:
+def test_the_command_of_each_group_works(shared_server: Server, group: str, tmp_path: Path) -> None:
     document = shared_server.ask("/openapi.json").json
     (introduction,) = (tag["description"] for tag in document["tags"] if tag["name"] == group)
-    command = introduction[introduction.index("curl ") :]
+    command = command_of(introduction)
     assert DEFAULT_ADDRESS in command
-    words = shlex.split(command.replace(DEFAULT_ADDRESS, f"http://127.0.0.1:{shared_server.port}"))
-    answer = subprocess.run([*words, "--silent", "--fail"], capture_output=True, text=True)
+    script = 'curl() { command curl --silent --fail "$@"; }\n' + command.replace(
+        DEFAULT_ADDRESS, f"http://127.0.0.1:{shared_server.port}"
+    )
+    answer = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert (answer.returncode, answer.stdout[:1]) == (0, "{"), answer
     if "Japan" in command:
         assert "Tokyo" in answer.stdout

@@ -15,7 +15,7 @@ import yaml
 
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from maritalk_vllm.settings import Settings
-from tests.documents.pages import ROOT
+from tests.documents.pages import ROOT, read
 from tests.observability.queries import promtool
 
 pytestmark = pytest.mark.deploy
@@ -67,6 +67,21 @@ def test_ports_are_those_of_this_machine() -> None:
 def test_the_servers_variables_are_options() -> None:
     options = {f"MARITALK_{each.name.upper()}" for each in dataclasses.fields(Settings)}
     assert {name for name in SERVICES["maritalk"]["environment"] if name.startswith("MARITALK_")} <= options
+
+
+def test_an_api_key_reaches_the_server_and_prometheus() -> None:
+    """From the shell or .env. Without one the server has no keys, and Prometheus sends a key that it ignores."""
+    assert SERVICES["maritalk"]["environment"]["MARITALK_API_KEY"] is None
+    (job,), (mounted,) = PROMETHEUS["scrape_configs"], SERVICES["prometheus"]["configs"]
+    assert job["authorization"] == {"credentials_file": mounted["target"]}
+    assert COMPOSE["configs"][mounted["source"]] == {"content": "${MARITALK_API_KEY:-none}"}
+
+
+def test_the_variables_to_set_are_those_in_the_page() -> None:
+    environment = SERVICES["maritalk"]["environment"]
+    taken = {name for name, value in environment.items() if value is None or f"${{{name}:-" in value}
+    (listed,) = re.findall(r"^Set (.+) in the shell or in `\.env`", read("docs/container.md"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", listed)) == taken
 
 
 def test_the_demo_model_is_served_by_default() -> None:

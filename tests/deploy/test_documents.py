@@ -162,10 +162,23 @@ def test_the_alerts_become_a_rule_for_the_scraped_job(checkout: Path) -> None:
     assert rule["metadata"]["name"] == monitor["name"]
     alerts = (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text()
     assert rule["spec"] == yaml.safe_load(alerts.replace('job="maritalk"', f'job="{service["name"]}"'))
-    assert str(rule["spec"]).count('job="') == 1
+    assert set(re.findall(r'job="([^"]*)"', str(rule["spec"]))) == {service["name"]}
     assert "jobLabel" not in only(rendered(*monitored), "ServiceMonitor")["spec"]
     named = only(rendered(*monitored, release="prod"), "Service")["metadata"]["name"]
     assert f"for a release `prod` `{named}`" in read(PAGE)
+
+
+def test_prometheus_sends_the_key_of_the_pages_secret(tmp_path: Path) -> None:
+    """The page's values, in the file that the page installs."""
+    (block,) = (each.text for each in blocks(PAGE) if each.language == "yaml")
+    values = tmp_path / "my-values.yaml"
+    values.write_text(block)
+    monitor = only(rendered("--values", str(example("open-a10")), "--values", str(values)), "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    credentials = endpoint["authorization"]["credentials"]
+    (made,) = re.findall(r"secret generic (maritalk-metrics) --from-literal=(\w+)=", "\n".join(KUBECTL))
+    assert (credentials["name"], credentials["key"]) == made
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
 
 
 def test_the_documented_ray_version_is_that_of_the_project() -> None:

@@ -16,6 +16,7 @@ from tests.deploy.chart import (
     rendered,
     server,
 )
+from tests.documents.pages import blocks
 
 pytestmark = pytest.mark.deploy
 
@@ -95,6 +96,20 @@ def test_the_drain_timeout_sets_the_grace_period(seconds: int) -> None:
     documents = rendered("--set", f"drain.timeoutSeconds={seconds}")
     assert f"drain_timeout: {seconds}\n" in configuration(documents)
     assert pod(documents)["terminationGracePeriodSeconds"] == seconds + 25
+
+
+def test_the_page_shows_the_charts_defaults() -> None:
+    (block,) = (each.text for each in blocks("docs/operations.md") if "terminationGracePeriodSeconds" in each.text)
+    shown = yaml.safe_load(block)
+    spec = pod(rendered())
+    assert shown.pop("terminationGracePeriodSeconds") == spec["terminationGracePeriodSeconds"]
+    (container,) = spec["containers"]
+    (port,) = container["ports"]
+    for probe, values in shown.items():
+        assert values["httpGet"].pop("port") == port["containerPort"]
+        expected = container[probe]
+        assert {"port": port["name"], **values.pop("httpGet")}.items() <= expected["httpGet"].items()
+        assert values.items() <= expected.items()
 
 
 def test_the_probes_use_readyz_and_livez() -> None:

@@ -23,6 +23,7 @@ from maritalk_vllm.settings import OPTIONS, Settings, environment_variable
 from tests.deploy.chart import ROOT
 from tests.documents.pages import steps
 from tests.serving import BIN
+from tests.weights import archives
 
 pytestmark = pytest.mark.deploy
 
@@ -94,6 +95,18 @@ def test_the_server_accepts_the_units_environment(tmp_path: Path) -> None:
     assert from_environment == {"license", "api_key_file", "cache_dir", "data_dir", "log_file", "port"}
 
 
+def test_an_open_model_starts_with_the_pages_empty_licence(tmp_path: Path) -> None:
+    """systemd requires the file. The pages of the clouds write an empty line into it."""
+    assert "`sudo install -m 0600 /dev/null /etc/maritalk-vllm/license`" in PAGE
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MARITALK_")}
+    variables = {**others, **environment(tmp_path), "MARITALK_PORT": "0"}
+    variables["MARITALK_MODEL"] = str(archives.model(tmp_path / "open"))
+    for content in ("", "\n"):
+        Path(variables["MARITALK_LICENSE"]).write_text(content)
+        result = subprocess.run([BIN / "maritalk-serve", "--dry-run"], env=variables, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+
 def test_the_pages_checks_use_the_options_of_the_service(tmp_path: Path) -> None:
     """doctor uses the licence service and the cache of the systemd service."""
     pages = ("systemd", "google-cloud", "oracle-cloud", "nuvem-google")
@@ -131,7 +144,7 @@ def test_the_stop_timeout_exceeds_the_drain_timeout() -> None:
     assert Settings().drain_timeout + STOP_SECONDS + 10 <= float(stop)
     named = re.search(r"^# Above (\d+) seconds, also raise TimeoutStopSec", EXAMPLE.read_text(), re.MULTILINE)
     assert named is not None
-    assert int(named[1]) + STOP_SECONDS < float(stop)
+    assert int(named[1]) + 10 == float(stop) > int(named[1]) + STOP_SECONDS
 
 
 def test_the_example_sets_only_known_options() -> None:

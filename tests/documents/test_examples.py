@@ -1,6 +1,7 @@
 """The Python examples, with the clients that `make test` installs; tests/clients/test_documents.py has the others."""
 
 import sys
+from json import JSONDecoder
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ def test_a_documented_example_prints_its_answer(client: str, shared_server: Serv
     assert printed.strip()
     if client != "anthropic":  # its client has no argument for the temperature
         assert "Tokyo" in printed
+    if client == "openai":  # docs/api.md's example of a JSON Schema is the first
+        assert JSONDecoder().raw_decode(printed)[0].keys() == {"city", "is_capital"}
     if client == "maritalk":
         assert printed.startswith("{'status': 'idle'}\n")
 

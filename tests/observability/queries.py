@@ -15,7 +15,7 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 
 _STRING = re.compile(r'"[^"]*"')
 _LABELS_OR_RANGE = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
-_GROUPING = re.compile(r"\b(by|without)\s*\([^()]*\)")
+_GROUPING = re.compile(r"\b(by|without|on|ignoring)\s*\([^()]*\)")
 _METRIC = re.compile(r"(?<![\w:.$])[a-zA-Z_:][\w:]*(?!\s*\()(?![\w:])")
 _WORDS = {"and", "or", "unless", "by", "without"}
 

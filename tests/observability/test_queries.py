@@ -16,6 +16,7 @@ pytestmark = pytest.mark.deploy
         ('sum by (job, le) (rate(a_total{b=~"5..|c{d}"}[5m])) / sum(e) without (f)', {"a_total", "e"}),
         ("histogram_quantile(0.95, sum by (le) (rate(a_bucket[$__rate_interval])))", {"a_bucket"}),
         ("time() - a", {"a"}),
+        ("a > 1 and on (job, instance) b or absent(c)", {"a", "b", "c"}),
     ],
 )
 def test_metric_names_are_extracted_from_a_query(query: str, names: set[str]) -> None:

@@ -16,7 +16,9 @@ STATE = 'maritalk_server_state{job="maritalk", instance="a:9000", maritalk_serve
 OF = '%s{job="maritalk", instance="a:9000"}'
 REQUESTS = 'maritalk_requests_total{job="maritalk", instance="a:9000", status="%s"}'
 SECONDS = 'maritalk_request_seconds_bucket{job="maritalk", instance="a:9000", route="%s", le="%s"}'
+READY = {STATE % "ready": "1x40"}
 WAITING, KV_CACHE = OF % "vllm:num_requests_waiting", OF % "vllm:kv_cache_usage_perc"
+OF_VLLM = 'vllm:%s{job="vllm", instance="v:8000"}'
 START, RESTARTS = OF % "maritalk_server_start_time_seconds", OF % "maritalk_engine_restarts_total"
 DAYS = OF % "maritalk_license_days_left"
 
@@ -83,17 +85,17 @@ CASES = {
     ),
     "MariTalkWaitingGrows": case(
         30,
-        {WAITING: "0+5x40"},
-        # Many, but fewer and fewer.
-        {WAITING: "200-5x40"},
+        {WAITING: "0+5x40", **READY},
+        # Many, but fewer and fewer; or of vLLM's own server.
+        {WAITING: "200-5x40", OF_VLLM % "num_requests_waiting": "0+5x40", **READY},
         "a:9000 receives more requests than it can answer.",
         "150 requests are waiting, and the queue has grown for 10 minutes.",
     ),
     "MariTalkKVCacheFull": case(
         15,
-        {KV_CACHE: "0.5 0.97x30"},
-        # Full for short times, which is normal.
-        {KV_CACHE: "0.97x8 0.9 0.97x30"},
+        {KV_CACHE: "0.5 0.97x30", **READY},
+        # Full for short times, which is normal; or of vLLM's own server.
+        {KV_CACHE: "0.97x8 0.9 0.97x30", OF_VLLM % "kv_cache_usage_perc": "0.97x30", **READY},
         "The KV cache of a:9000 is full.",
         "97% of it has been in use for 10 minutes: new requests wait until others finish.",
     ),
@@ -163,6 +165,20 @@ def test_the_alert_fires_with_its_text(name: str, tmp_path: Path) -> None:
     tried(
         name, case.fires, [{"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": annotations}], tmp_path
     )
+
+
+def test_a_job_without_targets_is_down(tmp_path: Path) -> None:
+    """Its series have ended or never were; another job's do not count."""
+    rule = alerts()["MariTalkDown"]
+    annotations = {
+        **rule["annotations"],
+        "summary": "Job maritalk has no target.",
+        "description": "Prometheus has had no server to scrape for a minute: none runs, or the job has another name.",
+    }
+    expected: list[dict[str, object]] = [
+        {"exp_labels": {**rule["labels"], "job": "maritalk"}, "exp_annotations": annotations}
+    ]
+    tried("MariTalkDown", {OF % "up": "1 1 stale", 'up{job="other", instance="b"}': "1x9"}, expected, tmp_path)
 
 
 @pytest.mark.parametrize("name", CASES)
