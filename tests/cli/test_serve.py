@@ -165,6 +165,7 @@ def test_under_systemd_it_retries_the_licence_service(tmp_path: Path) -> None:
             f"STATUS=The licence service {service.url} cannot be asked about this key: it answers 503."
         ]
     assert result.returncode == 3
+    assert result.stderr.count("\n") == 2, result.stderr
     waited, refused = result.stderr.splitlines()
     assert waited.endswith("cannot be asked about this key: it answers 503. Asked again in 1 s.")
     assert "refuses this key: unknown" in refused
