@@ -88,6 +88,10 @@ def _rows(study: Study) -> list[tuple[str, str]]:
             ),
         ),
     ]
+    context = msg("{number} tokens", number=Number(replica.longest))
+    if study.inputs.is_shortened(replica):
+        context = msg("{plan}, with --max-model-len {tokens}", plan=context, tokens=replica.longest)
+    rows.append(("context", context))
     if sized.fewer is not None:
         rows.append(("one replica fewer", msg("{number} s at 95%", number=Number(sized.fewer.p95, ".1f"))))
     return rows
