@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import __version__
-from ..errors import MariTalkError
+from ..errors import MariTalkError, PortError
 from ..i18n.rendering import localized, say
 from ..settings import Settings
 from . import container_home, lang_option, standard_streams
@@ -60,7 +60,13 @@ def _serve(ctx: typer.Context, settings: Settings) -> None:
         wait_for_stopping_server(settings.host, settings.port, lambda text: standard_streams.note(localized(text)))
     launch = _resolve_launch(settings)
     if settings.dry_run:
-        check_ports(settings)
+        try:
+            check_ports(settings)
+        except PortError as error:
+            if not error.is_in_use:
+                raise
+            # A plan for this machine is often made while its server runs.
+            standard_streams.note(say("Warning: {warning}", warning=localized(error.text)))
         print("\n".join(report(launch.plan)))
         return
     if launch.group is not None:
