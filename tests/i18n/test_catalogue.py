@@ -26,6 +26,8 @@ NO_SENTENCE = {
     "what MariTalk Local prints as well, and programs look for": (
         r"Start using MariTalk Local API:.*|Starting MariTalk Local API \{\}\.\.\.|✓ Loaded in .*"
         r"|.*Warming up\.\.\.|.*Listening on \{\}"
+        r"|sugira um nome para o meu peixe|What is the capital of Japan\?|The capital of Japan is Tokyo\."
+        r"|.Authorization: Bearer \$MARITALK_API_KEY."
     ),
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
