@@ -35,7 +35,9 @@ def _option(flag: str, metavar: str, help: str, kind: type = str) -> Any:  # noq
 
 USERS = parameter(
     "users",
-    Annotated[int | None, _option("--users", "N", "How many cards these users need, all there in the busiest hour.")],
+    Annotated[
+        int | None, _option("--users", "N", "Number of GPUs for N users who are all active in the busiest hour.")
+    ],
     None,
 )
 """The option that the others below need."""

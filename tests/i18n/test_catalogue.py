@@ -33,7 +33,7 @@ NO_SENTENCE = {
         r"\{\}\+\{\} tokens, queue .*|lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
         r"|Configuration, API keys and certificate were read .*|All files were read again on SIGHUP.*"
-        r"|the model's changed files|The temporary folder was removed .*"
+        r"|the model's changed files|API keys|The temporary folder was removed .*"
         r"|The model's (?:changed )?files (?:have changed[ ,]|cannot be used: ).*"
         r"|Changes to these options .*"
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"

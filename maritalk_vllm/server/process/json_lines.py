@@ -5,6 +5,8 @@ import re
 import time
 from datetime import datetime
 
+from ...engine.startup_errors import PRINTED
+
 _MAX_LINE_BYTES = 1 << 16
 """A longer line that has not ended is passed on in parts."""
 
@@ -42,5 +44,5 @@ def _converted(line: bytes) -> bytes:
     if not text.strip():
         return b""
     now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-    record = {"asctime": now, "levelname": "INFO", "name": "output", "process": None, "message": text}
+    record = {"asctime": now, "levelname": "INFO", "name": PRINTED, "process": None, "message": text}
     return json.dumps(record, ensure_ascii=False).encode() + b"\n"
