@@ -58,7 +58,7 @@ def _rows(study: Study) -> list[tuple[str, str]]:
         ),
         ("", msg("{number} a day", number=Number(study.day.requests))),
         (
-            "whole answer after",
+            "whole answer",
             msg(
                 "median {number} s, p95 {number2} s",
                 number=Number(latency.p50, ".1f"),
@@ -66,7 +66,7 @@ def _rows(study: Study) -> list[tuple[str, str]]:
             ),
         ),
         (
-            "first token after",
+            "first token",
             msg(
                 "median {number} s, p95 {number2} s",
                 number=Number(first.p50, ".2f"),
