@@ -89,6 +89,8 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
         if sized is None:
             continue
         if best is not None and sized.replicas * replica.cards >= best[2].replicas * best[1].cards:
+            if inputs.is_shortened(replica):
+                continue  # the KV cache grows more than the number of GPUs
             break  # more tensor parallelism communicates more and gains less
         best = plan, replica, sized
     if best is None:
