@@ -81,9 +81,13 @@ class EngineError(MariTalkError):
 
 
 class PortError(MariTalkError):
-    """The server cannot listen on the requested address and port."""
+    """The server cannot listen on the requested address and port; `is_in_use`: another program does, for now."""
 
     exit_code = 8
+
+    def __init__(self, message: str, hint: str = "", *, is_in_use: bool = False) -> None:
+        super().__init__(message, hint)
+        self.is_in_use = is_in_use
 
 
 class NotChecked(MariTalkError):

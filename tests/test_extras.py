@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from maritalk_vllm.errors import EngineError
 from maritalk_vllm.licensing.entitlement import EVALUATION_KEY
 from tests.tools.chat.fake_server import fake_server
 
@@ -23,6 +24,45 @@ sys.modules.update(dict.fromkeys(["aiohttp", "matplotlib", "prompt_toolkit"]))  
 sys.argv = sys.argv[1:]
 importlib.import_module(f"maritalk_vllm.cli.{'serve' if sys.argv[0] == 'maritalk-serve' else 'tools_app'}").main()
 """
+
+PLAIN_INSTALLATION = """
+import sys
+from importlib import metadata
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+def required(name, extras, found):
+    if (name, extras) not in found:
+        found.add((name, extras))
+        for text in metadata.requires(name) or ():
+            each = Requirement(text)
+            if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras or [""]):
+                required(canonicalize_name(each.name), tuple(each.extras), found)
+
+found = set()
+required("maritalk-vllm", (), found)
+installed = {name for name, _ in found}
+
+class NotInstalled:
+    missing = {
+        module
+        for module, names in metadata.packages_distributions().items()
+        if not installed & set(map(canonicalize_name, names))
+    }
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+def version(name, version_of=metadata.version):
+    if canonicalize_name(name) not in installed:
+        raise metadata.PackageNotFoundError(name)
+    return version_of(name)
+
+sys.meta_path.insert(0, NotInstalled())
+metadata.version = version
+"""
+"""Makes the modules of all extras, such as vLLM's own dependencies, look as if they were not installed."""
 
 
 def run(*command: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -91,6 +131,31 @@ def test_doctor_finds_a_missing_package_of_the_chat(tmp_path: Path) -> None:
     result = run("maritalk-vllm", "doctor", *options, "--cache-dir", str(tmp_path))
     assert result.returncode == 2
     assert "--interactive needs the package prompt-toolkit." in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("maritalk-serve", "--model", "qwen3-4b"),
+        ("maritalk-serve", "--model", "qwen3-4b", "--dry-run"),
+        ("maritalk-vllm", "serve", "--model", "qwen3-4b", "--dry-run"),
+        ("maritalk-vllm", "models"),
+        ("maritalk-vllm", "plan", "--model", "qwen3-4b"),
+        ("maritalk-vllm", "plan", "--model", "qwen3-4b", "--users", "9"),
+        ("maritalk-vllm", "doctor", "--model", "qwen3-4b"),
+    ],
+)
+def test_a_command_without_vllm_says_so(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PLAIN_INSTALLATION + WITHOUT, *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "MARITALK_CACHE_DIR": str(tmp_path)},
+    )
+    assert 'vLLM is not installed. In a clone of the repository: pip install ".[cuda]"' in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == EngineError.exit_code
 
 
 def test_the_packages_are_extras_that_a_server_has() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
@@ -15,18 +14,17 @@ from .. import extras
 from ..errors import UsageError
 from ..i18n.message import msg, numeral, pluralized
 from ..i18n.rendering import decimal, localized, say
-from ..settings import OPTIONS, environment_variable
+from ..settings import OPTIONS
 from ..text_format import did_you_mean
 from . import path_options
 from .progress_counter import Counter
+from .server_options import CA_CERTIFICATES, KEY, URL, server_address
 
 if TYPE_CHECKING:
     from ..tools.bench.bench_client import BenchClient
     from ..tools.bench.latency_metrics import LatencyMetrics, Percentiles
     from ..tools.bench.load_generator import SendRequest
     from ..tools.bench.request_result import RequestResult
-
-_KEY = environment_variable("api_key")
 
 
 class Prompt(StrEnum):
@@ -37,10 +35,17 @@ class Prompt(StrEnum):
 
 
 def bench(
-    url: Annotated[
-        str, typer.Option(help="The server.", metavar="URL")
-    ] = f"http://127.0.0.1:{OPTIONS['port'].default}",
-    wire: Annotated[str, typer.Option(help="The API to ask in, and whether as a stream.", metavar="NAME")] = "generate",
+    url: URL = f"http://127.0.0.1:{OPTIONS['port'].default}",
+    api_key: KEY = None,
+    cacert: CA_CERTIFICATES = None,
+    wire: Annotated[
+        str,
+        typer.Option(
+            help="The API, and whether its answers are streamed: generate, generate-stream, chat-generate, "
+            "cloud-stream, openai-text, openai-chat or openai-chat-stream.",
+            metavar="NAME",
+        ),
+    ] = "generate",
     users: Annotated[
         str, typer.Option(help="Users at once, a load for each number.", metavar="N,N,...")
     ] = "1,2,4,8,16",
@@ -69,23 +74,24 @@ def bench(
 ) -> None:
     """Measure the speed of a running server. It prints requests and tokens a second, and the times of requests.
 
-    A key is taken from MARITALK_API_KEY. The load comes from this process, which needs a processor of its own.
+    The load comes from this process, which needs a processor of its own.
     """
     extras.require("aiohttp", "maritalk-vllm bench")
     from ..tools.bench.api_formats import API_FORMATS
     from ..tools.bench.bench_client import BenchClient
 
     if wire not in API_FORMATS:
-        raise UsageError(msg("There is no API {wire} to ask in.", wire=wire), did_you_mean(wire, API_FORMATS))
+        raise UsageError(msg("Unknown API for --wire: {wire}.", wire=wire), did_you_mean(wire, API_FORMATS))
     if service_tier is not None and (reference or not API_FORMATS[wire].has_service_tier):
         raise UsageError("Requests of this API name no service tier.", "Choose --wire openai-chat, for instance.")
     counts, rates = _numbers("users", users, int), _numbers("rate", rate, float) if rate else []
     if out is not None:
         _write(out)  # fails before the measurement, not after it
-    key = os.environ.get(_KEY)
+    address = server_address(url, api_key, cacert)
+    verify = address.ssl_verify()
 
     async def measure() -> dict[str, object]:
-        async with BenchClient(url, {"Authorization": f"Bearer {key}"} if key else None) as client:
+        async with BenchClient(address.url, address.key, verify=verify) as client:
             if reference:
                 return await _reference(client)
             fields = {} if service_tier is None else {"service_tier": service_tier}
@@ -122,7 +128,6 @@ async def _loads(
     from ..tools.bench.latency_metrics import LatencyMetrics
     from ..tools.bench.load_generator import run_closed_loop, run_open_loop
     from ..tools.bench.request_result import RequestResult
-    from ..tools.server_connection import no_server_error
 
     sent, make_prompt = 0, {Prompt.COUNTING: prompts.counting, Prompt.REVIEW: prompts.review}[prompt]
 
@@ -132,8 +137,8 @@ async def _loads(
         return await client.ask(API_FORMATS[wire], make_prompt(sent), max_tokens, fields)
 
     first = await send(0)
-    if first.is_unreachable:
-        raise no_server_error(client.url)
+    if client.connect_error is not None:
+        raise client.connect_error
     if first.failure:
         raise UsageError(
             msg("The server does not answer: {failure}.", failure=first.failure),

@@ -35,7 +35,9 @@ def _option(flag: str, metavar: str, help: str, kind: type = str) -> Any:  # noq
 
 USERS = parameter(
     "users",
-    Annotated[int | None, _option("--users", "N", "How many cards these users need, all there in the busiest hour.")],
+    Annotated[
+        int | None, _option("--users", "N", "Number of GPUs for N users who are all active in the busiest hour.")
+    ],
     None,
 )
 """The option that the others below need."""
@@ -123,12 +125,34 @@ def _capacity(settings: Settings, gpus: str | None, as_json: bool, users: int, o
     plans = [make_plan(requirements, inventory, requested_device, installed_device, gpu_models)]
     if gpus is None and (planned := plans[0].gpus):
         limit = sum(gpu.name == planned[0].name for gpu in inventory.gpus)
-    plans += _larger_plans(requirements, inventory, plans[0]) if not loads else []
+    if not loads:
+        base, needed = plans[0], workload.longest_request
+        plans = [*_smaller_plans(requirements, inventory, base, needed), *plans]
+        plans += _larger_plans(requirements, inventory, base)
     inputs = StudyInputs(requirements=requirements, workload=workload, efficiency=efficiency, loads=loads, limit=limit)
     result = study(inputs, plans)
     if options["plot"] is not None:
         draw(result, options["plot"])
     print(json.dumps(as_data(result), indent=2, ensure_ascii=False) if as_json else "\n".join(report(result)))
+
+
+def _smaller_plans(
+    requirements: "ModelRequirements", inventory: "Inventory", plan: "Plan", needed: int
+) -> "Iterator[Plan]":
+    """Plans with fewer GPUs for a replica, whose shorter context still has the `needed` tokens."""
+    from ..planning.planner import make_plan
+
+    given = (requirements.tensor_parallel_size, requirements.pipeline_parallel_size, requirements.requested_max_len)
+    if any(given) or requirements.nodes > 1 or plan.device is Device.CPU:
+        return
+    tensor_parallel_size = 1
+    while tensor_parallel_size < plan.parallelism.gpu_count:
+        with contextlib.suppress(DoesNotFit):
+            narrower = replace(requirements, tensor_parallel_size=tensor_parallel_size, pipeline_parallel_size=1)
+            smaller = make_plan(narrower, inventory, Device.CUDA, Device.CUDA)
+            if smaller.max_model_len is not None and smaller.max_model_len >= needed:
+                yield smaller
+        tensor_parallel_size *= 2
 
 
 def _larger_plans(requirements: "ModelRequirements", inventory: "Inventory", plan: "Plan") -> "Iterator[Plan]":

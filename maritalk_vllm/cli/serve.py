@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import __version__
-from ..errors import MariTalkError
+from ..errors import MariTalkError, PortError
 from ..i18n.rendering import localized, say
 from ..settings import Settings
 from . import container_home, lang_option, standard_streams
@@ -32,6 +32,18 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
 
     Example: maritalk-serve --model qwen3-4b --port 9000
     """
+    from ..engine.vllm_version import installed_vllm
+
+    try:
+        installed_vllm()  # first: the server's modules import packages that come with vLLM
+        _serve(ctx, settings)
+    except MariTalkError as error:
+        _write_termination_message(error)
+        raise
+
+
+def _serve(ctx: typer.Context, settings: Settings) -> None:
+    """Serve, or print the plan with --dry-run. Raises MariTalkError."""
     from ..planning.plan_report import report
     from ..server.cluster.cluster_config import check_head_address
     from ..server.process.sighup import HangupSignal
@@ -46,27 +58,29 @@ def serve(ctx: typer.Context, settings: Settings, **_: object) -> None:
     if not settings.dry_run:
         # Before the GPUs are looked at, whose memory that server still holds.
         wait_for_stopping_server(settings.host, settings.port, lambda text: standard_streams.note(localized(text)))
-    try:
-        launch = _resolve_launch(settings)
-        if settings.dry_run:
-            check_ports(settings)
-            print("\n".join(report(launch.plan)))
-            return
-        if launch.group is not None:
-            check_head_address(launch.group)
+    launch = _resolve_launch(settings)
+    if settings.dry_run:
         try:
-            supervise(
-                launch,
-                Console(),
-                hangup=hangup,
-                config=ctx.params["config"],
-                reload_settings=partial(reload_settings, ctx),
-            )
-        finally:
-            standard_streams.finish(sys.stdout)  # the reader of its first lines may have exited
-    except MariTalkError as error:
-        _write_termination_message(error)
-        raise
+            check_ports(settings)
+        except PortError as error:
+            if not error.is_in_use:
+                raise
+            # A plan for this machine is often made while its server runs.
+            standard_streams.note(say("Warning: {warning}", warning=localized(error.text)))
+        print("\n".join(report(launch.plan)))
+        return
+    if launch.group is not None:
+        check_head_address(launch.group)
+    try:
+        supervise(
+            launch,
+            Console(),
+            hangup=hangup,
+            config=ctx.params["config"],
+            reload_settings=partial(reload_settings, ctx),
+        )
+    finally:
+        standard_streams.finish(sys.stdout)  # the reader of its first lines may have exited
 
 
 def _resolve_launch(settings: Settings) -> "Launch":

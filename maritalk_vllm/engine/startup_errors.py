@@ -24,6 +24,8 @@ _DEAD_WORKER = re.compile(r"Worker proc \S+ died unexpectedly \(exit code: (?P<c
 # Messages in which a process reports the failure of another process.
 _SECONDARY = ("initialization failed", "root cause", "Executor failed")
 
+PRINTED = "output"
+"""The `name` of a JSON line that was printed and not logged (server/process/json_lines.py)."""
 
 _LOG_SECONDS = 1.0
 """Maximum delay from a process that writes a line to the log file (server/process/log_file.py)."""
@@ -85,6 +87,8 @@ def _plain_line(line: str) -> str:
         record = msgspec.json.decode(line)
     except msgspec.DecodeError:
         return line
+    if record.get("name") == PRINTED:
+        return str(record.get("message"))
     text = str(record.get("exc_info") or record.get("message") or "").strip()
     return f"{record.get('levelname')} ] {text.splitlines()[-1] if text else ''}"
 

@@ -42,7 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortError(_in_use(port), "Stop that program, or choose another with --port.") from error
+            hint = "Stop that program, or choose another with --port."
+            raise PortError(_in_use(port), hint, is_in_use=True) from error
         raise PortError(
             msg(
                 "The server cannot listen on {host}, port {port}: {reason}.",

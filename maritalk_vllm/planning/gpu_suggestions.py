@@ -56,7 +56,7 @@ def suggest_gpus(requirements: ModelRequirements, gpu_models: Sequence[GpuModel]
     if requirements.footprint is None:
         return ""
     rented = cheapest_rented(suggestions(requirements, [gpu_model for gpu_model in gpu_models if gpu_model.cloud]))
-    return msg("What would do: {gpus}.", gpus=", ".join(map(str, rented))) if rented else ""
+    return msg("This would fit: {gpus}.", gpus=", ".join(map(str, rented))) if rented else ""
 
 
 def _size_class(gpu_model: GpuModel) -> int:

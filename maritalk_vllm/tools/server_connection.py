@@ -35,9 +35,7 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
         yield
     except httpx.ConnectError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            message = say("The certificate of {url} is not trusted: {reason}.", url=url, reason=error)
-            hint = say("Name the certificate authority that signed it with --cacert FILE.")
-            raise Unavailable(message, hint) from error
+            raise untrusted_error(url, error) from error
         raise no_server_error(url) from error
     except httpx.ConnectTimeout as error:
         raise no_server_error(url) from error
@@ -48,6 +46,14 @@ def mapped_errors(address: ServerAddress, advice: str) -> Iterator[None]:
         raise Unavailable(say("The connection to {url} broke off.", url=url), advice) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(say("{url} does not answer as a MariTalk server does.", url=url)) from error
+
+
+def untrusted_error(url: str, reason: object) -> Unavailable:
+    """The error for a server whose certificate is not trusted."""
+    return Unavailable(
+        say("The certificate of {url} is not trusted: {reason}.", url=url, reason=reason),
+        say("Name the certificate authority that signed it with --cacert FILE."),
+    )
 
 
 def no_server_error(url: str) -> Unavailable:

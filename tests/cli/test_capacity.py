@@ -1,6 +1,7 @@
 """The command `maritalk-vllm plan --users`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def test_measured_loads_replace_the_data_sheet(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "fitted to what was measured (--measured)" in result.stdout
     assert "data sheet" not in result.stdout
+
+
+def test_a_shorter_context_on_fewer_gpus_is_considered() -> None:
+    """The whole context of this model takes four A10, and a request of the load 700 tokens."""
+    arguments = ("plan", "--model", "qwen3-4b", "--gpus", "A10", "--users", "10")
+    result = run("maritalk-vllm", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("qwen3-4b for 10 users: 1 x NVIDIA A10, 1 replica.\n")
+    context = re.search(r"^context +[\d,]+ tokens, with --max-model-len (\d+)$", result.stdout, re.MULTILINE)
+    assert context is not None
+    assert f"tensor parallel 1: 1 x NVIDIA A10, with --max-model-len {context[1]}\n" in result.stdout
+    assert "tensor parallel 4: 4 x NVIDIA A10\n" in result.stdout, "the whole context is among the alternatives"
+    with_it = run("maritalk-vllm", *arguments, "--max-model-len", context[1], "--json")
+    assert json.loads(with_it.stdout)["cards"] == 1
+
+
+def test_a_context_is_not_shortened_below_the_longest_request() -> None:
+    arguments = ("plan", "--model", "qwen3-4b", "--gpus", "A10", "--users", "10", "--prompt", "150000", "--json")
+    found = json.loads(run("maritalk-vllm", *arguments, "--latency-p95", "10min").stdout)
+    assert found["cards_per_replica"] == 2
+    assert found["plan"]["max_model_len"] >= 150150
 
 
 @needs_cpu_build

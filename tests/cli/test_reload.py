@@ -1,5 +1,6 @@
 """`maritalk-vllm reload` finds the server's main process, and signals no other."""
 
+import json
 import os
 import signal
 import subprocess
@@ -58,6 +59,55 @@ def test_the_main_process_is_signalled(listener: str) -> None:
         text = f"The server, process {process.pid}, reads its configuration again. Its log has the result.\n"
         assert (result.returncode, result.stdout, result.stderr) == (0, text, "")
         assert process.stdout is not None and process.stdout.readline() == "True\n"
+
+
+SERVER = """
+import http.server, json, signal, sys, setproctitle
+reports = [{"status": "ready", "phase": "ready"}, {"status": "ready", "phase": "ready", **json.loads(sys.argv[1])}]
+signal.signal(signal.SIGHUP, lambda *_: reports.pop(0))
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps(reports[0]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+setproctitle.setproctitle("maritalk-serve")
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+"""A server whose /readyz has these fields, too, after SIGHUP."""
+
+
+@contextmanager
+def answering(**after: object) -> Iterator[tuple[int, str]]:
+    """The process id of the server and its port."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, json.dumps(after)], stdout=-1, stderr=-3, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_a_reload_that_the_server_has_handled_is_reported() -> None:
+    with answering(reloads=1) as (pid, port):
+        result = run_tool("reload", "--port", port)
+    text = f"The server, process {pid}, has reloaded its files.\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, text, "")
+
+
+def test_problems_of_a_reload_are_an_error() -> None:
+    problem = "The configuration file cannot be used: the options that were read before stay in use."
+    with answering(reloads=1, problems=[problem]) as (pid, port):
+        result = run_tool("reload", "--port", port)
+    text = f"The server, process {pid}, could not use all of its files. {problem} Its log has the reasons."
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"maritalk-vllm: {text}\n")
 
 
 def test_another_program_is_not_signalled() -> None:

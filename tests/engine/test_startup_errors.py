@@ -11,6 +11,7 @@ from maritalk_vllm.engine import vllm_launcher
 from maritalk_vllm.engine.startup_errors import explain_exit, explain_startup_errors, first_cause
 from maritalk_vllm.errors import DoesNotFit, EngineError, MariTalkError, NoSuitableGPU, Unavailable, UsageError
 from maritalk_vllm.models import demo_model
+from maritalk_vllm.server.process.json_lines import JsonLines
 from tests.demo_model import PROFILE
 
 LOG = """\
@@ -42,6 +43,12 @@ def test_first_cause_in_a_json_log(tmp_path: Path) -> None:
     ]
     file = tmp_path / "log"
     file.write_text("not json\n{\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    assert first_cause(file) == "No room for the weights: 24 GiB."
+
+
+def test_first_cause_of_printed_lines_in_a_json_log(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(JsonLines().convert(LOG.encode()))
     assert first_cause(file) == "No room for the weights: 24 GiB."
 
 

@@ -26,11 +26,14 @@ NO_SENTENCE = {
     "what MariTalk Local prints as well, and programs look for": (
         r"Start using MariTalk Local API:.*|Starting MariTalk Local API \{\}\.\.\.|✓ Loaded in .*"
         r"|.*Warming up\.\.\.|.*Listening on \{\}"
+        r"|sugira um nome para o meu peixe|What is the capital of Japan\?|The capital of Japan is Tokyo\."
+        r"|.Authorization: Bearer \$MARITALK_API_KEY."
     ),
     "what the log, or /docs, says": (
         r"\{\}\+\{\} tokens, queue .*|lost \{\} s|hung up|MariTalk on vLLM|In order again: \{\}\."
         r"|\{\} bytes of this log were lost: .*|The log cannot be written: its lines are lost\."
-        r"|Configuration, API keys and certificate were read .*|The temporary folder was removed .*"
+        r"|Configuration, API keys and certificate were read .*|All files were read again on SIGHUP.*"
+        r"|the model's changed files|API keys|The temporary folder was removed .*"
         r"|The model's (?:changed )?files (?:have changed[ ,]|cannot be used: ).*"
         r"|Changes to these options .*"
         r"|A reload could not be .*|The supervisor's reload .*|A message of the server's own processes was lost: .*"

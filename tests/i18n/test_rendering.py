@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[st
     console.loaded()
     console.warming_up()
     console.engine_event(msg("{died}: starting it again in {pause} s.", died=clause("The engine died."), pause=2))
-    console.listening("http://here", arguments="", unit=TimeUnit.SECONDS)
+    console.listening("http://here", port=9000, unit=TimeUnit.SECONDS)
     said = re.sub(r"\[2.*?\] ", "", capsys.readouterr().out).splitlines()
     assert said[:10] == [
         "Starting MariTalk Local API demo...",
@@ -171,8 +172,35 @@ def test_lines_that_programs_parse_stay_english(capsys: pytest.CaptureFixture[st
 
 
 def test_banner_has_an_example_that_the_demo_model_answers_like_this(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().listening("http://here", arguments="port=1", unit=TimeUnit.MILLISECONDS, is_demo=True)
+    Console().listening("http://here", port=1, unit=TimeUnit.MILLISECONDS, is_demo=True)
     said = capsys.readouterr().out
     assert '>>> client.generate("What is the capital of Japan?", do_sample=False)\n' in said
     assert "{'output': 'The capital of Japan is Tokyo.', 'queue_time': 0," in said
     assert "MariTalkLocal(port=1)" in said and "cachorra" not in said
+
+
+@pytest.mark.parametrize(
+    ("has_keys", "certificate", "command"),
+    [
+        (True, None, 'curl -H "Authorization: Bearer $MARITALK_API_KEY" http://localhost:1/generate -d '),
+        (False, Path("/etc/a b.pem"), "curl --cacert '/etc/a b.pem' https://localhost:1/generate -d "),
+        (
+            True,
+            Path("/etc/c.pem"),
+            'curl --cacert /etc/c.pem -H "Authorization: Bearer $MARITALK_API_KEY" https://localhost:1/generate -d ',
+        ),
+    ],
+)
+def test_banner_names_curl_where_the_published_client_cannot_connect(
+    has_keys: bool, certificate: Path | None, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for is_demo in (False, True):
+        Console().listening(
+            "https://here", port=1, unit=TimeUnit.SECONDS, is_demo=is_demo, has_keys=has_keys, ca=certificate
+        )
+        first, _, *example, _, last = capsys.readouterr().out.splitlines()
+        assert first == "Start using MariTalk Local API:"
+        assert example[0].startswith(f"        $ {command}")
+        assert json.loads(shlex.split(example[0].strip())[-1])["prompt"]
+        assert json.loads(example[1])["queue_time"] == 0
+        assert last.endswith("Listening on https://here")

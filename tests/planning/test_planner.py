@@ -104,14 +104,14 @@ def test_no_suitable_gpu(
 @pytest.mark.parametrize(
     ("requirements", "machine", "without", "hint"),
     [
-        (profile_need("medium"), "2xA10", "", "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."),
+        (profile_need("medium"), "2xA10", "", "This would fit: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."),
         # An error with a hint of its own keeps it.
         (open_need(30, replicas="3"), "4xA10", "--replicas 2 would fit.", "--replicas 2 would fit."),
         (
             SMALL,
             "T4",
             "To try the server here, use --model demo.",
-            "What would do: 1 x A10. To try the server here, use --model demo.",
+            "This would fit: 1 x A10. To try the server here, use --model demo.",
         ),
     ],
 )

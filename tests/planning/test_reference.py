@@ -89,5 +89,5 @@ def test_suggested_gpus() -> None:
     suggested = list(map(str, suggestions(medium, gpu_models())))
     assert {"1 x A100-80GB", "2 x A100-40GB", "2 x A6000", "4 x A10"} <= set(suggested)
     assert "3 x A10" not in suggested
-    assert suggest_gpus(medium, gpu_models()) == "What would do: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
-    assert suggest_gpus(profile_need("small"), gpu_models()) == "What would do: 1 x A10."
+    assert suggest_gpus(medium, gpu_models()) == "This would fit: 1 x A100-80GB, 2 x A100-40GB, 4 x A10."
+    assert suggest_gpus(profile_need("small"), gpu_models()) == "This would fit: 1 x A10."

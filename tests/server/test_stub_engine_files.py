@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from tests.counting import samples
 from tests.server.test_tls import Authority
-from tests.serving import until
+from tests.serving import BIN, until
 from tests.stub_engine.server import StubServer
 
 FIRST, SECOND = "first-key-of-the-file", "second-key-of-the-file"
@@ -206,6 +207,20 @@ def test_sighup_reloads_the_configuration(rig: Rig) -> None:
     until(lambda: rig.ask("/generate", FIRST, large).status_code != 413, "the old limit holds")
     assert rig.problems == []
     assert rig.server.process.poll() is None
+
+
+def test_the_command_reload_has_the_result(rig: Rig) -> None:
+    """The server speaks HTTPS and requires keys, and /readyz shows what the reload could not use."""
+    command = [str(BIN / "maritalk-vllm"), "reload", "--port", str(rig.server.port)]
+    rig.config.write_text("max_bodymb: 2\n")
+    failed = subprocess.run(command, capture_output=True, text=True)
+    rig.config.write_text("max_body_mb: 2\n")
+    succeeded = subprocess.run(command, capture_output=True, text=True)
+    assert (failed.returncode, succeeded.returncode) == (1, 0), (failed, succeeded)
+    assert "The configuration file cannot be used: " in failed.stderr
+    assert succeeded.stdout.endswith(", has reloaded its files.\n")
+    assert "All files were read again on SIGHUP. Not applied: configuration.\n" in rig.log
+    assert rig.problems == []
 
 
 def test_a_removed_or_rotated_log_is_created_again(rig: Rig) -> None:

@@ -59,13 +59,18 @@ class AccessConfig:
             **_limits_of(settings),
         )
 
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests need an API key."""
+        return bool(self.digests) or self.file_keys is not None
+
     def with_limits(self, settings: Settings) -> Self:
         """Return a copy with the limits of `settings`."""
         return replace(self, **_limits_of(settings))
 
     def warning(self, host: str) -> str:
         """Return a warning that anyone can use a server that listens on `host`; empty if that is not the case."""
-        if self.digests or self.file_keys is not None or host in _LOOPBACK:
+        if self.requires_key or host in _LOOPBACK:
             return ""
         return (
             "no API key is set: anyone who can reach this port can use the model. Set --api-key, or listen on "
@@ -87,7 +92,7 @@ class AccessConfig:
 
     def accepts(self, digest: str) -> bool:
         """Whether the key of a digest is valid still. An empty digest is of a time without keys, which is no reason."""
-        if not digest or not (self.digests or self.file_keys is not None):
+        if not digest or not self.requires_key:
             return True
         return digest in self.digests or digest in (self.file_keys or ()) or digest == self.own
 

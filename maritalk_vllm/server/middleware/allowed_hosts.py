@@ -106,8 +106,8 @@ class AllowedHosts:
 def _foreign_host(host: str) -> Forbidden:
     name = plain(_PORT.sub("", host))
     return Forbidden(
-        f"Without API keys, this server is asked by IP address, as localhost or by a name that --allowed-host gives, "
-        f"and not as {name[:_SHOWN]!r}.",
+        f"Without API keys, this server accepts only an IP address, localhost or a name in --allowed-host as the "
+        f"request's host, not {name[:_SHOWN]!r}.",
         "Start it with --allowed-host and that name, or with --api-key.",
     )
 
@@ -115,7 +115,7 @@ def _foreign_host(host: str) -> Forbidden:
 def _foreign_page(origin: str | None) -> Forbidden:
     page = "another site" if origin is None else repr(origin[:_SHOWN])
     return Forbidden(
-        f"Without API keys, this server answers no pages of other sites, and this request is from {page}.",
+        f"Without API keys, this server rejects requests from pages of other sites, and this one is from {page}.",
         "If that is a name of this server's, start it with --allowed-host and the name; if it is another site that "
         "may ask, name it in vLLM's --allowed-origins after the `--`.",
     )

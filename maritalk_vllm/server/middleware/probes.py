@@ -45,6 +45,8 @@ class Probes:
         if problems := list(filter(None, state.files.values())):
             # The server stays ready despite them: it keeps using the last valid content of the files.
             report["problems"] = problems
+        if state.reloads:
+            report["reloads"] = state.reloads
         if state.phase is Phase.READY:
             return JSONResponse(report)
         return JSONResponse(report, 503, UNAVAILABLE_HEADERS)

@@ -121,7 +121,8 @@ class _Record:
             "request_id": context.request_id,
             "status": context.status,
             "seconds": round(seconds, 3),
-            "refusal": context.rejection,
+            "refusal": context.rejection or self._request_metrics.reason(context),
+            "key": context.key_name,
             **{name: getattr(figures, name) for name in _FIGURES},
         }
         _log.info("%s", _line(self.scope, context, figures, seconds), extra=extra)

@@ -95,7 +95,7 @@ class RequestMetrics:
             children = self._children[labels] = self._create_children(*labels)
         children.requests.inc()
         if status >= HTTPStatus.BAD_REQUEST or context.reason:
-            if reason := self._reason(context):
+            if reason := self.reason(context):
                 self._rejected[reason].inc()
         elif status:
             children.seconds.observe(seconds)
@@ -114,11 +114,13 @@ class RequestMetrics:
             self._tokens.labels("answer", key),
         )
 
-    def _reason(self, context: RequestContext) -> str:
-        """Return why a request was rejected; empty for an internal error."""
+    def reason(self, context: RequestContext) -> str:
+        """Return why a request was rejected; empty if it was not, and for an internal error."""
         status = context.status
         if context.reason:
             return context.reason
+        if status < HTTPStatus.BAD_REQUEST:
+            return ""
         if status == HTTPStatus.UNAUTHORIZED:
             return "wrong_key" if context.has_key else "no_key"
         if status == HTTPStatus.SERVICE_UNAVAILABLE:

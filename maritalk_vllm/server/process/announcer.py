@@ -2,7 +2,6 @@
 
 from ...errors import EngineError, MariTalkError
 from ...i18n.message import clause, msg
-from ...settings import Settings
 from ..startup.console import Console
 from ..startup.launch import Launch
 from ..status.sd_notify import SystemdNotifier
@@ -41,9 +40,11 @@ class Announcer:
         self.notifier.ready(f"Listening on {address}")
         self._console.listening(
             address,
-            arguments="" if port == Settings().port else f"port={port}",
+            port=port,
             unit=launch.settings.time_unit,
             is_demo=launch.source.is_demo,
+            has_keys=launch.access.requires_key,
+            ca=launch.settings.ssl_certfile,
         )
 
     def listening_again(self, address: str) -> None:

@@ -49,6 +49,7 @@ NEED_ENGINE = (
 """The options that it applies by replacing the engine, unless this is a node of a group."""
 
 _log = logging.getLogger(__name__)
+_log.setLevel(logging.INFO)  # the log has warnings alone, but also that a reload succeeded
 
 
 class ConfigReload:
@@ -67,6 +68,8 @@ class ConfigReload:
         self._details: dict[str, str] = {}
         self._rejected = {"config": "", "model": ""}
         """Why the last SIGHUP did not apply the configuration, or changed files of the model; empty if it did."""
+        self.reloads = 0
+        """How many times SIGHUP was handled."""
         self._reason: Literal["config", "model"] = "config"
         """What requires the successor."""
         self.successor: Launch | None = None
@@ -120,7 +123,21 @@ class ConfigReload:
             except MariTalkError as error:
                 self._rejected[self._reason] = error.message
         self.poll(at_once=True)
-        _log.warning("Configuration, API keys and certificate were read again on SIGHUP.")
+        self.reloads += 1
+        if unusable := self._unusable():
+            _log.warning(f"All files were read again on SIGHUP. Not applied: {', '.join(unusable)}.")
+        else:
+            _log.info("Configuration, API keys and certificate were read again on SIGHUP.")
+
+    def _unusable(self) -> list[str]:
+        """What the last SIGHUP did not apply, for the log."""
+        problems = {
+            "configuration": self.problems.get("config"),
+            "the model's changed files": self._rejected["model"],
+            "API keys": self._keys.problem if self._keys else "",
+            "certificate": self._certificate.problem if self._certificate else "",
+        }
+        return [name for name, problem in problems.items() if problem]
 
     def _apply(self, requested: Settings) -> None:
         """Apply the options that can change while the engine runs, and resolve its successor if others need one.

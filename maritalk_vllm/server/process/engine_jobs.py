@@ -86,6 +86,7 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
     return ServingOptions(
         access=launch.access,
         file_problems=state.files,
+        reloads=state.reloads,
         drain_timeout=launch.settings.drain_timeout,
         engine_timeout=launch.settings.engine_timeout,
         batch_retention=launch.settings.batch_retention_seconds,

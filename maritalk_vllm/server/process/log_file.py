@@ -21,6 +21,7 @@ from pythonjsonlogger.json import JsonFormatter
 from ...errors import UsageError
 from ...i18n.message import msg
 from ...settings import LogFormat
+from .json_lines import JsonLines
 
 _PIPE_BYTES = 1 << 20
 """The pipe's buffer for a slow disk: the maximum that Linux allows without root."""
@@ -45,6 +46,7 @@ class LogFile:
         self._open_error = self._write_error = ""
         self._path = path
         self._max_bytes, self._backups = max_bytes, backups
+        self._json = JsonLines() if form is LogFormat.JSON else None
         self._file = -1
         self._lost_bytes = 0
         self._reopen = threading.Event()
@@ -118,12 +120,18 @@ class LogFile:
             if ready:
                 data = os.read(self._read_end, _READ_BYTES)
                 if not data:
+                    self._end_line()
                     return
-                self._append(data)
+                self._append(data if self._json is None else self._json.convert(data))
                 if len(data) < _READ_BYTES and not until_empty:
                     time.sleep(_COLLECT_SECONDS)
             elif until_empty:
+                self._end_line()
                 return
+
+    def _end_line(self) -> None:
+        if self._json is not None:
+            self._append(self._json.end())
 
     def _check_file(self) -> None:
         """Reopen the file if it is missing, was replaced or could not be opened; write how many bytes were lost."""
@@ -137,6 +145,7 @@ class LogFile:
                 self._open_error = ""
         if self._lost_bytes and self._file >= 0:
             text = f"{self._lost_bytes} bytes of this log were lost: it could not be written.\n".encode()
+            text = text if self._json is None else JsonLines().convert(text)
             if len(text) <= self._free_bytes() or self._rotate():
                 self._write(text, is_report=True)
 

@@ -1,7 +1,9 @@
 """Console output of a start, including the lines that scripts wait for."""
 
 import contextlib
+import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...i18n.message import Message, Number, msg
 from ...i18n.rendering import localized, say
-from ...settings import TimeUnit
+from ...settings import Settings, TimeUnit
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -43,6 +45,20 @@ Start using MariTalk Local API:
         {{'output': 'The capital of Japan is Tokyo.', {times}}}
 """
 """The same with a question that the demo model answers like this."""
+
+CURL_BANNER = """\
+Start using MariTalk Local API:
+
+        $ {command}
+        {{"output": "{answer}", {times}}}
+"""
+"""With API keys or TLS, which MariTalkLocal cannot use."""
+
+EXAMPLES = {
+    False: ("sugira um nome para o meu peixe", "leo"),
+    True: ("What is the capital of Japan?", "The capital of Japan is Tokyo."),
+}
+"""Prompt and answer of that banner; True: for the demo model."""
 
 EXAMPLE_TIMES = {
     TimeUnit.MILLISECONDS: "'queue_time': 0, 'prompt_time': 185, 'generation_time': 127",
@@ -128,10 +144,28 @@ class Console:
         if self._animated:
             self.progress("Warming up")
 
-    def listening(self, url: str, *, arguments: str, unit: TimeUnit, is_demo: bool = False) -> None:
-        """Print how to use the server, and as the last line the one that scripts wait for."""
-        banner = DEMO_BANNER if is_demo else BANNER
-        self._print(banner.format(arguments=arguments, times=EXAMPLE_TIMES[unit]))
+    def listening(
+        self,
+        url: str,
+        *,
+        port: int,
+        unit: TimeUnit,
+        is_demo: bool = False,
+        has_keys: bool = False,
+        ca: Path | None = None,
+    ) -> None:
+        """Print how to use the server, and as the last line the one that scripts wait for.
+
+        `ca`: the certificate with which the server speaks HTTPS, None for HTTP.
+        """
+        times = EXAMPLE_TIMES[unit]
+        if has_keys or ca is not None:
+            prompt, answer = EXAMPLES[is_demo]
+            command = _curl(port, prompt, has_keys=has_keys, ca=ca)
+            self._print(CURL_BANNER.format(command=command, answer=answer, times=times.replace("'", '"')))
+        else:
+            arguments = "" if port == Settings().port else f"port={port}"
+            self._print((DEMO_BANNER if is_demo else BANNER).format(arguments=arguments, times=times))
         self._print(f"{_now()} Listening on {url}")
 
     def listening_again(self, url: str) -> None:
@@ -202,6 +236,17 @@ class Console:
             return
         with contextlib.suppress(OSError):  # the reader has closed the pipe: keep serving
             print(text, flush=True)
+
+
+def _curl(port: int, prompt: str, *, has_keys: bool, ca: Path | None) -> str:
+    body = json.dumps({"prompt": prompt, "do_sample": False}, ensure_ascii=False)
+    parts = [
+        *(("--cacert", shlex.quote(str(ca))) if ca is not None else ()),
+        *(("-H", '"Authorization: Bearer $MARITALK_API_KEY"') if has_keys else ()),
+        f"{'http' if ca is None else 'https'}://localhost:{port}/generate",
+        *("-d", f"'{body}'"),
+    ]
+    return " ".join(["curl", *parts])
 
 
 def _now() -> str:

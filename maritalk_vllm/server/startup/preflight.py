@@ -1,6 +1,7 @@
 """Checks before the weights are loaded that are not part of the plan: files, folders, flags and ports.
 
-A start, `--dry-run` and doctor make the same checks, so that each exits with the same code.
+A start, `--dry-run` and doctor make the same checks, so that each exits with the same code. A port that is in use is
+only noted by `--dry-run`, which serves nothing.
 """
 
 import errno
@@ -181,4 +182,4 @@ def check_control_port(group: ClusterConfig) -> None:
         listen(group.head, group.control_port).close()
     except PortError as error:
         hint = "Choose another PORT with --head ADDRESS:PORT; the nodes use the port after it."
-        raise PortError(error.message, hint) from error
+        raise PortError(error.message, hint, is_in_use=error.is_in_use) from error

@@ -37,6 +37,8 @@ class ServerState:
         """Called with each new step and fraction."""
         self.files: dict[str, str] = {}
         """Problem of each file that the server reads or writes while it runs, by name; empty if it is usable."""
+        self.reloads = 0
+        """How many times SIGHUP was handled."""
 
     @property
     def phase(self) -> Phase:

@@ -1,6 +1,7 @@
 """HTTP client of the benchmark: light, so that the measurement shows the server and not the client."""
 
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,7 +11,7 @@ import aiohttp
 
 from ...errors import Unavailable
 from ...i18n.message import msg
-from ..server_connection import no_server_error
+from ..server_connection import no_server_error, untrusted_error
 from .api_formats import ApiFormat, Usage
 from .request_result import RequestResult
 
@@ -19,16 +20,20 @@ IDLE_SECONDS = 2.0
 
 
 class BenchClient:
-    """Async context manager that sends requests to the server at `url`, each with `headers`."""
+    """Async context manager that sends requests to the server at `url`, each with the API key if there is one."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, *, verify: ssl.SSLContext | bool = True) -> None:
+        """`verify`: the certificates to trust, or whether to verify any."""
         self._url = url.rstrip("/")
-        self._headers = headers
+        self._headers = {"Authorization": f"Bearer {key}"} if key else None
+        self._verify = verify
+        self.connect_error: Unavailable | None = None
+        """Why the last request that reached no server did not."""
 
     async def __aenter__(self) -> Self:
         # No connection limit: the load decides how many are open. No proxy: it would add to the latency.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=self._verify),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=self._headers,
             json_serialize=json.dumps,
@@ -61,7 +66,7 @@ class BenchClient:
                     )
                 return await response.json()
         except aiohttp.ClientConnectorError as error:
-            raise no_server_error(self._url) from error
+            raise self._unreachable(error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(msg("{url} does not answer: {error}", url=self._url, error=error)) from error
 
@@ -89,13 +94,19 @@ class BenchClient:
                         usage = api_format.usage(event) or usage
                         if api_format.is_text_event(event):
                             texts_at.append(time.monotonic())
-        except aiohttp.ClientConnectorError:
-            failure = no_server_error(self._url).message
-            return RequestResult(began=began, ended=time.monotonic(), failure=failure, is_unreachable=True)
+        except aiohttp.ClientConnectorError as error:
+            self.connect_error = self._unreachable(error)
+            failure = self.connect_error.message
+            return RequestResult(began=began, ended=time.monotonic(), failure=failure)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = f"{type(error).__name__}: {error}"
         ended = time.monotonic()
         return _result(began, ended, texts_at, usage, failure)
+
+    def _unreachable(self, error: aiohttp.ClientConnectorError) -> Unavailable:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return untrusted_error(self._url, error.certificate_error)
+        return no_server_error(self._url)
 
 
 def _result(began: float, ended: float, texts_at: list[float], usage: Usage | None, failure: str) -> RequestResult:

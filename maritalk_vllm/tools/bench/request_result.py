@@ -8,7 +8,7 @@ class RequestResult:
     """Times in seconds of the monotonic clock. `texts_at` holds the arrival time of each piece of a stream.
 
     `queue_time`, `prompt_time` and `generation_time` are the server's, in seconds, None where it reports none.
-    `failure` is a sentence; if it is set, only the times are valid. `is_unreachable`: nothing listens at the address.
+    `failure` is a sentence; if it is set, only the times are valid.
     """
 
     began: float
@@ -20,7 +20,6 @@ class RequestResult:
     prompt_time: float | None = None
     generation_time: float | None = None
     failure: str = ""
-    is_unreachable: bool = False
 
     @property
     def seconds(self) -> float:

@@ -58,23 +58,23 @@ def _rows(study: Study) -> list[tuple[str, str]]:
         ),
         ("", msg("{number} a day", number=Number(study.day.requests))),
         (
-            "whole answer after",
+            "whole answer",
             msg(
-                "{number} s at the middle, {number2} s at 95%",
+                "median {number} s, p95 {number2} s",
                 number=Number(latency.p50, ".1f"),
                 number2=Number(latency.p95, ".1f"),
             ),
         ),
         (
-            "first token after",
+            "first token",
             msg(
-                "{number} s at the middle, {number2} s at 95%",
+                "median {number} s, p95 {number2} s",
                 number=Number(first.p50, ".2f"),
                 number2=Number(first.p95, ".2f"),
             ),
         ),
-        ("over the whole day", msg("{number} s at 95%", number=Number(study.day.p95, ".1f"))),
-        ("a user alone", msg("{number} s at 95%", number=Number(sized.single_user.p95, ".1f"))),
+        ("over the whole day", msg("p95 {number} s", number=Number(study.day.p95, ".1f"))),
+        ("a user alone", msg("p95 {number} s", number=Number(sized.single_user.p95, ".1f"))),
         (
             "each replica",
             pluralized(tenths(peak_hour.running), "{number} request at once", "{number} requests at once"),
@@ -88,8 +88,12 @@ def _rows(study: Study) -> list[tuple[str, str]]:
             ),
         ),
     ]
+    context = msg("{number} tokens", number=Number(replica.longest))
+    if study.inputs.is_shortened(replica):
+        context = msg("{plan}, with --max-model-len {tokens}", plan=context, tokens=replica.longest)
+    rows.append(("context", context))
     if sized.fewer is not None:
-        rows.append(("one replica fewer", msg("{number} s at 95%", number=Number(sized.fewer.p95, ".1f"))))
+        rows.append(("one replica fewer", msg("p95 {number} s", number=Number(sized.fewer.p95, ".1f"))))
     return rows
 
 

@@ -53,6 +53,10 @@ class StudyInputs:
         replica = of_plan(plan, self.requirements.footprint, self.efficiency, middle, measured=bool(self.loads))
         return replace(replica, cost=calibrate(replica, self.loads)) if self.loads else replica
 
+    def is_shortened(self, replica: ReplicaModel) -> bool:
+        """Whether the replica's context is shorter than the model's own."""
+        return replica.longest < self.requirements.planned_max_len
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
@@ -81,10 +85,12 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
     for plan in plans:
         replica = inputs.replica(plan)
         sized = size(inputs.workload, replica)
-        considered.append(_summary(replica, plan, sized, inputs.workload))
+        considered.append(_summary(replica, plan, sized, inputs))
         if sized is None:
             continue
         if best is not None and sized.replicas * replica.cards >= best[2].replicas * best[1].cards:
+            if inputs.is_shortened(replica):
+                continue  # the KV cache grows more than the number of GPUs
             break  # more tensor parallelism communicates more and gains less
         best = plan, replica, sized
     if best is None:
@@ -116,20 +122,23 @@ def study(inputs: StudyInputs, plans: Sequence[Plan]) -> Study:
     )
 
 
-def _summary(replica: ReplicaModel, plan: Plan, sized: SizingResult | None, workload: Workload) -> str:
+def _summary(replica: ReplicaModel, plan: Plan, sized: SizingResult | None, inputs: StudyInputs) -> str:
     tensor_parallel_size = plan.tensor_parallel_size
     if sized is None:
         return msg(
             "tensor parallel {tensor}: {seconds} s for a user alone",
             tensor=tensor_parallel_size,
-            seconds=Number(single_user(workload, replica).p95, ".1f"),
+            seconds=Number(single_user(inputs.workload, replica).p95, ".1f"),
         )
-    return msg(
+    line = msg(
         "tensor parallel {number}: {number2} x {name}",
         number=tensor_parallel_size,
         number2=sized.replicas * replica.cards,
         name=replica.name,
     )
+    if inputs.is_shortened(replica):
+        return msg("{plan}, with --max-model-len {tokens}", plan=line, tokens=replica.longest)
+    return line
 
 
 def _too_slow(inputs: StudyInputs, plans: Sequence[Plan]) -> DoesNotFit:
@@ -149,7 +158,7 @@ def _too_slow(inputs: StudyInputs, plans: Sequence[Plan]) -> DoesNotFit:
             cards=replica.title,
             asked=Number(workload.latency_p95, "g"),
         ),
-        msg("What would do: {gpus}.", gpus=faster) if faster else "Ask for shorter answers, or for more time.",
+        msg("This would fit: {gpus}.", gpus=faster) if faster else "Ask for shorter answers, or for more time.",
     )
 
 

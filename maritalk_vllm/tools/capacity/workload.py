@@ -1,5 +1,6 @@
 """The workload: number of users, request rate, token lengths, and the latency target."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -56,6 +57,11 @@ class Workload:
             )
         if not 0 <= self.spread <= 2:
             raise UsageError(msg("--spread is {number}.", number=f"{self.spread:g}"), "Give a number from 0 to 2.")
+
+    @property
+    def longest_request(self) -> int:
+        """Tokens of prompt and answer of a request that is three standard deviations longer than the average."""
+        return math.ceil((self.prompt + self.answer) * (1 + 3 * self.spread))
 
     def check_context(self, max_model_len: int) -> None:
         """Raises UsageError if a request is longer than the model's context."""

@@ -112,6 +112,9 @@ def test_readyz_reports_phase_step_and_progress(monkeypatch: pytest.MonkeyPatch)
             assert await report() == {"status": "ready", "phase": "ready", "seconds": 0.0}
             now.transition_to(LOADING)
             clock.now = 3
+            now.reloads = 1
+            assert await report() == {"status": "loading", "phase": "loading", "seconds": 1.7, "reloads": 1}
+            now.reloads = 0
             assert await report() == {"status": "loading", "phase": "loading", "seconds": 1.7}
 
     asyncio.run(scenario())

@@ -264,13 +264,16 @@ def test_a_reload_disables_neither_authentication_nor_https(
     assert "at the next start: --port, --api-key-file, --ssl-certfile, --ssl-keyfile." in log.text
 
 
-def test_a_reload_applies_another_key_file_or_reports_why_not(rig: Rig, tmp_path: Path) -> None:
+def test_a_reload_applies_another_key_file_or_reports_why_not(
+    rig: Rig, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "config").touch()
     requested = replace(rig.settings, api_key_file=tmp_path / "others", max_body_mb=3)
     reload = ConfigReload(decide(rig.settings), tmp_path / "config", lambda: requested)
     reload.reload()
     assert reload.launch.access.keys.match(FIRST)
     assert reload.launch.access.max_body_bytes == 16_000_000
+    assert log.messages[-1] == "All files were read again on SIGHUP. Not applied: configuration."
     for _ in range(3):
         # It stays rejected until the next SIGHUP.
         assert "options that were read before stay in use" in reload.problems["config"]
@@ -278,6 +281,9 @@ def test_a_reload_applies_another_key_file_or_reports_why_not(rig: Rig, tmp_path
     (tmp_path / "others").write_text(SECOND)
     reload.reload()
     assert reload.problems["config"] == ""
+    assert log.messages[-1] == "Configuration, API keys and certificate were read again on SIGHUP."
+    assert log.records[-1].levelname == "INFO"
+    assert reload.reloads == 2
     assert reload.launch.access.max_body_bytes == 3_000_000
     assert reload.launch.access.keys.match(FIRST) is None
     (tmp_path / "others").write_text(FIRST)

@@ -182,10 +182,18 @@ def test_problem_has_the_same_exit_code_in_all_commands(
         assert "Traceback" not in result.stderr
 
 
-def test_port_in_use_exits_with_8_in_all_commands(folder: Path) -> None:
+def test_port_in_use_exits_with_8_except_for_a_dry_run(folder: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as occupied:
-        arguments = ["--model", str(folder), "--port", str(occupied.getsockname()[1])]
-        assert [result.returncode for result in run_all(arguments, dict(os.environ))] == [8, 8, 8]
+        port = occupied.getsockname()[1]
+        results = run_all(["--model", str(folder), "--port", str(port)], dict(os.environ))
+        assert [result.returncode for result in results] == [8, 0, 8]
+    assert results[1].stdout
+    assert f"Warning: Port {port} is in use by " in results[1].stderr
+
+
+def test_an_address_of_another_machine_fails_a_dry_run_too(folder: Path) -> None:
+    results = run_all(["--model", str(folder), "--host", "192.0.2.1"], dict(os.environ))
+    assert [result.returncode for result in results] == [8, 8, 8]
 
 
 def test_control_port_in_use_names_the_option_that_moves_it() -> None:

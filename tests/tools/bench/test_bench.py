@@ -1,14 +1,17 @@
 """`maritalk-vllm bench` on the real engine."""
 
 import json
+import os
 import re
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 
 from maritalk_vllm.tools.bench.api_formats import API_FORMATS
-from tests.answering import answering
+from tests.answering import Request, answering
 from tests.commands import run
 from tests.lanes import nightly
 from tests.serving import UNREACHABLE_URL, Server
@@ -43,7 +46,8 @@ def test_open_loop_load(shared_server: Server) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--wire", "generat"), "Did you mean generate?"),
+        (("--wire", "generat"), "Unknown API for --wire: generat. Did you mean generate?"),
+        (("--url", "here"), "here is no address of a server."),
         (("--users", "1,x"), "--users 1,x is no list of numbers over 0."),
         (("--users", "0"), "--users 0 is no list"),
         (("--service-tier", "flex"), "Requests of this API name no service tier. Choose --wire openai-chat,"),
@@ -74,6 +78,50 @@ def test_no_server(arguments: tuple[str, ...]) -> None:
     assert result.returncode == 1
     assert f"Nenhum servidor responde em {UNREACHABLE_URL}. Inicie um com" in result.stderr
     assert "Connect" not in result.stderr
+
+
+def answer(request: Request) -> None:
+    request.reply(200, json.dumps({"usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode())
+
+
+ONE_USER = ("--wire", "openai-chat", "--users", 1, "--requests", 1)
+
+
+def test_a_private_certificate_authority_is_trusted_if_it_is_named(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with answering(answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}"
+        trusted = bench("--url", url, *ONE_USER, "--cacert", tmp_path / "ca.pem")
+        unknown = bench("--url", url, *ONE_USER)
+        reference = bench("--url", url, "--reference")
+    assert trusted.returncode == 0, trusted.stderr
+    for result in (unknown, reference):
+        assert result.returncode == 1
+        assert f"The certificate of {url} is not trusted: " in result.stderr
+        assert "with --cacert FILE." in result.stderr
+
+
+@pytest.mark.parametrize(("options", "key"), [((), "first"), (("--api-key", "other"), "other")])
+def test_the_key_is_that_of_the_option_or_the_first_of_the_environment(options: tuple[str, ...], key: str) -> None:
+    with answering(answer) as server:
+        result = run(
+            "maritalk-vllm",
+            *("bench", "--url", server.url, *ONE_USER, *options),
+            env={**os.environ, "MARITALK_API_KEY": "first second"},
+        )
+    assert result.returncode == 0, result.stderr
+    assert {request.headers["Authorization"] for request in server.requests} == {f"Bearer {key}"}
+
+
+def test_the_help_names_all_apis() -> None:
+    for language, last in (("en", "or"), ("pt", "ou")):
+        text = " ".join(bench("--help", "--lang", language).stdout.split())
+        *others, final = API_FORMATS
+        assert f"{', '.join(others)} {last} {final}." in re.sub(r"- (?=\w)", "-", text)
 
 
 def test_the_service_tier_is_sent_with_each_request(tmp_path: Path) -> None:

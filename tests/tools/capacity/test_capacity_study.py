@@ -129,7 +129,7 @@ def test_too_slow_model_suggests_faster_gpus() -> None:
     with pytest.raises(DoesNotFit) as error:
         study(inputs(), [plan("small", "1xL4")])
     assert "takes 11.2 s on 1 x NVIDIA L4 where it is alone, over the 10 s asked for" in error.value.message
-    assert error.value.hint == "What would do: A10 (5.9 s), A10G (6.0 s), L40S (4.2 s)."
+    assert error.value.hint == "This would fit: A10 (5.9 s), A10G (6.0 s), L40S (4.2 s)."
     data = error_as_data(error.value)
     assert data["error"]["code"] == "does_not_fit"
     assert set(data) == set(as_data(study_of_100_users()))
