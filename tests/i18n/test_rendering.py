@@ -182,12 +182,12 @@ def test_banner_has_an_example_that_the_demo_model_answers_like_this(capsys: pyt
 @pytest.mark.parametrize(
     ("has_keys", "certificate", "command"),
     [
-        (True, None, 'curl -H "Authorization: Bearer $MARITALK_API_KEY" http://localhost:1/generate -d '),
-        (False, Path("/etc/a b.pem"), "curl --cacert '/etc/a b.pem' https://localhost:1/generate -d "),
+        (True, None, 'curl -H "Authorization: Bearer $MARITALK_API_KEY" http://localhost:1/'),
+        (False, Path("/etc/a b.pem"), "curl --cacert '/etc/a b.pem' https://localhost:1/"),
         (
             True,
             Path("/etc/c.pem"),
-            'curl --cacert /etc/c.pem -H "Authorization: Bearer $MARITALK_API_KEY" https://localhost:1/generate -d ',
+            'curl --cacert /etc/c.pem -H "Authorization: Bearer $MARITALK_API_KEY" https://localhost:1/',
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_banner_names_curl_where_the_published_client_cannot_connect(
         )
         first, _, *example, _, last = capsys.readouterr().out.splitlines()
         assert first == "Start using MariTalk Local API:"
-        assert example[0].startswith(f"        $ {command}")
-        assert json.loads(shlex.split(example[0].strip())[-1])["prompt"]
+        assert example[0].startswith(f"        $ {command}chat/generate -d ")
+        assert json.loads(shlex.split(example[0].strip())[-1])["messages"]
         assert json.loads(example[1])["queue_time"] == 0
         assert last.endswith("Listening on https://here")

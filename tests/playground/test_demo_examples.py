@@ -4,6 +4,7 @@ import re
 
 from maritalk_vllm.playground.static_files import STATIC
 from maritalk_vllm.server.startup.console import DEMO_BANNER
+from maritalk_vllm.server.startup.console import EXAMPLES as CONSOLE_EXAMPLES
 from tests.serving import Server
 
 EXAMPLES = (STATIC / "js" / "examples.js").read_text()
@@ -39,4 +40,5 @@ def test_demo_model_gives_the_expected_class_of_the_film_review(shared_server: S
 def test_demo_model_gives_the_answer_of_the_banner(shared_server: Server) -> None:
     found = re.findall(r"""generate\("(.+)", do_sample=False\)\n.*'output': '(.+?)'""", DEMO_BANNER)
     ((question, expected),) = found
+    assert CONSOLE_EXAMPLES[True] == (question, expected)
     assert ask(shared_server, question) == expected

@@ -239,11 +239,11 @@ class Console:
 
 
 def _curl(port: int, prompt: str, *, has_keys: bool, ca: Path | None) -> str:
-    body = json.dumps({"prompt": prompt, "do_sample": False}, ensure_ascii=False)
+    body = json.dumps({"messages": [{"role": "user", "content": prompt}], "do_sample": False}, ensure_ascii=False)
     parts = [
         *(("--cacert", shlex.quote(str(ca))) if ca is not None else ()),
         *(("-H", '"Authorization: Bearer $MARITALK_API_KEY"') if has_keys else ()),
-        f"{'http' if ca is None else 'https'}://localhost:{port}/generate",
+        f"{'http' if ca is None else 'https'}://localhost:{port}/chat/generate",
         *("-d", f"'{body}'"),
     ]
     return " ".join(["curl", *parts])
