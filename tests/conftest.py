@@ -77,13 +77,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
-    """Kill what a failed test leaves of the servers that it has started itself. Fixtures stop theirs."""
-    before = len(Server.started)
+    """Kill what a failed test leaves of the servers that it has started itself; others must stop theirs."""
+    before, is_passed = len(Server.started), False
     try:
         yield
+        is_passed = True
     finally:
-        for server in Server.started[before:]:
+        left = [server for server in Server.started[before:] if server.process.poll() is None]
+        for server in left:
             server.kill()
+        assert not (is_passed and left), "The test has left a server."
 
 
 def pytest_collection_finish() -> None:

@@ -43,7 +43,7 @@ def reload(ctx: typer.Context, settings: Settings, **_: object) -> None:
     after = _report_of_reload(settings, before) if before is not None else None
     if after is None:
         print(say("The server, process {pid}, reads its configuration again. Its log has the result.", pid=pid))
-    elif problems := after.get("problems"):
+    elif problems := after.get("not_applied"):
         text = say("The server, process {pid}, could not use all of its files.", pid=pid)
         raise MariTalkError(sentences(text, *map(localized, problems)), say("Its log has the reasons."))
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import __version__
-from ..errors import MariTalkError, PortError
+from ..errors import MariTalkError
 from ..i18n.rendering import localized, say
 from ..settings import Settings
 from . import container_home, lang_option, standard_streams
@@ -49,7 +49,7 @@ def _serve(ctx: typer.Context, settings: Settings) -> None:
     from ..server.process.sighup import HangupSignal
     from ..server.startup.console import Console
     from ..server.startup.port_wait import wait_for_stopping_server
-    from ..server.startup.preflight import check_ports
+    from ..server.startup.preflight import ports_in_use
     from ..server.supervisor import supervise
 
     hangup = HangupSignal()
@@ -60,12 +60,8 @@ def _serve(ctx: typer.Context, settings: Settings) -> None:
         wait_for_stopping_server(settings.host, settings.port, lambda text: standard_streams.note(localized(text)))
     launch = _resolve_launch(settings)
     if settings.dry_run:
-        try:
-            check_ports(settings)
-        except PortError as error:
-            if not error.is_in_use:
-                raise
-            # A plan for this machine is often made while its server runs.
+        # A plan for this machine is often made while its server runs.
+        for error in ports_in_use(settings):
             standard_streams.note(say("Warning: {warning}", warning=localized(error.text)))
         print("\n".join(report(launch.plan)))
         return

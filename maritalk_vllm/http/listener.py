@@ -28,10 +28,9 @@ def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket; port 0 selects a free one. Raises PortError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise PortError(
-            msg("There is no address {host} to listen on: {reason}.", host=host, reason=error.strerror)
-        ) from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that is too long
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PortError(msg("There is no address {host} to listen on: {reason}.", host=host, reason=reason)) from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Connections inherit this option: without it, a response in two parts waits 40 ms for the ACK of the first.

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https")
 _MAX_PORT = 65535
 _NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
-"""Errors of getaddrinfo for a name without an address. A DNS server that does not answer gives others."""
+_NO_ANSWER = (socket.EAI_AGAIN, socket.EAI_FAIL)
+"""Errors of getaddrinfo for a name without an address, and if no DNS server answers."""
 
 
 def parse_http_url(text: str) -> "httpx.URL":
@@ -43,10 +44,10 @@ def connection_failure(error: Exception) -> str:
     """The reason for a failed connection to a host, which the text calls "it"."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return msg(
-                "its name was not found in the DNS" if cause.errno in _NO_SUCH_NAME else "the DNS does not answer"
-            )
+        if isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME:
+            return msg("its name was not found in the DNS")
+        if isinstance(cause, socket.gaierror) and cause.errno in _NO_ANSWER:
+            return msg("the DNS does not answer")
         number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
         if number is not None and number in errno.errorcode:
             return os.strerror(number)  # without its number, and as the catalogue has it

@@ -15,8 +15,8 @@ _MAX_BYTES = 65536
 """Longest licence: a longer file, or an endless one, is not a licence."""
 
 _TOKEN_START = "eyJ"
-_PATH = re.compile(r"(?=.*[a-z]).+/.+|[^.]+\.[a-z]{1,7}")
-"""A path. A key with wrong separators, which no message may show, has upper-case letters and digits only."""
+_PATH = re.compile(r"(?:/|\./|\.\./|~).*|[^.]+\.(?:json|jwt|key|lic|licence|license|pem|txt)")
+"""What is a path for certain. A key with wrong separators is not: no message may show it."""
 
 _COPY_AGAIN = "Copy it again, whole."
 
@@ -88,7 +88,7 @@ def _hint() -> Message:
 
 
 def _looks_like_path(text: str) -> bool:
-    return text.startswith(("/", "./", "../", "~")) or _PATH.fullmatch(text) is not None
+    return _PATH.fullmatch(text) is not None
 
 
 def _is_licence(text: str) -> bool:

@@ -35,7 +35,7 @@ def _first_sentence(text: str) -> tuple[int, str]:
 @functools.cache
 def _known(language: Language) -> list[tuple[re.Pattern[str], str]]:
     """Each sentence of the page's table; the catalogue's translation comes first, as the page has other controls."""
-    table: dict[str, dict[str, str]] = json.loads(_TABLE.read_text())
+    table: dict[str, dict[str, str]] = json.loads(_TABLE.read_text(encoding="utf-8"))
     known = []
     for english, translations in table.items():
         translation = localized(english)

@@ -96,7 +96,7 @@ def answering(**after: object) -> Iterator[tuple[int, str]]:
 
 
 def test_a_reload_that_the_server_has_handled_is_reported() -> None:
-    with answering(reloads=1) as (pid, port):
+    with answering(reloads=1, problems=["The log is lost."]) as (pid, port):
         result = run_tool("reload", "--port", port)
     text = f"The server, process {pid}, has reloaded its files.\n"
     assert (result.returncode, result.stdout, result.stderr) == (0, text, "")
@@ -104,7 +104,7 @@ def test_a_reload_that_the_server_has_handled_is_reported() -> None:
 
 def test_problems_of_a_reload_are_an_error() -> None:
     problem = "The configuration file cannot be used: the options that were read before stay in use."
-    with answering(reloads=1, problems=[problem]) as (pid, port):
+    with answering(reloads=1, problems=["The log is lost."], not_applied=[problem]) as (pid, port):
         result = run_tool("reload", "--port", port)
     text = f"The server, process {pid}, could not use all of its files. {problem} Its log has the reasons."
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"maritalk-vllm: {text}\n")

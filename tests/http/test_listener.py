@@ -20,6 +20,11 @@ def test_addresses(host: str, shown: str, reached: str) -> None:
         assert local_url(listener) == f"http://{reached}:{port}"
 
 
+def test_a_host_name_that_is_too_long_is_an_error() -> None:
+    with pytest.raises(PortError, match=r"There is no address a+ to listen on: "):
+        listen("a" * 70, 0)
+
+
 def test_a_port_in_use() -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(PortError, match="in use"):
         listen("127.0.0.1", listener.getsockname()[1])

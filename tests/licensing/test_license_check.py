@@ -82,7 +82,10 @@ def test_clock_set_back_does_not_revive_a_licence(keys: Keys, tmp_path: Path) ->
         entitlement(good)
 
 
-@pytest.mark.parametrize("given", ["", "AAAAA", "AAAAA-", "AAAAA-B C", "çé", "\0", "AAAAA/BBBBB", "AAAAA.BBBBB", "."])
+@pytest.mark.parametrize(
+    "given",
+    ["", "AAAAA", "AAAAA-", "AAAAA-B C", "çé", "\0", "AAAAA/BBBBB", "AAAAA.BBBBB", ".", "abcde/fghij", "ab1.fghij"],
+)
 def test_texts_that_are_no_licences(keys: Keys, tmp_path: Path, given: str) -> None:
     with pytest.raises(LicenseError, match=r"neither in groups, as XXXXX-XXXXX-XXXXX-XXXXX, nor") as error:
         entitlement(settings(keys, tmp_path, given))
@@ -94,7 +97,7 @@ def test_texts_that_are_no_licences(keys: Keys, tmp_path: Path, given: str) -> N
     [
         ("../missing.txt", "The licence file ../missing.txt does not exist."),
         ("missing.jwt", "The licence file missing.jwt does not exist."),
-        ("folder/missing", "The licence file folder/missing does not exist."),
+        ("folder/missing.txt", "The licence file folder/missing.txt does not exist."),
         ("/etc/hostname/x", "The licence file /etc/hostname/x does not exist."),
         ("/", "The licence file / cannot be read: Is a directory."),
     ],

@@ -1,6 +1,7 @@
 """The files of the model that a stub engine serves are replaced by others: a reload has another engine load them."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.models.files import model
 from tests.server.startup.test_preflight import TOKENIZER
 from tests.server.test_stub_engine_reload import PROMPT, WEIGHTS
-from tests.serving import until
+from tests.serving import BIN, until
 from tests.stub_engine.server import StubServer
 
 CHANGED = {
@@ -65,6 +66,29 @@ def test_files_that_change_while_the_engine_loads_them_are_loaded_by_another_one
         server.wait_until_reached("loading")
         server.replace_files(2048)
         server.reload()
+        server.wait_until_ready_again()
+        assert server.length == "2048"
+
+
+def test_the_command_reload_has_the_result_for_changed_files(tmp_path: Path) -> None:
+    """What /readyz reported before the reload does not count."""
+
+    def command() -> "subprocess.CompletedProcess[str]":
+        words = [BIN / "maritalk-vllm", "reload", "--port", str(server.port)]
+        return subprocess.run(words, capture_output=True, text=True)
+
+    with Served(tmp_path, room=["none"]) as server:
+        server.wait_until_ready()
+        (server.model / "config.json").write_text("{")
+        failed = command()
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "The model's changed files cannot be used: " in failed.stderr
+        (server.model / "model.safetensors").write_bytes(b"")
+        until(lambda: any("cannot be used" in each for each in server.problems), "the failed reload is a problem")
+        server.replace_files(2048)
+        succeeded = command()
+        assert (succeeded.returncode, succeeded.stderr) == (0, "")
+        assert succeeded.stdout.endswith(", has reloaded its files.\n")
         server.wait_until_ready_again()
         assert server.length == "2048"
 

@@ -47,6 +47,8 @@ class Probes:
             report["problems"] = problems
         if state.reloads:
             report["reloads"] = state.reloads
+            if state.not_applied:
+                report["not_applied"] = state.not_applied
         if state.phase is Phase.READY:
             return JSONResponse(report)
         return JSONResponse(report, 503, UNAVAILABLE_HEADERS)

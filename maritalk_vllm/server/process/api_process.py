@@ -180,7 +180,8 @@ class _ApiProcess:
             flex=FlexQueue(load, lambda: self._options.flex_timeout),
         )
         inner, access = compose(app, layers), self._options.access
-        self._state.files, self._state.reloads = self._options.file_problems, self._options.reloads
+        self._state.files = self._options.file_problems
+        self._state.reloads, self._state.not_applied = self._options.reloads, self._options.not_applied
         self._front = MiddlewareStack(
             inner,
             access,
@@ -326,7 +327,8 @@ class _ApiProcess:
     def _apply(self, options: ServingOptions) -> None:
         """Apply options, keys and certificates that the supervisor has reloaded."""
         self._options = options
-        self._state.files, self._state.reloads = options.file_problems, options.reloads
+        self._state.files = options.file_problems
+        self._state.reloads, self._state.not_applied = options.reloads, options.not_applied
         if self._front is not None:
             self._front.update(options.access)
         if self._identity is not None and options.access.certificate is not None:

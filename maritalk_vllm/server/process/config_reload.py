@@ -70,6 +70,8 @@ class ConfigReload:
         """Why the last SIGHUP did not apply the configuration, or changed files of the model; empty if it did."""
         self.reloads = 0
         """How many times SIGHUP was handled."""
+        self.not_applied: tuple[str, ...] = ()
+        """A sentence for each kind of file that the last SIGHUP did not apply."""
         self._reason: Literal["config", "model"] = "config"
         """What requires the successor."""
         self.successor: Launch | None = None
@@ -123,21 +125,23 @@ class ConfigReload:
             except MariTalkError as error:
                 self._rejected[self._reason] = error.message
         self.poll(at_once=True)
+        unusable = self._unusable()
+        self.not_applied = tuple(map(_UNUSABLE.__getitem__, unusable))
         self.reloads += 1
-        if unusable := self._unusable():
-            _log.warning(f"All files were read again on SIGHUP. Not applied: {', '.join(unusable)}.")
+        if unusable:
+            _log.warning(f"All files were read again on SIGHUP. Not applied: {', '.join(unusable.values())}.")
         else:
-            _log.info("Configuration, API keys and certificate were read again on SIGHUP.")
+            _log.info("All files were read again on SIGHUP.")
 
-    def _unusable(self) -> list[str]:
-        """What the last SIGHUP did not apply, for the log."""
+    def _unusable(self) -> dict[str, str]:
+        """What the last SIGHUP did not apply: the keys of `_UNUSABLE` with their names in the log."""
         problems = {
-            "configuration": self.problems.get("config"),
-            "the model's changed files": self._rejected["model"],
-            "API keys": self._keys.problem if self._keys else "",
-            "certificate": self._certificate.problem if self._certificate else "",
+            "config": ("configuration", self.problems.get("config")),
+            "model": ("the model's changed files", self._rejected["model"]),
+            "api_keys": ("API keys", self._keys.problem if self._keys else ""),
+            "certificate": ("certificate", self._certificate.problem if self._certificate else ""),
         }
-        return [name for name, problem in problems.items() if problem]
+        return {key: name for key, (name, problem) in problems.items() if problem}
 
     def _apply(self, requested: Settings) -> None:
         """Apply the options that can change while the engine runs, and resolve its successor if others need one.

@@ -87,6 +87,7 @@ def serving_options(launch: Launch, state: ServerState) -> ServingOptions:
         access=launch.access,
         file_problems=state.files,
         reloads=state.reloads,
+        not_applied=state.not_applied,
         drain_timeout=launch.settings.drain_timeout,
         engine_timeout=launch.settings.engine_timeout,
         batch_retention=launch.settings.batch_retention_seconds,

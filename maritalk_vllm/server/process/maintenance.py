@@ -104,7 +104,8 @@ class Maintenance:
     def apply(self) -> None:
         """Pass the launch to all subscribers, even if one fails. Subscribers that fail are called again later."""
         launch = self.launch
-        self._state.files, self._state.reloads = dict(self._reload.problems), self._reload.reloads
+        self._state.files = dict(self._reload.problems)
+        self._state.reloads, self._state.not_applied = self._reload.reloads, self._reload.not_applied
         self._log.set_limits(launch.settings.log_max_mb * 1_000_000, launch.settings.log_backups)
         self._retry_due = False
         for number, subscriber in enumerate(self._subscribers):

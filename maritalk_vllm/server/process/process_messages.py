@@ -34,12 +34,14 @@ class JobName(StrEnum):
 class ServingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configuration of an API process, and its parts that may change while it serves. Timeouts are in seconds.
 
-    `file_problems`, `reloads`: as in ServerState. `engine_timeout`: None derives it from the engine's steps.
+    `file_problems`, `reloads` and `not_applied` are those of ServerState. `engine_timeout`: None derives it from the
+    engine's steps.
     """
 
     access: AccessConfig
     file_problems: dict[str, str]
     reloads: int = 0
+    not_applied: tuple[str, ...] = ()
     drain_timeout: float
     engine_timeout: float | None
     resume_timeout: float

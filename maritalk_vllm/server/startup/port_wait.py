@@ -11,7 +11,7 @@ from ...i18n.message import msg
 WAIT_SECONDS = 15
 """Longer than an engine without requests takes to exit."""
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 
 
 def wait_for_stopping_server(host: str, port: int, report: Callable[[str], object]) -> None:
@@ -22,10 +22,10 @@ def wait_for_stopping_server(host: str, port: int, report: Callable[[str], objec
     """
     deadline, is_reported = time.monotonic() + WAIT_SECONDS, False
     while _is_in_use(host, port) and time.monotonic() < deadline:
+        owner = port_owner(port)
+        if owner is None or not owner.is_stopping:
+            return
         if not is_reported:
-            owner = port_owner(port)
-            if owner is None or not owner.is_stopping:
-                return
             report(
                 msg(
                     "Port {port} is in use by a maritalk-serve that is stopping, process {pid}. Waiting for its end.",
@@ -44,6 +44,8 @@ def _is_in_use(host: str, port: int) -> bool:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+    except UnicodeError:  # a host name that is too long
+        return False
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ... import extras
@@ -170,10 +170,25 @@ def _why_unwritable(folder: Path, *, ignore_full: bool = False) -> str:
 
 def check_ports(settings: Settings) -> None:
     """Check that this node can listen for clients and, on the leader, for followers. Raises PortError or UsageError."""
+    for error in ports_in_use(settings):
+        raise error
+
+
+def ports_in_use(settings: Settings) -> list[PortError]:
+    """The errors of these ports that are in use. Raises PortError for others, and UsageError."""
     group = ClusterConfig.from_settings(settings)
+    checks: list[Callable[[], object]] = [lambda: listen(settings.host, settings.port).close()]
     if group is not None and group.is_leader and check_head_is_local(group):
-        check_control_port(group)
-    listen(settings.host, settings.port).close()
+        checks.insert(0, lambda: check_control_port(group))
+    found = []
+    for check in checks:
+        try:
+            check()
+        except PortError as error:
+            if not error.is_in_use:
+                raise
+            found.append(error)
+    return found
 
 
 def check_control_port(group: ClusterConfig) -> None:

@@ -39,6 +39,8 @@ class ServerState:
         """Problem of each file that the server reads or writes while it runs, by name; empty if it is usable."""
         self.reloads = 0
         """How many times SIGHUP was handled."""
+        self.not_applied: tuple[str, ...] = ()
+        """A sentence for each kind of file that the last one did not apply."""
 
     @property
     def phase(self) -> Phase:

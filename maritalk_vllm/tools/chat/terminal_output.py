@@ -28,7 +28,7 @@ class TerminalOutput:
 
     def begin(self) -> None:
         """Start an answer."""
-        label = f"{self.label}: " if self._labelled else ""
+        label = self._sanitized(self._out, f"{self.label}: ") if self._labelled else ""
         if label:
             self._write(self._out, self._styled(self._out, label, _BOLD))
         if self._out.isatty() and os.environ.get("TERM") != "dumb":

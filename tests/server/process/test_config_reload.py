@@ -281,7 +281,7 @@ def test_a_reload_applies_another_key_file_or_reports_why_not(
     (tmp_path / "others").write_text(SECOND)
     reload.reload()
     assert reload.problems["config"] == ""
-    assert log.messages[-1] == "Configuration, API keys and certificate were read again on SIGHUP."
+    assert log.messages[-1] == "All files were read again on SIGHUP."
     assert log.records[-1].levelname == "INFO"
     assert reload.reloads == 2
     assert reload.launch.access.max_body_bytes == 3_000_000

@@ -23,6 +23,19 @@ def test_other_lines_become_objects_and_empty_ones_go() -> None:
     assert json.loads(second)["message"] == "    indented"
 
 
+def test_an_object_after_a_progress_bar_is_one_of_its_own() -> None:
+    record = b'{"asctime": "2026-11-30 18:00:00,123", "levelname": "ERROR", "message": "it failed"}'
+    bar, error = JsonLines().convert(b"\rLoading: 50%" + record + b"\n").splitlines()
+    assert json.loads(bar)["message"] == "Loading: 50%"
+    assert json.loads(error)["levelname"] == "ERROR"
+
+
+def test_a_long_object_is_not_cut() -> None:
+    lines, record = JsonLines(), json.dumps({"message": "x" * 200_000}).encode()
+    assert lines.convert(record) == b""
+    assert lines.convert(b"\n") == record + b"\n"
+
+
 def test_a_line_that_is_split_over_reads_is_one_object() -> None:
     lines, data = JsonLines(), b'{"message": "um"}\nLoading: 0%\rLoading: 100%\r\nend'
     found = b"".join(lines.convert(data[at : at + 1]) for at in range(len(data))) + lines.end()
@@ -31,7 +44,7 @@ def test_a_line_that_is_split_over_reads_is_one_object() -> None:
 
 
 def test_what_only_looks_like_an_object_becomes_one() -> None:
-    for text in ("{'a': 1}", '{"a": 1} trailing'):
+    for text in ("{'a': 1}", '{"a": 1} trailing', '{"a": 1}{"b": 2}'):
         assert json.loads(JsonLines().convert(f"{text}\n".encode()))["message"] == text
 
 

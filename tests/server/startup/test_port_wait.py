@@ -30,8 +30,10 @@ def holder(title: str, seconds: float) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        yield port, process.pid
-        process.kill()
+        try:
+            yield port, process.pid
+        finally:
+            process.kill()
 
 
 def test_the_port_of_a_server_that_stops_is_waited_for() -> None:
