@@ -105,7 +105,7 @@ def test_inspect_reports_invalid_licences(keys: Keys, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "arguments"),
     [
-        ("maritalk-serve", ["--dry-run", "--device", "cpu"]),
+        ("maritalk-serve", ["--dry-run", "--device", "cpu", "--port", "0"]),
         ("maritalk-vllm", ["plan"]),
         ("maritalk-vllm", ["download"]),
     ],

@@ -35,9 +35,9 @@ def file(tmp_path: Path) -> Path:
         ("model: 'null'", "model", "null"),
         ("model: 0b1010", "model", "0b1010"),
         ("replicas: 010", "replicas", "010"),
-        ("no_access_log: yes", "no_access_log", "True"),
-        ("no-access-log: off", "no_access_log", "False"),
-        ("drain-timeout: 1_0", "drain_timeout", "10.0"),
+        ("no_access_log: yes", "no_access_log", "true"),
+        ("no-access-log: off", "no_access_log", "false"),
+        ("drain-timeout: 1_0", "drain_timeout", "10"),
         ("gpu_memory_utilization: .5", "gpu_memory_utilization", "0.5"),
         ("model: null", "model", "-"),
         ("model:", "model", "-"),
@@ -175,7 +175,7 @@ def test_unknown_variable_causes_a_warning() -> None:
     assert environment_variables.unknown({**of_kubernetes, "MARITALK_HTTP_PORT": "9000"}) == ["MARITALK_HTTP_PORT"]
     assert environment_variables.unknown(dict.fromkeys(environment_variables.KNOWN, "1")) == []
     names = {"MARITALK_PROT": "1", "MARITALK_MAX_LEN": "2", "MARITALK_ZZZ": "SECRET"}
-    for command in (["config", "show"], ["plan"]):
+    for command in (["config", "show"], ["plan", "--model", "demo"]):
         result = run_tool(*command, **names, **of_kubernetes)
         assert result.returncode == 0
         assert result.stderr.splitlines() == [

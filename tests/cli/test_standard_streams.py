@@ -25,7 +25,11 @@ COMMANDS: list[tuple[list[str], int]] = [
     (["maritalk-vllm", "license", "keys"], 0),
     (["maritalk-vllm", "chat", "--url", "http://127.0.0.1:9"], 0),
 ]
-PRINTING = [["maritalk-serve", "--help"], ["maritalk-vllm", "plan", "--json"], ["maritalk-vllm", "license", "audit"]]
+PRINTING = [
+    ["maritalk-serve", "--help"],
+    ["maritalk-vllm", "plan", "--json", "--model", "demo"],
+    ["maritalk-vllm", "license", "audit"],
+]
 
 
 def shell(command: list[str], redirections: str, folder: Path) -> "subprocess.CompletedProcess[str]":
