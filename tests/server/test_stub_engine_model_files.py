@@ -74,7 +74,7 @@ def test_the_command_reload_has_the_result_for_changed_files(tmp_path: Path) -> 
     """What /readyz reported before the reload does not count."""
 
     def command() -> "subprocess.CompletedProcess[str]":
-        words = [BIN / "maritalk-vllm", "reload", "--port", str(server.port)]
+        words: list[str | Path] = [BIN / "maritalk-vllm", "reload", "--port", str(server.port)]
         return subprocess.run(words, capture_output=True, text=True)
 
     with Served(tmp_path, room=["none"]) as server:
