@@ -22,10 +22,11 @@ def wait_for_stopping_server(host: str, port: int, report: Callable[[str], objec
     """
     deadline, is_reported = time.monotonic() + WAIT_SECONDS, False
     while _is_in_use(host, port) and time.monotonic() < deadline:
-        owner = port_owner(port)
-        if owner is None or not owner.is_stopping:
-            return
         if not is_reported:
+            # Only once: of a process that is exiting, the owner cannot be found while its port is still in use.
+            owner = port_owner(port)
+            if owner is None or not owner.is_stopping:
+                return
             report(
                 msg(
                     "Port {port} is in use by a maritalk-serve that is stopping, process {pid}. Waiting for its end.",
