@@ -136,7 +136,7 @@ def test_a_reload_to_a_broken_model_leaves_the_old_one_serving(tmp_path: Path) -
 def test_the_old_engine_is_started_again_if_the_next_one_fails(tmp_path: Path) -> None:
     """A request that waits is answered by it, and no restart is counted."""
     with (
-        Reloaded(tmp_path, "--max-restarts", "0", loading=["go", "wait 1; fail No room.", "go"]) as server,
+        Reloaded(tmp_path, "--max-restarts", "0", loading=["go", "wait 2; fail No room.", "go"]) as server,
         ThreadPoolExecutor() as pool,
     ):
         server.wait_until_ready()
