@@ -67,7 +67,7 @@ def at_a_terminal(folder: Path) -> tuple[int, str]:
         try:
             while part := os.read(ours, 4096):
                 written += part
-        except OSError:  # nobody has the terminal open any more
+        except OSError:  # no process has the terminal open any more
             pass
     os.close(ours)
     return run.returncode, written.decode()

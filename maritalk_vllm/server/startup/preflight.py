@@ -168,14 +168,11 @@ def _why_unwritable(folder: Path, *, ignore_full: bool = False) -> str:
     return ""
 
 
-def check_ports(settings: Settings) -> None:
-    """Check that this node can listen for clients and, on the leader, for followers. Raises PortError or UsageError."""
-    for error in ports_in_use(settings):
-        raise error
-
-
 def ports_in_use(settings: Settings) -> list[PortError]:
-    """The errors of these ports that are in use. Raises PortError for others, and UsageError."""
+    """The errors of those ports for clients and, on the leader, for followers that are in use.
+
+    Raises PortError if this node cannot listen on a port for another reason, or UsageError.
+    """
     group = ClusterConfig.from_settings(settings)
     checks: list[Callable[[], object]] = [lambda: listen(settings.host, settings.port).close()]
     if group is not None and group.is_leader and check_head_is_local(group):

@@ -45,11 +45,6 @@ class BenchClient:
     ) -> None:
         await self._session.close()
 
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return self._url
-
     async def post(self, path: str, body: object) -> Any:  # noqa: ANN401
         """POST `body` and return the response's JSON. Raises Unavailable on an error response or no response."""
         try:
