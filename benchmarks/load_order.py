@@ -9,7 +9,8 @@ class LoadSpec:
     """`requests` in total from `users` concurrent users, in the API format `wire`.
 
     With a `rate`, requests arrive as a Poisson process of so many a second instead. `prompt` names a function of
-    tools/bench/prompts.py; prompts are numbered from `first`, so that no load repeats those of another.
+    tools/bench/prompts.py; prompts are numbered from `first`, so that no load repeats those of another. Requests take
+    the API `keys` in turn; without any they have none.
     """
 
     wire: str
@@ -19,6 +20,7 @@ class LoadSpec:
     max_tokens: int
     prompt: str = "counting"
     first: int = 0
+    keys: tuple[str, ...] = ()
 
     def to_message(self, *, streamed: bool) -> dict[str, Any]:
         """The message for the engine-alone process."""

@@ -17,12 +17,16 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Checkpoint folder, device, maximum context in tokens, and engine flags beyond the plan's."""
+    """Checkpoint folder, device, maximum context in tokens, and engine flags beyond the plan's.
+
+    `options` are more options of our server, which others are not given.
+    """
 
     model: Path
     device: Device = Device.CPU
     max_model_len: int | None = None
     flags: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def launch(self, folder: Path) -> Launch:
         """Our server's resolved launch, with its cache in `folder`. Raises MariTalkError if it cannot be served."""

@@ -128,7 +128,9 @@ class HTTPTarget(Target):
         async with BenchClient(self.url) as client:
 
             async def send(number: int) -> RequestResult:
-                return await client.ask(api_format, make_prompt(load_spec.first + number), load_spec.max_tokens)
+                key = load_spec.keys[number % len(load_spec.keys)] if load_spec.keys else None
+                prompt = make_prompt(load_spec.first + number)
+                return await client.ask(api_format, prompt, load_spec.max_tokens, key=key)
 
             if load_spec.rate is not None:
                 return await run_open_loop(send, load_spec.rate, load_spec.requests / load_spec.rate)
@@ -143,7 +145,7 @@ class Ours(HTTPTarget):
     def __init__(self, subject: Subject, folder: Path) -> None:
         command = [str(Path(sys.executable).with_name("maritalk-serve")), "--host", "127.0.0.1"]
         command += ["--model", str(subject.model), "--device", subject.device, "--cache-dir", str(folder)]
-        command += ["--data-dir", str(folder / "data")]
+        command += ["--data-dir", str(folder / "data"), *subject.options]
         if subject.max_model_len is not None:
             command += ["--max-model-len", str(subject.max_model_len)]
         flags = subject.flags and ("--", *subject.flags)

@@ -25,7 +25,7 @@ class BenchClient:
     def __init__(self, url: str, key: str | None = None, *, verify: ssl.SSLContext | bool = True) -> None:
         """`verify`: the certificates to trust, or whether to verify any."""
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else None
+        self._headers = _authorization(key)
         self._verify = verify
         self.connect_error: Unavailable | None = None
         """Why the last request that reached no server did not."""
@@ -66,14 +66,23 @@ class BenchClient:
             raise Unavailable(msg("{url} does not answer: {error}", url=self._url, error=error)) from error
 
     async def ask(
-        self, api_format: ApiFormat, prompt: str, max_tokens: int, fields: Mapping[str, str] | None = None
+        self,
+        api_format: ApiFormat,
+        prompt: str,
+        max_tokens: int,
+        fields: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> RequestResult:
-        """Send one request, with more `fields` if given. A failure is recorded in the result, not raised."""
+        """Send one request, with more `fields` and an API key of its own if given.
+
+        A failure is recorded in the result, not raised.
+        """
         body = {**api_format.body(prompt, max_tokens), **(fields or {})}
+        url, headers = self._url + api_format.path, _authorization(key)
         texts_at, usage, failure = [], None, ""
         began = time.monotonic()
         try:
-            async with self._session.post(self._url + api_format.path, json=body) as response:
+            async with self._session.post(url, json=body, headers=headers) as response:
                 if response.status != 200:
                     failure = f"{response.status}: {(await response.text())[:200]}"
                 elif not api_format.streamed:
@@ -102,6 +111,10 @@ class BenchClient:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return untrusted_error(self._url, error.certificate_error)
         return no_server_error(self._url)
+
+
+def _authorization(key: str | None) -> dict[str, str] | None:
+    return {"Authorization": f"Bearer {key}"} if key else None
 
 
 def _result(began: float, ended: float, texts_at: list[float], usage: Usage | None, failure: str) -> RequestResult:
