@@ -19,6 +19,7 @@ from . import batches, loading, pictures, ratios, results
 from . import capacity as prediction
 from . import card as cards
 from . import compare as comparison
+from . import growth as growing
 from . import jobs as bulk_jobs
 from . import knee as rate_sweep
 from . import plan_accuracy as accuracy
@@ -31,6 +32,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 _MODEL = typer.Option(help="demo, one-layer, sharded, shapes/small, shapes/medium, or a folder.")
 _DEVICE = typer.Option(help="What runs it.")
+_ENGINE = typer.Option(help="null: a worker that computes nothing, for the front end alone.")
 _OUT = typer.Option(help="Folder for what was measured.")
 _USERS = typer.Option(help="Users at once, one load for each number.")
 _REQUESTS = typer.Option(help="Requests of each load, and at least 16 a user.")
@@ -49,9 +51,7 @@ def _temporary_folder() -> Iterator[Path]:
 def compare(
     model: Annotated[str, _MODEL] = "one-layer",
     device: Annotated[Device, _DEVICE] = Device.CPU,
-    engine: Annotated[Engine, typer.Option(help="null: a worker that computes nothing, for the front end alone.")] = (
-        Engine.REAL
-    ),
+    engine: Annotated[Engine, _ENGINE] = Engine.REAL,
     users: Annotated[str, _USERS] = "1,8,64",
     long_users: Annotated[str, typer.Option(help="Users at once with prompts of some 550 tokens, 150 out.")] = "8",
     requests: Annotated[int, _REQUESTS] = 64,
@@ -273,6 +273,27 @@ def batch(
     lines = [*results.table(loads), "", *results.table(times), "", *results.ratios(batches.ratios(loads, times))]
     content = {"loads": [asdict(each) for each in loads], "batches": [asdict(each) for each in times]}
     results.write(out, f"batch-{_file_name(model)}", title, content, lines)
+
+
+@app.command()
+def growth(
+    model: Annotated[str, _MODEL] = "one-layer",
+    device: Annotated[Device, _DEVICE] = Device.CPU,
+    engine: Annotated[Engine, _ENGINE] = Engine.NULL,
+    users: Annotated[str, _USERS] = "1,2,4,8,16,32,64,128,256,512",
+    keys: Annotated[str, typer.Option(help="API keys, one server for each number.")] = "1,10,100,1000",
+    requests: Annotated[int, typer.Option(help="Requests in all to one server; 0 for none.")] = 100_000,
+    requests_per_load: Annotated[int, typer.Option(help="Requests of each load of users, at least 16 a user.")] = 512,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each answer to the loads of users; others: 2.")] = 32,
+    out: Annotated[Path, _OUT] = _RESULTS,
+) -> None:
+    """What a request costs our server, and its memory, by users at once, API keys, and requests answered so far."""
+    asked = subject(model, device, engine)
+    measured = growing.measure(asked, _numbers(users), requests_per_load, max_tokens, _numbers(keys), requests)
+    is_null = engine is Engine.NULL
+    title = f"Growth of load on our server, {model}{', null engine' if is_null else ''}"
+    name = f"growth-{_file_name(model)}{'-null' if is_null else ''}"
+    results.write(out, name, title, asdict(measured), growing.table(measured))
 
 
 @app.command(name="plan-accuracy")

@@ -123,7 +123,7 @@ async def compare(
                         first=first,
                     )
                     first += load_spec.requests
-                    found = await _measure(target, load_spec, shape, number)
+                    found = await measure(target, load_spec, shape, number)
                     if number:
                         measured.append(found)
                 pause(target.process.pid)
@@ -133,12 +133,15 @@ async def compare(
     return measured
 
 
-async def _measure(target: Target, load_spec: LoadSpec, shape: Shape, number: int) -> Measured:
+async def measure(target: Target, load_spec: LoadSpec, shape: Shape, number: int) -> Measured:
+    """Run one load, of round `number`, on a target. Raises RuntimeError if a request fails."""
     machine, before, client = machine_times(), cpu_times(target.process.pid, target.api_pid), time.process_time()
     run = await target.checked(load_spec)
     client = time.process_time() - client
     used = cpu_times(target.process.pid, target.api_pid) - before
     passed = machine_times() - machine
+    # The machine's times do not change during a load of less than 10 ms.
+    total = passed.total or 1.0
     figures = LatencyMetrics.of(run)
     return Measured(
         target=target.name,
@@ -150,8 +153,8 @@ async def _measure(target: Target, load_spec: LoadSpec, shape: Shape, number: in
         cpu=used,
         client_cpu=client,
         completion_tokens=round(figures.generated_tokens_per_second * figures.seconds),
-        steal=passed.steal / passed.total,
-        others=max(0.0, passed.busy - used.api - used.others - client) / passed.total,
+        steal=passed.steal / total,
+        others=max(0.0, passed.busy - used.api - used.others - client) / total,
     )
 
 
