@@ -37,7 +37,7 @@ class FastPath:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None or _is_cross_origin(scope["headers"]):
+        if route is None or is_cross_origin(scope["headers"]):
             await self._inner(scope, receive, send)
             return
         scope["app"] = self._app
@@ -45,7 +45,7 @@ class FastPath:
         await response(scope, receive, send)
 
 
-def _is_cross_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_cross_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a page of another origin sent the request. Browsers send `Origin` with each POST of our own page too."""
     origin = next((value for name, value in headers if name == b"origin"), None)
     if origin is None:

@@ -69,6 +69,25 @@ def test_cross_origin_request_is_forbidden(shared_server: Server, origin: str) -
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_vllms_application_does_not_see_requests_for_the_busiest_routes(shared_server: Server) -> None:
+    url = f"http://127.0.0.1:{shared_server.port}"
+
+    def seen(path: str) -> float:
+        samples = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
+        name = f'http_requests_total{{handler="{path}"'
+        return sum(float(line.rpartition(" ")[2]) for line in samples if line.startswith(name))
+
+    body = {"model": "MariTalk", "prompt": "oi", "messages": [{"role": "user", "content": "oi"}], "max_tokens": 1}
+    for path, field in (("/v1/completions", "messages"), ("/v1/chat/completions", "prompt")):
+        before = seen(path)
+        sent = {name: value for name, value in body.items() if name != field}
+        assert httpx.post(f"{url}{path}", json=sent, timeout=60).status_code == 200
+        assert seen(path) == before
+        # It answers what is not valid.
+        assert httpx.post(f"{url}{path}", json={**sent, "max_tokens": "x"}, timeout=60).status_code == 400
+        assert seen(path) == before + 1
+
+
 @router.get("/")
 async def status(request: Request) -> Response:
     return Response(f"direct {request.method}")

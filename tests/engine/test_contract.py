@@ -39,6 +39,8 @@ def test_vllm_internals_have_the_expected_form() -> None:
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
+    from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
+    from vllm.entrypoints.openai.completion.api_router import create_completion
     from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMValidationError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
     from vllm.renderers import BaseRenderer, ChatParams
@@ -101,6 +103,9 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)
     assert "stream_interval" in parameters(SamplingParams)
+    # The functions of the routes that we call without vLLM's application.
+    for function in (create_chat_completion, create_completion):
+        assert parameters(inspect.unwrap(function)) == ["request", "raw_request"]
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
     # Validation of required tool calls and structured outputs.
     assert parameters(structural_tag_registry.resolve_tool_strictness) == ["tools", "tool_choice", "strict_level"]

@@ -132,8 +132,9 @@ def engine_layers(
     `context_length`: in tokens; `max_characters`: of a prompt; `max_answers`: running and queued, or None.
     `flex`: where requests of this tier wait.
     """
-    # Imported late: it imports FastAPI, which the supervisor does without.
+    # Imported late: they import FastAPI, which the supervisor does without.
     from ...api.fast_path import FastPath
+    from ...api.generation_routes import GenerationRoutes
 
     return [
         Middleware(InFlight, in_flight),
@@ -143,6 +144,7 @@ def engine_layers(
         Middleware(MaritacaAPI, names, context_length, max_characters, max_answers),
         Middleware(ServiceTiers, flex),
         Middleware(AddRootPath, args.root_path or ""),
+        Middleware(GenerationRoutes, app),
     ]
 
 
