@@ -96,6 +96,17 @@ def test_workers_share_cores_weights_and_cache() -> None:
     assert two.kv_cache_tokens == pytest.approx(one.kv_cache_tokens, rel=0.01)
 
 
+@pytest.mark.parametrize(("megabytes", "cores"), [(6, 1), (31.9, 1), (32, 4), (300, 4)])
+def test_a_tiny_model_computes_on_one_core(megabytes: float, cores: int) -> None:
+    result = plan(open_need(megabytes / 1000, TINY), cpu(24, cores=4, fast=True))
+    assert result.cores == (tuple(range(cores)),)
+    assert ("the CPU, 1 core," in description(result)) is (cores == 1)
+
+
+def test_workers_of_a_tiny_model_share_all_cores() -> None:
+    assert plan(open_need(0.006, TINY, tensor_parallel_size=2), cpu(24, cores=4)).cores == ((0, 1), (2, 3))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
