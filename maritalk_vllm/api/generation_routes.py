@@ -1,14 +1,16 @@
-"""Dispatch requests for vLLM's two busiest routes directly, bypassing FastAPI's layers and vLLM's middleware."""
+"""Dispatch requests for vLLM's generation routes directly, bypassing most layers of its application."""
 
 import asyncio
 import contextlib
-import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,30 +19,44 @@ from .cancellation import ClientDisconnected, cancel_on_disconnect
 from .fast_path import is_cross_origin
 from .media_types import JSON
 from .openai_adapter import replay_body
-from .openai_dialect import CHAT, COMPLETIONS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _Endpoint = Callable[..., Awaitable[Response]]
 
-_USUAL_MIDDLEWARE = {"CORSMiddleware", "PrometheusInstrumentatorMiddleware", "ScalingMiddleware"}
-"""Classes of vLLM's middleware that same-origin requests for these routes can do without."""
+_CALL = "maritalk.call"
+"""Entry of the ASGI scope with the function of a route, applied to the body of the request."""
+
+_UNNEEDED_MIDDLEWARE = {
+    "starlette.middleware.cors.CORSMiddleware",  # does nothing for requests of the same origin
+    "prometheus_fastapi_instrumentator.middleware.PrometheusInstrumentatorMiddleware",  # counts, as our metrics do
+    "vllm.entrypoints.serve.elastic_ep.middleware.ScalingMiddleware",  # the route that starts to scale is not offered
+}
+"""vLLM's middleware that requests of the same origin for these routes can do without."""
+
+_DECORATORS = ["with_cancellation.<locals>.wrapper", "load_aware_call.<locals>.wrapper"]
+"""vLLM's decorators of these routes. The first makes two tasks to notice a disconnect, the second tracks the load."""
 
 
 class GenerationRoutes:
-    """ASGI middleware around vLLM's application, whose layers take a tenth of a request's processor time.
+    """ASGI middleware around vLLM's application.
 
-    It calls the function of a route as the application would: with a valid body, and with the application's handlers of
-    exceptions. The application itself answers requests with an invalid body and cross-origin requests; and all of them
-    if it has more middleware than usual, as for a user's own. Its metrics `http_*` lack the requests that bypass it.
+    With chat completions of a small model, the application's own layers take a tenth of the API process's time. This
+    class calls the function of a route as the application would: with a valid body, and with the same handlers of
+    exceptions. The application still answers requests with an invalid body and those of another origin, and all of them
+    if it has middleware or a route has decorators that are not known here.
     """
 
     def __init__(self, inner: ASGIApp, app: "FastAPI") -> None:
         """`inner` handles all other requests, `app` has the routes."""
         self._inner = inner
         self._app = app
-        self._routes = {} if _is_customized(app) else dict(_generation_routes(app))
+        self._routes = {} if _is_customized(app) else dict(generation_routes(app))
+        handlers = dict(app.exception_handlers)
+        on_error = handlers.pop(Exception, None)
+        calls = ExceptionMiddleware(_call, handlers=handlers)
+        self._direct = ServerErrorMiddleware(calls, handler=on_error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -50,7 +66,6 @@ class GenerationRoutes:
             await self._inner(scope, receive, send)
             return
         model, endpoint = route
-        scope["app"] = self._app
         request = Request(scope, receive)
         raw = await request.body()
         try:
@@ -58,43 +73,24 @@ class GenerationRoutes:
         except Exception:  # noqa: BLE001  (the application finds the same fault, and responds)
             await self._inner(scope, replay_body(raw, receive), send)
             return
+        scope = {**scope, "app": self._app, _CALL: partial(endpoint, body)}
         with contextlib.suppress(ClientDisconnected):
-            await cancel_on_disconnect(receive, self._respond(endpoint, body, request, send))
-
-    async def _respond(self, endpoint: _Endpoint, body: BaseModel, request: Request, send: Send) -> None:
-        try:
-            response = await _uncaught(endpoint(body, raw_request=request))
-        except Exception as error:
-            kind = next(kind for kind in type(error).__mro__ if kind in self._app.exception_handlers)
-            response = await self._app.exception_handlers[kind](request, error)  # type: ignore[misc]
-            await response(request.scope, request.receive, send)
-            if kind is Exception:  # the server logs what nothing else handles
-                raise
-            return
-        if isinstance(response, StreamingResponse):
-            # Its own `__call__` makes two tasks to notice a disconnect.
-            await response.stream_response(send)
-        else:
-            await response(request.scope, request.receive, send)
+            await cancel_on_disconnect(receive, self._direct(scope, receive, send))
 
 
-def _is_customized(app: "FastAPI") -> bool:
-    """Whether requests need the layers of the application."""
-    middleware = {getattr(layer.cls, "__name__", "") for layer in app.user_middleware}
-    return bool(
-        middleware - _USUAL_MIDDLEWARE or app.root_path or getattr(app.state, "enable_server_load_tracking", False)
-    )
-
-
-def _generation_routes(app: "FastAPI") -> Iterator[tuple[str, tuple[type[BaseModel], _Endpoint]]]:
-    """The paths of the routes, with the type of their body and their function, if that is called as expected."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.path in (CHAT, COMPLETIONS):
-            # Without vLLM's decorators: one makes two tasks to notice a disconnect, the other tracks the load.
-            endpoint = inspect.unwrap(route.endpoint)
-            parameters = inspect.signature(endpoint, eval_str=True).parameters
-            if list(parameters) == ["request", "raw_request"]:
-                yield route.path, (parameters["request"].annotation, endpoint)
+async def _call(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application that calls the function of a route, and sends its response."""
+    response = await _uncaught(scope[_CALL](raw_request=Request(scope, receive)))
+    if not isinstance(response, StreamingResponse):
+        await response(scope, receive, send)
+        return
+    # Its `__call__` would make two tasks to notice a disconnect, and leave the body to the garbage collector, which
+    # ends the engine's work for an abandoned stream.
+    try:
+        await response.stream_response(send)
+    finally:
+        if (close := getattr(response.body_iterator, "aclose", None)) is not None:
+            await close()
 
 
 async def _uncaught(work: Awaitable[Response]) -> Response:
@@ -105,14 +101,39 @@ async def _uncaught(work: Awaitable[Response]) -> Response:
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
-    result = await work
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
-    return result
+    try:
+        return await work
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+def _is_customized(app: "FastAPI") -> bool:
+    """Whether requests need the layers of the application."""
+    middleware = {f"{layer.cls.__module__}.{layer.cls.__qualname__}" for layer in app.user_middleware}  # type: ignore[attr-defined]
+    tracks_load = getattr(app.state, "enable_server_load_tracking", False)
+    return bool(middleware - _UNNEEDED_MIDDLEWARE or app.root_path or tracks_load)
+
+
+def generation_routes(app: "FastAPI") -> Iterator[tuple[str, tuple[type[BaseModel], _Endpoint]]]:
+    """The paths of the routes, each with the type of its body and its function."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or route.methods != {"POST"} or route.body_field is None:
+            continue
+        endpoint, decorators = route.endpoint, []
+        while hasattr(endpoint, "__wrapped__"):
+            decorators.append(endpoint.__code__.co_qualname)
+            endpoint = endpoint.__wrapped__
+        checks = [getattr(each.dependency, "__name__", "") for each in route.dependencies]
+        names = [parameter.name for parameter in route.dependant.body_params]
+        model = route.body_field.field_info.annotation
+        is_known = decorators == _DECORATORS and checks == ["validate_json_request"] and names == ["request"]
+        if is_known and isinstance(model, type) and issubclass(model, BaseModel):
+            yield route.path, (model, endpoint)
 
 
 def _json(request: Request, raw: bytes) -> Any:  # noqa: ANN401
-    """The body of a request. Raises ValueError if its type is not JSON."""
+    """The body of a request. Raises ValueError if its type is not JSON, as vLLM's `validate_json_request` does."""
     if request.headers.get("content-type", "").lower().partition(";")[0] != JSON:
         raise ValueError("The type of the body is not JSON.")
     return json.loads(raw)

@@ -1,7 +1,8 @@
-"""Requests for vLLM's chat and completions routes bypass its application, with the same answers as from it."""
+"""Requests for vLLM's generation routes bypass its application, with the same responses as from it."""
 
 import asyncio
 import functools
+import gc
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, StreamingResponse
@@ -17,31 +18,48 @@ from starlette.responses import JSONResponse, StreamingResponse
 from maritalk_vllm.api.cancellation import Cancellation
 from maritalk_vllm.api.generation_routes import GenerationRoutes
 
-PATHS = ("/v1/chat/completions", "/v1/completions")
+CHAT = "/v1/chat/completions"
 HOST = "http://localhost:9000"
 
 
 class Body(BaseModel):
     text: str
     stream: bool = False
+    number: float = 0
 
 
 class KnownError(Exception):
     pass
 
 
-def decorated(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The endpoint with a decorator as vLLM's."""
+def with_cancellation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator by the name of vLLM's."""
 
-    @functools.wraps(endpoint)
+    @functools.wraps(function)
     async def wrapper(*arguments: Any, **named: Any) -> Any:
-        return await endpoint(*arguments, **named)
+        return await function(*arguments, **named)
 
     return wrapper
 
 
+def load_aware_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator by the name of vLLM's."""
+
+    @functools.wraps(function)
+    async def wrapper(*arguments: Any, **named: Any) -> Any:
+        return await function(*arguments, **named)
+
+    return wrapper
+
+
+async def validate_json_request(raw_request: Request) -> None:
+    """As vLLM's, by the same name."""
+    if raw_request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no JSON")
+
+
 class Application:
-    """An application with routes as vLLM's. `passed` counts the requests that pass its layers, `ended` the endings."""
+    """An application with such decorators. `passed` counts the requests that pass its layers, `ended` how they end."""
 
     def __init__(self, *, middleware: Sequence[type[Any]] = (), root_path: str = "", tracks_load: bool = False) -> None:
         self.passed = 0
@@ -49,14 +67,21 @@ class Application:
         self.entered = asyncio.Event()
         self.app = FastAPI(root_path=root_path)
         self.app.state.enable_server_load_tracking = tracks_load
-        for path in PATHS:
-            self.app.post(path)(decorated(self._endpoint()))
-        self.app.post("/v1/responses")(decorated(self._endpoint()))
+        usual = APIRouter(dependencies=[])
+        checks = [Depends(validate_json_request)]
+
+        async def create(request: Body, raw_request: Request) -> Any:
+            return await self._answer(request, raw_request)
+
+        usual.post(CHAT, dependencies=checks)(with_cancellation(load_aware_call(create)))
+        usual.post("/one-decorator", dependencies=checks)(with_cancellation(create))
+        usual.post("/no-check")(with_cancellation(load_aware_call(create)))
+        self.app.include_router(usual)
         self.app.add_middleware(CORSMiddleware, allow_origins=["*"])
         for each in middleware:
             self.app.add_middleware(each)  # type: ignore[arg-type]
-        self.app.exception_handler(KnownError)(self._failure(HTTPStatus.IM_A_TEAPOT))
-        self.app.exception_handler(Exception)(self._failure(HTTPStatus.INTERNAL_SERVER_ERROR))
+        self.app.exception_handler(KnownError)(self._failure)
+        self.app.exception_handler(Exception)(self._failure)
         inner = self.app.build_middleware_stack()
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:
@@ -66,27 +91,30 @@ class Application:
         self.app.middleware_stack = counted
         self.direct = GenerationRoutes(self.app, self.app)
 
-    def _endpoint(self) -> Callable[..., Any]:
-        async def endpoint(request: Body, raw_request: Request) -> Any:
-            assert raw_request.app is self.app
-            if request.text == "known":
-                raise KnownError("a known error")
-            if request.text == "unknown":
-                raise RuntimeError("another error")
-            if request.text == "wait":
-                try:
-                    self.entered.set()
-                    await asyncio.sleep(60)
-                except asyncio.CancelledError:  # as vLLM's
-                    self.ended.append("answer")
-                    return JSONResponse({"error": "Client disconnected"}, 400)
-            if request.stream:
-                return StreamingResponse(self._events(request.text), media_type="text/event-stream")
-            return JSONResponse({"text": request.text})
-
-        return endpoint
+    async def _answer(self, request: Body, raw_request: Request) -> Any:
+        assert raw_request.app is self.app
+        if request.text == "known":
+            raise KnownError("a known error")
+        if request.text == "unknown":
+            raise RuntimeError("another error")
+        if request.text == "status":
+            raise HTTPException(HTTPStatus.CONFLICT, "a conflict", {"X-Reason": "conflict"})
+        if request.text.startswith("wait"):
+            try:
+                self.entered.set()
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:  # as vLLM's
+                self.ended.append("answer")
+                if request.text == "wait, fail":
+                    raise KnownError("the engine is dead") from None
+                return JSONResponse({"error": "Client disconnected"}, 400)
+        if request.stream:
+            return StreamingResponse(self._events(request.text), media_type="text/event-stream")
+        return JSONResponse({"text": request.text, "number": str(request.number)})
 
     async def _events(self, text: str) -> AsyncIterator[str]:
+        cycle: list[Any] = []
+        cycle.append(cycle)
         try:
             for word in text.split():
                 yield f"data: {word}\n\n"
@@ -97,16 +125,8 @@ class Application:
             self.ended.append("stream")
 
     @staticmethod
-    def _failure(status: HTTPStatus) -> Callable[..., Any]:
-        async def handle(request: Request, error: Exception) -> JSONResponse:
-            return JSONResponse({"error": str(error), "path": request.url.path}, status)
-
-        return handle
-
-    async def post(self, url: str = PATHS[0], **named: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(self.direct, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
-            return await client.post(url, **named)
+    async def _failure(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": str(error), "path": request.url.path}, HTTPStatus.IM_A_TEAPOT)
 
 
 class Another:
@@ -119,16 +139,47 @@ class Another:
         await self._app(scope, receive, send)
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_valid_requests_bypass_the_application(path: str) -> None:
+class SameName(Another):
+    """One with the name of one of vLLM's."""
+
+
+SameName.__name__ = SameName.__qualname__ = "CORSMiddleware"
+
+
+async def post(app: Any, request: dict[str, Any]) -> tuple[int, bytes, httpx.Headers]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+        response = await client.post(**{"url": CHAT, **request})
+    return response.status_code, response.content, response.headers
+
+
+def raw(body: bytes, content_type: str = "application/json") -> dict[str, Any]:
+    return {"content": body, "headers": {"Content-Type": content_type}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"json": {"text": "Olá"}}, 200),
+        ({"json": {"text": "um dois", "stream": True}}, 200),
+        ({"json": {"text": "known"}}, 418),
+        ({"json": {"text": "unknown"}}, 418),
+        ({"json": {"text": "status"}}, 409),
+        (raw(b'{"text": "a", "number": NaN}'), 200),
+        (raw(b'{"text": "a", "text": "b"}'), 200),
+        (raw(b'\xef\xbb\xbf{"text": "a"}'), 200),
+        (raw(b'{"text": "a", "number": 1' + b"0" * 300 + b"}"), 200),
+        (raw(b'{"text": "a"}', "application/json; charset=utf-8"), 200),
+    ],
+)
+def test_valid_requests_bypass_the_application(request_: dict[str, Any], status: int) -> None:
     async def scenario() -> None:
         application = Application()
-        response = await application.post(path, json={"text": "Olá"}, headers={"Origin": HOST})
-        assert (response.status_code, response.json()) == (200, {"text": "Olá"})
-        response = await application.post(path, json={"text": "um dois", "stream": True})
-        assert response.text == "data: um\n\ndata: dois\n\n"
-        assert response.headers["content-type"].startswith("text/event-stream")
-        assert not application.passed
+        direct = await post(application.direct, request_)
+        assert (direct[0], application.passed) == (status, 0)
+        same = await post(application.app, request_)
+        same[2].pop("vary", None)  # for requests of other origins
+        assert direct == same
 
     asyncio.run(scenario())
 
@@ -139,64 +190,51 @@ def test_valid_requests_bypass_the_application(path: str) -> None:
         {"json": {"text": 1}},
         {"json": {}},
         {"json": []},
-        {"content": b'{"text": "Ol', "headers": {"Content-Type": "application/json"}},
-        {"content": b'{"text": "a"}', "headers": {"Content-Type": "text/plain"}},
+        raw(b""),
+        raw(b'{"text": "Ol'),
+        raw(b'{"text": ' + b"[" * 100_000),
+        raw(b'{"text": "a"}', "text/plain"),
         {"json": {"text": "a"}, "headers": {"Origin": "http://example.org"}},
-        {"url": "/v1/responses", "json": {"text": "a"}},
+        {"url": "/one-decorator", "json": {"text": "a"}},
+        {"url": "/no-check", "json": {"text": "a"}},
     ],
 )
-def test_other_requests_have_the_applications_answer(request_: dict[str, Any]) -> None:
+def test_other_requests_have_the_applications_response(request_: dict[str, Any]) -> None:
     async def scenario() -> None:
         application = Application()
-        response = await application.post(**request_)
+        direct = await post(application.direct, request_)
         assert application.passed == 1
-        transport = httpx.ASGITransport(application.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
-            same = await client.post(**{"url": PATHS[0], **request_})
-        assert response.status_code == same.status_code
-        assert (response.content, response.headers) == (same.content, same.headers)
+        assert direct == await post(application.app, request_)
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("given", [{"middleware": (Another,)}, {"root_path": "/models/a"}, {"tracks_load": True}])
+@pytest.mark.parametrize(
+    "given",
+    [{"middleware": (Another,)}, {"middleware": (SameName,)}, {"root_path": "/models/a"}, {"tracks_load": True}],
+)
 def test_an_application_with_more_layers_is_not_bypassed(given: dict[str, Any]) -> None:
     async def scenario() -> None:
         application = Application(**given)
-        assert (await application.post(json={"text": "a"})).json() == {"text": "a"}
-        assert application.passed == 1
-
-    asyncio.run(scenario())
-
-
-def test_errors_have_the_responses_of_the_applications_handlers() -> None:
-    async def scenario() -> None:
-        application = Application()
-        response = await application.post(json={"text": "known"})
-        assert response.status_code == HTTPStatus.IM_A_TEAPOT
-        assert response.json() == {"error": "a known error", "path": PATHS[0]}
-        response = await application.post(json={"text": "unknown"})
-        assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
-        assert response.json() == {"error": "another error", "path": PATHS[0]}
-        with pytest.raises(RuntimeError, match="another error"):  # for the server's log
-            await Exchange(application, {"text": "unknown"}).run()
-        assert not application.passed
+        status, _, _ = await post(application.direct, {"json": {"text": "a"}})
+        assert (status, application.passed) == (200, 1)
 
     asyncio.run(scenario())
 
 
 class Exchange:
-    """One request, and what is sent in response. Its client disconnects when `gone` is set."""
+    """One request, and what is sent in response. Its client disconnects when `gone` is set, and may read nothing."""
 
-    def __init__(self, application: Application, body: dict[str, Any]) -> None:
+    def __init__(self, application: Application, body: dict[str, Any], *, reads: bool = True) -> None:
         self._application = application
         self._messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+        self._reads = reads
         self.gone = asyncio.Event()
         self.sent: list[Any] = []
 
     async def run(self) -> None:
         headers = [(b"host", b"localhost:9000"), (b"content-type", b"application/json")]
-        scope = {"type": "http", "method": "POST", "path": PATHS[0], "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": headers}
         await self._application.direct(scope, self._receive, self._send)
 
     async def _receive(self) -> Any:
@@ -207,15 +245,41 @@ class Exchange:
 
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
+        if not self._reads and message["type"] == "http.response.body":
+            self._application.entered.set()
+            await asyncio.sleep(60)
+
+
+def test_requests_of_the_same_origin_bypass_the_application() -> None:
+    async def scenario() -> None:
+        application = Application()
+        status, _, headers = await post(application.direct, {"json": {"text": "a"}, "headers": {"Origin": HOST}})
+        assert (status, application.passed) == (200, 0)
+        assert "access-control-allow-origin" not in headers
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_error_reaches_the_servers_log() -> None:
+    async def scenario() -> None:
+        with pytest.raises(RuntimeError, match="another error"):
+            await Exchange(Application(), {"text": "unknown"}).run()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
-    ("body", "ended"), [({"text": "wait"}, "answer"), ({"text": "um dois ...", "stream": True}, "stream")]
+    ("body", "reads", "ended"),
+    [
+        ({"text": "wait"}, True, "answer"),
+        ({"text": "um dois ...", "stream": True}, True, "stream"),
+        ({"text": "um dois ...", "stream": True}, False, "stream"),
+    ],
 )
-def test_a_disconnect_ends_the_work_for_a_request(body: dict[str, Any], ended: str) -> None:
+def test_a_disconnect_ends_the_work_for_a_request(body: dict[str, Any], reads: bool, ended: str) -> None:
     async def scenario() -> None:
         application = Application()
-        exchange = Exchange(application, body)
+        exchange = Exchange(application, body, reads=reads)
         task = asyncio.create_task(exchange.run())
         await application.entered.wait()
         before = list(exchange.sent)
@@ -224,15 +288,20 @@ def test_a_disconnect_ends_the_work_for_a_request(body: dict[str, Any], ended: s
         assert application.ended == [ended]
         assert exchange.sent == before
 
-    asyncio.run(scenario())
+    gc.disable()  # does not wait for the garbage collector
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
 
 
-def test_vllm_does_not_answer_a_request_that_the_server_ends() -> None:
+@pytest.mark.parametrize("text", ["wait", "wait, fail"])
+def test_vllm_does_not_answer_a_request_that_the_server_ends(text: str) -> None:
     """vLLM catches the cancellation, and would say that the client has disconnected. The server answers itself."""
 
     async def scenario() -> None:
         application, cancellation = Application(), Cancellation()
-        exchange = Exchange(application, {"text": "wait"})
+        exchange = Exchange(application, {"text": text})
 
         async def request() -> None:
             with cancellation:

@@ -8,7 +8,9 @@ import sys
 from typing import get_args
 
 import pytest
+from fastapi import FastAPI
 
+from maritalk_vllm.api import generation_routes
 from maritalk_vllm.engine import cpu_pipeline_worker, vllm_launcher
 from maritalk_vllm.engine.engine_client import LimitedClient, client_class
 from maritalk_vllm.engine.vllm_arguments import engine_arguments
@@ -39,8 +41,6 @@ def test_vllm_internals_have_the_expected_form() -> None:
     from vllm.engine.protocol import EngineClient
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
-    from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
-    from vllm.entrypoints.openai.completion.api_router import create_completion
     from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMValidationError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
     from vllm.renderers import BaseRenderer, ChatParams
@@ -103,9 +103,6 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert issubclass(VLLMClientError, Exception) and issubclass(GracefulHTTPError, Exception)
     assert callable(load_chat_template)
     assert "stream_interval" in parameters(SamplingParams)
-    # The functions of the routes that we call without vLLM's application.
-    for function in (create_chat_completion, create_completion):
-        assert parameters(inspect.unwrap(function)) == ["request", "raw_request"]
     assert isinstance(MariTalkPlugin(), EndpointPlugin)
     # Validation of required tool calls and structured outputs.
     assert parameters(structural_tag_registry.resolve_tool_strictness) == ["tools", "tool_choice", "strict_level"]
@@ -325,3 +322,26 @@ def test_temperatures_above_two_are_opt_in() -> None:
     wrong = "VLLMValidationError"
     wanted = [[wrong, wrong, wrong], [3.0, wrong, wrong], [3.0, wrong, wrong]]
     assert result.stdout.splitlines() == [str(each) for each in wanted], result.stderr
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore")
+def test_vllms_generation_routes_can_be_called_directly() -> None:
+    vllm_launcher.preload(installed_vllm().device)
+    from vllm.entrypoints.anthropic.api_router import attach_router as attach_messages
+    from vllm.entrypoints.openai.chat_completion.api_router import attach_router as attach_chat
+    from vllm.entrypoints.openai.completion.api_router import attach_router as attach_completions
+    from vllm.entrypoints.openai.responses.api_router import attach_router as attach_responses
+
+    app = FastAPI()
+    for attach in (attach_messages, attach_chat, attach_completions, attach_responses):
+        attach(app)
+    found = {path: model.__name__ for path, (model, _) in generation_routes.generation_routes(app)}
+    assert found == {
+        "/v1/chat/completions": "ChatCompletionRequest",
+        "/v1/chat/completions/batch": "BatchChatCompletionRequest",
+        "/v1/completions": "CompletionRequest",
+        "/v1/messages": "AnthropicMessagesRequest",
+        "/v1/messages/count_tokens": "AnthropicCountTokensRequest",
+        "/v1/responses": "ResponsesRequest",
+    }
