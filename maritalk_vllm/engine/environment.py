@@ -60,10 +60,11 @@ def engine_environment(
             # OpenMP threads busy-wait, by default long enough to do so between the parts of a step too, on the cores
             # that the API process needs: on two cores, streams ran at two thirds of the speed.
             environment.setdefault("GOMP_SPINCOUNT", "5000")
-        if plan.workers == 1:
-            # Not bound to a core: the first process would pass that on to the API process.
+        if plan.workers > 1 or len(plan.cores[0]) == 1:
+            # OpenMP reads it when the first process loads it: vLLM sets it later, for each worker. On all cores its
+            # default is better: as many threads as physical cores.
             environment.setdefault("OMP_NUM_THREADS", str(len(plan.cores[0])))
-        else:
+        if plan.workers > 1:
             # By default vLLM binds one worker to each NUMA node, rejects more workers than NUMA nodes, and reserves a
             # core for an engine that may run on another node of a group.
             shares = "|".join(",".join(map(str, cores)) for cores in plan.cores)

@@ -24,10 +24,11 @@ _SERVER_BYTES = 1_200_000_000
 _WORKER_BYTES = 500_000_000
 """Measured with vLLM 0.32: 0.69 GB for all processes but the workers, 0.53 GB per worker without weights and cache."""
 
-_SINGLE_CORE_BYTES = 32_000_000
+_SINGLE_CORE_BYTES = 16_000_000
 """Weights below which a model computes on one core: its steps are so short that threads lose more than they gain, by
-waiting for each other where the API process needs a core too. Requests/s on one core / on two, 1 to 64 users, measured
-on two cores: 1.03 to 1.3 with 6 MB of weights; 0.85 to 0.91 with 71 MB, 0.71 to 0.9 with 270 MB."""
+waiting for each other and for a core that the API process uses. Measured on two cores, requests/s on one core / on two,
+1 to 64 users, in bfloat16: 1.03 to 1.3 with 6 MB of weights; 0.85 to 0.91 with 71 MB, 0.71 to 0.9 with 270 MB. In
+float32, with 13 MB, a step took 4.3 ms on one and 5.4 ms on two."""
 
 _BLOCK_TOKENS = 128
 """Tokens per block of KV cache on a CPU, where vLLM uses larger blocks than on a GPU."""
@@ -80,7 +81,7 @@ def plan_cpu(requirements: ModelRequirements, inventory: Inventory, why: str) ->
             )
         )
     footprint = requirements.footprint.served_as(dtype)
-    if workers == 1 and footprint.weights_bytes < _SINGLE_CORE_BYTES:
+    if plan.workers == 1 and footprint.weights_bytes < _SINGLE_CORE_BYTES:
         plan = replace(plan, cores=(host.cores[:1],))
     plan = _with_speed(plan, footprint)
     try:

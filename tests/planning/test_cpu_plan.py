@@ -96,7 +96,7 @@ def test_workers_share_cores_weights_and_cache() -> None:
     assert two.kv_cache_tokens == pytest.approx(one.kv_cache_tokens, rel=0.01)
 
 
-@pytest.mark.parametrize(("megabytes", "cores"), [(6, 1), (31.9, 1), (32, 4), (300, 4)])
+@pytest.mark.parametrize(("megabytes", "cores"), [(6, 1), (15.9, 1), (16, 4), (300, 4)])
 def test_a_tiny_model_computes_on_one_core(megabytes: float, cores: int) -> None:
     result = plan(open_need(megabytes / 1000, TINY), cpu(24, cores=4, fast=True))
     assert result.cores == (tuple(range(cores)),)
