@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _Endpoint = Callable[..., Awaitable[Response]]
 
 _CALL = "maritalk.call"
-"""Entry of the ASGI scope with the function of a route, applied to the body of the request."""
+"""Entry of the ASGI scope with the call of a route's function for the request."""
 
 _UNNEEDED_MIDDLEWARE = {
     "starlette.middleware.cors.CORSMiddleware",  # does nothing for requests of the same origin
@@ -66,6 +66,7 @@ class GenerationRoutes:
             await self._inner(scope, receive, send)
             return
         model, endpoint = route
+        scope = {**scope, "app": self._app}
         request = Request(scope, receive)
         raw = await request.body()
         try:
@@ -73,14 +74,14 @@ class GenerationRoutes:
         except Exception:  # noqa: BLE001  (the application finds the same fault, and responds)
             await self._inner(scope, replay_body(raw, receive), send)
             return
-        scope = {**scope, "app": self._app, _CALL: partial(endpoint, body)}
+        scope[_CALL] = partial(endpoint, body, request)
         with contextlib.suppress(ClientDisconnected):
             await cancel_on_disconnect(receive, self._direct(scope, receive, send))
 
 
 async def _call(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application that calls the function of a route, and sends its response."""
-    response = await _uncaught(scope[_CALL](raw_request=Request(scope, receive)))
+    response = await _uncaught(scope[_CALL]())
     if not isinstance(response, StreamingResponse):
         await response(scope, receive, send)
         return

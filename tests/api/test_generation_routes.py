@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, StreamingResponse
@@ -67,16 +67,14 @@ class Application:
         self.entered = asyncio.Event()
         self.app = FastAPI(root_path=root_path)
         self.app.state.enable_server_load_tracking = tracks_load
-        usual = APIRouter(dependencies=[])
         checks = [Depends(validate_json_request)]
 
         async def create(request: Body, raw_request: Request) -> Any:
             return await self._answer(request, raw_request)
 
-        usual.post(CHAT, dependencies=checks)(with_cancellation(load_aware_call(create)))
-        usual.post("/one-decorator", dependencies=checks)(with_cancellation(create))
-        usual.post("/no-check")(with_cancellation(load_aware_call(create)))
-        self.app.include_router(usual)
+        self.app.post(CHAT, dependencies=checks)(with_cancellation(load_aware_call(create)))
+        self.app.post("/one-decorator", dependencies=checks)(with_cancellation(create))
+        self.app.post("/no-check")(with_cancellation(load_aware_call(create)))
         self.app.add_middleware(CORSMiddleware, allow_origins=["*"])
         for each in middleware:
             self.app.add_middleware(each)  # type: ignore[arg-type]
@@ -93,6 +91,7 @@ class Application:
 
     async def _answer(self, request: Body, raw_request: Request) -> Any:
         assert raw_request.app is self.app
+        assert json.loads(await raw_request.body())["text"] == request.text
         if request.text == "known":
             raise KnownError("a known error")
         if request.text == "unknown":
@@ -113,8 +112,6 @@ class Application:
         return JSONResponse({"text": request.text, "number": str(request.number)})
 
     async def _events(self, text: str) -> AsyncIterator[str]:
-        cycle: list[Any] = []
-        cycle.append(cycle)
         try:
             for word in text.split():
                 yield f"data: {word}\n\n"
