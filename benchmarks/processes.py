@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -45,11 +46,10 @@ def processes(pid: int) -> list[Process]:
     found = []
     for each in process_tree(pid):
         used = memory(each.pid)
-        program, *arguments = each.cmdline() or [each.name()]
         peak = _PEAK.search(Path(f"/proc/{each.pid}/status").read_text())
         found.append(
             Process(
-                title=" ".join([Path(program).name, *arguments])[:60].rstrip(),
+                title=process_title(each.cmdline() or [each.name()]),
                 rss=used.rss,
                 pss=used.pss,
                 anonymous=used.anonymous,
@@ -57,6 +57,13 @@ def processes(pid: int) -> list[Process]:
             )
         )
     return found
+
+
+def process_title(command: list[str]) -> str:
+    """A title of at most 60 characters: the name of the program, and its arguments up to the first path or URL."""
+    # A process that sets its title has a command of one word.
+    program, *arguments = " ".join(command).split()
+    return " ".join([Path(program).name, *takewhile(lambda argument: "/" not in argument, arguments)])[:60].rstrip()
 
 
 def process_tree(pid: int) -> list[psutil.Process]:

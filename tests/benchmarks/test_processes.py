@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from benchmarks.processes import cpu_seconds, cpu_times
+from benchmarks.processes import cpu_seconds, cpu_times, process_title
 
 BURN = """
 import sys, time
@@ -68,3 +68,19 @@ def test_a_process_that_has_exited_has_no_cpu_time() -> None:
         process.wait()
     with pytest.raises(psutil.NoSuchProcess):
         cpu_seconds(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("command", "title"),
+    [
+        (
+            ["/usr/bin/python", "-m", "a.server", "--model", "/home/a/model", "--seed", "1"],
+            "python -m a.server --model",
+        ),
+        (["maritalk-serve http://127.0.0.1:9000"], "maritalk-serve"),
+        (["maritalk: serve"], "maritalk: serve"),
+        (["a" * 70], "a" * 60),
+    ],
+)
+def test_titles_have_no_paths(command: list[str], title: str) -> None:
+    assert process_title(command) == title
