@@ -62,18 +62,17 @@ def compare(
     out: Annotated[Path, _OUT] = _RESULTS,
 ) -> None:
     """Requests a second and processor time, under the same loads, in turn."""
-    is_null = engine is Engine.NULL
-    classes = (Ours, VLLM, VLLMInterval) if is_null else (Ours, VLLM, VLLMInterval, EngineAlone)
+    classes = (Ours, VLLM, VLLMInterval) if engine is Engine.NULL else (Ours, VLLM, VLLMInterval, EngineAlone)
     shapes = [comparison.Shape(count, max_tokens=max_tokens) for count in _numbers(users)]
     shapes += [comparison.Shape(count, "document", 150) for count in _numbers(long_users)]
     with _temporary_folder() as folder, comparison.targets(subject(model, device, engine), folder, classes) as ready:
         is_enough = ratios.until_settled(shapes, rounds, spread, 60 * minutes)
         measured = asyncio.run(comparison.compare(ready, shapes, requests, is_enough))
     table = comparison.rows(measured)
-    title = f"{model}{', null engine' if is_null else ''}, {measured[-1].round} rounds"
+    title = f"{_described(model, engine)}, {measured[-1].round} rounds"
     lines = [*results.table(table), "", *ratios.table(ratios.ratios(measured, shapes))]
     lines += ["", comparison.interference(measured)]
-    name = f"compare-{_file_name(model)}{'-null' if is_null else ''}"
+    name = f"compare-{_file_name(model, engine)}"
     results.write(out, name, title, comparison.as_json(measured), lines)
     short = [row for row in table if row.shape.prompt == shapes[0].prompt]
     pictures.rates(out / f"{name}-rate.png", title, short)
@@ -290,10 +289,8 @@ def growth(
     """What a request costs our server, and its memory, by users at once, API keys, and requests answered so far."""
     asked = subject(model, device, engine)
     measured = growing.measure(asked, _numbers(users), requests_per_load, max_tokens, _numbers(keys), requests)
-    is_null = engine is Engine.NULL
-    title = f"Growth of load on our server, {model}{', null engine' if is_null else ''}"
-    name = f"growth-{_file_name(model)}{'-null' if is_null else ''}"
-    results.write(out, name, title, asdict(measured), growing.table(measured))
+    title = f"Growth of load on our server, {_described(model, engine)}"
+    results.write(out, f"growth-{_file_name(model, engine)}", title, asdict(measured), growing.table(measured))
 
 
 @app.command(name="plan-accuracy")
@@ -307,9 +304,15 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in filter(None, text.split(","))]
 
 
-def _file_name(model: str) -> str:
-    """The model's name as a part of a file name."""
-    return Path(model).name if Path(model).is_dir() else model.replace("/", "-")
+def _file_name(model: str, engine: Engine = Engine.REAL) -> str:
+    """The model's name, and the engine's unless it is the real one, as a part of a file name."""
+    name = Path(model).name if Path(model).is_dir() else model.replace("/", "-")
+    return f"{name}-null" if engine is Engine.NULL else name
+
+
+def _described(model: str, engine: Engine) -> str:
+    """The model, and the engine unless it is the real one, as a part of a title."""
+    return f"{model}, null engine" if engine is Engine.NULL else model
 
 
 def _median(starts: list[startup.Start]) -> startup.Start:
