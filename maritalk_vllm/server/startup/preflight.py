@@ -174,9 +174,10 @@ def ports_in_use(settings: Settings) -> list[PortError]:
     Raises PortError if this node cannot listen on a port for another reason, or UsageError.
     """
     group = ClusterConfig.from_settings(settings)
-    checks: list[Callable[[], object]] = [lambda: listen(settings.host, settings.port).close()]
+    checks: list[Callable[[], object]] = []
     if group is not None and group.is_leader and check_head_is_local(group):
-        checks.insert(0, lambda: check_control_port(group))
+        checks.append(lambda: check_control_port(group))
+    checks.append(lambda: listen(settings.host, settings.port).close())
     found = []
     for check in checks:
         try:
