@@ -38,15 +38,24 @@ class Generator:
         chat_template: str | None = None,
         template_arguments: Mapping[str, object] | None = None,
     ) -> None:
-        from vllm.renderers import ChatParams
+        from vllm.renderers import ChatParams, TokenizeParams
         from vllm.renderers.chat_utils import load_chat_template
+        from vllm.utils.mistral import is_mistral_tokenizer
 
         self._client = client
         self._max_characters = max_characters(client)
+        config = client.model_config
+        # As vLLM's own route: other templates make a text, whose special tokens are then complete.
+        tokenizes = is_mistral_tokenizer(client.renderer.tokenizer) or config.enable_prompt_embeds
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template),
-            chat_template_kwargs={**(template_arguments or {}), "add_generation_prompt": True},
+            chat_template_kwargs={
+                **(template_arguments or {}),
+                "add_generation_prompt": True,
+                "tokenize": tokenizes,
+            },
         )
+        self._chat_tokens = TokenizeParams(max_total_tokens=config.max_model_len, add_special_tokens=False)
 
     @property
     def unfinished_requests(self) -> int:
@@ -113,9 +122,9 @@ class Generator:
             return rendered
         conversation = [{"role": message.role, "content": message.content} for message in prompt]
         if characters <= INLINE_CHARACTERS:
-            _, (rendered,) = renderer.render_chat([conversation], self._chat)
+            _, (rendered,) = renderer.render_chat([conversation], self._chat, self._chat_tokens)
         else:
-            _, (rendered,) = await renderer.render_chat_async([conversation], self._chat)
+            _, (rendered,) = await renderer.render_chat_async([conversation], self._chat, self._chat_tokens)
         return rendered
 
     def _parameters(self, sampling: Sampling, prompt_tokens: int, tokens_per_piece: int | None) -> "SamplingParams":

@@ -21,6 +21,7 @@ from .hidden_files import ignore_hidden_files
 from .inline_rendering import render_inline
 from .log_redaction import redact_step_dumps
 from .mig_patch import resolve_mig_instances
+from .prompt_encoding import encode_directly
 from .resilient_core import ResilientCore
 from .shared_load import SharedLoad
 from .startup_errors import describe_exit_code
@@ -263,6 +264,7 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     threading.Thread(target=_find_space_marker, args=(client,), daemon=True).start()
     constrain_tool_arguments()
     reject_unusable_grammars()
+    encode_directly(client)
     if not args.trust_request_chat_template:  # a client's template may take any time, which vLLM limits in its threads
         render_inline(client)
     app: FastAPI = build_app(args, tasks, client.model_config)

@@ -43,9 +43,10 @@ def test_vllm_internals_have_the_expected_form() -> None:
     from vllm.entrypoints.launchers.app import build_app
     from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMValidationError
     from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
-    from vllm.renderers import BaseRenderer, ChatParams
+    from vllm.renderers import BaseRenderer, ChatParams, TokenizeParams
     from vllm.renderers.chat_utils import load_chat_template
     from vllm.renderers.inputs.preprocess import parse_model_prompt
+    from vllm.renderers.online_renderer import OnlineRenderer
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
     from vllm.tokenizers import TokenizerLike
     from vllm.tokenizers.detokenizer_utils import get_leading_space_marker
@@ -122,7 +123,15 @@ def test_vllm_internals_have_the_expected_form() -> None:
     assert parameters(OutputProcessor.add_request)[1:5] == ["request", "prompt", "parent_req", "request_index"]
     kept = inspect.getsource(OutputProcessor.add_request) + inspect.getsource(RequestState.__init__)
     assert all(each in kept for each in ("self.request_states[request_id] = ", "self.prompt_len = ", "self.stats = "))
-    assert parameters(BaseRenderer._tokenize_prompt)[:2] == ["self", "prompt"]
+    assert parameters(BaseRenderer._tokenize_prompt) == ["self", "prompt", "params"]
+    assert "self.tokenizer.eos_token_id" in inspect.getsource(BaseRenderer.get_eos_token_id)
+    assert parameters(BaseRenderer._wants_offsets) == ["self", "prompt", "params"]
+    assert parameters(BaseRenderer._build_tokens_prompt)[:2] == ["token_ids", "prompt"]
+    arguments = TokenizeParams(max_total_tokens=8).get_encode_kwargs()
+    assert arguments == {"truncation": True, "max_length": 9, "add_special_tokens": True}
+    # vLLM's chat route leaves tokenizing to the renderer, but for the same tokenizers as ours.
+    preprocess = inspect.getsource(OnlineRenderer.preprocess_chat)
+    assert "is_mistral_tokenizer(renderer.tokenizer)" in preprocess and "enable_prompt_embeds" in preprocess
     assert "self._tokenize_prompt_async = " in inspect.getsource(BaseRenderer)
     assert "max_chars_per_token" in vars(TokenizerLike)
     assert parameters(get_leading_space_marker) == ["tokenizer"]

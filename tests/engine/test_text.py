@@ -106,7 +106,9 @@ class Engine:
     prompt: list[int]
     batches: list[list[int]]
 
-    model_config = SimpleNamespace(max_model_len=10_000, is_encoder_decoder=False, skip_tokenizer_init=False)
+    model_config = SimpleNamespace(
+        max_model_len=10_000, is_encoder_decoder=False, skip_tokenizer_init=False, enable_prompt_embeds=False
+    )
 
     @property
     def renderer(self) -> Any:
@@ -216,14 +218,14 @@ def test_served_model_with_byte_fallback_tokenizer(tmp_path: Path) -> None:
 
 
 def test_chat_template_gets_the_servers_arguments(tokenizer: "PreTrainedTokenizerFast") -> None:
-    """Those of --default-chat-template-kwargs, as on vLLM's own routes."""
+    """Those of --default-chat-template-kwargs, as on vLLM's own routes; the template has the special tokens."""
     given = []
 
     class Recording(Engine):
         @property
         def renderer(self) -> Any:
-            def render_chat(_: object, parameters: Any) -> Any:
-                given.append(parameters.chat_template_kwargs)
+            def render_chat(_: object, parameters: Any, tokens: Any) -> Any:
+                given.append((parameters.chat_template_kwargs, tokens.add_special_tokens))
                 return [], ({"prompt_token_ids": self.prompt},)
 
             return SimpleNamespace(render_chat=render_chat, tokenizer=SimpleNamespace(max_chars_per_token=100))
@@ -231,4 +233,4 @@ def test_chat_template_gets_the_servers_arguments(tokenizer: "PreTrainedTokenize
     generator = Generator(Recording(tokenizer, [3], [[4]]), None, {"enable_thinking": False})
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
     asyncio.run(generator.complete([Message(role="user", content="oi")], sampling))
-    assert given == [{"enable_thinking": False, "add_generation_prompt": True}]
+    assert given == [({"enable_thinking": False, "add_generation_prompt": True, "tokenize": False}, False)]
