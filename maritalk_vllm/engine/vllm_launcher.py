@@ -273,6 +273,16 @@ async def build_app(client: "EngineClient", args: argparse.Namespace) -> "FastAP
     return app
 
 
+def cache_environment() -> None:
+    """Have vLLM keep the values of its environment variables, which it would read several times for each request.
+
+    A later change has no effect. vLLM does the same in the engine's processes.
+    """
+    from vllm.envs import enable_envs_cache
+
+    enable_envs_cache()
+
+
 def kv_cache_tokens(client: "EngineClient") -> int | None:
     """The KV cache that each replica has, in tokens, as vLLM measured it when it loaded; None if it does not say."""
     tokens: int | None = client.vllm_config.cache_config.kv_cache_size_tokens

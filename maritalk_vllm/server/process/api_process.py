@@ -209,6 +209,7 @@ class _ApiProcess:
             max_model_len=generator.context_length,
         )
         server = ApiServer(server_config, self._channel, self._timings, ready, waits=self._job.waits)
+        vllm_launcher.cache_environment()
         # Objects made during the start live as long as the process: exclude them from each collection.
         gc.collect()
         gc.freeze()
