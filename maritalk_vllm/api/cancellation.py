@@ -1,13 +1,14 @@
 """Cancel a part of the current task's work: because its client disconnects, or because the server ends it."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from ..errors import RequestError
+from .disconnect_callbacks import DISCONNECT
 
 _Result = TypeVar("_Result")
 
@@ -51,21 +52,38 @@ class Cancellation:
             self._task.cancel()
 
 
-async def cancel_on_disconnect(receive: Receive, work: Awaitable[_Result]) -> _Result:
+async def cancel_on_disconnect(scope: Scope, receive: Receive, work: Awaitable[_Result]) -> _Result:
     """Return the result of `work`. If the client disconnects first, cancel it and raise ClientDisconnected.
 
-    `receive`: of a request whose body has been read. The task that waits for it is the only one of a request.
+    `scope` and `receive` are those of a request whose body has been read.
     """
+    disconnect = scope.get(DISCONNECT) or _DisconnectTask(receive)
     with Cancellation() as cancellation:
-        disconnect = asyncio.ensure_future(_wait_for_disconnect(receive))
-        disconnect.add_done_callback(lambda _: cancellation.cancel())
+        disconnect.add(cancellation.cancel)
         try:
             return await work
         finally:
-            disconnect.cancel()
+            disconnect.remove(cancellation.cancel)
     raise ClientDisconnected("The client has gone.")
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _DisconnectTask:
+    """Stands for DisconnectCallbacks under a server that has none: a task waits for the disconnect."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, the only one, when the client disconnects."""
+        self._task = asyncio.ensure_future(self._wait())
+        self._task.add_done_callback(lambda _: callback())
+
+    def remove(self, _callback: Callable[[], None]) -> None:
+        """Wait no longer. `callback` is then called once more, after the work."""
+        assert self._task is not None
+        self._task.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -73,7 +73,7 @@ async def inference(request: Request) -> Response:
     if parameters.stream:
         parts = generator.stream(prompt, sampling, parameters.num_tokens_per_message)
         return EventStream(_events(parts, model), CloudRoute.error_shape)
-    completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
+    completion = await cancel_on_disconnect(request.scope, request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, model))
 
 

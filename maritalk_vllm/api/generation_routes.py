@@ -76,7 +76,7 @@ class GenerationRoutes:
             return
         scope[_CALL] = partial(endpoint, body, request)
         with contextlib.suppress(ClientDisconnected):
-            await cancel_on_disconnect(receive, self._direct(scope, receive, send))
+            await cancel_on_disconnect(scope, receive, self._direct(scope, receive, send))
 
 
 async def _call(scope: Scope, receive: Receive, send: Send) -> None:

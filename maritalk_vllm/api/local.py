@@ -109,7 +109,7 @@ async def _answer(request: Request, parameters: GenerateRequest | ChatGenerateRe
     if parameters.stream:
         parts = generator.stream(prompt, sampling, tokens_per_piece=1)
         return EventStream(_events(parts, parameters, unit), LocalRoute.error_shape)
-    completion = await cancel_on_disconnect(request.receive, generator.complete(prompt, sampling))
+    completion = await cancel_on_disconnect(request.scope, request.receive, generator.complete(prompt, sampling))
     return json_response(answer(completion, parameters, unit))
 
 

@@ -47,7 +47,7 @@ class ServiceTiers:
             if given == ServiceTier.FLEX.value:
                 context.tier = ServiceTier.FLEX
                 try:
-                    await cancel_on_disconnect(receive, self._queue.wait())
+                    await cancel_on_disconnect(scope, receive, self._queue.wait())
                 except ClientDisconnected:
                     return
                 except TooManyRequests as error:

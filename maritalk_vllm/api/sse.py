@@ -44,7 +44,7 @@ class EventStream(Response):
         sender = KeepAliveSender(send, start)
         try:
             async with contextlib.aclosing(self._events):
-                await cancel_on_disconnect(receive, self._send_events(sender))
+                await cancel_on_disconnect(scope, receive, self._send_events(sender))
         except MariTalkError as error:
             if isinstance(error, ClientDisconnected) and sender.has_started:
                 return

@@ -8,6 +8,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..api.disconnect_callbacks import DISCONNECT, DisconnectCallbacks
 from ..api.error_responses import error_response
 from ..errors import MariTalkError, RequestError
 from . import client_limits
@@ -58,6 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._rejection: bytes | None = None
         self._rejection_sent = False
         self._timer: TimerHandle | None = None
+        self._on_disconnect = DisconnectCallbacks()
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Handle a new connection."""
@@ -71,6 +73,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._unread.stop()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        if self.pipeline:
+            # uvicorn knows only the last request that it has read, which then waits for the one in progress.
+            self._previous_cycle.disconnected = True
+        self._on_disconnect.call()
         self._unparsed = memoryview(b"")
         self.transport.release()
         self.server_state.mark_busy(self)
@@ -311,6 +317,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._error is None:
             self._parse_state, self._previous_cycle = _ParseState.BODY, self.cycle
             super().on_headers_complete()
+            self.scope[DISCONNECT] = self._on_disconnect  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
         """Handle a piece of a request's body."""

@@ -1,4 +1,4 @@
-"""Cancelling a part of a task, by a client's disconnect or from elsewhere, with at most one further task."""
+"""Cancelling a part of a task, by a client's disconnect or from elsewhere."""
 
 import asyncio
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from maritalk_vllm.api.cancellation import Cancellation, ClientDisconnected, cancel_on_disconnect
+from maritalk_vllm.api.disconnect_callbacks import DISCONNECT, DisconnectCallbacks
 from tests.server.wire import until
 
 
@@ -117,16 +118,16 @@ def test_an_error_of_the_body_is_raised() -> None:
 def test_the_result_is_returned_and_no_task_remains() -> None:
     async def scenario() -> None:
         before = asyncio.all_tasks()
-        assert await cancel_on_disconnect(Client(), work(0)) == "done"
+        assert await cancel_on_disconnect({}, Client(), work(0)) == "done"
         await until(lambda: asyncio.all_tasks() == before)
 
     asyncio.run(scenario())
 
 
-def test_a_disconnect_cancels_the_work_which_has_one_more_task() -> None:
+def test_a_disconnect_cancels_the_work_with_one_more_task_under_another_server() -> None:
     async def scenario() -> None:
         client, before = Client(), asyncio.all_tasks()
-        asking = asyncio.create_task(cancel_on_disconnect(client, work()))
+        asking = asyncio.create_task(cancel_on_disconnect({}, client, work()))
         await asyncio.sleep(0.01)
         assert len(asyncio.all_tasks() - before) == 2  # the request's own task, and that of `receive`
         client.left.set()
@@ -139,11 +140,59 @@ def test_a_disconnect_cancels_the_work_which_has_one_more_task() -> None:
 def test_a_cancelled_request_is_not_a_disconnected_one() -> None:
     async def scenario() -> None:
         before = asyncio.all_tasks()
-        asking = asyncio.create_task(cancel_on_disconnect(Client(), work()))
+        asking = asyncio.create_task(cancel_on_disconnect({}, Client(), work()))
         await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         await until(lambda: asyncio.all_tasks() == before)
+
+    asyncio.run(scenario())
+
+
+def test_a_disconnect_cancels_the_work_without_another_task() -> None:
+    async def scenario() -> None:
+        callbacks, client, before = DisconnectCallbacks(), Client(), asyncio.all_tasks()
+        scope = {DISCONNECT: callbacks}
+        assert await cancel_on_disconnect(scope, client, work(0)) == "done"
+        asking = asyncio.create_task(cancel_on_disconnect(scope, client, work()))
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() - before == {asking}
+        callbacks.call()
+        with pytest.raises(ClientDisconnected):
+            await asking
+
+    asyncio.run(scenario())
+
+
+def test_a_disconnect_before_the_work_cancels_it_too() -> None:
+    async def scenario() -> None:
+        callbacks = DisconnectCallbacks()
+        callbacks.call()
+        with pytest.raises(ClientDisconnected):
+            await cancel_on_disconnect({DISCONNECT: callbacks}, Client(), work())
+
+        async def immediate() -> str:
+            return "done"
+
+        assert await cancel_on_disconnect({DISCONNECT: callbacks}, Client(), immediate()) == "done"
+        assert await work(0.01) == "done"  # no cancellation is left in the task
+        assert current().cancelling() == 0
+
+    asyncio.run(scenario())
+
+
+def test_only_work_in_progress_is_cancelled() -> None:
+    async def scenario() -> None:
+        callbacks = DisconnectCallbacks()
+        called: list[int] = []
+        callbacks.add(lambda: called.append(1))
+        other = called.clear
+        callbacks.add(other)
+        callbacks.remove(other)
+        callbacks.call()
+        callbacks.call()
+        callbacks.remove(other)
+        assert called == [1]
 
     asyncio.run(scenario())

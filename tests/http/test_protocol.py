@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from maritalk_vllm.api.cancellation import ClientDisconnected, cancel_on_disconnect
 from maritalk_vllm.http import client_limits
 from maritalk_vllm.http.listener import listen, local_url
 from maritalk_vllm.http.protocol import HttpProtocol
@@ -20,6 +21,30 @@ async def rejecting(scope: Scope, receive: Receive, send: Send) -> None:
         pass
     await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"no"})
+
+
+class Endless:
+    """Streams until its client disconnects; `ended` are the paths of such requests, `tasks` those of requests."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: between the parts of a response."""
+        self._seconds = seconds
+        self.tasks: set[asyncio.Task[object] | None] = set()
+        self.ended: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        self.tasks.add(asyncio.current_task())
+        try:
+            await cancel_on_disconnect(scope, receive, self._respond(send))
+        except ClientDisconnected:
+            self.ended.append(scope["path"])
+
+    async def _respond(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        while True:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(self._seconds)
 
 
 class Counting(HttpProtocol):
@@ -275,3 +300,25 @@ def test_an_invalid_request_is_rejected_in_json(asked: bytes) -> None:
             assert await connection.rest() == b""
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_disconnect_ends_the_request_in_progress_without_a_task_that_waits_for_it(
+    caplog: pytest.LogCaptureFixture, *, pipelined: bool
+) -> None:
+    async def scenario() -> None:
+        # While another request waits, nothing is read: only the next part of the response shows the disconnect.
+        app, before = Endless(0.01 if pipelined else 60), asyncio.all_tasks()
+        async with connected(app) as connection:
+            await connection.ask("POST", "/first", "Content-Length: 1", body=b"x")
+            await until(lambda: app.tasks)
+            assert len(asyncio.all_tasks() - before - app.tasks) == 1  # that of the server
+            if pipelined:
+                await connection.ask("POST", "/second", "Content-Length: 1", body=b"x")
+                await asyncio.sleep(0.05)
+            connection.disconnect()
+            await until(lambda: app.ended)
+        assert app.ended == ["/first"]
+
+    asyncio.run(scenario())
+    assert not caplog.records

@@ -44,7 +44,7 @@ class EngineProxy:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         with contextlib.suppress(ClientDisconnected):
-            await cancel_on_disconnect(receive, self._proxy_or_reject(scope, bytes(body), send))
+            await cancel_on_disconnect(scope, receive, self._proxy_or_reject(scope, bytes(body), send))
 
     async def _proxy_or_reject(self, scope: Scope, body: bytes, send: Send) -> None:
         """Proxy the request; send an error response if the engine dies before its response begins."""
