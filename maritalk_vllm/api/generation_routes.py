@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
@@ -19,14 +18,15 @@ from .cancellation import ClientDisconnected, cancel_on_disconnect
 from .fast_path import is_cross_origin
 from .media_types import JSON
 from .openai_adapter import replay_body
+from .request_parsing import PARSED_BODY
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _Endpoint = Callable[..., Awaitable[Response]]
 
-_CALL = "maritalk.call"
-"""Entry of the ASGI scope with the call of a route's function for the request."""
+_ERROR = "maritalk.error"
+"""Entry of the ASGI scope with the error of a route's function, for the handlers of exceptions."""
 
 _UNNEEDED_MIDDLEWARE = {
     "starlette.middleware.cors.CORSMiddleware",  # does nothing for requests of the same origin
@@ -55,8 +55,7 @@ class GenerationRoutes:
         self._routes = {} if _is_customized(app) else dict(generation_routes(app))
         handlers = dict(app.exception_handlers)
         on_error = handlers.pop(Exception, None)
-        calls = ExceptionMiddleware(_call, handlers=handlers)
-        self._direct = ServerErrorMiddleware(calls, handler=on_error)
+        self._handle_error = ServerErrorMiddleware(ExceptionMiddleware(_fail, handlers=handlers), handler=on_error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -74,24 +73,32 @@ class GenerationRoutes:
         except Exception:  # noqa: BLE001  (the application finds the same fault, and responds)
             await self._inner(scope, replay_body(raw, receive), send)
             return
-        scope[_CALL] = partial(endpoint, body, request)
         with contextlib.suppress(ClientDisconnected):
-            await cancel_on_disconnect(scope, receive, self._direct(scope, receive, send))
+            await cancel_on_disconnect(scope, receive, self._respond(endpoint(body, request), scope, receive, send))
+
+    async def _respond(self, work: Awaitable[Response], scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response of a route's function, or that of a handler of its exception."""
+        try:
+            response = await _uncaught(work)
+        except Exception as error:  # noqa: BLE001  (the handlers raise it again where the application would)
+            await self._handle_error({**scope, _ERROR: error}, receive, send)
+            return
+        if not isinstance(response, StreamingResponse):
+            await response(scope, receive, send)
+            return
+        # Its `__call__` would make two tasks to notice a disconnect, and leave the body to the garbage collector, which
+        # ends the engine's work for an abandoned stream.
+        try:
+            await response.stream_response(send)
+        finally:
+            if (close := getattr(response.body_iterator, "aclose", None)) is not None:
+                await close()
 
 
-async def _call(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application that calls the function of a route, and sends its response."""
-    response = await _uncaught(scope[_CALL]())
-    if not isinstance(response, StreamingResponse):
-        await response(scope, receive, send)
-        return
-    # Its `__call__` would make two tasks to notice a disconnect, and leave the body to the garbage collector, which
-    # ends the engine's work for an abandoned stream.
-    try:
-        await response.stream_response(send)
-    finally:
-        if (close := getattr(response.body_iterator, "aclose", None)) is not None:
-            await close()
+async def _fail(scope: Scope, _receive: Receive, _send: Send) -> None:
+    """The ASGI application that fails with the error in the scope."""
+    error: Exception = scope[_ERROR]
+    raise error
 
 
 async def _uncaught(work: Awaitable[Response]) -> Response:
@@ -137,4 +144,4 @@ def _json(request: Request, raw: bytes) -> Any:  # noqa: ANN401
     """The body of a request. Raises ValueError if its type is not JSON, as vLLM's `validate_json_request` does."""
     if request.headers.get("content-type", "").lower().partition(";")[0] != JSON:
         raise ValueError("The type of the body is not JSON.")
-    return json.loads(raw)
+    return request.scope[PARSED_BODY] if PARSED_BODY in request.scope else json.loads(raw)

@@ -18,7 +18,7 @@ from .model_aliases import ModelNames
 from .openai_dialect import Body
 from .rejection_log import record_rejection
 from .request_limits import check_fields, check_texts
-from .request_parsing import read
+from .request_parsing import PARSED_BODY, read
 
 _MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Fields of vLLM's routes for the maximum length of an answer."""
@@ -77,11 +77,13 @@ class MaritacaAPI:
             body = {**body, "model": self._names.served[0]}
         check_capacity(scope["path"], body, self._max_answers)
         await check_context(self._app, scope["path"], body, len(raw), self._context_length)
+        scope = {**scope, PARSED_BODY: body}
         if body is not original:
             raw = json.dumps(body).encode()
-        headers = MutableHeaders(raw=list(scope["headers"]))
-        headers["content-length"] = str(len(raw))
-        return {**scope, "headers": headers.raw}, replay_body(raw, receive)
+            headers = MutableHeaders(raw=list(scope["headers"]))
+            headers["content-length"] = str(len(raw))
+            scope["headers"] = headers.raw
+        return scope, replay_body(raw, receive)
 
 
 def normalize_path(path: str) -> dict[str, object]:

@@ -10,6 +10,8 @@ from ..errors import RequestError
 
 _Kind = TypeVar("_Kind")
 
+PARSED_BODY = "maritalk.body"
+"""Entry of the ASGI scope with the body's object, where a layer has parsed it: parsing it again costs time."""
 
 MAX_LEVELS = 256
 """Maximum nesting depth of objects and lists, which later code processes recursively."""

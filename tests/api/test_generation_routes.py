@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from maritalk_vllm.api.cancellation import Cancellation
 from maritalk_vllm.api.generation_routes import GenerationRoutes
+from maritalk_vllm.api.request_parsing import PARSED_BODY
 
 CHAT = "/v1/chat/completions"
 HOST = "http://localhost:9000"
@@ -310,5 +311,20 @@ def test_vllm_does_not_answer_a_request_that_the_server_ends(text: str) -> None:
         await asyncio.wait_for(task, 10)
         assert application.ended == ["answer"]
         assert not exchange.sent
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_a_layer_has_parsed_is_not_parsed_again() -> None:
+    async def scenario() -> None:
+        application = Application()
+
+        async def with_body(scope: Any, receive: Any, send: Any) -> None:
+            await application.direct({**scope, PARSED_BODY: {"text": "Olá", "number": 2}}, receive, send)
+
+        response = await post(with_body, raw(b'{"text": "Ol\\u00e1", "number": 1}'))
+        assert json.loads(response[1]) == {"text": "Olá", "number": "2.0"}
+        # The application gets the bytes if it has to reject the body.
+        assert (await post(with_body, raw(b'{"text": 1}', "text/plain")))[0] == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
     asyncio.run(scenario())
