@@ -68,7 +68,7 @@ async def cancel_on_disconnect(scope: Scope, receive: Receive, work: Awaitable[_
 
 
 class _DisconnectTask:
-    """Stands for DisconnectCallbacks under a server that has none: a task waits for the disconnect."""
+    """Replaces DisconnectCallbacks where the scope has none: a task waits for ASGI's message."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -77,10 +77,10 @@ class _DisconnectTask:
     def add(self, callback: Callable[[], None]) -> None:
         """Call `callback`, the only one, when the client disconnects."""
         self._task = asyncio.ensure_future(self._wait())
-        self._task.add_done_callback(lambda _: callback())
+        self._task.add_done_callback(lambda task: None if task.cancelled() else callback())
 
     def remove(self, _callback: Callable[[], None]) -> None:
-        """Wait no longer. `callback` is then called once more, after the work."""
+        """Wait no longer, and do not call the callback."""
         assert self._task is not None
         self._task.cancel()
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 
 DISCONNECT = "maritalk.disconnect"
-"""Entry of the ASGI scope with the connection's DisconnectCallbacks. Our protocol sets it, other servers do not."""
+"""Entry of the ASGI scope with the connection's DisconnectCallbacks. Servers other than ours do not set it."""
 
 
 class DisconnectCallbacks:

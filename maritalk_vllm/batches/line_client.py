@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp, Message
 
+from ..api.disconnect_callbacks import DISCONNECT, DisconnectCallbacks
 from ..api.error_responses import error_response
 from ..api.media_types import JSON
 from ..api.rejection_log import log_exception
@@ -72,6 +73,7 @@ class LineClient:
             "client": None,
             "server": None,
             CONTEXT: context,
+            DISCONNECT: DisconnectCallbacks(),  # never called: the worker awaits each answer
         }
         token = current.set(context)
         try:

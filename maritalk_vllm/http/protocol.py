@@ -74,14 +74,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         if self.pipeline:
-            # uvicorn knows only the last request that it has read, which then waits for the one in progress.
+            # uvicorn notifies only the last request that it has read, which waits for the one in progress.
             self._previous_cycle.disconnected = True
-        self._on_disconnect.call()
+            self._previous_cycle.message_event.set()
         self._unparsed = memoryview(b"")
         self.transport.release()
         self.server_state.mark_busy(self)
         self.server_state.set_buffered(self, 0)
         self.server_state.connection_closed()
+        self._on_disconnect.call()
 
     @property
     def is_receiving(self) -> bool:
@@ -333,6 +334,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._parse_state, self._body_remaining = _ParseState.IDLE, 0
         self._overhead.end_request()
         super().on_message_complete()
+        if not self.pipeline:
+            # uvicorn pauses after 64 KiB of a body until the application waits for another message. Ours does not, and
+            # only reading shows a disconnect.
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Handle the end of a response, whose request may still be incomplete."""

@@ -51,6 +51,11 @@ class Counting(HttpProtocol):
     """Counts the bytes received on all connections, and the closed connections."""
 
     received = lost = 0
+    last: "Counting"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        Counting.last = self
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         Counting.received += len(data)
@@ -315,10 +320,46 @@ def test_a_disconnect_ends_the_request_in_progress_without_a_task_that_waits_for
             assert len(asyncio.all_tasks() - before - app.tasks) == 1  # that of the server
             if pipelined:
                 await connection.ask("POST", "/second", "Content-Length: 1", body=b"x")
-                await asyncio.sleep(0.05)
+                await until(lambda: Counting.last.has_pipelined)
             connection.disconnect()
             await until(lambda: app.ended)
         assert app.ended == ["/first"]
 
     asyncio.run(scenario())
     assert not caplog.records
+
+
+def test_a_disconnect_after_a_large_body_ends_the_request() -> None:
+    async def scenario() -> None:
+        app, size = Endless(60), 100_000
+        async with connected(app) as connection:
+            # The application waits for the body, which arrives in one piece.
+            await connection.ask("POST", "/", f"Content-Length: {size}")
+            await asyncio.sleep(0.05)
+            await connection.send(b"x" * size)
+            await until(lambda: app.tasks)
+            connection.disconnect()
+            await until(lambda: app.ended)
+
+    asyncio.run(scenario())
+
+
+def test_a_message_of_the_disconnect_reaches_a_request_that_another_waits_for() -> None:
+    async def scenario() -> None:
+        received = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            sending = asyncio.create_task(Endless(0.01)._respond(send))
+            received.append((await receive())["type"])
+            sending.cancel()
+
+        async with connected(app) as connection:
+            for _ in range(2):
+                await connection.ask("POST", "/", "Content-Length: 1", body=b"x")
+            await until(lambda: Counting.last.has_pipelined)
+            connection.disconnect()
+            await until(lambda: received)
+        assert received == ["http.disconnect"]
+
+    asyncio.run(scenario())
