@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from maritalk_vllm.engine.prompt_encoding import encode_directly, encoder
 from tests.engine.test_text import KINDS, SPECIAL, TEXTS, byte_level, fast
@@ -12,7 +12,29 @@ from tests.engine.test_text import KINDS, SPECIAL, TEXTS, byte_level, fast
 # Imports of vLLM cause warnings.
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
 
-PROMPTS = [*TEXTS, "", " ", "<s>Olá</s> <s>", "a\0b", "e\u0301 \ufffd", "x" * 5000]
+PROMPTS = [*TEXTS, " <a> oi <b> oie ÇÃO ção Bom bom ", "", " ", "<s>Olá</s> <s>", "a\0b", "e\u0301 \ufffd", "x" * 5000]
+
+
+def normalized() -> Tokenizer:
+    """With the steps of Qwen's and Roberta's tokenizers, and added tokens that take the spaces around them."""
+    tokenizer = byte_level()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    strips = [AddedToken("<a>", lstrip=True), AddedToken("<b>", rstrip=True), AddedToken("oi", single_word=True)]
+    tokenizer.add_tokens([*strips, AddedToken("Ção", normalized=True), AddedToken("Bom", normalized=False)])
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """Like T5's and Gemma's first tokenizers."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=100, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    return tokenizer
+
+
+ALL_KINDS = {**KINDS, "normalized": normalized, "unigram": unigram}
 
 
 def with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
@@ -30,9 +52,9 @@ def served(tokenizer: Any) -> Any:
 
 
 @pytest.mark.parametrize("special", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_the_ids_are_those_of_vllms_tokenizer(kind: str, special: bool) -> None:
-    tokenizer = served(fast(with_special_tokens(KINDS[kind]())))
+    tokenizer = served(fast(with_special_tokens(ALL_KINDS[kind]())))
     encode = encoder(tokenizer)
     assert encode is not None
     for text in PROMPTS:
@@ -52,7 +74,7 @@ def test_a_text_that_is_no_unicode_is_the_same_error() -> None:
     assert errors[0] == errors[1]
 
 
-def test_a_tokenizer_with_steps_or_settings_of_its_own_is_called_itself() -> None:
+def test_a_tokenizer_with_steps_of_its_own_is_called_itself() -> None:
     from transformers import PreTrainedTokenizerFast
 
     class Lowered(PreTrainedTokenizerFast):  # type: ignore[misc]
@@ -63,22 +85,33 @@ def test_a_tokenizer_with_steps_or_settings_of_its_own_is_called_itself() -> Non
         def _encode_plus(self, text: Any, **named: Any) -> Any:
             return super()._encode_plus(text, **named)
 
-    for kind in (Lowered, Split):
+    class Switched(PreTrainedTokenizerFast):  # type: ignore[misc]
+        def _switch_to_input_mode(self) -> None:
+            pass
+
+    for kind in (Lowered, Split, Switched):
         assert encoder(served(kind(tokenizer_object=byte_level()))) is None
-    set_up = byte_level()
-    set_up.enable_truncation(8)
-    assert encoder(served(fast(set_up))) is None
-    padded = byte_level()
-    padded.enable_padding()
-    assert encoder(served(fast(padded))) is None
-    split = fast(byte_level())
-    split.split_special_tokens = True
-    assert encoder(served(split)) is None
     assert encoder(None) is None
+
+
+@pytest.mark.parametrize("setting", ["truncation", "padding", "split"])
+def test_a_tokenizer_that_is_set_up_otherwise_at_any_time_is_called_itself(setting: str) -> None:
+    tokenizer = served(fast(byte_level()))
+    encode = encoder(tokenizer)
+    assert encode is not None and encode("Olá", False)
+    if setting == "truncation":
+        tokenizer._tokenizer.enable_truncation(1)
+    elif setting == "padding":
+        tokenizer._tokenizer.enable_padding(length=8)
+    else:
+        tokenizer.split_special_tokens = True
+    assert encode("Olá", False) is None
 
 
 class Renderer:
     """Stands for vLLM's renderer; `tokenized` are the texts that its own method got."""
+
+    mm_processor: object = None
 
     def __init__(self) -> None:
         self.tokenizer = served(fast(byte_level()))
@@ -100,8 +133,9 @@ class Renderer:
         )
 
 
-def patched(*, has_embeddings: bool = False) -> Renderer:
+def patched(*, has_embeddings: bool = False, has_images: bool = False) -> Renderer:
     renderer = Renderer()
+    renderer.mm_processor = object() if has_images else None
     client: Any = SimpleNamespace(renderer=renderer, model_config=SimpleNamespace(enable_prompt_embeds=has_embeddings))
     encode_directly(client)
     return renderer
@@ -126,9 +160,11 @@ def test_prompts_that_are_truncated_or_need_offsets_take_vllms_way() -> None:
     assert renderer.get_eos_token_id() == SPECIAL.index("</s>")
 
 
-def test_prompts_with_embeddings_take_vllms_way() -> None:
+@pytest.mark.parametrize("model", [{"has_embeddings": True}, {"has_images": True}])
+def test_prompts_with_embeddings_or_images_take_vllms_way(model: dict[str, bool]) -> None:
+    """vLLM and transformers add tokens for them."""
     from vllm.renderers import TokenizeParams
 
-    renderer = patched(has_embeddings=True)
+    renderer = patched(**model)
     renderer._tokenize_prompt({"prompt": "Olá"}, TokenizeParams(max_total_tokens=None))
     assert renderer.tokenized == ["Olá"]
