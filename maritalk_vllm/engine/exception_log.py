@@ -15,7 +15,10 @@ SILENT_SECONDS = 60.0
 MAX_LINES = 256
 """Maximum lines remembered. Beyond that, the oldest is forgotten and may be logged again."""
 
-_REQUEST_LOGGERS = ("vllm.entrypoints.", "uvicorn.")
+_VLLM_ROUTES = "vllm.entrypoints."
+"""Prefix of the loggers of vLLM's request handlers."""
+
+_REQUEST_LOGGERS = (_VLLM_ROUTES, "uvicorn.")
 """Prefixes of the loggers of request handlers."""
 
 
@@ -47,7 +50,7 @@ class ExceptionLog:
         if error is None or not record.name.startswith(_REQUEST_LOGGERS):
             return True
         record.exc_info = None
-        if isinstance(error, VLLMClientError | GracefulHTTPError):
+        if isinstance(error, VLLMClientError | GracefulHTTPError) and record.name.startswith(_VLLM_ROUTES):
             return True  # a client error, which its message explains
         line = self.format_once(record.getMessage().partition("\n")[0], error)
         record.msg, record.args = line, None
