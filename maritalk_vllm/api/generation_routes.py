@@ -43,9 +43,9 @@ class GenerationRoutes:
     """ASGI middleware around vLLM's application.
 
     With chat completions of a small model, the application's own layers take a tenth of the API process's time. This
-    class calls the function of a route as the application would: with a valid body, and with the same handlers of
-    exceptions. The application still answers requests with an invalid body and those of another origin, and all of them
-    if it has middleware or a route has decorators that are not known here.
+    class calls the function of a route as the application would, with a valid body, and passes its exceptions to the
+    same handlers. The application still answers requests with an invalid body and those of another origin, and all of
+    them if it has middleware or a route has decorators that are not known here.
     """
 
     def __init__(self, inner: ASGIApp, app: "FastAPI") -> None:

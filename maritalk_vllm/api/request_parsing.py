@@ -11,7 +11,10 @@ from ..errors import RequestError
 _Kind = TypeVar("_Kind")
 
 PARSED_BODY = "maritalk.body"
-"""Entry of the ASGI scope with the body's object, where a layer has parsed it: parsing it again costs time."""
+"""Entry of the ASGI scope with the parsed body, so that no later layer parses it again.
+
+It equals the bytes that `receive` returns: a layer that changes the body replaces both. Absent if none has parsed it.
+"""
 
 MAX_LEVELS = 256
 """Maximum nesting depth of objects and lists, which later code processes recursively."""

@@ -45,16 +45,17 @@ class Generator:
         self._client = client
         self._max_characters = max_characters(client)
         config = client.model_config
-        # As vLLM's own route: other templates make a text, whose special tokens are then complete.
-        tokenizes = is_mistral_tokenizer(client.renderer.tokenizer) or config.enable_prompt_embeds
+        # As on vLLM's own route: other templates return text, which the renderer tokenizes.
+        template_tokenizes = is_mistral_tokenizer(client.renderer.tokenizer) or config.enable_prompt_embeds
         self._chat = ChatParams(
             chat_template=load_chat_template(chat_template),
             chat_template_kwargs={
                 **(template_arguments or {}),
                 "add_generation_prompt": True,
-                "tokenize": tokenizes,
+                "tokenize": template_tokenizes,
             },
         )
+        # The template has written the special tokens.
         self._chat_tokens = TokenizeParams(max_total_tokens=config.max_model_len, add_special_tokens=False)
 
     @property

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from maritalk_vllm.api.model_aliases import ModelNames
 from maritalk_vllm.api.openai_adapter import MaritacaAPI, normalize_path, parse
+from maritalk_vllm.api.request_parsing import PARSED_BODY
 from maritalk_vllm.engine.request_context import CONTEXT
 from maritalk_vllm.errors import RequestError
 from tests.counting import with_context
@@ -89,7 +90,7 @@ def test_request_is_adapted() -> None:
     body = {"model": "sabia-3", "messages": [{"role": "user", "content": "São"}], "tools": [{"name": "f"}]}
     send(app, "POST", "/api/chat/completions", json=body)
     tools = [{"type": "function", "function": {"name": "f"}}]
-    assert json.loads(app.body) == {**body, "model": "demo", "tools": tools}
+    assert json.loads(app.body) == {**body, "model": "demo", "tools": tools} == app.scope[PARSED_BODY]
     assert int(app.headers[b"content-length"]) == len(app.body)
 
 
@@ -98,6 +99,7 @@ def test_request_without_differences_keeps_its_bytes() -> None:
     sent = '{ "model":"demo", "seed": 99999999999999999999999, "messages":[{"role":"user","content":"São"}] }'.encode()
     send(app, "POST", "/v1/chat/completions", content=sent)
     assert app.body == sent
+    assert app.scope[PARSED_BODY] == json.loads(sent)
 
 
 @pytest.mark.parametrize(
