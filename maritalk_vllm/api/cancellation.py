@@ -1,7 +1,8 @@
 """Cancel a part of the current task's work: because its client disconnects, or because the server ends it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -57,33 +58,29 @@ async def cancel_on_disconnect(scope: Scope, receive: Receive, work: Awaitable[_
 
     `scope` and `receive` are those of a request whose body has been read.
     """
-    disconnect = scope.get(DISCONNECT) or _DisconnectTask(receive)
-    with Cancellation() as cancellation:
-        disconnect.add(cancellation.cancel)
-        try:
-            return await work
-        finally:
-            disconnect.remove(cancellation.cancel)
+    with Cancellation() as cancellation, _on_disconnect(scope, receive, cancellation.cancel):
+        return await work
     raise ClientDisconnected("The client has gone.")
 
 
-class _DisconnectTask:
-    """Replaces DisconnectCallbacks where the scope has none: a task waits for ASGI's message."""
+@contextmanager
+def _on_disconnect(scope: Scope, receive: Receive, callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` if the client disconnects during the body. Without DisconnectCallbacks, a task waits for that."""
+    if (callbacks := scope.get(DISCONNECT)) is not None:
+        callbacks.add(callback)
+        try:
+            yield
+        finally:
+            callbacks.remove(callback)
+        return
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(receive))
+    disconnect.add_done_callback(lambda task: None if task.cancelled() else callback())
+    try:
+        yield
+    finally:
+        disconnect.cancel()
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._task: asyncio.Task[None] | None = None
 
-    def add(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, the only one, when the client disconnects."""
-        self._task = asyncio.ensure_future(self._wait())
-        self._task.add_done_callback(lambda task: None if task.cancelled() else callback())
-
-    def remove(self, _callback: Callable[[], None]) -> None:
-        """Wait no longer, and do not call the callback."""
-        assert self._task is not None
-        self._task.cancel()
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
