@@ -64,10 +64,5 @@ def encoder(tokenizer: Any) -> _Encode | None:  # noqa: ANN401
 
 def _call(kind: type) -> object:
     """The `__call__` of a class, without that of vLLM's pool, which only calls a copy of the tokenizer."""
-    return next(
-        vars(each)["__call__"] for each in kind.__mro__ if "__call__" in vars(each) and not _is_vllm_wrapper(each)
-    )
-
-
-def _is_vllm_wrapper(kind: type) -> bool:
-    return kind.__module__ == "vllm.tokenizers.hf"
+    classes = (each for each in kind.__mro__ if each.__module__ != "vllm.tokenizers.hf")
+    return next(vars(each)["__call__"] for each in classes if "__call__" in vars(each))

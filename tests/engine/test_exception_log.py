@@ -81,7 +81,7 @@ def test_filter_shortens_tracebacks_of_other_loggers() -> None:
         assert not log.filter(record(name, RuntimeError(name)))
     assert log.filter(log_record := record("vllm.entrypoints.anthropic.api_router", VLLMValidationError("too long")))
     assert (log_record.exc_info, log_record.getMessage()) == (None, "Exception in ASGI application\n")
-    # uvicorn's message names no error, which ends a response that has started.
+    # uvicorn's message does not name the error that ended a response.
     assert log.filter(log_record := record("uvicorn.error", VLLMValidationError("too long")))
     assert "VLLMValidationError: 'too long' at " in log_record.getMessage()
     assert log.filter(log_record := record("vllm.v1.engine.async_llm", RuntimeError("dead")))

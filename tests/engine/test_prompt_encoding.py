@@ -1,4 +1,4 @@
-"""A prompt's token ids are the same as from vLLM's tokenizer, whatever the way to them."""
+"""A prompt that is encoded by the library itself has the token ids of vLLM's tokenizer."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +62,7 @@ def test_the_ids_are_those_of_vllms_tokenizer(kind: str, special: bool) -> None:
     assert encode("Olá", True) != encode("Olá", False)
 
 
-def test_a_text_that_is_no_unicode_is_the_same_error() -> None:
+def test_a_text_with_a_surrogate_raises_the_same_error() -> None:
     tokenizer = served(fast(byte_level()))
     encode = encoder(tokenizer)
     assert encode is not None
@@ -74,7 +74,7 @@ def test_a_text_that_is_no_unicode_is_the_same_error() -> None:
     assert errors[0] == errors[1]
 
 
-def test_a_tokenizer_with_steps_of_its_own_is_called_itself() -> None:
+def test_a_tokenizer_with_its_own_steps_is_not_bypassed() -> None:
     from transformers import PreTrainedTokenizerFast
 
     class Lowered(PreTrainedTokenizerFast):  # type: ignore[misc]
@@ -95,7 +95,7 @@ def test_a_tokenizer_with_steps_of_its_own_is_called_itself() -> None:
 
 
 @pytest.mark.parametrize("setting", ["truncation", "padding", "split"])
-def test_a_tokenizer_that_is_set_up_otherwise_at_any_time_is_called_itself(setting: str) -> None:
+def test_a_tokenizer_whose_settings_change_is_not_bypassed(setting: str) -> None:
     tokenizer = served(fast(byte_level()))
     encode = encoder(tokenizer)
     assert encode is not None and encode("Olá", False)
@@ -141,7 +141,7 @@ def patched(*, has_embeddings: bool = False, has_images: bool = False) -> Render
     return renderer
 
 
-def test_prompts_that_are_truncated_or_need_offsets_take_vllms_way() -> None:
+def test_vllm_tokenizes_prompts_that_are_truncated_or_need_offsets() -> None:
     from vllm.renderers import TokenizeParams
 
     renderer = patched()
@@ -161,7 +161,7 @@ def test_prompts_that_are_truncated_or_need_offsets_take_vllms_way() -> None:
 
 
 @pytest.mark.parametrize("model", [{"has_embeddings": True}, {"has_images": True}])
-def test_prompts_with_embeddings_or_images_take_vllms_way(model: dict[str, bool]) -> None:
+def test_vllm_tokenizes_prompts_of_models_with_embeddings_or_images(model: dict[str, bool]) -> None:
     """vLLM and transformers add tokens for them."""
     from vllm.renderers import TokenizeParams
 
